@@ -1,0 +1,1 @@
+//! Record values as JSON text.
