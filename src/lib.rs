@@ -1,4 +1,9 @@
 //! Headwater: the sync rules.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 
+pub mod coordinator;
+pub mod ids;
+pub mod limits;
+pub mod time;
 pub mod value;
+pub mod version;

@@ -1,0 +1,228 @@
+//! What the coordinator keeps: the port to its storage, and the rows as types.
+//!
+//! The trait is synchronous because the platform's SQL is. An await between a decision and its rows, in which another
+//! request could change what the decision rests on, is thereby impossible to write.
+
+mod memory;
+mod sql;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use memory::MemoryLedger;
+pub use sql::{Sql, SqlLedger, SqlValue};
+
+use crate::{
+    ids::{ClientId, Key, UserHash},
+    time::Millis,
+    version::{Epoch, Version},
+};
+
+/// Why storage did not do what it was told. Nothing of the section in which it happened remains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerError {
+    /// The space is full (SQLITE_FULL: 10 GB, on the free plan 1 GB). Reads and deletions still work.
+    Full,
+    /// Anything else. The text is for the log, never for a client.
+    Failed(String),
+}
+
+/// Shorthand of this folder.
+pub type LedgerResult<T> = Result<T, LedgerError>;
+
+/// When something last changed and by whom: enough to say exactly whether somebody other than a client changed it
+/// after any version (`docs/ARCHITECTURE.md`, "Who changed what").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(Version, u64, Version)", into = "(Version, u64, Version)")]
+pub struct Clock {
+    /// The last change.
+    pub version: Version,
+    /// The client that made it, by its number in this space.
+    pub writer: u64,
+    /// The last change by anybody else, before this writer's latest streak of changes. 0: none.
+    pub foreign: Version,
+}
+
+impl From<(Version, u64, Version)> for Clock {
+    fn from((version, writer, foreign): (Version, u64, Version)) -> Self {
+        Self { version, writer, foreign }
+    }
+}
+
+impl From<Clock> for (Version, u64, Version) {
+    fn from(clock: Clock) -> Self {
+        (clock.version, clock.writer, clock.foreign)
+    }
+}
+
+impl Clock {
+    /// The clock of something that `writer` makes at `version`, or changes if it has a clock already.
+    #[must_use]
+    pub fn tick(before: Option<Self>, writer: u64, version: Version) -> Self {
+        let foreign = match before {
+            None => Version::ZERO,
+            Some(clock) if clock.writer == writer => clock.foreign,
+            Some(clock) => clock.version,
+        };
+        Self { version, writer, foreign }
+    }
+
+    /// The last change by anybody other than `writer`. 0: there was none.
+    #[must_use]
+    pub fn last_by_others(&self, writer: u64) -> Version {
+        if self.writer == writer { self.foreign } else { self.version }
+    }
+}
+
+/// The clocks of a record's top-level fields: one for all, and those that have moved since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldClocks {
+    /// Of every field that is not named below: the record's last creation.
+    pub rest: Clock,
+    /// By name; a field that was removed keeps its entry.
+    pub named: BTreeMap<String, Clock>,
+}
+
+/// A record, or the memory of a deleted one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// When and by whom it was last changed. Its version is the record's.
+    pub clock: Clock,
+    /// When it was deleted; absent for a live record.
+    pub deleted_at: Option<Millis>,
+    /// The published line behind the version: `"collection":"todos","id":"t1","value":{…}}` or `…,"deleted":true}`.
+    /// It holds the value, so nothing is stored twice, and pages are joined without parsing.
+    pub line: String,
+    /// Absent when every field changed with the record's last change.
+    pub fields: Option<FieldClocks>,
+}
+
+/// What is remembered of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Its number in this space, never used twice.
+    pub writer: u64,
+    /// The last settled mutation.
+    pub last: u64,
+    /// The highest mutation whose result the client has stored.
+    pub acked: u64,
+    /// When it last pushed.
+    pub used_at: Millis,
+    /// Digests of its latest mutations and the results it has not acknowledged, oldest first; see `numbering`.
+    pub history: String,
+}
+
+/// The one row that says which history this is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// The present history.
+    pub epoch: Epoch,
+    /// The first epoch of this space: what tells it from an earlier space of the same name.
+    pub incarnation: Epoch,
+    /// A version known to be used although its row may be gone: forgetting deletions raises it in the same section.
+    pub floor: Version,
+    /// The newest deletion that has been forgotten.
+    pub horizon: Version,
+    /// The highest writer number that was given out.
+    pub writers: u64,
+}
+
+/// Lines of records, each `{"version":57,"collection":…}` and a line feed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lines {
+    /// The lines.
+    pub text: String,
+    /// The version of the last line.
+    pub last: Option<Version>,
+    /// Whether lines that qualify were left out because of the limit.
+    pub more: bool,
+}
+
+/// Storage of one space. Reads see earlier writes at once.
+pub trait Ledger {
+    /// The row that says which history this is; absent in a space that was never used.
+    fn meta(&self) -> LedgerResult<Option<Meta>>;
+    /// Writes that row.
+    fn put_meta(&mut self, meta: &Meta) -> LedgerResult<()>;
+    /// The highest version of any record or remembered deletion; 0 if there is none.
+    fn newest(&self) -> LedgerResult<Version>;
+    /// A record or remembered deletion.
+    fn record(&self, key: &Key) -> LedgerResult<Option<Record>>;
+    /// Writes a record: two rows, itself and its place in the order of versions; one more when it is deleted.
+    fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()>;
+    /// What is remembered of a client.
+    fn client(&self, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>>;
+    /// Writes a client: one row.
+    fn put_client(&mut self, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()>;
+    /// Forgets all but the `keep` clients of `user` that pushed last.
+    fn forget_clients(&mut self, user: &UserHash, keep: usize) -> LedgerResult<()>;
+    /// The names of all collections that have a record or a remembered deletion, in order.
+    fn collections(&self) -> LedgerResult<Vec<String>>;
+    /// Lines above `after`, by (version, collection, id), oldest first, about `bytes_max` bytes, cut only between
+    /// versions: all changes of a step share its version, and a cut inside it would lose the rest.
+    fn lines_after(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines>;
+    /// Lines above `after`, newest first (by version descending, then collection and id ascending). With `more` set
+    /// they did not fit into `bytes_max`, and `text` is empty.
+    fn lines_newest_first(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines>;
+    /// Lines with versions in (`from`, `to`] whose key comes after `after`, by key, about `bytes_max` bytes (the limit
+    /// is passed by the last line at most).
+    fn lines_by_key(&self, after: Option<&Key>, from: Version, to: Version, bytes_max: usize) -> LedgerResult<Lines>;
+    /// The publication row: JSON text that belongs to `publication`.
+    fn publication(&self) -> LedgerResult<Option<String>>;
+    /// Writes the publication row: one row.
+    fn put_publication(&mut self, text: &str) -> LedgerResult<()>;
+    /// The newest deletion made before `before`, or none.
+    fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>>;
+    /// Forgets at most `count` deletions made before `before` with versions up to `to`, oldest first, and returns the
+    /// newest one that was forgotten.
+    fn forget_deletions(&mut self, before: Millis, to: Version, count: usize) -> LedgerResult<Option<Version>>;
+    /// Runs `section`; if it fails, none of its writes remains.
+    fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()>;
+}
+
+/// The published line of a live record, behind its version.
+#[must_use]
+pub fn live_line(key: &Key, value: &str) -> String {
+    let mut line = line_start(key);
+    line.reserve(value.len() + 10);
+    line.push_str("\"value\":");
+    line.push_str(value);
+    line.push('}');
+    line
+}
+
+/// The published line of a deletion, behind its version.
+#[must_use]
+pub fn deleted_line(key: &Key) -> String {
+    line_start(key) + "\"deleted\":true}"
+}
+
+impl Record {
+    /// The record's value, or none if it is deleted.
+    #[must_use]
+    pub fn value(&self, key: &Key) -> Option<&str> {
+        if self.deleted_at.is_some() {
+            return None;
+        }
+        let start = line_start(key).len() + "\"value\":".len();
+        let value = self.line.get(start..self.line.len() - 1);
+        assert!(value.is_some(), "BUG: a stored line does not belong to its key");
+        value
+    }
+
+    /// The whole published line, with a line feed.
+    #[must_use]
+    pub fn published_line(&self) -> String {
+        format!("{{\"version\":{},{}\n", self.clock.version, self.line)
+    }
+}
+
+fn line_start(key: &Key) -> String {
+    // Collection names need no escapes. serde_json's string form of an id escapes quotes and backslashes only, as
+    // control characters are not allowed in one.
+    let id = serde_json::Value::from(key.id.as_str());
+    format!("\"collection\":\"{}\",\"id\":{id},", key.collection)
+}

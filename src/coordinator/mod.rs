@@ -1,0 +1,3 @@
+//! Runs once per space; the only writer.
+
+pub mod ledger;

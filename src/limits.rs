@@ -1,0 +1,67 @@
+//! Every bound, with its reason.
+
+/// Bytes of a request body. The contract's; the platform would take 100 MB.
+pub const BODY_BYTES_MAX: usize = 4 * MIB;
+/// Mutations of one push.
+pub const MUTATIONS_MAX: usize = 500;
+/// Changes of one push: about 20 µs of SQL each in the object, where everybody else of the space waits.
+pub const CHANGES_MAX: usize = 2_000;
+/// Bytes of one mutation. It may not be split, so it must fit into a request.
+pub const MUTATION_BYTES_MAX: usize = MIB;
+/// Changes of one mutation.
+pub const MUTATION_CHANGES_MAX: usize = 1_000;
+/// Bytes of a value without white space. A row may have 2 MB (durable-objects/platform/limits).
+pub const VALUE_BYTES_MAX: usize = 256 * KIB;
+/// Nesting of a value; `{}` is 1.
+pub const VALUE_DEPTH_MAX: usize = 64;
+/// Collections of a space.
+pub const COLLECTIONS_MAX: usize = 200;
+/// Clients remembered per user and space; the longest unused goes first.
+pub const CLIENTS_MAX: usize = 1_000;
+/// Mutations per client whose digests are kept, so that a repeated number can be told from another mutation.
+pub const DIGESTS_KEPT: usize = 128;
+/// Bytes of changes that ride on the answer to a push.
+pub const PIGGYBACK_BYTES_MAX: usize = 64 * KIB;
+/// Bytes of `theirs` in the answer to a push.
+pub const CONFLICT_BYTES_MAX: usize = 64 * KIB;
+/// Bytes after which a JSON page ends, at the next version.
+pub const JSON_PAGE_BYTES: usize = 256 * KIB;
+/// Bytes after which a page that the edge streams on ends, at the next version.
+pub const STREAM_PAGE_BYTES: usize = MIB;
+/// Bytes of a fresh tail that the coordinator hands to an edge for all its readers.
+pub const OVERLAY_BYTES_MAX: usize = 256 * KIB;
+
+/// Bytes of a head's first line.
+pub const HEAD_LINE_BYTES_MAX: usize = 64 * KIB;
+/// Bytes of the tail in a head's value.
+pub const TAIL_BYTES_MAX: usize = 256 * KIB;
+/// Bytes from which on a part of a run may end.
+pub const PART_BYTES_MIN: usize = MIB;
+/// Bytes by which a part has ended, but for its last record. KV takes 25 MiB (kv/platform/limits); a new client's
+/// pull costs one billed read per part, whatever its size.
+pub const PART_BYTES_MAX: usize = PART_BYTES_MIN + 512 * KIB;
+/// Objects put at a time: six connections may wait for headers at once (workers/platform/limits).
+pub const PUTS_AT_ONCE: usize = 5;
+/// Parts built in one turn: about 32 MiB read, hashed and put, far below 30 s of CPU.
+pub const PARTS_PER_TURN: usize = 32;
+/// Deletions forgotten in one turn.
+pub const PURGES_PER_TURN: usize = 1_000;
+
+/// Bytes of a token. Headers may have 128 KB in all; a token with 200 groups has about 6 KB.
+pub const TOKEN_BYTES_MAX: usize = 8 * KIB;
+/// Tokens remembered per isolate.
+pub const TOKENS_REMEMBERED: usize = 1_000;
+/// How long a verified token is remembered, in ms.
+pub const TOKEN_REMEMBERED_MS: u64 = 10 * 60_000;
+/// Bytes of heads and fresh tails kept in an isolate, which has 128 MB.
+pub const MEMORY_BYTES_MAX: usize = 16 * MIB;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+const _: () = {
+    assert!(MUTATION_BYTES_MAX < BODY_BYTES_MAX, "a mutation must fit into a request");
+    assert!(VALUE_BYTES_MAX + 1024 < MUTATION_BYTES_MAX, "a value must fit into a mutation");
+    assert!(VALUE_BYTES_MAX * 2 < 2_000_000, "a line must fit into a row");
+    assert!(TAIL_BYTES_MAX + HEAD_LINE_BYTES_MAX < 25 * MIB, "a head must fit into a KV value");
+};

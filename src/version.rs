@@ -1,0 +1,198 @@
+//! Versions, epochs and positions: where in the history of a space somebody stands.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Millis;
+
+/// A step of an epoch. 0 is the state before the first step.
+///
+/// At most 2^53-1, so that it is exact in JavaScript and in the platform's SQL, which takes integers as doubles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Version(u64);
+
+impl Version {
+    /// Before the first step.
+    pub const ZERO: Self = Self(0);
+    /// The last version an epoch can have.
+    pub const MAX: Self = Self((1 << 53) - 1);
+
+    /// A version out of a number, if it is in range.
+    #[must_use]
+    pub const fn new(number: u64) -> Option<Self> {
+        if number <= Self::MAX.0 { Some(Self(number)) } else { None }
+    }
+
+    /// Plain decimal digits, as they stand in a URL. No sign, no leading zero.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = !text.is_empty() && text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits || (text.len() > 1 && text.starts_with('0')) {
+            return None;
+        }
+        text.parse().ok().and_then(Self::new)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The step after this one.
+    ///
+    /// # Panics
+    /// At 2^53-1: at 1,000 steps a second that is 285,000 years away.
+    #[must_use]
+    pub fn next(self) -> Self {
+        assert!(self < Self::MAX, "BUG: an epoch ran out of versions");
+        Self(self.0 + 1)
+    }
+}
+
+impl TryFrom<u64> for Version {
+    type Error = &'static str;
+
+    fn try_from(number: u64) -> Result<Self, Self::Error> {
+        Self::new(number).ok_or("a version is at most 2^53-1")
+    }
+}
+
+impl From<Version> for u64 {
+    fn from(version: Version) -> Self {
+        version.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One history of a space: `[0-9a-z]{12,32}`. A later epoch sorts after an earlier one, byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Epoch(String);
+
+impl Epoch {
+    const TIME_DIGITS: usize = 9;
+
+    /// A new epoch: nine base-36 digits of milliseconds, later than `previous` whatever the clock says, then six of
+    /// chance, so that two incarnations of a space that were begun in one millisecond differ.
+    #[must_use]
+    pub fn begin(now: Millis, previous: Option<&Self>, random: u64) -> Self {
+        let after = previous.map_or(0, |epoch| epoch.millis() + 1);
+        let time = base36(now.0.max(after), Self::TIME_DIGITS);
+        Self(time + &base36(random % 36u64.pow(6), 6))
+    }
+
+    /// Parses an epoch.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let valid = (12..=32).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    /// The epoch as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// When this epoch says it began.
+    #[must_use]
+    pub fn began(&self) -> Millis {
+        Millis(self.millis())
+    }
+
+    fn millis(&self) -> u64 {
+        u64::from_str_radix(&self.0[..Self::TIME_DIGITS], 36).unwrap_or(0)
+    }
+}
+
+impl TryFrom<String> for Epoch {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("an epoch is 12 to 32 of 0-9 a-z")
+    }
+}
+
+impl From<Epoch> for String {
+    fn from(epoch: Epoch) -> Self {
+        epoch.0
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn base36(mut number: u64, digits: usize) -> String {
+    let mut text = vec![b'0'; digits];
+    for digit in text.iter_mut().rev() {
+        *digit = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize];
+        number /= 36;
+    }
+    text.into_iter().map(char::from).collect()
+}
+
+/// A place in the history of a space: epoch first, then version. A client's position never goes back.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// The history.
+    pub epoch: Epoch,
+    /// The step in it.
+    pub version: Version,
+}
+
+impl Position {
+    /// `<epoch>.<version>`
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, version) = text.split_once('.')?;
+        Some(Self { epoch: Epoch::parse(epoch)?, version: Version::parse(version)? })
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_epoch_sorts_after_an_earlier_one_even_when_the_clock_goes_back() {
+        let first = Epoch::begin(Millis(1_795_341_182_362), None, 7);
+        let second = Epoch::begin(Millis(1_000), Some(&first), 0);
+        assert!(second > first);
+        assert_eq!(first.as_str().len(), 15);
+        assert_eq!(first.began(), Millis(1_795_341_182_362));
+    }
+
+    #[test]
+    fn positions_are_ordered_by_epoch_first() {
+        let parse = |text| Position::parse(text).expect("a position");
+        assert!(parse("0mwrnsa6yk3v9q2.9") < parse("0mwrnsa6yk3v9q3.1"));
+        assert!(parse("0mwrnsa6yk3v9q2.9") < parse("0mwrnsa6yk3v9q2.10"));
+        assert_eq!(parse("0mwrnsa6yk3v9q2.57").to_string(), "0mwrnsa6yk3v9q2.57");
+    }
+
+    #[test]
+    fn versions_are_plain_digits_up_to_what_javascript_counts_exactly() {
+        assert_eq!(Version::parse("9007199254740991"), Some(Version::MAX));
+        for text in ["9007199254740992", "", "-1", "+1", "01", "1.0", "1e3", " 1", "99999999999999999999"] {
+            assert_eq!(Version::parse(text), None, "{text}");
+        }
+    }
+}
