@@ -4,6 +4,8 @@
 pub mod coordinator;
 pub mod ids;
 pub mod limits;
+pub mod protocol;
+pub mod snapshot;
 pub mod time;
 pub mod value;
 pub mod version;

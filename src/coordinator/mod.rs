@@ -1,3 +1,335 @@
 //! Runs once per space; the only writer.
+//!
+//! A push: [`Coordinator::push`] plans it (`numbering`, `merge`, `plan`), writes it in one section of the ledger and
+//! answers with what the client was missing. A pull that the edge cannot answer: [`Coordinator::pull`]. Publication
+//! to KV: `publication`, driven by the alarm.
+//!
+//! Nothing here waits. What it keeps in memory can be lost at any moment: it is read again from the ledger.
 
 pub mod ledger;
+mod merge;
+mod numbering;
+mod plan;
+pub mod publication;
+mod pull;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use ledger::{Ledger, LedgerError, LedgerResult, Meta};
+use plan::Plan;
+use publication::{Durable, Effect, PublicationConfig, Publisher, PutOutcome};
+use pull::FreshTail;
+
+use crate::{
+    ids::UserHash,
+    limits,
+    protocol::{
+        error::ApiError,
+        push::{MutationResult, PushAnswer, PushRequest},
+    },
+    snapshot::{head::HeadMetadata, keys::Scope},
+    time::Millis,
+    version::{Epoch, Position, Version},
+};
+
+/// A new epoch resets every client, so a request that claims to come from the future begins one at most this often, in ms.
+const EPOCH_MS_MIN: u64 = 3_600_000;
+/// How far ahead of our clock an epoch may begin before it is taken for nonsense, in ms.
+const CLOCK_SKEW_MS_MAX: u64 = 86_400_000;
+
+/// The coordinator of one space.
+#[derive(Debug)]
+pub struct Coordinator<L> {
+    ledger: L,
+    meta: Meta,
+    version: Version,
+    collections: Option<BTreeSet<String>>,
+    fresh_tail: Option<FreshTail>,
+    publisher: Publisher,
+    alarm: Option<Millis>,
+    failure: Option<String>,
+}
+
+impl<L: Ledger> Coordinator<L> {
+    /// Opens the space in `ledger`; one that was never used begins its first epoch with `now` and `random`.
+    ///
+    /// `alarm` is when the platform will wake the object, if it will.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub fn open(
+        mut ledger: L,
+        scope: Scope,
+        config: PublicationConfig,
+        alarm: Option<Millis>,
+        now: Millis,
+        random: u64,
+    ) -> LedgerResult<Self> {
+        let meta = match ledger.meta()? {
+            Some(meta) => meta,
+            None => {
+                let epoch = Epoch::begin(now, None, random);
+                let meta = Meta {
+                    incarnation: epoch.clone(),
+                    epoch,
+                    floor: Version::ZERO,
+                    horizon: Version::ZERO,
+                    writers: 0,
+                };
+                ledger.put_meta(&meta)?;
+                meta
+            }
+        };
+        let version = ledger.newest()?.max(meta.floor);
+        assert!(meta.horizon <= version, "BUG: the horizon {} lies above the version {version}", meta.horizon);
+        let durable = Durable { meta: &meta, version };
+        let publisher = Publisher::open(&ledger, config, scope, durable, now)?;
+        Ok(Self {
+            ledger,
+            meta,
+            version,
+            collections: None,
+            fresh_tail: None,
+            publisher,
+            alarm,
+            failure: None,
+        })
+    }
+
+    /// Where the space stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { epoch: self.meta.epoch.clone(), version: self.version }
+    }
+
+    /// The storage, for tests and the shell's accounts.
+    pub fn ledger(&mut self) -> &mut L {
+        &mut self.ledger
+    }
+
+    /// What KV is known to hold.
+    #[must_use]
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// What went wrong in storage since the last call, for the log.
+    pub fn take_failure(&mut self) -> Option<String> {
+        self.failure.take()
+    }
+
+    /// Applies pushes that arrived together, in order, in one transaction, and answers each.
+    ///
+    /// When storage refuses the transaction the pushes are taken one by one, so that one push's failure is its own.
+    pub fn push(
+        &mut self,
+        pushes: &[(UserHash, PushRequest)],
+        now: Millis,
+    ) -> Vec<Result<PushAnswer, ApiError>> {
+        let outcome = match self.push_together(pushes, now) {
+            Ok(results) => results,
+            Err(error) if pushes.len() < 2 => vec![Err(self.storage_failed(error)); pushes.len()],
+            Err(_) => pushes.chunks(1).flat_map(|alone| self.push_alone(alone, now)).collect(),
+        };
+        let answer = |(push, outcome): (&(UserHash, PushRequest), Result<_, _>)| {
+            outcome.and_then(|results| self.push_answer(&push.1, results))
+        };
+        pushes.iter().zip(outcome).map(answer).collect()
+    }
+
+    fn push_alone(
+        &mut self,
+        push: &[(UserHash, PushRequest)],
+        now: Millis,
+    ) -> Vec<Result<Vec<MutationResult>, ApiError>> {
+        self.push_together(push, now).unwrap_or_else(|error| vec![Err(self.storage_failed(error))])
+    }
+
+    fn push_together(
+        &mut self,
+        pushes: &[(UserHash, PushRequest)],
+        now: Millis,
+    ) -> LedgerResult<Vec<Result<Vec<MutationResult>, ApiError>>> {
+        // Taken out, so that a plan that fails leaves nothing behind: what is not put back is read again.
+        let mut plan = Plan::new(self.meta.clone(), self.version, self.collections.take());
+        let mut results = Vec::with_capacity(pushes.len());
+        for (user, push) in pushes {
+            results.push(plan.push(&self.ledger, user, push, now)?);
+        }
+        if !plan.is_empty() {
+            self.ledger.atomically(&mut |ledger| plan.write(ledger))?;
+        }
+        assert!(plan.version() >= self.version, "BUG: a push took the version back");
+        if plan.version() > self.version {
+            self.version = plan.version();
+            self.fresh_tail = None;
+            self.publisher.committed(plan.line_bytes(), now);
+        }
+        (self.meta, self.collections) = plan.into_state();
+        Ok(results)
+    }
+
+    /// The answer to a settled push: its results, and what the client was missing if that is little.
+    fn push_answer(&mut self, push: &PushRequest, results: Vec<MutationResult>) -> Result<PushAnswer, ApiError> {
+        let position = self.position();
+        let Some(since) = push.since else {
+            return Ok(PushAnswer { position, results, more: false, changes: String::new() });
+        };
+        let forgotten = since > Version::ZERO && since < self.meta.horizon;
+        let lines = if forgotten || since > self.version {
+            None
+        } else {
+            let lines = self.ledger.lines_after(since, limits::PIGGYBACK_BYTES_MAX);
+            let lines = lines.map_err(|error| self.storage_failed(error))?;
+            (!lines.more && lines.text.len() <= limits::PIGGYBACK_BYTES_MAX).then_some(lines.text)
+        };
+        Ok(PushAnswer { position, results, more: lines.is_none(), changes: lines.unwrap_or_default() })
+    }
+
+    /// Whether `position` claims a state that this space has not reached: either the claim is false, or storage has
+    /// gone back and its versions are about to be used twice.
+    #[must_use]
+    pub fn is_from_the_future(&self, position: &Position, now: Millis) -> bool {
+        let plausible = position.epoch.began() <= now.plus(CLOCK_SKEW_MS_MAX);
+        *position > self.position() && plausible
+    }
+
+    /// Writes to storage without changing anything. Once that is confirmed, this instance is known not to have been
+    /// superseded by another, whose state it would not know.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub fn touch(&mut self) -> LedgerResult<()> {
+        self.ledger.put_meta(&self.meta)
+    }
+
+    /// Begins a new epoch because of a request from the future at `claimed`, unless one began lately.
+    ///
+    /// # Errors
+    /// [`ApiError::EpochMismatch`] when it is too early for another one.
+    pub fn begin_epoch_after(&mut self, claimed: &Position, now: Millis, random: u64) -> Result<(), ApiError> {
+        if now.since(self.meta.epoch.began()) < EPOCH_MS_MIN {
+            return Err(ApiError::EpochMismatch { position: self.position(), last: 0 });
+        }
+        self.begin_epoch(&claimed.epoch, now, random).map_err(|error| self.storage_failed(error))
+    }
+
+    /// Begins a new epoch, later than the present one and than `after`. Records and the count of versions go on.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub fn begin_epoch(&mut self, after: &Epoch, now: Millis, random: u64) -> LedgerResult<()> {
+        let previous = after.max(&self.meta.epoch);
+        let meta = Meta { epoch: Epoch::begin(now, Some(previous), random), ..self.meta.clone() };
+        self.ledger.put_meta(&meta)?;
+        self.meta = meta;
+        self.fresh_tail = None;
+        self.publisher.epoch_began(now);
+        Ok(())
+    }
+
+    fn durable(&self) -> Durable<'_> {
+        Durable { meta: &self.meta, version: self.version }
+    }
+
+    /// When the shell has to set the alarm to, if it has to. To be asked after every event, and the alarm to be set
+    /// before anything else is awaited, so that it is part of the transaction.
+    pub fn poll_alarm(&mut self, now: Millis) -> Option<Millis> {
+        if self.publisher.in_turn() {
+            return None;
+        }
+        let due = self.publisher.due(self.durable(), now)?;
+        let earlier = match self.alarm {
+            None => true,
+            Some(alarm) => due < alarm && !self.may_be_watchdog(alarm, now),
+        };
+        earlier.then(|| {
+            self.alarm = Some(due);
+            due
+        })
+    }
+
+    /// An alarm that another instance has set for the next moments may be its watchdog, before which a put of it may
+    /// still land.
+    fn may_be_watchdog(&self, alarm: Millis, now: Millis) -> bool {
+        self.publisher.is_fresh() && alarm > now && alarm.since(now) <= self.publisher.settle_ms()
+    }
+
+    /// The alarm has fired, early, late or again. Returns what to set it to before anything else.
+    pub fn begin_turn(&mut self, now: Millis) -> Millis {
+        let watchdog = self.publisher.begin(now);
+        self.alarm = Some(watchdog);
+        watchdog
+    }
+
+    /// The next effect of the turn; see `publication`.
+    pub fn next_effect(&mut self, now: Millis) -> Effect {
+        let durable = Durable { meta: &self.meta, version: self.version };
+        let effect = self.publisher.next(&mut self.ledger, durable, now);
+        let effect = effect.unwrap_or_else(|error| {
+            self.storage_failed(error);
+            Effect::Sleep(Some(now.plus(60_000)))
+        });
+        if let Effect::Sleep(alarm) = effect {
+            self.alarm = alarm;
+        }
+        effect
+    }
+
+    /// What KV's head says.
+    pub fn head_was_read(&mut self, metadata: Option<&HeadMetadata>, now: Millis, random: u64) {
+        let durable = Durable { meta: &self.meta, version: self.version };
+        if let Some(epoch) = self.publisher.head_was_read(metadata, durable) {
+            let begun = self.begin_epoch(&epoch, now, random);
+            begun.unwrap_or_else(|error| drop(self.storage_failed(error)));
+        }
+    }
+
+    /// How a part's put ended.
+    pub fn object_was_put(&mut self, outcome: PutOutcome, now: Millis) {
+        let noted = self.publisher.object_was_put(&mut self.ledger, outcome, now);
+        noted.unwrap_or_else(|error| drop(self.storage_failed(error)));
+    }
+
+    /// How a head's put ended.
+    pub fn head_was_put(&mut self, outcome: PutOutcome, now: Millis) {
+        let durable = Durable { meta: &self.meta, version: self.version };
+        let noted = self.publisher.head_was_put(&mut self.ledger, durable, outcome, now);
+        let noted = noted.and_then(|()| self.forget_deletions(now));
+        noted.unwrap_or_else(|error| drop(self.storage_failed(error)));
+    }
+
+    /// Forgets deletions that are due, and in the same section raises the floor, as the newest row may be among them,
+    /// and the horizon, below which nobody can be told any more what was deleted.
+    fn forget_deletions(&mut self, now: Millis) -> LedgerResult<()> {
+        let Some((before, to)) = self.publisher.forgettable(&self.meta.epoch, now) else { return Ok(()) };
+        let mut meta = self.meta.clone();
+        let version = self.version;
+        self.ledger.atomically(&mut |ledger| {
+            if let Some(forgotten) = ledger.forget_deletions(before, to, limits::PURGES_PER_TURN)? {
+                assert!(forgotten > meta.horizon, "BUG: a deletion below the horizon was still there");
+                meta.horizon = forgotten;
+                meta.floor = version;
+                ledger.put_meta(&meta)?;
+            }
+            Ok(())
+        })?;
+        if meta.horizon != self.meta.horizon {
+            self.meta = meta;
+            self.fresh_tail = None;
+        }
+        Ok(())
+    }
+
+    fn storage_failed(&mut self, error: LedgerError) -> ApiError {
+        match error {
+            LedgerError::Full => ApiError::StorageFull,
+            LedgerError::Failed(text) => {
+                self.failure = Some(text);
+                ApiError::Internal
+            }
+        }
+    }
+}

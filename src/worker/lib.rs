@@ -3,8 +3,8 @@
 pub mod shell;
 
 use worker::{
-    Context, DurableObject, Env, Error, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
-    durable_object, event,
+    Context, DurableObject, Env, Error, Request, Response, Result, State, WebSocket,
+    WebSocketIncomingMessage, durable_object, event,
 };
 
 const JSON: &str = "content-type\napplication/json";
@@ -24,7 +24,7 @@ async fn fetch(request: web_sys::Request, _env: Env, _context: Context) -> Resul
 
 /// One space: the only writer of its changes.
 #[durable_object]
-pub struct Coordinator {
+struct Coordinator {
     #[expect(dead_code, reason = "the skeleton stores nothing yet")]
     state: State,
 }
@@ -51,7 +51,13 @@ impl DurableObject for Coordinator {
         Ok(())
     }
 
-    async fn websocket_close(&self, _socket: WebSocket, _code: usize, _reason: String, _clean: bool) -> Result<()> {
+    async fn websocket_close(
+        &self,
+        _socket: WebSocket,
+        _code: usize,
+        _reason: String,
+        _clean: bool,
+    ) -> Result<()> {
         Ok(())
     }
 

@@ -1,0 +1,272 @@
+//! The ledger in memory: what the simulator and the tests of the rules run on.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Unbounded},
+};
+
+use super::{Client, Ledger, LedgerError, LedgerResult, Lines, Meta, Record};
+use crate::{
+    ids::{ClientId, Key, UserHash},
+    time::Millis,
+    version::Version,
+};
+
+/// A ledger in memory. A clone is a copy of the space as it stands.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryLedger {
+    /// With `Some(n)` the n-th further write fails, once. Every method that writes counts as one write. Storage does
+    /// fail between two writes of a section, and whether anything is left of it can only be seen if a test can ask.
+    pub fail_writes_after: Option<u64>,
+    meta: Option<Meta>,
+    publication: Option<String>,
+    records: BTreeMap<Key, Record>,
+    keys: BTreeMap<Version, BTreeSet<Key>>,
+    deletions: BTreeSet<(Version, Key)>,
+    clients: BTreeMap<UserHash, BTreeMap<ClientId, Client>>,
+    /// What the running sections have overwritten. A copy of everything would make each push cost what the space holds.
+    undo: Vec<Undo>,
+    /// How many sections are running, one inside the other.
+    sections: usize,
+}
+
+/// A row as it was before a write; absent if it was not there.
+#[derive(Debug, Clone)]
+enum Undo {
+    Meta(Option<Meta>),
+    Publication(Option<String>),
+    Record(Key, Option<Record>),
+    Client(UserHash, ClientId, Option<Client>),
+}
+
+impl MemoryLedger {
+    fn count_write(&mut self) -> LedgerResult<()> {
+        let Some(left) = self.fail_writes_after else { return Ok(()) };
+        self.fail_writes_after = left.checked_sub(1).filter(|left| *left > 0);
+        if self.fail_writes_after.is_some() {
+            return Ok(());
+        }
+        Err(LedgerError::Failed("a write failed because a test said so".to_owned()))
+    }
+
+    fn remember(&mut self, undo: Undo) {
+        if self.sections > 0 {
+            self.undo.push(undo);
+        }
+    }
+
+    fn revert(&mut self, undo: Undo) {
+        match undo {
+            Undo::Meta(meta) => self.meta = meta,
+            Undo::Publication(text) => self.publication = text,
+            Undo::Record(key, record) => drop(self.set_record(&key, record)),
+            Undo::Client(user, client, row) => drop(self.set_client(&user, &client, row)),
+        }
+    }
+
+    /// Writes or removes a record and its entries in the other orders, and returns what was there.
+    fn set_record(&mut self, key: &Key, record: Option<Record>) -> Option<Record> {
+        let before = self.records.remove(key);
+        if let Some(before) = &before {
+            let version = before.clock.version;
+            let emptied = self.keys.get_mut(&version).is_some_and(|keys| keys.remove(key) && keys.is_empty());
+            if emptied {
+                self.keys.remove(&version);
+            }
+            if before.deleted_at.is_some() {
+                self.deletions.remove(&(version, key.clone()));
+            }
+        }
+        if let Some(record) = record {
+            let version = record.clock.version;
+            self.keys.entry(version).or_default().insert(key.clone());
+            if record.deleted_at.is_some() {
+                self.deletions.insert((version, key.clone()));
+            }
+            self.records.insert(key.clone(), record);
+        }
+        before
+    }
+
+    fn set_client(&mut self, user: &UserHash, client: &ClientId, row: Option<Client>) -> Option<Client> {
+        let clients = self.clients.entry(user.clone()).or_default();
+        match row {
+            Some(row) => clients.insert(client.clone(), row),
+            None => clients.remove(client),
+        }
+    }
+
+    fn known(&self, key: &Key) -> &Record {
+        self.records.get(key).expect("BUG: the order of versions names a record that is not there")
+    }
+
+    fn deleted_before(&self, key: &Key, before: Millis) -> bool {
+        self.known(key).deleted_at.is_some_and(|at| at < before)
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn meta(&self) -> LedgerResult<Option<Meta>> {
+        Ok(self.meta.clone())
+    }
+
+    fn put_meta(&mut self, meta: &Meta) -> LedgerResult<()> {
+        self.count_write()?;
+        let before = self.meta.replace(meta.clone());
+        self.remember(Undo::Meta(before));
+        Ok(())
+    }
+
+    fn newest(&self) -> LedgerResult<Version> {
+        Ok(self.keys.last_key_value().map_or(Version::ZERO, |(version, _)| *version))
+    }
+
+    fn record(&self, key: &Key) -> LedgerResult<Option<Record>> {
+        Ok(self.records.get(key).cloned())
+    }
+
+    fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()> {
+        assert!(
+            !record.line.contains('\n'),
+            "BUG: a line feed inside a line would break every page it is on"
+        );
+        self.count_write()?;
+        let before = self.set_record(key, Some(record.clone()));
+        self.remember(Undo::Record(key.clone(), before));
+        Ok(())
+    }
+
+    fn client(&self, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>> {
+        Ok(self.clients.get(user).and_then(|clients| clients.get(client)).cloned())
+    }
+
+    fn put_client(&mut self, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()> {
+        self.count_write()?;
+        let before = self.set_client(user, client, Some(row.clone()));
+        self.remember(Undo::Client(user.clone(), client.clone(), before));
+        Ok(())
+    }
+
+    fn forget_clients(&mut self, user: &UserHash, keep: usize) -> LedgerResult<()> {
+        self.count_write()?;
+        let clients = self.clients.get(user).into_iter().flatten();
+        let mut by_use: Vec<_> =
+            clients.map(|(client, row)| (Reverse((row.used_at, row.writer)), client.clone())).collect();
+        by_use.sort();
+        for (_, client) in by_use.into_iter().skip(keep) {
+            let before = self.set_client(user, &client, None);
+            self.remember(Undo::Client(user.clone(), client, before));
+        }
+        Ok(())
+    }
+
+    fn collections(&self) -> LedgerResult<Vec<String>> {
+        let mut names: Vec<_> = self.records.keys().map(|key| key.collection.as_str()).collect();
+        names.dedup();
+        Ok(names.into_iter().map(str::to_owned).collect())
+    }
+
+    fn lines_after(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines> {
+        let mut lines = Lines::default();
+        for (version, keys) in self.keys.range((Excluded(after), Unbounded)) {
+            let whole: String = keys.iter().map(|key| self.known(key).published_line()).collect();
+            if lines.last.is_some() && lines.text.len() + whole.len() > bytes_max {
+                lines.more = true;
+                break;
+            }
+            lines.text.push_str(&whole);
+            lines.last = Some(*version);
+        }
+        Ok(lines)
+    }
+
+    fn lines_newest_first(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines> {
+        let mut lines = Lines::default();
+        for (version, keys) in self.keys.range((Excluded(after), Unbounded)).rev() {
+            for key in keys {
+                lines.text.push_str(&self.known(key).published_line());
+                if lines.text.len() > bytes_max {
+                    return Ok(Lines { more: true, ..Lines::default() });
+                }
+            }
+            lines.last = Some(*version);
+        }
+        Ok(lines)
+    }
+
+    fn lines_by_key(
+        &self,
+        after: Option<&Key>,
+        from: Version,
+        to: Version,
+        bytes_max: usize,
+    ) -> LedgerResult<Lines> {
+        let start = after.map_or(Unbounded, Excluded);
+        let mut lines = Lines::default();
+        for (_, record) in self.records.range((start, Unbounded)) {
+            let version = record.clock.version;
+            if version <= from || version > to {
+                continue;
+            }
+            if lines.text.len() > bytes_max {
+                lines.more = true;
+                break;
+            }
+            lines.text.push_str(&record.published_line());
+            lines.last = Some(version);
+        }
+        Ok(lines)
+    }
+
+    fn publication(&self) -> LedgerResult<Option<String>> {
+        Ok(self.publication.clone())
+    }
+
+    fn put_publication(&mut self, text: &str) -> LedgerResult<()> {
+        self.count_write()?;
+        let before = self.publication.replace(text.to_owned());
+        self.remember(Undo::Publication(before));
+        Ok(())
+    }
+
+    fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>> {
+        let mut newest_first = self.deletions.iter().rev();
+        Ok(newest_first.find(|(_, key)| self.deleted_before(key, before)).map(|(version, _)| *version))
+    }
+
+    fn forget_deletions(
+        &mut self,
+        before: Millis,
+        to: Version,
+        count: usize,
+    ) -> LedgerResult<Option<Version>> {
+        let candidates = self.deletions.iter().take_while(|(version, _)| *version <= to);
+        let due = candidates.filter(|(_, key)| self.deleted_before(key, before));
+        let slice: Vec<_> = due.take(count).cloned().collect();
+        let Some((newest, _)) = slice.last() else { return Ok(None) };
+        let newest = *newest;
+        self.count_write()?;
+        for (_, key) in slice {
+            let before = self.set_record(&key, None);
+            self.remember(Undo::Record(key, before));
+        }
+        Ok(Some(newest))
+    }
+
+    fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()> {
+        let start = self.undo.len();
+        self.sections += 1;
+        let result = section(self);
+        self.sections -= 1;
+        if result.is_err() {
+            for undo in self.undo.split_off(start).into_iter().rev() {
+                self.revert(undo);
+            }
+        }
+        if self.sections == 0 {
+            self.undo.clear();
+        }
+        result
+    }
+}

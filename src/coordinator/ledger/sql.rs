@@ -1,0 +1,399 @@
+//! The ledger in SQLite. What runs the SQL is a port of its own: the object's storage, or SQLite itself in tests.
+
+use std::rc::Rc;
+
+use super::{Client, Clock, Ledger, LedgerError, LedgerResult, Lines, Meta, Record};
+use crate::{
+    ids::{ClientId, Key, UserHash},
+    time::Millis,
+    version::{Epoch, Version},
+};
+
+/// A bound parameter or a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SqlValue {
+    /// NULL
+    Null,
+    /// At most 2^53-1, because the platform takes and gives integers as doubles.
+    Integer(i64),
+    /// Text
+    Text(String),
+}
+
+/// What runs SQL.
+pub trait Sql {
+    /// Runs one statement and returns its few rows.
+    fn query(&self, sql: &str, params: &[SqlValue]) -> LedgerResult<Vec<Vec<SqlValue>>>;
+    /// Runs a query and joins the first column of its rows, a line feed after each, until the text is longer than
+    /// `bytes_max`; says whether rows were left. One crossing to JavaScript instead of one per row.
+    fn text(&self, sql: &str, params: &[SqlValue], bytes_max: usize) -> LedgerResult<(String, bool)>;
+    /// Runs `section` in one transaction; if it fails nothing of it remains, and its error is returned.
+    fn atomically(&self, section: &mut dyn FnMut() -> LedgerResult<()>) -> LedgerResult<()>;
+}
+
+/// The statements that lead from each schema version to the next. Objects in the field have run some of them, so they
+/// are only ever added to. Columns are named in every statement, so that an added one disturbs none.
+///
+/// Both tables of many rows are WITHOUT ROWID, because a key in an index of its own is one more row written each time.
+/// The index of deletions is partial, so that a put of a live record does not pay for it; it holds all that forgetting
+/// looks at, in the order in which it forgets.
+pub(super) const MIGRATIONS: &[&[&str]] = &[&[
+    "CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT",
+    "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT NOT NULL, incarnation TEXT NOT NULL, \
+     floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL) STRICT",
+    "CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT",
+    "CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
+     writer INTEGER NOT NULL, foreign_version INTEGER NOT NULL, deleted_at INTEGER, line TEXT NOT NULL, fields TEXT, \
+     PRIMARY KEY (collection, id)) STRICT, WITHOUT ROWID",
+    "CREATE INDEX records_by_version ON records (version)",
+    "CREATE INDEX deletions_by_version ON records (version, collection, id, deleted_at) \
+     WHERE deleted_at IS NOT NULL",
+    "CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, \
+     last INTEGER NOT NULL, acked INTEGER NOT NULL, used_at INTEGER NOT NULL, history TEXT NOT NULL, \
+     PRIMARY KEY (user, client)) STRICT, WITHOUT ROWID",
+]];
+
+const SCHEMA_VERSION: &str = "SELECT version FROM schema_version";
+const PUT_SCHEMA_VERSION: &str = "INSERT OR REPLACE INTO schema_version (one, version) VALUES (1, ?1)";
+// Asked first because reading a table that is missing is an error. `CREATE … IF NOT EXISTS` would not need to ask, but
+// it counts as a write even where it does nothing, and an object that only reads must not begin to write.
+const HAS_SCHEMA: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'";
+
+const META: &str = "SELECT epoch, incarnation, floor, horizon, writers FROM meta";
+const PUT_META: &str = "INSERT OR REPLACE INTO meta (one, epoch, incarnation, floor, horizon, writers) \
+                        VALUES (1, ?1, ?2, ?3, ?4, ?5)";
+
+pub(super) const NEWEST: &str = "SELECT ifnull(max(version), 0) FROM records";
+pub(super) const RECORD: &str = "SELECT version, writer, foreign_version, deleted_at, line, fields FROM records \
+                                 WHERE collection = ?1 AND id = ?2";
+pub(super) const PUT_RECORD: &str = "INSERT INTO records \
+     (collection, id, version, writer, foreign_version, deleted_at, line, fields) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (collection, id) DO UPDATE SET \
+     version = excluded.version, writer = excluded.writer, foreign_version = excluded.foreign_version, \
+     deleted_at = excluded.deleted_at, line = excluded.line, fields = excluded.fields";
+
+pub(super) const CLIENT: &str = "SELECT writer, last, acked, used_at, history FROM clients \
+                                 WHERE user = ?1 AND client = ?2";
+pub(super) const PUT_CLIENT: &str = "INSERT INTO clients (user, client, writer, last, acked, used_at, history) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (user, client) DO UPDATE SET \
+     writer = excluded.writer, last = excluded.last, acked = excluded.acked, used_at = excluded.used_at, \
+     history = excluded.history";
+pub(super) const FORGET_CLIENTS: &str = "DELETE FROM clients WHERE user = ?1 AND client IN \
+     (SELECT client FROM clients WHERE user = ?1 ORDER BY used_at DESC, writer DESC LIMIT -1 OFFSET ?2)";
+
+// One seek per collection. DISTINCT would read every record.
+pub(super) const COLLECTIONS: &str = "WITH RECURSIVE names (name) AS (SELECT min(collection) FROM records UNION ALL \
+     SELECT (SELECT min(collection) FROM records WHERE collection > name) FROM names WHERE name IS NOT NULL) \
+     SELECT name FROM names WHERE name IS NOT NULL";
+
+macro_rules! lines_where {
+    ($condition:literal) => {
+        concat!("SELECT '{\"version\":' || version || ',' || line FROM records WHERE ", $condition)
+    };
+}
+pub(super) const LINES_AFTER: &str = lines_where!("version > ?1 ORDER BY version, collection, id");
+pub(super) const LINES_AT: &str = lines_where!("version = ?1 ORDER BY collection, id");
+pub(super) const LINES_NEWEST_FIRST: &str =
+    lines_where!("version > ?1 ORDER BY version DESC, collection, id");
+// The plus keeps SQLite from taking the index by version, which would sort all that qualify before the first line.
+pub(super) const LINES_BY_KEY: &str =
+    lines_where!("(collection, id) > (?1, ?2) AND +version > ?3 AND +version <= ?4 ORDER BY collection, id");
+
+const PUBLICATION: &str = "SELECT text FROM publication";
+const PUT_PUBLICATION: &str = "INSERT OR REPLACE INTO publication (one, text) VALUES (1, ?1)";
+
+pub(super) const NEWEST_DELETION: &str =
+    "SELECT version FROM records WHERE deleted_at < ?1 ORDER BY version DESC LIMIT 1";
+macro_rules! deletions {
+    ($columns:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM records WHERE deleted_at < ?1 AND version <= ?2 ORDER BY version, collection, id LIMIT ?3"
+        )
+    };
+}
+pub(super) const NEWEST_OF_DELETIONS: &str =
+    concat!("SELECT max(version) FROM (", deletions!("version"), ")");
+pub(super) const FORGET_DELETIONS: &str =
+    concat!("DELETE FROM records WHERE (collection, id) IN (", deletions!("collection, id"), ")");
+
+/// A ledger in SQLite.
+#[derive(Debug)]
+pub struct SqlLedger<S: Sql> {
+    // Shared with the section that runs, which borrows the whole ledger.
+    sql: Rc<S>,
+}
+
+impl<S: Sql> SqlLedger<S> {
+    /// Opens a database, and creates or migrates its tables if need be. Nothing is written if they are up to date.
+    ///
+    /// # Errors
+    /// If SQL fails, or if newer code than this has migrated the database: what its rows mean is unknown here.
+    pub fn open(sql: S) -> LedgerResult<Self> {
+        let ledger = Self { sql: Rc::new(sql) };
+        let present = ledger.schema_version()?;
+        let Some(missing) = MIGRATIONS.get(present..) else {
+            return Err(LedgerError::Failed(format!("schema version {present} is newer than this code")));
+        };
+        if !missing.is_empty() {
+            ledger.sql.atomically(&mut || {
+                for statement in missing.iter().copied().flatten() {
+                    ledger.sql.query(statement, &[])?;
+                }
+                ledger.sql.query(PUT_SCHEMA_VERSION, &[size(MIGRATIONS.len())]).map(drop)
+            })?;
+        }
+        Ok(ledger)
+    }
+
+    /// What runs the SQL.
+    #[cfg(test)]
+    pub(crate) fn sql(&self) -> &S {
+        &self.sql
+    }
+
+    fn schema_version(&self) -> LedgerResult<usize> {
+        if self.row(HAS_SCHEMA, &[])?.is_none() {
+            return Ok(0);
+        }
+        let version = self.row(SCHEMA_VERSION, &[])?.ok_or_else(unexpected)?.number()?;
+        usize::try_from(version).map_err(|_| unexpected())
+    }
+
+    fn row(&self, sql: &str, params: &[SqlValue]) -> LedgerResult<Option<Row>> {
+        Ok(self.sql.query(sql, params)?.into_iter().next().map(|columns| Row(columns.into_iter())))
+    }
+}
+
+impl<S: Sql> Ledger for SqlLedger<S> {
+    fn meta(&self) -> LedgerResult<Option<Meta>> {
+        let Some(mut row) = self.row(META, &[])? else { return Ok(None) };
+        Ok(Some(Meta {
+            epoch: row.epoch()?,
+            incarnation: row.epoch()?,
+            floor: row.version()?,
+            horizon: row.version()?,
+            writers: row.number()?,
+        }))
+    }
+
+    fn put_meta(&mut self, meta: &Meta) -> LedgerResult<()> {
+        let params = [
+            text(meta.epoch.as_str()),
+            text(meta.incarnation.as_str()),
+            integer(meta.floor.get()),
+            integer(meta.horizon.get()),
+            integer(meta.writers),
+        ];
+        self.sql.query(PUT_META, &params).map(drop)
+    }
+
+    fn newest(&self) -> LedgerResult<Version> {
+        self.row(NEWEST, &[])?.ok_or_else(unexpected)?.version()
+    }
+
+    fn record(&self, key: &Key) -> LedgerResult<Option<Record>> {
+        let params = [text(key.collection.as_str()), text(key.id.as_str())];
+        let Some(mut row) = self.row(RECORD, &params)? else { return Ok(None) };
+        let clock = Clock { version: row.version()?, writer: row.number()?, foreign: row.version()? };
+        let deleted_at = row.number_or_null()?.map(Millis);
+        let line = row.text()?;
+        let fields = row.text_or_null()?.map(|json| serde_json::from_str(&json).map_err(|_| unexpected()));
+        Ok(Some(Record { clock, deleted_at, line, fields: fields.transpose()? }))
+    }
+
+    fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()> {
+        assert!(
+            !record.line.contains('\n'),
+            "BUG: a line feed inside a line would break every page it is on"
+        );
+        let fields = match &record.fields {
+            None => SqlValue::Null,
+            Some(clocks) => SqlValue::Text(serde_json::to_string(clocks).map_err(|_| unexpected())?),
+        };
+        let params = [
+            text(key.collection.as_str()),
+            text(key.id.as_str()),
+            integer(record.clock.version.get()),
+            integer(record.clock.writer),
+            integer(record.clock.foreign.get()),
+            record.deleted_at.map_or(SqlValue::Null, |at| integer(at.0)),
+            text(&record.line),
+            fields,
+        ];
+        self.sql.query(PUT_RECORD, &params).map(drop)
+    }
+
+    fn client(&self, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>> {
+        let params = [text(user.as_str()), text(client.as_str())];
+        let Some(mut row) = self.row(CLIENT, &params)? else { return Ok(None) };
+        Ok(Some(Client {
+            writer: row.number()?,
+            last: row.number()?,
+            acked: row.number()?,
+            used_at: Millis(row.number()?),
+            history: row.text()?,
+        }))
+    }
+
+    fn put_client(&mut self, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()> {
+        let params = [
+            text(user.as_str()),
+            text(client.as_str()),
+            integer(row.writer),
+            integer(row.last),
+            integer(row.acked),
+            integer(row.used_at.0),
+            text(&row.history),
+        ];
+        self.sql.query(PUT_CLIENT, &params).map(drop)
+    }
+
+    fn forget_clients(&mut self, user: &UserHash, keep: usize) -> LedgerResult<()> {
+        self.sql.query(FORGET_CLIENTS, &[text(user.as_str()), size(keep)]).map(drop)
+    }
+
+    fn collections(&self) -> LedgerResult<Vec<String>> {
+        let rows = self.sql.query(COLLECTIONS, &[])?;
+        rows.into_iter().map(|columns| Row(columns.into_iter()).text()).collect()
+    }
+
+    fn lines_after(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines> {
+        let (mut text, rows_left) = self.sql.text(LINES_AFTER, &[integer(after.get())], bytes_max)?;
+        let Some(last) = last_version(&text)? else { return Ok(Lines::default()) };
+        if !rows_left && text.len() <= bytes_max {
+            return Ok(Lines { text, last: Some(last), more: false });
+        }
+        // The last version passed the limit, and lines of it may have been left. The next page begins with it, unless
+        // this page has nothing else: then it comes whole, or the pages would never get past it.
+        text.truncate(start_of_version(&text, last));
+        if let Some(last) = last_version(&text)? {
+            return Ok(Lines { text, last: Some(last), more: true });
+        }
+        let (text, _) = self.sql.text(LINES_AT, &[integer(last.get())], usize::MAX)?;
+        Ok(Lines { text, last: Some(last), more: self.newest()? > last })
+    }
+
+    fn lines_newest_first(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines> {
+        let (text, rows_left) = self.sql.text(LINES_NEWEST_FIRST, &[integer(after.get())], bytes_max)?;
+        if rows_left || text.len() > bytes_max {
+            return Ok(Lines { more: true, ..Lines::default() });
+        }
+        Ok(Lines { last: last_version(&text)?, text, more: false })
+    }
+
+    fn lines_by_key(
+        &self,
+        after: Option<&Key>,
+        from: Version,
+        to: Version,
+        bytes_max: usize,
+    ) -> LedgerResult<Lines> {
+        // No name is empty, so empty names come before all others.
+        let (collection, id) = after.map_or(("", ""), |key| (key.collection.as_str(), key.id.as_str()));
+        let params = [text(collection), text(id), integer(from.get()), integer(to.get())];
+        let (text, more) = self.sql.text(LINES_BY_KEY, &params, bytes_max)?;
+        Ok(Lines { last: last_version(&text)?, text, more })
+    }
+
+    fn publication(&self) -> LedgerResult<Option<String>> {
+        self.row(PUBLICATION, &[])?.map(|mut row| row.text()).transpose()
+    }
+
+    fn put_publication(&mut self, json: &str) -> LedgerResult<()> {
+        self.sql.query(PUT_PUBLICATION, &[text(json)]).map(drop)
+    }
+
+    fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>> {
+        self.row(NEWEST_DELETION, &[integer(before.0)])?.map(|mut row| row.version()).transpose()
+    }
+
+    fn forget_deletions(
+        &mut self,
+        before: Millis,
+        to: Version,
+        count: usize,
+    ) -> LedgerResult<Option<Version>> {
+        let params = [integer(before.0), integer(to.get()), size(count)];
+        let newest = self.row(NEWEST_OF_DELETIONS, &params)?.ok_or_else(unexpected)?.number_or_null()?;
+        let Some(newest) = newest else { return Ok(None) };
+        self.sql.query(FORGET_DELETIONS, &params)?;
+        Version::new(newest).map(Some).ok_or_else(unexpected)
+    }
+
+    fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()> {
+        let sql = Rc::clone(&self.sql);
+        sql.atomically(&mut || section(self))
+    }
+}
+
+/// The columns of a row, from left to right. A column that is not what our own statement wrote is an error and not a
+/// panic: a panic would take the other objects of the isolate along, at every request to this one.
+struct Row(std::vec::IntoIter<SqlValue>);
+
+impl Row {
+    fn number_or_null(&mut self) -> LedgerResult<Option<u64>> {
+        match self.0.next() {
+            Some(SqlValue::Null) => Ok(None),
+            Some(SqlValue::Integer(number)) => number.try_into().map(Some).map_err(|_| unexpected()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn number(&mut self) -> LedgerResult<u64> {
+        self.number_or_null()?.ok_or_else(unexpected)
+    }
+
+    fn version(&mut self) -> LedgerResult<Version> {
+        Version::new(self.number()?).ok_or_else(unexpected)
+    }
+
+    fn text_or_null(&mut self) -> LedgerResult<Option<String>> {
+        match self.0.next() {
+            Some(SqlValue::Null) => Ok(None),
+            Some(SqlValue::Text(text)) => Ok(Some(text)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn text(&mut self) -> LedgerResult<String> {
+        self.text_or_null()?.ok_or_else(unexpected)
+    }
+
+    fn epoch(&mut self) -> LedgerResult<Epoch> {
+        Epoch::parse(&self.text()?).ok_or_else(unexpected)
+    }
+}
+
+fn unexpected() -> LedgerError {
+    LedgerError::Failed("BUG: a row is not what this ledger writes".to_owned())
+}
+
+fn text(text: &str) -> SqlValue {
+    SqlValue::Text(text.to_owned())
+}
+
+fn integer(number: u64) -> SqlValue {
+    assert!(number <= Version::MAX.get(), "BUG: the platform's SQL would round an integer above 2^53-1");
+    SqlValue::Integer(number as i64)
+}
+
+/// A number of rows; more than SQL can count is all of them.
+fn size(number: usize) -> SqlValue {
+    integer((number as u64).min(Version::MAX.get()))
+}
+
+/// The version of the last line, or none if there is no line.
+fn last_version(text: &str) -> LedgerResult<Option<Version>> {
+    let Some(line) = text.lines().next_back() else { return Ok(None) };
+    let digits = line.strip_prefix("{\"version\":").and_then(|rest| rest.split_once(','));
+    digits.and_then(|(digits, _)| Version::parse(digits)).map(Some).ok_or_else(unexpected)
+}
+
+/// Where the lines of `last` begin, which are the last ones of `text`.
+fn start_of_version(text: &str, last: Version) -> usize {
+    let prefix = format!("{{\"version\":{last},");
+    let lines = text.split_inclusive('\n').rev().take_while(|line| line.starts_with(&prefix));
+    text.len() - lines.map(str::len).sum::<usize>()
+}

@@ -1,0 +1,64 @@
+// Runs every comparison and prints the result. One runtime at a time: two would share the machine.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
+import { root } from "../scripts/setup.mjs";
+import { pushes } from "./pushes.mjs";
+import { coldPolls, firstLoads, smallReads } from "./reads.mjs";
+import { print } from "./report.mjs";
+import { startKv, startMemory, startObject } from "./runtime.mjs";
+
+const { values } = parseArgs({
+  options: {
+    json: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
+    // For working on one comparison: `--only kv`, `--only memory` or `--only object`.
+    only: { type: "string" },
+  },
+});
+const options = values.quick ? { rounds: 5, ms: 500 } : { rounds: 9, ms: 1500 };
+
+async function over(name, start, work) {
+  if (values.only && values.only !== name) return undefined;
+  process.stderr.write(`${name}\n`);
+  const runtime = await start();
+  try {
+    return await work(runtime);
+  } finally {
+    await runtime.stop();
+  }
+}
+
+const kv = await over("kv", startKv, async (runtime) => ({
+  ...(await smallReads(runtime, "KV", options)),
+  cold: await coldPolls(runtime, { rounds: options.rounds, spaces: values.quick ? 100 : 300 }),
+  firstLoad: await firstLoads(runtime, options),
+}));
+const memory = await over("memory", startMemory, (runtime) => smallReads(runtime, "memory", options));
+const object = await over("object", startObject, async (runtime) => ({
+  eight: await pushes(runtime, "push, 8 clients", { ...options, clients: 8 }),
+  since: await pushes(runtime, "push, 8 clients that say since", { ...options, clients: 8, since: true }),
+  many: await pushes(runtime, "push, 32 clients", { ...options, clients: 32 }),
+}));
+
+const wasm = readFileSync(join(root, "build/index_bg.wasm"));
+const result = {
+  // Where a figure covers two measurements, it is the worse of them.
+  poll_vs_kv: kv && Math.min(kv.poll304.ratio, kv.poll200.ratio),
+  poll_vs_memory: memory && Math.min(memory.poll304.ratio, memory.poll200.ratio),
+  tail_vs_kv: kv?.tail.ratio,
+  tail_vs_memory: memory?.tail.ratio,
+  first_load_vs_kv: kv && Math.min(kv.firstLoad.plain.ratio, kv.firstLoad.gzip.ratio),
+  push_vs_object: object?.eight.ratio,
+  wasm_gzip_bytes: gzipSync(wasm, { level: 9 }).length,
+  wasm_bytes: wasm.length,
+  rounds: options.rounds,
+  round_ms: options.ms,
+  kv,
+  memory,
+  object,
+};
+
+if (values.json) console.log(JSON.stringify(result));
+else print(result);

@@ -1,0 +1,89 @@
+// Prints the result of a bench run as two aligned tables: how fast, and what it used.
+import { availableParallelism } from "node:os";
+
+const CONDITIONS = `Both sides of a comparison are Workers of one Miniflare, asked in turns by raw keep-alive sockets (8 connections;
+first loads 1) from a generator that shares the machine, so only ratios mean anything. A ratio is the median of the
+rounds' ratios of requests per second; times are medians of the rounds, in ms.
+Headwater verifies a token on every request, the floors ask for none. Reads run with eager publication
+(PUBLISH_AFTER_PULLS=0, PUBLISH_MAX_DELAY_MS=1000, PUBLISH_INTERVAL_MS=1000), pushes with the default settings.
+Headwater keeps a head in memory for 1 s and in the Cache API for 30 s: that is its design, the floors read KV each
+time; the row with many spaces shows it where the memory layer cannot help. Floors of polls and small pulls stream a
+value of the size of Headwater's answer; the floor of a first load streams the keys that publication wrote, and with
+gzip both sides are compressed by the runtime.`;
+
+// A browser asks first for every new URL, because of the Authorization header; an answer holds for two hours.
+const SAME_URL = "none new";
+const NEW_URL = "GET 1, POST 0";
+
+function rowsOf({ kv, memory, object }) {
+  const rows = [];
+  const add = (row, target, preflights) => row && rows.push({ ...row, target, preflights });
+  for (const [reads, target] of [[kv, 0.85], [memory, 0.7]]) {
+    add(reads?.poll304, target, SAME_URL);
+    add(reads?.poll200, target, SAME_URL);
+    add(reads?.tail, target, NEW_URL);
+    add(reads?.wideTail, undefined, NEW_URL);
+  }
+  add(kv?.cold, undefined, SAME_URL);
+  add(kv?.firstLoad.plain, 0.85, NEW_URL);
+  add(kv?.firstLoad.gzip, 0.85, NEW_URL);
+  add(object?.eight, 1.3, SAME_URL);
+  add(object?.since, undefined, SAME_URL);
+  add(object?.many, undefined, SAME_URL);
+  return rows;
+}
+
+const number = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+const mean = (value) => (value === 0 ? "0" : value < 0.0005 ? "<0.001" : String(Number(value.toFixed(3))));
+
+function verdict(met) {
+  return met ? "met" : "missed";
+}
+
+function speeds(rows) {
+  const table = [["", "Headwater/s", "floor/s", "ratio", "range", "target", "", "p50", "floor p50", "p99", "floor p99"]];
+  for (const { name, headwater, floor, ratio, lowest, highest, target } of rows) {
+    table.push([
+      name,
+      number(headwater.perSecond),
+      number(floor.perSecond),
+      ratio.toFixed(2),
+      `${lowest.toFixed(2)}–${highest.toFixed(2)}`,
+      target === undefined ? "" : `≥ ${target}`,
+      target === undefined ? "" : verdict(ratio >= target),
+      ...[headwater.p50, floor.p50, headwater.p99, floor.p99].map(number),
+    ]);
+  }
+  return table;
+}
+
+function uses(rows) {
+  const table = [["per request", "answered by", "Cache API", "KV reads", "object", "rows read", "written", "preflights"]];
+  for (const { name, used, preflights } of rows) {
+    const sources = Object.entries(used.sources).map(([source, count]) => `${source} ${mean(count / used.answers)}`);
+    const counts = [used.cache, used.kv, used.object, used.rows_read, used.rows_written].map(mean);
+    table.push([name, sources.join(", "), ...counts, preflights]);
+  }
+  return table;
+}
+
+function align(table) {
+  const widths = table[0].map((_, column) => Math.max(...table.map((row) => row[column].length)));
+  const numeric = table[0].map((_, column) => table.slice(1).every((row) => /^[<\d.]+$/.test(row[column])));
+  const cell = (text, column) => (numeric[column] ? text.padStart(widths[column]) : text.padEnd(widths[column]));
+  return table.map((row) => row.map(cell).join("  ").trimEnd()).join("\n");
+}
+
+export function print(result) {
+  const rows = rowsOf(result);
+  console.log(`${CONDITIONS}\n${result.rounds} rounds of ${result.round_ms} ms, ${availableParallelism()} cores, Node ${process.versions.node}.\n`);
+  console.log(align(speeds(rows)));
+  console.log(`\n${align(uses(rows))}`);
+  const loads = result.kv?.firstLoad;
+  if (loads) {
+    const line = ({ bytes, floorBytes, keys }) => `${bytes} bytes (floor ${floorBytes}) from ${keys} keys`;
+    console.log(`\nfirst load: plain ${line(loads.plain)}; gzip ${line(loads.gzip)}`);
+  }
+  const size = result.wasm_gzip_bytes;
+  console.log(`wasm: ${result.wasm_bytes} bytes, ${size} gzip; target ≤ 250000 gzip: ${verdict(size <= 250_000)}`);
+}

@@ -1,0 +1,91 @@
+// Starts Headwater and one floor as two Workers of one Miniflare, so both run in one workerd with the same options.
+// Each is reached through a socket of its own: Miniflare's usual entry Worker would add the same cost to both sides
+// and so pull every ratio towards 1.
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Miniflare } from "miniflare";
+import { root } from "../scripts/setup.mjs";
+import { once, request } from "./client.mjs";
+
+export const EAGER = { PUBLISH_AFTER_PULLS: "0", PUBLISH_MAX_DELAY_MS: "1000", PUBLISH_INTERVAL_MS: "1000" };
+export const secret = randomBytes(32).toString("hex");
+
+const COMPATIBILITY_DATE = "2026-07-01";
+
+function worker(name, script, options) {
+  return {
+    name,
+    modules: true,
+    rootPath: root,
+    modulesRoot: root,
+    scriptPath: join(root, script),
+    modulesRules: [
+      { type: "CompiledWasm", include: ["**/*.wasm"], fallthrough: true },
+      { type: "ESModule", include: ["**/*.js", "**/*.mjs"] },
+    ],
+    compatibilityDate: COMPATIBILITY_DATE,
+    unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+    ...options,
+  };
+}
+
+const headwater = (script, variables, options) =>
+  worker("headwater", script, {
+    bindings: { JWT_SECRET: secret, GRANT_SECRET: secret, ...variables },
+    kvNamespaces: { SNAPSHOTS: "snapshots" },
+    durableObjects: { COORDINATOR: { className: "Coordinator", useSQLite: true } },
+    ...options,
+  });
+
+async function start(workers) {
+  const folder = mkdtempSync(join(tmpdir(), "headwater-bench-"));
+  const miniflare = new Miniflare({ cf: false, defaultPersistRoot: folder, workers });
+  await miniflare.ready;
+  const url = async (name) => (await miniflare.unsafeGetDirectURL(name)).origin;
+  const stop = async () => {
+    await miniflare.dispose();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  return { miniflare, headwater: await url("headwater"), floor: await url("floor"), stop };
+}
+
+// Headwater with the eager setting, and floor (a) on the same namespace. `value` reads what publication has written;
+// `give` stores a value where the floor finds it.
+export async function startKv() {
+  const runtime = await start([
+    headwater("build/index.js", EAGER),
+    worker("floor", "benches/floors/kv.mjs", { kvNamespaces: { KV: "snapshots" } }),
+  ]);
+  const namespace = await runtime.miniflare.getKVNamespace("SNAPSHOTS", "headwater");
+  const value = async (key) => {
+    const bytes = await namespace.get(key, "arrayBuffer");
+    return bytes && Buffer.from(bytes);
+  };
+  // What is published already stands in the floor's namespace: it is the same one.
+  const give = (key, bytes) => (key.startsWith("v1/") ? undefined : namespace.put(key, bytes));
+  return { ...runtime, value, give };
+}
+
+// The same over a KV in memory on both sides.
+export async function startMemory() {
+  const runtime = await start([
+    headwater("benches/floors/memory-headwater.mjs", EAGER),
+    worker("floor", "benches/floors/memory.mjs"),
+  ]);
+  const value = async (key) => {
+    const answer = await once(runtime.headwater, request("GET", `/memory/${key}`));
+    return answer.status === 200 ? answer.body : null;
+  };
+  const give = (key, bytes) => once(runtime.floor, request("PUT", `/${key}`, {}, bytes.toString("utf8")));
+  return { ...runtime, value, give };
+}
+
+// Headwater with the default settings, and floor (c).
+export async function startObject() {
+  return start([
+    headwater("build/index.js", {}),
+    worker("floor", "benches/floors/object.mjs", { durableObjects: { STORE: { className: "Store", useSQLite: true } } }),
+  ]);
+}

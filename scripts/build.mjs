@@ -1,0 +1,49 @@
+// Builds the Worker into build/index.js and build/index_bg.wasm; does nothing when no input has changed.
+
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Stop, isMain, main, root, run, tools } from "./setup.mjs";
+
+const OUTPUTS = ["build/index.js", "build/index_bg.wasm"];
+const STAMP = join(root, "build", ".inputs");
+
+// By content rather than by time: a checkout touches files without changing them.
+function hashInputs() {
+  const files = ["Cargo.toml", "Cargo.lock", "package-lock.json", "scripts/build.mjs", "scripts/setup.mjs"];
+  for (const entry of readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) files.push(join(entry.parentPath ?? entry.path, entry.name).slice(root.length + 1));
+  }
+  const hash = createHash("sha256");
+  for (const file of files.sort()) {
+    const path = join(root, file);
+    hash.update(`${file}\0`).update(existsSync(path) ? readFileSync(path) : "").update("\0");
+  }
+  return hash.digest("hex");
+}
+
+/** Builds when needed. Expects that `setup` has run. */
+export function build() {
+  const inputs = hashInputs();
+  const built = OUTPUTS.every((file) => existsSync(join(root, file)));
+  if (built && existsSync(STAMP) && readFileSync(STAMP, "utf8") === inputs) {
+    console.log("Build: nothing has changed.");
+    return;
+  }
+  if (!existsSync(tools.workerBuild)) throw new Stop("The tools of the build are missing. Run `npm run build`.");
+  console.log("Build: compiling the Worker to WebAssembly.");
+  // worker-build takes the output folder relative to the crate, not to the current folder.
+  const args = ["--release", "src/worker", "--out-dir", "../../build"];
+  run(tools.workerBuild, args, "The compiler's message is above.", {
+    WASM_BINDGEN_BIN: tools.wasmBindgen,
+    WASM_OPT_BIN: tools.wasmOpt,
+    ESBUILD_BIN: tools.esbuild,
+    // worker-build would print its own stack below the compiler's message.
+    RUST_BACKTRACE: "0",
+  });
+  // The hash of before the build: a file saved meanwhile makes the next run build again.
+  writeFileSync(STAMP, inputs);
+}
+
+// Without set-up: wrangler runs this file too, before each deployment and after each saved change.
+if (isMain(import.meta)) await main(build);

@@ -1,0 +1,17 @@
+// `npm run check`: formatting, then lints for the core on this machine and for the Worker in WebAssembly.
+
+import { main, run, setup } from "./setup.mjs";
+
+const clippy = (...target) => ["clippy", "--locked", ...target, "--", "-D", "warnings"];
+
+await main(() => {
+  setup();
+  console.log("\n== format");
+  run("cargo", ["fmt", "--all", "--check"], "`cargo fmt --all` repairs it.");
+  console.log("\n== lints of the core and its tests");
+  run("cargo", clippy("--package", "headwater", "--all-targets"), "Repair what is named above.");
+  console.log("\n== lints of the Worker");
+  const worker = clippy("--package", "headwater-worker", "--target", "wasm32-unknown-unknown");
+  run("cargo", worker, "Repair what is named above.");
+  console.log("\nAll checks passed.");
+});

@@ -1,0 +1,54 @@
+// `npm start`: sets up, builds and serves on this machine until Ctrl-C. `npm start -- --port 8788` takes another port.
+
+import { spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { parseArgs } from "node:util";
+import { build } from "./build.mjs";
+import { Stop, main, root, setup, tools, wranglerEnv } from "./setup.mjs";
+
+const HOST = "127.0.0.1";
+
+function requireFreePort(port) {
+  return new Promise((free, taken) => {
+    const probe = createServer();
+    probe.once("error", () =>
+      taken(new Stop(`Port ${port} is taken. End what listens there, or run \`npm start -- --port ${port + 1}\`.`)),
+    );
+    probe.listen(port, HOST, () => probe.close(free));
+  });
+}
+
+async function announce(port, server) {
+  const url = `http://${HOST}:${port}`;
+  while (server.exitCode === null) {
+    const answer = await fetch(`${url}/health`).catch(() => null);
+    if (answer?.ok) {
+      console.log(`\nHeadwater serves ${url} — in another terminal try \`npm run demo\`; Ctrl-C ends it.\n`);
+      return;
+    }
+    await new Promise((later) => setTimeout(later, 200));
+  }
+}
+
+function serve(port) {
+  const args = ["dev", "--port", String(port), "--ip", HOST, "--persist-to", ".headwater/state"];
+  // The interactive keys would draw over the line that says where the server is.
+  const server = spawn(tools.node, [tools.wrangler, ...args, "--show-interactive-dev-session=false"], {
+    cwd: root,
+    stdio: "inherit",
+    env: { ...process.env, ...wranglerEnv },
+  });
+  // A terminal sends Ctrl-C to both processes; whoever stops only this one must not leave the server behind.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => server.kill(signal));
+  server.on("exit", (code, signal) => process.exit(code ?? (signal === "SIGINT" ? 0 : 1)));
+  return server;
+}
+
+await main(async () => {
+  const { values } = parseArgs({ options: { port: { type: "string", default: "8787" } } });
+  const port = Number(values.port);
+  await requireFreePort(port);
+  setup();
+  build();
+  await announce(port, serve(port));
+});

@@ -1,0 +1,30 @@
+// `npm test`: every test, first those of the core on this machine, then those on the real runtime.
+
+import { build } from "./build.mjs";
+import { Stop, main, run, setup, tools } from "./setup.mjs";
+
+function attempt(name, work) {
+  console.log(`\n== ${name}`);
+  try {
+    work();
+    return null;
+  } catch (error) {
+    if (!(error instanceof Stop)) throw error;
+    console.error(error.message);
+    return name;
+  }
+}
+
+await main(() => {
+  setup();
+  // All of them run even when one fails: a broken core should not hide what the runtime has to say.
+  const failed = [
+    attempt("core: cargo test", () => run("cargo", ["test", "--locked"], "See the failed tests above.")),
+    attempt("runtime: the built Worker in workerd", () => {
+      build();
+      run(tools.node, ["--test", "--test-reporter=spec", "tests/runtime/*.test.mjs"], "See the failed tests above.");
+    }),
+  ].filter((name) => name !== null);
+  if (failed.length > 0) throw new Stop(`failed: ${failed.join("; ")}`);
+  console.log("\nAll tests passed.");
+});

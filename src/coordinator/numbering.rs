@@ -1,0 +1,212 @@
+//! Which mutations of a push are new, which were settled before, and which cannot be trusted (I2).
+
+use std::collections::VecDeque;
+
+use super::ledger::Client;
+use crate::{
+    limits::DIGESTS_KEPT,
+    protocol::{
+        error::ApiError,
+        push::{MutationDigest, PushRequest, RejectCode, Rejection, Settled, Submitted},
+    },
+    version::Version,
+};
+
+/// What a client's row remembers of its mutations, newest last.
+///
+/// As text: entries joined by spaces, each 16 hex digits, and while the client has not acknowledged the result `:` and
+/// `a<version>` for applied, `c` for a conflict, `r<code>` for rejected.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct History {
+    last: u64,
+    entries: VecDeque<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    digest: String,
+    result: Option<String>,
+}
+
+impl History {
+    /// What the row remembers; nothing for a client that has none.
+    #[must_use]
+    pub fn of(client: Option<&Client>) -> Self {
+        let Some(client) = client else { return Self::default() };
+        let entries = client.history.split_terminator(' ').map(|entry| match entry.split_once(':') {
+            Some((digest, result)) => Entry { digest: digest.to_owned(), result: Some(result.to_owned()) },
+            None => Entry { digest: entry.to_owned(), result: None },
+        });
+        Self { last: client.last, entries: entries.collect() }
+    }
+
+    /// The last settled mutation.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Checks the numbers of a push and returns how many of its mutations were settled before.
+    ///
+    /// # Errors
+    /// [`ApiError::OutOfOrder`] for a gap. [`ApiError::ClientForked`] when a settled number comes with other changes or
+    /// is too old to be compared: a restored backup, a copied profile or an edited outbox would otherwise be told that
+    /// an edit it has just made is applied.
+    pub fn admit(&self, push: &PushRequest) -> Result<usize, ApiError> {
+        let Some(first) = push.mutations.first() else { return Ok(0) };
+        if first.id > self.last + 1 {
+            return Err(ApiError::OutOfOrder { expected: self.last + 1 });
+        }
+        let settled = push.mutations.iter().take_while(|mutation| mutation.id <= self.last);
+        let mut count = 0;
+        for mutation in settled {
+            let known = self.entry(mutation.id).is_some_and(|entry| entry.digest == mutation.digest.0);
+            if !known {
+                return Err(ApiError::ClientForked);
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The result of a settled mutation that [`Self::admit`] recognized.
+    #[must_use]
+    pub fn repeat(&self, mutation: &Submitted) -> Settled {
+        let result = self.entry(mutation.id).and_then(|entry| entry.result.as_deref()).unwrap_or_default();
+        match result.split_at_checked(1) {
+            Some(("a", version)) => Version::parse(version).map_or(Settled::Done, Settled::Applied),
+            Some(("c", _)) => Settled::Conflict(Vec::new()),
+            Some(("r", code)) => RejectCode::parse(code)
+                .map_or(Settled::Done, |code| Settled::Rejected(Rejection::new(code, "rejected before"))),
+            _ => Settled::Done,
+        }
+    }
+
+    /// Notes the next mutation.
+    pub fn settle(&mut self, digest: &MutationDigest, settled: &Settled) {
+        let result = match settled {
+            Settled::Applied(version) => Some(format!("a{version}")),
+            Settled::Conflict(_) => Some("c".to_owned()),
+            Settled::Rejected(rejection) => Some(format!("r{}", rejection.code.as_str())),
+            Settled::Done => None,
+        };
+        self.last += 1;
+        self.entries.push_back(Entry { digest: digest.0.clone(), result });
+        if self.entries.len() > DIGESTS_KEPT {
+            self.entries.pop_front();
+        }
+    }
+
+    /// Forgets the results up to `acked`; the digests stay.
+    pub fn acknowledge(&mut self, acked: u64) {
+        let oldest = self.last + 1 - self.entries.len() as u64;
+        for (id, entry) in (oldest..).zip(&mut self.entries) {
+            if id <= acked {
+                entry.result = None;
+            }
+        }
+    }
+
+    /// The text of the row.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(self.entries.len() * 24);
+        for entry in &self.entries {
+            text.push_str(&entry.digest);
+            if let Some(result) = &entry.result {
+                text.push(':');
+                text.push_str(result);
+            }
+            text.push(' ');
+        }
+        text
+    }
+
+    fn entry(&self, id: u64) -> Option<&Entry> {
+        let age = usize::try_from(self.last.checked_sub(id)?).ok()?;
+        self.entries.len().checked_sub(age + 1).and_then(|index| self.entries.get(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Millis;
+
+    fn push(ids: &[(u64, &str)]) -> PushRequest {
+        let mutations: Vec<String> = ids
+            .iter()
+            .map(|(id, record)| {
+                format!(
+                    r#"{{"id":{id},"changes":[{{"op":"put","collection":"c","id":"{record}","value":{{}}}}]}}"#
+                )
+            })
+            .collect();
+        PushRequest::parse(
+            format!(r#"{{"client":"c_9f2k1m0a","mutations":[{}]}}"#, mutations.join(",")).as_bytes(),
+        )
+        .expect("a push")
+    }
+
+    fn settled(count: u64) -> History {
+        let mut history = History::default();
+        for id in 1..=count {
+            let push = push(&[(id, &format!("r{id}"))]);
+            history.settle(&push.mutations[0].digest, &Settled::Applied(Version::new(id * 10).expect("a version")));
+        }
+        history
+    }
+
+    #[test]
+    fn a_gap_is_refused_with_the_number_that_comes_next() {
+        assert_eq!(settled(3).admit(&push(&[(5, "x")])), Err(ApiError::OutOfOrder { expected: 4 }));
+        assert_eq!(settled(3).admit(&push(&[(4, "x")])), Ok(0));
+    }
+
+    #[test]
+    fn a_repeated_number_with_the_same_changes_repeats_its_result() {
+        let history = settled(3);
+        let again = push(&[(2, "r2"), (3, "r3"), (4, "new")]);
+        assert_eq!(history.admit(&again), Ok(2));
+        assert_eq!(history.repeat(&again.mutations[0]), Settled::Applied(Version::new(20).expect("a version")));
+    }
+
+    #[test]
+    fn a_repeated_number_with_other_changes_is_a_fork() {
+        assert_eq!(settled(3).admit(&push(&[(3, "other")])), Err(ApiError::ClientForked));
+    }
+
+    #[test]
+    fn a_number_too_old_to_compare_is_a_fork_even_with_the_same_changes() {
+        let history = settled(DIGESTS_KEPT as u64 + 1);
+        assert_eq!(history.admit(&push(&[(1, "r1")])), Err(ApiError::ClientForked));
+        assert_eq!(history.admit(&push(&[(2, "r2")])), Ok(1));
+    }
+
+    #[test]
+    fn acknowledged_results_are_forgotten_and_their_digests_are_not() {
+        let mut history = settled(3);
+        history.acknowledge(2);
+        let again = push(&[(2, "r2"), (3, "r3")]);
+        assert_eq!(history.admit(&again), Ok(2));
+        assert_eq!(history.repeat(&again.mutations[0]), Settled::Done);
+        assert_eq!(history.repeat(&again.mutations[1]), Settled::Applied(Version::new(30).expect("a version")));
+        assert_eq!(history.admit(&push(&[(2, "other")])), Err(ApiError::ClientForked));
+    }
+
+    #[test]
+    fn the_row_is_pinned_because_every_client_in_the_field_has_one() {
+        let mut history = settled(1);
+        history.acknowledge(1);
+        let two = push(&[(2, "r2")]);
+        history.settle(&two.mutations[0].digest, &Settled::Rejected(Rejection::new(RejectCode::TooLarge, "x")));
+        let text = history.text();
+        assert_eq!(
+            text, "5d4a3cbbd5b8ce9c 0a4f3e5a53f9e2a1:rtoo_large ",
+            "clients that pushed before an update would be told that they forked"
+        );
+        let row =
+            Client { writer: 1, last: 2, acked: 1, used_at: Millis(0), history: text };
+        assert_eq!(History::of(Some(&row)), history);
+    }
+}

@@ -1,0 +1,291 @@
+//! What pushes would do: everything is decided and checked here, in memory, before the first row is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    ledger::{Client, Clock, Ledger, LedgerResult, Meta, Record, deleted_line, live_line},
+    merge::{self, Base},
+    numbering::History,
+};
+use crate::{
+    ids::{ClientId, Key, UserHash},
+    limits,
+    protocol::{
+        error::ApiError,
+        push::{Mutation, MutationResult, PushRequest, RejectCode, Rejection, Settled, Standing, Submitted},
+    },
+    time::Millis,
+    version::{Position, Version},
+};
+
+/// The effect of pushes that share a transaction, as rows to write.
+#[derive(Debug)]
+pub struct Plan {
+    meta: Meta,
+    writers_before: u64,
+    version: Version,
+    records: BTreeMap<Key, Option<Record>>,
+    changed: BTreeSet<Key>,
+    clients: BTreeMap<(UserHash, ClientId), Client>,
+    newcomers: BTreeSet<UserHash>,
+    collections: Option<BTreeSet<String>>,
+    line_bytes: usize,
+}
+
+/// What one mutation does, kept apart until it is known to succeed as a whole.
+#[derive(Debug, Default)]
+struct Draft {
+    values: BTreeMap<Key, DraftValue>,
+}
+
+#[derive(Debug)]
+struct DraftValue {
+    before: Option<Record>,
+    value: Option<String>,
+    /// Whether the record was absent at any moment: then all its fields count as touched.
+    was_absent: bool,
+}
+
+impl Plan {
+    /// A plan that begins at the durable state: `version` is its version, `collections` its collections if known.
+    #[must_use]
+    pub fn new(meta: Meta, version: Version, collections: Option<BTreeSet<String>>) -> Self {
+        Self {
+            writers_before: meta.writers,
+            meta,
+            version,
+            records: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            clients: BTreeMap::new(),
+            newcomers: BTreeSet::new(),
+            collections,
+            line_bytes: 0,
+        }
+    }
+
+    /// The version after everything planned so far.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Bytes of record lines that this plan publishes, as a lower bound of what the tail grows by.
+    #[must_use]
+    pub fn line_bytes(&self) -> usize {
+        self.line_bytes
+    }
+
+    /// Whether there is anything to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.clients.is_empty()
+    }
+
+    /// Plans one push behind those planned before. An [`ApiError`] means that nothing of it is planned.
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub fn push<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        user: &UserHash,
+        push: &PushRequest,
+        now: Millis,
+    ) -> LedgerResult<Result<Vec<MutationResult>, ApiError>> {
+        let name = (user.clone(), push.client.clone());
+        let known = match self.clients.get(&name) {
+            Some(client) => Some(client.clone()),
+            None => ledger.client(user, &push.client)?,
+        };
+        let mut history = History::of(known.as_ref());
+        if push.epoch.as_ref().is_some_and(|epoch| *epoch != self.meta.epoch) {
+            let position = Position { epoch: self.meta.epoch.clone(), version: self.version };
+            return Ok(Err(ApiError::EpochMismatch { position, last: history.last() }));
+        }
+        let repeated = match history.admit(push) {
+            Ok(repeated) => repeated,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let acked = known.as_ref().map_or(0, |client| client.acked);
+        let nothing_new = repeated == push.mutations.len() && push.acked.min(history.last()) <= acked;
+        if nothing_new || (known.is_none() && push.mutations.is_empty()) {
+            return Ok(Ok(push.mutations.iter().map(|mutation| repeat(&history, mutation)).collect()));
+        }
+        let writer = known.as_ref().map_or_else(|| self.newcomer(user), |client| client.writer);
+        let mut results: Vec<_> =
+            push.mutations[..repeated].iter().map(|mutation| repeat(&history, mutation)).collect();
+        for submitted in &push.mutations[repeated..] {
+            let settled = match &submitted.mutation {
+                Ok(mutation) => self.mutation(ledger, mutation, push, writer, now)?,
+                Err(rejection) => Settled::Rejected(rejection.clone()),
+            };
+            history.settle(&submitted.digest, &settled);
+            results.push(MutationResult { id: submitted.id, settled, duplicate: false });
+        }
+        let acked = push.acked.max(acked).min(history.last());
+        history.acknowledge(acked);
+        let client =
+            Client { writer, last: history.last(), acked, used_at: now, history: history.text() };
+        self.clients.insert(name, client);
+        Ok(Ok(results))
+    }
+
+    /// Writes what was planned: per changed record itself and its index entry, and a row per client.
+    ///
+    /// # Errors
+    /// When storage refuses a write; the caller's transaction takes the others back.
+    pub fn write<L: Ledger>(&self, ledger: &mut L) -> LedgerResult<()> {
+        for key in &self.changed {
+            let record = self.records.get(key).and_then(Option::as_ref);
+            ledger.put_record(key, record.expect("BUG: a changed record is planned"))?;
+        }
+        for ((user, client), row) in &self.clients {
+            ledger.put_client(user, client, row)?;
+        }
+        for user in &self.newcomers {
+            ledger.forget_clients(user, limits::CLIENTS_MAX)?;
+        }
+        if self.meta.writers != self.writers_before {
+            ledger.put_meta(&self.meta)?;
+        }
+        Ok(())
+    }
+
+    /// What the caller keeps in memory once the plan is durable.
+    #[must_use]
+    pub fn into_state(self) -> (Meta, Option<BTreeSet<String>>) {
+        (self.meta, self.collections)
+    }
+
+    fn newcomer(&mut self, user: &UserHash) -> u64 {
+        self.newcomers.insert(user.clone());
+        self.meta.writers += 1;
+        self.meta.writers
+    }
+
+    fn record<L: Ledger>(&mut self, ledger: &L, key: &Key) -> LedgerResult<Option<&Record>> {
+        if !self.records.contains_key(key) {
+            self.records.insert(key.clone(), ledger.record(key)?);
+        }
+        Ok(self.records.get(key).and_then(Option::as_ref))
+    }
+
+    fn mutation<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        mutation: &Mutation,
+        push: &PushRequest,
+        writer: u64,
+        now: Millis,
+    ) -> LedgerResult<Settled> {
+        let present_epoch = mutation.epoch.as_ref().is_none_or(|epoch| *epoch == self.meta.epoch);
+        let mut standing = BTreeMap::new();
+        for change in &mutation.changes {
+            let base = Base::of(change, present_epoch);
+            if let Base::At(version) = base
+                && version > self.version
+            {
+                return Ok(invalid("a base lies in the future"));
+            }
+            let horizon = self.meta.horizon;
+            let record = self.record(ledger, &change.key)?;
+            if merge::conflicts(change, record, base, writer, horizon, push.on_conflict) {
+                standing.insert(change.key.clone(), standing_of(&change.key, record));
+            }
+        }
+        if !standing.is_empty() {
+            return Ok(Settled::Conflict(standing.into_values().collect()));
+        }
+        match self.draft(ledger, mutation)? {
+            Ok(draft) => Ok(Settled::Applied(self.adopt(draft, writer, now))),
+            Err(rejection) => Ok(Settled::Rejected(rejection)),
+        }
+    }
+
+    /// Applies the changes in order, beside the plan.
+    fn draft<L: Ledger>(&mut self, ledger: &L, mutation: &Mutation) -> LedgerResult<Result<Draft, Rejection>> {
+        let mut draft = Draft::default();
+        for change in &mutation.changes {
+            let key = &change.key;
+            if !draft.values.contains_key(key) {
+                let before = self.record(ledger, key)?.cloned();
+                let value = before.as_ref().and_then(|record| record.value(key)).map(str::to_owned);
+                let was_absent = value.is_none();
+                if before.is_none() && !self.has_room_for(ledger, key)? {
+                    let full = Rejection::new(RejectCode::QuotaExceeded, "a space has at most 200 collections");
+                    return Ok(Err(full));
+                }
+                draft.values.insert(key.clone(), DraftValue { before, value, was_absent });
+            }
+            let entry = draft.values.get_mut(key).expect("BUG: the draft holds the record");
+            match merge::apply(&change.op, entry.value.as_deref()) {
+                Ok(value) => {
+                    entry.was_absent |= value.is_none();
+                    entry.value = value;
+                }
+                Err(rejection) => return Ok(Err(rejection)),
+            }
+        }
+        Ok(Ok(draft))
+    }
+
+    fn has_room_for<L: Ledger>(&mut self, ledger: &L, key: &Key) -> LedgerResult<bool> {
+        let collections = match &mut self.collections {
+            Some(collections) => collections,
+            None => self.collections.insert(ledger.collections()?.into_iter().collect()),
+        };
+        let name = key.collection.as_str();
+        Ok(collections.contains(name) || collections.len() < limits::COLLECTIONS_MAX)
+    }
+
+    /// Takes the draft over as the next step, if it changes anything, and returns the version.
+    fn adopt(&mut self, draft: Draft, writer: u64, now: Millis) -> Version {
+        let changed: Vec<_> = draft
+            .values
+            .into_iter()
+            .filter(|(key, entry)| entry.before.as_ref().and_then(|record| record.value(key)) != entry.value.as_deref())
+            .collect();
+        if changed.is_empty() {
+            return self.version;
+        }
+        self.version = self.version.next();
+        for (key, entry) in changed {
+            let record = self.step(&key, entry, writer, now);
+            self.line_bytes += record.line.len() + 24;
+            if let Some(collections) = &mut self.collections {
+                collections.insert(key.collection.as_str().to_owned());
+            }
+            self.records.insert(key.clone(), Some(record));
+            self.changed.insert(key);
+        }
+        self.version
+    }
+
+    fn step(&self, key: &Key, entry: DraftValue, writer: u64, now: Millis) -> Record {
+        let clock = Clock::tick(entry.before.as_ref().map(|record| record.clock), writer, self.version);
+        let Some(value) = entry.value else {
+            return Record { clock, deleted_at: Some(now), line: deleted_line(key), fields: None };
+        };
+        let fields = entry.before.as_ref().filter(|_| !entry.was_absent).and_then(|record| {
+            let before = record.value(key).unwrap_or("{}");
+            merge::field_clocks(record, before, &value, writer, self.version)
+        });
+        Record { clock, deleted_at: None, line: live_line(key, &value), fields }
+    }
+}
+
+fn repeat(history: &History, mutation: &Submitted) -> MutationResult {
+    MutationResult { id: mutation.id, settled: history.repeat(mutation), duplicate: true }
+}
+
+fn invalid(detail: &'static str) -> Settled {
+    Settled::Rejected(Rejection::new(RejectCode::InvalidValue, detail))
+}
+
+fn standing_of(key: &Key, record: Option<&Record>) -> Standing {
+    Standing {
+        key: key.clone(),
+        version: record.map_or(Version::ZERO, |record| record.clock.version),
+        value: record.and_then(|record| record.value(key)).map(str::to_owned),
+    }
+}

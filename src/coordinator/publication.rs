@@ -1,0 +1,626 @@
+//! How the durable state gets into KV: objects before the head that names them, again when KV loses something, and
+//! only when somebody is there to read it.
+//!
+//! The machine of one turn. The shell calls [`Publisher::begin`] when the alarm fires, then carries out each
+//! [`Effect`] it gets from `next` and reports how that ended, until the effect is [`Effect::Sleep`]. Nothing of a turn
+//! that a crash would lose is needed: what was put is in the row, and everything else is cut anew.
+
+use serde::{Deserialize, Serialize};
+
+use super::ledger::{Ledger, LedgerResult, Meta};
+use crate::{
+    ids::{Collection, ContentHash, Key, RecordId},
+    limits,
+    protocol::internal::{Ask, Seen},
+    snapshot::{
+        head::{ContentHashText, Head, HeadMetadata, HeadParts, PartName, Run},
+        keys::Scope,
+        part::first_part,
+    },
+    time::Millis,
+    version::{Epoch, Position, Version},
+};
+
+/// How long objects and heads live, in ms: 30 days. What is still needed is put again in time; nothing is ever deleted,
+/// because an expiry is free and a deletion is billed like a put.
+pub const LIFETIME_MS: u64 = 30 * DAY_MS;
+/// Age from which on an object is put again by the next publication.
+const REFRESH_AGE_MS: u64 = LIFETIME_MS / 2;
+const DAY_MS: u64 = 86_400_000;
+/// A delta is folded into the base when it exceeds an eighth of it, or 1 MiB where that is more.
+const DELTA_SHARE: usize = 8;
+/// Longest wait after a failure.
+const BACKOFF_MS_MAX: u64 = 15 * 60_000;
+
+/// When to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicationConfig {
+    /// Pulls answered by the coordinator that are worth one publication. 0: publish as soon as the interval allows.
+    pub after_pulls: u32,
+    /// Longest delay after the first unpublished change, in ms.
+    pub max_delay_ms: u64,
+    /// Shortest time between two publications, in ms. KV's own cache hides anything faster than 30 s.
+    pub interval_ms: u64,
+    /// How long deletions are remembered, in ms.
+    pub retain_ms: u64,
+}
+
+impl PublicationConfig {
+    /// How late a put may land that was never answered, in ms: four intervals, at the default 120 s.
+    #[must_use]
+    pub const fn settle_ms(&self) -> u64 {
+        4 * self.interval_ms
+    }
+
+    /// How long KV may still answer "missing" for an object that was put, in ms: at the default one hour.
+    const fn miss_ms(&self) -> u64 {
+        120 * self.interval_ms
+    }
+}
+
+/// The publication row.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PublicationRow {
+    /// What the last answered head put says.
+    pub published: Option<Published>,
+    /// The oldest records as they were put.
+    pub base: Option<RunRow>,
+    /// Those between the base and the tail.
+    pub delta: Option<RunRow>,
+    /// A run under construction.
+    pub building: Option<Building>,
+    /// Failures in a row.
+    pub attempts: u32,
+    /// Not before this time is KV tried again after a failure.
+    pub retry_at: Option<Millis>,
+    /// When to put the head once more, because an earlier put was never answered and may still land.
+    pub resettle_at: Option<Millis>,
+    /// Whether to publish although nothing is new: something in KV is missing, or old.
+    pub renew: bool,
+}
+
+/// A head that KV has accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Where it stands.
+    pub position: Position,
+    /// When it was put.
+    pub at: Millis,
+}
+
+/// A run as it was put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// Exclusive.
+    pub from: Version,
+    /// Inclusive.
+    pub to: Version,
+    /// In key order.
+    pub parts: Vec<PartRow>,
+}
+
+/// A part as it was put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRow {
+    /// Its name.
+    pub sha256: ContentHashText,
+    /// Its length.
+    pub bytes: usize,
+    /// When it was put; 0 when it is believed to be gone.
+    pub put_at: Millis,
+}
+
+/// A run under construction. `to` is the durable version when it was begun: slices that are queried later leave out
+/// what has moved above it, and the tail, which is queried last, has that (I5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Building {
+    /// Whether it becomes the base, or the delta.
+    pub base: bool,
+    /// What is done.
+    pub run: RunRow,
+    /// The last key of the last part.
+    pub last: Option<(String, String)>,
+}
+
+impl RunRow {
+    fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    fn named(&self) -> Run {
+        let name = |part: &PartRow| PartName { sha256: part.sha256.clone(), bytes: part.bytes };
+        Run { from: self.from, to: self.to, parts: self.parts.iter().map(name).collect() }
+    }
+}
+
+impl PublicationRow {
+    fn parts(&self) -> impl Iterator<Item = &PartRow> {
+        self.base.iter().chain(&self.delta).flat_map(|run| &run.parts)
+    }
+
+    fn parts_mut(&mut self) -> impl Iterator<Item = &mut PartRow> {
+        self.base.iter_mut().chain(&mut self.delta).flat_map(|run| &mut run.parts)
+    }
+
+    fn tail_from(&self) -> Version {
+        self.delta.as_ref().or(self.base.as_ref()).map_or(Version::ZERO, |run| run.to)
+    }
+
+    /// The version that KV's head is known to have reached in this epoch.
+    #[must_use]
+    pub fn published_in(&self, epoch: &Epoch) -> Option<Version> {
+        self.published.as_ref().filter(|published| published.position.epoch == *epoch).map(|p| p.position.version)
+    }
+}
+
+/// What the shell has to do next in a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Read the metadata of the head and report it with [`Publisher::head_was_read`].
+    ReadHead {
+        /// Where.
+        key: String,
+    },
+    /// Put a part and report it with [`Publisher::object_was_put`].
+    PutObject {
+        /// Where.
+        key: String,
+        /// What.
+        body: String,
+        /// Seconds after which KV forgets it.
+        ttl_s: u64,
+    },
+    /// Put the head and report it with [`Publisher::head_was_put`].
+    PutHead {
+        /// Where.
+        key: String,
+        /// What.
+        value: String,
+        /// JSON.
+        metadata: String,
+        /// When KV forgets it, in seconds since the Unix epoch.
+        expiration_s: u64,
+    },
+    /// The turn is over: set the alarm to this time, or leave none.
+    Sleep(Option<Millis>),
+}
+
+/// How a put ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// KV has it.
+    Done,
+    /// KV refused it: more than one write per second to a key.
+    Refused,
+    /// The account's daily writes are used up.
+    Exhausted,
+    /// Nobody knows: an error or no answer. It may still land.
+    Unknown,
+}
+
+/// What the publisher has to know of the space.
+#[derive(Debug, Clone, Copy)]
+pub struct Durable<'a> {
+    /// Which history it is.
+    pub meta: &'a Meta,
+    /// Its version.
+    pub version: Version,
+}
+
+impl Durable<'_> {
+    fn position(&self) -> Position {
+        Position { epoch: self.meta.epoch.clone(), version: self.version }
+    }
+}
+
+/// Sees to it that KV's head reaches the durable version.
+#[derive(Debug)]
+pub struct Publisher {
+    config: PublicationConfig,
+    scope: Scope,
+    row: PublicationRow,
+    turn: Option<Turn>,
+    /// Whether KV's head has been compared with storage since this instance began.
+    compared: bool,
+    /// Since when something is unpublished, as far as this instance knows.
+    behind_since: Option<Millis>,
+    pulls_answered: u32,
+    unpublished_bytes: usize,
+    renewed_at: Millis,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    parts: usize,
+    part: Option<PartRow>,
+    last: Option<(String, String)>,
+    run_ends: bool,
+    position: Option<Position>,
+}
+
+impl Publisher {
+    /// Begins with what an earlier instance has noted. A row that this build cannot read is taken for none: then
+    /// everything is put again.
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub fn open<L: Ledger>(
+        ledger: &L,
+        config: PublicationConfig,
+        scope: Scope,
+        durable: Durable<'_>,
+        now: Millis,
+    ) -> LedgerResult<Self> {
+        let row = ledger.publication()?;
+        let row: PublicationRow = row.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let mut publisher = Self {
+            config,
+            scope,
+            row,
+            turn: None,
+            compared: false,
+            behind_since: None,
+            pulls_answered: 0,
+            unpublished_bytes: 0,
+            renewed_at: Millis(0),
+        };
+        publisher.behind_since = publisher.is_behind(durable).then_some(now);
+        Ok(publisher)
+    }
+
+    /// What is known of KV.
+    #[must_use]
+    pub fn row(&self) -> &PublicationRow {
+        &self.row
+    }
+
+    /// Whether KV's head is not known to hold the durable state.
+    #[must_use]
+    pub fn is_behind(&self, durable: Durable<'_>) -> bool {
+        match self.row.published_in(&durable.meta.epoch) {
+            Some(version) => {
+                assert!(version <= durable.version, "BUG: published {version} is above durable {}", durable.version);
+                version < durable.version
+            }
+            None => durable.version > Version::ZERO || self.row.published.is_some(),
+        }
+    }
+
+    /// Notes that `bytes` of lines became durable.
+    pub fn committed(&mut self, bytes: usize, now: Millis) {
+        self.unpublished_bytes += bytes;
+        self.behind_since.get_or_insert(now);
+    }
+
+    /// Notes that another history began: readers of the old one must be told soon.
+    pub fn epoch_began(&mut self, now: Millis) {
+        self.behind_since.get_or_insert(now);
+        self.row.renew = true;
+    }
+
+    /// Notes that the coordinator answered a pull, and what the edge had seen.
+    pub fn pulled(&mut self, seen: &Ask, now: Millis) {
+        self.pulls_answered = self.pulls_answered.saturating_add(1);
+        let Some(published) = self.row.published.clone() else { return };
+        let settled = now.since(published.at) > self.config.settle_ms()
+            && now.since(self.renewed_at) > 30 * self.config.interval_ms;
+        let (mut renew, mut gone) = (seen.expiring, false);
+        match &seen.seen {
+            Seen::Nothing => (renew, gone) = (settled, settled),
+            Seen::Head(position) if *position < published.position => renew |= settled,
+            Seen::Head(_) | Seen::Unknown => {}
+        }
+        let miss_ms = self.config.miss_ms();
+        for part in self.row.parts_mut() {
+            let missed = seen.missed.as_deref() == Some(part.sha256.0.as_str());
+            if gone || (missed && now.since(part.put_at) > miss_ms) {
+                part.put_at = Millis(0);
+                renew = true;
+            }
+        }
+        if renew {
+            self.row.renew = true;
+            self.renewed_at = now;
+        }
+    }
+
+    /// When the next turn is due; none if KV is up to date.
+    #[must_use]
+    pub fn due(&self, durable: Durable<'_>, now: Millis) -> Option<Millis> {
+        let behind = self.is_behind(durable);
+        let regular = (behind || self.row.renew).then(|| {
+            let urgent = self.row.renew
+                || self.pulls_answered >= self.config.after_pulls
+                || self.unpublished_bytes > limits::TAIL_BYTES_MAX;
+            let wanted =
+                if urgent { now } else { self.behind_since.unwrap_or(now).plus(self.config.max_delay_ms) };
+            let interval = self.row.published.as_ref().map(|published| published.at.plus(self.config.interval_ms));
+            wanted.max(interval.unwrap_or(now))
+        });
+        let due = [regular, self.row.resettle_at].into_iter().flatten().min()?;
+        // workerd can lose an alarm that is set to the present from within an alarm (workerd#6866).
+        Some(due.max(self.row.retry_at.unwrap_or(due)).max(now.plus(1)))
+    }
+
+    /// Whether this instance has not had a turn yet.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        !self.compared
+    }
+
+    /// How late a put may land that was never answered, in ms.
+    #[must_use]
+    pub fn settle_ms(&self) -> u64 {
+        self.config.settle_ms()
+    }
+
+    /// Whether a turn is under way.
+    #[must_use]
+    pub fn in_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    /// Begins a turn and returns when the watchdog has to wake the object if the turn dies: the shell sets the alarm to
+    /// it *before* anything else. That write is what a superseded instance fails at, it replaces the platform's six
+    /// retries, and by the time it fires a put that died with the instance has landed or never will.
+    pub fn begin(&mut self, now: Millis) -> Millis {
+        self.turn = Some(Turn::default());
+        now.plus(self.config.settle_ms().max(1_000))
+    }
+
+    /// The next thing to do in this turn.
+    ///
+    /// # Errors
+    /// When storage fails; the turn is then over, and the watchdog brings the next.
+    pub fn next<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        durable: Durable<'_>,
+        now: Millis,
+    ) -> LedgerResult<Effect> {
+        let Some(turn) = &self.turn else { return Ok(Effect::Sleep(self.due(durable, now))) };
+        let idle = self.due(durable, now).is_none_or(|due| due > now.plus(1));
+        if turn.parts == 0 && turn.position.is_none() && idle {
+            return self.sleep(durable, now);
+        }
+        if !self.compared {
+            return Ok(Effect::ReadHead { key: self.scope.head_key() });
+        }
+        loop {
+            if self.row.building.is_some() {
+                if self.turn.as_ref().is_some_and(|turn| turn.parts >= limits::PARTS_PER_TURN) {
+                    return self.sleep(durable, now);
+                }
+                if let Some(effect) = self.build(ledger, now)? {
+                    return Ok(effect);
+                }
+            } else if let Some(effect) = self.head(ledger, durable, now)? {
+                return Ok(effect);
+            }
+        }
+    }
+
+    /// Cuts the next part. None when no put is needed: it is there already, or the run is complete.
+    fn build<L: Ledger>(&mut self, ledger: &mut L, now: Millis) -> LedgerResult<Option<Effect>> {
+        let building = self.row.building.as_ref().expect("BUG: no run is under construction");
+        let after = building.last.as_ref().map(key_of);
+        let lines =
+            ledger.lines_by_key(after.as_ref(), building.run.from, building.run.to, limits::PART_BYTES_MAX)?;
+        let end = first_part(&lines.text, lines.more).expect("BUG: a slice is shorter than a part");
+        let text = &lines.text[..end];
+        let run_ends = end == lines.text.len() && !lines.more;
+        if text.is_empty() {
+            self.complete();
+            return Ok(None);
+        }
+        let hash = ContentHash::of(text.as_bytes());
+        let there = self.row.parts().find(|part| part.sha256.0 == hash && now.since(part.put_at) < REFRESH_AGE_MS);
+        let part = there.cloned().unwrap_or(PartRow {
+            sha256: ContentHashText(hash.clone()),
+            bytes: text.len(),
+            put_at: now,
+        });
+        let shared = part.put_at != now;
+        let turn = self.turn.as_mut().expect("BUG: no turn is under way");
+        turn.parts += 1;
+        turn.part = Some(part);
+        turn.last = Some(last_key(text));
+        turn.run_ends = run_ends;
+        if shared {
+            self.adopt_part();
+            return Ok(None);
+        }
+        let key = self.scope.object_key(&hash);
+        Ok(Some(Effect::PutObject { key, body: text.to_owned(), ttl_s: LIFETIME_MS / 1000 }))
+    }
+
+    /// Notes the part that is in KV now.
+    fn adopt_part(&mut self) {
+        let turn = self.turn.as_mut().expect("BUG: no turn is under way");
+        let part = turn.part.take().expect("BUG: no part was cut");
+        let (last, run_ends) = (turn.last.take(), turn.run_ends);
+        let building = self.row.building.as_mut().expect("BUG: no run is under construction");
+        building.run.parts.push(part);
+        building.last = last;
+        if run_ends {
+            self.complete();
+        }
+    }
+
+    fn complete(&mut self) {
+        let building = self.row.building.take().expect("BUG: no run is under construction");
+        if building.base {
+            self.row.base = Some(building.run);
+            self.row.delta = None;
+        } else {
+            self.row.delta = Some(building.run);
+        }
+    }
+
+    /// Cuts the tail and makes the head, or begins a run where the tail does not fit.
+    fn head<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        durable: Durable<'_>,
+        now: Millis,
+    ) -> LedgerResult<Option<Effect>> {
+        if self.must_fold(ledger, now)? {
+            self.begin_run(true, Version::ZERO, durable.version);
+            return Ok(None);
+        }
+        // Queried last, and in one section with version and horizon (I5).
+        let tail = ledger.lines_newest_first(self.row.tail_from(), limits::TAIL_BYTES_MAX)?;
+        if tail.more {
+            let base = self.row.base.as_ref();
+            let delta = self.row.delta.as_ref().map_or(0, RunRow::bytes) + limits::TAIL_BYTES_MAX;
+            let fold = base.is_none_or(|base| delta > limits::PART_BYTES_MIN.max(base.bytes() / DELTA_SHARE));
+            let from = base.filter(|_| !fold).map_or(Version::ZERO, |base| base.to);
+            self.begin_run(fold, from, durable.version);
+            return Ok(None);
+        }
+        let lifetimes = self.row.parts().map(|part| part.put_at).chain([now]).min().unwrap_or(now);
+        let parts = HeadParts {
+            scope: self.scope.clone(),
+            position: durable.position(),
+            published_at: now,
+            expires: lifetimes.plus(LIFETIME_MS),
+            horizon: durable.meta.horizon,
+            tail_from: self.row.tail_from(),
+            delta: self.row.delta.as_ref().map(RunRow::named),
+            base: self.row.base.as_ref().map(RunRow::named),
+        };
+        let expires = parts.expires;
+        let Some((value, metadata)) = Head::encode(parts, &tail.text) else {
+            // More parts than a head may name: look again in a day, and let the coordinator serve.
+            self.row.retry_at = Some(now.plus(DAY_MS));
+            return self.sleep(durable, now).map(Some);
+        };
+        self.turn.as_mut().expect("BUG: no turn is under way").position = Some(durable.position());
+        let expiration_s = expires.0 / 1000;
+        Ok(Some(Effect::PutHead { key: self.scope.head_key(), value, metadata, expiration_s }))
+    }
+
+    /// Whether the base has to be built anew although the tail fits: objects that are gone or half through their life,
+    /// or deletions that are due and that an older run would bring back to life if they were forgotten before it is.
+    fn must_fold<L: Ledger>(&self, ledger: &L, now: Millis) -> LedgerResult<bool> {
+        let Some(base) = &self.row.base else { return Ok(false) };
+        let old = self.row.parts().any(|part| now.since(part.put_at) >= REFRESH_AGE_MS);
+        Ok(old || ledger.newest_deletion_before(self.deletions_before(now))?.is_some_and(|due| due > base.to))
+    }
+
+    fn begin_run(&mut self, base: bool, from: Version, to: Version) {
+        self.row.building = Some(Building { base, run: RunRow { from, to, parts: Vec::new() }, last: None });
+    }
+
+    fn deletions_before(&self, now: Millis) -> Millis {
+        Millis(now.0.saturating_sub(self.config.retain_ms))
+    }
+
+    /// What KV's head says, as [`Effect::ReadHead`] asked. Returns the epoch that the next one has to follow, if KV knows
+    /// more of this space than storage does: then storage has gone back, and its versions would be used twice.
+    pub fn head_was_read(&mut self, metadata: Option<&HeadMetadata>, durable: Durable<'_>) -> Option<Epoch> {
+        self.compared = true;
+        metadata.filter(|head| head.position() > durable.position()).map(|head| head.e.clone())
+    }
+
+    /// How [`Effect::PutObject`] ended.
+    ///
+    /// # Errors
+    /// When storage cannot note it.
+    pub fn object_was_put<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        outcome: PutOutcome,
+        now: Millis,
+    ) -> LedgerResult<()> {
+        if outcome == PutOutcome::Done {
+            self.adopt_part();
+            self.row.attempts = 0;
+            self.row.retry_at = None;
+        } else {
+            self.failed(outcome, now);
+        }
+        self.save(ledger)
+    }
+
+    /// How [`Effect::PutHead`] ended.
+    ///
+    /// # Errors
+    /// When storage cannot note it.
+    pub fn head_was_put<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        durable: Durable<'_>,
+        outcome: PutOutcome,
+        now: Millis,
+    ) -> LedgerResult<()> {
+        let position = self.turn.as_mut().and_then(|turn| turn.position.take());
+        let position = position.expect("BUG: no head was made in this turn");
+        if outcome == PutOutcome::Done {
+            self.row.published = Some(Published { position, at: now });
+            self.row.attempts = 0;
+            self.row.retry_at = None;
+            self.row.renew = false;
+            self.row.resettle_at = self.row.resettle_at.filter(|at| *at > now);
+            self.pulls_answered = 0;
+            self.unpublished_bytes = 0;
+            self.behind_since = self.is_behind(durable).then_some(now);
+            self.turn = None;
+        } else {
+            if outcome == PutOutcome::Unknown {
+                self.row.resettle_at = Some(now.plus(self.config.settle_ms()));
+            }
+            self.failed(outcome, now);
+        }
+        self.save(ledger)
+    }
+
+    /// Which deletions may be forgotten: those made before a time, up to a version. None while a put is unsettled.
+    ///
+    /// A run that a later head may still name must have been queried after the deletion, or the record comes back to
+    /// life on every new device. The tail and the delta are queried anew for each head; the base is not.
+    #[must_use]
+    pub fn forgettable(&self, epoch: &Epoch, now: Millis) -> Option<(Millis, Version)> {
+        let published = self.row.published_in(epoch).filter(|_| self.row.resettle_at.is_none())?;
+        let to = self.row.base.as_ref().map_or(published, |base| base.to.min(published));
+        Some((self.deletions_before(now), to))
+    }
+
+    fn failed(&mut self, outcome: PutOutcome, now: Millis) {
+        self.turn = None;
+        self.row.attempts = self.row.attempts.saturating_add(1);
+        let wait = self.config.interval_ms.max(1_000) << self.row.attempts.min(10);
+        self.row.retry_at = Some(match outcome {
+            // The day's writes come back at 00:00 UTC (kv/platform/limits).
+            PutOutcome::Exhausted => Millis((now.0 / DAY_MS + 1) * DAY_MS),
+            PutOutcome::Done | PutOutcome::Refused | PutOutcome::Unknown => now.plus(wait.min(BACKOFF_MS_MAX)),
+        });
+    }
+
+    fn sleep(&mut self, durable: Durable<'_>, now: Millis) -> LedgerResult<Effect> {
+        self.turn = None;
+        Ok(Effect::Sleep(self.due(durable, now)))
+    }
+
+    fn save<L: Ledger>(&self, ledger: &mut L) -> LedgerResult<()> {
+        ledger.put_publication(&serde_json::to_string(&self.row).expect("BUG: the row is not JSON"))
+    }
+}
+
+fn key_of((collection, id): &(String, String)) -> Key {
+    let key = Collection::parse(collection).and_then(|collection| Ok(Key { collection, id: RecordId::parse(id)? }));
+    key.expect("BUG: the publication row names a record that cannot be")
+}
+
+/// The key of the last of `lines`.
+fn last_key(lines: &str) -> (String, String) {
+    #[derive(Deserialize)]
+    struct Named {
+        collection: String,
+        id: String,
+    }
+    let line = lines.trim_end_matches('\n').rsplit('\n').next().unwrap_or_default();
+    let named: Named = serde_json::from_str(line).expect("BUG: the ledger gave something that is no line");
+    (named.collection, named.id)
+}

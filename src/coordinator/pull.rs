@@ -1,0 +1,125 @@
+//! Pulls that the edge cannot answer: a fresh tail for all readers of the space, or pages for one client.
+
+use super::{Coordinator, ledger::Ledger};
+use crate::{
+    limits,
+    protocol::{
+        error::ApiError,
+        internal::{Ask, OrderedCursor, Reply},
+    },
+    time::Millis,
+    version::{Position, Version},
+};
+
+/// The last fresh tail, until the next commit: readers of many locations ask for the same one.
+#[derive(Debug, Clone)]
+pub(super) struct FreshTail {
+    from: Version,
+    lines: String,
+}
+
+impl<L: Ledger> Coordinator<L> {
+    /// The position above this space's own that a pull claims to exist, if it does.
+    #[must_use]
+    pub fn claimed_by(&self, ask: &Ask, now: Millis) -> Option<Position> {
+        let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
+        let min_version = ask.min_version.map(|version| Position { epoch: self.meta.epoch.clone(), version });
+        let claimed = [own, ask.min.clone(), min_version].into_iter().flatten();
+        claimed.filter(|position| self.is_from_the_future(position, now)).max()
+    }
+
+    /// Answers an ask.
+    ///
+    /// # Errors
+    /// [`ApiError::EpochMismatch`] for a position that cannot be, [`ApiError::CursorExpired`], or storage failures.
+    pub fn pull(&mut self, ask: &Ask, now: Millis) -> Result<(Reply, String), ApiError> {
+        self.publisher.pulled(ask, now);
+        let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
+        let here = self.position();
+        if [own.as_ref(), ask.min.as_ref()].into_iter().flatten().any(|position| *position > here) {
+            return Err(ApiError::EpochMismatch { position: here, last: 0 });
+        }
+        if let Some(cursor) = &ask.cursor {
+            return self.next_page(cursor, ask.page_bytes);
+        }
+        let start = self.start_of(ask);
+        if !ask.restart {
+            let from = ask.held.as_ref().and_then(|held| self.continues(held)).unwrap_or(start);
+            if let Some(lines) = self.fresh_tail(from)? {
+                let reply = Reply::Overlay {
+                    epoch: here.epoch,
+                    from,
+                    version: here.version,
+                    horizon: self.meta.horizon,
+                    asked_at: now,
+                };
+                return Ok((reply, lines));
+            }
+        }
+        let is_new = ask.epoch.is_none() || ask.epoch.as_ref() == Some(&self.meta.epoch);
+        let reset = ask.restart || !is_new || start != ask.since;
+        self.page(start, start, reset, ask.page_bytes)
+    }
+
+    /// Where a client's answer begins: at its own version, or at 0 where that says nothing about the present state.
+    fn start_of(&self, ask: &Ask) -> Version {
+        let present = ask.epoch.as_ref() == Some(&self.meta.epoch);
+        if present && ask.since >= self.meta.horizon && !ask.restart { ask.since } else { Version::ZERO }
+    }
+
+    /// The version from which a fresh tail continues `held`. None for another epoch's head, and for one below the
+    /// horizon: what was deleted in between is in neither, and would come back to life.
+    fn continues(&self, held: &Position) -> Option<Version> {
+        let sound = held.epoch == self.meta.epoch
+            && held.version <= self.version
+            && held.version >= self.meta.horizon;
+        sound.then_some(held.version)
+    }
+
+    /// Everything above `from`, newest first, if it is little.
+    fn fresh_tail(&mut self, from: Version) -> Result<Option<String>, ApiError> {
+        if let Some(tail) = self.fresh_tail.as_ref().filter(|tail| tail.from == from) {
+            return Ok(Some(tail.lines.clone()));
+        }
+        let lines = self.ledger.lines_newest_first(from, limits::OVERLAY_BYTES_MAX);
+        let lines = lines.map_err(|error| self.storage_failed(error))?;
+        if lines.more {
+            return Ok(None);
+        }
+        self.fresh_tail = Some(FreshTail { from, lines: lines.text.clone() });
+        Ok(Some(lines.text))
+    }
+
+    fn next_page(&mut self, cursor: &OrderedCursor, bytes_max: usize) -> Result<(Reply, String), ApiError> {
+        if cursor.epoch != self.meta.epoch || cursor.reached > self.version || cursor.start > cursor.reached {
+            return Err(ApiError::CursorExpired);
+        }
+        // Deletions above what this pull has brought were forgotten since its last page: it cannot be told of them.
+        let lost = self.meta.horizon > cursor.horizon && cursor.reached < self.meta.horizon;
+        if lost {
+            return self.page(Version::ZERO, Version::ZERO, true, bytes_max);
+        }
+        self.page(cursor.start, cursor.reached, false, bytes_max)
+    }
+
+    /// Lines above `reached`, oldest first. What is changed meanwhile moves behind and comes later; the last page is
+    /// complete as of the version it is read with.
+    fn page(
+        &mut self,
+        start: Version,
+        reached: Version,
+        reset: bool,
+        bytes_max: usize,
+    ) -> Result<(Reply, String), ApiError> {
+        let bytes_max = bytes_max.clamp(1, limits::STREAM_PAGE_BYTES);
+        let lines = self.ledger.lines_after(reached, bytes_max).map_err(|error| self.storage_failed(error))?;
+        let next = lines.more.then(|| OrderedCursor {
+            epoch: self.meta.epoch.clone(),
+            start,
+            reached: lines.last.expect("BUG: a page that has more is not empty"),
+            horizon: self.meta.horizon,
+        });
+        let reply = Reply::Page { epoch: self.meta.epoch.clone(), version: self.version, reset, next };
+        Ok((reply, lines.text))
+    }
+}

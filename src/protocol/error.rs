@@ -1,0 +1,169 @@
+//! Errors of the protocol, and the one table that maps them to HTTP.
+
+use serde_json::{Map, Value, json};
+
+use crate::version::Position;
+
+/// Why a request as a whole was not answered with what it asked for.
+///
+/// A detail names the rule that was broken and what to do. It never holds a token, another user's data or internal text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiError {
+    /// The request does not have the form that the protocol asks for.
+    Malformed(String),
+    /// No token, or one that is not good for anything here.
+    Unauthenticated,
+    /// A token that was good.
+    TokenExpired,
+    /// The caller may not do this.
+    Forbidden(&'static str),
+    /// A shared space, and no grant came with the request.
+    GrantRequired,
+    /// No such route, space or object.
+    NotFound(&'static str),
+    /// The route exists, with other methods.
+    MethodNotAllowed(&'static str),
+    /// The first mutation of a push leaves a gap behind the last settled one.
+    OutOfOrder {
+        /// The number that comes next.
+        expected: u64,
+    },
+    /// The request belongs to another history of the space.
+    EpochMismatch {
+        /// Where the present history stands.
+        position: Position,
+        /// The highest mutation of this client that the present history contains.
+        last: u64,
+    },
+    /// A settled number came again with other changes, or is too old to be compared.
+    ClientForked,
+    /// The cursor belongs to another space or epoch, or its state is gone.
+    CursorExpired,
+    /// Above a limit of a request.
+    TooLarge(&'static str),
+    /// The body is not JSON by its own declaration.
+    UnsupportedMediaType,
+    /// A fault of ours or of the configuration; the log says which.
+    Internal,
+    /// The coordinator has more to do than it can.
+    Overloaded,
+    /// A layer behind this one did not answer.
+    Upstream,
+    /// The space's storage is full.
+    StorageFull,
+}
+
+impl ApiError {
+    /// Status, stable code, title, and what to tell the caller.
+    fn row(&self) -> (u16, &'static str, &'static str, &str) {
+        match self {
+            Self::Malformed(detail) => (400, "malformed", "Bad request", detail),
+            Self::Unauthenticated => {
+                (401, "unauthenticated", "Not authenticated", "Send `Authorization: Bearer <JWT>` with a valid token.")
+            }
+            Self::TokenExpired => (401, "token_expired", "Token expired", "Get a new token and repeat the request."),
+            Self::Forbidden(detail) => (403, "forbidden", "Forbidden", detail),
+            Self::GrantRequired => {
+                (403, "grant_required", "Grant required", "Ask POST /spaces/{id}/grant and send it in Headwater-Grant.")
+            }
+            Self::NotFound(detail) => (404, "not_found", "Not found", detail),
+            Self::MethodNotAllowed(_) => {
+                (405, "method_not_allowed", "Method not allowed", "The Allow header names the methods of this route.")
+            }
+            Self::OutOfOrder { .. } => {
+                (409, "out_of_order", "Out of order", "Nothing was applied. Send the mutations from `expected` on.")
+            }
+            Self::EpochMismatch { .. } => (
+                409,
+                "epoch_mismatch",
+                "Another epoch",
+                "Nothing was applied. Drop mutations up to `last`, pull with min=`position`, take a new client id.",
+            ),
+            Self::ClientForked => (
+                409,
+                "client_forked",
+                "Client forked",
+                "Nothing was applied. Take a new client id, number what is not acknowledged from 1, and push it.",
+            ),
+            Self::CursorExpired => {
+                (410, "cursor_expired", "Cursor expired", "Pull again without a cursor, with consistency=strong.")
+            }
+            Self::TooLarge(detail) => (413, "too_large", "Too large", detail),
+            Self::UnsupportedMediaType => {
+                (415, "unsupported_media_type", "Unsupported media type", "Send Content-Type: application/json.")
+            }
+            Self::Internal => (500, "internal", "Internal error", "Repeat the request; report its id if it fails again."),
+            Self::Overloaded => (503, "overloaded", "Overloaded", "Repeat the request after Retry-After seconds."),
+            Self::Upstream => (503, "upstream", "Upstream failed", "Repeat the request after Retry-After seconds."),
+            Self::StorageFull => {
+                (507, "storage_full", "Storage full", "Keep the outbox, stop sending, and delete something or make room.")
+            }
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.row().0
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.row().1
+    }
+
+    /// Seconds after which the same request may succeed, where waiting helps.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u32> {
+        matches!(self, Self::Overloaded | Self::Upstream).then_some(2)
+    }
+
+    /// The methods of the route, for the header that 405 must carry.
+    #[must_use]
+    pub fn allow(&self) -> Option<&'static str> {
+        match self {
+            Self::MethodNotAllowed(methods) => Some(methods),
+            _ => None,
+        }
+    }
+
+    /// The body: a problem document (RFC 9457).
+    #[must_use]
+    pub fn body(&self, request: &str) -> String {
+        let (status, code, title, detail) = self.row();
+        let mut body = Map::new();
+        body.insert("type".into(), "about:blank".into());
+        body.insert("title".into(), title.into());
+        body.insert("status".into(), status.into());
+        body.insert("code".into(), code.into());
+        body.insert("detail".into(), detail.into());
+        body.insert("request".into(), request.into());
+        let fields = match self {
+            Self::OutOfOrder { expected } => json!({ "expected": expected }),
+            Self::EpochMismatch { position, last } => json!({ "position": position.to_string(), "last": last }),
+            _ => Value::Null,
+        };
+        if let Value::Object(fields) = fields {
+            body.extend(fields);
+        }
+        Value::Object(body).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_the_fields_its_code_names() {
+        let position = Position::parse("0mwrnsa6yk3v9q2.7").expect("a position");
+        let body = ApiError::EpochMismatch { position, last: 3 }.body("r1");
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["code"], "epoch_mismatch");
+        assert_eq!(body["status"], 409);
+        assert_eq!(body["position"], "0mwrnsa6yk3v9q2.7");
+        assert_eq!(body["last"], 3);
+        assert_eq!(body["request"], "r1");
+    }
+}

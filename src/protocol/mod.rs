@@ -1,0 +1,13 @@
+//! What crosses a wire: requests in, answers out, errors. No decision is taken here.
+
+pub mod error;
+pub mod internal;
+pub mod pull;
+pub mod push;
+
+/// Bodies that are one JSON document.
+pub const JSON: &str = "application/json";
+/// Bodies that are one JSON document per line.
+pub const NDJSON: &str = "application/x-ndjson";
+/// Bodies of errors (RFC 9457).
+pub const PROBLEM_JSON: &str = "application/problem+json";

@@ -1,0 +1,290 @@
+//! The head: the one mutable KV value of a space. One line of JSON, then the newest records.
+
+use serde::{Deserialize, Serialize};
+
+use super::{keys::Scope, lines};
+use crate::{
+    ids::ContentHash,
+    limits,
+    time::Millis,
+    version::{Epoch, Position, Version},
+};
+
+/// The format that this build writes. It reads no other: an unknown head is treated as none.
+const FORMAT: u32 = 1;
+
+/// The first line of a head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Always 1.
+    pub format: u32,
+    /// The space it belongs to.
+    pub scope: Scope,
+    /// The history.
+    pub epoch: Epoch,
+    /// The version at which the tail was queried.
+    pub version: Version,
+    /// When it was put.
+    pub published_at: Millis,
+    /// When it and everything it names may be gone.
+    pub expires: Millis,
+    /// The newest deletion that has been forgotten.
+    pub horizon: Version,
+    /// The newest records, which follow the line.
+    pub tail: Tail,
+    /// Records between the base and the tail.
+    pub delta: Option<Run>,
+    /// The oldest records.
+    pub base: Option<Run>,
+}
+
+/// What the tail holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tail {
+    /// Records with a version above this.
+    pub from: Version,
+    /// Bytes after the first line.
+    pub bytes: usize,
+    /// Their hash.
+    pub sha256: String,
+}
+
+/// Records whose version, when they were queried, lay in (`from`, `to`], by key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Exclusive.
+    pub from: Version,
+    /// Inclusive.
+    pub to: Version,
+    /// In key order.
+    pub parts: Vec<PartName>,
+}
+
+/// An object that holds a part of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartName {
+    /// Its name.
+    pub sha256: ContentHashText,
+    /// Its length.
+    pub bytes: usize,
+}
+
+/// A [`ContentHash`] in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContentHashText(pub ContentHash);
+
+impl TryFrom<String> for ContentHashText {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        ContentHash::parse(&text).map(Self).map_err(|rule| rule.0)
+    }
+}
+
+impl From<ContentHashText> for String {
+    fn from(hash: ContentHashText) -> Self {
+        hash.0.as_str().to_owned()
+    }
+}
+
+impl Run {
+    /// Tells this run from any other: 16 digits of the hash of its list of parts.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let names: Vec<&str> = self.parts.iter().map(|part| part.sha256.0.as_str()).collect();
+        ContentHash::of(names.join("\n").as_bytes()).as_str()[..16].to_owned()
+    }
+}
+
+/// Metadata of the head's key, returned with the value at no charge, so that a poll reads no body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadMetadata {
+    /// The format.
+    pub f: u32,
+    /// The epoch.
+    pub e: Epoch,
+    /// The version.
+    pub v: Version,
+    /// When it was put.
+    pub p: Millis,
+    /// When it expires.
+    pub x: Millis,
+    /// The horizon.
+    pub z: Version,
+    /// Where the tail begins.
+    pub t: Version,
+    /// Bytes of the first line, with its line feed.
+    pub h: usize,
+    /// Bytes of the tail.
+    pub b: usize,
+}
+
+impl HeadMetadata {
+    /// Out of JSON; none if it is not what this build writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok().filter(|metadata: &Self| metadata.f == FORMAT)
+    }
+
+    /// Where the head stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { epoch: self.e.clone(), version: self.v }
+    }
+}
+
+/// Everything a head is made of but its tail's measures.
+#[derive(Debug, Clone)]
+pub struct HeadParts {
+    /// The space.
+    pub scope: Scope,
+    /// Where it stands.
+    pub position: Position,
+    /// Now.
+    pub published_at: Millis,
+    /// When the first of the named objects expires, or the head itself.
+    pub expires: Millis,
+    /// The newest forgotten deletion.
+    pub horizon: Version,
+    /// Where the tail begins.
+    pub tail_from: Version,
+    /// Records between base and tail.
+    pub delta: Option<Run>,
+    /// The oldest records.
+    pub base: Option<Run>,
+}
+
+impl Head {
+    /// The value and the metadata to put.
+    ///
+    /// None when the runs have more parts than a first line may name, about 700 MiB of records: such a space is served
+    /// by its coordinator alone.
+    #[must_use]
+    pub fn encode(parts: HeadParts, tail: &str) -> Option<(String, String)> {
+        assert!(tail.len() <= limits::TAIL_BYTES_MAX, "BUG: a tail above its limit");
+        let below = parts.delta.as_ref().or(parts.base.as_ref()).map_or(Version::ZERO, |run| run.to);
+        assert!(parts.tail_from == below, "BUG: the tail does not begin where the runs end");
+        let head = Self {
+            format: FORMAT,
+            scope: parts.scope,
+            epoch: parts.position.epoch,
+            version: parts.position.version,
+            published_at: parts.published_at,
+            expires: parts.expires,
+            horizon: parts.horizon,
+            tail: Tail {
+                from: parts.tail_from,
+                bytes: tail.len(),
+                sha256: ContentHash::of(tail.as_bytes()).as_str().to_owned(),
+            },
+            delta: parts.delta,
+            base: parts.base,
+        };
+        let mut value = serde_json::to_string(&head).ok()?;
+        value.push('\n');
+        if value.len() > limits::HEAD_LINE_BYTES_MAX {
+            return None;
+        }
+        let metadata = HeadMetadata {
+            f: FORMAT,
+            e: head.epoch,
+            v: head.version,
+            p: head.published_at,
+            x: head.expires,
+            z: head.horizon,
+            t: head.tail.from,
+            h: value.len(),
+            b: tail.len(),
+        };
+        value.push_str(tail);
+        Some((value, serde_json::to_string(&metadata).ok()?))
+    }
+
+    /// Reads a value, trusting nothing: KV may hold what another build or another hand has written.
+    ///
+    /// None for what is not a head of this space and this format, or whose tail does not hash to its name (I6, I9).
+    #[must_use]
+    pub fn decode<'a>(value: &'a str, scope: &Scope) -> Option<(Self, &'a str)> {
+        let (line, tail) = value.split_once('\n')?;
+        let head: Self = serde_json::from_str(line).ok()?;
+        let sound = head.format == FORMAT
+            && head.scope == *scope
+            && head.tail.bytes == tail.len()
+            && head.tail.sha256 == ContentHash::of(tail.as_bytes()).as_str()
+            && lines::are_lines(tail);
+        sound.then_some((head, tail))
+    }
+
+    /// Where the head stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { epoch: self.epoch.clone(), version: self.version }
+    }
+
+    /// The objects a new client needs, oldest first, so that for one record a later line is newer.
+    pub fn parts(&self) -> impl Iterator<Item = &PartName> {
+        self.base.iter().chain(&self.delta).flat_map(|run| &run.parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SpaceHash;
+
+    fn parts() -> HeadParts {
+        let version = |number| Version::new(number).expect("a version");
+        let part = |text: &str, bytes| PartName { sha256: ContentHashText(ContentHash::of(text.as_bytes())), bytes };
+        HeadParts {
+            scope: Scope::private(&SpaceHash::parse(&"ab".repeat(32)).expect("a hash")),
+            position: Position::parse("0mwrnsa6yk3v9q2.57").expect("a position"),
+            published_at: Millis(1_795_341_182_362),
+            expires: Millis(1_797_933_182_362),
+            horizon: version(3),
+            tail_from: version(41),
+            delta: Some(Run { from: version(30), to: version(41), parts: vec![part("d", 1)] }),
+            base: Some(Run { from: version(0), to: version(30), parts: vec![part("b1", 2), part("b2", 2)] }),
+        }
+    }
+
+    const TAIL: &str = "{\"version\":57,\"collection\":\"todos\",\"id\":\"t1\",\"value\":{\"title\":\"milk\"}}\n\
+                        {\"version\":56,\"collection\":\"todos\",\"id\":\"t3\",\"deleted\":true}\n";
+
+    #[test]
+    fn the_head_is_pinned_because_edges_of_other_versions_read_it() {
+        let (value, metadata) = Head::encode(parts(), TAIL).expect("a head");
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/kv-schema/v1/");
+        let read = |name| std::fs::read_to_string(format!("{golden}{name}")).unwrap_or_default();
+        let consequence = "edges of the deployed version would treat the head as missing and ask the coordinator";
+        assert_eq!(value, read("head.txt"), "{consequence}");
+        assert_eq!(metadata, read("head.metadata.json").trim_end(), "{consequence}");
+    }
+
+    #[test]
+    fn a_head_reads_back_and_a_changed_byte_does_not() {
+        let (value, _) = Head::encode(parts(), TAIL).expect("a head");
+        let (head, tail) = Head::decode(&value, &parts().scope).expect("a head");
+        assert_eq!((head.position(), tail), (parts().position, TAIL));
+        assert_eq!(head.parts().count(), 3);
+        assert_eq!(Head::decode(&value.replace("milk", "mulk"), &parts().scope), None);
+        let other = Scope::private(&SpaceHash::parse(&"cd".repeat(32)).expect("a hash"));
+        assert_eq!(Head::decode(&value, &other), None, "a head of another space is no head");
+    }
+
+    #[test]
+    fn metadata_fits_into_what_kv_takes() {
+        let largest = HeadMetadata {
+            f: FORMAT,
+            e: Epoch::parse(&"z".repeat(32)).expect("an epoch"),
+            v: Version::MAX,
+            p: Millis(u64::MAX),
+            x: Millis(u64::MAX),
+            z: Version::MAX,
+            t: Version::MAX,
+            h: usize::MAX,
+            b: usize::MAX,
+        };
+        assert!(serde_json::to_string(&largest).expect("JSON").len() <= 1024);
+    }
+}

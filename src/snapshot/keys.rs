@@ -1,0 +1,102 @@
+//! The grammar of KV and cache keys. Nobody else builds one.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{ContentHash, SpaceHash},
+    version::Epoch,
+};
+
+/// Under what a space's keys stand: its hash, and for a shared space the incarnation, because its id may have named
+/// another space before, whose head KV may still hold.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Scope(String);
+
+impl Scope {
+    /// Of a private space.
+    #[must_use]
+    pub fn private(space: &SpaceHash) -> Self {
+        Self(space.as_str().to_owned())
+    }
+
+    /// Of one incarnation of a shared space.
+    #[must_use]
+    pub fn shared(space: &SpaceHash, incarnation: &Epoch) -> Self {
+        Self(format!("{space}.{incarnation}", space = space.as_str()))
+    }
+
+    /// Out of its text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (space, incarnation) = match text.split_once('.') {
+            Some((space, incarnation)) => (space, Some(incarnation)),
+            None => (text, None),
+        };
+        SpaceHash::parse(space).ok()?;
+        if let Some(incarnation) = incarnation {
+            Epoch::parse(incarnation)?;
+        }
+        Some(Self(text.to_owned()))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key of the head.
+    #[must_use]
+    pub fn head_key(&self) -> String {
+        format!("v1/{self}/head")
+    }
+
+    /// The key of an object.
+    #[must_use]
+    pub fn object_key(&self, hash: &ContentHash) -> String {
+        format!("v1/{self}/o/{}", hash.as_str())
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("not a scope")
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_pinned_because_every_published_space_stands_under_them() {
+        let space = SpaceHash::parse(&"ab".repeat(32)).expect("a hash");
+        let private = Scope::private(&space);
+        let consequence = "every space would have to be published anew, and readers would miss until then";
+        assert_eq!(private.head_key(), format!("v1/{}/head", "ab".repeat(32)), "{consequence}");
+        let hash = ContentHash::parse(&"cd".repeat(32)).expect("a hash");
+        let key = format!("v1/{}/o/{}", "ab".repeat(32), "cd".repeat(32));
+        assert_eq!(private.object_key(&hash), key, "{consequence}");
+        let epoch = Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch");
+        let shared = Scope::shared(&space, &epoch);
+        assert_eq!(shared.head_key(), format!("v1/{}.0mwrnsa6yk3v9q2/head", "ab".repeat(32)), "{consequence}");
+        assert_eq!(Scope::parse(shared.as_str()), Some(shared));
+    }
+}

@@ -1,0 +1,199 @@
+//! Reading JSON text without building a tree.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::scalar::decoded;
+
+/// The text of `raw` without white space between (and around) tokens, and its nesting depth: 0 for a scalar, 1 for
+/// `{}`, 2 for `[{}]`. Borrowed when there is nothing to remove.
+///
+/// `raw` is any valid JSON of any depth; this is one pass that keeps no stack.
+pub fn compact(raw: &str) -> (Cow<'_, str>, usize) {
+    let bytes = raw.as_bytes();
+    let (mut open, mut deepest) = (0_usize, 0);
+    let (mut kept, mut copied, mut at) = (String::new(), 0, 0);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at = string_end(bytes, at);
+                continue;
+            }
+            b'{' | b'[' => {
+                open += 1;
+                deepest = deepest.max(open);
+            }
+            b'}' | b']' => open = open.saturating_sub(1),
+            b' ' | b'\t' | b'\n' | b'\r' => {
+                kept.push_str(&raw[copied..at]);
+                copied = at + 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    // White space moves `copied` past itself, so 0 means that there was none.
+    if copied == 0 {
+        return (Cow::Borrowed(raw), deepest);
+    }
+    kept.push_str(&raw[copied..]);
+    (Cow::Owned(kept), deepest)
+}
+
+/// Names (decoded) and value texts of the top-level fields of an object text, in order.
+///
+/// Of a repeated name only the last counts, as in `JSON.parse`. Half a surrogate pair standing alone in a name is legal
+/// JSON but no Rust text: it reads as U+FFFD characters here. Such fields are told apart, but may read alike.
+pub fn fields(object: &str) -> Vec<(Cow<'_, str>, &str)> {
+    distinct(object).into_iter().map(|(name, value)| (readable(name), value)).collect()
+}
+
+/// Names (decoded) of the top-level fields whose text `after` changes, adds or removes against `before`: the changed
+/// and added ones in the order of `after`, then the removed ones.
+///
+/// Names read as in [`fields`].
+pub fn touched(before: &str, after: &str) -> Vec<String> {
+    if before == after {
+        return Vec::new();
+    }
+    let mut left: BTreeMap<_, _> = distinct(before).into_iter().collect();
+    let mut names = distinct(after);
+    names.retain(|(name, value)| left.remove(name) != Some(*value));
+    let removed = left.into_keys();
+    names.into_iter().map(|(name, _)| name).chain(removed).map(|name| readable(name).into_owned()).collect()
+}
+
+/// The fields of an object in order, without those that a later one of the same name replaces.
+fn distinct(object: &str) -> Vec<(Cow<'_, [u8]>, &str)> {
+    let named: Vec<_> = Members::of(object).map(|member| (decoded(member.name), member.value)).collect();
+    // A tree, not a hash table: on wasm the hasher has no random seed, and clients choose the names.
+    let last: BTreeMap<_, _> = named.iter().enumerate().map(|(at, (name, _))| (name, at)).collect();
+    let mut kept: Vec<_> = last.into_values().collect();
+    if kept.len() == named.len() {
+        return named;
+    }
+    kept.sort_unstable();
+    kept.into_iter().map(|at| named[at].clone()).collect()
+}
+
+/// A decoded name as Rust text.
+fn readable(name: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match name {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+/// One `"name":value` of an object.
+pub(super) struct Member<'a> {
+    /// Where it stands in the body of the object, in bytes.
+    pub(super) span: Range<usize>,
+    /// The name as written, with its quotes.
+    pub(super) name: &'a str,
+    /// The value as written.
+    pub(super) value: &'a str,
+}
+
+/// The members of an object, repeated names included.
+pub(super) struct Members<'a> {
+    body: &'a str,
+    at: usize,
+}
+
+impl<'a> Members<'a> {
+    /// The members of an object text; none of any other text.
+    pub(super) fn of(object: &'a str) -> Self {
+        Self { body: body(object, '{', '}'), at: 0 }
+    }
+
+    /// The text between the braces.
+    pub(super) fn body(&self) -> &'a str {
+        self.body
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        let start = self.at;
+        let colon = value_end(self.body.as_bytes(), start);
+        let end = value_end(self.body.as_bytes(), colon + 1);
+        self.at = end + 1;
+        let (name, value) = (self.body.get(start..colon)?, self.body.get(colon + 1..end)?);
+        Some(Member { span: start..end, name, value })
+    }
+}
+
+/// The texts of an array's elements; none of any other text.
+pub(super) fn elements(array: &str) -> impl Iterator<Item = &str> {
+    let body = body(array, '[', ']');
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at;
+        let end = value_end(body.as_bytes(), start);
+        at = end + 1;
+        body.get(start..end).filter(|element| !element.is_empty())
+    })
+}
+
+fn body(text: &str, open: char, close: char) -> &str {
+    text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).unwrap_or_default()
+}
+
+/// The index after the value that begins at `at`. It counts brackets instead of recursing.
+fn value_end(bytes: &[u8], mut at: usize) -> usize {
+    let mut open = 0_usize;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at = string_end(bytes, at);
+                if open == 0 {
+                    return at;
+                }
+                continue;
+            }
+            b'{' | b'[' => open += 1,
+            b'}' | b']' if open <= 1 => return at + 1,
+            b'}' | b']' => open -= 1,
+            // Ends a number, `true`, `false` or `null`.
+            b',' if open == 0 => return at,
+            _ => {}
+        }
+        at += 1;
+    }
+    at
+}
+
+/// The index after the string whose opening quote is at `open`.
+fn string_end(bytes: &[u8], open: usize) -> usize {
+    let mut at = open + 1;
+    loop {
+        while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+            let skipped = before_quote_or_backslash(u64::from_le_bytes(*eight));
+            at += skipped;
+            if skipped < 8 {
+                break;
+            }
+        }
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return bytes.len(),
+        }
+    }
+}
+
+/// How many of eight bytes, first the lowest, come before a quote or a backslash.
+///
+/// Most of a value is string content, so looking at eight bytes at once is most of the speed of [`compact`].
+fn before_quote_or_backslash(eight: u64) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // The lowest bit set is exact (a borrow only reaches bytes above the first zero), and only that one is used.
+    let zeros = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGH;
+    let found = zeros(eight ^ (ONES * u64::from(b'"'))) | zeros(eight ^ (ONES * u64::from(b'\\')));
+    (found.trailing_zeros() / 8) as usize
+}

@@ -1,0 +1,208 @@
+// The ops of a push as total functions: what each does to what stands there, and what is rejected.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { startRuntime } from "./harness.mjs";
+
+const at = { collection: "c", id: "r" };
+const put = (value) => ({ op: "put", ...at, value });
+const patch = (fields) => ({ op: "patch", ...at, ...fields });
+const add = (fields) => ({ op: "add", ...at, ...fields });
+const include = (values, fields) => ({ op: "include", ...at, path: "tags", values, ...fields });
+const exclude = (values, fields) => ({ op: "exclude", ...at, path: "tags", values, ...fields });
+
+let runtime;
+before(async () => (runtime = await startRuntime()));
+after(() => runtime.stop());
+
+/** The JSON text of the value that stands under c/r, as the wire's lines have it; undefined if there is none. */
+async function textOf(device) {
+  const query = "consistency=strong";
+  const { status, text } = await device.ask(`/sync/pull?${query}`, { headers: { accept: "application/x-ndjson" } });
+  assert.equal(status, 200, text);
+  const line = text.split("\n").findLast((candidate) => candidate.includes('"collection":"c","id":"r"'));
+  return line && !line.includes('"deleted":true') ? line.slice(line.indexOf(',"value":') + 9, -1) : undefined;
+}
+
+/** The text of a push of one mutation; texts stay as they are, because JSON.stringify would rewrite `1.0`. */
+const pushText = (device, id, changes) => `{"client":"${device.id}","mutations":[{"id":${id},"changes":[${changes}]}]}`;
+const putText = (value) => `{"op":"put","collection":"c","id":"r","value":${value}}`;
+
+/** Puts `before` (if not null), then makes `change`, and returns the result and the text that stands there. */
+async function apply(before, change) {
+  const device = runtime.device(runtime.subject());
+  if (before !== null) assert.equal((await device.post(pushText(device, 1, putText(before)))).status, 200);
+  const list = Array.isArray(change) ? change : [change];
+  const changes = list.map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join(",");
+  const { status, text, body } = await device.post(pushText(device, before === null ? 1 : 2, changes));
+  assert.equal(status, 200, text);
+  return { result: body.results[0], text: await textOf(device), version: body.version };
+}
+
+// [what it shows, what stood there, the change, what stands there then]
+const applied = [
+  ["put replaces", '{"a":1,"b":2}', put({ c: 3 }), '{"c":3}'],
+  ["put creates", null, put({ a: 1 }), '{"a":1}'],
+  ["patch sets a field and leaves the rest", '{"a":1,"b":2}', patch({ set: { a: 9 } }), '{"a":9,"b":2}'],
+  ["patch appends a new field", '{"b":1}', patch({ set: { a: 2 } }), '{"b":1,"a":2}'],
+  ["patch sets inside an object", '{"m":{"n":1,"o":2}}', patch({ set: { "m.n": 9 } }), '{"m":{"n":9,"o":2}}'],
+  ["patch makes objects on the way", '{}', patch({ set: { "x.y.z": 1 } }), '{"x":{"y":{"z":1}}}'],
+  ["patch replaces null on the way", '{"x":null}', patch({ set: { "x.y": 1 } }), '{"x":{"y":1}}'],
+  ["patch replaces a scalar on the way", '{"x":5}', patch({ set: { "x.y": 1 } }), '{"x":{"y":1}}'],
+  ["patch unsets", '{"a":1,"b":2}', patch({ unset: ["a"] }), '{"b":2}'],
+  ["patch unsets inside an object", '{"m":{"n":1,"o":2}}', patch({ unset: ["m.n"] }), '{"m":{"o":2}}'],
+  ["patch sets and unsets at once", '{"a":1,"b":2}', patch({ set: { c: 3 }, unset: ["a"] }), '{"b":2,"c":3}'],
+  ["unset of what is not there does nothing", '{"a":1}', patch({ unset: ["x.y"] }), '{"a":1}'],
+  ["patch of an absent record puts orPut", null, patch({ set: { a: 1 }, orPut: { b: 2 } }), '{"b":2}'],
+  ["patch of an absent record without orPut does nothing", null, patch({ set: { a: 1 } }), undefined],
+  ["delete removes", '{"a":1}', { op: "delete", ...at }, undefined],
+  ["delete of an absent record does nothing", null, { op: "delete", ...at }, undefined],
+  ["add adds", '{"n":40}', add({ path: "n", by: 2 }), '{"n":42}'],
+  ["add takes an absent field for 0", '{}', add({ path: "n", by: 2 }), '{"n":2}'],
+  ["add takes a string for 0", '{"n":"7"}', add({ path: "n", by: 2 }), '{"n":2}'],
+  ["add takes null for 0", '{"n":null}', add({ path: "n", by: -1 }), '{"n":-1}'],
+  ["add adds as doubles", '{"n":0.1}', add({ path: "n", by: 0.2 }), '{"n":0.30000000000000004}'],
+  ["add writes the shortest form", '{"n":1.5}', add({ path: "n", by: 0.5 }), '{"n":2}'],
+  ["add works inside an object", '{"m":{"n":1}}', add({ path: "m.n", by: 1 }), '{"m":{"n":2}}'],
+  ["add on an absent record puts orPut", null, add({ path: "n", by: 1, orPut: { n: 7 } }), '{"n":7}'],
+  ["add on an absent record without orPut does nothing", null, add({ path: "n", by: 1 }), undefined],
+  ["include appends what is not there, in order", '{"tags":["b"]}', include(["a", "b", "c"]), '{"tags":["b","a","c"]}'],
+  ["include takes anything but an array for []", '{"tags":"no"}', include(["a"]), '{"tags":["a"]}'],
+  [
+    "include compares as parsed: 1.0 is there already, the string is not",
+    '{"tags":[1]}',
+    '{"op":"include","collection":"c","id":"r","path":"tags","values":[1.0,10e-1,"1"]}',
+    '{"tags":[1,"1"]}',
+  ],
+  ["add to a number written otherwise", '{"n":1.0,"m":1e2}', add({ path: "m", by: 1 }), '{"n":1.0,"m":101}'],
+  ["include appends an equal value once", '{"tags":[]}', include(["a", "a"]), '{"tags":["a"]}'],
+  ["include on an absent record puts orPut", null, include(["a"], { orPut: { tags: [] } }), '{"tags":[]}'],
+  ["exclude removes all equal ones", '{"tags":["a","b","a"]}', exclude(["a", "z"]), '{"tags":["b"]}'],
+  ["exclude on an absent record does nothing", null, exclude(["a"]), undefined],
+  ["a key named like a number keeps its place", '{"b":1}', patch({ set: { 10: 2 } }), '{"b":1,"10":2}'],
+  ["changes of a mutation are applied in order", '{"n":1}', [put({ n: 5 }), add({ path: "n", by: 1 })], '{"n":6}'],
+  ["put after delete creates anew", '{"a":1}', [{ op: "delete", ...at }, put({ b: 1 })], '{"b":1}'],
+];
+
+describe("ops", { concurrency: 8 }, () => {
+  for (const [name, before, change, expected] of applied) {
+    test(name, async () => {
+      const { result, text } = await apply(before, change);
+      assert.equal(result.status, "applied");
+      assert.equal(text, expected);
+    });
+  }
+
+  test("a mutation that changes no record is applied and carries the current version", async () => {
+    for (const change of [[], [{ op: "delete", ...at, id: "absent" }], [{ ...include(["a"]), id: "absent" }]]) {
+      const { result, version } = await apply('{"a":1}', change);
+      assert.deepEqual([result.status, result.version, version], ["applied", 1, 1]);
+    }
+  });
+});
+
+const deep = (levels) => JSON.parse(`${'{"a":'.repeat(levels - 1)}{}${"}".repeat(levels - 1)}`);
+const MANY = Array.from({ length: 1001 }, (_, n) => ({ op: "put", collection: "c", id: `r${n}`, value: {} }));
+
+// [what is rejected, the change, its code if the contract leaves no choice]
+const rejected = [
+  ["an unknown op", { op: "upsert", ...at, value: {} }, "unsupported_op"],
+  ["no op at all", { ...at, value: {} }],
+  ["a change that is no object", 7],
+  ["a put without value", { op: "put", ...at }, "invalid_value"],
+  ["a value that is an array", put([1]), "invalid_value"],
+  ["a value that is a string", put("x"), "invalid_value"],
+  ["a value nested 65 deep", put(deep(65))],
+  ["a value over 256 KiB", put({ s: "x".repeat(256 * 1024) }), "too_large"],
+  ["a mutation of 1,001 changes", MANY, "too_large"],
+  ["a mutation over 1 MiB", [..."abcdef"].map((id) => ({ ...put({ s: id.repeat(200_000) }), id })), "too_large"],
+  ["a collection name with a slash", { ...put({}), collection: "a/b" }, "invalid_value"],
+  ["a collection name of 65 characters", { ...put({}), collection: "c".repeat(65) }, "invalid_value"],
+  ["a collection that belongs to Headwater", { ...put({}), collection: "$conflicts" }],
+  ["an empty record id", { ...put({}), id: "" }, "invalid_value"],
+  ["a record id of 257 bytes", { ...put({}), id: "é".repeat(128) + "x" }, "invalid_value"],
+  ["a record id with a control character", { ...put({}), id: "a\u0007b" }, "invalid_value"],
+  ["a record id that is a number", { ...put({}), id: 7 }, "invalid_value"],
+  ["a base of the wrong form", { ...put({}), base: "1" }],
+  ["a path with an empty name", patch({ set: { "a..b": 1 } }), "invalid_value"],
+  ["a path through __proto__", patch({ set: { "x.__proto__.y": 1 } }), "invalid_value"],
+  ["a path through constructor", patch({ unset: ["constructor"] }), "invalid_value"],
+  ["a path of 17 names", patch({ set: { [Array(17).fill("a").join(".")]: 1 } }), "invalid_value"],
+  ["one path twice in a patch", patch({ set: { b: 1 }, unset: ["b"] }), "invalid_value"],
+  ["a path and its ancestor in a patch", patch({ set: { b: {}, "b.c": 1 } }), "invalid_value"],
+  ["a path into an array", patch({ set: { "list.0": 1 } }), "invalid_value"],
+  ["an add that is not finite", add({ path: "big", by: 1e308 }), "invalid_value"],
+  ["an add without a number", add({ path: "a", by: "1" }), "invalid_value"],
+  ["an include of an object", include([{}]), "invalid_value"],
+  ["an include without values", { op: "include", ...at, path: "tags" }, "invalid_value"],
+  ["an orPut that is no object", add({ path: "a", by: 1, orPut: [] }), "invalid_value"],
+];
+const CODES = ["unsupported_op", "invalid_value", "too_large", "forbidden", "not_found"];
+
+describe("rejected mutations", { concurrency: 8 }, () => {
+  for (const [name, change, code] of rejected) {
+    test(`${name} rejects its mutation alone and changes nothing`, async () => {
+      const device = runtime.device(runtime.subject());
+      const stands = { a: 1, list: [1], big: 1.7e308 };
+      await device.push([put(stands)]);
+      const good = { op: "put", collection: "c", id: "good", value: {} };
+      const bad = Array.isArray(change) ? change : [{ ...good, id: "with-the-bad" }, change];
+      const { status, body, text } = await device.pushMutations([{ changes: bad }, { changes: [good] }]);
+      assert.equal(status, 200, text);
+      const [first, second] = body.results;
+      assert.equal(first.status, "rejected", text);
+      assert.ok(code ? first.code === code : CODES.includes(first.code), `${first.code} instead of ${code}`);
+      assert.deepEqual([second.id, second.status, second.version], [3, "applied", 2]);
+      await device.pull({ consistency: "strong" });
+      assert.deepEqual(device.state(), [["c good", {}], ["c r", stands]]);
+      const again = { client: device.id, mutations: [{ id: 2, changes: bad }] };
+      const { results } = (await device.post(again)).body;
+      assert.deepEqual([results[0].status, results[0].code, results[0].duplicate], ["rejected", first.code, true]);
+    });
+  }
+
+  test("changes that are no list, or missing, reject the mutation and use up its number", async () => {
+    const device = runtime.device(runtime.subject());
+    const { status, body, text } = await device.pushMutations([{ changes: "no" }, {}, { changes: [put({})] }]);
+    assert.equal(status, 200, text);
+    assert.deepEqual(body.results.map((result) => result.status), ["rejected", "rejected", "applied"]);
+  });
+});
+
+describe("the text of values", { concurrency: 4 }, () => {
+  // Texts that a parser and a printer would change: numbers, the order of keys, escapes.
+  const texts = [
+    '{"a":1.0,"b":1e5,"c":1E+2,"d":-0,"e":0.10,"f":123456789012345678901234567890}',
+    '{"b":1,"a":2,"10":3,"9":4,"":5}',
+    '{"s":"  two  spaces  ","n":[1,[2,[3]]],"o":{"z":{},"y":[]}}',
+    '{"s":"line\\nfeed","t":"\\u2028","q":"\\"value\\":{}"}',
+    '{"s":"žluťoučký 🐎","k\\"ey":"x"}',
+  ];
+
+  for (const text of texts) {
+    test(`${text.slice(0, 40)} comes back as it went in`, async () => {
+      const device = runtime.device(runtime.subject());
+      assert.equal((await device.post(pushText(device, 1, putText(text)))).status, 200);
+      assert.equal(await textOf(device), text);
+      const json = await device.ask("/sync/pull?consistency=strong");
+      assert.ok(json.text.includes(`"value":${text}`), "a JSON page has the same text");
+    });
+  }
+
+  test("white space between tokens is not kept, so a pretty-printed body cannot break a line", async () => {
+    const device = runtime.device(runtime.subject());
+    const value = '{\r\n  "a" : [ 1.0 ,\t2 ] ,\n  "s" : "a  b"\n}';
+    const body = `{\n"client":"${device.id}",\n"mutations":[{"id":1,"changes":[\n${putText(value)}]}]}`;
+    assert.equal((await device.post(body)).status, 200);
+    assert.equal(await textOf(device), '{"a":[1.0,2],"s":"a  b"}');
+  });
+
+  test("a patch leaves the text of what it does not touch", async () => {
+    const device = runtime.device(runtime.subject());
+    const value = '{"a":1.0,"m":{"x":1e2,"y":2},"z":123456789012345678901}';
+    await device.post(pushText(device, 1, putText(value)));
+    device.next = 2;
+    await device.push([patch({ set: { "m.y": 3 } })]);
+    assert.equal(await textOf(device), '{"a":1.0,"m":{"x":1e2,"y":3},"z":123456789012345678901}');
+  });
+});
