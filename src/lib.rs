@@ -2,6 +2,7 @@
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 
 pub mod coordinator;
+pub mod edge;
 pub mod ids;
 pub mod limits;
 pub mod protocol;

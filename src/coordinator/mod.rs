@@ -55,13 +55,14 @@ pub struct Coordinator<L> {
 impl<L: Ledger> Coordinator<L> {
     /// Opens the space in `ledger`; one that was never used begins its first epoch with `now` and `random`.
     ///
-    /// `alarm` is when the platform will wake the object, if it will.
+    /// `scope` is under what its keys stand in KV; absent when an alarm opens it, which only a used space has. `alarm`
+    /// is when the platform will wake the object, if it will.
     ///
     /// # Errors
     /// When storage fails.
     pub fn open(
         mut ledger: L,
-        scope: Scope,
+        scope: Option<Scope>,
         config: PublicationConfig,
         alarm: Option<Millis>,
         now: Millis,
@@ -70,8 +71,11 @@ impl<L: Ledger> Coordinator<L> {
         let meta = match ledger.meta()? {
             Some(meta) => meta,
             None => {
+                let unused = || LedgerError::Failed("an alarm woke a space that was never used".to_owned());
+                let scope = scope.ok_or_else(unused)?;
                 let epoch = Epoch::begin(now, None, random);
                 let meta = Meta {
+                    scope,
                     incarnation: epoch.clone(),
                     epoch,
                     floor: Version::ZERO,
@@ -85,7 +89,7 @@ impl<L: Ledger> Coordinator<L> {
         let version = ledger.newest()?.max(meta.floor);
         assert!(meta.horizon <= version, "BUG: the horizon {} lies above the version {version}", meta.horizon);
         let durable = Durable { meta: &meta, version };
-        let publisher = Publisher::open(&ledger, config, scope, durable, now)?;
+        let publisher = Publisher::open(&ledger, config, durable, now)?;
         Ok(Self {
             ledger,
             meta,
@@ -309,7 +313,7 @@ impl<L: Ledger> Coordinator<L> {
         let version = self.version;
         self.ledger.atomically(&mut |ledger| {
             if let Some(forgotten) = ledger.forget_deletions(before, to, limits::PURGES_PER_TURN)? {
-                assert!(forgotten > meta.horizon, "BUG: a deletion below the horizon was still there");
+                assert!(forgotten >= meta.horizon, "BUG: a deletion below the horizon was still there");
                 meta.horizon = forgotten;
                 meta.floor = version;
                 ledger.put_meta(&meta)?;

@@ -248,7 +248,6 @@ impl Publisher {
     pub fn open<L: Ledger>(
         ledger: &L,
         config: PublicationConfig,
-        scope: Scope,
         durable: Durable<'_>,
         now: Millis,
     ) -> LedgerResult<Self> {
@@ -256,7 +255,7 @@ impl Publisher {
         let row: PublicationRow = row.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let mut publisher = Self {
             config,
-            scope,
+            scope: durable.meta.scope.clone(),
             row,
             turn: None,
             compared: false,

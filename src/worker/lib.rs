@@ -1,67 +1,184 @@
-//! The shell: carries the core onto Cloudflare Workers.
+//! The shell: carries the core onto Cloudflare Workers. No sync rule lives here.
+//!
+//! [`fetch`] is where every request begins: `http` reads it, `isolate` verifies who is calling, and the route's function
+//! does what the core says. `object` is the other place that runs: one per space.
 
-pub mod shell;
+mod coordinator;
+mod http;
+mod isolate;
+mod location;
+mod log;
+mod object;
+mod pull;
+mod sql;
 
-use worker::{
-    Context, DurableObject, Env, Error, Request, Response, Result, State, WebSocket,
-    WebSocketIncomingMessage, durable_object, event,
+use headwater::{
+    edge::{answer::Usage, config::LogLevel, cors, route::Route},
+    ids::{SpaceHash, SpaceId, UserHash},
+    limits,
+    protocol::{error::ApiError, pull::query_pairs},
+    snapshot::keys::Scope,
+};
+use serde_json::json;
+use wasm_bindgen::JsValue;
+use worker::{Context, Env, event};
+
+use crate::{
+    coordinator::Call,
+    http::{Body, Incoming, Reply},
+    pull::Asked,
 };
 
-const JSON: &str = "content-type\napplication/json";
+/// The space that a request is for, and who is calling.
+#[derive(Debug, Clone)]
+pub(crate) struct Space {
+    pub(crate) user: UserHash,
+    pub(crate) hash: SpaceHash,
+    pub(crate) scope: Scope,
+}
 
 #[event(fetch)]
-async fn fetch(request: web_sys::Request, _env: Env, _context: Context) -> Result<web_sys::Response> {
-    let line = shell::read_request(&request);
-    let mut fields = line.split('\n');
-    let (method, url) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
-    if method == "GET" && path == "health" {
-        let body = concat!(r#"{"status":"ok","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
-        return Ok(shell::respond_text(200, body, JSON)?);
+async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
+    let incoming = Incoming::read(&request);
+    let route = Route::of(&incoming.method, &incoming.path);
+    let name = route.as_ref().map_or("none", Route::name);
+    let answered = match route {
+        Ok(route) => serve(&incoming, route, &request, &env, &context).await,
+        Err(error) => Err((error, Usage::default())),
+    };
+    let reply = answered.unwrap_or_else(|(error, usage)| http::problem(&error, &incoming.id, usage));
+    if log::is_on(LogLevel::Debug) || reply.status >= 500 {
+        log_request(&incoming, name, &reply);
     }
-    Ok(shell::respond_text(404, r#"{"error":"not_found"}"#, JSON)?)
+    let allowed = isolate::allowed_origins(&env, incoming.origin());
+    http::response(&incoming, reply, &allowed)
 }
 
-/// One space: the only writer of its changes.
-#[durable_object]
-struct Coordinator {
-    #[expect(dead_code, reason = "the skeleton stores nothing yet")]
-    state: State,
+type Served = Result<Reply, (ApiError, Usage)>;
+
+async fn serve(
+    incoming: &Incoming,
+    route: Route,
+    request: &web_sys::Request,
+    env: &Env,
+    context: &Context,
+) -> Served {
+    let free = |error| (error, Usage::default());
+    match route {
+        Route::Health => {
+            let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }).to_string();
+            return Ok(Reply::json(200, body));
+        }
+        Route::Preflight => {
+            let allowed = isolate::allowed_origins(env, incoming.origin());
+            let headers = cors::preflight(incoming.origin(), &allowed);
+            return Ok(Reply { status: 204, headers, body: Body::Empty, usage: Usage::default() });
+        }
+        _ => {}
+    }
+    let space = space_of(incoming, &route, env).map_err(free)?;
+    let asked = Asked { incoming, env, context, space: &space };
+    match route {
+        Route::Push => push(&asked, request).await.map_err(|error| (error, Usage { object: 1, ..Usage::default() })),
+        Route::Pull { in_body } => pull::pull(&asked, request, in_body).await,
+        Route::Head => head(&asked).await.map_err(free),
+        Route::Object(hash) => object(&asked, &hash).await.map_err(free),
+        Route::ResetEpoch { .. } => {
+            let (body, timing) = coordinator::call(env, &space, Call::ResetEpoch).await.map_err(free)?;
+            let mut reply = Reply::json(200, body);
+            reply.usage.object = 1;
+            reply.usage.add_rows(&timing);
+            Ok(reply)
+        }
+        Route::Health | Route::Preflight => Err(free(ApiError::NotFound("There is no such route."))),
+    }
 }
 
-impl DurableObject for Coordinator {
-    fn new(state: State, _env: Env) -> Self {
-        Self { state }
+/// Who is calling, and for which space. Everything is keyed by hashes of the verified token, nothing by a parameter.
+fn space_of(incoming: &Incoming, route: &Route, env: &Env) -> Result<Space, ApiError> {
+    let caller = isolate::verify(env, &incoming.authorization, incoming.now)?;
+    let wanted = match route {
+        Route::ResetEpoch { space } => Some(space.clone()),
+        _ if incoming.query.contains("space=") => query_pairs(&incoming.query)?
+            .into_iter()
+            .find_map(|(name, value)| (name == "space").then_some(value)),
+        _ => None,
+    };
+    match wanted.as_deref() {
+        None | Some("" | "~") => {
+            let scope = pull::scope_of(&caller.private_space);
+            Ok(Space { user: caller.user, hash: caller.private_space, scope })
+        }
+        Some(id) => {
+            SpaceId::parse(id).map_err(|rule| ApiError::Malformed(rule.0.to_owned()))?;
+            Err(ApiError::NotFound("There is no such space, or you are not a member."))
+        }
     }
+}
 
-    async fn fetch(&self, _request: Request) -> Result<Response> {
-        Response::error("not found", 404)
+/// `POST /sync/push`: length and type are looked at, the body is passed on unread.
+async fn push(asked: &Asked<'_>, request: &web_sys::Request) -> Result<Reply, ApiError> {
+    if !asked.incoming.content_type.trim_start().to_ascii_lowercase().starts_with("application/json") {
+        return Err(ApiError::UnsupportedMediaType);
     }
+    if asked.incoming.content_length.is_some_and(|length| length > limits::BODY_BYTES_MAX) {
+        return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
+    }
+    let body = request.body().map_or(JsValue::NULL, JsValue::from);
+    let answer = coordinator::push(asked.env, asked.space, &body).await?;
+    let mut usage = Usage { object: 1, ..Usage::default() };
+    usage.add_rows(&answer.timing);
+    let status = answer.status;
+    let content_type = if status == 200 { headwater::protocol::JSON } else { headwater::protocol::PROBLEM_JSON };
+    let mut headers = format!("Content-Type\n{content_type}\n");
+    if status == 503 {
+        headers.push_str("Retry-After\n2\n");
+    }
+    let body = answer.into_stream().map_or(Body::Empty, Body::Stream);
+    Ok(Reply { status, headers, body, usage })
+}
 
-    // The defaults of the trait panic, and a panic restarts every object of the isolate: all handlers answer.
-    async fn alarm(&self) -> Result<Response> {
-        Response::empty()
-    }
+/// `GET /sync/head`: the first line of the published head.
+async fn head(asked: &Asked<'_>) -> Result<Reply, ApiError> {
+    let head = pull::head(asked).await?;
+    let body = head.as_ref().and_then(|head| head.body.as_ref());
+    let body = body.ok_or(ApiError::NotFound("Nothing has been published yet."))?;
+    let line = body.value.split('\n').next().unwrap_or_default();
+    let mut reply = Reply::json(200, line.to_owned());
+    reply.headers.push_str(&format!("ETag\n\"{}\"\n", body.head.position()));
+    reply.usage.kv = 1;
+    Ok(reply)
+}
 
-    async fn connect(&self, _socket: worker::Socket) -> Result<()> {
-        Ok(())
+/// `GET /sync/objects/{sha256}`: only what a head names is looked for, because KV caches misses.
+async fn object(asked: &Asked<'_>, hash: &headwater::ids::ContentHash) -> Result<Reply, ApiError> {
+    let gone = ApiError::NotFound("No head names this object, or it is gone: read the head again, or pull.");
+    let head = pull::head(asked).await?;
+    let named = head
+        .as_ref()
+        .and_then(|head| head.body.as_ref())
+        .is_some_and(|body| body.head.parts().any(|part| part.sha256.0 == *hash));
+    if !named {
+        return Err(gone);
     }
+    let stream = location::object_in_kv(asked.env, &asked.space.scope, hash).await;
+    let stream = stream.map_err(|()| ApiError::Upstream)?.ok_or(gone)?;
+    let headers = format!(
+        "Content-Type\n{}\nCache-Control\nprivate, max-age=86400, immutable\n",
+        headwater::protocol::NDJSON
+    );
+    let usage = Usage { kv: 2, ..Usage::default() };
+    Ok(Reply { status: 200, headers, body: Body::Stream(stream), usage })
+}
 
-    async fn websocket_message(&self, _socket: WebSocket, _message: WebSocketIncomingMessage) -> Result<()> {
-        Ok(())
-    }
-
-    async fn websocket_close(
-        &self,
-        _socket: WebSocket,
-        _code: usize,
-        _reason: String,
-        _clean: bool,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    async fn websocket_error(&self, _socket: WebSocket, _error: Error) -> Result<()> {
-        Ok(())
-    }
+fn log_request(incoming: &Incoming, route: &str, reply: &Reply) {
+    let level = if reply.status >= 500 { LogLevel::Error } else { LogLevel::Debug };
+    let ms = location::now().since(incoming.now);
+    let usage = reply.usage;
+    let fields = json!({
+        "route": route, "status": reply.status, "request": incoming.id, "ms": ms,
+        "cache": usage.cache, "kv": usage.kv, "object": usage.object,
+        "rowsRead": usage.rows_read, "rowsWritten": usage.rows_written,
+    });
+    log::write(level, "request", fields);
 }

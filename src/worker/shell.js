@@ -1,5 +1,5 @@
-// The JavaScript half of the shell. Each function exists because one call from wasm is cheaper than several, or
-// because what it handles (streams, cursors) should never enter wasm memory at all.
+// The JavaScript half of the shell. A function stands here because one call out of wasm is cheaper than several, or
+// because what it handles, streams and cursors, should never enter wasm memory. No sync rule lives here.
 
 // Header and URL texts cannot hold a line break, so one string carries them all in a single crossing.
 export function readRequest(request) {
@@ -13,21 +13,185 @@ export function readRequest(request) {
     headers.get("origin") ?? "",
     headers.get("content-type") ?? "",
     headers.get("content-length") ?? "",
-    headers.get("headwater-grant") ?? "",
+    headers.get("accept-encoding") ?? "",
+    headers.get("headwater-caller") ?? "",
     Date.now(),
-    crypto.getRandomValues(new BigUint64Array(1))[0].toString(16).padStart(16, "0"),
+    requestId(),
   ].join("\n");
 }
 
-// `headers` is "name\nvalue\nname\nvalue"; a name may repeat. `body` is null, a string, bytes or a ReadableStream.
+function requestId() {
+  return (Math.random() * 2 ** 52).toString(36).padStart(11, "0").slice(0, 11);
+}
+
+// `headers` is "name\nvalue\nname\nvalue\n". `body` is null, a string or a ReadableStream.
 export function respond(status, body, headers) {
-  const list = new Headers();
-  if (headers) {
-    const parts = headers.split("\n");
-    for (let i = 0; i + 1 < parts.length; i += 2) list.append(parts[i], parts[i + 1]);
-  }
+  const parts = headers.split("\n");
+  const list = [];
+  for (let i = 0; i + 1 < parts.length; i += 2) list.push([parts[i], parts[i + 1]]);
   return new Response(body, { status, headers: list });
 }
+
+// The bytes of a body, or null when it has more than `limit`: counted while reading, because a length may be missing.
+export async function readBody(request, limit) {
+  if (request.body === null) return new Uint8Array(0);
+  if (Number(request.headers.get("content-length") ?? limit + 1) <= limit) {
+    return new Uint8Array(await request.arrayBuffer());
+  }
+  const chunks = [];
+  let length = 0;
+  for await (const chunk of request.body) {
+    length += chunk.length;
+    if (length > limit) return null;
+    chunks.push(chunk);
+  }
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+// --- the coordinator, as the Worker calls it ---
+
+// Resolves to [status, server-timing, body]; the body as text where `wantsText`, else as a stream to pass on.
+export async function callObject(env, name, path, caller, body, wantsText) {
+  const stub = env.COORDINATOR.get(env.COORDINATOR.idFromName(name));
+  const headers = { "headwater-caller": caller, "content-type": "application/json" };
+  const response = await stub.fetch(`https://coordinator${path}`, { method: "POST", headers, body });
+  const timing = response.headers.get("server-timing") ?? "";
+  return [response.status, timing, wantsText ? await response.text() : response.body];
+}
+
+export function isOverloaded(error) {
+  return error?.overloaded === true;
+}
+
+// --- KV ---
+
+// Resolves to [metadata as JSON or null, value as a stream or null].
+export async function readHead(env, key, cacheTtl) {
+  const { value, metadata } = await env.SNAPSHOTS.getWithMetadata(key, { type: "stream", cacheTtl });
+  return [metadata === null ? null : JSON.stringify(metadata), value];
+}
+
+export function textOf(stream) {
+  return new Response(stream).text();
+}
+
+// A body that nobody wants must be cancelled, or it keeps one of the six connections.
+export function drop(stream) {
+  stream?.cancel().catch(() => {});
+}
+
+export function readObject(env, key, cacheTtl) {
+  return env.SNAPSHOTS.get(key, { type: "stream", cacheTtl });
+}
+
+// Resolves to "" when KV has it, else to KV's own words, or "timeout": then nobody knows.
+export async function putValue(env, key, value, options, timeoutMs) {
+  let timer;
+  const timeout = new Promise((resolve) => {
+    timer = setTimeout(() => resolve("timeout"), timeoutMs);
+  });
+  const put = env.SNAPSHOTS.put(key, value, JSON.parse(options)).then(
+    () => "",
+    (error) => String(error?.message ?? error) || "error",
+  );
+  const outcome = await Promise.race([put, timeout]);
+  clearTimeout(timer);
+  return outcome;
+}
+
+// --- the location's cache ---
+
+const CACHE = "headwater";
+
+// Resolves to [metadata, read_at, response with the head's value, fresh tail with its description as text].
+export async function readCache(base) {
+  const cache = await caches.open(CACHE);
+  const [head, fresh] = await Promise.all([cache.match(`${base}/head`), cache.match(`${base}/fresh`)]);
+  return [
+    head?.headers.get("headwater-metadata") ?? null,
+    head?.headers.get("headwater-read-at") ?? null,
+    head?.headers.get("headwater-body") === "1" ? head.body : (drop(head?.body), null),
+    fresh ? await fresh.text() : null,
+  ];
+}
+
+export async function cacheHead(base, metadata, readAt, value, ttl) {
+  const headers = {
+    "cache-control": `max-age=${ttl}`,
+    "headwater-metadata": metadata,
+    "headwater-read-at": readAt,
+    "headwater-body": value === null ? "0" : "1",
+  };
+  const cache = await caches.open(CACHE);
+  await cache.put(`${base}/head`, new Response(value ?? "", { headers }));
+}
+
+export async function cacheFresh(base, text, ttl) {
+  const cache = await caches.open(CACHE);
+  await cache.put(`${base}/fresh`, new Response(text, { headers: { "cache-control": `max-age=${ttl}` } }));
+}
+
+// --- streams ---
+
+// Streams `start`, then the objects under `keys`, after each of them its line of `between`, then `end`. Their bytes do
+// not pass through wasm, nor through JavaScript. `first` is the first object, already open. When an object is missing or
+// breaks, the stream ends without `end`: the client goes on from the last cursor.
+export function streamObjects(env, start, first, keys, between, end, cacheTtl) {
+  const { readable, writable } = new IdentityTransformStream();
+  const encoder = new TextEncoder();
+  const write = async (text) => {
+    if (text === "") return;
+    const writer = writable.getWriter();
+    await writer.write(encoder.encode(text));
+    writer.releaseLock();
+  };
+  // Each object is opened while the one before it is being sent.
+  const open = (index) => {
+    if (index >= keys.length) return null;
+    const object = env.SNAPSHOTS.get(keys[index], { type: "stream", cacheTtl });
+    object.catch(() => {});
+    return object;
+  };
+  const send = async () => {
+    await write(start);
+    let next = first;
+    for (let index = 0; index < keys.length; index += 1) {
+      const object = await next;
+      if (object === null) break;
+      next = open(index + 1);
+      await object.pipeTo(writable, { preventClose: true, preventAbort: true });
+      await write(between[index] ?? "");
+      if (index === keys.length - 1) await write(end);
+    }
+  };
+  // Closed, not aborted, even when something broke: an abort would take back what the compressor still holds.
+  const sent = send().catch(() => {}).then(() => writable.close()).catch(() => {});
+  return [readable, sent];
+}
+
+// A stream that wasm writes text into.
+export class TextPipe {
+  constructor() {
+    const { readable, writable } = new IdentityTransformStream();
+    this.readable = readable;
+    this.writer = writable.getWriter();
+    this.encoder = new TextEncoder();
+  }
+  write(text) {
+    return this.writer.write(this.encoder.encode(text));
+  }
+  close() {
+    return this.writer.close();
+  }
+}
+
+// --- the object's storage ---
 
 // All rows as arrays of cells, then how many rows SQLite read and wrote: those two are what storage is billed by.
 export function query(sql, text, params) {
@@ -48,4 +212,9 @@ export function text(sql, text, params, limit) {
     next = rows.next();
   }
   return [out, !next.done, cursor.rowsRead, cursor.rowsWritten];
+}
+
+// Lets events that are ready run before the caller goes on.
+export function turn() {
+  return scheduler.wait(0);
 }

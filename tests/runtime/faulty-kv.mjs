@@ -237,7 +237,8 @@ export async function control(command, real) {
   const ours = (thing) => scope === "*" || thing.scope === scope;
   if (command.seed !== undefined) state.random = seeded(command.seed);
   if (command.clear) {
-    state.settings.delete(scope);
+    if (scope === "*") state.settings.clear();
+    else state.settings.delete(scope);
     state.rules = state.rules.filter((rule) => !ours(rule));
     for (const place of state.shown.keys()) if (scope === "*" || place.includes(scope)) state.shown.delete(place);
   }
@@ -258,7 +259,7 @@ export async function control(command, real) {
     }
   }
   return {
-    counts: scope === "*" ? Object.fromEntries(state.counts) : (state.counts.get(scope) ?? {}),
+    counts: scope === "*" ? Object.fromEntries(state.counts) : { ...state.counts.get(scope) },
     puts: state.puts.filter(ours),
     held: state.held.filter(ours).length,
     rules: state.rules.filter(ours).filter((rule) => rule.times !== 0).length,

@@ -17,6 +17,7 @@ pub use sql::{Sql, SqlLedger, SqlValue};
 
 use crate::{
     ids::{ClientId, Key, UserHash},
+    snapshot::keys::Scope,
     time::Millis,
     version::{Epoch, Version},
 };
@@ -116,8 +117,10 @@ pub struct Client {
 }
 
 /// The one row that says which history this is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
+    /// Under what its keys stand in KV: an alarm does not say whose it is.
+    pub scope: Scope,
     /// The present history.
     pub epoch: Epoch,
     /// The first epoch of this space: what tells it from an earlier space of the same name.

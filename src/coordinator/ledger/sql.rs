@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::{Client, Clock, Ledger, LedgerError, LedgerResult, Lines, Meta, Record};
 use crate::{
     ids::{ClientId, Key, UserHash},
+    snapshot::keys::Scope,
     time::Millis,
     version::{Epoch, Version},
 };
@@ -39,8 +40,8 @@ pub trait Sql {
 /// looks at, in the order in which it forgets.
 pub(super) const MIGRATIONS: &[&[&str]] = &[&[
     "CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT",
-    "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT NOT NULL, incarnation TEXT NOT NULL, \
-     floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL) STRICT",
+    "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
+     incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL) STRICT",
     "CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT",
     "CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
      writer INTEGER NOT NULL, foreign_version INTEGER NOT NULL, deleted_at INTEGER, line TEXT NOT NULL, fields TEXT, \
@@ -59,9 +60,9 @@ const PUT_SCHEMA_VERSION: &str = "INSERT OR REPLACE INTO schema_version (one, ve
 // it counts as a write even where it does nothing, and an object that only reads must not begin to write.
 const HAS_SCHEMA: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'";
 
-const META: &str = "SELECT epoch, incarnation, floor, horizon, writers FROM meta";
-const PUT_META: &str = "INSERT OR REPLACE INTO meta (one, epoch, incarnation, floor, horizon, writers) \
-                        VALUES (1, ?1, ?2, ?3, ?4, ?5)";
+const META: &str = "SELECT scope, epoch, incarnation, floor, horizon, writers FROM meta";
+const PUT_META: &str = "INSERT OR REPLACE INTO meta (one, scope, epoch, incarnation, floor, horizon, writers) \
+                        VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)";
 
 pub(super) const NEWEST: &str = "SELECT ifnull(max(version), 0) FROM records";
 pub(super) const RECORD: &str = "SELECT version, writer, foreign_version, deleted_at, line, fields FROM records \
@@ -170,6 +171,7 @@ impl<S: Sql> Ledger for SqlLedger<S> {
     fn meta(&self) -> LedgerResult<Option<Meta>> {
         let Some(mut row) = self.row(META, &[])? else { return Ok(None) };
         Ok(Some(Meta {
+            scope: row.scope()?,
             epoch: row.epoch()?,
             incarnation: row.epoch()?,
             floor: row.version()?,
@@ -180,6 +182,7 @@ impl<S: Sql> Ledger for SqlLedger<S> {
 
     fn put_meta(&mut self, meta: &Meta) -> LedgerResult<()> {
         let params = [
+            text(meta.scope.as_str()),
             text(meta.epoch.as_str()),
             text(meta.incarnation.as_str()),
             integer(meta.floor.get()),
@@ -363,6 +366,10 @@ impl Row {
 
     fn epoch(&mut self) -> LedgerResult<Epoch> {
         Epoch::parse(&self.text()?).ok_or_else(unexpected)
+    }
+
+    fn scope(&mut self) -> LedgerResult<Scope> {
+        Scope::parse(&self.text()?).ok_or_else(unexpected)
     }
 }
 

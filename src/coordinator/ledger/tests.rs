@@ -184,6 +184,7 @@ fn delete(ledger: &mut impl Ledger, collection: &str, id: &str, at: u64, when: u
 
 fn meta() -> Meta {
     Meta {
+        scope: Scope::parse(&"ab".repeat(32)).unwrap(),
         epoch: Epoch::parse("0mwrnsa6yk3v9q2").unwrap(),
         incarnation: Epoch::parse("0mwrnsa6yk3v9q1").unwrap(),
         floor: version(7),
@@ -446,6 +447,7 @@ mod claims {
                 assert_eq!(slice.last.map(Version::get), line["version"].as_u64());
                 more = slice.more;
                 text.push_str(&slice.text);
+                assert!(whole.text.starts_with(&text), "{bytes_max}: a line again or left out");
             }
             assert_eq!(text, whole.text, "{bytes_max}");
         }
@@ -791,8 +793,8 @@ CREATE INDEX records_by_version ON records (version)
 CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, last INTEGER NOT NULL, \
 acked INTEGER NOT NULL, used_at INTEGER NOT NULL, history TEXT NOT NULL, PRIMARY KEY (user, client)) STRICT, \
 WITHOUT ROWID
-CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT NOT NULL, incarnation TEXT NOT NULL, \
-floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL) STRICT
+CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
+incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL) STRICT
 CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT
 CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, writer INTEGER NOT NULL, \
 foreign_version INTEGER NOT NULL, deleted_at INTEGER, line TEXT NOT NULL, fields TEXT, \

@@ -1,0 +1,103 @@
+//! Configuration: what the environment says, read once per isolate.
+
+use crate::coordinator::publication::PublicationConfig;
+
+const DAY_MS: f64 = 86_400_000.0;
+
+/// The deployment's settings. The names are part of the contract with whoever deploys; `wrangler.toml` documents them.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The HS256 key.
+    pub jwt_secret: Option<String>,
+    /// Enforced when set.
+    pub jwt_issuer: Option<String>,
+    /// Enforced when set.
+    pub jwt_audience: Option<String>,
+    /// Exact origins that may read answers in a browser.
+    pub allowed_origins: Vec<String>,
+    /// When to publish.
+    pub publication: PublicationConfig,
+    /// What is logged.
+    pub log_level: LogLevel,
+}
+
+/// What is logged. A log line costs $0.60 per million, twice the price of the pull it would tell of, so single requests
+/// are for debugging only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Faults that somebody has to look at.
+    Error,
+    /// And changes of state: publications, epochs.
+    Info,
+    /// And every request.
+    Debug,
+}
+
+impl LogLevel {
+    /// The level's name in a log line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+impl Config {
+    /// Reads the settings with `var`; what is absent or nonsense has its default.
+    pub fn read(var: impl Fn(&str) -> Option<String>) -> Self {
+        let var = |name: &str| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let number = |name: &str, default: u64| var(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        let days = var("RETAIN_TOMBSTONES_DAYS").and_then(|text| text.parse::<f64>().ok());
+        let days = days.filter(|days| days.is_finite() && *days >= 0.0).unwrap_or(30.0);
+        Self {
+            jwt_secret: var("JWT_SECRET").filter(|secret| secret.len() >= 32),
+            jwt_issuer: var("JWT_ISSUER"),
+            jwt_audience: var("JWT_AUDIENCE"),
+            allowed_origins: var("ALLOWED_ORIGINS")
+                .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
+                .unwrap_or_default(),
+            publication: PublicationConfig {
+                after_pulls: u32::try_from(number("PUBLISH_AFTER_PULLS", 50)).unwrap_or(u32::MAX),
+                max_delay_ms: number("PUBLISH_MAX_DELAY_MS", 15 * 60_000),
+                // KV takes one write per second to a key.
+                interval_ms: number("PUBLISH_INTERVAL_MS", 30_000).max(1_000),
+                retain_ms: (days * DAY_MS) as u64,
+            },
+            log_level: match var("LOG_LEVEL").as_deref() {
+                Some("debug") => LogLevel::Debug,
+                Some("error") => LogLevel::Error,
+                _ => LogLevel::Info,
+            },
+        }
+    }
+
+    /// Whether publication keeps KV current by itself, without waiting for readers.
+    #[must_use]
+    pub fn publishes_eagerly(&self) -> bool {
+        self.publication.after_pulls == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_environment_gives_no_access_and_the_documented_defaults() {
+        let config = Config::read(|_| None);
+        assert_eq!(config.jwt_secret, None);
+        assert!(config.allowed_origins.is_empty());
+        let publication = config.publication;
+        assert_eq!((publication.after_pulls, publication.max_delay_ms, publication.interval_ms), (50, 900_000, 30_000));
+        assert_eq!(publication.retain_ms, 30 * 86_400_000);
+    }
+
+    #[test]
+    fn a_secret_shorter_than_32_bytes_is_no_key() {
+        let config = Config::read(|name| (name == "JWT_SECRET").then(|| "x".repeat(31)));
+        assert_eq!(config.jwt_secret, None);
+    }
+}

@@ -1,0 +1,9 @@
+//! Runs near the user, stateless but for what it remembers: verifies who is calling, passes pushes on, plans pulls.
+
+pub mod answer;
+pub mod authorize;
+pub mod config;
+pub mod cors;
+pub mod pull;
+pub mod route;
+pub mod state;

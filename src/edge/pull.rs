@@ -1,0 +1,551 @@
+//! How a pull is answered: which layer to ask next, and what to make of what is known.
+//!
+//! The shell asks [`Pull::next`], carries out what it says, reports with a `learn_*` method, and asks again until there is
+//! an answer. Layers, nearest first: the isolate's memory, the location's cache, KV, the coordinator.
+
+use std::rc::Rc;
+
+use super::state::{Known, KnownHead, Overlay};
+use crate::{
+    ids::ContentHash,
+    limits,
+    protocol::{
+        error::ApiError,
+        internal::{Ask, OrderedCursor, Reply, Seen},
+        pull::{Consistency, Cursor, Min, PullRequest},
+    },
+    snapshot::{
+        head::{HeadMetadata, PartName},
+        lines,
+    },
+    time::Millis,
+    version::{Position, Version},
+};
+
+/// How long memory answers without looking at the location's cache, in ms.
+const MEMORY_MS: u64 = 1_000;
+/// How long what KV or the coordinator said is good for a location, in ms. KV's own cache keeps a key for 30 s at least
+/// (kv/api/read-key-value-pairs, `cacheTtl`), so looking more often shows nothing.
+pub const LOCATION_MS: u64 = 30_000;
+/// How long a head is served without asking the coordinator whether it is still the newest, in ms: KV may keep an old
+/// one, or lose its writer, for ever.
+const CONFIRM_MS: u64 = 10 * 60_000;
+
+/// How the answer will be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Pages.
+    Json,
+    /// A stream.
+    Ndjson,
+}
+
+/// Which layers answer which pulls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadPlan {
+    /// Whether increments are looked for in KV. A KV read costs three times as much as asking the coordinator, and where
+    /// publication waits for demand, only asking makes demand felt.
+    pub increments_from_kv: bool,
+}
+
+impl ReadPlan {
+    /// The plan of a kind of space: private or shared, published eagerly or by demand.
+    #[must_use]
+    pub fn of(is_private: bool, eager: bool) -> Self {
+        Self { increments_from_kv: eager || !is_private }
+    }
+}
+
+/// The furthest layer that was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The isolate's memory or the location's cache.
+    Edge,
+    /// KV.
+    Kv,
+    /// The space's coordinator.
+    Coordinator,
+}
+
+impl Source {
+    /// The word in the header.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Kv => "kv",
+            Self::Coordinator => "coordinator",
+        }
+    }
+}
+
+/// What the shell has to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Look into the location's cache; report with [`Pull::learn_cached`].
+    Cache,
+    /// Read the head from KV; ask [`Pull::wants_body`], report with [`Pull::learn_kv`].
+    Kv,
+    /// Ask the coordinator; report with [`Pull::learn_reply`] or [`Pull::coordinator_failed`].
+    Ask(Box<Ask>),
+    /// Send this.
+    Answer(Answer),
+    /// Send this error.
+    Fail(ApiError),
+}
+
+/// What a pull is answered with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// Nothing is newer than what the client has.
+    Nothing {
+        /// The client's position from now on.
+        position: Position,
+    },
+    /// Everything that is newer.
+    Changes {
+        /// The client's position from now on.
+        position: Position,
+        /// Whether this begins a full state.
+        reset: bool,
+        /// Record lines.
+        lines: String,
+    },
+    /// A stream of published objects, then lines.
+    Load(Load),
+    /// A page by the coordinator.
+    Page {
+        /// Where the space stands.
+        position: Position,
+        /// Whether this page begins a full state.
+        reset: bool,
+        /// Where the pull goes on, if it does.
+        next: Option<OrderedCursor>,
+        /// Record lines.
+        lines: String,
+    },
+}
+
+impl Answer {
+    /// Where the client will stand.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        match self {
+            Self::Nothing { position } | Self::Changes { position, .. } | Self::Page { position, .. } => position,
+            Self::Load(load) => &load.position,
+        }
+    }
+}
+
+/// A load of published objects.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Load {
+    /// The client's position when all has arrived.
+    pub position: Position,
+    /// Whether it begins a full state.
+    pub reset: bool,
+    /// Objects to stream, in order.
+    pub parts: Vec<PartName>,
+    /// After each of the first so many parts a cursor makes sense.
+    pub resumable: usize,
+    /// The cursor after the first part; each further part counts `done` up.
+    pub cursor: Option<Cursor>,
+    /// Record lines that follow the objects.
+    pub lines: String,
+}
+
+/// One pull under way.
+#[derive(Debug)]
+pub struct Pull {
+    request: PullRequest,
+    format: Format,
+    plan: ReadPlan,
+    known: Known,
+    checked_at: Option<Millis>,
+    cache_seen: bool,
+    kv_seen: Option<Seen>,
+    asked: bool,
+    failure: Option<ApiError>,
+    page: Option<Answer>,
+    missed: Option<ContentHash>,
+    source: Source,
+}
+
+impl Pull {
+    /// Begins with what memory holds and when that was last compared with another layer.
+    #[must_use]
+    pub fn new(request: PullRequest, format: Format, plan: ReadPlan, memory: Option<(Known, Millis)>) -> Self {
+        let (known, checked_at) = memory.map_or((Known::default(), None), |(known, at)| (known, Some(at)));
+        Self {
+            request,
+            format,
+            plan,
+            known,
+            checked_at,
+            cache_seen: false,
+            kv_seen: None,
+            asked: false,
+            failure: None,
+            page: None,
+            missed: None,
+            source: Source::Edge,
+        }
+    }
+
+    /// What is known by now.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// How the answer will be written.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The furthest layer asked so far.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Milliseconds since the state that answers was published; 0 if the coordinator has just said it.
+    #[must_use]
+    pub fn age_ms(&self, now: Millis) -> u64 {
+        if self.source == Source::Coordinator {
+            return 0;
+        }
+        now.since(self.confirmed_at())
+    }
+
+    /// The next step.
+    pub fn next(&mut self, now: Millis) -> Next {
+        if let Some(page) = self.page.take() {
+            return Next::Answer(page);
+        }
+        if let Some(failure) = self.failure.clone()
+            && !matches!(failure, ApiError::Overloaded | ApiError::Upstream | ApiError::Internal)
+        {
+            return Next::Fail(failure);
+        }
+        if matches!(self.request.cursor, Some(Cursor::Ordered { .. })) || self.missed.is_some() {
+            return self.ask_or_fail(now);
+        }
+        if self.asked {
+            return self.after_asking();
+        }
+        if self.request.consistency == Consistency::Strong {
+            return Next::Ask(Box::new(self.ask(now)));
+        }
+        let remembered = self.checked_at.is_some_and(|at| now.since(at) <= MEMORY_MS);
+        if (remembered || self.cache_seen)
+            && self.is_fresh(now)
+            && let Some(answer) = self.serve(false)
+        {
+            return Next::Answer(answer);
+        }
+        if !self.cache_seen {
+            return Next::Cache;
+        }
+        if self.kv_may_help(now) {
+            return Next::Kv;
+        }
+        if self.kv_seen.is_some()
+            && self.request.consistency == Consistency::Eventual
+            && let Some(answer) = self.serve(true)
+        {
+            return Next::Answer(answer);
+        }
+        Next::Ask(Box::new(self.ask(now)))
+    }
+
+    fn ask_or_fail(&self, now: Millis) -> Next {
+        match (&self.failure, self.asked) {
+            (Some(failure), _) => Next::Fail(failure.clone()),
+            (None, true) => Next::Fail(ApiError::Upstream),
+            (None, false) => Next::Ask(Box::new(self.ask(now))),
+        }
+    }
+
+    /// The coordinator's word settles it; when it did not answer, whatever does not take the client back is good enough.
+    fn after_asking(&mut self) -> Next {
+        if self.failure.is_some() && self.kv_seen.is_none() {
+            return Next::Kv;
+        }
+        let strong = self.request.consistency == Consistency::Strong;
+        let lenient = self.failure.is_some();
+        match self.serve(lenient) {
+            Some(answer) if !(lenient && strong) => Next::Answer(answer),
+            _ => Next::Fail(self.failure.clone().unwrap_or(ApiError::Upstream)),
+        }
+    }
+
+    /// What the location's cache holds.
+    pub fn learn_cached(&mut self, cached: Known, now: Millis) {
+        self.cache_seen = true;
+        self.checked_at = Some(now);
+        self.known.learn(cached);
+    }
+
+    /// Whether the body of the head that KV has just shown is needed to answer.
+    #[must_use]
+    pub fn wants_body(&self, metadata: &HeadMetadata) -> bool {
+        match self.request.position() {
+            Some(own) if self.request.since > Version::ZERO && self.request.cursor.is_none() => {
+                metadata.position() > own
+            }
+            _ => true,
+        }
+    }
+
+    /// What KV showed: a head, nothing, or (with an error) neither.
+    pub fn learn_kv(&mut self, read: Result<Option<KnownHead>, ()>, now: Millis) {
+        self.source = self.source.max(Source::Kv);
+        self.checked_at = Some(now);
+        self.kv_seen = Some(match read {
+            Err(()) => Seen::Unknown,
+            Ok(None) => Seen::Nothing,
+            Ok(Some(head)) => {
+                let position = head.position();
+                self.known.learn_head(Rc::new(head));
+                Seen::Head(position)
+            }
+        });
+    }
+
+    /// What the coordinator answered.
+    pub fn learn_reply(&mut self, reply: Reply, lines: &str, now: Millis) {
+        self.asked = true;
+        self.source = Source::Coordinator;
+        self.checked_at = Some(now);
+        match reply {
+            Reply::Overlay { epoch, from, version, horizon, asked_at } => {
+                let lines = lines.to_owned();
+                self.known.learn_overlay(Rc::new(Overlay { epoch, from, version, horizon, asked_at, lines }));
+            }
+            Reply::Page { epoch, version, reset, next } => {
+                let position = Position { epoch, version };
+                self.page = Some(Answer::Page { position, reset, next, lines: lines.to_owned() });
+            }
+        }
+    }
+
+    /// The coordinator did not answer, or with an error.
+    pub fn coordinator_failed(&mut self, error: ApiError) {
+        self.asked = true;
+        self.source = Source::Coordinator;
+        self.failure = Some(error);
+    }
+
+    /// KV does not have an object that the answer needs, and nothing has been sent yet: the coordinator takes over.
+    pub fn object_is_missing(&mut self, hash: ContentHash) {
+        self.asked = false;
+        self.missed = Some(hash);
+    }
+
+    fn confirmed_at(&self) -> Millis {
+        let published = self.known.head.as_ref().map(|head| head.metadata.p);
+        let asked = self.known.overlay.as_ref().map(|overlay| overlay.asked_at);
+        published.max(asked).unwrap_or_default()
+    }
+
+    /// Whether what is known may be served without looking further.
+    fn is_fresh(&self, now: Millis) -> bool {
+        let confirmed_for = now.since(self.confirmed_at());
+        if !self.plan.increments_from_kv {
+            return confirmed_for <= LOCATION_MS;
+        }
+        let read_at = self.known.head.as_ref().map(|head| head.read_at);
+        let seen_at = read_at.max(self.known.overlay.as_ref().map(|overlay| overlay.asked_at));
+        let seen = seen_at.is_some_and(|at| now.since(at) <= LOCATION_MS);
+        let confirmed = confirmed_for <= CONFIRM_MS || self.request.consistency == Consistency::Eventual;
+        seen && confirmed
+    }
+
+    /// Whether KV could know more than this location does.
+    fn kv_may_help(&self, now: Millis) -> bool {
+        if self.kv_seen.is_some() {
+            return false;
+        }
+        let is_load = self.request.since == Version::ZERO;
+        if !is_load && !self.plan.increments_from_kv {
+            return false;
+        }
+        self.known.head.as_ref().is_none_or(|head| {
+            now.since(head.read_at) > LOCATION_MS || (head.body.is_none() && self.wants_body(&head.metadata))
+        })
+    }
+
+    /// Whether a state at `position` does not take the client back and is as new as it asks.
+    fn is_usable(&self, position: &Position) -> bool {
+        let own = self.request.position();
+        let reached = match &self.request.min {
+            None => true,
+            Some(Min::Position(min)) => position >= min,
+            Some(Min::Version(min)) => match &self.request.epoch {
+                Some(epoch) => position >= &Position { epoch: epoch.clone(), version: *min },
+                None => position.version >= *min,
+            },
+        };
+        reached && own.is_none_or(|own| *position >= own)
+    }
+
+    /// An answer from what is known, if it is usable and holds everything the client needs. With `lenient` also what is
+    /// dearer to send or less fresh than the coordinator's answer would be, because that is not to be had.
+    fn serve(&self, lenient: bool) -> Option<Answer> {
+        let top = self.known.position()?;
+        if !self.is_usable(&top) {
+            let own = self.request.position();
+            let eventual = self.request.consistency == Consistency::Eventual && self.request.cursor.is_none();
+            return own.filter(|own| eventual && *own > top).map(|position| Answer::Nothing { position });
+        }
+        if let Some(Cursor::Parts { base, done, .. }) = &self.request.cursor {
+            return self.load(&top, Some((base, *done)), Version::ZERO, false);
+        }
+        let (start, reset) = self.start_in(&top);
+        if start == top.version && !reset {
+            return Some(Answer::Nothing { position: top });
+        }
+        if let Some(lines) = self.lines_after(start, &top) {
+            return Some(Answer::Changes { position: top, reset, lines });
+        }
+        let stream = self.format == Format::Ndjson && (start == Version::ZERO || lenient);
+        if stream { self.load(&top, None, start, reset) } else { None }
+    }
+
+    /// From which version the client needs the state `top`, and whether its own must be forgotten.
+    fn start_in(&self, top: &Position) -> (Version, bool) {
+        let (since, epoch) = (self.request.since, self.request.epoch.as_ref());
+        let another_epoch = epoch.is_some_and(|epoch| *epoch != top.epoch);
+        let horizon = self.horizon_of(top);
+        let reset = another_epoch || (since > Version::ZERO && since < horizon);
+        (if reset { Version::ZERO } else { since }, reset)
+    }
+
+    fn horizon_of(&self, top: &Position) -> Version {
+        let head = self.known.head.as_ref().filter(|head| head.metadata.e == top.epoch).map(|head| head.metadata.z);
+        let overlay = self.known.overlay.as_ref().filter(|overlay| overlay.epoch == top.epoch);
+        head.max(overlay.map(|overlay| overlay.horizon)).unwrap_or_default()
+    }
+
+    /// The overlay, if it is what stands at `top`.
+    fn overlay_at(&self, top: &Position) -> Option<&Overlay> {
+        self.known.overlay.as_deref().filter(|overlay| overlay.position() == *top)
+    }
+
+    /// The head, if it stands at `top` or the overlay carries it there; with what the overlay adds.
+    fn head_below(&self, top: &Position) -> Option<(&KnownHead, &str)> {
+        let head = self.known.head.as_deref()?;
+        if head.position() == *top {
+            return Some((head, ""));
+        }
+        let overlay = self.overlay_at(top).filter(|overlay| overlay.continues(head))?;
+        Some((head, lines::newer_than(&overlay.lines, head.metadata.v)))
+    }
+
+    /// Everything in (`start`, `top`], if the newest records hold it.
+    fn lines_after(&self, start: Version, top: &Position) -> Option<String> {
+        if let Some(overlay) = self.overlay_at(top).filter(|overlay| overlay.from <= start) {
+            return Some(lines::newer_than(&overlay.lines, start).to_owned());
+        }
+        let (head, newer) = self.head_below(top)?;
+        let body = head.body.as_ref().filter(|body| body.head.tail.from <= start)?;
+        // The overlay comes last: for one record a later line is newer.
+        Some(lines::newer_than(body.tail(), start).to_owned() + newer)
+    }
+
+    /// A stream of the published runs that a client at `start` needs, or of what a broken one has left.
+    fn load(
+        &self,
+        top: &Position,
+        resume: Option<(&String, usize)>,
+        start: Version,
+        reset: bool,
+    ) -> Option<Answer> {
+        let (known, newer) = self.head_below(top)?;
+        let body = known.body.as_ref()?;
+        let base = body.head.base.as_ref();
+        let done = match resume {
+            None => 0,
+            // Another base: what the client has of the old one cannot be completed from this one.
+            Some((wanted, done)) => {
+                let same = base.is_some_and(|base| base.fingerprint() == *wanted && done <= base.parts.len());
+                same.then_some(done)?
+            }
+        };
+        let base = base.filter(|base| start < base.to);
+        let resumable = base.map_or(0, |base| base.parts.len() - done);
+        let parts = base.into_iter().chain(&body.head.delta).flat_map(|run| run.parts.iter().cloned());
+        let cursor = base.map(|base| Cursor::Parts {
+            epoch: top.epoch.clone(),
+            base: base.fingerprint(),
+            done: done + 1,
+        });
+        Some(Answer::Load(Load {
+            position: top.clone(),
+            reset,
+            parts: parts.skip(done).collect(),
+            resumable,
+            cursor: cursor.filter(|_| start == Version::ZERO),
+            lines: body.tail().to_owned() + newer,
+        }))
+    }
+
+    fn ask(&self, now: Millis) -> Ask {
+        let head = self.known.head.as_ref();
+        let ordered = match &self.request.cursor {
+            Some(Cursor::Ordered { epoch, start, reached, horizon }) => Some(OrderedCursor {
+                epoch: epoch.clone(),
+                start: *start,
+                reached: *reached,
+                horizon: *horizon,
+            }),
+            _ => None,
+        };
+        let (min, min_version) = match &self.request.min {
+            None => (None, None),
+            Some(Min::Position(position)) => (Some(position.clone()), None),
+            Some(Min::Version(version)) => match &self.request.epoch {
+                Some(epoch) => (Some(Position { epoch: epoch.clone(), version: *version }), None),
+                None => (None, Some(*version)),
+            },
+        };
+        let stalled = matches!(self.request.cursor, Some(Cursor::Parts { .. }));
+        Ask {
+            epoch: self.request.epoch.clone(),
+            since: self.request.since,
+            min,
+            min_version,
+            cursor: ordered,
+            restart: self.missed.is_some() || (stalled && !self.can_resume()),
+            page_bytes: match self.format {
+                Format::Json => limits::JSON_PAGE_BYTES,
+                Format::Ndjson => limits::STREAM_PAGE_BYTES,
+            },
+            held: self.held(),
+            seen: self.kv_seen.clone().unwrap_or_default(),
+            missed: self.missed.as_ref().map(|hash| hash.as_str().to_owned()),
+            expiring: head.is_some_and(|head| head.is_expiring(now)),
+        }
+    }
+
+    /// The head that the coordinator's answer should continue: one that then serves this client, and every other.
+    fn held(&self) -> Option<Position> {
+        let head = self.known.head.as_ref()?;
+        let body = head.body.as_ref()?;
+        let (start, _) = self.start_in(&head.position());
+        let serves = body.head.tail.from <= start || (self.format == Format::Ndjson && start == Version::ZERO);
+        serves.then(|| head.position())
+    }
+
+    fn can_resume(&self) -> bool {
+        let base = self.known.head.as_ref().and_then(|head| head.body.as_ref()?.head.base.as_ref());
+        match (&self.request.cursor, base) {
+            (Some(Cursor::Parts { base: wanted, done, .. }), Some(base)) => {
+                base.fingerprint() == *wanted && *done <= base.parts.len()
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Requests in and responses out, each in one crossing between wasm and JavaScript.
+
+use headwater::{
+    edge::{answer::Usage, cors},
+    protocol::{PROBLEM_JSON, error::ApiError},
+    time::Millis,
+};
+use wasm_bindgen::prelude::*;
+use web_sys::{ReadableStream, Request, Response};
+
+#[wasm_bindgen(module = "/shell.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = readRequest)]
+    fn read_request(request: &Request) -> String;
+    #[wasm_bindgen(catch, js_name = respond)]
+    fn respond(status: u16, body: &JsValue, headers: &str) -> Result<Response, JsValue>;
+    #[wasm_bindgen(catch, js_name = respond)]
+    fn respond_text(status: u16, body: &str, headers: &str) -> Result<Response, JsValue>;
+    #[wasm_bindgen(catch, js_name = readBody)]
+    pub(crate) async fn read_body(request: &Request, limit: usize) -> Result<JsValue, JsValue>;
+}
+
+/// What is read off a request at once. An absent header is empty.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) method: String,
+    pub(crate) origin_of_url: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) authorization: String,
+    pub(crate) if_none_match: String,
+    pub(crate) accept: String,
+    pub(crate) origin: String,
+    pub(crate) content_type: String,
+    pub(crate) content_length: Option<usize>,
+    pub(crate) accept_encoding: String,
+    pub(crate) caller: String,
+    pub(crate) now: Millis,
+    pub(crate) id: String,
+}
+
+impl Incoming {
+    pub(crate) fn read(request: &Request) -> Self {
+        let text = read_request(request);
+        let mut fields = text.split('\n');
+        let mut field = || fields.next().unwrap_or_default().to_owned();
+        let method = field();
+        let url = field();
+        // Parsed here, because the platform's URL type brings 80 KB of tables for names in other scripts along.
+        let host_at = url.find("://").map_or(0, |at| at + 3);
+        let path_at = url[host_at..].find(['/', '?', '#']).map_or(url.len(), |at| host_at + at);
+        let (origin_of_url, rest) = url.split_at(path_at);
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        Self {
+            origin_of_url: origin_of_url.to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            method,
+            authorization: field(),
+            if_none_match: field(),
+            accept: field(),
+            origin: field(),
+            content_type: field(),
+            content_length: field().parse().ok(),
+            accept_encoding: field(),
+            caller: field(),
+            now: Millis(field().parse().unwrap_or(0)),
+            id: field(),
+        }
+    }
+
+    pub(crate) fn origin(&self) -> Option<&str> {
+        Some(self.origin.as_str()).filter(|origin| !origin.is_empty())
+    }
+}
+
+/// The bytes of a body.
+pub(crate) async fn body_bytes(request: &Request, limit: usize) -> Result<Vec<u8>, ApiError> {
+    let bytes = read_body(request, limit).await.map_err(|_| ApiError::Malformed("the body broke off".to_owned()))?;
+    if bytes.is_null() {
+        return Err(ApiError::TooLarge("A body has at most 4 MiB."));
+    }
+    Ok(js_sys::Uint8Array::from(bytes).to_vec())
+}
+
+/// What is sent back.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// `name\nvalue\n` pairs.
+    pub(crate) headers: String,
+    pub(crate) body: Body,
+    pub(crate) usage: Usage,
+}
+
+/// A body.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Empty,
+    Text(String),
+    Stream(ReadableStream),
+}
+
+impl Reply {
+    pub(crate) fn json(status: u16, body: String) -> Self {
+        Self {
+            status,
+            headers: "Content-Type\napplication/json\n".to_owned(),
+            body: Body::Text(body),
+            usage: Usage::default(),
+        }
+    }
+}
+
+/// Headers of every answer that depends on who asks.
+const PRIVATE: &str = "Vary\nAuthorization, Origin, Accept\n";
+
+/// The response to a request, with what every answer carries.
+pub(crate) fn response(incoming: &Incoming, reply: Reply, allowed: &[String]) -> worker::Result<Response> {
+    let mut headers = reply.headers;
+    if !headers.contains("Cache-Control\n") {
+        headers.push_str("Cache-Control\nprivate, no-cache\n");
+    }
+    if !headers.contains("Vary\n") {
+        headers.push_str(PRIVATE);
+    }
+    headers.push_str(&cors::headers(incoming.origin(), allowed));
+    headers.push_str("Headwater-Request\n");
+    headers.push_str(&incoming.id);
+    headers.push_str("\nServer-Timing\n");
+    headers.push_str(&reply.usage.server_timing());
+    headers.push('\n');
+    Ok(match reply.body {
+        Body::Empty => respond(reply.status, &JsValue::NULL, &headers)?,
+        Body::Text(text) => respond_text(reply.status, &text, &headers)?,
+        Body::Stream(stream) => respond(reply.status, &stream, &headers)?,
+    })
+}
+
+/// The answer that an error is.
+pub(crate) fn problem(error: &ApiError, request: &str, usage: Usage) -> Reply {
+    let mut headers = format!("Content-Type\n{PROBLEM_JSON}\nCache-Control\nprivate, no-store\n");
+    if let Some(seconds) = error.retry_after_s() {
+        headers.push_str(&format!("Retry-After\n{seconds}\n"));
+    }
+    if let Some(methods) = error.allow() {
+        headers.push_str(&format!("Allow\n{methods}\n"));
+    }
+    Reply { status: error.status(), headers, body: Body::Text(error.body(request)), usage }
+}

@@ -1,0 +1,77 @@
+//! What an isolate keeps between requests: the configuration, verified tokens, known spaces. Losing it costs time, nothing
+//! else. Nothing of it is ever borrowed across an await.
+
+use std::cell::RefCell;
+
+use headwater::{
+    edge::{
+        authorize::{Caller, Verifier},
+        config::Config,
+        state::{Known, Memory},
+    },
+    protocol::error::ApiError,
+    snapshot::keys::Scope,
+    time::Millis,
+};
+use worker::Env;
+
+use crate::log;
+
+struct Isolate {
+    config: Config,
+    verifier: Verifier,
+    memory: Memory,
+}
+
+thread_local! {
+    static ISOLATE: RefCell<Option<Isolate>> = const { RefCell::new(None) };
+}
+
+/// The environment of an isolate never changes: a new configuration is a new deployment with isolates of its own.
+fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
+    ISOLATE.with_borrow_mut(|isolate| {
+        use_it(isolate.get_or_insert_with(|| {
+            let config = Config::read(|name| variable(env, name));
+            log::set_level(config.log_level);
+            Isolate { verifier: Verifier::new(&config), config, memory: Memory::default() }
+        }))
+    })
+}
+
+fn variable(env: &Env, name: &str) -> Option<String> {
+    js_sys::Reflect::get(env, &name.into()).ok().and_then(|value| value.as_string())
+}
+
+pub(crate) fn config(env: &Env) -> Config {
+    with(env, |isolate| isolate.config.clone())
+}
+
+/// Settings that every request needs, without copying the others.
+pub(crate) fn allowed_origins(env: &Env, origin: Option<&str>) -> Vec<String> {
+    if origin.is_none() {
+        return Vec::new();
+    }
+    with(env, |isolate| isolate.config.allowed_origins.clone())
+}
+
+pub(crate) fn publishes_eagerly(env: &Env) -> bool {
+    with(env, |isolate| isolate.config.publishes_eagerly())
+}
+
+pub(crate) fn verify(env: &Env, authorization: &str, now: Millis) -> Result<Caller, ApiError> {
+    with(env, |isolate| {
+        if !isolate.verifier.has_key() {
+            let fields = serde_json::json!({ "missing": "JWT_SECRET, of at least 32 bytes" });
+            log::write(headwater::edge::config::LogLevel::Error, "no key is configured", fields);
+        }
+        isolate.verifier.verify(authorization, now)
+    })
+}
+
+pub(crate) fn recall(env: &Env, scope: &Scope) -> Option<(Known, Millis)> {
+    with(env, |isolate| isolate.memory.recall(scope))
+}
+
+pub(crate) fn remember(env: &Env, scope: &Scope, known: Known, checked_at: Millis) {
+    with(env, |isolate| isolate.memory.remember(scope, known, checked_at));
+}

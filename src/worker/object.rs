@@ -1,0 +1,334 @@
+//! The object that coordinates one space: reads calls, lets pushes that arrive together share a transaction, and carries
+//! out what the publisher says when the alarm fires. The rules are `headwater::coordinator`'s.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use headwater::{
+    coordinator::{
+        Coordinator as Core,
+        ledger::SqlLedger,
+        publication::{Effect, PutOutcome},
+    },
+    edge::{answer::Usage, config::LogLevel},
+    ids::UserHash,
+    limits,
+    protocol::{
+        error::ApiError,
+        internal::{Ask, Caller, encode_reply},
+        push::{PushAnswer, PushRequest},
+    },
+    snapshot::{head::HeadMetadata, keys::Scope},
+    time::Millis,
+    version::Position,
+};
+use serde_json::json;
+use wasm_bindgen::{JsCast, prelude::*};
+use worker::{
+    DurableObject, Env, Error, Request, Result, State, WebSocket, WebSocketIncomingMessage, durable_object,
+};
+
+use crate::{
+    http::{self, Incoming, Reply},
+    isolate,
+    location::{self, now},
+    log,
+    sql::{ObjectSql, ObjectStorage, Rows},
+};
+
+/// How long a put may take before nobody knows how it ended, in ms.
+const PUT_TIMEOUT_MS: u32 = 25_000;
+
+#[wasm_bindgen(module = "/shell.js")]
+extern "C" {
+    #[wasm_bindgen(catch, js_name = turn)]
+    async fn turn() -> std::result::Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = putValue)]
+    async fn put_value(
+        env: &JsValue,
+        key: &str,
+        value: &str,
+        options: &str,
+        timeout_ms: u32,
+    ) -> std::result::Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_namespace = Math, js_name = random)]
+    fn math_random() -> f64;
+}
+
+type Ledger = SqlLedger<ObjectSql>;
+type Settled = std::result::Result<(PushAnswer, Rows), ApiError>;
+
+/// A push that waits for the transaction it will share.
+struct Waiting {
+    user: UserHash,
+    push: PushRequest,
+    settled: Rc<RefCell<Option<Settled>>>,
+}
+
+/// One space: the only writer of its changes.
+#[durable_object]
+struct Coordinator {
+    env: Env,
+    storage: ObjectStorage,
+    sql: ObjectSql,
+    core: RefCell<Option<Core<Ledger>>>,
+    waiting: RefCell<Vec<Waiting>>,
+    group: Cell<u32>,
+}
+
+impl DurableObject for Coordinator {
+    fn new(state: State, env: Env) -> Self {
+        let storage: ObjectStorage = state.storage().as_raw().unchecked_ref::<ObjectStorage>().clone();
+        Self {
+            env,
+            sql: ObjectSql::new(storage.clone()),
+            storage,
+            core: RefCell::new(None),
+            waiting: RefCell::new(Vec::new()),
+            group: Cell::new(0),
+        }
+    }
+
+    async fn fetch(&self, request: Request) -> Result<worker::Response> {
+        let request = request.inner();
+        let incoming = Incoming::read(request);
+        let reply = match self.answer(&incoming, request).await {
+            Ok(reply) => reply,
+            Err(error) => http::problem(&error, &incoming.id, Usage::default()),
+        };
+        Ok(http::response(&incoming, reply, &[])?.into())
+    }
+
+    async fn alarm(&self) -> Result<worker::Response> {
+        if let Err(error) = self.publish().await {
+            let fields = json!({ "code": error.code() });
+            log::write(LogLevel::Error, "publication failed", fields);
+        }
+        worker::Response::empty()
+    }
+
+    // The trait's own handlers panic, and a panic restarts every object of the isolate: so all of them answer.
+
+    async fn connect(&self, _socket: worker::Socket) -> Result<()> {
+        Ok(())
+    }
+
+    async fn websocket_message(&self, _socket: WebSocket, _message: WebSocketIncomingMessage) -> Result<()> {
+        Ok(())
+    }
+
+    async fn websocket_close(
+        &self,
+        _socket: WebSocket,
+        _code: usize,
+        _reason: String,
+        _clean: bool,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    async fn websocket_error(&self, _socket: WebSocket, _error: Error) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Coordinator {
+    async fn answer(
+        &self,
+        incoming: &Incoming,
+        request: &web_sys::Request,
+    ) -> std::result::Result<Reply, ApiError> {
+        let caller: Caller = serde_json::from_str(&incoming.caller).map_err(|_| ApiError::Internal)?;
+        let user = UserHash::parse(&caller.user).map_err(|_| ApiError::Internal)?;
+        let scope = Scope::parse(&caller.scope).ok_or(ApiError::Internal)?;
+        self.open(Some(scope)).await?;
+        let body = http::body_bytes(request, limits::BODY_BYTES_MAX).await?;
+        match incoming.path.as_str() {
+            "/push" => self.push(user, &body).await,
+            "/pull" => self.pull(&body).await,
+            "/reset-epoch" => self.reset_epoch().await,
+            _ => Err(ApiError::NotFound("There is no such call.")),
+        }
+    }
+
+    /// Opens the space at the first event of an instance.
+    async fn open(&self, scope: Option<Scope>) -> std::result::Result<(), ApiError> {
+        if self.core.borrow().is_some() {
+            return Ok(());
+        }
+        let alarm = self.storage.get_alarm().await.map_err(|_| ApiError::Internal)?;
+        let alarm = alarm.as_f64().map(|at| Millis(at as u64));
+        let mut core = self.core.borrow_mut();
+        // Another event may have opened it meanwhile.
+        if core.is_none() {
+            let config = isolate::config(&self.env).publication;
+            let opened = SqlLedger::open(self.sql.clone())
+                .and_then(|ledger| Core::open(ledger, scope, config, alarm, now(), random()));
+            *core = Some(opened.map_err(|error| {
+                log::write(LogLevel::Error, "storage failed", json!({ "error": format!("{error:?}") }));
+                ApiError::Internal
+            })?);
+        }
+        Ok(())
+    }
+
+    fn with<T>(&self, use_it: impl FnOnce(&mut Core<Ledger>) -> T) -> T {
+        let mut core = self.core.borrow_mut();
+        let core = core.as_mut().expect("BUG: the space was not opened");
+        let result = use_it(core);
+        if let Some(failure) = core.take_failure() {
+            log::write(LogLevel::Error, "storage failed", json!({ "error": failure }));
+        }
+        result
+    }
+
+    async fn push(&self, user: UserHash, body: &[u8]) -> std::result::Result<Reply, ApiError> {
+        let push = PushRequest::parse(body)?;
+        if let (Some(epoch), Some(since)) = (&push.epoch, push.since) {
+            let claimed = Position { epoch: epoch.clone(), version: since };
+            self.settle_claim(Some(claimed)).await?;
+        }
+        let settled = Rc::new(RefCell::new(None));
+        self.waiting.borrow_mut().push(Waiting { user, push, settled: Rc::clone(&settled) });
+        // Pushes that are read in the meantime join. Whoever wakes first takes them all, so that none depends on a request
+        // whose client may hang up.
+        turn().await.map_err(|_| ApiError::Internal)?;
+        if settled.borrow().is_none() {
+            self.settle_waiting().await?;
+        }
+        let (answer, rows) = settled.take().ok_or(ApiError::Internal)??;
+        let mut reply = Reply::json(200, answer.to_json());
+        reply.usage = Usage { rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
+        Ok(reply)
+    }
+
+    /// Settles every push that waits, in one transaction.
+    async fn settle_waiting(&self) -> std::result::Result<(), ApiError> {
+        let waiting = self.waiting.take();
+        let (slots, pushes): (Vec<_>, Vec<_>) =
+            waiting.into_iter().map(|waiting| (waiting.settled, (waiting.user, waiting.push))).unzip();
+        self.sql.take_rows();
+        let answers = self.with(|core| core.push(&pushes, now()));
+        // Rows are counted for the transaction; the first push of a group carries them all.
+        let mut rows = self.sql.take_rows();
+        for (slot, answer) in slots.iter().zip(answers) {
+            slot.replace(Some(answer.map(|answer| (answer, std::mem::take(&mut rows)))));
+        }
+        self.group.set(u32::try_from(slots.len()).unwrap_or(u32::MAX));
+        self.arm().await
+    }
+
+    /// Sets the alarm if it has to be set. The first await after the rows were written, so that both are one transaction.
+    async fn arm(&self) -> std::result::Result<(), ApiError> {
+        match self.with(|core| core.poll_alarm(now())) {
+            Some(at) => self.storage.set_alarm(at.0 as f64).await.map(drop).map_err(|_| ApiError::Internal),
+            None => Ok(()),
+        }
+    }
+
+    async fn pull(&self, body: &[u8]) -> std::result::Result<Reply, ApiError> {
+        let ask: Ask = serde_json::from_slice(body).map_err(|_| ApiError::Internal)?;
+        let claimed = self.with(|core| core.claimed_by(&ask, now()));
+        self.settle_claim(claimed).await?;
+        self.sql.take_rows();
+        let (reply, lines) = self.with(|core| core.pull(&ask, now()))?;
+        let rows = self.sql.take_rows();
+        self.arm().await?;
+        let mut answer = Reply::json(200, encode_reply(&reply, &lines));
+        answer.usage = Usage { rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
+        Ok(answer)
+    }
+
+    /// A request that claims a position above ours: either its claim is false, or this instance has been superseded, which
+    /// a confirmed write tells, or storage has gone back, and then a new epoch begins.
+    async fn settle_claim(&self, claimed: Option<Position>) -> std::result::Result<(), ApiError> {
+        let Some(claimed) = claimed.filter(|claimed| self.with(|core| core.is_from_the_future(claimed, now())))
+        else {
+            return Ok(());
+        };
+        self.with(|core| core.touch()).map_err(|_| ApiError::Internal)?;
+        self.storage.sync().await.map_err(|_| ApiError::Upstream)?;
+        if self.with(|core| core.is_from_the_future(&claimed, now())) {
+            self.with(|core| core.begin_epoch_after(&claimed, now(), random()))?;
+            self.arm().await?;
+            log::write(LogLevel::Error, "storage went back: a new epoch begins", json!({}));
+        }
+        Ok(())
+    }
+
+    async fn reset_epoch(&self) -> std::result::Result<Reply, ApiError> {
+        let position = self.with(|core| {
+            let epoch = core.position().epoch;
+            core.begin_epoch(&epoch, now(), random()).map(|()| core.position())
+        });
+        let position = position.map_err(|_| ApiError::Internal)?;
+        self.arm().await?;
+        log::write(LogLevel::Info, "epoch reset", json!({}));
+        Ok(Reply::json(200, json!({ "epoch": position.epoch, "version": position.version }).to_string()))
+    }
+
+    /// One turn of the publisher.
+    async fn publish(&self) -> std::result::Result<(), ApiError> {
+        self.open(None).await?;
+        let watchdog = self.with(|core| core.begin_turn(now()));
+        self.storage.set_alarm(watchdog.0 as f64).await.map_err(|_| ApiError::Internal)?;
+        let mut bytes = 0;
+        loop {
+            match self.with(|core| core.next_effect(now())) {
+                Effect::ReadHead { key } => {
+                    let metadata = location::head_metadata(&self.env, &key).await;
+                    // A read that fails is tried again with the next turn: without it nothing may be overwritten.
+                    let metadata = metadata.map_err(|()| ApiError::Upstream)?;
+                    self.with(|core| core.head_was_read(metadata.as_ref(), now(), random()));
+                }
+                Effect::PutObject { key, body, ttl_s } => {
+                    bytes += body.len();
+                    let outcome = self.put(&key, &body, &json!({ "expirationTtl": ttl_s }).to_string()).await;
+                    self.with(|core| core.object_was_put(outcome, now()));
+                }
+                Effect::PutHead { key, value, metadata, expiration_s } => {
+                    bytes += value.len();
+                    let options = format!("{{\"expiration\":{expiration_s},\"metadata\":{metadata}}}");
+                    let outcome = self.put(&key, &value, &options).await;
+                    self.with(|core| core.head_was_put(outcome, now()));
+                    self.log_publication(&metadata, outcome, bytes);
+                }
+                Effect::Sleep(None) => {
+                    return self.storage.delete_alarm().await.map(drop).map_err(|_| ApiError::Internal);
+                }
+                Effect::Sleep(Some(at)) => {
+                    let set = self.storage.set_alarm(at.0 as f64).await;
+                    return set.map(drop).map_err(|_| ApiError::Internal);
+                }
+            }
+        }
+    }
+
+    async fn put(&self, key: &str, value: &str, options: &str) -> PutOutcome {
+        let answer = put_value(&self.env, key, value, options, PUT_TIMEOUT_MS).await;
+        let words = answer.ok().and_then(|answer| answer.as_string()).unwrap_or_else(|| "error".to_owned());
+        let outcome = match words.as_str() {
+            "" => return PutOutcome::Done,
+            // KV says which of its two limits it was only in words ("KV PUT failed: 429 Too Many Requests").
+            words if words.contains("limit exceeded") => PutOutcome::Exhausted,
+            words if words.contains("429") => PutOutcome::Refused,
+            _ => PutOutcome::Unknown,
+        };
+        log::write(LogLevel::Error, "put failed", json!({ "outcome": format!("{outcome:?}"), "error": words }));
+        outcome
+    }
+
+    fn log_publication(&self, metadata: &str, outcome: PutOutcome, bytes: usize) {
+        let Some(metadata) = HeadMetadata::parse(metadata) else { return };
+        let fields = json!({
+            "version": metadata.v, "bytes": bytes, "outcome": format!("{outcome:?}"), "lastGroup": self.group.get(),
+        });
+        log::write(LogLevel::Info, "published", fields);
+    }
+}
+
+fn random() -> u64 {
+    (math_random() * 9_007_199_254_740_992.0) as u64
+}

@@ -1,0 +1,297 @@
+//! Carries a pull through the layers and writes its answer.
+
+use headwater::{
+    edge::{
+        answer::{self, Usage},
+        pull::{Answer, Format, Load, Next, Pull, ReadPlan},
+    },
+    ids::SpaceHash,
+    limits,
+    protocol::{
+        error::ApiError,
+        internal::{Ask, OrderedCursor, Reply as CoordinatorReply, decode_reply},
+        pull::{Cursor, PullRequest, query_pairs},
+    },
+    snapshot::keys::Scope,
+    version::Position,
+};
+use js_sys::Array;
+use wasm_bindgen::{JsCast, prelude::*};
+use web_sys::{ReadableStream, Request};
+use worker::{Context, Env};
+
+use crate::{
+    Space,
+    coordinator::{Call, call},
+    http::{self, Body, Incoming, Reply},
+    isolate,
+    location::{self, now},
+};
+
+#[wasm_bindgen(module = "/shell.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = streamObjects)]
+    fn stream_objects(
+        env: &JsValue,
+        start: &str,
+        first: &JsValue,
+        keys: &Array,
+        between: &Array,
+        end: &str,
+        cache_ttl: u32,
+    ) -> Array;
+    type TextPipe;
+    #[wasm_bindgen(constructor)]
+    fn new() -> TextPipe;
+    #[wasm_bindgen(method, getter)]
+    fn readable(this: &TextPipe) -> ReadableStream;
+    #[wasm_bindgen(method, catch)]
+    async fn write(this: &TextPipe, text: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    async fn close(this: &TextPipe) -> Result<JsValue, JsValue>;
+}
+
+/// What a pull needs of its request.
+pub(crate) struct Asked<'a> {
+    pub(crate) incoming: &'a Incoming,
+    pub(crate) env: &'a Env,
+    pub(crate) context: &'a Context,
+    pub(crate) space: &'a Space,
+}
+
+/// Answers `GET|POST /sync/pull`.
+pub(crate) async fn pull(asked: &Asked<'_>, request: &Request, in_body: bool) -> Result<Reply, (ApiError, Usage)> {
+    let parsed = if in_body {
+        match http::body_bytes(request, limits::BODY_BYTES_MAX).await {
+            Ok(body) => PullRequest::from_body(&body, &asked.space.hash),
+            Err(error) => Err(error),
+        }
+    } else {
+        query_pairs(&asked.incoming.query).and_then(|pairs| PullRequest::from_query(&pairs, &asked.space.hash))
+    };
+    let parsed = parsed.map_err(|error| (error, Usage::default()))?;
+    let accept = &asked.incoming.accept;
+    let format = if accept.contains("application/x-ndjson") { Format::Ndjson } else { Format::Json };
+    let plan = ReadPlan::of(true, isolate::publishes_eagerly(asked.env));
+    let memory = isolate::recall(asked.env, &asked.space.scope);
+    let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();
+    let mut pull = Pull::new(parsed, format, plan, memory);
+    let mut usage = Usage::default();
+    let answered = answer(asked, &mut pull, &mut usage).await;
+    let after = pull.known();
+    if *after != before || usage.cache > 0 {
+        isolate::remember(asked.env, &asked.space.scope, after.clone(), now());
+    }
+    if *after != before && pull.source() != headwater::edge::pull::Source::Edge {
+        let (origin, scope) = (asked.incoming.origin_of_url.clone(), asked.space.scope.clone());
+        let after = after.clone();
+        asked.context.wait_until(async move { location::tell_location(&origin, &scope, &before, &after).await });
+    }
+    let mut reply = answered.map_err(|error| (error, usage))?;
+    reply.usage = usage;
+    Ok(reply)
+}
+
+/// Asks one layer after the other until there is an answer that can be sent.
+async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result<Reply, ApiError> {
+    let format = pull.format();
+    loop {
+        match pull.next(now()) {
+            Next::Cache => {
+                usage.cache += 1;
+                let origin = &asked.incoming.origin_of_url;
+                let wants_body = |metadata: &_| pull.wants_body(metadata);
+                let known = location::known_in_cache(origin, &asked.space.scope, wants_body).await;
+                pull.learn_cached(known, now());
+            }
+            Next::Kv => {
+                usage.kv += 1;
+                let wants_body = |metadata: &_| pull.wants_body(metadata);
+                let read = location::head_in_kv(asked.env, &asked.space.scope, wants_body).await;
+                pull.learn_kv(read, now());
+            }
+            Next::Ask(ask) => {
+                usage.object += 1;
+                match ask_coordinator(asked, &ask, usage).await {
+                    Ok((reply, lines)) => pull.learn_reply(reply, &lines, now()),
+                    Err(error) => pull.coordinator_failed(error),
+                }
+            }
+            Next::Fail(error) => return Err(error),
+            Next::Answer(Answer::Load(load)) => {
+                let (position, reply) = (load.position.clone(), stream_load(asked, &load, usage).await);
+                match reply {
+                    Ok(stream) => return Ok(streamed(asked, pull, &position, stream)),
+                    Err(Some(missing)) => pull.object_is_missing(missing),
+                    Err(None) => return Err(ApiError::Upstream),
+                }
+            }
+            Next::Answer(answer) if format == Format::Json => return Ok(page(asked, pull, &answer)),
+            Next::Answer(Answer::Page { position, reset, next, lines }) => {
+                let stream = stream_pages(asked, &position, reset, next, lines, usage);
+                return Ok(streamed(asked, pull, &position, stream));
+            }
+            Next::Answer(answer) => return Ok(whole_stream(asked, pull, &answer)),
+        }
+    }
+}
+
+async fn ask_coordinator(
+    asked: &Asked<'_>,
+    ask: &Ask,
+    usage: &mut Usage,
+) -> Result<(CoordinatorReply, String), ApiError> {
+    let body = serde_json::to_string(ask).map_err(|_| ApiError::Internal)?;
+    let (text, timing) = call(asked.env, asked.space, Call::Pull(&body)).await?;
+    usage.add_rows(&timing);
+    let (reply, lines) = decode_reply(&text).ok_or(ApiError::Upstream)?;
+    Ok((reply, lines.to_owned()))
+}
+
+fn headers(pull: &Pull, position: &Position) -> String {
+    answer::pull_headers(position, pull.source(), pull.age_ms(now()), pull.format())
+}
+
+fn reply(status: u16, headers: String, body: Body) -> Reply {
+    Reply { status, headers, body, usage: Usage::default() }
+}
+
+/// One JSON page; 304 when there is nothing and the client has said that it has something.
+fn page(asked: &Asked<'_>, pull: &Pull, answer: &Answer) -> Reply {
+    let headers = headers(pull, answer.position());
+    if matches!(answer, Answer::Nothing { .. }) && !asked.incoming.if_none_match.is_empty() {
+        return reply(304, headers, Body::Empty);
+    }
+    reply(200, headers, Body::Text(answer::json_page(answer, &asked.space.hash)))
+}
+
+/// A stream whose content is all there.
+fn whole_stream(asked: &Asked<'_>, pull: &Pull, answer: &Answer) -> Reply {
+    let position = answer.position();
+    let (reset, lines) = match answer {
+        Answer::Changes { reset, lines, .. } => (*reset, lines.as_str()),
+        _ if !asked.incoming.if_none_match.is_empty() => return reply(304, headers(pull, position), Body::Empty),
+        _ => (false, ""),
+    };
+    let body = answer::stream_start(position, reset) + lines + &answer::stream_end(position);
+    reply(200, headers(pull, position) + compression(asked, body.len()), Body::Text(body))
+}
+
+fn streamed(asked: &Asked<'_>, pull: &Pull, position: &Position, stream: ReadableStream) -> Reply {
+    reply(200, headers(pull, position) + compression(asked, usize::MAX), Body::Stream(stream))
+}
+
+/// The platform compresses JSON by itself, but not NDJSON (speed/optimization/content/compression); asked to, it does so
+/// outside wasm. Not below the size of a packet.
+fn compression(asked: &Asked<'_>, bytes: usize) -> &'static str {
+    let accepted = asked.incoming.accept_encoding.contains("gzip");
+    if accepted && bytes > 1400 { "Content-Encoding\ngzip\n" } else { "" }
+}
+
+/// Streams published objects. `Err(Some(..))` when the first is missing, so that nothing has been sent yet.
+async fn stream_load(
+    asked: &Asked<'_>,
+    load: &Load,
+    usage: &mut Usage,
+) -> Result<ReadableStream, Option<headwater::ids::ContentHash>> {
+    let (env, scope) = (asked.env, &asked.space.scope);
+    let start = answer::stream_start(&load.position, load.reset);
+    let end = load.lines.clone() + &answer::stream_end(&load.position);
+    let Some(first) = load.parts.first() else {
+        let pipe = TextPipe::new();
+        let readable = pipe.readable();
+        asked.context.wait_until(async move {
+            let _ = pipe.write(&(start + &end)).await;
+            let _ = pipe.close().await;
+        });
+        return Ok(readable);
+    };
+    usage.kv += u32::try_from(load.parts.len()).unwrap_or(u32::MAX);
+    let first = match location::object_in_kv(env, scope, &first.sha256.0).await {
+        Ok(Some(stream)) => stream,
+        Ok(None) => return Err(Some(first.sha256.0.clone())),
+        Err(()) => return Err(None),
+    };
+    let (keys, between) = (Array::new(), Array::new());
+    for (index, part) in load.parts.iter().enumerate() {
+        keys.push(&scope.object_key(&part.sha256.0).into());
+        between.push(&cursor_after(load, index, &asked.space.hash).into());
+    }
+    let streams = stream_objects(env, &start, &first, &keys, &between, &end, location::OBJECT_TTL_S);
+    let sent: js_sys::Promise = streams.get(1).unchecked_into();
+    asked.context.wait_until(async move {
+        let _ = wasm_bindgen_futures::JsFuture::from(sent).await;
+    });
+    Ok(streams.get(0).unchecked_into())
+}
+
+/// The line after the part at `index`, from which a broken stream goes on behind it.
+fn cursor_after(load: &Load, index: usize, space: &SpaceHash) -> String {
+    match &load.cursor {
+        Some(Cursor::Parts { epoch, base, done }) if index < load.resumable => {
+            let cursor = Cursor::Parts { epoch: epoch.clone(), base: base.clone(), done: done + index };
+            answer::stream_cursor(&cursor, space)
+        }
+        _ => String::new(),
+    }
+}
+
+/// Streams the coordinator's pages one after the other: it answers each at once and sleeps again, and the edge waits for
+/// the client.
+fn stream_pages(
+    asked: &Asked<'_>,
+    position: &Position,
+    reset: bool,
+    next: Option<OrderedCursor>,
+    lines: String,
+    usage: &Usage,
+) -> ReadableStream {
+    let _ = usage;
+    let pipe = TextPipe::new();
+    let readable = pipe.readable();
+    let mut text = answer::stream_start(position, reset) + &lines;
+    let (mut next, mut position) = (next, position.clone());
+    let (env, space) = (asked.env.clone(), asked.space.clone());
+    asked.context.wait_until(async move {
+        while let Some(cursor) = next {
+            text.push_str(&answer::stream_cursor(&answer::ordered(&cursor), &space.hash));
+            if pipe.write(&text).await.is_err() {
+                return;
+            }
+            let ask = Ask { cursor: Some(cursor), page_bytes: limits::STREAM_PAGE_BYTES, ..Ask::default() };
+            let body = serde_json::to_string(&ask).unwrap_or_default();
+            let answered = call(&env, &space, Call::Pull(&body)).await;
+            let page = answered.as_ref().ok().and_then(|(text, _)| decode_reply(text));
+            // A page that starts over cannot be part of this stream: the client comes back with the last cursor.
+            let Some((CoordinatorReply::Page { epoch, version, reset: false, next: following }, lines)) = page else {
+                let _ = pipe.close().await;
+                return;
+            };
+            text = lines.to_owned();
+            position = Position { epoch, version };
+            next = following;
+        }
+        text.push_str(&answer::stream_end(&position));
+        let _ = pipe.write(&text).await;
+        let _ = pipe.close().await;
+    });
+    readable
+}
+
+/// Reads the head from KV for the routes that show it.
+pub(crate) async fn head(asked: &Asked<'_>) -> Result<Option<std::rc::Rc<headwater::edge::state::KnownHead>>, ApiError> {
+    let recalled = isolate::recall(asked.env, &asked.space.scope);
+    if let Some((known, checked_at)) = recalled
+        && now().since(checked_at) <= 1_000
+        && let Some(head) = known.head.filter(|head| head.body.is_some())
+    {
+        return Ok(Some(head));
+    }
+    let read = location::head_in_kv(asked.env, &asked.space.scope, |_| true).await;
+    Ok(read.map_err(|()| ApiError::Upstream)?.map(std::rc::Rc::new))
+}
+
+/// The scope of a space, for its keys.
+pub(crate) fn scope_of(space: &SpaceHash) -> Scope {
+    Scope::private(space)
+}

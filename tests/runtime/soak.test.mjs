@@ -1,0 +1,98 @@
+// All faults at once, at random rates, from a seed that is printed (SEED=… plays it again): devices roam between
+// locations, push and pull; when the faults end, everything has to come together.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { seeded } from "./faulty-kv.mjs";
+import { eventually, startRuntime } from "./harness.mjs";
+
+const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+const LOCATIONS = ["home", "a", "b", "c"];
+const STEPS = 40;
+
+let runtime;
+before(async () => (runtime = await startRuntime({ locations: LOCATIONS.slice(1) })));
+after(() => runtime.stop());
+
+async function setFaults(sub, random) {
+  for (const [at, location] of LOCATIONS.entries()) {
+    const get = (fault, rate, ms) => ({ op: "get", role: "edge", fault, rate, ms });
+    const put = (fault, rate, more) => ({ op: "put", fault, rate, ...more });
+    const rules = [get("error", 0.05), get("miss", 0.08), get("timeout", 0.02, 300)];
+    if (at === 0) {
+      const late = (rate, answer) => put("late", rate, { ms: 500 + Math.floor(random() * 3000), answer, key: "head" });
+      rules.push(put("error", 0.1), put("done-but-error", 0.1), put("timeout", 0.05, { ms: 400 }), put("limit", 0.05));
+      rules.push(late(0.1, "error"), late(0.05));
+    }
+    const set = { staleMs: at === 0 ? 0 : [500, 4000, 9000][at - 1], objectLagMs: Math.floor(random() * 3000) };
+    await runtime.kv(location, sub, { seed: seed + at, rules, set });
+  }
+}
+
+/** What one device does for a while. It knows nothing of the others. */
+async function live(device, random) {
+  const below = (n) => Math.floor(random() * n);
+  const pick = (list) => list[below(list.length)];
+  for (let step = 0; step < STEPS; step += 1) {
+    device.at = pick(LOCATIONS);
+    if (below(3) === 0) await write(device, below, pick);
+    else if (below(4) === 0) await device.stream({ cutAt: pick([1, 2, Infinity]) });
+    else await device.pull({ consistency: pick(["session", "session", "eventual", "strong"]), method: pick(["GET", "POST"]) });
+    if (device.resetsAt === step) await device.ask("/spaces/~/reset-epoch", { method: "POST" });
+    await new Promise((resolve) => setTimeout(resolve, below(250)));
+  }
+}
+
+async function write(device, below, pick) {
+  const id = `r${below(700)}`;
+  const at = { collection: "c", id };
+  const changes = pick([
+    [{ op: "put", ...at, value: { by: device.id, n: below(1000), s: "x".repeat(below(900)) } }],
+    [{ op: "delete", ...at }],
+    [{ op: "patch", ...at, set: { patched: below(1000) } }],
+    [{ op: "add", ...at, path: "count", by: 1, orPut: { count: 1 } }, { op: "include", ...at, path: "tags", values: [device.id] }],
+  ]);
+  const since = device.epoch && below(2) ? { since: device.version, epoch: device.epoch } : {};
+  const answer = await device.pushMutations([{ changes }], since);
+  if (answer.status === 200) {
+    assert.equal(answer.body.results[0].status, "applied");
+    if (since.since !== undefined && !answer.body.more) device.applyPushAnswer(answer.body);
+    return;
+  }
+  // The only refusal there may be: somebody has begun a new epoch.
+  assert.deepEqual([answer.status, answer.body.code], [409, "epoch_mismatch"]);
+  await device.pull({ min: answer.body.position });
+  Object.assign(device, { id: `c_${device.id.length}_${below(1e9)}`.padEnd(12, "0"), next: 1, min: answer.body.position });
+}
+
+test(`devices that roam among faulty locations never go back, and come together (SEED=${seed})`, async () => {
+  const random = seeded(seed);
+  const sub = runtime.subject();
+  const first = runtime.device(sub);
+  await first.load("c", Array.from({ length: 700 }, (_, at) => [`r${at}`, { at, s: "y".repeat(900) }]));
+  await setFaults(sub, random);
+  const devices = Array.from({ length: 5 }, () => runtime.device(sub));
+  devices[0].resetsAt = 25;
+  await Promise.all(devices.map((device, who) => live(device, seeded(seed + 100 + who))));
+
+  for (const location of LOCATIONS) await runtime.kv(location, sub, { clear: true });
+  const truth = await runtime.truth(sub);
+  for (const device of devices) {
+    await device.pull({ min: truth.position });
+    assert.deepEqual([device.position, device.state()], [truth.position, truth.state()], `SEED=${seed}`);
+  }
+  await runtime.waitForPublished(sub, truth.position);
+  let puts = -1;
+  await eventually("no publication is left", async () => {
+    const before = puts;
+    puts = (await runtime.kv("home", sub)).puts.length;
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    return before === puts;
+  });
+  await runtime.waitForPublished(sub, truth.position);
+  await runtime.checkPuts(sub);
+  const { counts } = await runtime.kv("home", sub);
+  const happened = Object.keys(counts).filter((name) => name.split(".").length === 4);
+  console.log(`soak: SEED=${seed}, ${puts} puts, faults: ${happened.map((name) => `${name} ${counts[name]}`).join(", ")}`);
+  assert.ok(happened.length >= 3, "faults happened");
+});
