@@ -10,7 +10,7 @@ use crate::{
 
 /// What a client claims to have seen of a record before it changed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Base {
+pub(super) enum Base {
     /// It does not ask for a check.
     Unchecked,
     /// Its copy was current at this version; 0: it had none.
@@ -22,7 +22,7 @@ pub enum Base {
 impl Base {
     /// The base of `change` in a mutation that belongs to the present epoch or does not.
     #[must_use]
-    pub fn of(change: &Change, present_epoch: bool) -> Self {
+    pub(super) fn of(change: &Change, present_epoch: bool) -> Self {
         match change.base {
             None => Self::Unchecked,
             Some(_) if !present_epoch => Self::OtherEpoch,
@@ -43,7 +43,7 @@ impl Base {
 ///
 /// `record` is the state before the whole mutation; `horizon` the newest deletion that has been forgotten.
 #[must_use]
-pub fn conflicts(
+pub(super) fn conflicts(
     change: &Change,
     record: Option<&Record>,
     base: Base,
@@ -95,7 +95,7 @@ fn field_clock(record: &Record, name: &str) -> Clock {
 ///
 /// # Errors
 /// A [`Rejection`] where the op is not defined on this value or its result is above a limit.
-pub fn apply(op: &Op, current: Option<&str>) -> Result<Option<String>, Rejection> {
+pub(super) fn apply(op: &Op, current: Option<&str>) -> Result<Option<String>, Rejection> {
     let result = match (op, current) {
         (Op::Put(value), _) => Some(value.clone()),
         (Op::Delete, _) => None,
@@ -138,7 +138,7 @@ const NAMED_FIELDS_MAX: usize = 256;
 
 /// The field clocks after `writer` turned `before` into `after` at `version`, where the record lived throughout.
 #[must_use]
-pub fn field_clocks(
+pub(super) fn field_clocks(
     record: &Record,
     before: &str,
     after: &str,

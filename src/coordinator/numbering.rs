@@ -17,7 +17,7 @@ use crate::{
 /// As text: entries joined by spaces, each 16 hex digits, and while the client has not acknowledged the result `:` and
 /// `a<version>` for applied, `c` for a conflict, `r<code>` for rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct History {
+pub(super) struct History {
     last: u64,
     entries: VecDeque<Entry>,
 }
@@ -31,7 +31,7 @@ struct Entry {
 impl History {
     /// What the row remembers; nothing for a client that has none.
     #[must_use]
-    pub fn of(client: Option<&Client>) -> Self {
+    pub(super) fn of(client: Option<&Client>) -> Self {
         let Some(client) = client else { return Self::default() };
         let entries = client.history.split_terminator(' ').map(|entry| match entry.split_once(':') {
             Some((digest, result)) => Entry { digest: digest.to_owned(), result: Some(result.to_owned()) },
@@ -42,7 +42,7 @@ impl History {
 
     /// The last settled mutation.
     #[must_use]
-    pub fn last(&self) -> u64 {
+    pub(super) fn last(&self) -> u64 {
         self.last
     }
 
@@ -52,7 +52,7 @@ impl History {
     /// [`ApiError::OutOfOrder`] for a gap. [`ApiError::ClientForked`] when a settled number comes with other changes or
     /// is too old to be compared: a restored backup, a copied profile or an edited outbox would otherwise be told that
     /// an edit it has just made is applied.
-    pub fn admit(&self, push: &PushRequest) -> Result<usize, ApiError> {
+    pub(super) fn admit(&self, push: &PushRequest) -> Result<usize, ApiError> {
         let Some(first) = push.mutations.first() else { return Ok(0) };
         if first.id > self.last + 1 {
             return Err(ApiError::OutOfOrder { expected: self.last + 1 });
@@ -71,7 +71,7 @@ impl History {
 
     /// The result of a settled mutation that [`Self::admit`] recognized.
     #[must_use]
-    pub fn repeat(&self, mutation: &Submitted) -> Settled {
+    pub(super) fn repeat(&self, mutation: &Submitted) -> Settled {
         let result = self.entry(mutation.id).and_then(|entry| entry.result.as_deref()).unwrap_or_default();
         match result.split_at_checked(1) {
             Some(("a", version)) => Version::parse(version).map_or(Settled::Done, Settled::Applied),
@@ -83,7 +83,7 @@ impl History {
     }
 
     /// Notes the next mutation.
-    pub fn settle(&mut self, digest: &MutationDigest, settled: &Settled) {
+    pub(super) fn settle(&mut self, digest: &MutationDigest, settled: &Settled) {
         let result = match settled {
             Settled::Applied(version) => Some(format!("a{version}")),
             Settled::Conflict(_) => Some("c".to_owned()),
@@ -98,7 +98,7 @@ impl History {
     }
 
     /// Forgets the results up to `acked`; the digests stay.
-    pub fn acknowledge(&mut self, acked: u64) {
+    pub(super) fn acknowledge(&mut self, acked: u64) {
         let oldest = self.last + 1 - self.entries.len() as u64;
         for (id, entry) in (oldest..).zip(&mut self.entries) {
             if id <= acked {
@@ -109,7 +109,7 @@ impl History {
 
     /// The text of the row.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(self.entries.len() * 24);
         for entry in &self.entries {
             text.push_str(&entry.digest);

@@ -20,7 +20,7 @@ use crate::{
 
 /// The effect of pushes that share a transaction, as rows to write.
 #[derive(Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     meta: Meta,
     writers_before: u64,
     version: Version,
@@ -49,7 +49,7 @@ struct DraftValue {
 impl Plan {
     /// A plan that begins at the durable state: `version` is its version, `collections` its collections if known.
     #[must_use]
-    pub fn new(meta: Meta, version: Version, collections: Option<BTreeSet<String>>) -> Self {
+    pub(super) fn new(meta: Meta, version: Version, collections: Option<BTreeSet<String>>) -> Self {
         Self {
             writers_before: meta.writers,
             meta,
@@ -65,19 +65,19 @@ impl Plan {
 
     /// The version after everything planned so far.
     #[must_use]
-    pub fn version(&self) -> Version {
+    pub(super) fn version(&self) -> Version {
         self.version
     }
 
     /// Bytes of record lines that this plan publishes, as a lower bound of what the tail grows by.
     #[must_use]
-    pub fn line_bytes(&self) -> usize {
+    pub(super) fn line_bytes(&self) -> usize {
         self.line_bytes
     }
 
     /// Whether there is anything to write.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.clients.is_empty()
     }
 
@@ -85,7 +85,7 @@ impl Plan {
     ///
     /// # Errors
     /// When storage cannot be read.
-    pub fn push<L: Ledger>(
+    pub(super) fn push<L: Ledger>(
         &mut self,
         ledger: &L,
         user: &UserHash,
@@ -134,7 +134,7 @@ impl Plan {
     ///
     /// # Errors
     /// When storage refuses a write; the caller's transaction takes the others back.
-    pub fn write<L: Ledger>(&self, ledger: &mut L) -> LedgerResult<()> {
+    pub(super) fn write<L: Ledger>(&self, ledger: &mut L) -> LedgerResult<()> {
         for key in &self.changed {
             let record = self.records.get(key).and_then(Option::as_ref);
             ledger.put_record(key, record.expect("BUG: a changed record is planned"))?;
@@ -153,7 +153,7 @@ impl Plan {
 
     /// What the caller keeps in memory once the plan is durable.
     #[must_use]
-    pub fn into_state(self) -> (Meta, Option<BTreeSet<String>>) {
+    pub(super) fn into_state(self) -> (Meta, Option<BTreeSet<String>>) {
         (self.meta, self.collections)
     }
 

@@ -44,13 +44,11 @@ extern "C" {
     ) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = cacheFresh)]
     async fn cache_fresh(base: &str, text: &str, ttl: u32) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_namespace = Date, js_name = now)]
-    fn date_now() -> f64;
 }
 
 /// The present.
 pub(crate) fn now() -> Millis {
-    Millis(date_now() as u64)
+    Millis(js_sys::Date::now() as u64)
 }
 
 /// Reads the head, and its body if `wants_body` says so of its metadata. `Err` when KV failed; a value that is no head of

@@ -1,5 +1,4 @@
-//! Structured log lines: one JSON object each. No token, value, or id of a person stands in one; spaces and users are
-//! hashes, and only their first digits.
+//! Structured log lines: one JSON object each. No token, value, or name of a person or space stands in one.
 
 use std::cell::Cell;
 
@@ -37,9 +36,4 @@ pub(crate) fn write(level: LogLevel, event: &str, fields: Value) {
         line.extend(fields);
     }
     console_log(&line.to_string());
-}
-
-/// The part of a hash that a log line shows.
-pub(crate) fn short(hash: &str) -> &str {
-    hash.get(..12).unwrap_or(hash)
 }

@@ -53,8 +53,6 @@ extern "C" {
         options: &str,
         timeout_ms: u32,
     ) -> std::result::Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_namespace = Math, js_name = random)]
-    fn math_random() -> f64;
 }
 
 type Ledger = SqlLedger<ObjectSql>;
@@ -330,5 +328,5 @@ impl Coordinator {
 }
 
 fn random() -> u64 {
-    (math_random() * 9_007_199_254_740_992.0) as u64
+    (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64
 }
