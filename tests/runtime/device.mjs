@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { comparePositions } from "./published.mjs";
 
 const JSON_TYPE = "application/json";
+const PROBLEM_TYPE = "application/problem+json";
 const NDJSON_TYPE = "application/x-ndjson";
 
 /** The operations an answer says it used: `kv;desc="1", rows_read;desc="12"` → `{kv: 1, rows_read: 12}`. */
@@ -34,7 +35,8 @@ export class Device {
     const authorization = `Bearer ${this.token}`;
     const response = await this.runtime.fetch(at, path, { ...init, headers: { authorization, ...headers } });
     const text = await response.text();
-    const isJson = /json$/.test(response.headers.get("content-type")?.split(";")[0] ?? "");
+    const type = response.headers.get("content-type")?.split(";")[0];
+    const isJson = text !== "" && (type === JSON_TYPE || type === PROBLEM_TYPE);
     return { status: response.status, response, text, body: isJson ? JSON.parse(text) : null, used: usedBy(response) };
   }
 
@@ -65,19 +67,15 @@ export class Device {
     return body.results[0];
   }
 
-  /** Pushes many records in as few requests as the limits allow: `entries` are `[id, value]`. */
+  /** Pushes many records in few requests of many small mutations: `entries` are `[id, value]`. */
   async load(collection, entries) {
-    let [batch, bytes] = [[], 0];
-    const flush = async () => {
-      if (batch.length > 0) assert.equal((await this.push(batch)).status, "applied");
-      [batch, bytes] = [[], 0];
-    };
-    for (const [id, value] of entries) {
-      batch.push({ op: "put", collection, id, value });
-      bytes += JSON.stringify(value).length + id.length + 80;
-      if (batch.length === 900 || bytes > 700_000) await flush();
+    const changes = entries.map(([id, value]) => ({ op: "put", collection, id, value }));
+    for (const batch of cut(changes, 1_500_000, 1500)) {
+      const mutations = cut(batch, 40_000, 50).map((some) => ({ changes: some }));
+      const { status, body, text } = await this.pushMutations(mutations);
+      assert.equal(status, 200, text);
+      for (const result of body.results) assert.equal(result.status, "applied");
     }
-    await flush();
   }
 
   #learn(position) {
@@ -189,6 +187,21 @@ export class Device {
   state() {
     return [...this.records].map(([key, { value }]) => [key, value]).toSorted(([a], [b]) => (a < b ? -1 : 1));
   }
+}
+
+/** Slices of a list of changes, each of about so many bytes and at most so many changes. */
+function cut(changes, bytesMax, countMax) {
+  const slices = [[]];
+  let bytes = 0;
+  for (const change of changes) {
+    if (bytes > bytesMax || slices.at(-1).length === countMax) {
+      slices.push([]);
+      bytes = 0;
+    }
+    slices.at(-1).push(change);
+    bytes += JSON.stringify(change).length;
+  }
+  return slices;
 }
 
 async function* linesOf(body) {

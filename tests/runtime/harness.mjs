@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -120,11 +120,13 @@ class Runtime {
     });
   }
 
+  // Several runtimes may run under one test process: this one's is the one that has this one's files open.
   #isOurRuntime(pid) {
     try {
       const [, name, parent] = /\((.*)\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"));
-      const environment = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-      return name === "workerd" && Number(parent) === process.pid && environment.includes("serve");
+      if (name !== "workerd" || Number(parent) !== process.pid) return false;
+      const files = readdirSync(`/proc/${pid}/fd`);
+      return files.some((file) => readlinkSync(`/proc/${pid}/fd/${file}`).startsWith(this.#storage));
     } catch {
       return false;
     }
