@@ -224,7 +224,7 @@ async function published(device) {
   for (;;) {
     const answer = await device.ask("GET", "/sync/head");
     if (answer.status === 200) {
-      const head = JSON.parse(answer.body.slice(0, answer.body.indexOf("\n")));
+      const head = JSON.parse(answer.body.split("\n", 1)[0]);
       if (head.epoch === device.epoch && head.version >= device.version) break;
     } else if (answer.status !== 404) expect(answer, 200);
     const waited = performance.now() - started;
@@ -239,8 +239,9 @@ async function published(device) {
   progress("");
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   const by = pulls > 0 ? `after ${pulls} pulls of this demo, which stand in for other devices` : "by itself";
-  console.log(`  … published to KV ${by}, ${seconds} s later. A server with the default settings publishes after 50 pulls`);
-  console.log("    that the coordinator answered, when more than 256 KiB are new, or after 15 minutes.");
+  console.log(`  … published to KV ${by}, ${seconds} s later. With the default settings a space is published`);
+  console.log("    after 50 pulls that the coordinator answered, when more than 256 KiB are new, or after 15 minutes; never");
+  console.log("    twice within 30 seconds.");
 }
 
 // Changes of every kind. Returns one mutation each, and applies the same to `records`, which is what must come out.

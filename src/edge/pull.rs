@@ -270,12 +270,13 @@ impl Pull {
 
     /// The coordinator's word settles it; when it did not answer, whatever does not take the client back is good enough.
     fn after_asking(&mut self) -> Next {
-        if self.failure.is_some() && self.kv_seen.is_none() {
+        let lenient = self.failure.is_some();
+        let answer = self.serve(false);
+        if answer.is_none() && self.kv_seen.is_none() {
             return Next::Kv;
         }
         let strong = self.request.consistency == Consistency::Strong;
-        let lenient = self.failure.is_some();
-        match self.serve(lenient) {
+        match answer.or_else(|| if lenient { self.serve(true) } else { None }) {
             Some(answer) if !(lenient && strong) => Next::Answer(answer),
             _ => Next::Fail(self.failure.clone().unwrap_or(ApiError::Upstream)),
         }

@@ -15,6 +15,9 @@ pub struct Caller {
     pub user: String,
     /// The scope of the space's KV keys: the object cannot know under which name it was asked for.
     pub scope: String,
+    /// The id of the request, for errors and log lines.
+    #[serde(default)]
+    pub request: String,
 }
 
 /// The header that carries the [`Caller`].

@@ -70,6 +70,7 @@ async fn send(
     let caller = internal::Caller {
         user: space.user.as_str().to_owned(),
         scope: space.scope.as_str().to_owned(),
+        request: space.request.clone(),
     };
     let caller = serde_json::to_string(&caller).map_err(|_| ApiError::Internal)?;
     let answer = call_object(env, space.scope.as_str(), path, &caller, body, wants_text).await;

@@ -12,6 +12,8 @@ use web_sys::{ReadableStream, Request, Response};
 extern "C" {
     #[wasm_bindgen(js_name = readRequest)]
     fn read_request(request: &Request) -> String;
+    #[wasm_bindgen(js_name = readCall)]
+    fn read_call(request: &Request) -> String;
     #[wasm_bindgen(catch, js_name = respond)]
     fn respond(status: u16, body: &JsValue, headers: &str) -> Result<Response, JsValue>;
     #[wasm_bindgen(catch, js_name = respond)]
@@ -33,8 +35,8 @@ pub(crate) struct Incoming {
     pub(crate) origin: String,
     pub(crate) content_type: String,
     pub(crate) content_length: Option<usize>,
+    /// Empty unless the request accepts NDJSON.
     pub(crate) accept_encoding: String,
-    pub(crate) caller: String,
     pub(crate) now: Millis,
     pub(crate) id: String,
 }
@@ -57,22 +59,28 @@ impl Incoming {
             path: path.to_owned(),
             query: query.to_owned(),
             method,
-            authorization: field(),
-            if_none_match: field(),
-            accept: field(),
-            origin: field(),
-            content_type: field(),
-            content_length: field().parse().ok(),
-            accept_encoding: field(),
-            caller: field(),
             now: Millis(field().parse().unwrap_or(0)),
             id: field(),
+            authorization: field(),
+            if_none_match: field(),
+            origin: field(),
+            accept: field(),
+            accept_encoding: field(),
+            content_type: field(),
+            content_length: field().parse().ok(),
         }
     }
 
     pub(crate) fn origin(&self) -> Option<&str> {
         Some(self.origin.as_str()).filter(|origin| !origin.is_empty())
     }
+}
+
+/// The path of a call to the object, and who makes it.
+pub(crate) fn path_and_caller(request: &Request) -> (String, String) {
+    let call = read_call(request);
+    let (url, caller) = call.split_once('\n').unwrap_or((&call, ""));
+    (url.rsplit('/').next().unwrap_or_default().to_owned(), caller.to_owned())
 }
 
 /// The bytes of a body.
@@ -135,6 +143,15 @@ pub(crate) fn response(incoming: &Incoming, reply: Reply, allowed: &[String]) ->
         Body::Empty => respond(reply.status, &JsValue::NULL, &headers)?,
         Body::Text(text) => respond_text(reply.status, &text, &headers)?,
         Body::Stream(stream) => respond(reply.status, &stream, &headers)?,
+    })
+}
+
+/// The response to a call of the Worker, which only reads what the body is and what it cost.
+pub(crate) fn call_response(reply: Reply) -> worker::Result<Response> {
+    let headers = format!("Server-Timing\n{}\n", reply.usage.server_timing());
+    Ok(match reply.body {
+        Body::Text(text) => respond_text(reply.status, &text, &headers)?,
+        Body::Empty | Body::Stream(_) => respond(reply.status, &JsValue::NULL, &headers)?,
     })
 }
 

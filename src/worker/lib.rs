@@ -35,6 +35,8 @@ pub(crate) struct Space {
     pub(crate) user: UserHash,
     pub(crate) hash: SpaceHash,
     pub(crate) scope: Scope,
+    /// The id of the request.
+    pub(crate) request: String,
 }
 
 #[event(fetch)]
@@ -107,7 +109,7 @@ fn space_of(incoming: &Incoming, route: &Route, env: &Env) -> Result<Space, ApiE
     match wanted.as_deref() {
         None | Some("" | "~") => {
             let scope = pull::scope_of(&caller.private_space);
-            Ok(Space { user: caller.user, hash: caller.private_space, scope })
+            Ok(Space { user: caller.user, hash: caller.private_space, scope, request: incoming.id.clone() })
         }
         Some(id) => {
             SpaceId::parse(id).map_err(|rule| ApiError::Malformed(rule.0.to_owned()))?;

@@ -31,7 +31,7 @@ use worker::{
 };
 
 use crate::{
-    http::{self, Incoming, Reply},
+    http::{self, Reply},
     isolate,
     location::{self, now},
     log,
@@ -90,13 +90,17 @@ impl DurableObject for Coordinator {
     }
 
     async fn fetch(&self, request: Request) -> Result<worker::Response> {
-        let request = request.inner();
-        let incoming = Incoming::read(request);
-        let reply = match self.answer(&incoming, request).await {
-            Ok(reply) => reply,
-            Err(error) => http::problem(&error, &incoming.id, Usage::default()),
+        let (path, caller) = http::path_and_caller(request.inner());
+        let caller: std::result::Result<Caller, _> = serde_json::from_str(&caller);
+        let reply = match &caller {
+            Ok(caller) => self.answer(request.inner(), &path, caller).await,
+            Err(_) => Err(ApiError::Internal),
         };
-        Ok(http::response(&incoming, reply, &[])?.into())
+        let reply = reply.unwrap_or_else(|error| {
+            let request = caller.as_ref().map_or("", |caller| &caller.request);
+            http::problem(&error, request, Usage::default())
+        });
+        Ok(http::call_response(reply)?.into())
     }
 
     async fn alarm(&self) -> Result<worker::Response> {
@@ -135,18 +139,18 @@ impl DurableObject for Coordinator {
 impl Coordinator {
     async fn answer(
         &self,
-        incoming: &Incoming,
         request: &web_sys::Request,
+        path: &str,
+        caller: &Caller,
     ) -> std::result::Result<Reply, ApiError> {
-        let caller: Caller = serde_json::from_str(&incoming.caller).map_err(|_| ApiError::Internal)?;
         let user = UserHash::parse(&caller.user).map_err(|_| ApiError::Internal)?;
         let scope = Scope::parse(&caller.scope).ok_or(ApiError::Internal)?;
         self.open(Some(scope)).await?;
         let body = http::body_bytes(request, limits::BODY_BYTES_MAX).await?;
-        match incoming.path.as_str() {
-            "/push" => self.push(user, &body).await,
-            "/pull" => self.pull(&body).await,
-            "/reset-epoch" => self.reset_epoch().await,
+        match path {
+            "push" => self.push(user, &body).await,
+            "pull" => self.pull(&body).await,
+            "reset-epoch" => self.reset_epoch().await,
             _ => Err(ApiError::NotFound("There is no such call.")),
         }
     }

@@ -1,35 +1,32 @@
 // The JavaScript half of the shell. A function stands here because one call out of wasm is cheaper than several, or
 // because what it handles, streams and cursors, should never enter wasm memory. No sync rule lives here.
 
-// Header and URL texts cannot hold a line break, so one string carries them all in a single crossing.
+// Header and URL texts cannot hold a line break, so one string carries them all in a single crossing. Each header that is
+// looked up costs, so what only some requests need is only looked up for those.
 export function readRequest(request) {
-  const headers = request.headers;
-  return [
-    request.method,
-    request.url,
-    headers.get("authorization") ?? "",
-    headers.get("if-none-match") ?? "",
-    headers.get("accept") ?? "",
-    headers.get("origin") ?? "",
-    headers.get("content-type") ?? "",
-    headers.get("content-length") ?? "",
-    headers.get("accept-encoding") ?? "",
-    headers.get("headwater-caller") ?? "",
-    Date.now(),
-    requestId(),
-  ].join("\n");
+  const { method, url, headers } = request;
+  const get = (name) => headers.get(name) ?? "";
+  const accept = get("accept");
+  return `${method}\n${url}\n${Date.now()}\n${requestId()}\n${get("authorization")}\n${get("if-none-match")}\n${
+    get("origin")}\n${accept}\n${accept.includes("ndjson") ? get("accept-encoding") : ""}\n${
+    method === "POST" ? `${get("content-type")}\n${get("content-length")}` : "\n"}`;
+}
+
+// What the object reads of a call.
+export function readCall(request) {
+  return `${request.url}\n${request.headers.get("headwater-caller") ?? ""}`;
 }
 
 function requestId() {
-  return (Math.random() * 2 ** 52).toString(36).padStart(11, "0").slice(0, 11);
+  return (Math.random() * 2 ** 52).toString(36).replace(".", "0").padStart(11, "0").slice(0, 11);
 }
 
 // `headers` is "name\nvalue\nname\nvalue\n". `body` is null, a string or a ReadableStream.
 export function respond(status, body, headers) {
   const parts = headers.split("\n");
-  const list = [];
-  for (let i = 0; i + 1 < parts.length; i += 2) list.push([parts[i], parts[i + 1]]);
-  return new Response(body, { status, headers: list });
+  const named = {};
+  for (let i = 0; i + 1 < parts.length; i += 2) named[parts[i]] = parts[i + 1];
+  return new Response(body, { status, headers: named });
 }
 
 // The bytes of a body, or null when it has more than `limit`: counted while reading, because a length may be missing.

@@ -245,7 +245,7 @@ describe("errors and logs", () => {
     const headers = { authorization: `Bearer ${runtime.token(runtime.subject())}` };
     for (const [method, path, body] of [...ROUTES, ["GET", "/health"], ["OPTIONS", "/sync/pull"]]) {
       const answer = await ask(method, path, body, headers);
-      assert.match(answer.headers.get("headwater-request") ?? "", /^[\w-]{8,}$/, `${method} ${path}`);
+      assert.match(answer.headers.get("headwater-request") ?? "", /^[\w.-]{8,}$/, `${method} ${path}`);
     }
   });
 

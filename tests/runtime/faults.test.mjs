@@ -136,8 +136,10 @@ describe("I4 and I8: KV's head gets to what is durable", { concurrency: 6 }, () 
         await pause(300);
       }
       await published(writer);
-      // A late put may still be under way: what counts is where the head stays.
+      // A late put may still be under way: what counts is where the head stays. One that KV has acknowledged is
+      // noticed by a reader alone.
       await pause(4500);
+      await runtime.device(writer.sub, { at: "c" }).pull({ min: writer.min });
       await published(writer);
       const { counts } = await runtime.checkPuts(writer.sub);
       assert.equal(counts[`object.put.head.${rule.fault}`], rule.times, "the fault happened");
@@ -146,13 +148,13 @@ describe("I4 and I8: KV's head gets to what is durable", { concurrency: 6 }, () 
 
   test("the put of an object fails, or fails but does: the head waits for it", async () => {
     const writer = newWriter();
-    const object = (fault) => ({ op: "put", key: "object", role: "object", fault, times: 2 });
+    const object = (fault) => ({ op: "put", key: "object", role: "object", fault });
     await runtime.kv("home", writer.sub, { rules: [object("error"), object("done-but-error")] });
     await writer.load("c", kilobytes(1200));
     await published(writer);
     assert.equal((await runtime.publishedState(writer.sub)).records.size, 1200);
     const { counts } = await runtime.checkPuts(writer.sub);
-    assert.equal(counts["object.put.object.error"], 2, "the fault happened");
+    assert.equal(counts["object.put.object.error"], 1, "the fault happened");
   });
 
   test("the first put lands after the second: the head is put once more, though nobody reads or writes", async () => {

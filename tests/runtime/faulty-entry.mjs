@@ -14,8 +14,15 @@ CacheStorage.prototype.open = function openHere(name) {
   return open.call(this, `${cache.location}.${generation}.${name}`);
 };
 
+// What takes days in production happens when the clock is set. For an object only backwards, because the runtime's
+// own clock rings its alarms: then they ring at once.
+const realNow = Date.now;
+let clockOffset = 0;
+Date.now = () => realNow() + clockOffset;
+
 async function answerControl(request, env) {
   const command = await request.json();
+  clockOffset = command.clock ?? clockOffset;
   if (command.cache === "empty") cache.generation += 1;
   else if (command.cache !== undefined) cache.enabled = command.cache;
   return Response.json(await control(command, env.SNAPSHOTS));

@@ -17,6 +17,9 @@ const DEFAULTS = {
   objectLifeMs: 0,
 };
 
+// Taken before the entry changes the clock that the Worker sees: KV's own time goes on.
+const realNow = Date.now;
+
 const state = {
   settings: new Map(), // scope or "*" → settings
   rules: [], // {scope, op, key, role, fault, ms, answer, skip, times | rate}
@@ -126,7 +129,7 @@ export class FaultyKv {
   // What this location believes to stand under the key.
   async #look(key, { scope, kind }, options) {
     const { staleMs, objectLagMs } = settingsOf(scope);
-    const now = Date.now();
+    const now = realNow();
     if (kind === "object" && objectLagMs > 0) {
       if (!state.asked.has(key)) state.asked.set(key, now);
       if (now < state.asked.get(key) + objectLagMs) return null;
@@ -169,7 +172,7 @@ export class FaultyKv {
     const parsed = parseKey(key);
     const bytes = await bytesOf(value);
     count(parsed.scope, `${this.#role}.put.${parsed.kind}`);
-    const now = Date.now();
+    const now = realNow();
     const entry = {
       ...parsed,
       at: now,

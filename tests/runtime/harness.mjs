@@ -183,6 +183,11 @@ class Runtime {
     return answer.json();
   }
 
+  /** Moves the clock that the Worker sees at one location by so many ms from the real time. */
+  async setClock(location, offset) {
+    await this.kv(location, "*", { clock: offset });
+  }
+
   /** Operations on KV so far for the space of `sub`, as `{"edge.get.head": n}`, seen by the wrapper at `location`. */
   async counts(location, sub) {
     return (await this.kv(location, sub)).counts;

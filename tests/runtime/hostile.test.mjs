@@ -42,23 +42,24 @@ function nastyChange({ below, pick, random }) {
   return change;
 }
 
-/** A push that looks like one but for some of its fields. */
-function nastyPush(roll) {
+/** A push that looks like one but for some of its fields; often only its mutations are bad. */
+function nastyPush(roll, number) {
   const { below, pick } = roll;
+  const seldom = (good) => (below(10) ? good : pick(NASTY));
   const body = {
-    client: pick(["c_hostile_01", pick(NASTY)]),
-    epoch: pick([undefined, pick(NASTY)]),
-    since: pick([undefined, pick(NASTY)]),
-    acked: pick([undefined, pick(NASTY)]),
+    client: seldom(`c_hostile_${number}`),
+    epoch: seldom(undefined),
+    since: seldom(undefined),
+    acked: seldom(0),
     onConflict: pick([undefined, "merge", pick(NASTY)]),
     mutations: Array.from({ length: below(4) }, (_, at) => ({
-      id: pick([at + 1, pick(NASTY)]),
-      base: pick([undefined, pick(NASTY)]),
-      changes: pick([Array.from({ length: below(4) }, () => nastyChange(roll)), pick(NASTY)]),
+      id: seldom(at + 1),
+      base: pick([undefined, 0, pick(NASTY)]),
+      epoch: pick([undefined, undefined, pick(NASTY)]),
+      changes: seldom(Array.from({ length: below(4) }, () => nastyChange(roll))),
     })),
   };
-  if (below(6) === 0) body.mutations = pick(NASTY);
-  return body;
+  return below(12) ? body : { ...body, mutations: pick(NASTY) };
 }
 
 /** Text with some of its characters exchanged, doubled or lost. */
@@ -72,12 +73,12 @@ function mangle(text, { below, pick }) {
 }
 
 const PATHS = [
-  "/sync/push", "/sync/pull", "/sync/head", "/sync/objects/", "/sync/objects/%00", "/sync/conflict", "/sync/live", "/spaces",
+  "/", "/sync", "/sync/push/", "/sync/head", "/sync/objects/", "/sync/objects/%00", "/sync/conflict", "/sync/live", "/spaces",
   "/spaces/~", "/spaces/~/members/x", "/spaces/%2e%2e/grant", "/health", "/.hw/x", "//", "/sync//pull", "/%ff%fe", "/sync/pull%3f",
 ];
 
 function nastyQuery({ below, pick }, cursor) {
-  const fields = ["space", "epoch", "since", "min", "consistency", "cursor", "x"];
+  const fields = [below(4) ? "x" : "space", "epoch", "since", "min", "consistency", "cursor"];
   const pairs = Array.from({ length: below(6) }, () => {
     const value = pick([String(pick(NASTY)), cursor, cursor.slice(1), "%", "%zz", "%ff", "strong", "0", "0aaaaaaaaaaaa.5"]);
     const encoded = below(3) ? encodeURIComponent(value.toWellFormed()) : value.replace(/[^!-~]/g, "%ff");
@@ -89,8 +90,8 @@ function nastyQuery({ below, pick }, cursor) {
 function nastyHeaders({ below, pick, bytes }, token) {
   const noise = () => bytes(below(60)).toString("latin1").replace(/[^\t\x20-\x7e\x80-\xff]/g, "");
   const headers = {
-    authorization: pick([`Bearer ${token}`, `Bearer ${token}`, `Bearer ${token}`, `Bearer ${noise()}`, noise()]),
-    "content-type": pick(["application/json", "application/json", "application/json; charset=utf-16", "text/plain", noise()]),
+    authorization: below(8) ? `Bearer ${token}` : pick([`Bearer ${noise()}`, noise()]),
+    "content-type": below(6) ? "application/json" : pick(["application/json; charset=utf-16", "text/plain", noise()]),
     accept: pick(["application/json", "application/x-ndjson", "*/*", "application/x-ndjson;q=0", noise()]),
   };
   for (const name of ["if-none-match", "origin", "headwater-grant", "accept-encoding", "x-forwarded-for", "upgrade", "range"]) {
@@ -103,14 +104,22 @@ function nastyHeaders({ below, pick, bytes }, token) {
 function hostileRequest(number, { token, cursor, push }) {
   const roll = dice(number);
   const { below, pick, bytes } = roll;
-  const method = pick(["GET", "POST", "POST", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]);
-  // A reset or a deletion that is well-formed is no bad input, so those routes are left out.
+  // Most go where there is something to break; a good reset or deletion is no bad input, so those routes are left out.
   const random = `/${bytes(below(30)).toString("latin1").replace(/[^!-~]|[?#]/g, "%c3")}`;
-  const path = pick([...PATHS, "/sync/push", "/sync/push", "/sync/pull", random]).replace(/\/$/, (slash) => pick([slash, ""])) || "/";
+  const [method, path] = pick([
+    ["POST", "/sync/push"],
+    ["POST", "/sync/push"],
+    ["POST", "/sync/push"],
+    ["POST", "/sync/pull"],
+    ["GET", "/sync/pull"],
+    ["GET", "/sync/pull"],
+    ["GET", pick(["/sync/head", `/sync/objects/${pick(["0".repeat(64), bytes(32).toString("hex"), "%00", ".."])}`])],
+    [pick(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]), pick([...PATHS, random])],
+  ]);
   const forbidden = method === "DELETE" && path.startsWith("/spaces");
   const body = pick([
-    () => JSON.stringify(nastyPush(roll)),
-    () => JSON.stringify(nastyPush(roll)),
+    () => JSON.stringify(nastyPush(roll, number)),
+    () => JSON.stringify(nastyPush(roll, number)),
     () => mangle(JSON.stringify(push), roll),
     () => JSON.stringify({ since: pick(NASTY), min: pick(NASTY), cursor: pick(NASTY), consistency: pick(NASTY) }),
     () => pick(RAW),
@@ -188,8 +197,8 @@ test("a victim's own bad requests change nothing of theirs either", async () => 
   for (let n = 0; n < 150; n += 1) {
     // An envelope that is always broken: the rest of the push may be anything.
     const body = roll.pick([
-      () => ({ ...nastyPush(roll), client: roll.pick(["", 7, null, "c 1", "short", "x".repeat(65)]) }),
-      () => ({ ...nastyPush(roll), client: "c_careless", epoch: roll.pick(["", 7, "UPPER-CASE-1", "x".repeat(33)]) }),
+      () => ({ ...nastyPush(roll, n), client: roll.pick(["", 7, null, "c 1", "short", "x".repeat(65)]) }),
+      () => ({ ...nastyPush(roll, n), client: "c_careless", epoch: roll.pick(["", 7, "UPPER-CASE-1", "x".repeat(33)]) }),
       () => ({ client: "c_careless", mutations: [{ id: roll.pick([0, -1, 1.5, "1", 2 ** 53]), changes: [] }] }),
     ])();
     const { status, text } = await device.post(JSON.stringify(body));
