@@ -1,5 +1,6 @@
 // Runs every comparison and prints the result. One runtime at a time: two would share the machine.
 import { readFileSync } from "node:fs";
+import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
@@ -17,6 +18,8 @@ const { values } = parseArgs({
     only: { type: "string" },
   },
 });
+// Whatever else the machine does shows in the figures.
+const [load_before] = loadavg();
 const options = values.quick ? { rounds: 5, ms: 500 } : { rounds: 9, ms: 1500 };
 
 async function over(name, start, work) {
@@ -55,6 +58,7 @@ const result = {
   wasm_bytes: wasm.length,
   rounds: options.rounds,
   round_ms: options.ms,
+  load_before,
   kv,
   memory,
   object,

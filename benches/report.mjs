@@ -76,7 +76,7 @@ function align(table) {
 
 export function print(result) {
   const rows = rowsOf(result);
-  console.log(`${CONDITIONS}\n${result.rounds} rounds of ${result.round_ms} ms, ${availableParallelism()} cores, Node ${process.versions.node}.\n`);
+  console.log(`${CONDITIONS}\n${result.rounds} rounds of ${result.round_ms} ms, ${availableParallelism()} cores, Node ${process.versions.node}, load average before the run ${result.load_before.toFixed(2)}.\n`);
   console.log(align(speeds(rows)));
   console.log(`\n${align(uses(rows))}`);
   const loads = result.kv?.firstLoad;

@@ -41,7 +41,9 @@ const headwater = (script, variables, options) =>
 
 async function start(workers) {
   const folder = mkdtempSync(join(tmpdir(), "headwater-bench-"));
-  const miniflare = new Miniflare({ cf: false, defaultPersistRoot: folder, workers });
+  // Standard output is for the result; what the Workers log there is left out, what goes wrong is not.
+  const handleRuntimeStdio = (_, errors) => errors.pipe(process.stderr);
+  const miniflare = new Miniflare({ cf: false, defaultPersistRoot: folder, handleRuntimeStdio, workers });
   await miniflare.ready;
   const url = async (name) => (await miniflare.unsafeGetDirectURL(name)).origin;
   const stop = async () => {

@@ -95,7 +95,8 @@ export class Used {
 
   add(answer) {
     this.answers++;
-    const source = header(answer, "headwater-source") ?? "none";
+    // A push does not say it: only the coordinator can answer one.
+    const source = header(answer, "headwater-source") ?? "coordinator";
     this.sources[source] = (this.sources[source] ?? 0) + 1;
     for (const [, name, count] of (header(answer, "server-timing") ?? "").matchAll(/([a-z_]+);desc="(\d+)"/g)) {
       if (name in this.counts) this.counts[name] += Number(count);

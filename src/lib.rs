@@ -6,6 +6,8 @@ pub mod edge;
 pub mod ids;
 pub mod limits;
 pub mod protocol;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod sim;
 pub mod snapshot;
 pub mod time;
 pub mod value;

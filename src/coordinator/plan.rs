@@ -232,7 +232,11 @@ impl Plan {
     fn has_room_for<L: Ledger>(&mut self, ledger: &L, key: &Key) -> LedgerResult<bool> {
         let collections = match &mut self.collections {
             Some(collections) => collections,
-            None => self.collections.insert(ledger.collections()?.into_iter().collect()),
+            None => {
+                let known = self.collections.insert(BTreeSet::new());
+                known.extend(ledger.collections()?);
+                known
+            }
         };
         let name = key.collection.as_str();
         Ok(collections.contains(name) || collections.len() < limits::COLLECTIONS_MAX)

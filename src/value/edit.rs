@@ -255,7 +255,8 @@ fn sum(existing: Option<&str>, by: f64) -> Result<Option<f64>, Refused> {
 
 fn with(existing: Option<&str>, values: &[&str]) -> Result<String, Refused> {
     let mut all: Vec<_> = existing_elements(existing).collect();
-    let mut known: BTreeSet<_> = all.iter().filter_map(|element| Scalar::of(element)).collect();
+    let mut known = BTreeSet::new();
+    known.extend(all.iter().filter_map(|element| Scalar::of(element)));
     for value in values {
         if known.insert(Scalar::of(value).ok_or(Refused::NotScalar)?) {
             all.push(value);
@@ -265,8 +266,10 @@ fn with(existing: Option<&str>, values: &[&str]) -> Result<String, Refused> {
 }
 
 fn without(existing: Option<&str>, values: &[&str]) -> Result<String, Refused> {
-    let gone: BTreeSet<_> =
-        values.iter().map(|value| Scalar::of(value)).collect::<Option<_>>().ok_or(Refused::NotScalar)?;
+    let mut gone = BTreeSet::new();
+    for value in values {
+        gone.insert(Scalar::of(value).ok_or(Refused::NotScalar)?);
+    }
     let stays = |element: &&str| Scalar::of(element).is_none_or(|scalar| !gone.contains(&scalar));
     let kept: Vec<_> = existing_elements(existing).filter(stays).collect();
     Ok(format!("[{}]", kept.join(",")))

@@ -130,8 +130,11 @@ export class Device {
     }
   }
 
-  /** Pulls as NDJSON. `cutAt` ends each connection after that many cursor lines, as a bad network would. */
-  async stream({ cutAt = Infinity, ...fields } = {}) {
+  /**
+   * Pulls as NDJSON. `cutAt` ends each connection after that many cursor lines, as a bad network would; `onCut` happens
+   * before the next.
+   */
+  async stream({ cutAt = Infinity, onCut, ...fields } = {}) {
     const staged = new Staged(this, fields);
     const took = { connections: 0, lines: 0, cursors: [], sources: [], resets: 0, responses: [] };
     for (let cursor = null; took.connections < 50; ) {
@@ -170,6 +173,7 @@ export class Device {
         return took;
       }
       if (!cursor) staged.restart();
+      await onCut?.(took.connections);
     }
     return assert.fail("the stream did not come to its end in 50 connections");
   }

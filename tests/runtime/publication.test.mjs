@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { usedBy } from "./device.mjs";
 import { startRuntime } from "./harness.mjs";
 import { readLines, readObject } from "./published.mjs";
 
@@ -167,6 +168,7 @@ describe("what reading costs", { concurrency: 3 }, () => {
     assert.equal(heads, 1);
     assert.ok(keys <= 1 + Math.ceil(total / MIB), `${keys} keys for ${total} bytes`);
     assert.deepEqual([result.connections, result.sources], [1, ["kv"]]);
+    assert.deepEqual([usedBy(result.responses[0]).kv, usedBy(result.responses[0]).object], [keys, 0], "it says so itself");
     assert.deepEqual(device.state(), (await runtime.truth(writer.sub)).state());
   });
 
@@ -239,6 +241,9 @@ describe("when it is published", { concurrency: 2 }, () => {
     try {
       const writer = lone.device(lone.subject());
       await writer.load("c", records(1500, 1000));
+      const last = { client: writer.id, mutations: [{ id: writer.next, changes: [put(name(0), { last: true })] }] };
+      const first = await writer.post(last);
+      writer.min = `${first.body.epoch}.${first.body.version}`;
       await lone.kill();
       const head = await lone.waitForPublished(writer.sub, writer.min);
       assert.equal(head.version, Number(writer.min.split(".")[1]));
@@ -246,6 +251,8 @@ describe("when it is published", { concurrency: 2 }, () => {
       assert.equal(joined.size, 1500);
       await writer.pull();
       assert.equal(writer.records.size, 1500, "what was acknowledged survived the kill");
+      const [again] = (await writer.post(last)).body.results;
+      assert.deepEqual([again.duplicate, again.version], [true, first.body.version], "and is not applied again");
     } finally {
       await lone.stop();
     }

@@ -1,12 +1,10 @@
-// GET and POST /sync/pull, GET /sync/head, GET /sync/objects/{sha256}.
+// GET and POST /sync/pull.
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { get } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { startRuntime } from "./harness.mjs";
-import { comparePositions } from "./published.mjs";
 
 const NDJSON = "application/x-ndjson";
 const put = (id, value = {}, collection = "c") => ({ op: "put", collection, id, value });
@@ -351,53 +349,5 @@ describe("headers", { concurrency: 4 }, () => {
     const strong = await device.askPull({ consistency: "strong" });
     assert.equal(strong.response.headers.get("headwater-source"), "coordinator");
     assert.equal(strong.response.headers.get("headwater-age"), "0");
-  });
-});
-
-describe("the head and its objects", { concurrency: 3 }, () => {
-  test("/sync/head is the published head, which names objects that /sync/objects serves by their hash", async () => {
-    const writer = await largeSpace();
-    const head = await runtime.head(writer.sub);
-    const { status, text } = await writer.ask("/sync/head", { at: "a" });
-    assert.equal(status, 200);
-    const line = JSON.parse(text.split("\n")[0]);
-    assert.deepEqual([line.epoch, line.version], [head.epoch, head.version]);
-    const parts = [line.delta, line.base].flatMap((run) => run?.parts ?? []);
-    assert.ok(parts.length > 0);
-    for (const { sha256 } of parts) {
-      const object = await writer.ask(`/sync/objects/${sha256}`, { at: "a" });
-      assert.equal(object.status, 200);
-      assert.equal(createHash("sha256").update(object.text).digest("hex"), sha256);
-      assert.equal(object.response.headers.get("cache-control"), "private, max-age=86400, immutable");
-    }
-  });
-
-  test("a hash that no current head names is 404, and KV is not asked for it", async () => {
-    const [writer, other] = [await largeSpace(), await smallSpace()];
-    const { sha256 } = (await runtime.head(writer.sub)).base.parts[0];
-    const before = (await runtime.counts("a", other.sub))["edge.get.object"] ?? 0;
-    for (const hash of [sha256, "0".repeat(64), "f".repeat(64)]) {
-      const { status, body } = await other.ask(`/sync/objects/${hash}`, { at: "a" });
-      assert.deepEqual([status, body.code], [404, "not_found"]);
-    }
-    for (const hash of ["x", sha256.toUpperCase(), `${sha256}0`, "..%2fhead"]) {
-      const { status } = await other.ask(`/sync/objects/${hash}`, { at: "a" });
-      assert.ok(status === 404 || status === 400, `${hash}: ${status}`);
-    }
-    assert.equal((await runtime.counts("a", other.sub))["edge.get.object"] ?? 0, before);
-  });
-
-  test("no head yet: 404, and a pull works all the same", async () => {
-    const device = runtime.device(runtime.subject());
-    assert.equal((await device.ask("/sync/head")).status, 404);
-    await device.pull();
-    assert.equal(device.version, 0);
-  });
-
-  test("the position of the head never passes what the coordinator has", async () => {
-    const writer = await smallSpace();
-    const head = await runtime.waitForPublished(writer.sub, writer.min);
-    assert.equal(comparePositions(head.position, (await runtime.truth(writer.sub)).position), 0);
-    await runtime.checkPuts(writer.sub);
   });
 });

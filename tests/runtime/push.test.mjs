@@ -113,6 +113,33 @@ describe("numbering", { concurrency: 4 }, () => {
     assert.equal((await bob.push([put("t1", { of: "bob" })])).duplicate, undefined);
   });
 
+  test("a push that is repeated while the first is under way is applied once", async () => {
+    const device = newDevice();
+    const add = { op: "add", collection: "stats", id: "s", path: "count", by: 1, orPut: { count: 1 } };
+    for (let id = 1; id <= 10; id += 1) {
+      const body = { client: device.id, mutations: [{ id, changes: [add] }] };
+      const answers = await Promise.all([1, 2, 3].map(() => device.post(body)));
+      assert.deepEqual(answers.map((answer) => answer.body.results[0].version), [id, id, id]);
+      assert.equal(answers.filter((answer) => answer.body.results[0].duplicate).length, 2);
+    }
+    await device.pull({ consistency: "strong" });
+    assert.deepEqual(device.state(), [["stats s", { count: 10 }]]);
+  });
+
+  test("a push that is refused takes nothing with it from those that came at the same time", async () => {
+    const sub = runtime.subject();
+    const pushes = Array.from({ length: 20 }, (_, at) => {
+      const device = newDevice(sub);
+      const bad = at % 4 === 3;
+      return device.post({ client: device.id, mutations: [{ id: bad ? 7 : 1, changes: [put(`t${at}`, { at })] }] });
+    });
+    const answers = await Promise.all(pushes);
+    assert.deepEqual(answers.map((answer) => answer.status), answers.map((_, at) => (at % 4 === 3 ? 409 : 200)));
+    const versions = answers.filter((answer) => answer.status === 200).map((answer) => answer.body.results[0].version);
+    assert.deepEqual(versions.toSorted((a, b) => a - b), Array.from({ length: 15 }, (_, at) => at + 1));
+    assert.equal((await runtime.truth(sub)).records.size, 15);
+  });
+
   test("eight clients at once: every version is used once, and each client's order is kept", async () => {
     const sub = runtime.subject();
     const devices = Array.from({ length: 8 }, () => newDevice(sub));
@@ -207,6 +234,17 @@ describe("the envelope and the limits", { concurrency: 4 }, () => {
       await assertRefused(device, { client: device.id, mutations: mutations() }, 413, "too_large");
     });
   }
+
+  test("a body over 4 MiB is refused though its length is not announced", async () => {
+    const device = newDevice();
+    const chunk = new TextEncoder().encode(" ".repeat(MIB));
+    const body = ReadableStream.from((async function* chunks() {
+      for (let n = 0; n < 6; n += 1) yield chunk;
+    })());
+    const headers = { "content-type": "application/json" };
+    const answer = await device.ask("/sync/push", { method: "POST", headers, body, duplex: "half" });
+    assert.deepEqual([answer.status, answer.body.code], [413, "too_large"]);
+  });
 
   test("exactly the limits are taken", async () => {
     const device = newDevice();

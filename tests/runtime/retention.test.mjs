@@ -120,6 +120,23 @@ describe("after deletions are forgotten", { concurrency: 3 }, () => {
       await assertSame(device, writer);
     });
   }
+
+  test("a stream cut after its first part goes on at another location, when that part's base is gone", async () => {
+    const writer = await space(4000);
+    const device = runtime.device(writer.sub, { at: "a" });
+    const took = await device.stream({
+      cutAt: 1,
+      onCut: async (connection) => {
+        if (connection !== 1) return;
+        const { version } = await writer.push([remove(name(3)), remove(name(2000)), remove(name(3999))]);
+        await published(writer);
+        await forgotten(writer, version);
+        device.at = "b";
+      },
+    });
+    assert.ok(took.connections > 1, "the stream was cut");
+    await assertSame(device, writer);
+  });
 });
 
 // Last and alone, because it restarts what the others use.

@@ -1,0 +1,210 @@
+//! KV as it may behave: every location sees what some moment ago was true, keeps it, also that there was nothing, and a put
+//! may end in every way there is.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+};
+
+use super::Rng;
+use crate::{coordinator::publication::PutOutcome, time::Millis};
+
+/// A value as it was put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The bytes.
+    pub value: String,
+    /// JSON, or empty.
+    pub metadata: String,
+    /// When KV forgets it.
+    pub expires: Millis,
+}
+
+/// How a put ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutFault {
+    /// As it should.
+    None,
+    /// KV refuses it.
+    Refused,
+    /// The day's writes are used up.
+    Exhausted,
+    /// No answer, and it never happened.
+    Lost,
+    /// No answer, and it happened.
+    Unanswered,
+    /// No answer, and it happens after so many milliseconds.
+    Late(u64),
+}
+
+/// How often something goes wrong by chance, in percent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Faults {
+    /// Puts that end in one of the ways of [`PutFault`].
+    pub puts: u64,
+    /// The longest time by which a put lands late, in ms.
+    pub late_ms: u64,
+    /// Reads that fail.
+    pub reads: u64,
+    /// The longest time by which a read that is not cached lags, in ms.
+    pub lag_ms: u64,
+}
+
+/// What a location's cache has of a key, and until when.
+type Cached = (Option<Rc<Entry>>, Millis);
+
+/// The namespace.
+#[derive(Debug)]
+pub struct Kv {
+    /// What goes wrong by chance.
+    pub faults: Faults,
+    /// How the next puts end; before chance.
+    pub script: VecDeque<PutFault>,
+    /// All puts that were sent, in order, however they ended.
+    pub puts: Vec<(String, Rc<Entry>)>,
+    /// Whether something was lost before its time: then a head may name what is gone.
+    pub has_lost: bool,
+    /// Reads that were sent.
+    pub reads: u64,
+    log: BTreeMap<String, Vec<(Millis, Option<Rc<Entry>>)>>,
+    landing: Vec<(Millis, String, Rc<Entry>)>,
+    caches: Vec<BTreeMap<String, Cached>>,
+    rng: Rng,
+}
+
+impl Kv {
+    /// An empty namespace seen from so many locations.
+    #[must_use]
+    pub fn new(locations: usize, rng: Rng) -> Self {
+        Self {
+            faults: Faults::default(),
+            script: VecDeque::new(),
+            puts: Vec::new(),
+            has_lost: false,
+            reads: 0,
+            log: BTreeMap::new(),
+            landing: Vec::new(),
+            caches: vec![BTreeMap::new(); locations],
+            rng,
+        }
+    }
+
+    /// How many locations see it.
+    #[must_use]
+    pub fn locations(&self) -> usize {
+        self.caches.len()
+    }
+
+    /// What the namespace itself holds.
+    #[must_use]
+    pub fn central(&self, key: &str, now: Millis) -> Option<Rc<Entry>> {
+        self.as_of(key, now).filter(|entry| entry.expires > now)
+    }
+
+    /// Puts that are due to land do.
+    pub fn land(&mut self, now: Millis) {
+        self.landing.sort_by_key(|(at, ..)| *at);
+        let due = self.landing.partition_point(|(at, ..)| *at <= now);
+        for (at, key, entry) in self.landing.drain(..due).collect::<Vec<_>>() {
+            self.write(&key, at, Some(entry));
+        }
+    }
+
+    /// A put.
+    pub fn put(&mut self, key: &str, entry: Entry, now: Millis) -> PutOutcome {
+        let entry = Rc::new(entry);
+        self.puts.push((key.to_owned(), Rc::clone(&entry)));
+        match self.next_fault() {
+            PutFault::None => {
+                self.write(key, now, Some(entry));
+                return PutOutcome::Done;
+            }
+            PutFault::Refused => return PutOutcome::Refused,
+            PutFault::Exhausted => return PutOutcome::Exhausted,
+            PutFault::Lost => {}
+            PutFault::Unanswered => self.write(key, now, Some(entry)),
+            PutFault::Late(ms) => self.landing.push((now.plus(ms), key.to_owned(), entry)),
+        }
+        PutOutcome::Unknown
+    }
+
+    /// A read at a location, which keeps what it sees for `ttl_ms`, also that there is nothing.
+    ///
+    /// # Errors
+    /// When KV fails.
+    pub fn read(&mut self, location: usize, key: &str, ttl_ms: u64, now: Millis) -> Result<Option<Rc<Entry>>, ()> {
+        self.reads += 1;
+        if self.rng.chance(self.faults.reads) {
+            return Err(());
+        }
+        let cached = self.caches[location].get(key).filter(|(_, until)| *until > now).cloned();
+        let (entry, _) = cached.unwrap_or_else(|| {
+            let lag = self.rng.below(self.faults.lag_ms + 1);
+            let seen = (self.as_of(key, Millis(now.0.saturating_sub(lag))), now.plus(ttl_ms));
+            self.caches[location].insert(key.to_owned(), seen.clone());
+            seen
+        });
+        Ok(entry.filter(|entry| entry.expires > now))
+    }
+
+    /// One key is gone before its time.
+    pub fn evict(&mut self, key: &str, now: Millis) {
+        self.has_lost = true;
+        self.write(key, now, None);
+        for cache in &mut self.caches {
+            cache.remove(key);
+        }
+    }
+
+    /// Everything is gone, as when the binding is pointed at another namespace.
+    pub fn empty(&mut self) {
+        self.has_lost = true;
+        self.log.clear();
+        self.landing.clear();
+        for cache in &mut self.caches {
+            cache.clear();
+        }
+    }
+
+    /// What the locations have kept is gone.
+    pub fn forget_caches(&mut self) {
+        for cache in &mut self.caches {
+            cache.clear();
+        }
+    }
+
+    /// Keys that hold something, in order.
+    #[must_use]
+    pub fn keys(&self, now: Millis) -> Vec<String> {
+        self.log.keys().filter(|key| self.central(key, now).is_some()).cloned().collect()
+    }
+
+    fn next_fault(&mut self) -> PutFault {
+        if let Some(fault) = self.script.pop_front() {
+            return fault;
+        }
+        if !self.rng.chance(self.faults.puts) {
+            return PutFault::None;
+        }
+        match self.rng.below(5) {
+            0 => PutFault::Refused,
+            1 => PutFault::Lost,
+            2 => PutFault::Unanswered,
+            _ => PutFault::Late(self.rng.below(self.faults.late_ms + 1)),
+        }
+    }
+
+    fn as_of(&self, key: &str, at: Millis) -> Option<Rc<Entry>> {
+        let writes = self.log.get(key)?;
+        writes[..writes.partition_point(|(written, _)| *written <= at)].last()?.1.clone()
+    }
+
+    fn write(&mut self, key: &str, at: Millis, entry: Option<Rc<Entry>>) {
+        let writes = self.log.entry(key.to_owned()).or_default();
+        writes.push((at, entry));
+        // Nobody looks back further than a few writes.
+        if writes.len() > 8 {
+            writes.remove(0);
+        }
+    }
+}
