@@ -148,8 +148,13 @@ export async function load(url, { count, ms, next, expect, onAnswer }) {
   );
   const seconds = (performance.now() - start) / 1000;
   for (const connection of connections) connection.close();
+  return summarize(times, seconds);
+}
+
+export function summarize(times, seconds) {
   times.sort((a, b) => a - b);
-  return { perSecond: times.length / seconds, p50: quantile(times, 0.5), p99: quantile(times, 0.99) };
+  const [p50, p99] = [quantile(times, 0.5), quantile(times, 0.99)];
+  return { requests: times.length, perSecond: times.length / seconds, p50, p99 };
 }
 
 export function check(answer, expect) {

@@ -1,10 +1,10 @@
 // Runs every comparison and prints the result. One runtime at a time: two would share the machine.
 import { readFileSync } from "node:fs";
-import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { root } from "../scripts/setup.mjs";
+import { machine } from "./machine.mjs";
 import { pushes } from "./pushes.mjs";
 import { coldPolls, firstLoads, smallReads } from "./reads.mjs";
 import { print } from "./report.mjs";
@@ -18,8 +18,7 @@ const { values } = parseArgs({
     only: { type: "string" },
   },
 });
-// Whatever else the machine does shows in the figures.
-const [load_before] = loadavg();
+const conditions = machine();
 const options = values.quick ? { rounds: 5, ms: 500 } : { rounds: 9, ms: 1500 };
 
 async function over(name, start, work) {
@@ -58,7 +57,7 @@ const result = {
   wasm_bytes: wasm.length,
   rounds: options.rounds,
   round_ms: options.ms,
-  load_before,
+  machine: conditions,
   kv,
   memory,
   object,

@@ -1,8 +1,8 @@
 // Polls and pulls against `KV.get` streamed into a Response. The floor's value has the bytes of Headwater's answer, so
 // it reads and sends as little as a KV read can.
 import { gunzipSync } from "node:zlib";
-import { Connection, check, header, once, quantile, request } from "./client.mjs";
-import { compare, summary } from "./compare.mjs";
+import { Connection, check, header, once, request, summarize } from "./client.mjs";
+import { compare, summary, timed } from "./compare.mjs";
 import { places } from "./dataset.mjs";
 import { Space, Used } from "./space.mjs";
 
@@ -73,8 +73,9 @@ export async function coldPolls(runtime, { rounds, spaces: count }) {
   const pairs = [];
   for (let round = 0; round <= rounds; round++) {
     const started = performance.now();
-    const headwater = await burst(ours, polls, 304, round === rounds ? (answer) => used.add(answer) : undefined);
-    const floor = await burst(theirs, gets, 200);
+    const onAnswer = round === rounds ? (answer) => used.add(answer) : undefined;
+    const headwater = await timed(() => burst(ours, polls, 304, onAnswer));
+    const floor = await timed(() => burst(theirs, gets, 200));
     // The first burst finds the layers as publication left them, the last one is for counting.
     if (round > 0 && round < rounds) pairs.push({ headwater, floor });
     await new Promise((later) => setTimeout(later, 1.2 * MEMORY_LAYER_MS - (performance.now() - started)));
@@ -103,9 +104,7 @@ async function burst(connections, requests, status, onAnswer) {
       }
     }),
   );
-  const seconds = (performance.now() - start) / 1000;
-  times.sort((a, b) => a - b);
-  return { perSecond: times.length / seconds, p50: quantile(times, 0.5), p99: quantile(times, 0.99) };
+  return summarize(times, (performance.now() - start) / 1000);
 }
 
 export async function firstLoads(runtime, options) {

@@ -1,9 +1,8 @@
 // Prints the result of a bench run as two aligned tables: how fast, and what it used.
-import { availableParallelism } from "node:os";
-
 const CONDITIONS = `Both sides of a comparison are Workers of one Miniflare, asked in turns by raw keep-alive sockets (8 connections;
 first loads 1) from a generator that shares the machine, so only ratios mean anything. A ratio is the median of the
-rounds' ratios of requests per second; times are medians of the rounds, in ms.
+rounds' ratios of requests per second. Medians of the rounds: p50 and p99 in ms, CPU in µs of the runtime's processor
+time per request, the local simulation of KV and storage included.
 Headwater verifies a token on every request, the floors ask for none. Reads run with eager publication
 (PUBLISH_AFTER_PULLS=0, PUBLISH_MAX_DELAY_MS=1000, PUBLISH_INTERVAL_MS=1000), pushes with the default settings.
 Headwater keeps a head in memory for 1 s and in the Cache API for 30 s: that is its design, the floors read KV each
@@ -33,7 +32,7 @@ function rowsOf({ kv, memory, object }) {
   return rows;
 }
 
-const number = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+const number = (value) => (Number.isNaN(value) ? "" : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 const mean = (value) => (value === 0 ? "0" : value < 0.0005 ? "<0.001" : String(Number(value.toFixed(3))));
 
 function verdict(met) {
@@ -41,7 +40,7 @@ function verdict(met) {
 }
 
 function speeds(rows) {
-  const table = [["", "Headwater/s", "floor/s", "ratio", "range", "target", "", "p50", "floor p50", "p99", "floor p99"]];
+  const table = [["", "Headwater/s", "floor/s", "ratio", "range", "target", "", "p50", "floor p50", "p99", "floor p99", "CPU", "floor CPU"]];
   for (const { name, headwater, floor, ratio, lowest, highest, target } of rows) {
     table.push([
       name,
@@ -51,7 +50,7 @@ function speeds(rows) {
       `${lowest.toFixed(2)}–${highest.toFixed(2)}`,
       target === undefined ? "" : `≥ ${target}`,
       target === undefined ? "" : verdict(ratio >= target),
-      ...[headwater.p50, floor.p50, headwater.p99, floor.p99].map(number),
+      ...[headwater.p50, floor.p50, headwater.p99, floor.p99, headwater.cpu, floor.cpu].map(number),
     ]);
   }
   return table;
@@ -76,7 +75,11 @@ function align(table) {
 
 export function print(result) {
   const rows = rowsOf(result);
-  console.log(`${CONDITIONS}\n${result.rounds} rounds of ${result.round_ms} ms, ${availableParallelism()} cores, Node ${process.versions.node}, load average before the run ${result.load_before.toFixed(2)}.\n`);
+  const { cores, node, load_before, fdatasync_ms } = result.machine;
+  const durable = `a write is durable here after ${number(fdatasync_ms)} ms`;
+  console.log(`${CONDITIONS}
+${result.rounds} rounds of ${result.round_ms} ms, ${cores} cores, Node ${node}; load average before the run ${number(load_before)}; ${durable},
+which decides how much pushes gain by sharing a transaction.\n`);
   console.log(align(speeds(rows)));
   console.log(`\n${align(uses(rows))}`);
   const loads = result.kv?.firstLoad;

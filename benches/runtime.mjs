@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { Miniflare } from "miniflare";
 import { root } from "../scripts/setup.mjs";
 import { once, request } from "./client.mjs";
+import { forgetRuntime } from "./machine.mjs";
 
 export const EAGER = { PUBLISH_AFTER_PULLS: "0", PUBLISH_MAX_DELAY_MS: "1000", PUBLISH_INTERVAL_MS: "1000" };
 export const secret = randomBytes(32).toString("hex");
@@ -48,6 +49,7 @@ async function start(workers) {
   const url = async (name) => (await miniflare.unsafeGetDirectURL(name)).origin;
   const stop = async () => {
     await miniflare.dispose();
+    forgetRuntime();
     rmSync(folder, { recursive: true, force: true });
   };
   return { miniflare, headwater: await url("headwater"), floor: await url("floor"), stop };
