@@ -1,6 +1,6 @@
 //! Bodies and headers of answers.
 
-use super::pull::{Answer, Format, Source};
+use super::pull::{Answer, Source};
 use crate::{
     ids::SpaceHash,
     protocol::{
@@ -100,20 +100,38 @@ impl Usage {
     }
 }
 
-/// Headers of a pull's answer, as `name\nvalue\n` pairs.
-#[must_use]
-pub fn pull_headers(position: &Position, source: Source, age_ms: u64, format: Format) -> String {
-    let content_type = match format {
-        Format::Json => crate::protocol::JSON,
-        Format::Ndjson => crate::protocol::NDJSON,
-    };
-    format!(
-        "Content-Type\n{content_type}\nETag\n\"{position}\"\nHeadwater-Version\n{}\nHeadwater-Source\n{}\n\
-         Headwater-Age\n{}\n",
-        position.version,
-        source.as_str(),
-        age_ms / 1000,
-    )
+/// What the headers of a pull's answer say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullHeaders {
+    /// The client's position from now on.
+    pub position: Position,
+    /// The furthest layer that was asked.
+    pub source: Source,
+    /// Milliseconds since the state was published.
+    pub age_ms: u64,
+}
+
+impl PullHeaders {
+    /// As `name\nvalue\n` pairs, for a stream.
+    #[must_use]
+    pub fn for_stream(&self) -> String {
+        let Self { position, source, age_ms } = self;
+        format!(
+            "Content-Type\n{}\nETag\n\"{position}\"\nHeadwater-Version\n{}\nHeadwater-Source\n{}\n\
+             Headwater-Age\n{}\n",
+            crate::protocol::NDJSON,
+            position.version,
+            source.as_str(),
+            age_ms / 1000,
+        )
+    }
+
+    /// The values of `ETag`, `Headwater-Version`, `Headwater-Source` and `Headwater-Age`, each with a line feed.
+    #[must_use]
+    pub fn values(&self) -> String {
+        let Self { position, source, age_ms } = self;
+        format!("\"{position}\"\n{}\n{}\n{}\n", position.version, source.as_str(), age_ms / 1000)
+    }
 }
 
 #[cfg(test)]

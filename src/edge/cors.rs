@@ -1,7 +1,7 @@
 //! Which pages of other origins may read answers.
 
 /// What an answer may show a page, beside the headers that every page may read.
-const EXPOSED: &str = "ETag, Retry-After, Server-Timing, Headwater-Version, Headwater-Source, Headwater-Age, \
+pub const EXPOSED: &str = "ETag, Retry-After, Server-Timing, Headwater-Version, Headwater-Source, Headwater-Age, \
                        Headwater-Request";
 
 /// Headers for a request that names `origin`, as `name\nvalue\n` pairs: none for an origin that is not allowed, whose page
@@ -31,7 +31,9 @@ pub fn preflight(origin: Option<&str>, allowed: &[String]) -> String {
     }
 }
 
-fn is_allowed(origin: &str, allowed: &[String]) -> bool {
+/// Whether pages of `origin` may read answers.
+#[must_use]
+pub fn is_allowed(origin: &str, allowed: &[String]) -> bool {
     allowed.iter().any(|entry| entry == origin)
 }
 

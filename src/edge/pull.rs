@@ -238,11 +238,7 @@ impl Pull {
         if self.request.consistency == Consistency::Strong {
             return Next::Ask(Box::new(self.ask(now)));
         }
-        let remembered = self.checked_at.is_some_and(|at| now.since(at) <= MEMORY_MS);
-        if (remembered || self.cache_seen)
-            && self.is_fresh(now)
-            && let Some(answer) = self.serve(false)
-        {
+        if let Some(answer) = self.remembered(now) {
             return Next::Answer(answer);
         }
         if !self.cache_seen {
@@ -258,6 +254,13 @@ impl Pull {
             return Next::Answer(answer);
         }
         Next::Ask(Box::new(self.ask(now)))
+    }
+
+    /// The answer, if memory has it: then nothing has to be waited for.
+    pub fn remembered(&mut self, now: Millis) -> Option<Answer> {
+        let asks = self.request.cursor.is_some() || self.request.consistency == Consistency::Strong;
+        let checked = self.checked_at.is_some_and(|at| now.since(at) <= MEMORY_MS) || self.cache_seen;
+        if checked && !asks && self.is_fresh(now) { self.serve(false) } else { None }
     }
 
     fn ask_or_fail(&self, now: Millis) -> Next {

@@ -1,7 +1,10 @@
 //! Requests in and responses out, each in one crossing between wasm and JavaScript.
 
 use headwater::{
-    edge::{answer::Usage, cors},
+    edge::{
+        answer::{PullHeaders, Usage},
+        cors,
+    },
     protocol::{PROBLEM_JSON, error::ApiError},
     time::Millis,
 };
@@ -16,8 +19,8 @@ extern "C" {
     fn read_call(request: &Request) -> String;
     #[wasm_bindgen(catch, js_name = respond)]
     fn respond(status: u16, body: &JsValue, headers: &str) -> Result<Response, JsValue>;
-    #[wasm_bindgen(catch, js_name = respond)]
-    fn respond_text(status: u16, body: &str, headers: &str) -> Result<Response, JsValue>;
+    #[wasm_bindgen(catch, js_name = respondPull)]
+    fn respond_pull(status: u16, body: &JsValue, values: &str) -> Result<Response, JsValue>;
     #[wasm_bindgen(catch, js_name = readBody)]
     pub(crate) async fn read_body(request: &Request, limit: usize) -> Result<JsValue, JsValue>;
 }
@@ -96,10 +99,18 @@ pub(crate) async fn body_bytes(request: &Request, limit: usize) -> Result<Vec<u8
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// `name\nvalue\n` pairs.
-    pub(crate) headers: String,
+    pub(crate) headers: Headers,
     pub(crate) body: Body,
     pub(crate) usage: Usage,
+}
+
+/// Headers beside those of every answer.
+#[derive(Debug)]
+pub(crate) enum Headers {
+    /// `name\nvalue\n` pairs.
+    Named(String),
+    /// Those of a pull that is answered as JSON.
+    Pull(PullHeaders),
 }
 
 /// A body.
@@ -110,11 +121,21 @@ pub(crate) enum Body {
     Stream(ReadableStream),
 }
 
+impl Body {
+    fn to_js(&self) -> JsValue {
+        match self {
+            Self::Empty => JsValue::NULL,
+            Self::Text(text) => JsValue::from_str(text),
+            Self::Stream(stream) => stream.into(),
+        }
+    }
+}
+
 impl Reply {
     pub(crate) fn json(status: u16, body: String) -> Self {
         Self {
             status,
-            headers: "Content-Type\napplication/json\n".to_owned(),
+            headers: Headers::Named("Content-Type\napplication/json\n".to_owned()),
             body: Body::Text(body),
             usage: Usage::default(),
         }
@@ -125,8 +146,17 @@ impl Reply {
 const PRIVATE: &str = "Vary\nAuthorization, Origin, Accept\n";
 
 /// The response to a request, with what every answer carries.
-pub(crate) fn response(incoming: &Incoming, reply: Reply, allowed: &[String]) -> worker::Result<Response> {
-    let mut headers = reply.headers;
+pub(crate) fn response(incoming: &Incoming, reply: Reply, allowed: &[String]) -> Result<Response, JsValue> {
+    let timing = reply.usage.server_timing();
+    let mut headers = match reply.headers {
+        Headers::Named(headers) => headers,
+        Headers::Pull(pull) => {
+            let origin = incoming.origin().filter(|origin| cors::is_allowed(origin, allowed)).unwrap_or_default();
+            let (values, id, exposed) = (pull.values(), &incoming.id, cors::EXPOSED);
+            let body = reply.body.to_js();
+            return respond_pull(reply.status, &body, &format!("{values}{id}\n{timing}\n{origin}\n{exposed}"));
+        }
+    };
     if !headers.contains("Cache-Control\n") {
         headers.push_str("Cache-Control\nprivate, no-cache\n");
     }
@@ -134,25 +164,14 @@ pub(crate) fn response(incoming: &Incoming, reply: Reply, allowed: &[String]) ->
         headers.push_str(PRIVATE);
     }
     headers.push_str(&cors::headers(incoming.origin(), allowed));
-    headers.push_str("Headwater-Request\n");
-    headers.push_str(&incoming.id);
-    headers.push_str("\nServer-Timing\n");
-    headers.push_str(&reply.usage.server_timing());
-    headers.push('\n');
-    Ok(match reply.body {
-        Body::Empty => respond(reply.status, &JsValue::NULL, &headers)?,
-        Body::Text(text) => respond_text(reply.status, &text, &headers)?,
-        Body::Stream(stream) => respond(reply.status, &stream, &headers)?,
-    })
+    headers.push_str(&format!("Headwater-Request\n{}\nServer-Timing\n{timing}\n", incoming.id));
+    respond(reply.status, &reply.body.to_js(), &headers)
 }
 
 /// The response to a call of the Worker, which only reads what the body is and what it cost.
-pub(crate) fn call_response(reply: Reply) -> worker::Result<Response> {
+pub(crate) fn call_response(reply: Reply) -> Result<Response, JsValue> {
     let headers = format!("Server-Timing\n{}\n", reply.usage.server_timing());
-    Ok(match reply.body {
-        Body::Text(text) => respond_text(reply.status, &text, &headers)?,
-        Body::Empty | Body::Stream(_) => respond(reply.status, &JsValue::NULL, &headers)?,
-    })
+    respond(reply.status, &reply.body.to_js(), &headers)
 }
 
 /// The answer that an error is.
@@ -164,5 +183,5 @@ pub(crate) fn problem(error: &ApiError, request: &str, usage: Usage) -> Reply {
     if let Some(methods) = error.allow() {
         headers.push_str(&format!("Allow\n{methods}\n"));
     }
-    Reply { status: error.status(), headers, body: Body::Text(error.body(request)), usage }
+    Reply { status: error.status(), headers: Headers::Named(headers), body: Body::Text(error.body(request)), usage }
 }

@@ -20,12 +20,13 @@ use headwater::{
     snapshot::keys::Scope,
 };
 use serde_json::json;
-use wasm_bindgen::JsValue;
-use worker::{Context, Env, event};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
+use worker::{Context, Env, worker_sys};
 
 use crate::{
     coordinator::Call,
-    http::{Body, Incoming, Reply},
+    http::{Body, Headers, Incoming, Reply},
     pull::Asked,
 };
 
@@ -39,50 +40,87 @@ pub(crate) struct Space {
     pub(crate) request: String,
 }
 
-#[event(fetch)]
-async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
+/// Where every request begins. What memory can answer is answered at once: a promise, and the turn of the event loop that
+/// resolves it, would be a fifth of what a poll costs. `worker`'s own macro would always make one.
+///
+/// # Errors
+/// When the platform refuses to make a response.
+#[wasm_bindgen]
+pub fn fetch(request: web_sys::Request, env: Env, context: worker_sys::Context) -> Result<JsValue, JsValue> {
     let incoming = Incoming::read(&request);
-    let route = Route::of(&incoming.method, &incoming.path);
-    let name = route.as_ref().map_or("none", Route::name);
-    let answered = match route {
-        Ok(route) => serve(&incoming, route, &request, &env, &context).await,
-        Err(error) => Err((error, Usage::default())),
-    };
-    let reply = answered.unwrap_or_else(|(error, usage)| http::problem(&error, &incoming.id, usage));
-    if log::is_on(LogLevel::Debug) || reply.status >= 500 {
-        log_request(&incoming, name, &reply);
+    let begun = Route::of(&incoming.method, &incoming.path).and_then(|route| begin(&incoming, route, &env));
+    match begun {
+        Ok(Begun::Answered(reply)) => send(&incoming, &env, Ok(reply)),
+        Err(error) => send(&incoming, &env, Err((error, Usage::default()))),
+        Ok(Begun::Waiting(job)) => Ok(future_to_promise(async move {
+            let context = Context::new(context);
+            let served = serve(&incoming, job, &request, &env, &context).await;
+            send(&incoming, &env, served)
+        })
+        .into()),
     }
-    let allowed = isolate::allowed_origins(&env, incoming.origin());
-    http::response(&incoming, reply, &allowed)
 }
 
 type Served = Result<Reply, (ApiError, Usage)>;
 
+/// A request whose answer is there, or has to be waited for.
+enum Begun {
+    Answered(Reply),
+    Waiting(Job),
+}
+
+/// What remains of a request once it is known whose it is.
+struct Job {
+    route: Route,
+    space: Space,
+    pull: Option<pull::Begun>,
+}
+
+fn begin(incoming: &Incoming, route: Route, env: &Env) -> Result<Begun, ApiError> {
+    match route {
+        Route::Health => {
+            let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }).to_string();
+            return Ok(Begun::Answered(Reply::json(200, body)));
+        }
+        Route::Preflight => {
+            let allowed = isolate::allowed_origins(env, incoming.origin());
+            let headers = Headers::Named(cors::preflight(incoming.origin(), &allowed));
+            let reply = Reply { status: 204, headers, body: Body::Empty, usage: Usage::default() };
+            return Ok(Begun::Answered(reply));
+        }
+        _ => {}
+    }
+    let space = space_of(incoming, &route, env)?;
+    let mut pull = None;
+    if matches!(route, Route::Pull { in_body: false }) {
+        let mut begun = pull::begin_get(incoming, env, &space)?;
+        if let Some(reply) = pull::answer_at_once(incoming, &space, &mut begun) {
+            return Ok(Begun::Answered(reply));
+        }
+        pull = Some(begun);
+    }
+    Ok(Begun::Waiting(Job { route, space, pull }))
+}
+
 async fn serve(
     incoming: &Incoming,
-    route: Route,
+    job: Job,
     request: &web_sys::Request,
     env: &Env,
     context: &Context,
 ) -> Served {
     let free = |error| (error, Usage::default());
-    match route {
-        Route::Health => {
-            let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }).to_string();
-            return Ok(Reply::json(200, body));
-        }
-        Route::Preflight => {
-            let allowed = isolate::allowed_origins(env, incoming.origin());
-            let headers = cors::preflight(incoming.origin(), &allowed);
-            return Ok(Reply { status: 204, headers, body: Body::Empty, usage: Usage::default() });
-        }
-        _ => {}
-    }
-    let space = space_of(incoming, &route, env).map_err(free)?;
+    let Job { route, space, pull } = job;
     let asked = Asked { incoming, env, context, space: &space };
     match route {
         Route::Push => push(&asked, request).await.map_err(|error| (error, Usage { object: 1, ..Usage::default() })),
-        Route::Pull { in_body } => pull::pull(&asked, request, in_body).await,
+        Route::Pull { .. } => {
+            let begun = match pull {
+                Some(begun) => begun,
+                None => pull::begin_post(&asked, request).await.map_err(free)?,
+            };
+            pull::finish(&asked, begun).await
+        }
         Route::Head => head(&asked).await.map_err(free),
         Route::Object(hash) => object(&asked, &hash).await.map_err(free),
         Route::ResetEpoch { .. } => {
@@ -94,6 +132,15 @@ async fn serve(
         }
         Route::Health | Route::Preflight => Err(free(ApiError::NotFound("There is no such route."))),
     }
+}
+
+fn send(incoming: &Incoming, env: &Env, served: Served) -> Result<JsValue, JsValue> {
+    let reply = served.unwrap_or_else(|(error, usage)| http::problem(&error, &incoming.id, usage));
+    if log::is_on(LogLevel::Debug) || reply.status >= 500 {
+        log_request(incoming, &reply);
+    }
+    let allowed = isolate::allowed_origins(env, incoming.origin());
+    http::response(incoming, reply, &allowed).map(JsValue::from)
 }
 
 /// Who is calling, and for which space. Everything is keyed by hashes of the verified token, nothing by a parameter.
@@ -137,7 +184,7 @@ async fn push(asked: &Asked<'_>, request: &web_sys::Request) -> Result<Reply, Ap
         headers.push_str("Retry-After\n2\n");
     }
     let body = answer.into_stream().map_or(Body::Empty, Body::Stream);
-    Ok(Reply { status, headers, body, usage })
+    Ok(Reply { status, headers: Headers::Named(headers), body, usage })
 }
 
 /// `GET /sync/head`: the first line of the published head.
@@ -146,10 +193,9 @@ async fn head(asked: &Asked<'_>) -> Result<Reply, ApiError> {
     let body = head.as_ref().and_then(|head| head.body.as_ref());
     let body = body.ok_or(ApiError::NotFound("Nothing has been published yet."))?;
     let line = body.value.split('\n').next().unwrap_or_default();
-    let mut reply = Reply::json(200, line.to_owned());
-    reply.headers.push_str(&format!("ETag\n\"{}\"\n", body.head.position()));
-    reply.usage.kv = 1;
-    Ok(reply)
+    let headers = format!("Content-Type\napplication/json\nETag\n\"{}\"\n", body.head.position());
+    let usage = Usage { kv: 1, ..Usage::default() };
+    Ok(Reply { status: 200, headers: Headers::Named(headers), body: Body::Text(line.to_owned()), usage })
 }
 
 /// `GET /sync/objects/{sha256}`: only what a head names is looked for, because KV caches misses.
@@ -170,10 +216,12 @@ async fn object(asked: &Asked<'_>, hash: &headwater::ids::ContentHash) -> Result
         headwater::protocol::NDJSON
     );
     let usage = Usage { kv: 2, ..Usage::default() };
-    Ok(Reply { status: 200, headers, body: Body::Stream(stream), usage })
+    Ok(Reply { status: 200, headers: Headers::Named(headers), body: Body::Stream(stream), usage })
 }
 
-fn log_request(incoming: &Incoming, route: &str, reply: &Reply) {
+fn log_request(incoming: &Incoming, reply: &Reply) {
+    let route = Route::of(&incoming.method, &incoming.path);
+    let route = route.as_ref().map_or("none", Route::name);
     let level = if reply.status >= 500 { LogLevel::Error } else { LogLevel::Debug };
     let ms = location::now().since(incoming.now);
     let usage = reply.usage;

@@ -2,8 +2,9 @@
 
 use headwater::{
     edge::{
-        answer::{self, Usage},
-        pull::{Answer, Format, Load, Next, Pull, ReadPlan},
+        answer::{self, PullHeaders, Usage},
+        pull::{Answer, Format, Load, Next, Pull, ReadPlan, Source},
+        state::Known,
     },
     ids::SpaceHash,
     limits,
@@ -13,6 +14,7 @@ use headwater::{
         pull::{Cursor, PullRequest, query_pairs},
     },
     snapshot::keys::Scope,
+    time::Millis,
     version::Position,
 };
 use js_sys::Array;
@@ -23,7 +25,7 @@ use worker::{Context, Env};
 use crate::{
     Space,
     coordinator::{Call, call},
-    http::{self, Body, Incoming, Reply},
+    http::{self, Body, Headers, Incoming, Reply},
     isolate,
     location::{self, now},
 };
@@ -51,7 +53,7 @@ extern "C" {
     async fn close(this: &TextPipe) -> Result<JsValue, JsValue>;
 }
 
-/// What a pull needs of its request.
+/// What a route's function gets.
 pub(crate) struct Asked<'a> {
     pub(crate) incoming: &'a Incoming,
     pub(crate) env: &'a Env,
@@ -59,30 +61,51 @@ pub(crate) struct Asked<'a> {
     pub(crate) space: &'a Space,
 }
 
-/// Answers `GET|POST /sync/pull`.
-pub(crate) async fn pull(asked: &Asked<'_>, request: &Request, in_body: bool) -> Result<Reply, (ApiError, Usage)> {
-    let parsed = if in_body {
-        match http::body_bytes(request, limits::BODY_BYTES_MAX).await {
-            Ok(body) => PullRequest::from_body(&body, &asked.space.hash),
-            Err(error) => Err(error),
-        }
-    } else {
-        query_pairs(&asked.incoming.query).and_then(|pairs| PullRequest::from_query(&pairs, &asked.space.hash))
-    };
-    let parsed = parsed.map_err(|error| (error, Usage::default()))?;
-    let accept = &asked.incoming.accept;
-    let format = if accept.contains("application/x-ndjson") { Format::Ndjson } else { Format::Json };
-    let plan = ReadPlan::of(true, isolate::publishes_eagerly(asked.env));
-    let memory = isolate::recall(asked.env, &asked.space.scope);
+/// A pull under way, with what was known when it began.
+pub(crate) struct Begun {
+    pull: Pull,
+    before: Known,
+}
+
+/// Begins `GET /sync/pull`.
+pub(crate) fn begin_get(incoming: &Incoming, env: &Env, space: &Space) -> Result<Begun, ApiError> {
+    let pairs = query_pairs(&incoming.query)?;
+    Ok(begin(incoming, env, space, PullRequest::from_query(&pairs, &space.hash)?))
+}
+
+/// Begins `POST /sync/pull`.
+pub(crate) async fn begin_post(asked: &Asked<'_>, request: &Request) -> Result<Begun, ApiError> {
+    let body = http::body_bytes(request, limits::BODY_BYTES_MAX).await?;
+    let parsed = PullRequest::from_body(&body, &asked.space.hash)?;
+    Ok(begin(asked.incoming, asked.env, asked.space, parsed))
+}
+
+fn begin(incoming: &Incoming, env: &Env, space: &Space, request: PullRequest) -> Begun {
+    let format = if incoming.accept.contains("application/x-ndjson") { Format::Ndjson } else { Format::Json };
+    let plan = ReadPlan::of(true, isolate::publishes_eagerly(env));
+    let memory = isolate::recall(env, &space.scope);
     let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();
-    let mut pull = Pull::new(parsed, format, plan, memory);
+    Begun { pull: Pull::new(request, format, plan, memory), before }
+}
+
+/// The answer, if memory has it and it is one page.
+pub(crate) fn answer_at_once(incoming: &Incoming, space: &Space, begun: &mut Begun) -> Option<Reply> {
+    if begun.pull.format() != Format::Json {
+        return None;
+    }
+    begun.pull.remembered(incoming.now).map(|answer| page(incoming, space, &begun.pull, &answer))
+}
+
+/// Brings a pull to its end.
+pub(crate) async fn finish(asked: &Asked<'_>, begun: Begun) -> Result<Reply, (ApiError, Usage)> {
+    let Begun { mut pull, before } = begun;
     let mut usage = Usage::default();
     let answered = answer(asked, &mut pull, &mut usage).await;
     let after = pull.known();
     if *after != before || usage.cache > 0 {
         isolate::remember(asked.env, &asked.space.scope, after.clone(), now());
     }
-    if *after != before && pull.source() != headwater::edge::pull::Source::Edge {
+    if *after != before && pull.source() != Source::Edge {
         let (origin, scope) = (asked.incoming.origin_of_url.clone(), asked.space.scope.clone());
         let after = after.clone();
         asked.context.wait_until(async move { location::tell_location(&origin, &scope, &before, &after).await });
@@ -126,7 +149,9 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
                     Err(None) => return Err(ApiError::Upstream),
                 }
             }
-            Next::Answer(answer) if format == Format::Json => return Ok(page(asked, pull, &answer)),
+            Next::Answer(answer) if format == Format::Json => {
+                return Ok(page(asked.incoming, asked.space, pull, &answer));
+            }
             Next::Answer(Answer::Page { position, reset, next, lines }) => {
                 let stream = stream_pages(asked, &position, reset, next, lines, usage);
                 return Ok(streamed(asked, pull, &position, stream));
@@ -148,21 +173,21 @@ async fn ask_coordinator(
     Ok((reply, lines.to_owned()))
 }
 
-fn headers(pull: &Pull, position: &Position) -> String {
-    answer::pull_headers(position, pull.source(), pull.age_ms(now()), pull.format())
+fn headers(pull: &Pull, position: &Position, now: Millis) -> PullHeaders {
+    PullHeaders { position: position.clone(), source: pull.source(), age_ms: pull.age_ms(now) }
 }
 
-fn reply(status: u16, headers: String, body: Body) -> Reply {
+fn reply(status: u16, headers: Headers, body: Body) -> Reply {
     Reply { status, headers, body, usage: Usage::default() }
 }
 
 /// One JSON page; 304 when there is nothing and the client has said that it has something.
-fn page(asked: &Asked<'_>, pull: &Pull, answer: &Answer) -> Reply {
-    let headers = headers(pull, answer.position());
-    if matches!(answer, Answer::Nothing { .. }) && !asked.incoming.if_none_match.is_empty() {
+fn page(incoming: &Incoming, space: &Space, pull: &Pull, answer: &Answer) -> Reply {
+    let headers = Headers::Pull(headers(pull, answer.position(), incoming.now));
+    if matches!(answer, Answer::Nothing { .. }) && !incoming.if_none_match.is_empty() {
         return reply(304, headers, Body::Empty);
     }
-    reply(200, headers, Body::Text(answer::json_page(answer, &asked.space.hash)))
+    reply(200, headers, Body::Text(answer::json_page(answer, &space.hash)))
 }
 
 /// A stream whose content is all there.
@@ -170,15 +195,20 @@ fn whole_stream(asked: &Asked<'_>, pull: &Pull, answer: &Answer) -> Reply {
     let position = answer.position();
     let (reset, lines) = match answer {
         Answer::Changes { reset, lines, .. } => (*reset, lines.as_str()),
-        _ if !asked.incoming.if_none_match.is_empty() => return reply(304, headers(pull, position), Body::Empty),
+        _ if !asked.incoming.if_none_match.is_empty() => {
+            let headers = headers(pull, position, asked.incoming.now);
+            return reply(304, Headers::Pull(headers), Body::Empty);
+        }
         _ => (false, ""),
     };
     let body = answer::stream_start(position, reset) + lines + &answer::stream_end(position);
-    reply(200, headers(pull, position) + compression(asked, body.len()), Body::Text(body))
+    let headers = headers(pull, position, now()).for_stream() + compression(asked, body.len());
+    reply(200, Headers::Named(headers), Body::Text(body))
 }
 
 fn streamed(asked: &Asked<'_>, pull: &Pull, position: &Position, stream: ReadableStream) -> Reply {
-    reply(200, headers(pull, position) + compression(asked, usize::MAX), Body::Stream(stream))
+    let headers = headers(pull, position, now()).for_stream() + compression(asked, usize::MAX);
+    reply(200, Headers::Named(headers), Body::Stream(stream))
 }
 
 /// The platform compresses JSON by itself, but not NDJSON (speed/optimization/content/compression); asked to, it does so

@@ -17,8 +17,13 @@ export function readCall(request) {
   return `${request.url}\n${request.headers.get("headwater-caller") ?? ""}`;
 }
 
+// Unique by the isolate's own prefix; chance is not to be had before the first request.
+let prefix = "";
+let count = 0;
 function requestId() {
-  return (Math.random() * 2 ** 52).toString(36).replace(".", "0").padStart(11, "0").slice(0, 11);
+  if (prefix === "") prefix = Math.floor(Math.random() * 36 ** 8).toString(36).padStart(8, "0");
+  count += 1;
+  return prefix + count.toString(36);
 }
 
 // `headers` is "name\nvalue\nname\nvalue\n". `body` is null, a string or a ReadableStream.
@@ -27,6 +32,28 @@ export function respond(status, body, headers) {
   const named = {};
   for (let i = 0; i + 1 < parts.length; i += 2) named[parts[i]] = parts[i + 1];
   return new Response(body, { status, headers: named });
+}
+
+// The answer to most requests, a pull's, with headers that are known beforehand: a literal is built in half the time.
+export function respondPull(status, body, values) {
+  const [etag, version, source, age, id, timing, origin, exposed] = values.split("\n");
+  const headers = {
+    "Cache-Control": "private, no-cache",
+    "Content-Type": "application/json",
+    ETag: etag,
+    "Headwater-Age": age,
+    "Headwater-Request": id,
+    "Headwater-Source": source,
+    "Headwater-Version": version,
+    "Server-Timing": timing,
+    Vary: "Authorization, Origin, Accept",
+  };
+  if (origin !== "") {
+    headers["Access-Control-Allow-Origin"] = origin;
+    headers["Access-Control-Expose-Headers"] = exposed;
+    headers["Timing-Allow-Origin"] = origin;
+  }
+  return new Response(body, { status, headers });
 }
 
 // The bytes of a body, or null when it has more than `limit`: counted while reading, because a length may be missing.

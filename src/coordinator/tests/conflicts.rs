@@ -1,0 +1,205 @@
+//! Who changed what: a mutation conflicts only with changes that its client has not seen and did not make (I13).
+
+use super::*;
+use crate::sim::Rng;
+
+const A: &str = "client-a";
+const B: &str = "client-b";
+
+fn is_conflict(settled: &Settled) -> bool {
+    matches!(settled, Settled::Conflict(_))
+}
+
+/// A mutation on the record `r`.
+fn change(number: u64, base: u64, op: &str) -> String {
+    format!(r#"{{"id":{number},"base":{base},"changes":[{{{op},"collection":"c","id":"r"}}]}}"#)
+}
+
+#[test]
+fn h2_two_offline_edits_of_one_record_by_one_client_do_not_conflict() {
+    let mut desk = Desk::new();
+    desk.put(B, 1, "r", r#"{"n":1}"#);
+    let edits = [
+        change(1, 1, r#""op":"put","value":{"n":2}"#),
+        change(2, 1, r#""op":"patch","set":{"n":3}"#),
+        change(3, 1, r#""op":"delete""#),
+        change(4, 1, r#""op":"put","value":{"n":4}"#),
+    ];
+    let answer = desk.push(&body(A, &edits)).expect("an answer");
+    assert!(answer.results.iter().all(|result| matches!(result.settled, Settled::Applied(_))), "{answer:?}");
+    assert_eq!(desk.value("r").as_deref(), Some(r#"{"n":4}"#));
+}
+
+#[test]
+fn h2_ones_own_change_does_not_hide_somebody_elses_before_it() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", r#"{"n":1}"#);
+    desk.put(B, 1, "r", r#"{"n":2}"#);
+    // The add never conflicts, and makes A the last writer without A having seen B's change.
+    desk.settle(A, &change(2, 1, r#""op":"add","path":"n","by":1"#));
+    assert!(is_conflict(&desk.settle(A, &change(3, 1, r#""op":"put","value":{}"#))));
+    assert!(!is_conflict(&desk.settle(A, &change(4, 2, r#""op":"put","value":{}"#))));
+}
+
+#[test]
+fn a_conflict_changes_nothing_says_what_stands_there_and_lets_the_next_go_on() {
+    let mut desk = Desk::new();
+    desk.put(B, 1, "r", r#"{"n":1}"#);
+    desk.put(B, 2, "gone", "{}");
+    desk.delete(B, 3, "gone");
+    let both = r#"{"id":1,"base":1,"changes":[
+        {"op":"put","collection":"c","id":"mine","value":{}},
+        {"op":"put","collection":"c","id":"gone","value":{}},
+        {"op":"put","collection":"c","id":"r","value":{},"base":0}]}"#;
+    let answer = desk.push(&body(A, &[both.to_owned(), put(2, "next", "{}")])).expect("an answer");
+    let Settled::Conflict(records) = &answer.results[0].settled else { panic!("no conflict: {answer:?}") };
+    let seen: Vec<_> = records.iter().map(|r| (r.key.id.as_str(), r.version.get(), r.value.as_deref())).collect();
+    assert_eq!(seen, [("gone", 3, None), ("r", 1, Some(r#"{"n":1}"#))]);
+    assert_eq!(answer.results[1].settled, applied(4), "I1: the conflict took no version");
+    assert_eq!(desk.value("mine"), None);
+    let again = desk.push(&body(A, &[both.to_owned()])).expect("an answer");
+    assert_eq!(again.results[0].settled, Settled::Conflict(Vec::new()), "I2: details may be missing");
+}
+
+#[test]
+fn all_bases_of_a_mutation_are_checked_against_the_state_before_it() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", r#"{"n":1}"#);
+    let twice = r#"{"id":2,"base":1,"changes":[
+        {"op":"delete","collection":"c","id":"r"},
+        {"op":"put","collection":"c","id":"r","value":{"n":2}}]}"#;
+    assert_eq!(desk.settle(A, twice), applied(2));
+    assert!(is_conflict(&desk.settle(B, &change(1, 1, r#""op":"delete""#))));
+}
+
+#[test]
+fn add_include_and_exclude_never_conflict() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", r#"{"n":1}"#);
+    for (number, op) in [
+        (1, r#""op":"add","path":"n","by":1"#),
+        (2, r#""op":"include","path":"t","values":["a"]"#),
+        (3, r#""op":"exclude","path":"t","values":["b"]"#),
+    ] {
+        assert!(!is_conflict(&desk.settle(B, &change(number, 0, op))), "{op}");
+    }
+}
+
+fn with_policy(desk: &mut Desk, client: &str, policy: &str, mutation: &str) -> Settled {
+    let push = format!(r#"{{"client":"{client}","onConflict":"{policy}","mutations":[{mutation}]}}"#);
+    desk.push(&push).expect("an answer").results[0].settled.clone()
+}
+
+#[test]
+fn overwrite_applies_what_would_conflict() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", r#"{"n":1}"#);
+    let settled = with_policy(&mut desk, B, "overwrite", &change(1, 0, r#""op":"put","value":{}"#));
+    assert_eq!(settled, applied(2));
+    assert!(is_conflict(&with_policy(&mut desk, A, "whatever", &change(2, 1, r#""op":"delete""#))));
+}
+
+#[test]
+fn h18_merge_conflicts_by_top_level_field_and_a_put_touches_what_it_changes() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", r#"{"title":"x","meta":{"n":1,"m":1},"old":1}"#);
+    // Changes title, removes old, adds new; meta stays as it is.
+    desk.settle(A, &change(2, 1, r#""op":"put","value":{"new":1,"title":"y","meta":{"n":1,"m":1}}"#));
+    let mut number = 0;
+    let mut merge = |desk: &mut Desk, op: &str| {
+        number += 1;
+        is_conflict(&with_policy(desk, B, "merge", &change(number, 1, op)))
+    };
+    for touched in ["title", "old", "new", "title.deep"] {
+        assert!(merge(&mut desk, &format!(r#""op":"patch","set":{{"{touched}":2}}"#)), "{touched}");
+    }
+    assert!(merge(&mut desk, r#""op":"patch","unset":["title"]"#));
+    assert!(merge(&mut desk, r#""op":"put","value":{}"#), "a put rests on the whole record");
+    assert!(merge(&mut desk, r#""op":"delete""#));
+    assert!(!merge(&mut desk, r#""op":"patch","set":{"meta.n":2}"#));
+    assert!(!merge(&mut desk, r#""op":"patch","set":{"meta.m":2}"#), "its own change does not count");
+    let foreign = with_policy(&mut desk, A, "merge", &change(3, 2, r#""op":"patch","set":{"meta.m":3}"#));
+    assert!(is_conflict(&foreign), "meta.n and meta.m are one field");
+}
+
+#[test]
+fn h18_deletion_and_re_creation_touch_all_fields() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", r#"{"a":1,"b":1}"#);
+    desk.delete(A, 2, "r");
+    desk.put(A, 3, "r", r#"{"a":1,"b":1}"#);
+    let patch = change(1, 1, r#""op":"patch","set":{"b":2}"#);
+    assert!(is_conflict(&with_policy(&mut desk, B, "merge", &patch)));
+    let within = r#"{"id":4,"base":3,"changes":[{"op":"delete","collection":"c","id":"r"},
+        {"op":"put","collection":"c","id":"r","value":{"a":2,"b":1}}]}"#;
+    desk.settle(A, within);
+    let patch = change(2, 3, r#""op":"patch","set":{"b":2}"#);
+    assert!(is_conflict(&with_policy(&mut desk, B, "merge", &patch)), "also within one mutation");
+}
+
+#[test]
+fn h17_bases_of_another_epoch_count_as_older_than_every_change() {
+    let mut desk = Desk::new();
+    let old = desk.epoch();
+    desk.put(A, 1, "r", r#"{"n":1}"#);
+    desk.core.begin_epoch(&old, desk.now, 1).expect("a new epoch");
+    let stated = |number: u64, id: &str| {
+        format!(
+            r#"{{"id":{number},"epoch":"{old}","base":1,"changes":[{{"op":"put","collection":"c","id":"{id}","value":{{}}}}]}}"#
+        )
+    };
+    assert!(is_conflict(&desk.settle(B, &stated(1, "r"))));
+    assert_eq!(desk.settle(B, &stated(2, "new")), applied(2));
+    let unstated = change(3, 1, r#""op":"put","value":{}"#);
+    assert!(!is_conflict(&desk.settle(B, &unstated)), "without it the base is one of this epoch");
+}
+
+#[test]
+fn h17_an_absent_record_conflicts_if_it_was_or_may_have_been_deleted_unseen() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", "{}");
+    desk.delete(A, 2, "r");
+    assert!(is_conflict(&desk.settle(B, &change(1, 1, r#""op":"patch","set":{"n":1},"orPut":{}"#))));
+    assert!(!is_conflict(&desk.settle(B, &change(2, 1, r#""op":"delete""#))));
+    assert!(!is_conflict(&desk.settle(B, &change(3, 0, r#""op":"patch","set":{"n":1}"#))), "(c): a create");
+    assert!(!is_conflict(&desk.settle(B, &change(4, 2, r#""op":"patch","set":{"n":1}"#))), "it saw the deletion");
+    desk.core.ledger().forget_deletions(START.plus(1), version(2), 10).expect("a purge");
+    (desk.core.meta.floor, desk.core.meta.horizon) = (version(2), version(2));
+    desk.put(A, 3, "s", "{}");
+    assert!(is_conflict(&desk.settle(B, &change(5, 1, r#""op":"put","value":{}"#))), "(b): it may have been");
+    assert!(!is_conflict(&desk.settle(B, &change(6, 3, r#""op":"put","value":{}"#))));
+}
+
+/// One record under three clients that see it now and then, against everything that ever happened to it.
+#[test]
+fn i13_conflicts_are_exact_against_the_full_history() {
+    const CLIENTS: [&str; 3] = ["client-a", "client-b", "client-c"];
+    for seed in 0..400 {
+        let mut rng = Rng::new(seed);
+        let mut desk = Desk::new();
+        let mut numbers = [0; 3];
+        let mut history: Vec<(u64, usize, bool)> = Vec::new();
+        for step in 0..30 {
+            let who = rng.index(3);
+            let base = rng.below(desk.version() + 1);
+            numbers[who] += 1;
+            let is_delete = rng.chance(25);
+            let op = match is_delete {
+                true => r#""op":"delete""#.to_owned(),
+                false => format!(r#""op":"put","value":{{"n":{step}}}"#),
+            };
+            let policy = if rng.chance(30) { "overwrite" } else { "reject" };
+            let is_there = history.last().is_some_and(|(_, _, is_deletion)| !is_deletion);
+            let by_others = history.iter().any(|(at, writer, _)| *at > base && *writer != who);
+            let deleted_by_others = history.last().is_some_and(|(at, writer, _)| *at > base && *writer != who);
+            let expected = policy == "reject"
+                && if is_there { by_others } else { !is_delete && base > 0 && deleted_by_others };
+            let settled = with_policy(&mut desk, CLIENTS[who], policy, &change(numbers[who], base, &op));
+            assert_eq!(is_conflict(&settled), expected, "seed {seed}, step {step}: {history:?}, {who} at {base}");
+            let before = history.last().map_or(0, |(at, ..)| *at);
+            if desk.version() > before {
+                history.push((desk.version(), who, is_delete));
+            }
+        }
+    }
+}

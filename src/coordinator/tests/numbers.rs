@@ -1,0 +1,157 @@
+//! Numbering: duplicates, forks, gaps, epochs, and versions without gap or repeat.
+
+use super::*;
+use crate::limits;
+
+const A: &str = "client-a";
+
+#[test]
+fn i2_a_repeated_push_is_answered_alike_and_applied_once() {
+    let mut desk = Desk::new();
+    let add = |number: u64| {
+        format!(
+            r#"{{"id":{number},"changes":[{{"op":"add","collection":"c","id":"r","path":"n","by":1,"orPut":{{"n":1}}}}]}}"#
+        )
+    };
+    let bad = r#"{"id":3,"changes":[{"op":"what","collection":"c","id":"r"}]}"#.to_owned();
+    let push = body(A, &[add(1), add(2), bad]);
+    let first = desk.push(&push).expect("an answer");
+    let again = desk.push(&push).expect("an answer");
+    assert_eq!(desk.value("r").as_deref(), Some(r#"{"n":2}"#));
+    assert!(again.results.iter().all(|result| result.duplicate));
+    assert_eq!(again.results[1].settled, first.results[1].settled);
+    assert_eq!(code(&again.results[2].settled), Some(RejectCode::UnsupportedOp));
+    let mixed = desk.push(&body(A, &[add(2), r#"{"id":3,"changes":[]}"#.to_owned()]));
+    assert_eq!(mixed, Err(ApiError::ClientForked));
+}
+
+#[test]
+fn after_a_409_nothing_of_the_request_is_applied() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", r#"{"n":1}"#);
+    let forked = desk.push(&body(A, &[put(1, "r", r#"{"n":2}"#), put(2, "s", "{}")]));
+    assert_eq!(forked, Err(ApiError::ClientForked));
+    let gap = desk.push(&body(A, &[put(3, "s", "{}"), put(4, "s", "{}")]));
+    assert_eq!(gap, Err(ApiError::OutOfOrder { expected: 2 }));
+    assert_eq!((desk.value("s"), desk.version()), (None, 1));
+    assert_eq!(desk.put(A, 2, "s", "{}"), applied(2));
+}
+
+#[test]
+fn h4_a_restored_client_is_told_that_it_forked_and_not_that_its_edit_is_applied() {
+    let mut desk = Desk::new();
+    for number in 1..=20 {
+        desk.put(A, number, "r", &format!("{{\"n\":{number}}}"));
+    }
+    let restored = desk.push(&body(A, &[put(16, "r", r#"{"another":"edit"}"#)]));
+    assert_eq!(restored, Err(ApiError::ClientForked));
+}
+
+#[test]
+fn acknowledged_results_are_forgotten_and_their_repetition_is_done() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", "{}");
+    desk.push(&format!(r#"{{"client":"{A}","acked":1,"mutations":[]}}"#)).expect("an answer");
+    let again = desk.push(&body(A, &[put(1, "r", "{}")])).expect("an answer");
+    assert_eq!((again.results[0].settled.clone(), again.results[0].duplicate), (Settled::Done, true));
+}
+
+#[test]
+fn acknowledging_more_than_was_settled_forgets_no_later_result() {
+    let mut desk = Desk::new();
+    desk.push(&format!(r#"{{"client":"{A}","acked":50,"mutations":[{}]}}"#, put(1, "r", "{}"))).expect("an answer");
+    desk.put(A, 2, "s", "{}");
+    let again = desk.push(&body(A, &[put(2, "s", "{}")])).expect("an answer");
+    assert_eq!(again.results[0].settled, applied(2));
+}
+
+#[test]
+fn h20_a_client_id_of_another_user_is_another_client() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", "{}");
+    let bob = desk.push_as(&user("bob"), &body(A, &[put(1, "s", "{}")])).expect("an answer");
+    assert_eq!((bob.results[0].settled.clone(), bob.results[0].duplicate), (applied(2), false));
+}
+
+#[test]
+fn another_epoch_is_answered_with_where_the_present_one_stands_and_what_it_contains() {
+    let mut desk = Desk::new();
+    let old = desk.epoch();
+    for number in 1..=3 {
+        desk.put(A, number, "r", &format!("{{\"n\":{number}}}"));
+    }
+    desk.core.begin_epoch(&old, desk.now, 1).expect("a new epoch");
+    let push = |client: &str| format!(r#"{{"client":"{client}","epoch":"{old}","mutations":[{}]}}"#, put(4, "s", "{}"));
+    let position = desk.core.position();
+    assert_eq!(position.version, version(3), "records and the count of versions go on");
+    assert_eq!(desk.push(&push(A)), Err(ApiError::EpochMismatch { position: position.clone(), last: 3 }));
+    assert_eq!(desk.push(&push("client-b")), Err(ApiError::EpochMismatch { position, last: 0 }));
+    assert_eq!(desk.value("s"), None);
+}
+
+#[test]
+fn pushes_of_one_client_in_one_group_follow_each_other() {
+    let mut desk = Desk::new();
+    let pushes = [body(A, &[put(1, "r", "{}")]), body(A, &[put(2, "s", "{}")]), body(A, &[put(2, "s", "{}")])];
+    let pushes: Vec<_> = pushes.iter().map(|push| (user("alice"), parsed(push))).collect();
+    let answers: Vec<_> = desk.core.push(&pushes, desk.now).into_iter().map(|a| a.expect("an answer")).collect();
+    assert_eq!(answers[1].results[0].settled, applied(2));
+    assert!(answers[2].results[0].duplicate);
+    assert!(answers.iter().all(|answer| answer.position.version == version(2)), "all say what is durable");
+}
+
+#[test]
+fn the_client_that_pushed_longest_ago_is_forgotten_first() {
+    let mut desk = Desk::new();
+    for number in 0..=limits::CLIENTS_MAX {
+        desk.now = desk.now.plus(1);
+        if number == limits::CLIENTS_MAX {
+            desk.put("client-00000", 2, "r", "{\"again\":1}");
+            desk.now = desk.now.plus(1);
+        }
+        desk.put(&format!("client-{number:05}"), 1, "r", &format!("{{\"n\":{number}}}"));
+    }
+    assert!(matches!(desk.put("client-00000", 3, "r", "{}"), Settled::Applied(_)), "it was used lately");
+    let forgotten = desk.push(&body("client-00001", &[put(2, "r", "{}")]));
+    assert_eq!(forgotten, Err(ApiError::OutOfOrder { expected: 1 }));
+}
+
+#[test]
+fn i1_versions_go_on_after_the_newest_row_was_forgotten_and_after_a_restart() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", "{}");
+    desk.delete(A, 2, "r");
+    let mut meta = desk.core.meta.clone();
+    let ledger = desk.core.ledger();
+    let forgotten = ledger.forget_deletions(START.plus(1), version(2), 10).expect("a purge");
+    assert_eq!(forgotten, Some(version(2)));
+    (meta.floor, meta.horizon) = (version(2), version(2));
+    ledger.put_meta(&meta).expect("a write");
+    let mut again = Desk { core: open(ledger.clone(), START), now: START };
+    assert_eq!(again.version(), 2);
+    assert_eq!(again.put(A, 3, "r", "{}"), applied(3));
+}
+
+#[test]
+fn h15_a_position_from_the_future_begins_an_epoch_at_most_once_an_hour() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", "{}");
+    let claimed = Position { version: version(57), ..desk.core.position() };
+    assert!(desk.core.is_from_the_future(&claimed, desk.now));
+    let early = desk.core.begin_epoch_after(&claimed, desk.now.plus(3_599_999), 1);
+    assert_eq!(early, Err(ApiError::EpochMismatch { position: desk.core.position(), last: 0 }));
+    let later = desk.now.plus(3_600_000);
+    desk.core.begin_epoch_after(&claimed, later, 1).expect("a new epoch");
+    assert!(desk.core.position() > claimed, "whoever was there is not taken back");
+    assert!(!desk.core.is_from_the_future(&claimed, later));
+    let claimed = Position { version: version(57), ..desk.core.position() };
+    assert!(desk.core.begin_epoch_after(&claimed, later.plus(1_000), 1).is_err());
+}
+
+#[test]
+fn an_epoch_of_next_year_is_nonsense_and_begins_none() {
+    let desk = Desk::new();
+    let next_year = Epoch::begin(desk.now.plus(365 * 86_400_000), None, 1);
+    let claimed = Position { epoch: next_year, version: version(1) };
+    assert!(!desk.core.is_from_the_future(&claimed, desk.now));
+}

@@ -1,0 +1,178 @@
+//! Every op, all or nothing, and what the answer carries.
+
+use super::*;
+
+const CLIENT: &str = "client-a";
+
+/// `value` after a mutation with `changes` on the record `r`.
+fn after(value: Option<&str>, changes: &str) -> (Settled, Option<String>) {
+    let mut desk = Desk::new();
+    let mut number = 1;
+    if let Some(value) = value {
+        desk.put(CLIENT, 1, "r", value);
+        number = 2;
+    }
+    let settled = desk.settle(CLIENT, &format!(r#"{{"id":{number},"changes":[{changes}]}}"#));
+    (settled, desk.value("r"))
+}
+
+fn op(name: &str, rest: &str) -> String {
+    format!(r#"{{"op":"{name}","collection":"c","id":"r"{rest}}}"#)
+}
+
+#[test]
+fn every_op_does_what_the_contract_says() {
+    for (before, change, expected) in [
+        (r#"{"b":1.0,"a":2}"#, op("put", r#","value":{ "z" : 1e2, "a":[ ] }"#), Some(r#"{"z":1e2,"a":[]}"#)),
+        (r#"{"b":1.0,"a":2}"#, op("patch", r#","set":{"a":{"x":1}},"unset":["b"]"#), Some(r#"{"a":{"x":1}}"#)),
+        (r#"{"m":null}"#, op("patch", r#","set":{"m.n":2}"#), Some(r#"{"m":{"n":2}}"#)),
+        (r#"{"m":"text"}"#, op("patch", r#","set":{"m.n":2}"#), Some(r#"{"m":{"n":2}}"#)),
+        (r#"{"a":1}"#, op("delete", ""), None),
+        (r#"{"n":1.5}"#, op("add", r#","path":"n","by":2"#), Some(r#"{"n":3.5}"#)),
+        (r#"{"n":"x"}"#, op("add", r#","path":"n","by":2"#), Some(r#"{"n":2}"#)),
+        (r#"{"t":["a"]}"#, op("include", r#","path":"t","values":["a","b",1]"#), Some(r#"{"t":["a","b",1]}"#)),
+        (r#"{"t":7}"#, op("include", r#","path":"t","values":["a"]"#), Some(r#"{"t":["a"]}"#)),
+        (r#"{"t":["a",1,"a"]}"#, op("exclude", r#","path":"t","values":["a"]"#), Some(r#"{"t":[1]}"#)),
+    ] {
+        let (settled, value) = after(Some(before), &change);
+        assert_eq!((settled, value.as_deref()), (applied(2), expected), "{before} {change}");
+    }
+}
+
+#[test]
+fn on_an_absent_record_ops_put_or_put_or_do_nothing() {
+    for (name, rest) in [
+        ("patch", r#","set":{"a":1}"#),
+        ("add", r#","path":"n","by":1"#),
+        ("include", r#","path":"t","values":["a"]"#),
+        ("exclude", r#","path":"t","values":["a"]"#),
+    ] {
+        assert_eq!(after(None, &op(name, rest)), (applied(0), None), "{name}");
+        let with_or_put = op(name, &format!(r#"{rest},"orPut":{{"new":true}}"#));
+        assert_eq!(after(None, &with_or_put), (applied(1), Some(r#"{"new":true}"#.to_owned())), "{name}");
+    }
+    assert_eq!(after(None, &op("delete", "")), (applied(0), None));
+}
+
+#[test]
+fn changes_of_a_mutation_are_applied_in_order_and_share_its_version() {
+    let changes = [
+        op("put", r#","value":{"n":1}"#),
+        op("add", r#","path":"n","by":2"#),
+        op("delete", ""),
+        op("patch", r#","set":{"x":1},"orPut":{"n":9}"#),
+        r#"{"op":"put","collection":"d","id":"r","value":{}}"#.to_owned(),
+    ];
+    let mut desk = Desk::new();
+    desk.settle(CLIENT, &format!(r#"{{"id":1,"changes":[{}]}}"#, changes.join(",")));
+    let lines = desk.core.ledger().lines_after(Version::ZERO, 1_000).expect("lines").text;
+    let expected = "{\"version\":1,\"collection\":\"c\",\"id\":\"r\",\"value\":{\"n\":9}}\n\
+                    {\"version\":1,\"collection\":\"d\",\"id\":\"r\",\"value\":{}}\n";
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_mutation_that_changes_no_record_is_applied_and_takes_no_version() {
+    let mut desk = Desk::new();
+    desk.put(CLIENT, 1, "r", r#"{"n":1}"#);
+    for (number, change) in [
+        (2, op("put", r#","value":{"n":1}"#)),
+        (3, op("add", r#","path":"n","by":0"#)),
+        (4, op("patch", r#","unset":["x"]"#)),
+        (5, op("put", r#","value":{"n":2}"#) + "," + &op("put", r#","value":{"n":1}"#)),
+    ] {
+        let settled = desk.settle(CLIENT, &format!(r#"{{"id":{number},"changes":[{change}]}}"#));
+        assert_eq!(settled, applied(1), "{change}");
+    }
+    assert_eq!(desk.version(), 1);
+}
+
+#[test]
+fn i10_one_change_that_cannot_be_applied_leaves_nothing_of_its_mutation() {
+    let large = "x".repeat(200 * 1024);
+    for (change, expected) in [
+        (op("add", r#","path":"n","by":1e308"#), RejectCode::InvalidValue),
+        (op("patch", r#","set":{"t.x":1}"#), RejectCode::InvalidValue),
+        (op("patch", &format!(r#","set":{{"b":"{large}"}}"#)), RejectCode::TooLarge),
+        (op("merge", ""), RejectCode::UnsupportedOp),
+        (r#"{"op":"put","collection":"$members","id":"r","value":{}}"#.to_owned(), RejectCode::Forbidden),
+        (op("put", r#","value":[]"#), RejectCode::InvalidValue),
+        (op("put", r#","value":{},"base":99"#), RejectCode::InvalidValue),
+    ] {
+        let mut desk = Desk::new();
+        desk.put(CLIENT, 1, "r", &format!(r#"{{"n":1e308,"t":[],"a":"{large}"}}"#));
+        let other = r#"{"op":"put","collection":"c","id":"other","value":{}}"#;
+        let bad = format!(r#"{{"id":2,"changes":[{other},{change}]}}"#);
+        let answer = desk.push(&body(CLIENT, &[bad, put(3, "next", "{}")])).expect("an answer");
+        assert_eq!(code(&answer.results[0].settled), Some(expected), "{change:.80}");
+        assert_eq!(desk.value("other"), None, "{change:.80}");
+        assert_eq!(answer.results[1].settled, applied(2), "I11: what is queued behind it goes on");
+    }
+}
+
+#[test]
+fn i11_an_empty_mutation_takes_the_place_of_one_that_cannot_be_sent() {
+    let mut desk = Desk::new();
+    assert_eq!(desk.settle(CLIENT, r#"{"id":1,"changes":[]}"#), applied(0));
+    assert_eq!(desk.put(CLIENT, 2, "r", "{}"), applied(1));
+}
+
+#[test]
+fn a_space_has_at_most_200_collections_and_those_it_has_stay_writable() {
+    let mut desk = Desk::new();
+    let into = |number: u64, collection: String| {
+        let change = format!(r#"{{"op":"put","collection":"{collection}","id":"r","value":{{"n":{number}}}}}"#);
+        format!(r#"{{"id":{number},"changes":[{change}]}}"#)
+    };
+    let mutations: Vec<_> = (1..=200).map(|number| into(number, format!("c{number}"))).collect();
+    desk.push(&body(CLIENT, &mutations)).expect("an answer");
+    assert_eq!(code(&desk.settle(CLIENT, &into(201, "d".to_owned()))), Some(RejectCode::QuotaExceeded));
+    assert_eq!(desk.settle(CLIENT, &into(202, "c7".to_owned())), applied(201));
+    let mut again = Desk { core: open(desk.core.ledger().clone(), desk.now), now: desk.now };
+    assert_eq!(code(&again.settle(CLIENT, &into(203, "d".to_owned()))), Some(RejectCode::QuotaExceeded));
+}
+
+/// A push with `since`, on top of what the space holds.
+fn since(desk: &mut Desk, client: &str, number: u64, since: u64) -> PushAnswer {
+    let epoch = desk.epoch();
+    let mutation = put(number, "mine", &format!("{{\"n\":{number}}}"));
+    desk.push(&format!(
+        r#"{{"client":"{client}","epoch":"{epoch}","since":{since},"mutations":[{mutation}]}}"#
+    ))
+    .expect("an answer")
+}
+
+#[test]
+fn a_push_with_since_brings_what_the_client_was_missing_itself_included() {
+    let mut desk = Desk::new();
+    desk.put("client-b", 1, "a", "{}");
+    desk.put("client-b", 2, "b", "{}");
+    let answer = since(&mut desk, CLIENT, 1, 1);
+    assert_eq!((answer.position.version, answer.more), (version(3), false));
+    let expected = "{\"version\":2,\"collection\":\"c\",\"id\":\"b\",\"value\":{}}\n\
+                    {\"version\":3,\"collection\":\"c\",\"id\":\"mine\",\"value\":{\"n\":1}}\n";
+    assert_eq!(answer.changes, expected);
+    let plain = desk.push(&body(CLIENT, &[put(2, "x", "{}")])).expect("an answer");
+    assert_eq!((plain.more, plain.changes.as_str()), (false, ""), "without since nothing is brought");
+}
+
+#[test]
+fn what_does_not_fit_64_kib_is_pulled_instead() {
+    let mut desk = Desk::new();
+    desk.put("client-b", 1, "a", &format!("{{\"x\":\"{}\"}}", "x".repeat(65_000)));
+    assert!(!since(&mut desk, CLIENT, 1, 0).more);
+    desk.put("client-b", 2, "b", &format!("{{\"x\":\"{}\"}}", "x".repeat(1_000)));
+    let answer = since(&mut desk, CLIENT, 2, 0);
+    assert_eq!((answer.more, answer.changes.as_str()), (true, ""));
+}
+
+#[test]
+fn i7_below_the_horizon_nothing_is_brought_with_a_push() {
+    let mut desk = Desk::new();
+    desk.put("client-b", 1, "a", "{}");
+    desk.delete("client-b", 2, "a");
+    desk.put("client-b", 3, "b", "{}");
+    desk.core.meta.horizon = version(2);
+    assert!(since(&mut desk, CLIENT, 1, 1).more, "it cannot be told of the deletion at 2");
+    assert!(!since(&mut desk, CLIENT, 2, 2).more);
+}
