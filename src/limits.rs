@@ -40,8 +40,6 @@ pub const PART_BYTES_MIN: usize = MIB;
 /// Bytes by which a part has ended, but for its last record. KV takes 25 MiB (kv/platform/limits); a new client's
 /// pull costs one billed read per part, whatever its size.
 pub const PART_BYTES_MAX: usize = PART_BYTES_MIN + 512 * KIB;
-/// Objects put at a time: six connections may wait for headers at once (workers/platform/limits).
-pub const PUTS_AT_ONCE: usize = 5;
 /// Parts built in one turn: about 32 MiB read, hashed and put, far below 30 s of CPU.
 pub const PARTS_PER_TURN: usize = 32;
 /// Deletions forgotten in one turn.

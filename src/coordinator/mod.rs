@@ -23,7 +23,7 @@ use publication::{Durable, Effect, PublicationConfig, Publisher, PutOutcome};
 use pull::FreshTail;
 
 use crate::{
-    ids::UserHash,
+    ids::{ClientId, UserHash},
     limits,
     protocol::{
         error::ApiError,
@@ -213,9 +213,22 @@ impl<L: Ledger> Coordinator<L> {
     ///
     /// # Errors
     /// [`ApiError::EpochMismatch`] when it is too early for another one.
-    pub fn begin_epoch_after(&mut self, claimed: &Position, now: Millis, random: u64) -> Result<(), ApiError> {
+    pub fn begin_epoch_after(
+        &mut self,
+        claimed: &Position,
+        client: Option<(&UserHash, &ClientId)>,
+        now: Millis,
+        random: u64,
+    ) -> Result<(), ApiError> {
         if now.since(self.meta.epoch.began()) < EPOCH_MS_MIN {
-            return Err(ApiError::EpochMismatch { position: self.position(), last: 0 });
+            let last = match client {
+                None => None,
+                Some((user, client)) => {
+                    let row = self.ledger.client(user, client);
+                    row.map_err(|error| self.storage_failed(error))?.map(|row| row.last)
+                }
+            };
+            return Err(ApiError::EpochMismatch { position: self.position(), last: last.unwrap_or(0) });
         }
         self.begin_epoch(&claimed.epoch, now, random).map_err(|error| self.storage_failed(error))
     }

@@ -211,10 +211,6 @@ impl Plan {
                 let before = self.record(ledger, key)?.cloned();
                 let value = before.as_ref().and_then(|record| record.value(key)).map(str::to_owned);
                 let was_absent = value.is_none();
-                if before.is_none() && !self.has_room_for(ledger, key)? {
-                    let full = Rejection::new(RejectCode::QuotaExceeded, "a space has at most 200 collections");
-                    return Ok(Err(full));
-                }
                 draft.values.insert(key.clone(), DraftValue { before, value, was_absent });
             }
             let entry = draft.values.get_mut(key).expect("BUG: the draft holds the record");
@@ -226,10 +222,21 @@ impl Plan {
                 Err(rejection) => return Ok(Err(rejection)),
             }
         }
-        Ok(Ok(draft))
+        if self.has_room_for(ledger, &draft)? {
+            return Ok(Ok(draft));
+        }
+        Ok(Err(Rejection::new(RejectCode::QuotaExceeded, "a space has at most 200 collections")))
     }
 
-    fn has_room_for<L: Ledger>(&mut self, ledger: &L, key: &Key) -> LedgerResult<bool> {
+    fn has_room_for<L: Ledger>(&mut self, ledger: &L, draft: &Draft) -> LedgerResult<bool> {
+        let made = draft.values.iter().filter(|(_, entry)| entry.before.is_none() && entry.value.is_some());
+        let names: BTreeSet<&str> = made.map(|(key, _)| key.collection.as_str()).fold(BTreeSet::new(), |mut names, name| {
+            names.insert(name);
+            names
+        });
+        if names.is_empty() {
+            return Ok(true);
+        }
         let collections = match &mut self.collections {
             Some(collections) => collections,
             None => {
@@ -238,8 +245,8 @@ impl Plan {
                 known
             }
         };
-        let name = key.collection.as_str();
-        Ok(collections.contains(name) || collections.len() < limits::COLLECTIONS_MAX)
+        let new = names.into_iter().filter(|name| !collections.contains(*name)).count();
+        Ok(new == 0 || collections.len() + new <= limits::COLLECTIONS_MAX)
     }
 
     /// Takes the draft over as the next step, if it changes anything, and returns the version.

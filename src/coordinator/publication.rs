@@ -364,6 +364,10 @@ impl Publisher {
     /// it *before* anything else. That write is what a superseded instance fails at, it replaces the platform's six
     /// retries, and by the time it fires a put that died with the instance has landed or never will.
     pub fn begin(&mut self, now: Millis) -> Millis {
+        if !self.compared {
+            // An instance that is gone has set this alarm. What made it due is not remembered: it is due.
+            self.behind_since = self.behind_since.map(|_| Millis(0));
+        }
         self.turn = Some(Turn::default());
         now.plus(self.config.settle_ms().max(1_000))
     }
@@ -496,6 +500,8 @@ impl Publisher {
             return self.sleep(durable, now).map(Some);
         };
         self.turn.as_mut().expect("BUG: no turn is under way").position = Some(durable.position());
+        // What is committed or asked for from here on is not in this head and counts for the next.
+        (self.pulls_answered, self.unpublished_bytes, self.behind_since) = (0, 0, None);
         let expiration_s = expires.0 / 1000;
         Ok(Some(Effect::PutHead { key: self.scope.head_key(), value, metadata, expiration_s }))
     }
@@ -562,9 +568,9 @@ impl Publisher {
             self.row.retry_at = None;
             self.row.renew = false;
             self.row.resettle_at = self.row.resettle_at.filter(|at| *at > now);
-            self.pulls_answered = 0;
-            self.unpublished_bytes = 0;
-            self.behind_since = self.is_behind(durable).then_some(now);
+            if self.is_behind(durable) {
+                self.behind_since.get_or_insert(now);
+            }
             self.turn = None;
         } else {
             if outcome == PutOutcome::Unknown {
@@ -588,6 +594,8 @@ impl Publisher {
 
     fn failed(&mut self, outcome: PutOutcome, now: Millis) {
         self.turn = None;
+        // What made this turn due was counted for it: the next attempt is due as soon as it may be made.
+        self.row.renew = true;
         self.row.attempts = self.row.attempts.saturating_add(1);
         let wait = self.config.interval_ms.max(1_000) << self.row.attempts.min(10);
         self.row.retry_at = Some(match outcome {

@@ -2,7 +2,7 @@
 
 /// What an answer may show a page, beside the headers that every page may read.
 pub const EXPOSED: &str = "ETag, Retry-After, Server-Timing, Headwater-Version, Headwater-Source, Headwater-Age, \
-                       Headwater-Request";
+                           Headwater-Request, Cache-Control, Vary";
 
 /// Headers for a request that names `origin`, as `name\nvalue\n` pairs: none for an origin that is not allowed, whose page
 /// the browser then keeps from reading the answer.

@@ -167,6 +167,7 @@ pub struct Pull {
     asked: bool,
     failure: Option<ApiError>,
     page: Option<Answer>,
+    restart: bool,
     missed: Option<ContentHash>,
     source: Source,
 }
@@ -187,6 +188,7 @@ impl Pull {
             asked: false,
             failure: None,
             page: None,
+            restart: false,
             missed: None,
             source: Source::Edge,
         }
@@ -224,13 +226,34 @@ impl Pull {
         if let Some(page) = self.page.take() {
             return Next::Answer(page);
         }
-        if let Some(failure) = self.failure.clone()
+        match &self.request.cursor {
+            _ if self.restart => self.ask_or_fail(now),
+            Some(Cursor::Ordered { .. }) => self.ask_or_fail(now),
+            Some(Cursor::Parts { .. }) => self.resume(now),
+            None => self.pull(now),
+        }
+    }
+
+    /// A load goes on with any head that names the same base; without one the coordinator starts it over.
+    fn resume(&mut self, now: Millis) -> Next {
+        if let Some(answer) = self.serve(false) {
+            return Next::Answer(answer);
+        }
+        if !self.cache_seen {
+            return Next::Cache;
+        }
+        if self.kv_seen.is_none() {
+            return Next::Kv;
+        }
+        self.restart = true;
+        self.ask_or_fail(now)
+    }
+
+    fn pull(&mut self, now: Millis) -> Next {
+        if let Some(failure) = &self.failure
             && !matches!(failure, ApiError::Overloaded | ApiError::Upstream | ApiError::Internal)
         {
-            return Next::Fail(failure);
-        }
-        if matches!(self.request.cursor, Some(Cursor::Ordered { .. })) || self.missed.is_some() {
-            return self.ask_or_fail(now);
+            return Next::Fail(failure.clone());
         }
         if self.asked {
             return self.after_asking();
@@ -342,10 +365,12 @@ impl Pull {
         self.failure = Some(error);
     }
 
-    /// KV does not have an object that the answer needs, and nothing has been sent yet: the coordinator takes over.
-    pub fn object_is_missing(&mut self, hash: ContentHash) {
+    /// An object that the answer needs is not to be had, and nothing has been sent yet: the coordinator takes over. Named
+    /// when KV says that it does not have it, absent when KV failed.
+    pub fn object_is_missing(&mut self, hash: Option<ContentHash>) {
         self.asked = false;
-        self.missed = Some(hash);
+        self.restart = true;
+        self.missed = hash;
     }
 
     fn confirmed_at(&self) -> Millis {
@@ -404,8 +429,9 @@ impl Pull {
             let eventual = self.request.consistency == Consistency::Eventual && self.request.cursor.is_none();
             return own.filter(|own| eventual && *own > top).map(|position| Answer::Nothing { position });
         }
-        if let Some(Cursor::Parts { base, done, .. }) = &self.request.cursor {
-            return self.load(&top, Some((base, *done)), Version::ZERO, false);
+        if let Some(Cursor::Parts { epoch, base, done }) = &self.request.cursor {
+            let same = self.format == Format::Ndjson && *epoch == top.epoch;
+            return if same { self.load(&top, Some((base, *done)), Version::ZERO, false) } else { None };
         }
         let (start, reset) = self.start_in(&top);
         if start == top.version && !reset {
@@ -515,14 +541,13 @@ impl Pull {
                 None => (None, Some(*version)),
             },
         };
-        let stalled = matches!(self.request.cursor, Some(Cursor::Parts { .. }));
         Ask {
             epoch: self.request.epoch.clone(),
             since: self.request.since,
             min,
             min_version,
             cursor: ordered,
-            restart: self.missed.is_some() || (stalled && !self.can_resume()),
+            restart: self.restart,
             page_bytes: match self.format {
                 Format::Json => limits::JSON_PAGE_BYTES,
                 Format::Ndjson => limits::STREAM_PAGE_BYTES,
@@ -541,15 +566,5 @@ impl Pull {
         let (start, _) = self.start_in(&head.position());
         let serves = body.head.tail.from <= start || (self.format == Format::Ndjson && start == Version::ZERO);
         serves.then(|| head.position())
-    }
-
-    fn can_resume(&self) -> bool {
-        let base = self.known.head.as_ref().and_then(|head| head.body.as_ref()?.head.base.as_ref());
-        match (&self.request.cursor, base) {
-            (Some(Cursor::Parts { base: wanted, done, .. }), Some(base)) => {
-                base.fingerprint() == *wanted && *done <= base.parts.len()
-            }
-            _ => false,
-        }
     }
 }

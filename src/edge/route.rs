@@ -58,7 +58,7 @@ impl Route {
                 }
                 let space = path.strip_prefix("/spaces/").and_then(|rest| rest.strip_suffix("/reset-epoch"));
                 match space {
-                    Some(space) if !space.contains('/') => only("POST", Self::ResetEpoch { space: space.to_owned() }),
+                    Some(space) if !space.is_empty() && !space.contains('/') => only("POST", Self::ResetEpoch { space: space.to_owned() }),
                     _ => Err(ApiError::NotFound("There is no such route.")),
                 }
             }

@@ -148,7 +148,11 @@ impl PullRequest {
     /// [`ApiError::Malformed`] names the field.
     pub fn from_body(body: &[u8], space: &SpaceHash) -> Result<Self, ApiError> {
         let text = std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?;
-        let text = if text.trim().is_empty() { "{}" } else { text };
+        let text = if text.trim_ascii().is_empty() { "{}" } else { text.trim_ascii_start() };
+        // serde would take an array for an object, its members in the order of our fields.
+        if !text.starts_with('{') {
+            return Err(malformed("the body is not a JSON object"));
+        }
         let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| malformed("the body is not a pull"))?;
         let plain = |raw: &RawValue| raw.get().trim_matches('"').to_owned();
         let given = |raw: Option<&RawValue>| raw.filter(|raw| raw.get() != "null").map(plain);

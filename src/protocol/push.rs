@@ -196,6 +196,10 @@ impl PushRequest {
             return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
         }
         let text = std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?;
+        // serde would take an array for an object, its members in the order of our fields.
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(malformed("the body is not a JSON object"));
+        }
         let raw: RawPush<'_> = serde_json::from_str(text)
             .map_err(|error| malformed(format!("the body is not a push: {}", position_of(&error))))?;
         let client: String = typed(raw.client, "client")?.ok_or_else(|| malformed("client is missing"))?;
@@ -339,8 +343,8 @@ fn on_conflict(raw: &RawValue) -> OnConflict {
 }
 
 fn submitted(raw: &RawValue) -> Result<Submitted, ApiError> {
-    let RawId { id } =
-        serde_json::from_str(raw.get()).map_err(|_| malformed("a mutation is an object with an id"))?;
+    let found = Some(raw.get()).filter(|text| text.starts_with('{')).map(serde_json::from_str);
+    let RawId { id } = found.and_then(Result::ok).ok_or_else(|| malformed("a mutation is an object with an id"))?;
     let id: Version = typed(id, "id")?.ok_or_else(|| malformed("a mutation has no id"))?;
     if id == Version::ZERO {
         return Err(malformed("ids count from 1"));
@@ -359,7 +363,8 @@ fn mutation(text: &str) -> Result<Mutation, Rejection> {
     }
     let raw: RawMutation<'_> =
         serde_json::from_str(text).map_err(|_| Rejection::invalid("the mutation has the wrong form"))?;
-    let changes: Vec<&RawValue> = field(raw.changes, "changes")?.unwrap_or_default();
+    let changes: Vec<&RawValue> =
+        field(raw.changes, "changes")?.ok_or_else(|| Rejection::invalid("changes is missing"))?;
     if changes.len() > limits::MUTATION_CHANGES_MAX {
         return Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1,000 changes"));
     }
@@ -388,8 +393,8 @@ fn field<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, name: &str) -> Resul
 }
 
 fn change(text: &str, base: Option<Version>) -> Result<Change, Rejection> {
-    let raw: RawChange<'_> =
-        serde_json::from_str(text).map_err(|_| Rejection::invalid("the change has the wrong form"))?;
+    let raw = Some(text).filter(|text| text.starts_with('{')).map(serde_json::from_str::<RawChange<'_>>);
+    let raw = raw.and_then(Result::ok).ok_or_else(|| Rejection::invalid("the change has the wrong form"))?;
     let name = raw.op.as_deref().ok_or_else(|| Rejection::invalid("op is missing"))?;
     if !matches!(name, "put" | "patch" | "delete" | "add" | "include" | "exclude") {
         return Err(Rejection::new(RejectCode::UnsupportedOp, "this server does not know the op"));
@@ -447,7 +452,7 @@ fn set_pair((name, raw): (String, &RawValue)) -> Result<(Path, String), Rejectio
         return Err(Rejection::new(RejectCode::TooLarge, "a value has at most 256 KiB"));
     }
     if path.names() + depth > limits::VALUE_DEPTH_MAX {
-        return Err(Rejection::invalid("a value is nested at most 64 deep"));
+        return Err(Rejection::new(RejectCode::TooLarge, "a value is nested at most 64 deep"));
     }
     Ok((path, text.into_owned()))
 }
@@ -463,7 +468,7 @@ fn object(raw: Option<&RawValue>, name: &str) -> Result<Option<String>, Rejectio
         return Err(Rejection::new(RejectCode::TooLarge, "a value has at most 256 KiB"));
     }
     if depth > limits::VALUE_DEPTH_MAX {
-        return Err(Rejection::invalid("a value is nested at most 64 deep"));
+        return Err(Rejection::new(RejectCode::TooLarge, "a value is nested at most 64 deep"));
     }
     Ok(Some(text.into_owned()))
 }

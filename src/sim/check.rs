@@ -182,6 +182,24 @@ impl Oracle {
         self.states.insert(self.here.clone(), Rc::new(self.present.clone()));
     }
 
+    /// Storage was restored to `position`: what came later in its epoch never was.
+    pub fn go_back_to(&mut self, position: Position) {
+        let state = self.states.get(&position).expect("a position that was");
+        self.present = (**state).clone();
+        self.states.retain(|at, _| *at <= position);
+        self.here = position;
+    }
+
+    /// What is known of KV may fall behind, because storage has lost it.
+    pub fn forget_published(&mut self) {
+        self.published = None;
+    }
+
+    /// Puts that a test has made itself are not the publisher's.
+    pub fn skip_puts(&mut self, kv: &Kv) {
+        self.puts_checked = kv.puts.len();
+    }
+
     /// I7: what a client holds is the state at its position.
     pub fn check_client(&self, client: &Client, at: &Position) {
         let state = self.states.get(at);

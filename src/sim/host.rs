@@ -11,7 +11,7 @@ use crate::{
         ledger::MemoryLedger,
         publication::{Effect, PublicationConfig, PutOutcome},
     },
-    ids::UserHash,
+    ids::{ClientId, UserHash},
     protocol::{
         error::ApiError,
         internal::{Ask, Reply, decode_reply, encode_reply},
@@ -109,10 +109,10 @@ impl Host {
         if self.is_unreachable {
             return vec![Err(ApiError::Upstream); pushes.len()];
         }
-        for (_, push) in &pushes {
+        for (user, push) in &pushes {
             let claimed = push.epoch.clone().zip(push.since);
             let claimed = claimed.map(|(epoch, version)| Position { epoch, version });
-            if let Err(error) = self.settle_claim(claimed, now) {
+            if let Err(error) = self.settle_claim(claimed, Some((user, &push.client)), now) {
                 return vec![Err(error); pushes.len()];
             }
         }
@@ -132,7 +132,7 @@ impl Host {
         }
         let ask: Ask = serde_json::from_str(&serde_json::to_string(ask).expect("an ask is JSON")).expect("an ask");
         let claimed = self.core(now).claimed_by(&ask, now);
-        self.settle_claim(claimed, now)?;
+        self.settle_claim(claimed, None, now)?;
         let (reply, lines) = self.core(now).pull(&ask, now)?;
         self.arm(now);
         let text = encode_reply(&reply, &lines);
@@ -209,12 +209,17 @@ impl Host {
         }
     }
 
-    fn settle_claim(&mut self, claimed: Option<Position>, now: Millis) -> Result<(), ApiError> {
+    fn settle_claim(
+        &mut self,
+        claimed: Option<Position>,
+        client: Option<(&UserHash, &ClientId)>,
+        now: Millis,
+    ) -> Result<(), ApiError> {
         let random = self.rng.any();
         let core = self.core(now);
         let Some(claimed) = claimed.filter(|claimed| core.is_from_the_future(claimed, now)) else { return Ok(()) };
         core.touch().expect("storage in memory can be written");
-        core.begin_epoch_after(&claimed, now, random)?;
+        core.begin_epoch_after(&claimed, client, now, random)?;
         self.arm(now);
         Ok(())
     }

@@ -161,8 +161,7 @@ impl Location {
                 Next::Fail(error) => return Err(error),
                 Next::Answer(Answer::Load(load)) => match self.stream_load(&load, usage, around) {
                     Ok(text) => return Ok((Wire::Stream(text), false)),
-                    Err(Some(missing)) => pull.object_is_missing(missing),
-                    Err(None) => return Err(ApiError::Upstream),
+                    Err(missing) => pull.object_is_missing(missing),
                 },
                 Next::Answer(answer) => {
                     let is_nothing = matches!(answer, Answer::Nothing { .. });

@@ -95,6 +95,12 @@ pub(crate) async fn body_bytes(request: &Request, limit: usize) -> Result<Vec<u8
     Ok(js_sys::Uint8Array::from(bytes).to_vec())
 }
 
+/// Whether a content type says JSON.
+pub(crate) fn is_json(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case(headwater::protocol::JSON)
+}
+
 /// What is sent back.
 #[derive(Debug)]
 pub(crate) struct Reply {

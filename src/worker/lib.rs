@@ -73,7 +73,7 @@ enum Begun {
 struct Job {
     route: Route,
     space: Space,
-    pull: Option<pull::Begun>,
+    pull: Option<Box<pull::Begun>>,
 }
 
 fn begin(incoming: &Incoming, route: Route, env: &Env) -> Result<Begun, ApiError> {
@@ -97,7 +97,7 @@ fn begin(incoming: &Incoming, route: Route, env: &Env) -> Result<Begun, ApiError
         if let Some(reply) = pull::answer_at_once(incoming, &space, &mut begun) {
             return Ok(Begun::Answered(reply));
         }
-        pull = Some(begun);
+        pull = Some(Box::new(begun));
     }
     Ok(Begun::Waiting(Job { route, space, pull }))
 }
@@ -116,7 +116,7 @@ async fn serve(
         Route::Push => push(&asked, request).await.map_err(|error| (error, Usage { object: 1, ..Usage::default() })),
         Route::Pull { .. } => {
             let begun = match pull {
-                Some(begun) => begun,
+                Some(begun) => *begun,
                 None => pull::begin_post(&asked, request).await.map_err(free)?,
             };
             pull::finish(&asked, begun).await
@@ -167,7 +167,7 @@ fn space_of(incoming: &Incoming, route: &Route, env: &Env) -> Result<Space, ApiE
 
 /// `POST /sync/push`: length and type are looked at, the body is passed on unread.
 async fn push(asked: &Asked<'_>, request: &web_sys::Request) -> Result<Reply, ApiError> {
-    if !asked.incoming.content_type.trim_start().to_ascii_lowercase().starts_with("application/json") {
+    if !http::is_json(&asked.incoming.content_type) {
         return Err(ApiError::UnsupportedMediaType);
     }
     if asked.incoming.content_length.is_some_and(|length| length > limits::BODY_BYTES_MAX) {
@@ -180,6 +180,9 @@ async fn push(asked: &Asked<'_>, request: &web_sys::Request) -> Result<Reply, Ap
     let status = answer.status;
     let content_type = if status == 200 { headwater::protocol::JSON } else { headwater::protocol::PROBLEM_JSON };
     let mut headers = format!("Content-Type\n{content_type}\n");
+    if status != 200 {
+        headers.push_str("Cache-Control\nprivate, no-store\n");
+    }
     if status == 503 {
         headers.push_str("Retry-After\n2\n");
     }
@@ -189,19 +192,19 @@ async fn push(asked: &Asked<'_>, request: &web_sys::Request) -> Result<Reply, Ap
 
 /// `GET /sync/head`: the first line of the published head.
 async fn head(asked: &Asked<'_>) -> Result<Reply, ApiError> {
-    let head = pull::head(asked).await?;
+    let (head, kv) = pull::head(asked).await?;
     let body = head.as_ref().and_then(|head| head.body.as_ref());
     let body = body.ok_or(ApiError::NotFound("Nothing has been published yet."))?;
     let line = body.value.split('\n').next().unwrap_or_default();
     let headers = format!("Content-Type\napplication/json\nETag\n\"{}\"\n", body.head.position());
-    let usage = Usage { kv: 1, ..Usage::default() };
+    let usage = Usage { kv, ..Usage::default() };
     Ok(Reply { status: 200, headers: Headers::Named(headers), body: Body::Text(line.to_owned()), usage })
 }
 
 /// `GET /sync/objects/{sha256}`: only what a head names is looked for, because KV caches misses.
 async fn object(asked: &Asked<'_>, hash: &headwater::ids::ContentHash) -> Result<Reply, ApiError> {
     let gone = ApiError::NotFound("No head names this object, or it is gone: read the head again, or pull.");
-    let head = pull::head(asked).await?;
+    let (head, kv) = pull::head(asked).await?;
     let named = head
         .as_ref()
         .and_then(|head| head.body.as_ref())
@@ -215,7 +218,7 @@ async fn object(asked: &Asked<'_>, hash: &headwater::ids::ContentHash) -> Result
         "Content-Type\n{}\nCache-Control\nprivate, max-age=86400, immutable\n",
         headwater::protocol::NDJSON
     );
-    let usage = Usage { kv: 2, ..Usage::default() };
+    let usage = Usage { kv: kv + 1, ..Usage::default() };
     Ok(Reply { status: 200, headers: Headers::Named(headers), body: Body::Stream(stream), usage })
 }
 

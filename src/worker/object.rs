@@ -13,7 +13,7 @@ use headwater::{
         publication::{Effect, PutOutcome},
     },
     edge::{answer::Usage, config::LogLevel},
-    ids::UserHash,
+    ids::{ClientId, UserHash},
     limits,
     protocol::{
         error::ApiError,
@@ -190,7 +190,7 @@ impl Coordinator {
         let push = PushRequest::parse(body)?;
         if let (Some(epoch), Some(since)) = (&push.epoch, push.since) {
             let claimed = Position { epoch: epoch.clone(), version: since };
-            self.settle_claim(Some(claimed)).await?;
+            self.settle_claim(Some(claimed), Some((&user, &push.client))).await?;
         }
         let settled = Rc::new(RefCell::new(None));
         self.waiting.borrow_mut().push(Waiting { user, push, settled: Rc::clone(&settled) });
@@ -233,7 +233,7 @@ impl Coordinator {
     async fn pull(&self, body: &[u8]) -> std::result::Result<Reply, ApiError> {
         let ask: Ask = serde_json::from_slice(body).map_err(|_| ApiError::Internal)?;
         let claimed = self.with(|core| core.claimed_by(&ask, now()));
-        self.settle_claim(claimed).await?;
+        self.settle_claim(claimed, None).await?;
         self.sql.take_rows();
         let (reply, lines) = self.with(|core| core.pull(&ask, now()))?;
         let rows = self.sql.take_rows();
@@ -245,7 +245,11 @@ impl Coordinator {
 
     /// A request that claims a position above ours: either its claim is false, or this instance has been superseded, which
     /// a confirmed write tells, or storage has gone back, and then a new epoch begins.
-    async fn settle_claim(&self, claimed: Option<Position>) -> std::result::Result<(), ApiError> {
+    async fn settle_claim(
+        &self,
+        claimed: Option<Position>,
+        client: Option<(&UserHash, &ClientId)>,
+    ) -> std::result::Result<(), ApiError> {
         let Some(claimed) = claimed.filter(|claimed| self.with(|core| core.is_from_the_future(claimed, now())))
         else {
             return Ok(());
@@ -253,7 +257,7 @@ impl Coordinator {
         self.with(|core| core.touch()).map_err(|_| ApiError::Internal)?;
         self.storage.sync().await.map_err(|_| ApiError::Upstream)?;
         if self.with(|core| core.is_from_the_future(&claimed, now())) {
-            self.with(|core| core.begin_epoch_after(&claimed, now(), random()))?;
+            self.with(|core| core.begin_epoch_after(&claimed, client, now(), random()))?;
             self.arm().await?;
             log::write(LogLevel::Error, "storage went back: a new epoch begins", json!({}));
         }

@@ -1,10 +1,12 @@
 //! Carries a pull through the layers and writes its answer.
 
+use std::rc::Rc;
+
 use headwater::{
     edge::{
         answer::{self, PullHeaders, Usage},
         pull::{Answer, Format, Load, Next, Pull, ReadPlan, Source},
-        state::Known,
+        state::{Known, KnownHead},
     },
     ids::SpaceHash,
     limits,
@@ -75,6 +77,10 @@ pub(crate) fn begin_get(incoming: &Incoming, env: &Env, space: &Space) -> Result
 
 /// Begins `POST /sync/pull`.
 pub(crate) async fn begin_post(asked: &Asked<'_>, request: &Request) -> Result<Begun, ApiError> {
+    let content_type = &asked.incoming.content_type;
+    if !content_type.is_empty() && !http::is_json(content_type) {
+        return Err(ApiError::UnsupportedMediaType);
+    }
     let body = http::body_bytes(request, limits::BODY_BYTES_MAX).await?;
     let parsed = PullRequest::from_body(&body, &asked.space.hash)?;
     Ok(begin(asked.incoming, asked.env, asked.space, parsed))
@@ -145,8 +151,7 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
                 let (position, reply) = (load.position.clone(), stream_load(asked, &load, usage).await);
                 match reply {
                     Ok(stream) => return Ok(streamed(asked, pull, &position, stream)),
-                    Err(Some(missing)) => pull.object_is_missing(missing),
-                    Err(None) => return Err(ApiError::Upstream),
+                    Err(missing) => pull.object_is_missing(missing),
                 }
             }
             Next::Answer(answer) if format == Format::Json => {
@@ -218,7 +223,8 @@ fn compression(asked: &Asked<'_>, bytes: usize) -> &'static str {
     if accepted && bytes > 1400 { "Content-Encoding\ngzip\n" } else { "" }
 }
 
-/// Streams published objects. `Err(Some(..))` when the first is missing, so that nothing has been sent yet.
+/// Streams published objects. `Err` when the first is not to be had, so that nothing has been sent yet: with its name when
+/// KV says that it has none, without when KV failed.
 async fn stream_load(
     asked: &Asked<'_>,
     load: &Load,
@@ -308,17 +314,17 @@ fn stream_pages(
     readable
 }
 
-/// Reads the head from KV for the routes that show it.
-pub(crate) async fn head(asked: &Asked<'_>) -> Result<Option<std::rc::Rc<headwater::edge::state::KnownHead>>, ApiError> {
+/// The head for the routes that show it, and how many KV keys were read for it.
+pub(crate) async fn head(asked: &Asked<'_>) -> Result<(Option<Rc<KnownHead>>, u32), ApiError> {
     let recalled = isolate::recall(asked.env, &asked.space.scope);
     if let Some((known, checked_at)) = recalled
         && now().since(checked_at) <= 1_000
         && let Some(head) = known.head.filter(|head| head.body.is_some())
     {
-        return Ok(Some(head));
+        return Ok((Some(head), 0));
     }
     let read = location::head_in_kv(asked.env, &asked.space.scope, |_| true).await;
-    Ok(read.map_err(|()| ApiError::Upstream)?.map(std::rc::Rc::new))
+    Ok((read.map_err(|()| ApiError::Upstream)?.map(Rc::new), 1))
 }
 
 /// The scope of a space, for its keys.

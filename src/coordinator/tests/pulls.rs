@@ -16,7 +16,9 @@ fn large() -> Desk {
     desk
 }
 
-fn page(desk: &mut Desk, ask: &Ask) -> (bool, u64, Option<OrderedCursor>, String) {
+type Page = (bool, u64, Option<OrderedCursor>, String);
+
+fn page(desk: &mut Desk, ask: &Ask) -> Page {
     match desk.core.pull(ask, desk.now).expect("an answer") {
         (Reply::Page { version, reset, next, .. }, lines) => (reset, version.get(), next, lines),
         (other, _) => panic!("no page: {other:?}"),
@@ -30,6 +32,11 @@ fn going_on(cursor: Option<OrderedCursor>) -> Ask {
 fn first(desk: &Desk, since: u64) -> Ask {
     let epoch = (since > 0).then(|| desk.epoch());
     Ask { epoch, since: version(since), page_bytes: SMALL, ..Ask::default() }
+}
+
+fn begin(desk: &mut Desk, since: u64) -> Page {
+    let ask = first(desk, since);
+    page(desk, &ask)
 }
 
 /// Forgets all deletions up to `to`, as publication does when they are due.
@@ -59,7 +66,7 @@ fn a_page_is_cut_only_between_versions() {
 #[test]
 fn i7_what_is_changed_while_pages_are_read_comes_later() {
     let mut desk = large();
-    let (reset, _, next, lines) = page(&mut desk, &first(&desk, 0));
+    let (reset, _, next, lines) = begin(&mut desk, 0);
     assert!(!reset && lines.contains("\"r0\""));
     desk.delete(A, 5, "r0");
     desk.put(A, 6, "r2", "{}");
@@ -84,7 +91,7 @@ fn i7_what_is_changed_while_pages_are_read_comes_later() {
 fn h10b_a_horizon_that_moves_between_two_pages_starts_the_answer_over() {
     let mut desk = large();
     desk.put(A, 5, "n", "{}");
-    let (_, _, next, _) = page(&mut desk, &first(&desk, 1));
+    let (_, _, next, _) = begin(&mut desk, 1);
     assert_eq!(next.as_ref().map(|next| next.reached), Some(version(2)));
     desk.delete(A, 6, "n");
     forget(&mut desk, 6);
@@ -104,7 +111,7 @@ fn h10b_a_horizon_that_moves_behind_the_reader_disturbs_nobody() {
         number += 1;
         desk.put(A, number, id, &format!("{{\"x\":\"{}\"}}", "x".repeat(100_000)));
     }
-    let (_, _, next, _) = page(&mut desk, &first(&desk, 1));
+    let (_, _, next, _) = begin(&mut desk, 1);
     let (_, _, next, _) = page(&mut desk, &going_on(next));
     assert_eq!(next.as_ref().map(|next| next.reached), Some(version(3)));
     forget(&mut desk, 2);
@@ -117,7 +124,7 @@ fn below_the_horizon_a_client_gets_everything_with_reset() {
     desk.delete(A, 5, "r0");
     desk.put(A, 6, "s", "{}");
     forget(&mut desk, 5);
-    assert!(page(&mut desk, &first(&desk, 4)).0);
+    assert!(begin(&mut desk, 4).0);
     let (reply, lines) = desk.core.pull(&first(&desk, 5), desk.now).expect("an answer");
     assert!(matches!(reply, Reply::Overlay { from, .. } if from == version(5)));
     assert_eq!(lines.lines().count(), 1);
@@ -166,7 +173,7 @@ fn h1_a_client_of_an_earlier_epoch_is_reset_and_one_of_a_later_is_refused() {
 #[test]
 fn a_cursor_of_another_epoch_or_of_nothing_that_was_is_expired() {
     let mut desk = large();
-    let (_, _, next, _) = page(&mut desk, &first(&desk, 0));
+    let (_, _, next, _) = begin(&mut desk, 0);
     let mut absurd = next.clone().expect("a cursor");
     absurd.reached = version(99);
     assert_eq!(desk.core.pull(&going_on(Some(absurd)), desk.now), Err(ApiError::CursorExpired));
@@ -177,7 +184,7 @@ fn a_cursor_of_another_epoch_or_of_nothing_that_was_is_expired() {
 #[test]
 fn a_restart_between_two_pages_is_not_noticed() {
     let mut desk = large();
-    let (_, _, next, _) = page(&mut desk, &first(&desk, 0));
+    let (_, _, next, _) = begin(&mut desk, 0);
     let expected = page(&mut desk, &going_on(next.clone()));
     let mut again = Desk { core: open(desk.core.ledger().clone(), desk.now), now: desk.now };
     assert_eq!(page(&mut again, &going_on(next)), expected);

@@ -1,0 +1,163 @@
+//! A put whose end nobody knows, and a KV that lost something (H7).
+
+use super::*;
+
+/// Forgets what the locations know, lets one read KV with nothing to hold it, and tells the coordinator.
+fn report(world: &mut World) {
+    world.kv.forget_caches();
+    for location in &mut world.locations {
+        location.forget_memory();
+        location.forget_cache();
+    }
+    let _ = world.ask(0, "{}", Format::Ndjson);
+}
+
+#[test]
+fn h7_a_first_put_that_lands_after_the_second_is_put_right() {
+    let mut world = by_demand();
+    put(&mut world, "r", 100);
+    world.pass(15 * 60_000);
+    world.kv.script.push_back(PutFault::Late(100_000));
+    world.fire_alarm();
+    put(&mut world, "s", 100);
+    world.settle(1);
+    assert_eq!(head_version(&world), 2, "the second put");
+    world.pass(45_000);
+    assert_eq!(head_version(&world), 1, "the first one lands");
+    assert_settles(&mut world, "it is put once more");
+    assert_eq!(head_version(&world), 2);
+}
+
+#[test]
+fn h7_a_put_that_happened_without_an_answer_is_settled_too() {
+    for fault in [PutFault::Unanswered, PutFault::Lost, PutFault::Late(119_000), PutFault::Refused] {
+        let mut world = by_demand();
+        put(&mut world, "r", 100);
+        world.kv.script.push_back(fault);
+        assert_settles(&mut world, &format!("{fault:?}"));
+        let row = world.host.core(world.now).publisher().row().clone();
+        assert_eq!((row.resettle_at, row.retry_at, row.attempts), (None, None, 0));
+    }
+}
+
+#[test]
+fn h7_a_put_of_an_instance_that_died_may_land_late() {
+    for late in [1_000, 60_000, 119_000] {
+        let mut world = by_demand();
+        put(&mut world, "r", 100);
+        world.pass(15 * 60_000);
+        world.kv.script.push_back(PutFault::Late(late));
+        world.host.begin_turn(world.now);
+        while world.kv.puts.is_empty() {
+            world.step();
+        }
+        world.host.kill();
+        put(&mut world, "s", 300_000);
+        assert_settles(&mut world, &format!("the put lands {late} ms after its sender has died"));
+        assert_eq!(head_version(&world), 2);
+    }
+}
+
+#[test]
+fn h7_an_emptied_namespace_is_filled_again_when_a_reader_reports_it() {
+    let mut world = large();
+    world.pass(3_600_000);
+    world.kv.empty();
+    report(&mut world);
+    assert_settles(&mut world, "a reader saw nothing");
+    world.pull(1, 1, Format::Ndjson).expect("a first load");
+    assert_eq!(world.clients[1].records, world.oracle.records());
+    assert!(world.host.requests < 20);
+}
+
+#[test]
+fn h7_a_namespace_emptied_while_a_base_is_built_is_filled_whole() {
+    let mut world = large();
+    fill(&mut world, 15);
+    world.pass(3_600_000);
+    world.host.begin_turn(world.now);
+    let puts = world.kv.puts.len();
+    while world.kv.puts.len() < puts + 2 {
+        world.step();
+    }
+    world.kv.empty();
+    report(&mut world);
+    while world.step() {}
+    assert_settles(&mut world, "a reader saw nothing");
+    let missing = head(&world).parts().filter(|part| {
+        let key = Scope::private(world.space()).object_key(&part.sha256.0);
+        world.kv.central(&key, world.now).is_none()
+    });
+    assert_eq!(missing.count(), 0);
+}
+
+#[test]
+fn h7_a_restarted_object_that_finds_no_head_forgets_what_it_believed_of_objects() {
+    let mut world = large();
+    world.pass(10 * 60_000);
+    world.kv.empty();
+    world.host.kill();
+    put(&mut world, "r", 10);
+    assert_settles(&mut world, "the first publication of the new instance");
+    let loaded = world.ask(1, "{}", Format::Ndjson);
+    assert!(loaded.body.expect("an answer").text().ends_with("}\n"));
+    let missing = head(&world).parts().any(|part| {
+        let key = Scope::private(world.space()).object_key(&part.sha256.0);
+        world.kv.central(&key, world.now).is_none()
+    });
+    assert!(!missing, "I5: the head names objects that the same look has shown to be gone");
+}
+
+#[test]
+fn h7_a_reported_old_head_is_put_right() {
+    let mut world = by_demand();
+    put(&mut world, "r", 100);
+    assert_settles(&mut world, "version 1");
+    let old = world.kv.puts.last().cloned().expect("a put");
+    put(&mut world, "s", 100);
+    assert_settles(&mut world, "version 2");
+    world.pass(3_600_000);
+    world.kv.put(&old.0, (*old.1).clone(), world.now);
+    world.oracle.skip_puts(&world.kv);
+    assert_eq!((head_version(&world), world.host.alarm), (1, None), "nobody knows yet");
+    report(&mut world);
+    assert_settles(&mut world, "a reader saw an old head");
+    assert_eq!(head_version(&world), 2);
+}
+
+#[test]
+fn h7_a_missing_object_is_put_again_an_hour_after_its_put_and_not_before() {
+    let mut world = World::new(&Settings::by_demand(1));
+    fill(&mut world, 15);
+    assert_settles(&mut world, "a base");
+    let part = head(&world).base.expect("a base").parts[0].clone();
+    let key = Scope::private(world.space()).object_key(&part.sha256.0);
+    world.kv.evict(&key, world.now);
+    world.pass(50 * 60_000);
+    report(&mut world);
+    assert_eq!(world.host.alarm, None, "KV may still say so of an object that is there");
+    world.pass(15 * 60_000);
+    report(&mut world);
+    assert_settles(&mut world, "a reader missed an object");
+    assert!(world.kv.central(&key, world.now).is_some());
+}
+
+#[test]
+fn h15_storage_that_went_back_is_found_out_by_the_first_publication() {
+    let mut world = eager();
+    put(&mut world, "r", 100);
+    let old = world.host.copy_of_storage(world.now);
+    put(&mut world, "r", 200);
+    put(&mut world, "r", 300);
+    assert_settles(&mut world, "version 3");
+    let before = head(&world).position();
+    world.pass(60_000);
+    world.host.restore(old);
+    let position = world.host.core(world.now).position();
+    world.oracle.forget_published();
+    world.oracle.go_back_to(position);
+    put(&mut world, "s", 100);
+    assert_settles(&mut world, "after the restore");
+    assert!(head(&world).position() > before, "{} {before}", head(&world).position());
+    assert!(head(&world).epoch > before.epoch, "version 2 must not mean two things");
+}
