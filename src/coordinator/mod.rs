@@ -36,6 +36,8 @@ use crate::{
 
 /// A new epoch resets every client, so a request that claims to come from the future begins one at most this often, in ms.
 const EPOCH_MS_MIN: u64 = 3_600_000;
+/// How late an alarm may be before it is set again, in ms.
+const ALARM_OVERDUE_MS: u64 = 5 * 60_000;
 /// How far ahead of our clock an epoch may begin before it is taken for nonsense, in ms.
 const CLOCK_SKEW_MS_MAX: u64 = 86_400_000;
 
@@ -260,6 +262,8 @@ impl<L: Ledger> Coordinator<L> {
         let due = self.publisher.due(self.durable(), now)?;
         let earlier = match self.alarm {
             None => true,
+            // The platform gives an alarm up after six failures: one that is long overdue will not come.
+            Some(alarm) if now.since(alarm) > ALARM_OVERDUE_MS => true,
             Some(alarm) => due < alarm && !self.may_be_watchdog(alarm, now),
         };
         earlier.then(|| {
@@ -298,7 +302,7 @@ impl<L: Ledger> Coordinator<L> {
     /// What KV's head says.
     pub fn head_was_read(&mut self, metadata: Option<&HeadMetadata>, now: Millis, random: u64) {
         let durable = Durable { meta: &self.meta, version: self.version };
-        if let Some(epoch) = self.publisher.head_was_read(metadata, durable) {
+        if let Some(epoch) = self.publisher.head_was_read(metadata, durable, now) {
             let begun = self.begin_epoch(&epoch, now, random);
             begun.unwrap_or_else(|error| drop(self.storage_failed(error)));
         }
@@ -326,8 +330,8 @@ impl<L: Ledger> Coordinator<L> {
         let version = self.version;
         self.ledger.atomically(&mut |ledger| {
             if let Some(forgotten) = ledger.forget_deletions(before, to, limits::PURGES_PER_TURN)? {
-                assert!(forgotten >= meta.horizon, "BUG: a deletion below the horizon was still there");
-                meta.horizon = forgotten;
+                // Where a clock has gone back between two deletions, the older one is forgotten later.
+                meta.horizon = forgotten.max(meta.horizon);
                 meta.floor = version;
                 ledger.put_meta(&meta)?;
             }

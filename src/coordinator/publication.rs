@@ -304,16 +304,20 @@ impl Publisher {
         let Some(published) = self.row.published.clone() else { return };
         let settled = now.since(published.at) > self.config.settle_ms()
             && now.since(self.renewed_at) > 30 * self.config.interval_ms;
-        let (mut renew, mut gone) = (seen.expiring, false);
+        // A location may see what has been replaced for a while; it says nothing new.
+        let mut renew = settled && seen.expiring;
         match &seen.seen {
-            Seen::Nothing => (renew, gone) = (settled, settled),
+            Seen::Nothing if settled => {
+                self.nothing_is_there();
+                renew = true;
+            }
             Seen::Head(position) if *position < published.position => renew |= settled,
-            Seen::Head(_) | Seen::Unknown => {}
+            Seen::Nothing | Seen::Head(_) | Seen::Unknown => {}
         }
         let miss_ms = self.config.miss_ms();
         for part in self.row.parts_mut() {
             let missed = seen.missed.as_deref() == Some(part.sha256.0.as_str());
-            if gone || (missed && now.since(part.put_at) > miss_ms) {
+            if missed && now.since(part.put_at) > miss_ms {
                 part.put_at = Millis(0);
                 renew = true;
             }
@@ -322,6 +326,13 @@ impl Publisher {
             self.row.renew = true;
             self.renewed_at = now;
         }
+    }
+
+    /// KV has lost the head, and who knows what else: it is all put again.
+    fn nothing_is_there(&mut self) {
+        self.row.parts_mut().for_each(|part| part.put_at = Millis(0));
+        self.row.building = None;
+        self.row.renew = true;
     }
 
     /// When the next turn is due; none if KV is up to date.
@@ -443,7 +454,8 @@ impl Publisher {
         let turn = self.turn.as_mut().expect("BUG: no turn is under way");
         let part = turn.part.take().expect("BUG: no part was cut");
         let (last, run_ends) = (turn.last.take(), turn.run_ends);
-        let building = self.row.building.as_mut().expect("BUG: no run is under construction");
+        // None if KV was found to have lost everything while the part was put: then the run is begun anew.
+        let Some(building) = self.row.building.as_mut() else { return };
         building.run.parts.push(part);
         building.last = last;
         if run_ends {
@@ -502,6 +514,7 @@ impl Publisher {
         self.turn.as_mut().expect("BUG: no turn is under way").position = Some(durable.position());
         // What is committed or asked for from here on is not in this head and counts for the next.
         (self.pulls_answered, self.unpublished_bytes, self.behind_since) = (0, 0, None);
+        self.row.renew = false;
         let expiration_s = expires.0 / 1000;
         Ok(Some(Effect::PutHead { key: self.scope.head_key(), value, metadata, expiration_s }))
     }
@@ -524,8 +537,17 @@ impl Publisher {
 
     /// What KV's head says, as [`Effect::ReadHead`] asked. Returns the epoch that the next one has to follow, if KV knows
     /// more of this space than storage does: then storage has gone back, and its versions would be used twice.
-    pub fn head_was_read(&mut self, metadata: Option<&HeadMetadata>, durable: Durable<'_>) -> Option<Epoch> {
+    pub fn head_was_read(
+        &mut self,
+        metadata: Option<&HeadMetadata>,
+        durable: Durable<'_>,
+        now: Millis,
+    ) -> Option<Epoch> {
         self.compared = true;
+        let settled = self.row.published.as_ref().is_some_and(|put| now.since(put.at) > self.config.settle_ms());
+        if metadata.is_none() && settled {
+            self.nothing_is_there();
+        }
         metadata.filter(|head| head.position() > durable.position()).map(|head| head.e.clone())
     }
 
@@ -566,7 +588,6 @@ impl Publisher {
             self.row.published = Some(Published { position, at: now });
             self.row.attempts = 0;
             self.row.retry_at = None;
-            self.row.renew = false;
             self.row.resettle_at = self.row.resettle_at.filter(|at| *at > now);
             if self.is_behind(durable) {
                 self.behind_since.get_or_insert(now);

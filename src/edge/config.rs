@@ -19,6 +19,8 @@ pub struct Config {
     pub publication: PublicationConfig,
     /// What is logged.
     pub log_level: LogLevel,
+    /// The deployment's name in log lines.
+    pub environment: String,
 }
 
 /// What is logged. A log line costs $0.60 per million, twice the price of the pull it would tell of, so single requests
@@ -66,6 +68,7 @@ impl Config {
                 interval_ms: number("PUBLISH_INTERVAL_MS", 30_000).max(1_000),
                 retain_ms: (days * DAY_MS) as u64,
             },
+            environment: var("ENVIRONMENT").unwrap_or_default(),
             log_level: match var("LOG_LEVEL").as_deref() {
                 Some("debug") => LogLevel::Debug,
                 Some("error") => LogLevel::Error,

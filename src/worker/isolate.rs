@@ -32,7 +32,7 @@ fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
     ISOLATE.with_borrow_mut(|isolate| {
         use_it(isolate.get_or_insert_with(|| {
             let config = Config::read(|name| variable(env, name));
-            log::set_level(config.log_level);
+            log::configure(&config);
             Isolate { verifier: Verifier::new(&config), config, memory: Memory::default() }
         }))
     })

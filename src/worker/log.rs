@@ -1,8 +1,8 @@
 //! Structured log lines: one JSON object each. No token, value, or name of a person or space stands in one.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
-use headwater::edge::config::LogLevel;
+use headwater::edge::config::{Config, LogLevel};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
@@ -14,11 +14,13 @@ extern "C" {
 
 thread_local! {
     static LEVEL: Cell<LogLevel> = const { Cell::new(LogLevel::Info) };
+    static ENVIRONMENT: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Sets what is logged from now on.
-pub(crate) fn set_level(level: LogLevel) {
-    LEVEL.set(level);
+/// Sets what is logged from now on, and under which name of a deployment.
+pub(crate) fn configure(config: &Config) {
+    LEVEL.set(config.log_level);
+    ENVIRONMENT.set(config.environment.clone());
 }
 
 /// Whether lines of `level` are written.
@@ -31,7 +33,8 @@ pub(crate) fn write(level: LogLevel, event: &str, fields: Value) {
     if !is_on(level) {
         return;
     }
-    let mut line = json!({ "level": level.as_str(), "event": event });
+    let environment = ENVIRONMENT.with_borrow(Clone::clone);
+    let mut line = json!({ "level": level.as_str(), "environment": environment, "event": event });
     if let (Value::Object(line), Value::Object(fields)) = (&mut line, fields) {
         line.extend(fields);
     }

@@ -34,16 +34,15 @@ use crate::{
 
 #[wasm_bindgen(module = "/shell.js")]
 extern "C" {
-    #[wasm_bindgen(js_name = streamObjects)]
-    fn stream_objects(
+    #[wasm_bindgen(catch, js_name = streamObjects)]
+    async fn stream_objects(
         env: &JsValue,
         start: &str,
-        first: &JsValue,
         keys: &Array,
         between: &Array,
         end: &str,
         cache_ttl: u32,
-    ) -> Array;
+    ) -> Result<JsValue, JsValue>;
     type TextPipe;
     #[wasm_bindgen(constructor)]
     fn new() -> TextPipe;
@@ -243,17 +242,17 @@ async fn stream_load(
         return Ok(readable);
     };
     usage.kv += u32::try_from(load.parts.len()).unwrap_or(u32::MAX);
-    let first = match location::object_in_kv(env, scope, &first.sha256.0).await {
-        Ok(Some(stream)) => stream,
-        Ok(None) => return Err(Some(first.sha256.0.clone())),
-        Err(()) => return Err(None),
-    };
     let (keys, between) = (Array::new(), Array::new());
     for (index, part) in load.parts.iter().enumerate() {
         keys.push(&scope.object_key(&part.sha256.0).into());
         between.push(&cursor_after(load, index, &asked.space.hash).into());
     }
-    let streams = stream_objects(env, &start, &first, &keys, &between, &end, location::OBJECT_TTL_S);
+    let streams = stream_objects(env, &start, &keys, &between, &end, location::OBJECT_TTL_S).await;
+    let streams = streams.map_err(|_| None)?;
+    if streams.is_null() {
+        return Err(Some(first.sha256.0.clone()));
+    }
+    let streams: Array = streams.unchecked_into();
     let sent: js_sys::Promise = streams.get(1).unchecked_into();
     asked.context.wait_until(async move {
         let _ = wasm_bindgen_futures::JsFuture::from(sent).await;

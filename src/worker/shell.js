@@ -164,9 +164,21 @@ export async function cacheFresh(base, text, ttl) {
 // --- streams ---
 
 // Streams `start`, then the objects under `keys`, after each of them its line of `between`, then `end`. Their bytes do
-// not pass through wasm, nor through JavaScript. `first` is the first object, already open. When an object is missing or
-// breaks, the stream ends without `end`: the client goes on from the last cursor.
-export function streamObjects(env, start, first, keys, between, end, cacheTtl) {
+// not pass through wasm, nor through JavaScript. Resolves to [stream, promise of its end], or to null when the first object
+// is missing. When a later one is missing or breaks, the stream ends without `end`: the client goes on from the last cursor.
+export async function streamObjects(env, start, keys, between, end, cacheTtl) {
+  const AHEAD = 5; // Six connections may wait for headers at once (workers/platform/limits).
+  const opened = [];
+  const open = (index) => {
+    if (index >= keys.length) return;
+    opened[index] = env.SNAPSHOTS.get(keys[index], { type: "stream", cacheTtl });
+    opened[index].catch(() => {});
+  };
+  for (let index = 0; index < AHEAD; index += 1) open(index);
+  if ((await opened[0]) === null) {
+    for (const object of opened) object.then(drop, () => {});
+    return null;
+  }
   const { readable, writable } = new IdentityTransformStream();
   const encoder = new TextEncoder();
   const write = async (text) => {
@@ -175,24 +187,17 @@ export function streamObjects(env, start, first, keys, between, end, cacheTtl) {
     await writer.write(encoder.encode(text));
     writer.releaseLock();
   };
-  // Each object is opened while the one before it is being sent.
-  const open = (index) => {
-    if (index >= keys.length) return null;
-    const object = env.SNAPSHOTS.get(keys[index], { type: "stream", cacheTtl });
-    object.catch(() => {});
-    return object;
-  };
   const send = async () => {
-    await write(start);
-    let next = first;
+    let before = start;
     for (let index = 0; index < keys.length; index += 1) {
-      const object = await next;
-      if (object === null) break;
-      next = open(index + 1);
+      const object = await opened[index];
+      open(index + AHEAD);
+      if (object === null) return write(before);
+      await write(before);
       await object.pipeTo(writable, { preventClose: true, preventAbort: true });
-      await write(between[index] ?? "");
-      if (index === keys.length - 1) await write(end);
+      before = between[index];
     }
+    return write(before + end);
   };
   // Closed, not aborted, even when something broke: an abort would take back what the compressor still holds.
   const sent = send().catch(() => {}).then(() => writable.close()).catch(() => {});

@@ -207,6 +207,10 @@ export class FaultyKv {
       case "timeout":
         await pause(fault.ms);
         return fail("failed", "504 Gateway Timeout");
+      case "slow":
+        await pause(fault.ms);
+        await land();
+        break;
       case "late":
         setTimeout(land, fault.ms);
         break;

@@ -121,6 +121,29 @@ describe("after deletions are forgotten", { concurrency: 3 }, () => {
     });
   }
 
+  test("a deletion made while the base is being put comes back neither from it nor from what follows", async () => {
+    const writer = await space(1200);
+    // The first deletion has the base put anew; the second is made when that part has been cut, but not yet put.
+    const slow = { op: "put", key: "object", role: "object", fault: "slow", ms: 2500 };
+    const { puts: before } = await runtime.kv("home", writer.sub, { rules: [slow] });
+    await writer.push([remove(name(1))]);
+    await eventually("a part is being put", async () => {
+      const { puts } = await runtime.kv("home", writer.sub);
+      return puts.slice(before.length).some((entry) => entry.kind === "object" && !entry.landed);
+    });
+    const { version } = await writer.push([remove(name(2))]);
+    await published(writer);
+    await forgotten(writer, version);
+    await writer.push([put("later")]);
+    await published(writer);
+    const device = runtime.device(writer.sub, { at: "b" });
+    await device.stream();
+    assert.ok(!device.records.has(`c ${name(2)}`) && !device.records.has(`c ${name(1)}`));
+    await assertSame(device, writer);
+    const { records } = await runtime.publishedState(writer.sub);
+    assert.ok(!records.has(`c ${name(2)}`), "nor does it stand in KV");
+  });
+
   test("a stream cut after its first part goes on at another location, when that part's base is gone", async () => {
     const writer = await space(4000);
     const device = runtime.device(writer.sub, { at: "a" });

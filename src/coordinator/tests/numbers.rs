@@ -138,14 +138,14 @@ fn h15_a_position_from_the_future_begins_an_epoch_at_most_once_an_hour() {
     desk.put(A, 1, "r", "{}");
     let claimed = Position { version: version(57), ..desk.core.position() };
     assert!(desk.core.is_from_the_future(&claimed, desk.now));
-    let early = desk.core.begin_epoch_after(&claimed, None, None, desk.now.plus(3_599_999), 1);
+    let early = desk.core.begin_epoch_after(&claimed, None, desk.now.plus(3_599_999), 1);
     assert_eq!(early, Err(ApiError::EpochMismatch { position: desk.core.position(), last: 0 }));
     let later = desk.now.plus(3_600_000);
-    desk.core.begin_epoch_after(&claimed, None, None, later, 1).expect("a new epoch");
+    desk.core.begin_epoch_after(&claimed, None, later, 1).expect("a new epoch");
     assert!(desk.core.position() > claimed, "whoever was there is not taken back");
     assert!(!desk.core.is_from_the_future(&claimed, later));
     let claimed = Position { version: version(57), ..desk.core.position() };
-    assert!(desk.core.begin_epoch_after(&claimed, None, None, later.plus(1_000), 1).is_err());
+    assert!(desk.core.begin_epoch_after(&claimed, None, later.plus(1_000), 1).is_err());
 }
 
 #[test]

@@ -173,22 +173,24 @@ fn parts_that_were_put_before_a_crash_are_not_put_again() {
 fn an_alarm_may_come_early_twice_or_late() {
     let mut world = by_demand();
     put(&mut world, "r", 100);
+    assert_settles(&mut world, "version 1");
+    put(&mut world, "r", 200);
     for _ in 0..2 {
         world.host.begin_turn(world.now);
         while world.step() {}
-        assert_eq!(world.kv.puts.len(), 0, "early: nothing is due");
+        assert_eq!(world.kv.puts.len(), 1, "early: nothing is due");
         assert!(world.host.alarm.is_some(), "and it comes again");
     }
     world.pass(3 * DAY_MS);
     assert!(world.fire_alarm());
-    assert_eq!((head_version(&world), world.host.alarm), (1, None));
+    assert_eq!((head_version(&world), world.host.alarm), (2, None));
     world.host.begin_turn(world.now);
     while world.step() {}
-    assert_eq!((world.kv.puts.len(), world.host.alarm), (1, None), "twice: nothing is left to do");
+    assert_eq!((world.kv.puts.len(), world.host.alarm), (2, None), "twice: nothing is left to do");
 }
 
 #[test]
-fn an_alarm_that_fires_into_a_turn_under_way_takes_over() {
+fn an_alarm_that_fires_into_a_turn_that_broke_off_takes_over() {
     for gap in 0..4 {
         let mut world = eager();
         put(&mut world, "r", 100);
@@ -197,7 +199,9 @@ fn an_alarm_that_fires_into_a_turn_under_way_takes_over() {
         for _ in 0..gap {
             world.step();
         }
+        put(&mut world, "s", 100);
         world.host.begin_turn(world.now);
+        while world.step() {}
         assert_settles(&mut world, "the turn that was cut short is not missed");
     }
 }
