@@ -1,11 +1,11 @@
 //! Pulls that the edge cannot answer: a fresh tail for all readers of the space, or pages for one client.
 
-use super::{Coordinator, ledger::Ledger};
+use super::{Coordinator, EPOCH_MS_MIN, ledger::Ledger};
 use crate::{
     limits,
     protocol::{
         error::ApiError,
-        internal::{Ask, OrderedCursor, Reply},
+        internal::{Ask, OrderedCursor, Reply, Seen},
     },
     time::Millis,
     version::{Position, Version},
@@ -24,7 +24,14 @@ impl<L: Ledger> Coordinator<L> {
     pub fn claimed_by(&self, ask: &Ask, now: Millis) -> Option<Position> {
         let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
         let min_version = ask.min_version.map(|version| Position { epoch: self.meta.epoch.clone(), version });
-        let claimed = [own, ask.min.clone(), min_version].into_iter().flatten();
+        // A head of ours above the durable state says that storage has gone back, but the client is not to blame for it:
+        // where it is too early for another epoch, it is answered.
+        let heads = match &ask.seen {
+            Seen::Head(position) => [ask.held.clone(), Some(position.clone())],
+            Seen::Nothing | Seen::Unknown => [ask.held.clone(), None],
+        };
+        let heads = heads.into_iter().filter(|_| now.since(self.meta.epoch.began()) >= EPOCH_MS_MIN);
+        let claimed = [own, ask.min.clone(), min_version].into_iter().chain(heads).flatten();
         claimed.filter(|position| self.is_from_the_future(position, now)).max()
     }
 

@@ -7,3 +7,5 @@ pub mod cors;
 pub mod pull;
 pub mod route;
 pub mod state;
+#[cfg(test)]
+mod tests;

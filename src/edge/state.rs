@@ -99,10 +99,12 @@ impl Overlay {
         Position { epoch: self.epoch.clone(), version: self.version }
     }
 
-    /// Whether it can lie on top of `head`: it begins at or below it and ends at or above.
+    /// Whether it can lie on top of `head`: it begins at or below it, ends at or above, and nothing that was deleted since
+    /// the head had been forgotten: that would be in neither, and come back to life.
     #[must_use]
     pub fn continues(&self, head: &KnownHead) -> bool {
-        self.epoch == head.metadata.e && self.from <= head.metadata.v && self.version >= head.metadata.v
+        let at = head.metadata.v;
+        self.epoch == head.metadata.e && self.from <= at && self.version >= at && self.horizon <= at
     }
 }
 
