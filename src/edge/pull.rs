@@ -256,7 +256,7 @@ impl Pull {
             return Next::Fail(failure.clone());
         }
         if self.asked {
-            return self.after_asking();
+            return self.after_asking(now);
         }
         if self.request.consistency == Consistency::Strong {
             return Next::Ask(Box::new(self.ask(now)));
@@ -295,11 +295,17 @@ impl Pull {
     }
 
     /// The coordinator's word settles it; when it did not answer, whatever does not take the client back is good enough.
-    fn after_asking(&mut self) -> Next {
+    fn after_asking(&mut self, now: Millis) -> Next {
         let lenient = self.failure.is_some();
         let answer = self.serve(false);
         if answer.is_none() && self.kv_seen.is_none() {
             return Next::Kv;
+        }
+        if answer.is_none() && !lenient {
+            // The fresh tail and the head do not make an answer together: the horizon has passed this client in between,
+            // or the head stands above the coordinator. It answers alone.
+            (self.restart, self.asked) = (true, false);
+            return self.ask_or_fail(now);
         }
         let strong = self.request.consistency == Consistency::Strong;
         match answer.or_else(|| if lenient { self.serve(true) } else { None }) {

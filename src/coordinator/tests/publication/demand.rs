@@ -121,3 +121,13 @@ fn an_alarm_that_never_came_is_set_again_by_the_next_event() {
     assert!(world.host.alarm > lost, "the platform drops an alarm after six failures");
     assert_settles(&mut world, "a lost alarm");
 }
+
+#[test]
+fn i8_a_space_that_goes_idle_is_published_by_its_alarm_although_nobody_remembers_why() {
+    let mut world = by_demand();
+    put(&mut world, "r", 100);
+    world.host.kill();
+    world.pass(15 * 60_000);
+    assert!(world.fire_alarm());
+    assert_eq!((head_version(&world), world.host.alarm), (1, None));
+}
