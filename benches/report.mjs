@@ -80,6 +80,8 @@ export function print(result) {
   console.log(`${CONDITIONS}
 ${result.rounds} rounds of ${result.round_ms} ms, ${cores} cores, Node ${node}; load average before the run ${number(load_before)}; ${durable},
 which decides how much pushes gain by sharing a transaction.\n`);
+  // Each wait for the disk then also waits for a processor, and the floor waits for each push by itself.
+  if (load_before > 1) console.log("The machine was busy before the run: that makes the ratios of pushes too high.\n");
   console.log(align(speeds(rows)));
   console.log(`\n${align(uses(rows))}`);
   const loads = result.kv?.firstLoad;

@@ -25,6 +25,8 @@ impl Base {
     pub(super) fn of(change: &Change, present_epoch: bool) -> Self {
         match change.base {
             None => Self::Unchecked,
+            // No copy is no copy in any epoch: what is made offline while another begins is still a creation.
+            Some(Version::ZERO) => Self::At(Version::ZERO),
             Some(_) if !present_epoch => Self::OtherEpoch,
             Some(version) => Self::At(version),
         }

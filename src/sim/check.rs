@@ -163,7 +163,11 @@ impl Oracle {
             edit.apply(&mut after);
         }
         if after == self.present {
-            assert_eq!(version, self.here.version.get(), "I1: a mutation that changes nothing takes no version");
+            assert_eq!(
+                version,
+                self.here.version.get(),
+                "I1: a mutation that changes nothing takes no version"
+            );
             return;
         }
         self.here.version = self.here.version.next();
@@ -203,7 +207,8 @@ impl Oracle {
     /// I7: what a client holds is the state at its position.
     pub fn check_client(&self, client: &Client, at: &Position) {
         let state = self.states.get(at);
-        let state = state.unwrap_or_else(|| panic!("I1: {} stands at {at}, where nothing ever was", client.name));
+        let state =
+            state.unwrap_or_else(|| panic!("I1: {} stands at {at}, where nothing ever was", client.name));
         let seen = &client.records;
         let wrong: Vec<&Name> = state
             .iter()
@@ -228,8 +233,12 @@ impl Oracle {
     /// live as long and hash to their names, and together they hold the state at its version.
     pub fn check_publication(&mut self, host: &mut Host, kv: &Kv, now: Millis) {
         let durable = host.core(now).position();
-        let published = host.core(now).publisher().row().published.as_ref().map(|published| published.position.clone());
-        assert!(published.as_ref().is_none_or(|published| *published <= durable), "I4: published above durable");
+        let published =
+            host.core(now).publisher().row().published.as_ref().map(|published| published.position.clone());
+        assert!(
+            published.as_ref().is_none_or(|published| *published <= durable),
+            "I4: published above durable"
+        );
         assert!(published >= self.published, "I4: published fell from {:?} to {published:?}", self.published);
         self.published = published;
         self.learn_epoch(&durable.epoch);
@@ -252,12 +261,17 @@ impl Oracle {
                 return;
             };
             assert!(object.expires >= entry.expires || kv.has_lost, "I5: a head outlives an object");
-            assert_eq!(ContentHash::of(object.value.as_bytes()), part.sha256.0, "I6: an object is not its name");
+            assert_eq!(
+                ContentHash::of(object.value.as_bytes()),
+                part.sha256.0,
+                "I6: an object is not its name"
+            );
             text.push_str(&object.value);
         }
         text.push_str(tail);
         let mut loaded = Client::new("a new device");
-        let start = format!("{{\"epoch\":\"{}\",\"version\":{},\"reset\":false}}\n", head.epoch, head.version);
+        let start =
+            format!("{{\"epoch\":\"{}\",\"version\":{},\"reset\":false}}\n", head.epoch, head.version);
         let _ = writeln!(text, "{{\"end\":true,\"epoch\":\"{}\",\"version\":{}}}", head.epoch, head.version);
         loaded.take_stream(&(start + &text));
         self.check_client(&loaded, &head.position());

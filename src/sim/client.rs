@@ -132,7 +132,8 @@ impl Client {
 
     /// Puts a mutation with these changes (a JSON array) into the outbox.
     pub fn queue(&mut self, changes: &str, mark: u64) {
-        let mutation = Queued { id: self.next_id, changes: changes.to_owned(), base: self.position.clone(), mark };
+        let mutation =
+            Queued { id: self.next_id, changes: changes.to_owned(), base: self.position.clone(), mark };
         self.outbox.push_back(mutation);
         self.next_id += 1;
     }
@@ -165,7 +166,10 @@ impl Client {
             format!("\"epoch\":\"{}\",\"since\":{},", position.epoch, position.version)
         });
         let mutations = mutations.join(",");
-        format!("{{\"client\":\"{}\",{place}\"acked\":{},\"mutations\":[{mutations}]}}", self.name, self.acked)
+        format!(
+            "{{\"client\":\"{}\",{place}\"acked\":{},\"mutations\":[{mutations}]}}",
+            self.name, self.acked
+        )
     }
 
     /// Takes in the answer to its push; gives its new position if the changes brought it there.
@@ -269,7 +273,10 @@ impl Client {
             if line.end {
                 incoming.changes.append(&mut piece);
                 let version = line.version.and_then(Version::new).expect("a stream ends with its version");
-                return self.complete(Position { epoch: line.epoch.expect("a stream ends with its epoch"), version });
+                return self.complete(Position {
+                    epoch: line.epoch.expect("a stream ends with its epoch"),
+                    version,
+                });
             }
             if let Some(cursor) = line.cursor {
                 incoming.changes.append(&mut piece);
@@ -291,7 +298,10 @@ impl Client {
         let mine = self.position.as_ref().map(|position| &position.epoch);
         let incoming = self.incoming.get_or_insert_default();
         let last = incoming.epoch.as_ref().or(mine.filter(|_| !incoming.is_reset));
-        assert!(last.is_none_or(|last| last == epoch), "the epoch changed within a pull and nothing was reset");
+        assert!(
+            last.is_none_or(|last| last == epoch),
+            "the epoch changed within a pull and nothing was reset"
+        );
         incoming.epoch = Some(epoch.clone());
     }
 

@@ -130,7 +130,8 @@ impl Host {
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        let ask: Ask = serde_json::from_str(&serde_json::to_string(ask).expect("an ask is JSON")).expect("an ask");
+        let ask: Ask =
+            serde_json::from_str(&serde_json::to_string(ask).expect("an ask is JSON")).expect("an ask");
         let claimed = self.core(now).claimed_by(&ask, now);
         self.settle_claim(claimed, None, now)?;
         let (reply, lines) = self.core(now).pull(&ask, now)?;
@@ -217,7 +218,9 @@ impl Host {
     ) -> Result<(), ApiError> {
         let random = self.rng.any();
         let core = self.core(now);
-        let Some(claimed) = claimed.filter(|claimed| core.is_from_the_future(claimed, now)) else { return Ok(()) };
+        let Some(claimed) = claimed.filter(|claimed| core.is_from_the_future(claimed, now)) else {
+            return Ok(());
+        };
         core.touch().expect("storage in memory can be written");
         core.begin_epoch_after(&claimed, client, now, random)?;
         self.arm(now);

@@ -50,8 +50,14 @@ pub struct Faults {
     pub lag_ms: u64,
 }
 
+/// KV did not answer a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadFailed;
+
 /// What a location's cache has of a key, and until when.
 type Cached = (Option<Rc<Entry>>, Millis);
+/// When a key was written, and with what.
+type Write = (Millis, Option<Rc<Entry>>);
 
 /// The namespace.
 #[derive(Debug)]
@@ -66,7 +72,7 @@ pub struct Kv {
     pub has_lost: bool,
     /// Reads that were sent.
     pub reads: u64,
-    log: BTreeMap<String, Vec<(Millis, Option<Rc<Entry>>)>>,
+    log: BTreeMap<String, Vec<Write>>,
     landing: Vec<(Millis, String, Rc<Entry>)>,
     caches: Vec<BTreeMap<String, Cached>>,
     rng: Rng,
@@ -132,10 +138,16 @@ impl Kv {
     ///
     /// # Errors
     /// When KV fails.
-    pub fn read(&mut self, location: usize, key: &str, ttl_ms: u64, now: Millis) -> Result<Option<Rc<Entry>>, ()> {
+    pub fn read(
+        &mut self,
+        location: usize,
+        key: &str,
+        ttl_ms: u64,
+        now: Millis,
+    ) -> Result<Option<Rc<Entry>>, ReadFailed> {
         self.reads += 1;
         if self.rng.chance(self.faults.reads) {
-            return Err(());
+            return Err(ReadFailed);
         }
         let cached = self.caches[location].get(key).filter(|(_, until)| *until > now).cloned();
         let (entry, _) = cached.unwrap_or_else(|| {

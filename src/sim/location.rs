@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use super::{host::Host, kv::Kv};
+use super::{
+    host::Host,
+    kv::{Kv, ReadFailed},
+};
 use crate::{
     edge::{
         answer::{self, Usage},
@@ -87,7 +90,14 @@ impl Location {
     /// A location that has seen nothing.
     #[must_use]
     pub fn new(index: usize, scope: Scope) -> Self {
-        Self { has_cache: true, index, scope, memory: Memory::default(), cached_head: None, cached_fresh: None }
+        Self {
+            has_cache: true,
+            index,
+            scope,
+            memory: Memory::default(),
+            cached_head: None,
+            cached_fresh: None,
+        }
     }
 
     /// Another isolate takes over.
@@ -191,7 +201,8 @@ impl Location {
         around: &mut Around<'_>,
         wants_body: impl FnOnce(&HeadMetadata) -> bool,
     ) -> Result<Option<KnownHead>, ()> {
-        let entry = around.kv.read(self.index, &self.scope.head_key(), HEAD_TTL_MS, around.now)?;
+        let entry =
+            around.kv.read(self.index, &self.scope.head_key(), HEAD_TTL_MS, around.now).map_err(drop)?;
         let Some(entry) = entry else { return Ok(None) };
         let Some(metadata) = HeadMetadata::parse(&entry.metadata) else { return Ok(None) };
         let value = wants_body(&metadata).then(|| entry.value.clone());
@@ -215,8 +226,8 @@ impl Location {
             match around.kv.read(self.index, &key, OBJECT_TTL_MS, around.now) {
                 Ok(Some(entry)) => text.push_str(&entry.value),
                 Ok(None) if index == 0 => return Err(Some(part.sha256.0.clone())),
-                Err(()) if index == 0 => return Err(None),
-                Ok(None) | Err(()) => return Ok(text),
+                Err(ReadFailed) if index == 0 => return Err(None),
+                Ok(None) | Err(ReadFailed) => return Ok(text),
             }
             if let Some(Cursor::Parts { epoch, base, done }) = &load.cursor
                 && index < load.resumable

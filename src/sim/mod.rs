@@ -230,7 +230,8 @@ impl World {
         chunks: Option<usize>,
     ) -> Result<bool, ApiError> {
         let body = self.clients[client].pull_body();
-        let request = PullRequest::from_body(body.as_bytes(), &self.space).expect("a client's pull is well-formed");
+        let request =
+            PullRequest::from_body(body.as_bytes(), &self.space).expect("a client's pull is well-formed");
         let asked = request.clone();
         let response = self.answer(location, request, format, chunks);
         let client = &mut self.clients[client];

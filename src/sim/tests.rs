@@ -17,6 +17,8 @@ struct Wild {
     world: World,
     filler: u64,
     steps: u64,
+    /// By how much a put may land late: less than what the publisher waits for.
+    late_ms: u64,
 }
 
 impl Wild {
@@ -26,10 +28,11 @@ impl Wild {
         let retain_ms = [0, 60_000, 30 * DAY_MS][rng.index(3)];
         let publication = PublicationConfig { retain_ms, ..if is_eager { EAGER } else { BY_DEMAND } };
         let plan = ReadPlan { increments_from_kv: rng.chance(60) };
-        let is_large = seed % 10 == 0;
+        let is_large = seed.is_multiple_of(6);
         let mut world = World::new(&Settings { seed, publication, plan, locations: 3, clients: 4 });
         world.locations[2].has_cache = false;
-        Self { world, filler: if is_large { 60_000 } else { 300 }, steps: if is_large { 150 } else { 300 } }
+        let (filler, steps) = if is_large { (60_000, 120) } else { (300, 300) };
+        Self { world, filler, steps, late_ms: 3 * publication.interval_ms }
     }
 
     fn name(&mut self) -> Name {
@@ -79,7 +82,10 @@ impl Wild {
 
     fn change_and_push(&mut self, client: usize) {
         for _ in 0..self.world.rng.below(4) {
-            let edits = (0..=self.world.rng.below(3)).map(|_| self.edit()).collect();
+            let edits = match self.world.rng.below(30) {
+                0 => self.world.oracle.names().into_iter().map(Edit::Delete).collect(),
+                few => (0..=few % 3).map(|_| self.edit()).collect(),
+            };
             let (mark, changes) = self.world.oracle.plan(edits);
             self.world.clients[client].queue(&changes, mark);
         }
@@ -144,7 +150,12 @@ impl Wild {
         self.world.kv.faults = match rng.below(3) {
             0 => Faults::default(),
             1 => Faults { lag_ms: 60_000, ..Faults::default() },
-            _ => Faults { puts: rng.below(60), late_ms: 3_000, reads: rng.below(30), lag_ms: rng.below(90_000) },
+            _ => Faults {
+                puts: rng.below(60),
+                late_ms: self.late_ms,
+                reads: rng.below(30),
+                lag_ms: rng.below(90_000),
+            },
         };
     }
 
@@ -194,7 +205,10 @@ impl Wild {
             Some(metadata.position())
         });
         let is_new = durable.version.get() == 0;
-        assert!(is_new || published.as_ref() == Some(&durable), "I8: KV has {published:?}, durable is {durable}");
+        assert!(
+            is_new || published.as_ref() == Some(&durable),
+            "I8: KV has {published:?}, durable is {durable}"
+        );
         for client in 0..4 {
             world.pull(client, 0, Format::Json).expect("I8: a pull succeeds");
             assert!(world.clients[client].outbox.is_empty(), "I8: an outbox does not empty");
@@ -217,7 +231,8 @@ fn i1_to_i8_hold_in_random_worlds() {
     if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
         return run(seed);
     }
-    for seed in 0..WORLDS {
+    let worlds = std::env::var("WORLDS").ok().and_then(|worlds| worlds.parse().ok()).unwrap_or(WORLDS);
+    for seed in 0..worlds {
         if let Err(failure) = catch_unwind(AssertUnwindSafe(|| run(seed))) {
             eprintln!("world {seed} failed; run it alone with SEED={seed}");
             resume_unwind(failure);

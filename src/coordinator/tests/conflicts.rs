@@ -53,7 +53,8 @@ fn a_conflict_changes_nothing_says_what_stands_there_and_lets_the_next_go_on() {
         {"op":"put","collection":"c","id":"r","value":{},"base":0}]}"#;
     let answer = desk.push(&body(A, &[both.to_owned(), put(2, "next", "{}")])).expect("an answer");
     let Settled::Conflict(records) = &answer.results[0].settled else { panic!("no conflict: {answer:?}") };
-    let seen: Vec<_> = records.iter().map(|r| (r.key.id.as_str(), r.version.get(), r.value.as_deref())).collect();
+    let seen: Vec<_> =
+        records.iter().map(|r| (r.key.id.as_str(), r.version.get(), r.value.as_deref())).collect();
     assert_eq!(seen, [("gone", 3, None), ("r", 1, Some(r#"{"n":1}"#))]);
     assert_eq!(answer.results[1].settled, applied(4), "I1: the conflict took no version");
     assert_eq!(desk.value("mine"), None);
@@ -155,6 +156,25 @@ fn h17_bases_of_another_epoch_count_as_older_than_every_change() {
 }
 
 #[test]
+fn h17_what_was_created_in_another_epoch_conflicts_with_nothing_that_was_ever_deleted() {
+    let mut desk = Desk::new();
+    let old = desk.epoch();
+    desk.put(A, 1, "r", "{}");
+    desk.delete(A, 2, "r");
+    desk.core.ledger().forget_deletions(START.plus(1), version(2), 10).expect("a purge");
+    (desk.core.meta.floor, desk.core.meta.horizon) = (version(2), version(2));
+    desk.put(A, 3, "there", "{}");
+    desk.core.begin_epoch(&old, desk.now, 1).expect("a new epoch");
+    let from_old = |number: u64, base: u64, id: &str| {
+        let change = format!(r#"{{"op":"put","collection":"c","id":"{id}","value":{{}}}}"#);
+        format!(r#"{{"id":{number},"epoch":"{old}","base":{base},"changes":[{change}]}}"#)
+    };
+    assert_eq!(desk.settle(B, &from_old(1, 0, "new")), applied(4));
+    assert!(is_conflict(&desk.settle(B, &from_old(2, 1, "r"))), "a copy of it may be of what was deleted");
+    assert!(is_conflict(&desk.settle(B, &from_old(3, 0, "there"))));
+}
+
+#[test]
 fn h17_an_absent_record_conflicts_if_it_was_or_may_have_been_deleted_unseen() {
     let mut desk = Desk::new();
     desk.put(A, 1, "r", "{}");
@@ -162,7 +182,10 @@ fn h17_an_absent_record_conflicts_if_it_was_or_may_have_been_deleted_unseen() {
     assert!(is_conflict(&desk.settle(B, &change(1, 1, r#""op":"patch","set":{"n":1},"orPut":{}"#))));
     assert!(!is_conflict(&desk.settle(B, &change(2, 1, r#""op":"delete""#))));
     assert!(!is_conflict(&desk.settle(B, &change(3, 0, r#""op":"patch","set":{"n":1}"#))), "(c): a create");
-    assert!(!is_conflict(&desk.settle(B, &change(4, 2, r#""op":"patch","set":{"n":1}"#))), "it saw the deletion");
+    assert!(
+        !is_conflict(&desk.settle(B, &change(4, 2, r#""op":"patch","set":{"n":1}"#))),
+        "it saw the deletion"
+    );
     desk.core.ledger().forget_deletions(START.plus(1), version(2), 10).expect("a purge");
     (desk.core.meta.floor, desk.core.meta.horizon) = (version(2), version(2));
     desk.put(A, 3, "s", "{}");
@@ -191,11 +214,16 @@ fn i13_conflicts_are_exact_against_the_full_history() {
             let policy = if rng.chance(30) { "overwrite" } else { "reject" };
             let is_there = history.last().is_some_and(|(_, _, is_deletion)| !is_deletion);
             let by_others = history.iter().any(|(at, writer, _)| *at > base && *writer != who);
-            let deleted_by_others = history.last().is_some_and(|(at, writer, _)| *at > base && *writer != who);
+            let deleted_by_others =
+                history.last().is_some_and(|(at, writer, _)| *at > base && *writer != who);
             let expected = policy == "reject"
                 && if is_there { by_others } else { !is_delete && base > 0 && deleted_by_others };
             let settled = with_policy(&mut desk, CLIENTS[who], policy, &change(numbers[who], base, &op));
-            assert_eq!(is_conflict(&settled), expected, "seed {seed}, step {step}: {history:?}, {who} at {base}");
+            assert_eq!(
+                is_conflict(&settled),
+                expected,
+                "seed {seed}, step {step}: {history:?}, {who} at {base}"
+            );
             let before = history.last().map_or(0, |(at, ..)| *at);
             if desk.version() > before {
                 history.push((desk.version(), who, is_delete));

@@ -59,7 +59,8 @@ fn acknowledged_results_are_forgotten_and_their_repetition_is_done() {
 #[test]
 fn acknowledging_more_than_was_settled_forgets_no_later_result() {
     let mut desk = Desk::new();
-    desk.push(&format!(r#"{{"client":"{A}","acked":50,"mutations":[{}]}}"#, put(1, "r", "{}"))).expect("an answer");
+    desk.push(&format!(r#"{{"client":"{A}","acked":50,"mutations":[{}]}}"#, put(1, "r", "{}")))
+        .expect("an answer");
     desk.put(A, 2, "s", "{}");
     let again = desk.push(&body(A, &[put(2, "s", "{}")])).expect("an answer");
     assert_eq!(again.results[0].settled, applied(2));
@@ -81,7 +82,9 @@ fn another_epoch_is_answered_with_where_the_present_one_stands_and_what_it_conta
         desk.put(A, number, "r", &format!("{{\"n\":{number}}}"));
     }
     desk.core.begin_epoch(&old, desk.now, 1).expect("a new epoch");
-    let push = |client: &str| format!(r#"{{"client":"{client}","epoch":"{old}","mutations":[{}]}}"#, put(4, "s", "{}"));
+    let push = |client: &str| {
+        format!(r#"{{"client":"{client}","epoch":"{old}","mutations":[{}]}}"#, put(4, "s", "{}"))
+    };
     let position = desk.core.position();
     assert_eq!(position.version, version(3), "records and the count of versions go on");
     assert_eq!(desk.push(&push(A)), Err(ApiError::EpochMismatch { position: position.clone(), last: 3 }));
@@ -92,9 +95,11 @@ fn another_epoch_is_answered_with_where_the_present_one_stands_and_what_it_conta
 #[test]
 fn pushes_of_one_client_in_one_group_follow_each_other() {
     let mut desk = Desk::new();
-    let pushes = [body(A, &[put(1, "r", "{}")]), body(A, &[put(2, "s", "{}")]), body(A, &[put(2, "s", "{}")])];
+    let pushes =
+        [body(A, &[put(1, "r", "{}")]), body(A, &[put(2, "s", "{}")]), body(A, &[put(2, "s", "{}")])];
     let pushes: Vec<_> = pushes.iter().map(|push| (user("alice"), parsed(push))).collect();
-    let answers: Vec<_> = desk.core.push(&pushes, desk.now).into_iter().map(|a| a.expect("an answer")).collect();
+    let answers: Vec<_> =
+        desk.core.push(&pushes, desk.now).into_iter().map(|a| a.expect("an answer")).collect();
     assert_eq!(answers[1].results[0].settled, applied(2));
     assert!(answers[2].results[0].duplicate);
     assert!(answers.iter().all(|answer| answer.position.version == version(2)), "all say what is durable");

@@ -219,7 +219,10 @@ fn two_pushes_while_a_head_is_being_put_are_published_next() {
     put(&mut world, "t", 100);
     while world.step() {}
     assert_eq!(head_version(&world), 1);
-    assert!(world.host.alarm.is_some(), "I8: the pushes set no alarm of their own while a turn was under way");
+    assert!(
+        world.host.alarm.is_some(),
+        "I8: the pushes set no alarm of their own while a turn was under way"
+    );
     assert_settles(&mut world, "two pushes in flight");
 }
 
@@ -257,7 +260,8 @@ fn h10a_what_was_deleted_stays_deleted_on_a_new_device_after_it_is_forgotten() {
 
 #[test]
 fn h10a_a_deletion_that_comes_while_the_head_is_put_outlives_the_older_base() {
-    let settings = Settings { publication: PublicationConfig { retain_ms: 0, ..EAGER }, ..Settings::eager(1) };
+    let settings =
+        Settings { publication: PublicationConfig { retain_ms: 0, ..EAGER }, ..Settings::eager(1) };
     let mut world = World::new(&settings);
     fill(&mut world, 15);
     assert_settles(&mut world, "a base");
@@ -279,7 +283,8 @@ fn h10a_a_deletion_that_comes_while_the_head_is_put_outlives_the_older_base() {
 
 #[test]
 fn a_clock_that_goes_back_between_two_deletions_stops_nothing() {
-    let settings = Settings { publication: PublicationConfig { retain_ms: 60_000, ..EAGER }, ..Settings::eager(1) };
+    let settings =
+        Settings { publication: PublicationConfig { retain_ms: 60_000, ..EAGER }, ..Settings::eager(1) };
     let mut world = World::new(&settings);
     put(&mut world, "a", 10);
     put(&mut world, "b", 10);

@@ -55,7 +55,8 @@ fn a_page_is_cut_only_between_versions() {
         .collect();
     desk.settle(A, &format!(r#"{{"id":5,"changes":[{}]}}"#, changes.join(",")));
     desk.put(A, 6, "last", "{}");
-    let cursor = OrderedCursor { epoch: desk.epoch(), start: version(0), reached: version(4), horizon: version(0) };
+    let cursor =
+        OrderedCursor { epoch: desk.epoch(), start: version(0), reached: version(4), horizon: version(0) };
     let (_, _, next, lines) = page(&mut desk, &going_on(Some(cursor)));
     assert_eq!(lines.lines().count(), 50, "all changes of version 5");
     assert_eq!(next.as_ref().map(|next| next.reached), Some(version(5)));
@@ -148,7 +149,9 @@ fn h21_a_fresh_tail_continues_the_head_and_not_the_client() {
     desk.put(A, 5, "n", "{}");
     for ask in [first(&desk, 0), first(&desk, 2), first(&desk, 4)] {
         let (reply, lines) = desk.core.pull(&Ask { held: held.clone(), ..ask }, desk.now).expect("an answer");
-        assert!(matches!(reply, Reply::Overlay { from, version: to, .. } if (from, to) == (version(4), version(5))));
+        assert!(
+            matches!(reply, Reply::Overlay { from, version: to, .. } if (from, to) == (version(4), version(5)))
+        );
         assert_eq!(lines.lines().count(), 1);
     }
     desk.put(A, 6, "m", "{}");

@@ -24,13 +24,21 @@ fn op(name: &str, rest: &str) -> String {
 fn every_op_does_what_the_contract_says() {
     for (before, change, expected) in [
         (r#"{"b":1.0,"a":2}"#, op("put", r#","value":{ "z" : 1e2, "a":[ ] }"#), Some(r#"{"z":1e2,"a":[]}"#)),
-        (r#"{"b":1.0,"a":2}"#, op("patch", r#","set":{"a":{"x":1}},"unset":["b"]"#), Some(r#"{"a":{"x":1}}"#)),
+        (
+            r#"{"b":1.0,"a":2}"#,
+            op("patch", r#","set":{"a":{"x":1}},"unset":["b"]"#),
+            Some(r#"{"a":{"x":1}}"#),
+        ),
         (r#"{"m":null}"#, op("patch", r#","set":{"m.n":2}"#), Some(r#"{"m":{"n":2}}"#)),
         (r#"{"m":"text"}"#, op("patch", r#","set":{"m.n":2}"#), Some(r#"{"m":{"n":2}}"#)),
         (r#"{"a":1}"#, op("delete", ""), None),
         (r#"{"n":1.5}"#, op("add", r#","path":"n","by":2"#), Some(r#"{"n":3.5}"#)),
         (r#"{"n":"x"}"#, op("add", r#","path":"n","by":2"#), Some(r#"{"n":2}"#)),
-        (r#"{"t":["a"]}"#, op("include", r#","path":"t","values":["a","b",1]"#), Some(r#"{"t":["a","b",1]}"#)),
+        (
+            r#"{"t":["a"]}"#,
+            op("include", r#","path":"t","values":["a","b",1]"#),
+            Some(r#"{"t":["a","b",1]}"#),
+        ),
         (r#"{"t":7}"#, op("include", r#","path":"t","values":["a"]"#), Some(r#"{"t":["a"]}"#)),
         (r#"{"t":["a",1,"a"]}"#, op("exclude", r#","path":"t","values":["a"]"#), Some(r#"{"t":[1]}"#)),
     ] {
@@ -121,7 +129,8 @@ fn i11_an_empty_mutation_takes_the_place_of_one_that_cannot_be_sent() {
 fn a_space_has_at_most_200_collections_and_those_it_has_stay_writable() {
     let mut desk = Desk::new();
     let into = |number: u64, collection: String| {
-        let change = format!(r#"{{"op":"put","collection":"{collection}","id":"r","value":{{"n":{number}}}}}"#);
+        let change =
+            format!(r#"{{"op":"put","collection":"{collection}","id":"r","value":{{"n":{number}}}}}"#);
         format!(r#"{{"id":{number},"changes":[{change}]}}"#)
     };
     let mutations: Vec<_> = (1..=200).map(|number| into(number, format!("c{number}"))).collect();

@@ -88,7 +88,12 @@ fn a_push_of_one_record_writes_its_record_and_its_client_and_nothing_else() {
     desk.put("client-a", 1, "r", "{}");
     for number in 2..10 {
         let before = sql.writes();
-        desk.put("client-a", number, if number % 2 == 0 { "r" } else { "new" }, &format!("{{\"n\":{number}}}"));
+        desk.put(
+            "client-a",
+            number,
+            if number % 2 == 0 { "r" } else { "new" },
+            &format!("{{\"n\":{number}}}"),
+        );
         assert_eq!(sql.writes() - before, 2, "mutation {number}");
     }
     let before = sql.writes();
@@ -106,5 +111,7 @@ fn a_restart_loses_nothing() {
     assert_eq!(seen(&mut again.core), before);
     let stale = r#"{"id":2,"base":1,"changes":[{"op":"put","collection":"c","id":"r","value":{}}]}"#;
     assert!(matches!(again.settle("client-a", stale), Settled::Conflict(_)), "who changed what survives");
-    assert!(again.push(&body("client-b", &[put(1, "r", r#"{"n":2}"#)])).expect("an answer").results[0].duplicate);
+    assert!(
+        again.push(&body("client-b", &[put(1, "r", r#"{"n":2}"#)])).expect("an answer").results[0].duplicate
+    );
 }

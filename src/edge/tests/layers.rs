@@ -43,7 +43,8 @@ fn while_kv_is_current_no_pull_reaches_the_coordinator() {
 fn a_first_load_reads_one_key_for_the_head_and_one_per_part() {
     let mut world = large(EAGER, 20);
     let loaded = world.ask(0, "{}", Format::Ndjson);
-    let bytes: usize = world.kv.puts.iter().filter(|(key, _)| key.contains("/o/")).map(|(_, e)| e.value.len()).sum();
+    let bytes: usize =
+        world.kv.puts.iter().filter(|(key, _)| key.contains("/o/")).map(|(_, e)| e.value.len()).sum();
     let parts = u32::try_from(bytes.div_ceil(1 << 20)).expect("a few");
     assert!(cost(&loaded).1 <= 1 + parts, "{:?} for {bytes} bytes", cost(&loaded));
     assert_eq!((cost(&loaded).2, version(&loaded)), (0, 20));
@@ -76,7 +77,8 @@ fn h21_one_request_per_location_and_version_whatever_the_number_of_clients() {
     let before = world.host.requests;
     for client in 0..100 {
         let body = if client % 3 == 0 { "{}".to_owned() } else { since(&world, 18 + client % 3) };
-        let body = if body == "{}" { min(&world).replacen(',', "{", 1) } else { body.replace('}', &min(&world)) };
+        let body =
+            if body == "{}" { min(&world).replacen(',', "{", 1) } else { body.replace('}', &min(&world)) };
         let format = if client % 2 == 0 || client % 3 == 0 { Format::Ndjson } else { Format::Json };
         let answer = world.ask(0, &body, format);
         assert_eq!(version(&answer), 21);
@@ -182,7 +184,11 @@ fn a_head_of_another_space_or_another_hand_counts_as_none() {
     world.settle(5);
     let key = Scope::private(world.space()).head_key();
     let entry = world.kv.central(&key, world.now).expect("a head");
-    for value in [entry.value.replace("xxx", "yyy"), "nonsense".to_owned(), entry.value.replace("\"format\":1", "\"format\":2")] {
+    for value in [
+        entry.value.replace("xxx", "yyy"),
+        "nonsense".to_owned(),
+        entry.value.replace("\"format\":1", "\"format\":2"),
+    ] {
         world.kv.forget_caches();
         world.kv.put(&key, crate::sim::kv::Entry { value, ..(*entry).clone() }, world.now);
         world.pass(1);

@@ -135,7 +135,11 @@ fn a_horizon_that_passes_a_client_between_two_heads_resets_it_and_is_no_error() 
     world.settle(20);
     world.kv.forget_caches();
     forget(&mut world, 0);
-    assert_eq!(version(&world.ask(0, &since(&world, 17), Format::Json)), 18, "the location holds the head at 18");
+    assert_eq!(
+        version(&world.ask(0, &since(&world, 17), Format::Json)),
+        18,
+        "the location holds the head at 18"
+    );
     world.pass(61_000);
     put(&mut world, "other", 2);
     world.settle(20);
@@ -190,9 +194,15 @@ fn a_claim_that_cannot_be_is_told_where_the_space_stands() {
     let mut world = eager();
     put(&mut world, "r", 1);
     let answer = world.ask(0, &since(&world, 99), Format::Json);
-    assert!(matches!(answer.body, Err(ApiError::EpochMismatch { ref position, .. }) if position == world.oracle.here()));
+    assert!(
+        matches!(answer.body, Err(ApiError::EpochMismatch { ref position, .. }) if position == world.oracle.here())
+    );
     world.pass(3_600_000);
-    let claim = Ask { epoch: Some(world.oracle.here().epoch.clone()), since: crate::version::Version::MAX, ..Ask::default() };
+    let claim = Ask {
+        epoch: Some(world.oracle.here().epoch.clone()),
+        since: crate::version::Version::MAX,
+        ..Ask::default()
+    };
     assert!(world.host.pull(&claim, world.now).is_ok(), "an hour later it begins an epoch");
     assert!(world.host.core(world.now).position() > *world.oracle.here());
 }

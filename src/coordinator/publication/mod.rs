@@ -5,17 +5,19 @@
 //! [`Effect`] it gets from `next` and reports how that ended, until the effect is [`Effect::Sleep`]. Nothing of a turn
 //! that a crash would lose is needed: what was put is in the row, and everything else is cut anew.
 
-use serde::{Deserialize, Serialize};
+mod build;
+mod row;
+
+use build::delta_bytes_max;
+pub use row::{Building, PartRow, PublicationConfig, PublicationRow, Published, RunRow};
 
 use super::ledger::{Ledger, LedgerResult, Meta};
 use crate::{
-    ids::{Collection, ContentHash, Key, RecordId},
     limits,
     protocol::internal::{Ask, Seen},
     snapshot::{
-        head::{ContentHashText, Head, HeadMetadata, HeadParts, PartName, Run},
+        head::{Head, HeadMetadata, HeadParts},
         keys::Scope,
-        part::first_part,
     },
     time::Millis,
     version::{Epoch, Position, Version},
@@ -27,132 +29,8 @@ pub const LIFETIME_MS: u64 = 30 * DAY_MS;
 /// Age from which on an object is put again by the next publication.
 const REFRESH_AGE_MS: u64 = LIFETIME_MS / 2;
 const DAY_MS: u64 = 86_400_000;
-/// A delta is folded into the base when it exceeds an eighth of it, or 1 MiB where that is more.
-const DELTA_SHARE: usize = 8;
 /// Longest wait after a failure.
 const BACKOFF_MS_MAX: u64 = 15 * 60_000;
-
-/// When to publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PublicationConfig {
-    /// Pulls answered by the coordinator that are worth one publication. 0: publish as soon as the interval allows.
-    pub after_pulls: u32,
-    /// Longest delay after the first unpublished change, in ms.
-    pub max_delay_ms: u64,
-    /// Shortest time between two publications, in ms. KV's own cache hides anything faster than 30 s.
-    pub interval_ms: u64,
-    /// How long deletions are remembered, in ms.
-    pub retain_ms: u64,
-}
-
-impl PublicationConfig {
-    /// How late a put may land that was never answered, in ms: four intervals, at the default 120 s.
-    #[must_use]
-    pub const fn settle_ms(&self) -> u64 {
-        4 * self.interval_ms
-    }
-
-    /// How long KV may still answer "missing" for an object that was put, in ms: at the default one hour.
-    const fn miss_ms(&self) -> u64 {
-        120 * self.interval_ms
-    }
-}
-
-/// The publication row.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PublicationRow {
-    /// What the last answered head put says.
-    pub published: Option<Published>,
-    /// The oldest records as they were put.
-    pub base: Option<RunRow>,
-    /// Those between the base and the tail.
-    pub delta: Option<RunRow>,
-    /// A run under construction.
-    pub building: Option<Building>,
-    /// Failures in a row.
-    pub attempts: u32,
-    /// Not before this time is KV tried again after a failure.
-    pub retry_at: Option<Millis>,
-    /// When to put the head once more, because an earlier put was never answered and may still land.
-    pub resettle_at: Option<Millis>,
-    /// Whether to publish although nothing is new: something in KV is missing, or old.
-    pub renew: bool,
-}
-
-/// A head that KV has accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Published {
-    /// Where it stands.
-    pub position: Position,
-    /// When it was put.
-    pub at: Millis,
-}
-
-/// A run as it was put.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunRow {
-    /// Exclusive.
-    pub from: Version,
-    /// Inclusive.
-    pub to: Version,
-    /// In key order.
-    pub parts: Vec<PartRow>,
-}
-
-/// A part as it was put.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartRow {
-    /// Its name.
-    pub sha256: ContentHashText,
-    /// Its length.
-    pub bytes: usize,
-    /// When it was put; 0 when it is believed to be gone.
-    pub put_at: Millis,
-}
-
-/// A run under construction. `to` is the durable version when it was begun: slices that are queried later leave out
-/// what has moved above it, and the tail, which is queried last, has that (I5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Building {
-    /// Whether it becomes the base, or the delta.
-    pub base: bool,
-    /// What is done.
-    pub run: RunRow,
-    /// The last key of the last part.
-    pub last: Option<(String, String)>,
-}
-
-impl RunRow {
-    fn bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.bytes).sum()
-    }
-
-    fn named(&self) -> Run {
-        let name = |part: &PartRow| PartName { sha256: part.sha256.clone(), bytes: part.bytes };
-        Run { from: self.from, to: self.to, parts: self.parts.iter().map(name).collect() }
-    }
-}
-
-impl PublicationRow {
-    fn parts(&self) -> impl Iterator<Item = &PartRow> {
-        self.base.iter().chain(&self.delta).flat_map(|run| &run.parts)
-    }
-
-    fn parts_mut(&mut self) -> impl Iterator<Item = &mut PartRow> {
-        self.base.iter_mut().chain(&mut self.delta).flat_map(|run| &mut run.parts)
-    }
-
-    fn tail_from(&self) -> Version {
-        self.delta.as_ref().or(self.base.as_ref()).map_or(Version::ZERO, |run| run.to)
-    }
-
-    /// The version that KV's head is known to have reached in this epoch.
-    #[must_use]
-    pub fn published_in(&self, epoch: &Epoch) -> Option<Version> {
-        self.published.as_ref().filter(|published| published.position.epoch == *epoch).map(|p| p.position.version)
-    }
-}
 
 /// What the shell has to do next in a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -415,64 +293,6 @@ impl Publisher {
         }
     }
 
-    /// Cuts the next part. None when no put is needed: it is there already, or the run is complete.
-    fn build<L: Ledger>(&mut self, ledger: &mut L, now: Millis) -> LedgerResult<Option<Effect>> {
-        let building = self.row.building.as_ref().expect("BUG: no run is under construction");
-        let after = building.last.as_ref().map(key_of);
-        let lines =
-            ledger.lines_by_key(after.as_ref(), building.run.from, building.run.to, limits::PART_BYTES_MAX)?;
-        let end = first_part(&lines.text, lines.more).expect("BUG: a slice is shorter than a part");
-        let text = &lines.text[..end];
-        let run_ends = end == lines.text.len() && !lines.more;
-        if text.is_empty() {
-            self.complete();
-            return Ok(None);
-        }
-        let hash = ContentHash::of(text.as_bytes());
-        let there = self.row.parts().find(|part| part.sha256.0 == hash && now.since(part.put_at) < REFRESH_AGE_MS);
-        let part = there.cloned().unwrap_or(PartRow {
-            sha256: ContentHashText(hash.clone()),
-            bytes: text.len(),
-            put_at: now,
-        });
-        let shared = part.put_at != now;
-        let turn = self.turn.as_mut().expect("BUG: no turn is under way");
-        turn.parts += 1;
-        turn.part = Some(part);
-        turn.last = Some(last_key(text));
-        turn.run_ends = run_ends;
-        if shared {
-            self.adopt_part();
-            return Ok(None);
-        }
-        let key = self.scope.object_key(&hash);
-        Ok(Some(Effect::PutObject { key, body: text.to_owned(), ttl_s: LIFETIME_MS / 1000 }))
-    }
-
-    /// Notes the part that is in KV now.
-    fn adopt_part(&mut self) {
-        let turn = self.turn.as_mut().expect("BUG: no turn is under way");
-        let part = turn.part.take().expect("BUG: no part was cut");
-        let (last, run_ends) = (turn.last.take(), turn.run_ends);
-        // None if KV was found to have lost everything while the part was put: then the run is begun anew.
-        let Some(building) = self.row.building.as_mut() else { return };
-        building.run.parts.push(part);
-        building.last = last;
-        if run_ends {
-            self.complete();
-        }
-    }
-
-    fn complete(&mut self) {
-        let building = self.row.building.take().expect("BUG: no run is under construction");
-        if building.base {
-            self.row.base = Some(building.run);
-            self.row.delta = None;
-        } else {
-            self.row.delta = Some(building.run);
-        }
-    }
-
     /// Cuts the tail and makes the head, or begins a run where the tail does not fit.
     fn head<L: Ledger>(
         &mut self,
@@ -489,7 +309,7 @@ impl Publisher {
         if tail.more {
             let base = self.row.base.as_ref();
             let delta = self.row.delta.as_ref().map_or(0, RunRow::bytes) + limits::TAIL_BYTES_MAX;
-            let fold = base.is_none_or(|base| delta > limits::PART_BYTES_MIN.max(base.bytes() / DELTA_SHARE));
+            let fold = base.is_none() || delta > delta_bytes_max(base);
             let from = base.filter(|_| !fold).map_or(Version::ZERO, |base| base.to);
             self.begin_run(fold, from, durable.version);
             return Ok(None);
@@ -525,10 +345,6 @@ impl Publisher {
         let Some(base) = &self.row.base else { return Ok(false) };
         let old = self.row.parts().any(|part| now.since(part.put_at) >= REFRESH_AGE_MS);
         Ok(old || ledger.newest_deletion_before(self.deletions_before(now))?.is_some_and(|due| due > base.to))
-    }
-
-    fn begin_run(&mut self, base: bool, from: Version, to: Version) {
-        self.row.building = Some(Building { base, run: RunRow { from, to, parts: Vec::new() }, last: None });
     }
 
     fn deletions_before(&self, now: Millis) -> Millis {
@@ -634,21 +450,4 @@ impl Publisher {
     fn save<L: Ledger>(&self, ledger: &mut L) -> LedgerResult<()> {
         ledger.put_publication(&serde_json::to_string(&self.row).expect("BUG: the row is not JSON"))
     }
-}
-
-fn key_of((collection, id): &(String, String)) -> Key {
-    let key = Collection::parse(collection).and_then(|collection| Ok(Key { collection, id: RecordId::parse(id)? }));
-    key.expect("BUG: the publication row names a record that cannot be")
-}
-
-/// The key of the last of `lines`.
-fn last_key(lines: &str) -> (String, String) {
-    #[derive(Deserialize)]
-    struct Named {
-        collection: String,
-        id: String,
-    }
-    let line = lines.trim_end_matches('\n').rsplit('\n').next().unwrap_or_default();
-    let named: Named = serde_json::from_str(line).expect("BUG: the ledger gave something that is no line");
-    (named.collection, named.id)
 }

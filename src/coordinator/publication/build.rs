@@ -1,0 +1,105 @@
+//! Runs under construction: cut into parts by content, put part by part, resumed after a crash.
+
+use serde::Deserialize;
+
+use super::{Building, Effect, LIFETIME_MS, PartRow, Publisher, REFRESH_AGE_MS, RunRow};
+use crate::{
+    coordinator::ledger::{Ledger, LedgerResult},
+    ids::{Collection, ContentHash, Key, RecordId},
+    limits,
+    snapshot::{head::ContentHashText, part::first_part},
+    time::Millis,
+    version::Version,
+};
+
+/// A delta is folded into the base when it exceeds an eighth of it, or 1 MiB where that is more.
+const DELTA_SHARE: usize = 8;
+impl Publisher {
+    pub(super) fn begin_run(&mut self, base: bool, from: Version, to: Version) {
+        self.row.building = Some(Building { base, run: RunRow { from, to, parts: Vec::new() }, last: None });
+    }
+
+    /// Cuts the next part. None when no put is needed: it is there already, or the run is complete.
+    pub(super) fn build<L: Ledger>(&mut self, ledger: &mut L, now: Millis) -> LedgerResult<Option<Effect>> {
+        let building = self.row.building.as_ref().expect("BUG: no run is under construction");
+        let after = building.last.as_ref().map(key_of);
+        let lines =
+            ledger.lines_by_key(after.as_ref(), building.run.from, building.run.to, limits::PART_BYTES_MAX)?;
+        let end = first_part(&lines.text, lines.more).expect("BUG: a slice is shorter than a part");
+        let text = &lines.text[..end];
+        let run_ends = end == lines.text.len() && !lines.more;
+        if text.is_empty() {
+            self.complete();
+            return Ok(None);
+        }
+        let hash = ContentHash::of(text.as_bytes());
+        let there = self.row.parts().find(|part| part.sha256.0 == hash && now.since(part.put_at) < REFRESH_AGE_MS);
+        let part = there.cloned().unwrap_or(PartRow {
+            sha256: ContentHashText(hash.clone()),
+            bytes: text.len(),
+            put_at: now,
+        });
+        let shared = part.put_at != now;
+        let turn = self.turn.as_mut().expect("BUG: no turn is under way");
+        turn.parts += 1;
+        turn.part = Some(part);
+        turn.last = Some(last_key(text));
+        turn.run_ends = run_ends;
+        if shared {
+            self.adopt_part();
+            return Ok(None);
+        }
+        let key = self.scope.object_key(&hash);
+        Ok(Some(Effect::PutObject { key, body: text.to_owned(), ttl_s: LIFETIME_MS / 1000 }))
+    }
+
+    /// Notes the part that is in KV now.
+    pub(super) fn adopt_part(&mut self) {
+        let turn = self.turn.as_mut().expect("BUG: no turn is under way");
+        let part = turn.part.take().expect("BUG: no part was cut");
+        let (last, run_ends) = (turn.last.take(), turn.run_ends);
+        // None if KV was found to have lost everything while the part was put: then the run is begun anew.
+        let Some(building) = self.row.building.as_mut() else { return };
+        building.run.parts.push(part);
+        building.last = last;
+        if !building.base && building.run.bytes() > delta_bytes_max(self.row.base.as_ref()) {
+            // More is new than a delta may hold: it belongs into the base.
+            let to = building.run.to;
+            self.begin_run(true, Version::ZERO, to);
+        } else if run_ends {
+            self.complete();
+        }
+    }
+
+    fn complete(&mut self) {
+        let building = self.row.building.take().expect("BUG: no run is under construction");
+        if building.base {
+            self.row.base = Some(building.run);
+            self.row.delta = None;
+        } else {
+            self.row.delta = Some(building.run);
+        }
+    }
+}
+
+/// Above how many bytes a delta is folded into the base.
+pub(super) fn delta_bytes_max(base: Option<&RunRow>) -> usize {
+    limits::PART_BYTES_MIN.max(base.map_or(0, RunRow::bytes) / DELTA_SHARE)
+}
+
+fn key_of((collection, id): &(String, String)) -> Key {
+    let key = Collection::parse(collection).and_then(|collection| Ok(Key { collection, id: RecordId::parse(id)? }));
+    key.expect("BUG: the publication row names a record that cannot be")
+}
+
+/// The key of the last of `lines`.
+fn last_key(lines: &str) -> (String, String) {
+    #[derive(Deserialize)]
+    struct Named {
+        collection: String,
+        id: String,
+    }
+    let line = lines.trim_end_matches('\n').rsplit('\n').next().unwrap_or_default();
+    let named: Named = serde_json::from_str(line).expect("BUG: the ledger gave something that is no line");
+    (named.collection, named.id)
+}

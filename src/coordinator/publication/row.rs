@@ -1,0 +1,131 @@
+//! When to publish, and what is noted of what was published: the publication row.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    snapshot::head::{ContentHashText, PartName, Run},
+    time::Millis,
+    version::{Epoch, Position, Version},
+};
+
+/// When to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicationConfig {
+    /// Pulls answered by the coordinator that are worth one publication. 0: publish as soon as the interval allows.
+    pub after_pulls: u32,
+    /// Longest delay after the first unpublished change, in ms.
+    pub max_delay_ms: u64,
+    /// Shortest time between two publications, in ms. KV's own cache hides anything faster than 30 s.
+    pub interval_ms: u64,
+    /// How long deletions are remembered, in ms.
+    pub retain_ms: u64,
+}
+
+impl PublicationConfig {
+    /// How late a put may land that was never answered, in ms: four intervals, at the default 120 s.
+    #[must_use]
+    pub const fn settle_ms(&self) -> u64 {
+        4 * self.interval_ms
+    }
+
+    /// How long KV may still answer "missing" for an object that was put, in ms: at the default one hour.
+    pub(super) const fn miss_ms(&self) -> u64 {
+        120 * self.interval_ms
+    }
+}
+
+/// The publication row.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PublicationRow {
+    /// What the last answered head put says.
+    pub published: Option<Published>,
+    /// The oldest records as they were put.
+    pub base: Option<RunRow>,
+    /// Those between the base and the tail.
+    pub delta: Option<RunRow>,
+    /// A run under construction.
+    pub building: Option<Building>,
+    /// Failures in a row.
+    pub attempts: u32,
+    /// Not before this time is KV tried again after a failure.
+    pub retry_at: Option<Millis>,
+    /// When to put the head once more, because an earlier put was never answered and may still land.
+    pub resettle_at: Option<Millis>,
+    /// Whether to publish although nothing is new: something in KV is missing, or old.
+    pub renew: bool,
+}
+
+/// A head that KV has accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Where it stands.
+    pub position: Position,
+    /// When it was put.
+    pub at: Millis,
+}
+
+/// A run as it was put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// Exclusive.
+    pub from: Version,
+    /// Inclusive.
+    pub to: Version,
+    /// In key order.
+    pub parts: Vec<PartRow>,
+}
+
+/// A part as it was put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRow {
+    /// Its name.
+    pub sha256: ContentHashText,
+    /// Its length.
+    pub bytes: usize,
+    /// When it was put; 0 when it is believed to be gone.
+    pub put_at: Millis,
+}
+
+/// A run under construction. `to` is the durable version when it was begun: slices that are queried later leave out
+/// what has moved above it, and the tail, which is queried last, has that (I5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Building {
+    /// Whether it becomes the base, or the delta.
+    pub base: bool,
+    /// What is done.
+    pub run: RunRow,
+    /// The last key of the last part.
+    pub last: Option<(String, String)>,
+}
+
+impl RunRow {
+    pub(super) fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    pub(super) fn named(&self) -> Run {
+        let name = |part: &PartRow| PartName { sha256: part.sha256.clone(), bytes: part.bytes };
+        Run { from: self.from, to: self.to, parts: self.parts.iter().map(name).collect() }
+    }
+}
+
+impl PublicationRow {
+    pub(super) fn parts(&self) -> impl Iterator<Item = &PartRow> {
+        self.base.iter().chain(&self.delta).flat_map(|run| &run.parts)
+    }
+
+    pub(super) fn parts_mut(&mut self) -> impl Iterator<Item = &mut PartRow> {
+        self.base.iter_mut().chain(&mut self.delta).flat_map(|run| &mut run.parts)
+    }
+
+    pub(super) fn tail_from(&self) -> Version {
+        self.delta.as_ref().or(self.base.as_ref()).map_or(Version::ZERO, |run| run.to)
+    }
+
+    /// The version that KV's head is known to have reached in this epoch.
+    #[must_use]
+    pub fn published_in(&self, epoch: &Epoch) -> Option<Version> {
+        self.published.as_ref().filter(|published| published.position.epoch == *epoch).map(|p| p.position.version)
+    }
+}

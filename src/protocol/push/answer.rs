@@ -1,0 +1,121 @@
+//! What a push is answered with.
+
+use serde_json::{Value, json};
+
+use super::Rejection;
+use crate::{
+    ids::Key,
+    limits,
+    version::{Position, Version},
+};
+
+/// How a mutation ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Settled {
+    /// It is part of the state from this version on, or changed nothing.
+    Applied(Version),
+    /// Others changed what it rests on; it changed nothing.
+    Conflict(Vec<Standing>),
+    /// It cannot be applied and changed nothing.
+    Rejected(Rejection),
+    /// It was settled, and how has been forgotten.
+    Done,
+}
+
+/// What stands where a mutation conflicts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// The record.
+    pub key: Key,
+    /// Its last change; 0 where even the deletion has been forgotten.
+    pub version: Version,
+    /// Its value, or none if it is deleted.
+    pub value: Option<String>,
+}
+
+/// The result of one mutation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MutationResult {
+    /// Its number.
+    pub id: u64,
+    /// How it ended.
+    pub settled: Settled,
+    /// Whether it had been settled before this push.
+    pub duplicate: bool,
+}
+
+/// What a push is answered with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PushAnswer {
+    /// Where the space stands.
+    pub position: Position,
+    /// One per mutation, in order.
+    pub results: Vec<MutationResult>,
+    /// Whether the client has to pull to get what is newer than its `since`.
+    pub more: bool,
+    /// Record lines between the client's `since` and `position`; empty with `more`.
+    pub changes: String,
+}
+
+impl PushAnswer {
+    /// The body.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut theirs = limits::CONFLICT_BYTES_MAX;
+        let results: Vec<String> = self.results.iter().map(|result| result.to_json(&mut theirs)).collect();
+        format!(
+            "{{\"epoch\":\"{}\",\"version\":{},\"results\":[{}],\"reset\":false,\"more\":{},\"changes\":[{}]}}",
+            self.position.epoch,
+            self.position.version,
+            results.join(","),
+            self.more,
+            joined_lines(&self.changes),
+        )
+    }
+}
+
+/// Record lines as the members of a JSON array.
+#[must_use]
+pub fn joined_lines(lines: &str) -> String {
+    lines.strip_suffix('\n').unwrap_or(lines).replace('\n', ",")
+}
+
+impl MutationResult {
+    fn to_json(&self, theirs: &mut usize) -> String {
+        let mut result = match &self.settled {
+            Settled::Applied(version) => json!({ "id": self.id, "status": "applied", "version": version }),
+            Settled::Rejected(rejection) => json!({
+                "id": self.id, "status": "rejected", "code": rejection.code.as_str(), "detail": rejection.detail
+            }),
+            Settled::Conflict(_) => json!({ "id": self.id, "status": "conflict" }),
+            Settled::Done => json!({ "id": self.id, "status": "done" }),
+        };
+        if self.duplicate {
+            result["duplicate"] = Value::Bool(true);
+        }
+        let mut text = result.to_string();
+        if let Settled::Conflict(records) = &self.settled {
+            let records: Vec<String> = records.iter().map_while(|record| record.to_json(theirs)).collect();
+            text.truncate(text.len() - 1);
+            text += &format!(",\"records\":[{}]}}", records.join(","));
+        }
+        text
+    }
+}
+
+impl Standing {
+    /// None when it no longer fits into what is left of the answer's room.
+    fn to_json(&self, room: &mut usize) -> Option<String> {
+        let mut text = json!({
+            "collection": self.key.collection.as_str(), "id": self.key.id.as_str(), "version": self.version
+        })
+        .to_string();
+        text.truncate(text.len() - 1);
+        match &self.value {
+            Some(value) => text += &format!(",\"theirs\":{value}}}"),
+            None => text += ",\"deleted\":true}",
+        }
+        *room = room.checked_sub(text.len())?;
+        Some(text)
+    }
+}

@@ -1,0 +1,182 @@
+//! `POST /sync/push`: the request, parsed, and the answer.
+
+mod answer;
+mod parse;
+
+use std::borrow::Cow;
+
+pub use answer::{MutationResult, PushAnswer, Settled, Standing, joined_lines};
+
+use crate::{
+    ids::{ClientId, Key},
+    value::Path,
+    version::{Epoch, Version},
+};
+
+/// A push whose envelope is in order.
+#[derive(Debug, Clone)]
+pub struct PushRequest {
+    /// Whose counter the ids belong to.
+    pub client: ClientId,
+    /// The history the client knows; absent until it has received one.
+    pub epoch: Option<Epoch>,
+    /// The version up to which the client has pulled; with it the answer carries what is newer.
+    pub since: Option<Version>,
+    /// The highest mutation whose result the client has stored.
+    pub acked: u64,
+    /// What becomes of a conflicting change.
+    pub on_conflict: OnConflict,
+    /// With consecutive ids.
+    pub mutations: Vec<Submitted>,
+}
+
+/// A policy for conflicting changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// The mutation is a conflict.
+    #[default]
+    Reject,
+    /// A patch conflicts only where somebody else changed a top-level field that it touches.
+    Merge,
+    /// The change is applied.
+    Overwrite,
+}
+
+/// A numbered mutation, or why it is none.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// The client's own counter, from 1.
+    pub id: u64,
+    /// Tells mutations with the same number apart: of the text of `changes`, without white space.
+    pub digest: MutationDigest,
+    /// What to apply.
+    pub mutation: Result<Mutation, Rejection>,
+}
+
+/// The first 8 bytes of a SHA-256, as 16 hex digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MutationDigest(pub String);
+
+/// An atomic list of changes.
+#[derive(Debug, Clone)]
+pub struct Mutation {
+    /// The epoch in which its bases were read, where that is not the request's.
+    pub epoch: Option<Epoch>,
+    /// In order.
+    pub changes: Vec<Change>,
+}
+
+/// A change of one record.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The record.
+    pub key: Key,
+    /// A version at which the client's copy was current; 0: it had none; absent: do not check.
+    pub base: Option<Version>,
+    /// What to do.
+    pub op: Op,
+}
+
+/// What a change does to its record. Values are JSON texts without white space, within their limits.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// Writes the whole record.
+    Put(String),
+    /// Changes fields.
+    Patch {
+        /// Values to write, by path.
+        set: Vec<(Path, String)>,
+        /// Paths to remove.
+        unset: Vec<Path>,
+        /// What to write where the record is absent.
+        or_put: Option<String>,
+    },
+    /// Removes the record.
+    Delete,
+    /// Adds to a number.
+    Add {
+        /// Where it is.
+        path: Path,
+        /// What to add.
+        by: f64,
+        /// What to write where the record is absent.
+        or_put: Option<String>,
+    },
+    /// Appends to an array what it does not have.
+    Include {
+        /// Where it is.
+        path: Path,
+        /// Scalars.
+        values: Vec<String>,
+        /// What to write where the record is absent.
+        or_put: Option<String>,
+    },
+    /// Removes from an array what equals one of the values.
+    Exclude {
+        /// Where it is.
+        path: Path,
+        /// Scalars.
+        values: Vec<String>,
+        /// What to write where the record is absent.
+        or_put: Option<String>,
+    },
+}
+
+/// Why a mutation was not applied, in words that are part of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectCode {
+    /// An op that this server does not know.
+    UnsupportedOp,
+    /// A name, path, base or value that cannot be.
+    InvalidValue,
+    /// Above a limit of a mutation.
+    TooLarge,
+    /// The space has no room for it.
+    QuotaExceeded,
+    /// A reserved collection.
+    Forbidden,
+}
+
+impl RejectCode {
+    const ALL: [Self; 5] =
+        [Self::UnsupportedOp, Self::InvalidValue, Self::TooLarge, Self::QuotaExceeded, Self::Forbidden];
+
+    /// The code on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnsupportedOp => "unsupported_op",
+            Self::InvalidValue => "invalid_value",
+            Self::TooLarge => "too_large",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::Forbidden => "forbidden",
+        }
+    }
+
+    /// The code that [`Self::as_str`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+}
+
+/// A mutation that uses up its number and changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// For programs.
+    pub code: RejectCode,
+    /// For people.
+    pub detail: Cow<'static, str>,
+}
+
+impl Rejection {
+    /// A rejection.
+    #[must_use]
+    pub fn new(code: RejectCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
+    fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(RejectCode::InvalidValue, detail)
+    }
+}
