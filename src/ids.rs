@@ -28,6 +28,12 @@ macro_rules! name {
                 }
             }
 
+            /// A name out of our own storage, where only parsed or reserved names are written.
+            #[must_use]
+            pub fn stored(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+
             /// The name as text.
             #[must_use]
             pub fn as_str(&self) -> &str {

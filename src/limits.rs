@@ -18,8 +18,15 @@ pub const VALUE_DEPTH_MAX: usize = 64;
 pub const COLLECTIONS_MAX: usize = 200;
 /// Clients remembered per user and space; the longest unused goes first.
 pub const CLIENTS_MAX: usize = 1_000;
-/// Mutations per client whose digests are kept, so that a repeated number can be told from another mutation.
+/// Mutations per client whose digests are kept at least, so that a repeated number can be told from another mutation.
 pub const DIGESTS_KEPT: usize = 128;
+/// Mutations per client whose digests are kept at most, while their results are not acknowledged: two full pushes.
+pub const UNACKED_KEPT: usize = 2 * MUTATIONS_MAX;
+/// Bytes of the values that one mutation leaves, all records together: a short `add` can rewrite a long value, and what
+/// shares a version is never cut between pages.
+pub const MUTATION_VALUES_MAX: usize = 4 * MIB;
+/// Bytes of the values that one push leaves. An isolate has 128 MB, and wasm memory never shrinks.
+pub const PUSH_VALUES_MAX: usize = 16 * MIB;
 /// Bytes of changes that ride on the answer to a push.
 pub const PIGGYBACK_BYTES_MAX: usize = 64 * KIB;
 /// Bytes of `theirs` in the answer to a push.
@@ -60,6 +67,7 @@ const MIB: usize = 1024 * KIB;
 const _: () = {
     assert!(MUTATION_BYTES_MAX < BODY_BYTES_MAX, "a mutation must fit into a request");
     assert!(VALUE_BYTES_MAX + 1024 < MUTATION_BYTES_MAX, "a value must fit into a mutation");
+    assert!(UNACKED_KEPT > MUTATIONS_MAX, "a push whose answer was lost must be recognized as a whole");
     assert!(VALUE_BYTES_MAX * 2 < 2_000_000, "a line must fit into a row");
     assert!(TAIL_BYTES_MAX + HEAD_LINE_BYTES_MAX < 25 * MIB, "a head must fit into a KV value");
 };

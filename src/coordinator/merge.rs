@@ -134,9 +134,10 @@ fn refused(refused: Refused) -> Rejection {
     Rejection::new(RejectCode::InvalidValue, refused.detail())
 }
 
-/// Named field clocks of one record. Above this every field counts as changed with the record, which can only show a
-/// conflict too many, so that nobody can grow a row without bound.
+/// Named field clocks of one record, and bytes of their names. Above this every field counts as changed with the record,
+/// which can only show a conflict too many, so that nobody can grow a row beyond what it may hold.
 const NAMED_FIELDS_MAX: usize = 256;
+const NAMED_BYTES_MAX: usize = 16 * 1024;
 
 /// The field clocks after `writer` turned `before` into `after` at `version`, where the record lived throughout.
 #[must_use]
@@ -153,7 +154,8 @@ pub(super) fn field_clocks(
         let clock = Clock::tick(Some(field_clock(record, &name)), writer, version);
         fields.named.insert(name, clock);
     }
-    (fields.named.len() <= NAMED_FIELDS_MAX).then_some(fields)
+    let bytes: usize = fields.named.keys().map(String::len).sum();
+    (fields.named.len() <= NAMED_FIELDS_MAX && bytes <= NAMED_BYTES_MAX).then_some(fields)
 }
 
 #[cfg(test)]

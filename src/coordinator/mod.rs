@@ -18,7 +18,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use ledger::{Ledger, LedgerError, LedgerResult, Meta};
-use plan::Plan;
+use plan::{Clients, Plan};
 use publication::{Durable, Effect, PublicationConfig, Publisher, PutOutcome};
 use pull::FreshTail;
 
@@ -38,6 +38,8 @@ use crate::{
 const EPOCH_MS_MIN: u64 = 3_600_000;
 /// How late an alarm may be before it is set again, in ms.
 const ALARM_OVERDUE_MS: u64 = 5 * 60_000;
+/// Clients whose rows are kept in memory, some KB each.
+const CLIENTS_REMEMBERED: usize = 100;
 /// How far ahead of our clock an epoch may begin before it is taken for nonsense, in ms.
 const CLOCK_SKEW_MS_MAX: u64 = 86_400_000;
 
@@ -48,6 +50,8 @@ pub struct Coordinator<L> {
     meta: Meta,
     version: Version,
     collections: Option<BTreeSet<String>>,
+    /// Rows of clients that pushed lately, as they are in storage.
+    clients: Clients,
     fresh_tail: Option<FreshTail>,
     publisher: Publisher,
     alarm: Option<Millis>,
@@ -97,6 +101,7 @@ impl<L: Ledger> Coordinator<L> {
             meta,
             version,
             collections: None,
+            clients: Clients::new(),
             fresh_tail: None,
             publisher,
             alarm,
@@ -162,7 +167,13 @@ impl<L: Ledger> Coordinator<L> {
         let mut plan = Plan::new(self.meta.clone(), self.version, self.collections.take());
         let mut results = Vec::with_capacity(pushes.len());
         for (user, push) in pushes {
-            results.push(plan.push(&self.ledger, user, push, now)?);
+            results.push(plan.push(&self.ledger, &self.clients, user, push, now)?);
+            if plan.is_spoilt() {
+                return match results.pop() {
+                    Some(refused) if pushes.len() == 1 => Ok(vec![refused]),
+                    _ => Err(LedgerError::Failed("a push of the group was given up".to_owned())),
+                };
+            }
         }
         if !plan.is_empty() {
             self.ledger.atomically(&mut |ledger| plan.write(ledger))?;
@@ -173,7 +184,12 @@ impl<L: Ledger> Coordinator<L> {
             self.fresh_tail = None;
             self.publisher.committed(plan.line_bytes(), now);
         }
-        (self.meta, self.collections) = plan.into_state();
+        if plan.has_newcomers() || self.clients.len() > CLIENTS_REMEMBERED {
+            self.clients.clear();
+        }
+        let clients;
+        (self.meta, self.collections, clients) = plan.into_state();
+        self.clients.extend(clients);
         Ok(results)
     }
 
@@ -283,6 +299,12 @@ impl<L: Ledger> Coordinator<L> {
         let watchdog = self.publisher.begin(now);
         self.alarm = Some(watchdog);
         watchdog
+    }
+
+    /// The turn broke off outside, and nobody knows which alarm is set: the next event sets one.
+    pub fn turn_broke_off(&mut self) {
+        self.publisher.break_off();
+        self.alarm = None;
     }
 
     /// The next effect of the turn; see `publication`.

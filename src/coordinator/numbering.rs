@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::ledger::Client;
 use crate::{
-    limits::DIGESTS_KEPT,
+    limits::{DIGESTS_KEPT, UNACKED_KEPT},
     protocol::{
         error::ApiError,
         push::{MutationDigest, PushRequest, RejectCode, Rejection, Settled, Submitted},
@@ -24,7 +24,7 @@ pub(super) struct History {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
-    digest: String,
+    digest: MutationDigest,
     result: Option<String>,
 }
 
@@ -33,9 +33,9 @@ impl History {
     #[must_use]
     pub(super) fn of(client: Option<&Client>) -> Self {
         let Some(client) = client else { return Self::default() };
-        let entries = client.history.split_terminator(' ').map(|entry| match entry.split_once(':') {
-            Some((digest, result)) => Entry { digest: digest.to_owned(), result: Some(result.to_owned()) },
-            None => Entry { digest: entry.to_owned(), result: None },
+        let entries = client.history.split_terminator(' ').map(|entry| {
+            let (digest, result) = entry.split_once(':').map_or((entry, None), |(digest, result)| (digest, Some(result)));
+            Entry { digest: MutationDigest::stored(digest), result: result.map(str::to_owned) }
         });
         Self { last: client.last, entries: entries.collect() }
     }
@@ -60,7 +60,7 @@ impl History {
         let settled = push.mutations.iter().take_while(|mutation| mutation.id <= self.last);
         let mut count = 0;
         for mutation in settled {
-            let known = self.entry(mutation.id).is_some_and(|entry| entry.digest == mutation.digest.0);
+            let known = self.entry(mutation.id).is_some_and(|entry| entry.digest == mutation.digest);
             if !known {
                 return Err(ApiError::ClientForked);
             }
@@ -91,14 +91,15 @@ impl History {
             Settled::Done => None,
         };
         self.last += 1;
-        self.entries.push_back(Entry { digest: digest.0.clone(), result });
-        if self.entries.len() > DIGESTS_KEPT {
-            self.entries.pop_front();
-        }
+        self.entries.push_back(Entry { digest: *digest, result });
     }
 
-    /// Forgets the results up to `acked`; the digests stay.
+    /// Forgets the results up to `acked`, and the digests of what is neither recent nor unacknowledged: a push whose answer
+    /// was lost must be recognized as a whole when it comes again.
     pub(super) fn acknowledge(&mut self, acked: u64) {
+        let unacknowledged = usize::try_from(self.last.saturating_sub(acked)).unwrap_or(usize::MAX);
+        let keep = unacknowledged.clamp(DIGESTS_KEPT, UNACKED_KEPT);
+        self.entries.drain(..self.entries.len().saturating_sub(keep));
         let oldest = self.last + 1 - self.entries.len() as u64;
         for (id, entry) in (oldest..).zip(&mut self.entries) {
             if id <= acked {
@@ -112,7 +113,7 @@ impl History {
     pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(self.entries.len() * 24);
         for entry in &self.entries {
-            text.push_str(&entry.digest);
+            text.push_str(entry.digest.as_str());
             if let Some(result) = &entry.result {
                 text.push(':');
                 text.push_str(result);
@@ -178,9 +179,20 @@ mod tests {
 
     #[test]
     fn a_number_too_old_to_compare_is_a_fork_even_with_the_same_changes() {
-        let history = settled(DIGESTS_KEPT as u64 + 1);
+        let mut history = settled(DIGESTS_KEPT as u64 + 1);
+        history.acknowledge(DIGESTS_KEPT as u64);
         assert_eq!(history.admit(&push(&[(1, "r1")])), Err(ApiError::ClientForked));
         assert_eq!(history.admit(&push(&[(2, "r2")])), Ok(1));
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_is_recognized_up_to_two_full_pushes() {
+        let mut history = settled(UNACKED_KEPT as u64 + 1);
+        history.acknowledge(0);
+        assert_eq!(history.admit(&push(&[(1, "r1")])), Err(ApiError::ClientForked));
+        assert_eq!(history.admit(&push(&[(2, "r2")])), Ok(1));
+        history.acknowledge(UNACKED_KEPT as u64);
+        assert_eq!(history.text().split_terminator(' ').count(), DIGESTS_KEPT);
     }
 
     #[test]

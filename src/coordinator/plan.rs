@@ -26,11 +26,19 @@ pub(super) struct Plan {
     version: Version,
     records: BTreeMap<Key, Option<Record>>,
     changed: BTreeSet<Key>,
-    clients: BTreeMap<(UserHash, ClientId), Client>,
+    clients: Clients,
     newcomers: BTreeSet<UserHash>,
     collections: Option<BTreeSet<String>>,
     line_bytes: usize,
+    /// Bytes of values that the push being planned leaves so far.
+    push_bytes: usize,
+    /// Bytes of `theirs` for which its answer has room.
+    theirs_room: usize,
+    is_spoilt: bool,
 }
+
+/// Clients by user and id.
+pub(super) type Clients = BTreeMap<(UserHash, ClientId), Client>;
 
 /// What one mutation does, kept apart until it is known to succeed as a whole.
 #[derive(Debug, Default)]
@@ -60,6 +68,9 @@ impl Plan {
             newcomers: BTreeSet::new(),
             collections,
             line_bytes: 0,
+            push_bytes: 0,
+            theirs_room: 0,
+            is_spoilt: false,
         }
     }
 
@@ -81,19 +92,27 @@ impl Plan {
         self.changed.is_empty() && self.clients.is_empty()
     }
 
-    /// Plans one push behind those planned before. An [`ApiError`] means that nothing of it is planned.
+    /// Whether a push was given up half-way: this plan must not be written.
+    #[must_use]
+    pub(super) fn is_spoilt(&self) -> bool {
+        self.is_spoilt
+    }
+
+    /// Plans one push behind those planned before. An [`ApiError`] means that nothing of it is planned, or that the plan is
+    /// spoilt.
     ///
     /// # Errors
     /// When storage cannot be read.
     pub(super) fn push<L: Ledger>(
         &mut self,
         ledger: &L,
+        remembered: &Clients,
         user: &UserHash,
         push: &PushRequest,
         now: Millis,
     ) -> LedgerResult<Result<Vec<MutationResult>, ApiError>> {
         let name = (user.clone(), push.client.clone());
-        let known = match self.clients.get(&name) {
+        let known = match self.clients.get(&name).or_else(|| remembered.get(&name)) {
             Some(client) => Some(client.clone()),
             None => ledger.client(user, &push.client)?,
         };
@@ -114,7 +133,14 @@ impl Plan {
         let writer = known.as_ref().map_or_else(|| self.newcomer(user), |client| client.writer);
         let mut results: Vec<_> =
             push.mutations[..repeated].iter().map(|mutation| repeat(&history, mutation)).collect();
+        (self.push_bytes, self.theirs_room) = (0, limits::CONFLICT_BYTES_MAX);
         for submitted in &push.mutations[repeated..] {
+            if self.push_bytes > limits::PUSH_VALUES_MAX {
+                self.is_spoilt = true;
+                return Ok(Err(ApiError::TooLarge(
+                    "The records that a push changes have at most 16 MiB: split it between mutations.",
+                )));
+            }
             let settled = match &submitted.mutation {
                 Ok(mutation) => self.mutation(ledger, mutation, push, writer, now)?,
                 Err(rejection) => Settled::Rejected(rejection.clone()),
@@ -153,8 +179,14 @@ impl Plan {
 
     /// What the caller keeps in memory once the plan is durable.
     #[must_use]
-    pub(super) fn into_state(self) -> (Meta, Option<BTreeSet<String>>) {
-        (self.meta, self.collections)
+    pub(super) fn into_state(self) -> (Meta, Option<BTreeSet<String>>, Clients) {
+        (self.meta, self.collections, self.clients)
+    }
+
+    /// Whether clients that are remembered may have been forgotten to make room.
+    #[must_use]
+    pub(super) fn has_newcomers(&self) -> bool {
+        !self.newcomers.is_empty()
     }
 
     fn newcomer(&mut self, user: &UserHash) -> u64 {
@@ -179,7 +211,7 @@ impl Plan {
         now: Millis,
     ) -> LedgerResult<Settled> {
         let present_epoch = mutation.epoch.as_ref().is_none_or(|epoch| *epoch == self.meta.epoch);
-        let mut standing = BTreeMap::new();
+        let (mut standing, mut is_conflict) = (BTreeMap::new(), false);
         for change in &mutation.changes {
             let base = Base::of(change, present_epoch);
             if let Base::At(version) = base
@@ -190,10 +222,17 @@ impl Plan {
             let horizon = self.meta.horizon;
             let record = self.record(ledger, &change.key)?;
             if merge::conflicts(change, record, base, writer, horizon, push.on_conflict) {
-                standing.insert(change.key.clone(), standing_of(&change.key, record));
+                is_conflict = true;
+                // What does not fit the answer is not copied either.
+                let bytes = record.map_or(0, |record| record.line.len());
+                if let Some(room) = self.theirs_room.checked_sub(bytes) {
+                    let record = self.records.get(&change.key).and_then(Option::as_ref);
+                    standing.insert(change.key.clone(), standing_of(&change.key, record));
+                    self.theirs_room = room;
+                }
             }
         }
-        if !standing.is_empty() {
+        if is_conflict {
             return Ok(Settled::Conflict(standing.into_values().collect()));
         }
         match self.draft(ledger, mutation)? {
@@ -205,11 +244,13 @@ impl Plan {
     /// Applies the changes in order, beside the plan.
     fn draft<L: Ledger>(&mut self, ledger: &L, mutation: &Mutation) -> LedgerResult<Result<Draft, Rejection>> {
         let mut draft = Draft::default();
+        let mut bytes = 0;
         for change in &mutation.changes {
             let key = &change.key;
             if !draft.values.contains_key(key) {
                 let before = self.record(ledger, key)?.cloned();
                 let value = before.as_ref().and_then(|record| record.value(key)).map(str::to_owned);
+                bytes += value.as_ref().map_or(0, String::len);
                 let was_absent = value.is_none();
                 draft.values.insert(key.clone(), DraftValue { before, value, was_absent });
             }
@@ -217,11 +258,17 @@ impl Plan {
             match merge::apply(&change.op, entry.value.as_deref()) {
                 Ok(value) => {
                     entry.was_absent |= value.is_none();
+                    bytes = bytes - entry.value.as_ref().map_or(0, String::len) + value.as_ref().map_or(0, String::len);
                     entry.value = value;
                 }
                 Err(rejection) => return Ok(Err(rejection)),
             }
+            if bytes > limits::MUTATION_VALUES_MAX {
+                let rule = "the records that a mutation changes have at most 4 MiB";
+                return Ok(Err(Rejection::new(RejectCode::TooLarge, rule)));
+            }
         }
+        self.push_bytes += bytes;
         if self.has_room_for(ledger, &draft)? {
             return Ok(Ok(draft));
         }

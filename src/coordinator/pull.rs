@@ -23,15 +23,14 @@ impl<L: Ledger> Coordinator<L> {
     #[must_use]
     pub fn claimed_by(&self, ask: &Ask, now: Millis) -> Option<Position> {
         let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
-        let min_version = ask.min_version.map(|version| Position { epoch: self.meta.epoch.clone(), version });
-        // A head of ours above the durable state says that storage has gone back, but the client is not to blame for it:
+        // A bare version claims nothing about this history; only a position of an epoch does. A head of ours above the durable state says that storage has gone back, but the client is not to blame for it:
         // where it is too early for another epoch, it is answered.
         let heads = match &ask.seen {
             Seen::Head(position) => [ask.held.clone(), Some(position.clone())],
             Seen::Nothing | Seen::Unknown => [ask.held.clone(), None],
         };
         let heads = heads.into_iter().filter(|_| now.since(self.meta.epoch.began()) >= EPOCH_MS_MIN);
-        let claimed = [own, ask.min.clone(), min_version].into_iter().chain(heads).flatten();
+        let claimed = [own, ask.min.clone()].into_iter().chain(heads).flatten();
         claimed.filter(|position| self.is_from_the_future(position, now)).max()
     }
 
@@ -43,7 +42,9 @@ impl<L: Ledger> Coordinator<L> {
         self.publisher.pulled(ask, now);
         let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
         let here = self.position();
-        if [own.as_ref(), ask.min.as_ref()].into_iter().flatten().any(|position| *position > here) {
+        let min_version = ask.min_version.map(|version| Position { version, ..here.clone() });
+        let required = [own.as_ref(), ask.min.as_ref(), min_version.as_ref()];
+        if required.into_iter().flatten().any(|position| *position > here) {
             return Err(ApiError::EpochMismatch { position: here, last: 0 });
         }
         if let Some(cursor) = &ask.cursor {

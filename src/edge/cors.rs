@@ -4,11 +4,17 @@
 pub const EXPOSED: &str = "ETag, Retry-After, Server-Timing, Headwater-Version, Headwater-Source, Headwater-Age, \
                            Headwater-Request, Cache-Control, Vary";
 
-/// Headers for a request that names `origin`, as `name\nvalue\n` pairs: none for an origin that is not allowed, whose page
-/// the browser then keeps from reading the answer.
+/// The origin of a request, if its pages may read answers. Origins are compared whole.
 #[must_use]
-pub fn headers(origin: Option<&str>, allowed: &[String]) -> String {
-    match origin.filter(|origin| is_allowed(origin, allowed)) {
+pub fn allowed<'a>(origin: Option<&'a str>, allowed: &[String]) -> Option<&'a str> {
+    origin.filter(|origin| allowed.iter().any(|entry| entry == origin))
+}
+
+/// Headers for an allowed origin, as `name\nvalue\n` pairs; none for any other, whose pages the browser then keeps from
+/// reading the answer.
+#[must_use]
+pub fn headers(origin: Option<&str>) -> String {
+    match origin {
         Some(origin) => format!(
             "Access-Control-Allow-Origin\n{origin}\nAccess-Control-Expose-Headers\n{EXPOSED}\n\
              Timing-Allow-Origin\n{origin}\n"
@@ -20,21 +26,14 @@ pub fn headers(origin: Option<&str>, allowed: &[String]) -> String {
 /// Headers of the answer to a preflight. The browser may remember it for two hours, the longest that any browser does; it
 /// remembers it per URL, so a pull by POST, whose URL stays the same, pays for one preflight and a GET for many.
 #[must_use]
-pub fn preflight(origin: Option<&str>, allowed: &[String]) -> String {
-    match origin.filter(|origin| is_allowed(origin, allowed)) {
-        Some(origin) => format!(
-            "Access-Control-Allow-Origin\n{origin}\nAccess-Control-Allow-Methods\nGET, POST, PUT, DELETE\n\
-             Access-Control-Allow-Headers\nAuthorization, Content-Type, If-None-Match, Headwater-Grant\n\
-             Access-Control-Max-Age\n7200\nVary\nOrigin\n"
-        ),
+pub fn preflight(origin: Option<&str>) -> String {
+    match origin {
+        Some(_) => "Access-Control-Allow-Methods\nGET, POST, PUT, DELETE\n\
+                    Access-Control-Allow-Headers\nAuthorization, Content-Type, If-None-Match, Headwater-Grant\n\
+                    Access-Control-Max-Age\n7200\nVary\nOrigin\n"
+            .to_owned(),
         None => "Vary\nOrigin\n".to_owned(),
     }
-}
-
-/// Whether pages of `origin` may read answers.
-#[must_use]
-pub fn is_allowed(origin: &str, allowed: &[String]) -> bool {
-    allowed.iter().any(|entry| entry == origin)
 }
 
 #[cfg(test)]
@@ -43,12 +42,12 @@ mod tests {
 
     #[test]
     fn origins_are_matched_exactly() {
-        let allowed = ["https://app.example".to_owned()];
-        assert!(headers(Some("https://app.example"), &allowed).contains("https://app.example"));
+        let list = ["https://app.example".to_owned()];
+        assert_eq!(allowed(Some("https://app.example"), &list), Some("https://app.example"));
         for origin in ["https://app.example.evil", "http://app.example", "null", "https://APP.example", "*"] {
-            assert_eq!(headers(Some(origin), &allowed), "", "{origin}");
-            assert!(!preflight(Some(origin), &allowed).contains("Allow"), "{origin}");
+            assert_eq!(allowed(Some(origin), &list), None, "{origin}");
         }
-        assert_eq!(headers(None, &allowed), "");
+        assert_eq!(headers(None), "");
+        assert!(!preflight(None).contains("Allow"));
     }
 }

@@ -18,6 +18,9 @@ pub struct Caller {
     /// The id of the request, for errors and log lines.
     #[serde(default)]
     pub request: String,
+    /// The origin whose pages may read the answer, or empty.
+    #[serde(default)]
+    pub origin: String,
 }
 
 /// The header that carries the [`Caller`].

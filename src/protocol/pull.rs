@@ -154,9 +154,13 @@ impl PullRequest {
             return Err(malformed("the body is not a JSON object"));
         }
         let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| malformed("the body is not a pull"))?;
-        let plain = |raw: &RawValue| raw.get().trim_matches('"').to_owned();
-        let given = |raw: Option<&RawValue>| raw.filter(|raw| raw.get() != "null").map(plain);
-        Self::new(fields.epoch, given(fields.since), given(fields.min), fields.consistency, fields.cursor, space)
+        let given = |raw: Option<&RawValue>| raw.map(|raw| raw.get().to_owned()).filter(|text| text != "null");
+        // A position is a string, a bare version a number; `since` is always a number.
+        let min = given(fields.min).map(|min| match min.split_once('.') {
+            Some(_) => min.trim_matches('"').to_owned(),
+            None => min,
+        });
+        Self::new(fields.epoch, given(fields.since), min, fields.consistency, fields.cursor, space)
     }
 
     /// Out of the decoded pairs of a query. Unknown names are ignored.
@@ -283,6 +287,8 @@ mod tests {
     fn bad_fields_are_named() {
         for (body, name) in [
             (r#"{"since":1}"#, "since"),
+            (r#"{"since":"1","epoch":"0mwrnsa6yk3v9q2"}"#, "since"),
+            (r#"{"min":"1"}"#, "min"),
             (r#"{"since":-1,"epoch":"0mwrnsa6yk3v9q2"}"#, "since"),
             (r#"{"since":1.5,"epoch":"0mwrnsa6yk3v9q2"}"#, "since"),
             (r#"{"epoch":"x"}"#, "epoch"),

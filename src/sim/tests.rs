@@ -186,6 +186,9 @@ impl Wild {
                 }
                 let _ = world.pull(client, location, Format::Json);
             }
+            // A new isolate, at a location that was asked nothing for a while, looks into KV.
+            world.locations[location].forget_memory();
+            world.locations[location].forget_cache();
             world.clients.push(Client::new(&format!("late{round:04}")));
             let last = world.clients.len() - 1;
             for _ in 0..3 {

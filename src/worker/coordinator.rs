@@ -3,7 +3,7 @@
 use headwater::protocol::{error::ApiError, internal};
 use js_sys::Array;
 use wasm_bindgen::{JsCast, prelude::*};
-use web_sys::ReadableStream;
+use web_sys::Response;
 use worker::Env;
 
 use crate::Space;
@@ -37,49 +37,27 @@ pub(crate) async fn call(env: &Env, space: &Space, call: Call<'_>) -> Result<(St
         Call::Pull(body) => ("/pull", body),
         Call::ResetEpoch => ("/reset-epoch", ""),
     };
-    let answer = send(env, space, path, &JsValue::from_str(body), true).await?;
-    let text = answer.body.as_string().unwrap_or_default();
-    if answer.status == 200 { Ok((text, answer.timing)) } else { Err(error_of(answer.status, &text)) }
+    let answer = call_object(env, space.scope.as_str(), path, &caller(space)?, &JsValue::from_str(body), true).await;
+    let answer: Array = answer.map_err(|error| unreachable(&error))?.unchecked_into();
+    let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
+    let text = answer.get(2).as_string().unwrap_or_default();
+    if status == 200 { Ok((text, answer.get(1).as_string().unwrap_or_default())) } else { Err(error_of(status, &text)) }
 }
 
-/// A push's answer as it came.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) timing: String,
-    body: JsValue,
+/// Passes a push on, its body unread. The object's response is complete.
+pub(crate) async fn push(env: &Env, space: &Space, body: &JsValue) -> Result<Response, ApiError> {
+    let response = call_object(env, space.scope.as_str(), "/push", &caller(space)?, body, false).await;
+    Ok(response.map_err(|error| unreachable(&error))?.unchecked_into())
 }
 
-impl Answer {
-    pub(crate) fn into_stream(self) -> Option<ReadableStream> {
-        self.body.dyn_into().ok()
-    }
-}
-
-/// Passes a push on, its body unread.
-pub(crate) async fn push(env: &Env, space: &Space, body: &JsValue) -> Result<Answer, ApiError> {
-    send(env, space, "/push", body, false).await
-}
-
-async fn send(
-    env: &Env,
-    space: &Space,
-    path: &str,
-    body: &JsValue,
-    wants_text: bool,
-) -> Result<Answer, ApiError> {
+fn caller(space: &Space) -> Result<String, ApiError> {
     let caller = internal::Caller {
         user: space.user.as_str().to_owned(),
         scope: space.scope.as_str().to_owned(),
         request: space.request.clone(),
+        origin: space.origin.clone(),
     };
-    let caller = serde_json::to_string(&caller).map_err(|_| ApiError::Internal)?;
-    let answer = call_object(env, space.scope.as_str(), path, &caller, body, wants_text).await;
-    let answer: Array = answer.map_err(|error| unreachable(&error))?.unchecked_into();
-    Ok(Answer {
-        status: answer.get(0).as_f64().unwrap_or(500.0) as u16,
-        timing: answer.get(1).as_string().unwrap_or_default(),
-        body: answer.get(2),
-    })
+    serde_json::to_string(&caller).map_err(|_| ApiError::Internal)
 }
 
 /// Retrying an overloaded object makes it worse (durable-objects/best-practices/error-handling), so the client is asked

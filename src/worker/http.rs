@@ -125,6 +125,9 @@ pub(crate) enum Body {
     Empty,
     Text(String),
     Stream(ReadableStream),
+    /// A response that is complete: the object's own, passed on as it is, because copying its headers costs more than
+    /// verifying the token does.
+    Whole(Response),
 }
 
 impl Body {
@@ -133,6 +136,7 @@ impl Body {
             Self::Empty => JsValue::NULL,
             Self::Text(text) => JsValue::from_str(text),
             Self::Stream(stream) => stream.into(),
+            Self::Whole(response) => response.into(),
         }
     }
 }
@@ -151,33 +155,28 @@ impl Reply {
 /// Headers of every answer that depends on who asks.
 const PRIVATE: &str = "Vary\nAuthorization, Origin, Accept\n";
 
-/// The response to a request, with what every answer carries.
-pub(crate) fn response(incoming: &Incoming, reply: Reply, allowed: &[String]) -> Result<Response, JsValue> {
+/// The response to the request `id` of an allowed `origin`, with what every answer carries.
+pub(crate) fn response(id: &str, origin: Option<&str>, reply: Reply) -> Result<Response, JsValue> {
     let timing = reply.usage.server_timing();
-    let mut headers = match reply.headers {
-        Headers::Named(headers) => headers,
-        Headers::Pull(pull) => {
-            let origin = incoming.origin().filter(|origin| cors::is_allowed(origin, allowed)).unwrap_or_default();
-            let (values, id, exposed) = (pull.values(), &incoming.id, cors::EXPOSED);
-            let body = reply.body.to_js();
-            return respond_pull(reply.status, &body, &format!("{values}{id}\n{timing}\n{origin}\n{exposed}"));
+    let mut headers = match (reply.headers, reply.body) {
+        (_, Body::Whole(response)) => return Ok(response),
+        (Headers::Named(headers), body) => (headers, body.to_js()),
+        (Headers::Pull(pull), body) => {
+            let (values, exposed) = (pull.values(), cors::EXPOSED);
+            let values = format!("{values}{id}\n{timing}\n{}\n{exposed}", origin.unwrap_or_default());
+            return respond_pull(reply.status, &body.to_js(), &values);
         }
     };
+    let (headers, body) = (&mut headers.0, headers.1);
     if !headers.contains("Cache-Control\n") {
         headers.push_str("Cache-Control\nprivate, no-cache\n");
     }
     if !headers.contains("Vary\n") {
         headers.push_str(PRIVATE);
     }
-    headers.push_str(&cors::headers(incoming.origin(), allowed));
-    headers.push_str(&format!("Headwater-Request\n{}\nServer-Timing\n{timing}\n", incoming.id));
-    respond(reply.status, &reply.body.to_js(), &headers)
-}
-
-/// The response to a call of the Worker, which only reads what the body is and what it cost.
-pub(crate) fn call_response(reply: Reply) -> Result<Response, JsValue> {
-    let headers = format!("Server-Timing\n{}\n", reply.usage.server_timing());
-    respond(reply.status, &reply.body.to_js(), &headers)
+    headers.push_str(&cors::headers(origin));
+    headers.push_str(&format!("Headwater-Request\n{id}\nServer-Timing\n{timing}\n"));
+    respond(reply.status, &body, headers)
 }
 
 /// The answer that an error is.

@@ -7,6 +7,7 @@ use headwater::{
     edge::{
         authorize::{Caller, Verifier},
         config::Config,
+        cors,
         state::{Known, Memory},
     },
     protocol::error::ApiError,
@@ -46,12 +47,9 @@ pub(crate) fn config(env: &Env) -> Config {
     with(env, |isolate| isolate.config.clone())
 }
 
-/// Settings that every request needs, without copying the others.
-pub(crate) fn allowed_origins(env: &Env, origin: Option<&str>) -> Vec<String> {
-    if origin.is_none() {
-        return Vec::new();
-    }
-    with(env, |isolate| isolate.config.allowed_origins.clone())
+/// The origin of a request, if its pages may read answers.
+pub(crate) fn allowed_origin(env: &Env, origin: Option<&str>) -> Option<String> {
+    with(env, |isolate| cors::allowed(origin, &isolate.config.allowed_origins).map(str::to_owned))
 }
 
 pub(crate) fn publishes_eagerly(env: &Env) -> bool {

@@ -38,6 +38,8 @@ pub(crate) struct Space {
     pub(crate) scope: Scope,
     /// The id of the request.
     pub(crate) request: String,
+    /// The origin whose pages may read the answer, or empty.
+    pub(crate) origin: String,
 }
 
 /// Where every request begins. What memory can answer is answered at once: a promise, and the turn of the event loop that
@@ -83,8 +85,8 @@ fn begin(incoming: &Incoming, route: Route, env: &Env) -> Result<Begun, ApiError
             return Ok(Begun::Answered(Reply::json(200, body)));
         }
         Route::Preflight => {
-            let allowed = isolate::allowed_origins(env, incoming.origin());
-            let headers = Headers::Named(cors::preflight(incoming.origin(), &allowed));
+            let origin = isolate::allowed_origin(env, incoming.origin());
+            let headers = Headers::Named(cors::preflight(origin.as_deref()));
             let reply = Reply { status: 204, headers, body: Body::Empty, usage: Usage::default() };
             return Ok(Begun::Answered(reply));
         }
@@ -139,8 +141,8 @@ fn send(incoming: &Incoming, env: &Env, served: Served) -> Result<JsValue, JsVal
     if log::is_on(LogLevel::Debug) || reply.status >= 500 {
         log_request(incoming, &reply);
     }
-    let allowed = isolate::allowed_origins(env, incoming.origin());
-    http::response(incoming, reply, &allowed).map(JsValue::from)
+    let origin = isolate::allowed_origin(env, incoming.origin());
+    http::response(&incoming.id, origin.as_deref(), reply).map(JsValue::from)
 }
 
 /// Who is calling, and for which space. Everything is keyed by hashes of the verified token, nothing by a parameter.
@@ -148,7 +150,8 @@ fn space_of(incoming: &Incoming, route: &Route, env: &Env) -> Result<Space, ApiE
     let caller = isolate::verify(env, &incoming.authorization, incoming.now)?;
     let wanted = match route {
         Route::ResetEpoch { space } => Some(space.clone()),
-        _ if incoming.query.contains("space=") => query_pairs(&incoming.query)?
+        // Decoded first, because `sp%61ce` is the same name. Most requests have nothing to decode.
+        _ if incoming.query.contains("space=") || incoming.query.contains('%') => query_pairs(&incoming.query)?
             .into_iter()
             .find_map(|(name, value)| (name == "space").then_some(value)),
         _ => None,
@@ -156,7 +159,9 @@ fn space_of(incoming: &Incoming, route: &Route, env: &Env) -> Result<Space, ApiE
     match wanted.as_deref() {
         None | Some("" | "~") => {
             let scope = pull::scope_of(&caller.private_space);
-            Ok(Space { user: caller.user, hash: caller.private_space, scope, request: incoming.id.clone() })
+            let origin = isolate::allowed_origin(env, incoming.origin()).unwrap_or_default();
+            let request = incoming.id.clone();
+            Ok(Space { user: caller.user, hash: caller.private_space, scope, request, origin })
         }
         Some(id) => {
             SpaceId::parse(id).map_err(|rule| ApiError::Malformed(rule.0.to_owned()))?;
@@ -174,20 +179,9 @@ async fn push(asked: &Asked<'_>, request: &web_sys::Request) -> Result<Reply, Ap
         return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
     }
     let body = request.body().map_or(JsValue::NULL, JsValue::from);
-    let answer = coordinator::push(asked.env, asked.space, &body).await?;
-    let mut usage = Usage { object: 1, ..Usage::default() };
-    usage.add_rows(&answer.timing);
-    let status = answer.status;
-    let content_type = if status == 200 { headwater::protocol::JSON } else { headwater::protocol::PROBLEM_JSON };
-    let mut headers = format!("Content-Type\n{content_type}\n");
-    if status != 200 {
-        headers.push_str("Cache-Control\nprivate, no-store\n");
-    }
-    if status == 503 {
-        headers.push_str("Retry-After\n2\n");
-    }
-    let body = answer.into_stream().map_or(Body::Empty, Body::Stream);
-    Ok(Reply { status, headers: Headers::Named(headers), body, usage })
+    let response = coordinator::push(asked.env, asked.space, &body).await?;
+    let (status, headers) = (response.status(), Headers::Named(String::new()));
+    Ok(Reply { status, headers, body: Body::Whole(response), usage: Usage { object: 1, ..Usage::default() } })
 }
 
 /// `GET /sync/head`: the first line of the published head.

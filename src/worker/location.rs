@@ -9,7 +9,7 @@ use headwater::{
     },
     ids::ContentHash,
     protocol::internal::{Reply, decode_reply, encode_reply},
-    snapshot::{head::HeadMetadata, keys::Scope},
+    snapshot::{head::HeadMetadata, keys::Scope, lines::are_lines},
     time::Millis,
 };
 use js_sys::Array;
@@ -117,6 +117,7 @@ pub(crate) async fn known_in_cache(
     }
     if let Some(text) = read.get(3).as_string()
         && let Some((Reply::Overlay { epoch, from, version, horizon, asked_at }, lines)) = decode_reply(&text)
+        && are_lines(lines)
     {
         let lines = lines.to_owned();
         known.overlay = Some(Rc::new(Overlay { epoch, from, version, horizon, asked_at, lines }));

@@ -43,8 +43,13 @@ const PUT_TIMEOUT_MS: u32 = 25_000;
 
 #[wasm_bindgen(module = "/shell.js")]
 extern "C" {
-    #[wasm_bindgen(catch, js_name = turn)]
-    async fn turn() -> std::result::Result<JsValue, JsValue>;
+    type Group;
+    #[wasm_bindgen(constructor)]
+    fn new(storage: &ObjectStorage) -> Group;
+    #[wasm_bindgen(method, catch)]
+    async fn turn(this: &Group) -> std::result::Result<JsValue, JsValue>;
+    #[wasm_bindgen(method)]
+    fn committed(this: &Group);
     #[wasm_bindgen(catch, js_name = putValue)]
     async fn put_value(
         env: &JsValue,
@@ -73,7 +78,8 @@ struct Coordinator {
     sql: ObjectSql,
     core: RefCell<Option<Core<Ledger>>>,
     waiting: RefCell<Vec<Waiting>>,
-    group: Cell<u32>,
+    group: Group,
+    last_group: Cell<u32>,
 }
 
 impl DurableObject for Coordinator {
@@ -82,10 +88,11 @@ impl DurableObject for Coordinator {
         Self {
             env,
             sql: ObjectSql::new(storage.clone()),
+            group: Group::new(&storage),
             storage,
             core: RefCell::new(None),
             waiting: RefCell::new(Vec::new()),
-            group: Cell::new(0),
+            last_group: Cell::new(0),
         }
     }
 
@@ -96,19 +103,21 @@ impl DurableObject for Coordinator {
             Ok(caller) => self.answer(request.inner(), &path, caller).await,
             Err(_) => Err(ApiError::Internal),
         };
+        let (id, origin) = caller.as_ref().map_or(("", ""), |caller| (&caller.request, &caller.origin));
         let reply = reply.unwrap_or_else(|error| {
-            let request = caller.as_ref().map_or("", |caller| &caller.request);
-            http::problem(&error, request, Usage::default())
+            http::problem(&error, id, Usage { object: 1, ..Usage::default() })
         });
-        Ok(http::call_response(reply)?.into())
+        Ok(http::response(id, Some(origin).filter(|origin| !origin.is_empty()), reply)?.into())
     }
 
     async fn alarm(&self) -> Result<worker::Response> {
-        if let Err(error) = self.publish().await {
-            let fields = json!({ "code": error.code() });
-            log::write(LogLevel::Error, "publication failed", fields);
+        let Err(error) = self.publish().await else { return worker::Response::empty() };
+        log::write(LogLevel::Error, "publication failed", json!({ "code": error.code() }));
+        if let Some(core) = self.core.borrow_mut().as_mut() {
+            core.turn_broke_off();
         }
-        worker::Response::empty()
+        // Which alarm is set is not known, if any is: the platform's own retries are what is left.
+        Err(Error::RustError("the publication will be tried again".to_owned()))
     }
 
     // The trait's own handlers panic, and a panic restarts every object of the isolate: so all of them answer.
@@ -196,19 +205,28 @@ impl Coordinator {
         self.waiting.borrow_mut().push(Waiting { user, push, settled: Rc::clone(&settled) });
         // Pushes that are read in the meantime join. Whoever wakes first takes them all, so that none depends on a request
         // whose client may hang up.
-        turn().await.map_err(|_| ApiError::Internal)?;
-        if settled.borrow().is_none() {
+        self.group.turn().await.map_err(|_| ApiError::Upstream)?;
+        while settled.borrow().is_none() {
             self.settle_waiting().await?;
         }
         let (answer, rows) = settled.take().ok_or(ApiError::Internal)??;
         let mut reply = Reply::json(200, answer.to_json());
-        reply.usage = Usage { rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
+        reply.usage = Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
         Ok(reply)
     }
 
     /// Settles every push that waits, in one transaction.
     async fn settle_waiting(&self) -> std::result::Result<(), ApiError> {
-        let waiting = self.waiting.take();
+        // No more than one push may have: what is left over is taken by whoever waits for it.
+        let mut waiting = self.waiting.take();
+        let mut changes = 0;
+        let fits = waiting.iter().take_while(|waiting| {
+            let before = changes;
+            changes += waiting.push.changes();
+            before == 0 || changes <= limits::CHANGES_MAX
+        });
+        let rest = waiting.split_off(fits.count());
+        self.waiting.replace(rest);
         let (slots, pushes): (Vec<_>, Vec<_>) =
             waiting.into_iter().map(|waiting| (waiting.settled, (waiting.user, waiting.push))).unzip();
         self.sql.take_rows();
@@ -218,8 +236,10 @@ impl Coordinator {
         for (slot, answer) in slots.iter().zip(answers) {
             slot.replace(Some(answer.map(|answer| (answer, std::mem::take(&mut rows)))));
         }
-        self.group.set(u32::try_from(slots.len()).unwrap_or(u32::MAX));
-        self.arm().await
+        self.last_group.set(u32::try_from(slots.len()).unwrap_or(u32::MAX));
+        let armed = self.arm().await;
+        self.group.committed();
+        armed
     }
 
     /// Sets the alarm if it has to be set. The first await after the rows were written, so that both are one transaction.
@@ -329,7 +349,7 @@ impl Coordinator {
     fn log_publication(&self, metadata: &str, outcome: PutOutcome, bytes: usize) {
         let Some(metadata) = HeadMetadata::parse(metadata) else { return };
         let fields = json!({
-            "version": metadata.v, "bytes": bytes, "outcome": format!("{outcome:?}"), "lastGroup": self.group.get(),
+            "version": metadata.v, "bytes": bytes, "outcome": format!("{outcome:?}"), "lastGroup": self.last_group.get(),
         });
         log::write(LogLevel::Info, "published", fields);
     }

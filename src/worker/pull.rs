@@ -126,7 +126,7 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
     loop {
         match pull.next(now()) {
             Next::Cache => {
-                usage.cache += 1;
+                usage.cache += 2;
                 let origin = &asked.incoming.origin_of_url;
                 let wants_body = |metadata: &_| pull.wants_body(metadata);
                 let known = location::known_in_cache(origin, &asked.space.scope, wants_body).await;
@@ -147,6 +147,9 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
             }
             Next::Fail(error) => return Err(error),
             Next::Answer(Answer::Load(load)) => {
+                if !load.parts.is_empty() {
+                    pull.reads_objects();
+                }
                 let (position, reply) = (load.position.clone(), stream_load(asked, &load, usage).await);
                 match reply {
                     Ok(stream) => return Ok(streamed(asked, pull, &position, stream)),
@@ -157,7 +160,7 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
                 return Ok(page(asked.incoming, asked.space, pull, &answer));
             }
             Next::Answer(Answer::Page { position, reset, next, lines }) => {
-                let stream = stream_pages(asked, &position, reset, next, lines, usage);
+                let stream = stream_pages(asked, &position, reset, next, lines);
                 return Ok(streamed(asked, pull, &position, stream));
             }
             Next::Answer(answer) => return Ok(whole_stream(asked, pull, &answer)),
@@ -272,16 +275,14 @@ fn cursor_after(load: &Load, index: usize, space: &SpaceHash) -> String {
 }
 
 /// Streams the coordinator's pages one after the other: it answers each at once and sleeps again, and the edge waits for
-/// the client.
+/// the client. `Server-Timing` tells of the first page only: headers leave before the others are asked for.
 fn stream_pages(
     asked: &Asked<'_>,
     position: &Position,
     reset: bool,
     next: Option<OrderedCursor>,
     lines: String,
-    usage: &Usage,
 ) -> ReadableStream {
-    let _ = usage;
     let pipe = TextPipe::new();
     let readable = pipe.readable();
     let mut text = answer::stream_start(position, reset) + &lines;

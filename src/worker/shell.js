@@ -80,13 +80,13 @@ export async function readBody(request, limit) {
 
 // --- the coordinator, as the Worker calls it ---
 
-// Resolves to [status, server-timing, body]; the body as text where `wantsText`, else as a stream to pass on.
+// Resolves to the response, to be passed on, or where `wantsText` to [status, server-timing, body].
 export async function callObject(env, name, path, caller, body, wantsText) {
   const stub = env.COORDINATOR.get(env.COORDINATOR.idFromName(name));
   const headers = { "headwater-caller": caller, "content-type": "application/json" };
   const response = await stub.fetch(`https://coordinator${path}`, { method: "POST", headers, body });
-  const timing = response.headers.get("server-timing") ?? "";
-  return [response.status, timing, wantsText ? await response.text() : response.body];
+  if (!wantsText) return response;
+  return [response.status, response.headers.get("server-timing") ?? "", await response.text()];
 }
 
 export function isOverloaded(error) {
@@ -133,7 +133,7 @@ export async function putValue(env, key, value, options, timeoutMs) {
 
 const CACHE = "headwater";
 
-// Resolves to [metadata, read_at, response with the head's value, fresh tail with its description as text].
+// Two looks. Resolves to [metadata, read_at, response with the head's value, fresh tail with its description as text].
 export async function readCache(base) {
   const cache = await caches.open(CACHE);
   const [head, fresh] = await Promise.all([cache.match(`${base}/head`), cache.match(`${base}/fresh`)]);
@@ -146,14 +146,21 @@ export async function readCache(base) {
 }
 
 export async function cacheHead(base, metadata, readAt, value, ttl) {
+  const cache = await caches.open(CACHE);
+  let body = value;
+  if (body === null) {
+    // Read without its body: the one that is there, if it is the same head's, stays.
+    const there = await cache.match(`${base}/head`);
+    const same = there?.headers.get("headwater-metadata") === metadata && there.headers.get("headwater-body") === "1";
+    body = same ? await there.text() : (drop(there?.body), null);
+  }
   const headers = {
     "cache-control": `max-age=${ttl}`,
     "headwater-metadata": metadata,
     "headwater-read-at": readAt,
-    "headwater-body": value === null ? "0" : "1",
+    "headwater-body": body === null ? "0" : "1",
   };
-  const cache = await caches.open(CACHE);
-  await cache.put(`${base}/head`, new Response(value ?? "", { headers }));
+  await cache.put(`${base}/head`, new Response(body ?? "", { headers }));
 }
 
 export async function cacheFresh(base, text, ttl) {
@@ -175,9 +182,11 @@ export async function streamObjects(env, start, keys, between, end, cacheTtl) {
     opened[index].catch(() => {});
   };
   for (let index = 0; index < AHEAD; index += 1) open(index);
-  if ((await opened[0]) === null) {
+  const first = await opened[0].catch((error) => error);
+  if (!(first instanceof ReadableStream)) {
     for (const object of opened) object.then(drop, () => {});
-    return null;
+    if (first === null) return null;
+    throw first;
   }
   const { readable, writable } = new IdentityTransformStream();
   const encoder = new TextEncoder();
@@ -243,7 +252,26 @@ export function text(sql, text, params, limit) {
   return [out, !next.done, cursor.rowsRead, cursor.rowsWritten];
 }
 
-// Lets events that are ready run before the caller goes on.
-export function turn() {
-  return scheduler.wait(0);
+// When the next transaction may begin: once the one before it is durable, or, if none is under way, when the events that
+// are ready have run. All who wait meanwhile wait for the same promise and then share the transaction.
+export class Group {
+  constructor(storage) {
+    this.storage = storage;
+    this.next = null;
+    this.durable = null;
+  }
+  turn() {
+    this.next ??= (this.durable ?? scheduler.wait(0)).finally(() => {
+      this.next = null;
+    });
+    return this.next;
+  }
+  committed() {
+    const durable = this.storage.sync().finally(() => {
+      if (this.durable === durable) this.durable = null;
+    });
+    // Whoever waits for it is told; the platform itself breaks the object when a write cannot be made durable.
+    durable.catch(() => {});
+    this.durable = durable;
+  }
 }

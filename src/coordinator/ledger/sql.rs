@@ -99,6 +99,9 @@ pub(super) const LINES_NEWEST_FIRST: &str =
 // The plus keeps SQLite from taking the index by version, which would sort all that qualify before the first line.
 pub(super) const LINES_BY_KEY: &str =
     lines_where!("(collection, id) > (?1, ?2) AND +version > ?3 AND +version <= ?4 ORDER BY collection, id");
+// Of a delta, which is an eighth of the base at most: there reading by version and sorting is the cheaper way.
+pub(super) const LINES_OF_DELTA: &str =
+    lines_where!("version > ?3 AND version <= ?4 AND (+collection, id) > (?1, ?2) ORDER BY +collection, id");
 
 const PUBLICATION: &str = "SELECT text FROM publication";
 const PUT_PUBLICATION: &str = "INSERT OR REPLACE INTO publication (one, text) VALUES (1, ?1)";
@@ -296,7 +299,8 @@ impl<S: Sql> Ledger for SqlLedger<S> {
         // No name is empty, so empty names come before all others.
         let (collection, id) = after.map_or(("", ""), |key| (key.collection.as_str(), key.id.as_str()));
         let params = [text(collection), text(id), integer(from.get()), integer(to.get())];
-        let (text, more) = self.sql.text(LINES_BY_KEY, &params, bytes_max)?;
+        let statement = if from == Version::ZERO { LINES_BY_KEY } else { LINES_OF_DELTA };
+        let (text, more) = self.sql.text(statement, &params, bytes_max)?;
         Ok(Lines { last: last_version(&text)?, text, more })
     }
 

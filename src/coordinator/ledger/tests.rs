@@ -843,6 +843,11 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
                     "SEARCH records {by_version} (version>?)|USE TEMP B-TREE FOR LAST 2 TERMS OF ORDER BY"
                 ),
             ),
+            (
+                statements::LINES_OF_DELTA,
+                "SEARCH records USING INDEX records_by_version (version>? AND version<?)|USE TEMP B-TREE FOR ORDER BY"
+                    .to_owned(),
+            ),
             (statements::LINES_BY_KEY, "SEARCH records USING PRIMARY KEY ((collection,id)>(?,?))".to_owned()),
             (statements::NEWEST, "SEARCH records USING COVERING INDEX records_by_version".to_owned()),
             (statements::RECORD, "SEARCH records USING PRIMARY KEY (collection=? AND id=?)".to_owned()),

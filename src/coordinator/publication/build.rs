@@ -55,8 +55,9 @@ impl Publisher {
 
     /// Notes the part that is in KV now.
     pub(super) fn adopt_part(&mut self) {
-        let turn = self.turn.as_mut().expect("BUG: no turn is under way");
-        let part = turn.part.take().expect("BUG: no part was cut");
+        // Without these another turn has taken over since, and cuts the part again.
+        let Some(turn) = self.turn.as_mut() else { return };
+        let Some(part) = turn.part.take() else { return };
         let (last, run_ends) = (turn.last.take(), turn.run_ends);
         // None if KV was found to have lost everything while the part was put: then the run is begun anew.
         let Some(building) = self.row.building.as_mut() else { return };
@@ -88,8 +89,7 @@ pub(super) fn delta_bytes_max(base: Option<&RunRow>) -> usize {
 }
 
 fn key_of((collection, id): &(String, String)) -> Key {
-    let key = Collection::parse(collection).and_then(|collection| Ok(Key { collection, id: RecordId::parse(id)? }));
-    key.expect("BUG: the publication row names a record that cannot be")
+    Key { collection: Collection::stored(collection), id: RecordId::stored(id) }
 }
 
 /// The key of the last of `lines`.

@@ -243,6 +243,11 @@ impl Publisher {
         self.config.settle_ms()
     }
 
+    /// Ends a turn that could not be carried out.
+    pub fn break_off(&mut self) {
+        self.turn = None;
+    }
+
     /// Whether a turn is under way.
     #[must_use]
     pub fn in_turn(&self) -> bool {
@@ -399,7 +404,8 @@ impl Publisher {
         now: Millis,
     ) -> LedgerResult<()> {
         let position = self.turn.as_mut().and_then(|turn| turn.position.take());
-        let position = position.expect("BUG: no head was made in this turn");
+        // Another turn has taken over since, and puts the head again.
+        let Some(position) = position else { return Ok(()) };
         if outcome == PutOutcome::Done {
             self.row.published = Some(Published { position, at: now });
             self.row.attempts = 0;

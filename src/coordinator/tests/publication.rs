@@ -259,26 +259,56 @@ fn h10a_what_was_deleted_stays_deleted_on_a_new_device_after_it_is_forgotten() {
 }
 
 #[test]
-fn h10a_a_deletion_that_comes_while_the_head_is_put_outlives_the_older_base() {
-    let settings =
-        Settings { publication: PublicationConfig { retain_ms: 0, ..EAGER }, ..Settings::eager(1) };
-    let mut world = World::new(&settings);
+fn h10a_a_deletion_that_becomes_due_while_a_head_is_put_outlives_the_older_base() {
+    let publication = PublicationConfig { retain_ms: 60_000, ..EAGER };
+    let mut world = World::new(&Settings { publication, ..Settings::eager(1) });
     fill(&mut world, 15);
     assert_settles(&mut world, "a base");
+    let deleted_at = world.now;
+    delete(&mut world, "r02");
+    assert_settles(&mut world, "the deletion is in the tail");
     put(&mut world, "new", 10);
-    world.pass(2_000);
+    let wait = deleted_at.plus(59_500).since(world.now);
+    world.pass(wait);
     world.host.begin_turn(world.now);
     let puts = world.kv.puts.len();
     while world.kv.puts.len() == puts {
         world.step();
     }
-    delete(&mut world, "r02");
-    world.pass(10);
+    world.pass(1_000);
     while world.step() {}
     assert_eq!(world.host.core(world.now).meta.horizon, Version::ZERO, "the base still has r02");
-    assert_settles(&mut world, "the deletion is published");
     world.pull(1, 1, Format::Ndjson).expect("a first load");
     assert!(!world.clients[1].records.contains_key(&name("r02")));
+    put(&mut world, "newer", 10);
+    assert_settles(&mut world, "the base is folded");
+    assert_eq!(world.host.core(world.now).meta.horizon, version(16), "then it is forgotten");
+    world.pull(2, 1, Format::Ndjson).expect("a first load");
+    assert!(!world.clients[2].records.contains_key(&name("r02")));
+}
+
+#[test]
+fn a_delta_that_has_grown_is_folded_into_the_base_and_parts_that_did_not_change_stay() {
+    let mut world = eager();
+    fill(&mut world, 30);
+    assert_settles(&mut world, "a base");
+    let before = head(&world).base.expect("a base");
+    for round in 0..3 {
+        for index in 24..30 {
+            put(&mut world, &format!("r{index}"), 190_000 + round);
+        }
+        assert_settles(&mut world, "changes at the end");
+        if head(&world).base.as_ref().is_some_and(|base| base.to > before.to) {
+            break;
+        }
+    }
+    let after = head(&world);
+    let base = after.base.expect("a base");
+    assert_eq!((after.delta, base.to), (None, after.version), "folded");
+    let kept = before.parts.iter().filter(|part| base.parts.contains(part)).count();
+    assert!(kept + 2 >= before.parts.len(), "{kept} of {} parts stayed", before.parts.len());
+    let first = Scope::private(world.space()).object_key(&before.parts[0].sha256.0);
+    assert_eq!(world.kv.puts.iter().filter(|(key, _)| *key == first).count(), 1, "and are not put again");
 }
 
 #[test]

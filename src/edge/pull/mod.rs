@@ -204,6 +204,11 @@ impl Pull {
         self.format
     }
 
+    /// Notes that objects of a load are read from KV.
+    pub fn reads_objects(&mut self) {
+        self.source = self.source.max(Source::Kv);
+    }
+
     /// The furthest layer asked so far.
     #[must_use]
     pub fn source(&self) -> Source {
@@ -296,14 +301,14 @@ impl Pull {
     fn after_asking(&mut self, now: Millis) -> Next {
         let lenient = self.failure.is_some();
         let answer = self.serve(false);
-        if answer.is_none() && self.kv_seen.is_none() {
-            return Next::Kv;
-        }
         if answer.is_none() && !lenient {
             // The fresh tail and the head do not make an answer together: the horizon has passed this client in between,
             // or the head stands above the coordinator. It answers alone.
             (self.restart, self.asked) = (true, false);
             return self.ask_or_fail(now);
+        }
+        if answer.is_none() && self.kv_seen.is_none() {
+            return Next::Kv;
         }
         let strong = self.request.consistency == Consistency::Strong;
         match answer.or_else(|| if lenient { self.serve(true) } else { None }) {
@@ -401,8 +406,9 @@ impl Pull {
         if self.kv_seen.is_some() {
             return false;
         }
-        let is_load = self.request.since == Version::ZERO;
-        if !is_load && !self.plan.increments_from_kv {
+        // What the coordinator is asked about anyway, and can answer alone, needs no key; a stream of objects does.
+        let is_load = self.request.since == Version::ZERO && self.format == Format::Ndjson;
+        if !is_load && !self.plan.increments_from_kv && self.request.consistency != Consistency::Eventual {
             return false;
         }
         self.known.head.as_ref().is_none_or(|head| {

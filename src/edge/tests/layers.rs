@@ -1,6 +1,13 @@
 //! Which layer answers which pull, and what that costs.
 
+use std::rc::Rc;
+
 use super::*;
+use crate::{
+    edge::state::{Known, KnownHead, Overlay},
+    snapshot::head::HeadMetadata,
+    version::Version,
+};
 
 #[test]
 fn memory_then_cache_then_kv_then_the_coordinator() {
@@ -197,4 +204,36 @@ fn a_head_of_another_space_or_another_hand_counts_as_none() {
         assert_eq!((answer.source, version(&answer)), (Source::Coordinator, 1));
         assert!(!text(&answer).contains("yyy"), "I6");
     }
+}
+
+#[test]
+fn a_location_never_replaces_what_it_knows_by_something_older() {
+    let mut world = eager();
+    let key = Scope::private(world.space()).head_key();
+    let mut heads = Vec::new();
+    for round in 0..2 {
+        put(&mut world, "r", round);
+        world.settle(5);
+        world.pass(2_000);
+        let entry = world.kv.central(&key, world.now).expect("a head");
+        let metadata = HeadMetadata::parse(&entry.metadata).expect("metadata");
+        let head =
+            KnownHead::new(metadata, Some(entry.value.clone()), &Scope::private(world.space()), world.now);
+        heads.push(Rc::new(head.expect("a head")));
+    }
+    let (older, newer) = (Rc::clone(&heads[0]), Rc::clone(&heads[1]));
+    let tail = |head: &KnownHead| Overlay {
+        epoch: head.metadata.e.clone(),
+        from: Version::ZERO,
+        version: head.metadata.v,
+        horizon: Version::ZERO,
+        asked_at: head.read_at,
+        lines: String::new(),
+    };
+    let mut known = Known::default();
+    known.learn_head(Rc::clone(&newer));
+    known.learn_overlay(Rc::new(tail(&newer)));
+    let before = known.clone();
+    known.learn(Known { overlay: Some(Rc::new(tail(&older))), head: Some(older) });
+    assert_eq!(known, before);
 }

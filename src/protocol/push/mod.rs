@@ -5,6 +5,8 @@ mod parse;
 
 use std::borrow::Cow;
 
+use sha2::{Digest, Sha256};
+
 pub use answer::{MutationResult, PushAnswer, Settled, Standing, joined_lines};
 
 use crate::{
@@ -54,8 +56,31 @@ pub struct Submitted {
 }
 
 /// The first 8 bytes of a SHA-256, as 16 hex digits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MutationDigest(pub String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MutationDigest([u8; 16]);
+
+impl MutationDigest {
+    /// Of the text of a mutation's changes, without white space.
+    #[must_use]
+    pub fn of(changes: &str) -> Self {
+        let mut digits = [0; 16];
+        let encoded = hex::encode_to_slice(&Sha256::digest(changes.as_bytes())[..8], &mut digits);
+        assert!(encoded.is_ok(), "BUG: 8 bytes are not 16 digits");
+        Self(digits)
+    }
+
+    /// Out of a client's row. What is no digest there equals no digest that a mutation has.
+    #[must_use]
+    pub fn stored(text: &str) -> Self {
+        Self(text.as_bytes().try_into().unwrap_or([b'?'; 16]))
+    }
+
+    /// 16 hex digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
 
 /// An atomic list of changes.
 #[derive(Debug, Clone)]

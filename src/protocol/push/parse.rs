@@ -7,7 +7,6 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use super::{Change, Mutation, MutationDigest, OnConflict, Op, PushRequest, RejectCode, Rejection, Submitted};
 use crate::{
@@ -56,6 +55,12 @@ impl PushRequest {
         Ok(request)
     }
 
+    /// How many changes it has.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.mutations.iter().flat_map(|submitted| &submitted.mutation).map(|mutation| mutation.changes.len()).sum()
+    }
+
     fn check(&self) -> Result<(), ApiError> {
         let consecutive = self.mutations.windows(2).all(|pair| pair[0].id + 1 == pair[1].id);
         if !consecutive {
@@ -64,8 +69,7 @@ impl PushRequest {
         if self.epoch.is_none() && self.since.is_some_and(|since| since > Version::ZERO) {
             return Err(malformed("since belongs to an epoch: send both"));
         }
-        let changes: usize = self.mutations.iter().flat_map(|m| &m.mutation).map(|m| m.changes.len()).sum();
-        if changes > limits::CHANGES_MAX {
+        if self.changes() > limits::CHANGES_MAX {
             return Err(ApiError::TooLarge("A push has at most 2,000 changes: split it between mutations."));
         }
         Ok(())
@@ -186,7 +190,7 @@ fn submitted(raw: &RawValue) -> Result<Submitted, ApiError> {
     let changes = serde_json::from_str::<RawMutation<'_>>(raw.get())
         .map_or(raw.get(), |mutation| mutation.changes.map_or("", RawValue::get));
     let (changes, _) = value::compact(changes);
-    let digest = MutationDigest(hex::encode(&Sha256::digest(changes.as_bytes())[..8]));
+    let digest = MutationDigest::of(&changes);
     Ok(Submitted { id: id.get(), digest, mutation: mutation(raw.get()) })
 }
 
@@ -260,10 +264,11 @@ fn on_path(name: &str, raw: &RawChange<'_>) -> Result<Op, Rejection> {
     let path = path(raw.path.as_deref().ok_or_else(|| Rejection::invalid("path is missing"))?)?;
     let or_put = object(raw.or_put, "orPut")?;
     if name == "add" {
-        let by: f64 = field(raw.by, "by")?.ok_or_else(|| Rejection::invalid("by is missing"))?;
-        if !by.is_finite() {
-            return Err(Rejection::invalid("by is not a finite number"));
-        }
+        // Rust's own parser is exact to the last digit; serde_json's is not unless told to, and a client computes exactly.
+        let by = raw.by.ok_or_else(|| Rejection::invalid("by is missing"))?.get();
+        let is_number = by.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        let by = by.parse::<f64>().ok().filter(|by| is_number && by.is_finite());
+        let by = by.ok_or_else(|| Rejection::invalid("by is not a finite number"))?;
         return Ok(Op::Add { path, by, or_put });
     }
     let values = raw.values.as_ref().ok_or_else(|| Rejection::invalid("values is missing"))?;
