@@ -148,8 +148,10 @@ pub(super) fn field_clocks(
     writer: u64,
     version: Version,
 ) -> Option<FieldClocks> {
-    let mut fields =
-        record.fields.clone().unwrap_or_else(|| FieldClocks { rest: record.clock, named: Default::default() });
+    let mut fields = record
+        .fields
+        .clone()
+        .unwrap_or_else(|| FieldClocks { rest: record.clock, named: Default::default() });
     for name in value::touched(before, after) {
         let clock = Clock::tick(Some(field_clock(record, &name)), writer, version);
         fields.named.insert(name, clock);
@@ -194,7 +196,10 @@ mod tests {
         let key = change(PUT).key;
         let own = record(&key, (57, 7, 30));
         assert!(!put_conflicts(Some(&own), Base::At(version(41)), 0));
-        assert!(put_conflicts(Some(&own), Base::At(version(29)), 0), "somebody else's change at 30 was not seen");
+        assert!(
+            put_conflicts(Some(&own), Base::At(version(29)), 0),
+            "somebody else's change at 30 was not seen"
+        );
         let foreign = record(&key, (57, 8, 0));
         assert!(put_conflicts(Some(&foreign), Base::At(version(56)), 0));
         assert!(!put_conflicts(Some(&foreign), Base::At(version(57)), 0));

@@ -93,7 +93,11 @@ impl<L: Ledger> Coordinator<L> {
             }
         };
         let version = ledger.newest()?.max(meta.floor);
-        assert!(meta.horizon <= version, "BUG: the horizon {} lies above the version {version}", meta.horizon);
+        assert!(
+            meta.horizon <= version,
+            "BUG: the horizon {} lies above the version {version}",
+            meta.horizon
+        );
         let durable = Durable { meta: &meta, version };
         let publisher = Publisher::open(&ledger, config, durable, now)?;
         Ok(Self {
@@ -194,7 +198,11 @@ impl<L: Ledger> Coordinator<L> {
     }
 
     /// The answer to a settled push: its results, and what the client was missing if that is little.
-    fn push_answer(&mut self, push: &PushRequest, results: Vec<MutationResult>) -> Result<PushAnswer, ApiError> {
+    fn push_answer(
+        &mut self,
+        push: &PushRequest,
+        results: Vec<MutationResult>,
+    ) -> Result<PushAnswer, ApiError> {
         let position = self.position();
         let Some(since) = push.since else {
             return Ok(PushAnswer { position, results, more: false, changes: String::new() });

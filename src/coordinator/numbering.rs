@@ -34,7 +34,8 @@ impl History {
     pub(super) fn of(client: Option<&Client>) -> Self {
         let Some(client) = client else { return Self::default() };
         let entries = client.history.split_terminator(' ').map(|entry| {
-            let (digest, result) = entry.split_once(':').map_or((entry, None), |(digest, result)| (digest, Some(result)));
+            let (digest, result) =
+                entry.split_once(':').map_or((entry, None), |(digest, result)| (digest, Some(result)));
             Entry { digest: MutationDigest::stored(digest), result: result.map(str::to_owned) }
         });
         Self { last: client.last, entries: entries.collect() }
@@ -153,7 +154,10 @@ mod tests {
         let mut history = History::default();
         for id in 1..=count {
             let push = push(&[(id, &format!("r{id}"))]);
-            history.settle(&push.mutations[0].digest, &Settled::Applied(Version::new(id * 10).expect("a version")));
+            history.settle(
+                &push.mutations[0].digest,
+                &Settled::Applied(Version::new(id * 10).expect("a version")),
+            );
         }
         history
     }
@@ -169,7 +173,10 @@ mod tests {
         let history = settled(3);
         let again = push(&[(2, "r2"), (3, "r3"), (4, "new")]);
         assert_eq!(history.admit(&again), Ok(2));
-        assert_eq!(history.repeat(&again.mutations[0]), Settled::Applied(Version::new(20).expect("a version")));
+        assert_eq!(
+            history.repeat(&again.mutations[0]),
+            Settled::Applied(Version::new(20).expect("a version"))
+        );
     }
 
     #[test]
@@ -202,7 +209,10 @@ mod tests {
         let again = push(&[(2, "r2"), (3, "r3")]);
         assert_eq!(history.admit(&again), Ok(2));
         assert_eq!(history.repeat(&again.mutations[0]), Settled::Done);
-        assert_eq!(history.repeat(&again.mutations[1]), Settled::Applied(Version::new(30).expect("a version")));
+        assert_eq!(
+            history.repeat(&again.mutations[1]),
+            Settled::Applied(Version::new(30).expect("a version"))
+        );
         assert_eq!(history.admit(&push(&[(2, "other")])), Err(ApiError::ClientForked));
     }
 
@@ -211,14 +221,14 @@ mod tests {
         let mut history = settled(1);
         history.acknowledge(1);
         let two = push(&[(2, "r2")]);
-        history.settle(&two.mutations[0].digest, &Settled::Rejected(Rejection::new(RejectCode::TooLarge, "x")));
+        history
+            .settle(&two.mutations[0].digest, &Settled::Rejected(Rejection::new(RejectCode::TooLarge, "x")));
         let text = history.text();
         assert_eq!(
             text, "181433ea55bc54ce 0c688b44dde8d3b1:rtoo_large ",
             "clients that pushed before an update would be told that they forked"
         );
-        let row =
-            Client { writer: 1, last: 2, acked: 1, used_at: Millis(0), history: text };
+        let row = Client { writer: 1, last: 2, acked: 1, used_at: Millis(0), history: text };
         assert_eq!(History::of(Some(&row)), history);
     }
 }

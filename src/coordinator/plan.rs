@@ -150,8 +150,7 @@ impl Plan {
         }
         let acked = push.acked.max(acked).min(history.last());
         history.acknowledge(acked);
-        let client =
-            Client { writer, last: history.last(), acked, used_at: now, history: history.text() };
+        let client = Client { writer, last: history.last(), acked, used_at: now, history: history.text() };
         self.clients.insert(name, client);
         Ok(Ok(results))
     }
@@ -242,7 +241,11 @@ impl Plan {
     }
 
     /// Applies the changes in order, beside the plan.
-    fn draft<L: Ledger>(&mut self, ledger: &L, mutation: &Mutation) -> LedgerResult<Result<Draft, Rejection>> {
+    fn draft<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        mutation: &Mutation,
+    ) -> LedgerResult<Result<Draft, Rejection>> {
         let mut draft = Draft::default();
         let mut bytes = 0;
         for change in &mutation.changes {
@@ -258,7 +261,8 @@ impl Plan {
             match merge::apply(&change.op, entry.value.as_deref()) {
                 Ok(value) => {
                     entry.was_absent |= value.is_none();
-                    bytes = bytes - entry.value.as_ref().map_or(0, String::len) + value.as_ref().map_or(0, String::len);
+                    bytes = bytes - entry.value.as_ref().map_or(0, String::len)
+                        + value.as_ref().map_or(0, String::len);
                     entry.value = value;
                 }
                 Err(rejection) => return Ok(Err(rejection)),
@@ -277,10 +281,11 @@ impl Plan {
 
     fn has_room_for<L: Ledger>(&mut self, ledger: &L, draft: &Draft) -> LedgerResult<bool> {
         let made = draft.values.iter().filter(|(_, entry)| entry.before.is_none() && entry.value.is_some());
-        let names: BTreeSet<&str> = made.map(|(key, _)| key.collection.as_str()).fold(BTreeSet::new(), |mut names, name| {
-            names.insert(name);
-            names
-        });
+        let names: BTreeSet<&str> =
+            made.map(|(key, _)| key.collection.as_str()).fold(BTreeSet::new(), |mut names, name| {
+                names.insert(name);
+                names
+            });
         if names.is_empty() {
             return Ok(true);
         }
@@ -301,7 +306,9 @@ impl Plan {
         let changed: Vec<_> = draft
             .values
             .into_iter()
-            .filter(|(key, entry)| entry.before.as_ref().and_then(|record| record.value(key)) != entry.value.as_deref())
+            .filter(|(key, entry)| {
+                entry.before.as_ref().and_then(|record| record.value(key)) != entry.value.as_deref()
+            })
             .collect();
         if changed.is_empty() {
             return self.version;

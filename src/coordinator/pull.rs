@@ -120,7 +120,8 @@ impl<L: Ledger> Coordinator<L> {
         bytes_max: usize,
     ) -> Result<(Reply, String), ApiError> {
         let bytes_max = bytes_max.clamp(1, limits::STREAM_PAGE_BYTES);
-        let lines = self.ledger.lines_after(reached, bytes_max).map_err(|error| self.storage_failed(error))?;
+        let lines =
+            self.ledger.lines_after(reached, bytes_max).map_err(|error| self.storage_failed(error))?;
         let next = lines.more.then(|| OrderedCursor {
             epoch: self.meta.epoch.clone(),
             start,

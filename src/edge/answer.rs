@@ -3,11 +3,7 @@
 use super::pull::{Answer, Source};
 use crate::{
     ids::SpaceHash,
-    protocol::{
-        internal::OrderedCursor,
-        pull::Cursor,
-        push::joined_lines,
-    },
+    protocol::{internal::OrderedCursor, pull::Cursor, push::joined_lines},
     version::Position,
 };
 
@@ -92,7 +88,9 @@ impl Usage {
     /// Takes in what the coordinator says of its own part.
     pub fn add_rows(&mut self, server_timing: &str) {
         let count = |name: &str| {
-            let entry = server_timing.split(", ").find_map(|entry| entry.strip_prefix(name)?.strip_prefix(";desc=\""));
+            let entry = server_timing
+                .split(", ")
+                .find_map(|entry| entry.strip_prefix(name)?.strip_prefix(";desc=\""));
             entry.and_then(|rest| rest.trim_end_matches('"').parse::<u32>().ok()).unwrap_or(0)
         };
         self.rows_read += count("rows_read");

@@ -115,7 +115,8 @@ impl Verifier {
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     let token = token.trim();
-    let sound = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= limits::TOKEN_BYTES_MAX;
+    let sound =
+        scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= limits::TOKEN_BYTES_MAX;
     sound.then_some(token)
 }
 
@@ -128,7 +129,8 @@ fn verify(
 ) -> Result<Caller, ApiError> {
     let untrusted = UntrustedToken::new(token).map_err(|_| ApiError::Unauthenticated)?;
     // The algorithm belongs to the key: whatever the token's header says, only HS256 validates.
-    let verified = Hs256.validator::<Known>(key).validate(&untrusted).map_err(|_| ApiError::Unauthenticated)?;
+    let verified =
+        Hs256.validator::<Known>(key).validate(&untrusted).map_err(|_| ApiError::Unauthenticated)?;
     let clock = i64::try_from(now.0).ok().and_then(DateTime::<Utc>::from_timestamp_millis);
     let clock = clock.ok_or(ApiError::Internal)?;
     let options = TimeOptions::new(Duration::seconds(LEEWAY_S), || clock);
@@ -218,7 +220,16 @@ mod tests {
     fn hostile_headers_are_unauthenticated() {
         let good = token(&claims(), SECRET);
         let none = "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.";
-        for header in ["", "Bearer", "Bearer ", "Basic x", none, &good[..good.len() - 2], &format!("{good}.x"), "Bearer a.b.c"] {
+        for header in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Basic x",
+            none,
+            &good[..good.len() - 2],
+            &format!("{good}.x"),
+            "Bearer a.b.c",
+        ] {
             assert_eq!(verifier().verify(header, NOW), Err(ApiError::Unauthenticated), "{header}");
         }
     }

@@ -50,8 +50,10 @@ impl LogLevel {
 impl Config {
     /// Reads the settings with `var`; what is absent or nonsense has its default.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Self {
-        let var = |name: &str| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let number = |name: &str, default: u64| var(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        let var =
+            |name: &str| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let number =
+            |name: &str, default: u64| var(name).and_then(|text| text.parse().ok()).unwrap_or(default);
         let days = var("RETAIN_TOMBSTONES_DAYS").and_then(|text| text.parse::<f64>().ok());
         let days = days.filter(|days| days.is_finite() && *days >= 0.0).unwrap_or(30.0);
         Self {
@@ -94,7 +96,10 @@ mod tests {
         assert_eq!(config.jwt_secret, None);
         assert!(config.allowed_origins.is_empty());
         let publication = config.publication;
-        assert_eq!((publication.after_pulls, publication.max_delay_ms, publication.interval_ms), (50, 900_000, 30_000));
+        assert_eq!(
+            (publication.after_pulls, publication.max_delay_ms, publication.interval_ms),
+            (50, 900_000, 30_000)
+        );
         assert_eq!(publication.retain_ms, 30 * 86_400_000);
     }
 

@@ -1,9 +1,6 @@
 //! Which route a request is for.
 
-use crate::{
-    ids::ContentHash,
-    protocol::error::ApiError,
-};
+use crate::{ids::ContentHash, protocol::error::ApiError};
 
 /// A route of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +55,9 @@ impl Route {
                 }
                 let space = path.strip_prefix("/spaces/").and_then(|rest| rest.strip_suffix("/reset-epoch"));
                 match space {
-                    Some(space) if !space.is_empty() && !space.contains('/') => only("POST", Self::ResetEpoch { space: space.to_owned() }),
+                    Some(space) if !space.is_empty() && !space.contains('/') => {
+                        only("POST", Self::ResetEpoch { space: space.to_owned() })
+                    }
                     _ => Err(ApiError::NotFound("There is no such route.")),
                 }
             }

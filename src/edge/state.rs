@@ -43,7 +43,12 @@ impl HeadBody {
 impl KnownHead {
     /// A head of `scope` whose body, if given, agrees with its metadata. None for anything else.
     #[must_use]
-    pub fn new(metadata: HeadMetadata, value: Option<String>, scope: &Scope, read_at: Millis) -> Option<Self> {
+    pub fn new(
+        metadata: HeadMetadata,
+        value: Option<String>,
+        scope: &Scope,
+        read_at: Millis,
+    ) -> Option<Self> {
         let body = match value {
             None => None,
             Some(value) => {
@@ -129,7 +134,8 @@ impl Known {
         }
         let old = self.head.take();
         // The same head, asked for again without its body: keep the body, note that it was confirmed.
-        let with_body = old.filter(|old| head.body.is_none() && old.metadata == head.metadata && old.body.is_some());
+        let with_body =
+            old.filter(|old| head.body.is_none() && old.metadata == head.metadata && old.body.is_some());
         self.head = Some(match with_body {
             Some(old) => Rc::new(KnownHead { read_at: head.read_at, ..(*old).clone() }),
             None => head,
@@ -211,7 +217,8 @@ impl Memory {
         self.bytes += entry.known.bytes();
         self.spaces.insert(scope.clone(), entry);
         while self.bytes > limits::MEMORY_BYTES_MAX {
-            let oldest = self.spaces.iter().min_by_key(|(_, entry)| entry.used).map(|(scope, _)| scope.clone());
+            let oldest =
+                self.spaces.iter().min_by_key(|(_, entry)| entry.used).map(|(scope, _)| scope.clone());
             let Some(oldest) = oldest else { break };
             self.forget(&oldest);
         }
@@ -223,4 +230,3 @@ impl Memory {
         Some(entry)
     }
 }
-

@@ -58,21 +58,35 @@ impl ApiError {
     fn row(&self) -> (u16, &'static str, &'static str, &str) {
         match self {
             Self::Malformed(detail) => (400, "malformed", "Bad request", detail),
-            Self::Unauthenticated => {
-                (401, "unauthenticated", "Not authenticated", "Send `Authorization: Bearer <JWT>` with a valid token.")
+            Self::Unauthenticated => (
+                401,
+                "unauthenticated",
+                "Not authenticated",
+                "Send `Authorization: Bearer <JWT>` with a valid token.",
+            ),
+            Self::TokenExpired => {
+                (401, "token_expired", "Token expired", "Get a new token and repeat the request.")
             }
-            Self::TokenExpired => (401, "token_expired", "Token expired", "Get a new token and repeat the request."),
             Self::Forbidden(detail) => (403, "forbidden", "Forbidden", detail),
-            Self::GrantRequired => {
-                (403, "grant_required", "Grant required", "Ask POST /spaces/{id}/grant and send it in Headwater-Grant.")
-            }
+            Self::GrantRequired => (
+                403,
+                "grant_required",
+                "Grant required",
+                "Ask POST /spaces/{id}/grant and send it in Headwater-Grant.",
+            ),
             Self::NotFound(detail) => (404, "not_found", "Not found", detail),
-            Self::MethodNotAllowed(_) => {
-                (405, "method_not_allowed", "Method not allowed", "The Allow header names the methods of this route.")
-            }
-            Self::OutOfOrder { .. } => {
-                (409, "out_of_order", "Out of order", "Nothing was applied. Send the mutations from `expected` on.")
-            }
+            Self::MethodNotAllowed(_) => (
+                405,
+                "method_not_allowed",
+                "Method not allowed",
+                "The Allow header names the methods of this route.",
+            ),
+            Self::OutOfOrder { .. } => (
+                409,
+                "out_of_order",
+                "Out of order",
+                "Nothing was applied. Send the mutations from `expected` on.",
+            ),
             Self::EpochMismatch { .. } => (
                 409,
                 "epoch_mismatch",
@@ -85,19 +99,34 @@ impl ApiError {
                 "Client forked",
                 "Nothing was applied. Take a new client id, number what is not acknowledged from 1, and push it.",
             ),
-            Self::CursorExpired => {
-                (410, "cursor_expired", "Cursor expired", "Pull again without a cursor, with consistency=strong.")
-            }
+            Self::CursorExpired => (
+                410,
+                "cursor_expired",
+                "Cursor expired",
+                "Pull again without a cursor, with consistency=strong.",
+            ),
             Self::TooLarge(detail) => (413, "too_large", "Too large", detail),
-            Self::UnsupportedMediaType => {
-                (415, "unsupported_media_type", "Unsupported media type", "Send Content-Type: application/json.")
+            Self::UnsupportedMediaType => (
+                415,
+                "unsupported_media_type",
+                "Unsupported media type",
+                "Send Content-Type: application/json.",
+            ),
+            Self::Internal => {
+                (500, "internal", "Internal error", "Repeat the request; report its id if it fails again.")
             }
-            Self::Internal => (500, "internal", "Internal error", "Repeat the request; report its id if it fails again."),
-            Self::Overloaded => (503, "overloaded", "Overloaded", "Repeat the request after Retry-After seconds."),
-            Self::Upstream => (503, "upstream", "Upstream failed", "Repeat the request after Retry-After seconds."),
-            Self::StorageFull => {
-                (507, "storage_full", "Storage full", "Keep the outbox, stop sending, and delete something or make room.")
+            Self::Overloaded => {
+                (503, "overloaded", "Overloaded", "Repeat the request after Retry-After seconds.")
             }
+            Self::Upstream => {
+                (503, "upstream", "Upstream failed", "Repeat the request after Retry-After seconds.")
+            }
+            Self::StorageFull => (
+                507,
+                "storage_full",
+                "Storage full",
+                "Keep the outbox, stop sending, and delete something or make room.",
+            ),
         }
     }
 
@@ -141,7 +170,9 @@ impl ApiError {
         body.insert("request".into(), request.into());
         let fields = match self {
             Self::OutOfOrder { expected } => json!({ "expected": expected }),
-            Self::EpochMismatch { position, last } => json!({ "position": position.to_string(), "last": last }),
+            Self::EpochMismatch { position, last } => {
+                json!({ "position": position.to_string(), "last": last })
+            }
             _ => Value::Null,
         };
         if let Value::Object(fields) = fields {

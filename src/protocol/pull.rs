@@ -108,7 +108,9 @@ impl Cursor {
                 Self::Ordered { epoch, start: version()?, reached: version()?, horizon: version()? }
             }
             "p" => {
-                let base = fields.next().filter(|base| base.len() == 16 && base.bytes().all(|b| b.is_ascii_hexdigit()));
+                let base = fields
+                    .next()
+                    .filter(|base| base.len() == 16 && base.bytes().all(|b| b.is_ascii_hexdigit()));
                 let done = Version::parse(fields.next()?)?;
                 Self::Parts { epoch, base: base?.to_owned(), done: usize::try_from(done.get()).ok()? }
             }
@@ -153,8 +155,10 @@ impl PullRequest {
         if !text.starts_with('{') {
             return Err(malformed("the body is not a JSON object"));
         }
-        let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| malformed("the body is not a pull"))?;
-        let given = |raw: Option<&RawValue>| raw.map(|raw| raw.get().to_owned()).filter(|text| text != "null");
+        let fields: Fields<'_> =
+            serde_json::from_str(text).map_err(|_| malformed("the body is not a pull"))?;
+        let given =
+            |raw: Option<&RawValue>| raw.map(|raw| raw.get().to_owned()).filter(|text| text != "null");
         // A position is a string, a bare version a number; `since` is always a number.
         let min = given(fields.min).map(|min| match min.split_once('.') {
             Some(_) => min.trim_matches('"').to_owned(),
@@ -192,7 +196,9 @@ impl PullRequest {
         }
         let min = min.map(|min| {
             let position = Position::parse(&min).map(Min::Position);
-            position.or_else(|| Version::parse(&min).map(Min::Version)).ok_or_else(|| malformed("min is not a position"))
+            position
+                .or_else(|| Version::parse(&min).map(Min::Version))
+                .ok_or_else(|| malformed("min is not a position"))
         });
         let consistency = match consistency.as_deref() {
             None | Some("session") => Consistency::Session,
@@ -261,8 +267,10 @@ mod tests {
 
     #[test]
     fn a_query_and_a_body_mean_the_same() {
-        let pairs = query_pairs("epoch=0mwrnsa6yk3v9q2&since=41&min=0mwrnsa6yk3v9q2%2E57&consistency=strong").expect("pairs");
-        let body = br#"{"epoch":"0mwrnsa6yk3v9q2","since":41,"min":"0mwrnsa6yk3v9q2.57","consistency":"strong"}"#;
+        let pairs = query_pairs("epoch=0mwrnsa6yk3v9q2&since=41&min=0mwrnsa6yk3v9q2%2E57&consistency=strong")
+            .expect("pairs");
+        let body =
+            br#"{"epoch":"0mwrnsa6yk3v9q2","since":41,"min":"0mwrnsa6yk3v9q2.57","consistency":"strong"}"#;
         assert_eq!(PullRequest::from_query(&pairs, &space()), PullRequest::from_body(body, &space()));
         assert_eq!(PullRequest::from_query(&[], &space()), PullRequest::from_body(b"", &space()));
     }
@@ -272,7 +280,12 @@ mod tests {
         let epoch = Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch");
         let version = |number| Version::new(number).expect("a version");
         for cursor in [
-            Cursor::Ordered { epoch: epoch.clone(), start: version(0), reached: version(57), horizon: version(3) },
+            Cursor::Ordered {
+                epoch: epoch.clone(),
+                start: version(0),
+                reached: version(57),
+                horizon: version(3),
+            },
             Cursor::Parts { epoch: epoch.clone(), base: "0123456789abcdef".to_owned(), done: 3 },
         ] {
             let text = cursor.text(&space());

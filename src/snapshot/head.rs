@@ -235,7 +235,8 @@ mod tests {
 
     fn parts() -> HeadParts {
         let version = |number| Version::new(number).expect("a version");
-        let part = |text: &str, bytes| PartName { sha256: ContentHashText(ContentHash::of(text.as_bytes())), bytes };
+        let part =
+            |text: &str, bytes| PartName { sha256: ContentHashText(ContentHash::of(text.as_bytes())), bytes };
         HeadParts {
             scope: Scope::private(&SpaceHash::parse(&"ab".repeat(32)).expect("a hash")),
             position: Position::parse("0mwrnsa6yk3v9q2.57").expect("a position"),
@@ -256,7 +257,8 @@ mod tests {
         let (value, metadata) = Head::encode(parts(), TAIL).expect("a head");
         let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/kv-schema/v1/");
         let read = |name| std::fs::read_to_string(format!("{golden}{name}")).unwrap_or_default();
-        let consequence = "edges of the deployed version would treat the head as missing and ask the coordinator";
+        let consequence =
+            "edges of the deployed version would treat the head as missing and ask the coordinator";
         assert_eq!(value, read("head.txt"), "{consequence}");
         assert_eq!(metadata, read("head.metadata.json").trim_end(), "{consequence}");
     }

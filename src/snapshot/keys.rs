@@ -96,7 +96,11 @@ mod tests {
         assert_eq!(private.object_key(&hash), key, "{consequence}");
         let epoch = Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch");
         let shared = Scope::shared(&space, &epoch);
-        assert_eq!(shared.head_key(), format!("v1/{}.0mwrnsa6yk3v9q2/head", "ab".repeat(32)), "{consequence}");
+        assert_eq!(
+            shared.head_key(),
+            format!("v1/{}.0mwrnsa6yk3v9q2/head", "ab".repeat(32)),
+            "{consequence}"
+        );
         assert_eq!(Scope::parse(shared.as_str()), Some(shared));
     }
 }

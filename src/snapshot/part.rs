@@ -57,7 +57,9 @@ mod tests {
 
     fn line(index: usize, version: usize) -> String {
         let filler = "x".repeat(150 + (index * 7919) % 100);
-        format!("{{\"version\":{version},\"collection\":\"c\",\"id\":\"r{index:06}\",\"value\":{{\"a\":\"{filler}\"}}}}\n")
+        format!(
+            "{{\"version\":{version},\"collection\":\"c\",\"id\":\"r{index:06}\",\"value\":{{\"a\":\"{filler}\"}}}}\n"
+        )
     }
 
     fn cut(lines: &[String]) -> Vec<String> {
@@ -103,7 +105,10 @@ mod tests {
 
     #[test]
     fn one_line_above_the_limit_is_a_part() {
-        let lines = format!("{{\"version\":1,\"collection\":\"c\",\"id\":\"r\",\"value\":{{\"a\":\"{}\"}}}}\n", "x".repeat(PART_BYTES_MAX + 5));
+        let lines = format!(
+            "{{\"version\":1,\"collection\":\"c\",\"id\":\"r\",\"value\":{{\"a\":\"{}\"}}}}\n",
+            "x".repeat(PART_BYTES_MAX + 5)
+        );
         assert_eq!(first_part(&lines, true), Some(lines.len()));
     }
 }

@@ -37,11 +37,16 @@ pub(crate) async fn call(env: &Env, space: &Space, call: Call<'_>) -> Result<(St
         Call::Pull(body) => ("/pull", body),
         Call::ResetEpoch => ("/reset-epoch", ""),
     };
-    let answer = call_object(env, space.scope.as_str(), path, &caller(space)?, &JsValue::from_str(body), true).await;
+    let answer =
+        call_object(env, space.scope.as_str(), path, &caller(space)?, &JsValue::from_str(body), true).await;
     let answer: Array = answer.map_err(|error| unreachable(&error))?.unchecked_into();
     let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
     let text = answer.get(2).as_string().unwrap_or_default();
-    if status == 200 { Ok((text, answer.get(1).as_string().unwrap_or_default())) } else { Err(error_of(status, &text)) }
+    if status == 200 {
+        Ok((text, answer.get(1).as_string().unwrap_or_default()))
+    } else {
+        Err(error_of(status, &text))
+    }
 }
 
 /// Passes a push on, its body unread. The object's response is complete.

@@ -88,7 +88,8 @@ pub(crate) fn path_and_caller(request: &Request) -> (String, String) {
 
 /// The bytes of a body.
 pub(crate) async fn body_bytes(request: &Request, limit: usize) -> Result<Vec<u8>, ApiError> {
-    let bytes = read_body(request, limit).await.map_err(|_| ApiError::Malformed("the body broke off".to_owned()))?;
+    let bytes =
+        read_body(request, limit).await.map_err(|_| ApiError::Malformed("the body broke off".to_owned()))?;
     if bytes.is_null() {
         return Err(ApiError::TooLarge("A body has at most 4 MiB."));
     }
@@ -188,5 +189,10 @@ pub(crate) fn problem(error: &ApiError, request: &str, usage: Usage) -> Reply {
     if let Some(methods) = error.allow() {
         headers.push_str(&format!("Allow\n{methods}\n"));
     }
-    Reply { status: error.status(), headers: Headers::Named(headers), body: Body::Text(error.body(request)), usage }
+    Reply {
+        status: error.status(),
+        headers: Headers::Named(headers),
+        body: Body::Text(error.body(request)),
+        usage,
+    }
 }

@@ -115,7 +115,9 @@ async fn serve(
     let Job { route, space, pull } = job;
     let asked = Asked { incoming, env, context, space: &space };
     match route {
-        Route::Push => push(&asked, request).await.map_err(|error| (error, Usage { object: 1, ..Usage::default() })),
+        Route::Push => {
+            push(&asked, request).await.map_err(|error| (error, Usage { object: 1, ..Usage::default() }))
+        }
         Route::Pull { .. } => {
             let begun = match pull {
                 Some(begun) => *begun,
@@ -151,9 +153,11 @@ fn space_of(incoming: &Incoming, route: &Route, env: &Env) -> Result<Space, ApiE
     let wanted = match route {
         Route::ResetEpoch { space } => Some(space.clone()),
         // Decoded first, because `sp%61ce` is the same name. Most requests have nothing to decode.
-        _ if incoming.query.contains("space=") || incoming.query.contains('%') => query_pairs(&incoming.query)?
-            .into_iter()
-            .find_map(|(name, value)| (name == "space").then_some(value)),
+        _ if incoming.query.contains("space=") || incoming.query.contains('%') => {
+            query_pairs(&incoming.query)?
+                .into_iter()
+                .find_map(|(name, value)| (name == "space").then_some(value))
+        }
         _ => None,
     };
     match wanted.as_deref() {

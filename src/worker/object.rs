@@ -104,9 +104,8 @@ impl DurableObject for Coordinator {
             Err(_) => Err(ApiError::Internal),
         };
         let (id, origin) = caller.as_ref().map_or(("", ""), |caller| (&caller.request, &caller.origin));
-        let reply = reply.unwrap_or_else(|error| {
-            http::problem(&error, id, Usage { object: 1, ..Usage::default() })
-        });
+        let reply =
+            reply.unwrap_or_else(|error| http::problem(&error, id, Usage { object: 1, ..Usage::default() }));
         Ok(http::response(id, Some(origin).filter(|origin| !origin.is_empty()), reply)?.into())
     }
 
@@ -211,7 +210,8 @@ impl Coordinator {
         }
         let (answer, rows) = settled.take().ok_or(ApiError::Internal)??;
         let mut reply = Reply::json(200, answer.to_json());
-        reply.usage = Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
+        reply.usage =
+            Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
         Ok(reply)
     }
 
@@ -270,7 +270,8 @@ impl Coordinator {
         claimed: Option<Position>,
         client: Option<(&UserHash, &ClientId)>,
     ) -> std::result::Result<(), ApiError> {
-        let Some(claimed) = claimed.filter(|claimed| self.with(|core| core.is_from_the_future(claimed, now())))
+        let Some(claimed) =
+            claimed.filter(|claimed| self.with(|core| core.is_from_the_future(claimed, now())))
         else {
             return Ok(());
         };
@@ -342,7 +343,11 @@ impl Coordinator {
             words if words.contains("429") => PutOutcome::Refused,
             _ => PutOutcome::Unknown,
         };
-        log::write(LogLevel::Error, "put failed", json!({ "outcome": format!("{outcome:?}"), "error": words }));
+        log::write(
+            LogLevel::Error,
+            "put failed",
+            json!({ "outcome": format!("{outcome:?}"), "error": words }),
+        );
         outcome
     }
 

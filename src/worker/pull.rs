@@ -113,7 +113,9 @@ pub(crate) async fn finish(asked: &Asked<'_>, begun: Begun) -> Result<Reply, (Ap
     if *after != before && pull.source() != Source::Edge {
         let (origin, scope) = (asked.incoming.origin_of_url.clone(), asked.space.scope.clone());
         let after = after.clone();
-        asked.context.wait_until(async move { location::tell_location(&origin, &scope, &before, &after).await });
+        asked
+            .context
+            .wait_until(async move { location::tell_location(&origin, &scope, &before, &after).await });
     }
     let mut reply = answered.map_err(|error| (error, usage))?;
     reply.usage = usage;
@@ -299,7 +301,9 @@ fn stream_pages(
             let answered = call(&env, &space, Call::Pull(&body)).await;
             let page = answered.as_ref().ok().and_then(|(text, _)| decode_reply(text));
             // A page that starts over cannot be part of this stream: the client comes back with the last cursor.
-            let Some((CoordinatorReply::Page { epoch, version, reset: false, next: following }, lines)) = page else {
+            let Some((CoordinatorReply::Page { epoch, version, reset: false, next: following }, lines)) =
+                page
+            else {
                 let _ = pipe.close().await;
                 return;
             };

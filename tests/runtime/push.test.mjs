@@ -79,10 +79,24 @@ describe("numbering", { concurrency: 4 }, () => {
     const device = newDevice();
     const mutations = Array.from({ length: 200 }, (_, at) => ({ changes: [put("t1", { at })] }));
     assert.equal((await device.pushMutations(mutations)).status, 200);
+    await device.post({ client: device.id, acked: 200, mutations: [] });
     const body = { client: device.id, mutations: [{ id: 1, changes: [put("t1", { at: 0 })] }] };
     await assertRefused(device, body, 409, "client_forked");
     const repeated = { client: device.id, mutations: [{ id: 200, changes: [put("t1", { at: 199 })] }] };
     assert.equal((await device.post(repeated)).body.results[0].duplicate, true);
+  });
+
+  test("the largest push, sent again because its answer was lost, is applied once", async () => {
+    const device = newDevice();
+    const add = { op: "add", collection: "todos", id: "sum", path: "n", by: 1, orPut: { n: 1 } };
+    const mutations = Array.from({ length: 500 }, (_, at) => ({ id: at + 1, changes: [add] }));
+    const first = await device.post({ client: device.id, mutations });
+    const again = await device.post({ client: device.id, mutations });
+    assert.equal(again.status, 200, again.text.slice(0, 300));
+    assert.ok(again.body.results.every((result) => result.duplicate === true));
+    assert.deepEqual(again.body.results.at(-1).version, first.body.results.at(-1).version);
+    const pulled = await device.post({ client: device.id, since: 0, mutations: [] });
+    assert.equal(pulled.body.changes[0].value.n, 500);
   });
 
   test("after acked, a repeated number is still never answered by another mutation's result", async () => {

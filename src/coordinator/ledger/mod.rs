@@ -172,7 +172,13 @@ pub trait Ledger {
     fn lines_newest_first(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines>;
     /// Lines with versions in (`from`, `to`] whose key comes after `after`, by key, about `bytes_max` bytes (the limit
     /// is passed by the last line at most).
-    fn lines_by_key(&self, after: Option<&Key>, from: Version, to: Version, bytes_max: usize) -> LedgerResult<Lines>;
+    fn lines_by_key(
+        &self,
+        after: Option<&Key>,
+        from: Version,
+        to: Version,
+        bytes_max: usize,
+    ) -> LedgerResult<Lines>;
     /// The publication row: JSON text that belongs to `publication`.
     fn publication(&self) -> LedgerResult<Option<String>>;
     /// Writes the publication row: one row.
@@ -181,7 +187,12 @@ pub trait Ledger {
     fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>>;
     /// Forgets at most `count` deletions made before `before` with versions up to `to`, oldest first, and returns the
     /// newest one that was forgotten.
-    fn forget_deletions(&mut self, before: Millis, to: Version, count: usize) -> LedgerResult<Option<Version>>;
+    fn forget_deletions(
+        &mut self,
+        before: Millis,
+        to: Version,
+        count: usize,
+    ) -> LedgerResult<Option<Version>>;
     /// Runs `section`; if it fails, none of its writes remains.
     fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()>;
 }

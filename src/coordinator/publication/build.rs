@@ -23,8 +23,12 @@ impl Publisher {
     pub(super) fn build<L: Ledger>(&mut self, ledger: &mut L, now: Millis) -> LedgerResult<Option<Effect>> {
         let building = self.row.building.as_ref().expect("BUG: no run is under construction");
         let after = building.last.as_ref().map(key_of);
-        let lines =
-            ledger.lines_by_key(after.as_ref(), building.run.from, building.run.to, limits::PART_BYTES_MAX)?;
+        let lines = ledger.lines_by_key(
+            after.as_ref(),
+            building.run.from,
+            building.run.to,
+            limits::PART_BYTES_MAX,
+        )?;
         let end = first_part(&lines.text, lines.more).expect("BUG: a slice is shorter than a part");
         let text = &lines.text[..end];
         let run_ends = end == lines.text.len() && !lines.more;
@@ -33,7 +37,8 @@ impl Publisher {
             return Ok(None);
         }
         let hash = ContentHash::of(text.as_bytes());
-        let there = self.row.parts().find(|part| part.sha256.0 == hash && now.since(part.put_at) < REFRESH_AGE_MS);
+        let there =
+            self.row.parts().find(|part| part.sha256.0 == hash && now.since(part.put_at) < REFRESH_AGE_MS);
         let part = there.cloned().unwrap_or(PartRow {
             sha256: ContentHashText(hash.clone()),
             bytes: text.len(),

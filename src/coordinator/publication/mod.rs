@@ -157,7 +157,11 @@ impl Publisher {
     pub fn is_behind(&self, durable: Durable<'_>) -> bool {
         match self.row.published_in(&durable.meta.epoch) {
             Some(version) => {
-                assert!(version <= durable.version, "BUG: published {version} is above durable {}", durable.version);
+                assert!(
+                    version <= durable.version,
+                    "BUG: published {version} is above durable {}",
+                    durable.version
+                );
                 version < durable.version
             }
             None => durable.version > Version::ZERO || self.row.published.is_some(),
@@ -223,7 +227,8 @@ impl Publisher {
                 || self.unpublished_bytes > limits::TAIL_BYTES_MAX;
             let wanted =
                 if urgent { now } else { self.behind_since.unwrap_or(now).plus(self.config.max_delay_ms) };
-            let interval = self.row.published.as_ref().map(|published| published.at.plus(self.config.interval_ms));
+            let interval =
+                self.row.published.as_ref().map(|published| published.at.plus(self.config.interval_ms));
             wanted.max(interval.unwrap_or(now))
         });
         let due = [regular, self.row.resettle_at].into_iter().flatten().min()?;
@@ -365,7 +370,8 @@ impl Publisher {
         now: Millis,
     ) -> Option<Epoch> {
         self.compared = true;
-        let settled = self.row.published.as_ref().is_some_and(|put| now.since(put.at) > self.config.settle_ms());
+        let settled =
+            self.row.published.as_ref().is_some_and(|put| now.since(put.at) > self.config.settle_ms());
         if metadata.is_none() && settled {
             self.nothing_is_there();
         }
@@ -444,7 +450,9 @@ impl Publisher {
         self.row.retry_at = Some(match outcome {
             // The day's writes come back at 00:00 UTC (kv/platform/limits).
             PutOutcome::Exhausted => Millis((now.0 / DAY_MS + 1) * DAY_MS),
-            PutOutcome::Done | PutOutcome::Refused | PutOutcome::Unknown => now.plus(wait.min(BACKOFF_MS_MAX)),
+            PutOutcome::Done | PutOutcome::Refused | PutOutcome::Unknown => {
+                now.plus(wait.min(BACKOFF_MS_MAX))
+            }
         });
     }
 

@@ -126,6 +126,9 @@ impl PublicationRow {
     /// The version that KV's head is known to have reached in this epoch.
     #[must_use]
     pub fn published_in(&self, epoch: &Epoch) -> Option<Version> {
-        self.published.as_ref().filter(|published| published.position.epoch == *epoch).map(|p| p.position.version)
+        self.published
+            .as_ref()
+            .filter(|published| published.position.epoch == *epoch)
+            .map(|p| p.position.version)
     }
 }

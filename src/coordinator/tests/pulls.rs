@@ -192,3 +192,12 @@ fn a_restart_between_two_pages_is_not_noticed() {
     let mut again = Desk { core: open(desk.core.ledger().clone(), desk.now), now: desk.now };
     assert_eq!(page(&mut again, &going_on(next)), expected);
 }
+
+#[test]
+fn a_bare_min_claims_nothing_about_this_history_and_begins_no_epoch() {
+    let mut desk = large();
+    let ask = Ask { min_version: Some(version(9_999)), ..Ask::default() };
+    let later = desk.now.plus(2 * 3_600_000);
+    assert_eq!(desk.core.claimed_by(&ask, later), None);
+    assert!(matches!(desk.core.pull(&ask, later), Err(ApiError::EpochMismatch { .. })));
+}

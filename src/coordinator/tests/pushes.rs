@@ -185,3 +185,66 @@ fn i7_below_the_horizon_nothing_is_brought_with_a_push() {
     assert!(since(&mut desk, CLIENT, 1, 1).more, "it cannot be told of the deletion at 2");
     assert!(!since(&mut desk, CLIENT, 2, 2).more);
 }
+
+#[test]
+fn a_short_mutation_cannot_leave_a_version_that_no_page_can_hold() {
+    let mut desk = Desk::new();
+    let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(250_000));
+    for number in 1..=40 {
+        assert_eq!(desk.put("client-a", number, &format!("r{number}"), &long), applied(number));
+    }
+    let add = |id: u64| format!(r#"{{"op":"add","collection":"c","id":"r{id}","path":"n","by":1}}"#);
+    let adds = |from: u64, to: u64| (from..=to).map(add).collect::<Vec<_>>().join(",");
+    let too_large = desk.settle("client-a", &format!(r#"{{"id":41,"changes":[{}]}}"#, adds(1, 20)));
+    assert_eq!(code(&too_large), Some(RejectCode::TooLarge));
+    assert_eq!(desk.version(), 40, "it changed nothing");
+    let fits = desk.settle("client-a", &format!(r#"{{"id":42,"changes":[{}]}}"#, adds(1, 16)));
+    assert_eq!(fits, applied(41));
+}
+
+#[test]
+fn a_push_that_would_leave_more_than_memory_holds_is_refused_whole_and_nothing_of_it_is_applied() {
+    let mut desk = Desk::new();
+    let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(250_000));
+    for number in 1..=100 {
+        desk.put("client-a", number, &format!("r{number}"), &long);
+    }
+    let add = |id: u64| format!(r#"{{"op":"add","collection":"c","id":"r{id}","path":"n","by":1}}"#);
+    let mutations: Vec<_> = (1..=100).map(|id| format!(r#"{{"id":{id},"changes":[{}]}}"#, add(id))).collect();
+    let alone = desk.push(&body("client-b", &mutations));
+    assert!(matches!(alone, Err(ApiError::TooLarge(_))), "{alone:?}");
+    assert_eq!(desk.version(), 100);
+    // In a group the others are not harmed.
+    let pushes = [
+        (user("alice"), parsed(&body("client-b", &mutations))),
+        (user("alice"), parsed(&body("client-c", &[put(1, "small", "{}")]))),
+    ];
+    let answers = desk.core.push(&pushes, desk.now);
+    assert!(matches!(answers[0], Err(ApiError::TooLarge(_))));
+    assert!(answers[1].is_ok());
+    assert_eq!(desk.version(), 101);
+    let half = desk.push(&body("client-b", &mutations[..50]));
+    assert!(half.is_ok(), "split between mutations it is applied");
+}
+
+#[test]
+fn field_names_cannot_grow_a_row_beyond_what_it_holds() {
+    let mut desk = Desk::new();
+    for number in 1..=20 {
+        let value = format!(r#"{{"{}{number}":1}}"#, "n".repeat(200_000));
+        assert_eq!(desk.put("client-a", number, "r", &value), applied(number));
+    }
+    let key =
+        Key { collection: Collection::parse("c").expect("a name"), id: RecordId::parse("r").expect("an id") };
+    let fields = desk.core.ledger().record(&key).expect("a read").expect("a record").fields;
+    assert_eq!(fields, None, "every field counts as changed with the record");
+}
+
+#[test]
+fn add_is_exact_to_the_last_digit() {
+    let mut desk = Desk::new();
+    let add = r#"{"op":"add","collection":"c","id":"r","path":"n","by":99.17050698901525,"orPut":{"n":0}}"#;
+    desk.put("client-a", 1, "r", r#"{"n":0}"#);
+    desk.settle("client-a", &format!(r#"{{"id":2,"changes":[{add}]}}"#));
+    assert_eq!(desk.value("r").as_deref(), Some(r#"{"n":99.17050698901525}"#));
+}

@@ -129,7 +129,9 @@ impl Answer {
     #[must_use]
     pub fn position(&self) -> &Position {
         match self {
-            Self::Nothing { position } | Self::Changes { position, .. } | Self::Page { position, .. } => position,
+            Self::Nothing { position } | Self::Changes { position, .. } | Self::Page { position, .. } => {
+                position
+            }
             Self::Load(load) => &load.position,
         }
     }
@@ -173,7 +175,12 @@ pub struct Pull {
 impl Pull {
     /// Begins with what memory holds and when that was last compared with another layer.
     #[must_use]
-    pub fn new(request: PullRequest, format: Format, plan: ReadPlan, memory: Option<(Known, Millis)>) -> Self {
+    pub fn new(
+        request: PullRequest,
+        format: Format,
+        plan: ReadPlan,
+        memory: Option<(Known, Millis)>,
+    ) -> Self {
         let (known, checked_at) = memory.map_or((Known::default(), None), |(known, at)| (known, Some(at)));
         Self {
             request,

@@ -62,7 +62,8 @@ impl Pull {
     }
 
     fn horizon_of(&self, top: &Position) -> Version {
-        let head = self.known.head.as_ref().filter(|head| head.metadata.e == top.epoch).map(|head| head.metadata.z);
+        let head =
+            self.known.head.as_ref().filter(|head| head.metadata.e == top.epoch).map(|head| head.metadata.z);
         let overlay = self.known.overlay.as_ref().filter(|overlay| overlay.epoch == top.epoch);
         head.max(overlay.map(|overlay| overlay.horizon)).unwrap_or_default()
     }
@@ -135,7 +136,8 @@ impl Pull {
         let head = self.known.head.as_ref()?;
         let body = head.body.as_ref()?;
         let (start, _) = self.start_in(&head.position());
-        let serves = body.head.tail.from <= start || (self.format == Format::Ndjson && start == Version::ZERO);
+        let serves =
+            body.head.tail.from <= start || (self.format == Format::Ndjson && start == Version::ZERO);
         serves.then(|| head.position())
     }
 

@@ -8,7 +8,9 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Change, Mutation, MutationDigest, OnConflict, Op, PushRequest, RejectCode, Rejection, Submitted};
+use super::{
+    Change, Mutation, MutationDigest, OnConflict, Op, PushRequest, RejectCode, Rejection, Submitted,
+};
 use crate::{
     ids::{ClientId, Collection, Key, RecordId},
     limits,
@@ -58,7 +60,11 @@ impl PushRequest {
     /// How many changes it has.
     #[must_use]
     pub fn changes(&self) -> usize {
-        self.mutations.iter().flat_map(|submitted| &submitted.mutation).map(|mutation| mutation.changes.len()).sum()
+        self.mutations
+            .iter()
+            .flat_map(|submitted| &submitted.mutation)
+            .map(|mutation| mutation.changes.len())
+            .sum()
     }
 
     fn check(&self) -> Result<(), ApiError> {
@@ -166,7 +172,9 @@ fn position_of(error: &serde_json::Error) -> String {
 
 fn typed<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, name: &str) -> Result<Option<T>, ApiError> {
     raw.filter(|raw| raw.get() != "null")
-        .map(|raw| serde_json::from_str(raw.get()).map_err(|_| malformed(format!("{name} has the wrong form"))))
+        .map(|raw| {
+            serde_json::from_str(raw.get()).map_err(|_| malformed(format!("{name} has the wrong form")))
+        })
         .transpose()
 }
 
@@ -181,7 +189,8 @@ fn on_conflict(raw: &RawValue) -> OnConflict {
 
 fn submitted(raw: &RawValue) -> Result<Submitted, ApiError> {
     let found = Some(raw.get()).filter(|text| text.starts_with('{')).map(serde_json::from_str);
-    let RawId { id } = found.and_then(Result::ok).ok_or_else(|| malformed("a mutation is an object with an id"))?;
+    let RawId { id } =
+        found.and_then(Result::ok).ok_or_else(|| malformed("a mutation is an object with an id"))?;
     let id: Version = typed(id, "id")?.ok_or_else(|| malformed("a mutation has no id"))?;
     if id == Version::ZERO {
         return Err(malformed("ids count from 1"));
@@ -224,7 +233,8 @@ fn mutation(text: &str) -> Result<Mutation, Rejection> {
 fn field<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, name: &str) -> Result<Option<T>, Rejection> {
     raw.filter(|raw| raw.get() != "null")
         .map(|raw| {
-            serde_json::from_str(raw.get()).map_err(|_| Rejection::invalid(format!("{name} has the wrong form")))
+            serde_json::from_str(raw.get())
+                .map_err(|_| Rejection::invalid(format!("{name} has the wrong form")))
         })
         .transpose()
 }
@@ -250,7 +260,9 @@ fn change(text: &str, base: Option<Version>) -> Result<Change, Rejection> {
         "put" => Op::Put(object(raw.value, "value")?.ok_or_else(|| Rejection::invalid("value is missing"))?),
         "delete" => Op::Delete,
         "patch" => Op::Patch {
-            set: raw.set.map_or_else(|| Ok(Vec::new()), |pairs| pairs.0.into_iter().map(set_pair).collect())?,
+            set: raw
+                .set
+                .map_or_else(|| Ok(Vec::new()), |pairs| pairs.0.into_iter().map(set_pair).collect())?,
             unset: raw.unset.unwrap_or_default().iter().map(|text| path(text)).collect::<Result<_, _>>()?,
             or_put: object(raw.or_put, "orPut")?,
         },
@@ -276,7 +288,11 @@ fn on_path(name: &str, raw: &RawChange<'_>) -> Result<Op, Rejection> {
     if values.iter().any(|value| value.starts_with(['{', '['])) {
         return Err(Rejection::invalid("values are scalars"));
     }
-    Ok(if name == "include" { Op::Include { path, values, or_put } } else { Op::Exclude { path, values, or_put } })
+    Ok(if name == "include" {
+        Op::Include { path, values, or_put }
+    } else {
+        Op::Exclude { path, values, or_put }
+    })
 }
 
 fn path(text: &str) -> Result<Path, Rejection> {
