@@ -1,4 +1,39 @@
-//! Headwater: the sync rules.
+//! Headwater: the sync rules, and the map of them.
+//!
+//! Everything in this crate is synchronous Rust without clock, randomness, I/O or JavaScript: time and chance are
+//! arguments. It is tested natively, runs in the simulator, and ships in the Worker. The shell that carries it onto
+//! Cloudflare is the crate in `src/worker/`; no sync rule lives there.
+//!
+//! # Two places
+//! ```text
+//!  browser ── POST /sync/push ─▶ edge ─▶ coordinator (Durable Object, SQLite) ─ ack when durable
+//!     ▲                           │          │
+//!     │                           │          └─ alarm: parts first, then the head ─▶ KV
+//!     └── GET /sync/pull ◀────────┴─ memory ▸ the location's cache ▸ KV ─ new enough? ─ yes ▶ answer
+//!                                                                          └ no ▶ coordinator
+//! ```
+//!
+//! # A push, in the order of the code
+//! 1. `worker/lib.rs` reads the request; [`edge::route`] and [`edge::authorize`] say what and who. The body is passed on.
+//! 2. `worker/object.rs` lets pushes that arrive together share a transaction.
+//! 3. [`protocol::push`]: out of bytes, a push; what is wrong inside a mutation is that mutation's.
+//! 4. [`coordinator`]: `numbering` (new, settled or forked?), `merge` (does it conflict, what does it make of its record?
+//!    with [`value`]), `plan` (all of it in memory), then [`coordinator::ledger`], in one section.
+//! 5. The answer, with what the client was missing.
+//! 6. Later: [`coordinator::publication`] cuts parts ([`snapshot::part`]) and the head ([`snapshot::head`]).
+//!
+//! # A pull
+//! 1. As above; then [`protocol::pull`].
+//! 2. [`edge::pull`]: which layer to ask next, and whether what is known ([`edge::state`]) is an answer.
+//! 3. If no layer is new enough: `coordinator/pull.rs`, a fresh tail for all readers, or pages for one.
+//! 4. [`edge::answer`]: bodies and headers. Published objects are streamed without entering wasm.
+//!
+//! # Modules, in the order of the flow
+//! [`ids`], [`version`], [`time`], [`limits`]: what is spoken of · [`protocol`]: what crosses a wire, and the one table
+//! from error to HTTP · [`edge`]: near the user · [`coordinator`]: once per space, the only writer · [`value`]: record
+//! values as text · [`snapshot`]: what is published · `sim`: a world to test all of it in, native only.
+//!
+//! The invariants I1–I13, where each is asserted and which test shows it: `docs/INVARIANTS.md`.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 
 pub mod coordinator;

@@ -309,6 +309,13 @@ impl<L: Ledger> Coordinator<L> {
         watchdog
     }
 
+    /// When the watchdog has to fire for a put that is made now.
+    pub fn watchdog(&mut self, now: Millis) -> Millis {
+        let watchdog = self.publisher.watchdog(now);
+        self.alarm = Some(watchdog);
+        watchdog
+    }
+
     /// The turn broke off outside, and nobody knows which alarm is set: the next event sets one.
     pub fn turn_broke_off(&mut self) {
         self.publisher.break_off();

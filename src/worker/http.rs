@@ -22,7 +22,9 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = respondPull)]
     fn respond_pull(status: u16, body: &JsValue, values: &str) -> Result<Response, JsValue>;
     #[wasm_bindgen(catch, js_name = readBody)]
-    pub(crate) async fn read_body(request: &Request, limit: usize) -> Result<JsValue, JsValue>;
+    async fn read_body(request: &Request, limit: usize) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = drain)]
+    async fn drain_body(request: &Request, limit: usize) -> Result<JsValue, JsValue>;
 }
 
 /// What is read off a request at once. An absent header is empty.
@@ -94,6 +96,12 @@ pub(crate) async fn body_bytes(request: &Request, limit: usize) -> Result<Vec<u8
         return Err(ApiError::TooLarge("A body has at most 4 MiB."));
     }
     Ok(js_sys::Uint8Array::from(bytes).to_vec())
+}
+
+/// Reads a body that is refused, so that its sender gets to see why.
+pub(crate) async fn drain(request: &Request, limit: usize) {
+    // A sender that has gone does not want to know.
+    let _ = drain_body(request, limit).await;
 }
 
 /// Whether a content type says JSON.

@@ -180,6 +180,7 @@ async fn push(asked: &Asked<'_>, request: &web_sys::Request) -> Result<Reply, Ap
         return Err(ApiError::UnsupportedMediaType);
     }
     if asked.incoming.content_length.is_some_and(|length| length > limits::BODY_BYTES_MAX) {
+        http::drain(request, limits::BODY_BYTES_MAX).await;
         return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
     }
     let body = request.body().map_or(JsValue::NULL, JsValue::from);

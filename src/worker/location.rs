@@ -61,9 +61,15 @@ pub(crate) async fn head_in_kv(
     let read = read_head(env, &scope.head_key(), HEAD_TTL_S).await.map_err(|_| ())?;
     let read: Array = read.unchecked_into();
     let stream = read.get(1);
-    let Some(metadata) = read.get(0).as_string().and_then(|text| HeadMetadata::parse(&text)) else {
+    let metadata = read.get(0).as_string();
+    let Some(metadata) = metadata.as_ref().map(|text| HeadMetadata::parse(text)) else {
         drop_stream(&stream);
         return Ok(None);
+    };
+    // A head of another format, as while a deployment is under way: it is not missing, it only says nothing here.
+    let Some(metadata) = metadata else {
+        drop_stream(&stream);
+        return Err(());
     };
     let value = if wants_body(&metadata) {
         text_of(&stream).await.map_err(|_| ())?.as_string()

@@ -300,8 +300,8 @@ impl Coordinator {
     async fn publish(&self) -> std::result::Result<(), ApiError> {
         self.open(None).await?;
         let watchdog = self.with(|core| core.begin_turn(now()));
-        self.storage.set_alarm(watchdog.0 as f64).await.map_err(|_| ApiError::Internal)?;
-        let mut bytes = 0;
+        self.set_watchdog(watchdog).await?;
+        let (mut bytes, mut watched_from) = (0, now());
         loop {
             match self.with(|core| core.next_effect(now())) {
                 Effect::ReadHead { key } => {
@@ -317,6 +317,12 @@ impl Coordinator {
                 }
                 Effect::PutHead { key, value, metadata, expiration_s } => {
                     bytes += value.len();
+                    // After a long turn the watchdog would fire before a head that is put now must have landed.
+                    if now().since(watched_from) > self.with(|core| core.publisher().settle_ms()) / 4 {
+                        let watchdog = self.with(|core| core.watchdog(now()));
+                        self.set_watchdog(watchdog).await?;
+                        watched_from = now();
+                    }
                     let options = format!("{{\"expiration\":{expiration_s},\"metadata\":{metadata}}}");
                     let outcome = self.put(&key, &value, &options).await;
                     self.with(|core| core.head_was_put(outcome, now()));
@@ -331,6 +337,10 @@ impl Coordinator {
                 }
             }
         }
+    }
+
+    async fn set_watchdog(&self, watchdog: Millis) -> std::result::Result<(), ApiError> {
+        self.storage.set_alarm(watchdog.0 as f64).await.map(drop).map_err(|_| ApiError::Internal)
     }
 
     async fn put(&self, key: &str, value: &str, options: &str) -> PutOutcome {

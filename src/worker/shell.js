@@ -78,6 +78,15 @@ export async function readBody(request, limit) {
   return bytes;
 }
 
+// Reads a body that is refused, up to four times the limit: a sender that is cut off while it writes does not see the answer.
+export async function drain(request, limit) {
+  let length = 0;
+  for await (const chunk of request.body ?? []) {
+    length += chunk.length;
+    if (length > 4 * limit) return;
+  }
+}
+
 // --- the coordinator, as the Worker calls it ---
 
 // Resolves to the response, to be passed on, or where `wantsText` to [status, server-timing, body].

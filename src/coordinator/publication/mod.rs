@@ -268,6 +268,12 @@ impl Publisher {
             self.behind_since = self.behind_since.map(|_| Millis(0));
         }
         self.turn = Some(Turn::default());
+        self.watchdog(now)
+    }
+
+    /// When the watchdog has to fire for a put that is made now.
+    #[must_use]
+    pub fn watchdog(&self, now: Millis) -> Millis {
         now.plus(self.config.settle_ms().max(1_000))
     }
 
