@@ -1,9 +1,10 @@
 // Starts the built Worker on the real runtime: one Worker that owns the coordinators, and on demand more of them,
 // each an isolate of its own, which play the other locations of the network. All stand over one KV namespace.
 
+import { execFileSync } from "node:child_process";
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { readFileSync, readdirSync, readlinkSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -107,7 +108,9 @@ class Runtime {
 
   /** Kills the runtime in the middle of whatever it does. The simulator starts it again over the same storage. */
   async kill() {
-    const ours = readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && this.#isOurRuntime(pid));
+    const ours = existsSync("/proc/self")
+      ? readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && this.#isOurRuntime(pid))
+      : childRuntimes();
     assert.ok(ours.length > 0, "no workerd process found to kill");
     for (const pid of ours) process.kill(Number(pid), "SIGKILL");
     await pause(200);
@@ -251,4 +254,11 @@ class Runtime {
     }
     return { puts, counts };
   }
+}
+
+// Without /proc, as on macOS: every workerd that this test's process has started.
+function childRuntimes() {
+  const processes = execFileSync("ps", ["-axo", "pid=,ppid=,comm="], { encoding: "utf8" }).trim().split("\n");
+  const fields = processes.map((line) => line.trim().split(/\s+/));
+  return fields.filter(([, parent, name]) => Number(parent) === process.pid && name.endsWith("workerd")).map(([pid]) => pid);
 }
