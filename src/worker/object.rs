@@ -205,7 +205,7 @@ impl Coordinator {
         // Pushes that are read in the meantime join. Whoever wakes first takes them all, so that none depends on a request
         // whose client may hang up.
         self.group.turn().await.map_err(|_| ApiError::Upstream)?;
-        while settled.borrow().is_none() {
+        while settled.borrow().is_none() && !self.waiting.borrow().is_empty() {
             self.settle_waiting().await?;
         }
         let (answer, rows) = settled.take().ok_or(ApiError::Internal)??;
