@@ -177,6 +177,9 @@ test(`a thousand hostile requests get no 5xx and no hang, and change nothing (SE
         if (!/ECONNRESET|EPIPE|socket hang up|Parse Error/.test(`${error.code} ${error.message}`)) {
           failures.push(`${number}: ${error.message} ${describe(hostile)}`);
         }
+        // And it must not be a Worker that has died of it.
+        const health = await fetch(new URL("/health", origins[number % 2]));
+        if (!health.ok) failures.push(`${number}: /health answers ${health.status} after ${describe(hostile)}`);
       }
     }
   };

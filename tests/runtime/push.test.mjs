@@ -260,6 +260,26 @@ describe("the envelope and the limits", { concurrency: 4 }, () => {
     assert.deepEqual([answer.status, answer.body.code], [413, "too_large"]);
   });
 
+  test("a short mutation that would rewrite more than 4 MiB is rejected, and the space goes on", async () => {
+    const device = newDevice();
+    for (let batch = 0; batch < 5; batch += 1) {
+      const puts = many(4, (at) => ({ changes: [put(`long${batch * 4 + at}`, { s: "x".repeat(250_000) })] }));
+      assert.equal((await device.pushMutations(puts)).status, 200);
+    }
+    const adds = many(20, (at) => ({ op: "add", collection: "todos", id: `long${at}`, path: "n", by: 1 }));
+    const { body } = await device.pushMutations([{ changes: adds }, { changes: [put("after", {})] }]);
+    assert.deepEqual(body.results.map(({ status, code }) => [status, code]), [["rejected", "too_large"], ["applied", undefined]]);
+  });
+
+  test("field names however long never make a push fail", async () => {
+    const device = newDevice();
+    for (let round = 0; round < 12; round += 1) {
+      const value = { [`${"n".repeat(240_000)}${round}`]: 1 };
+      const { body, text } = await device.pushMutations([{ changes: [put("t1", value)] }]);
+      assert.equal(body.results?.[0].status, "applied", text.slice(0, 200));
+    }
+  });
+
   test("exactly the limits are taken", async () => {
     const device = newDevice();
     const two = many(2, (at) => ({ changes: many(1000, (n) => put(`m${at}-${n}`, {})) }));
