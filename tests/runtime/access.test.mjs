@@ -166,6 +166,19 @@ describe("private spaces", { concurrency: 3 }, () => {
     }
   });
 
+  test("the space is the same parameter however its name is written", async () => {
+    const device = runtime.device(runtime.subject("encoded"));
+    const mutations = [{ id: 1, changes: [{ op: "put", collection: "c", id: "r", value: {} }] }];
+    const headers = { "content-type": "application/json" };
+    const body = JSON.stringify({ client: device.id, mutations });
+    for (const name of ["space", "sp%61ce", "%73pace"]) {
+      assert.equal((await device.ask(`/sync/pull?${name}=team`)).status, 404, name);
+      assert.equal((await device.ask(`/sync/push?${name}=team`, { method: "POST", headers, body })).status, 404, name);
+    }
+    const own = await device.ask("/sync/pull?consistency=strong");
+    assert.deepEqual(own.body.changes, [], "nothing meant for another space stands in one's own");
+  });
+
   test("a space nobody made cannot be read or written", async () => {
     const device = runtime.device(runtime.subject());
     for (const space of ["team", "x".repeat(64)]) {

@@ -6,9 +6,11 @@
 //! that a crash would lose is needed: what was put is in the row, and everything else is cut anew.
 
 mod build;
+mod effect;
 mod row;
 
 use build::delta_bytes_max;
+pub use effect::{Effect, PutOutcome};
 pub use row::{Building, PartRow, PublicationConfig, PublicationRow, Published, RunRow};
 
 use super::ledger::{Ledger, LedgerResult, Meta};
@@ -31,51 +33,6 @@ const REFRESH_AGE_MS: u64 = LIFETIME_MS / 2;
 const DAY_MS: u64 = 86_400_000;
 /// Longest wait after a failure.
 const BACKOFF_MS_MAX: u64 = 15 * 60_000;
-
-/// What the shell has to do next in a turn.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Read the metadata of the head and report it with [`Publisher::head_was_read`].
-    ReadHead {
-        /// Where.
-        key: String,
-    },
-    /// Put a part and report it with [`Publisher::object_was_put`].
-    PutObject {
-        /// Where.
-        key: String,
-        /// What.
-        body: String,
-        /// Seconds after which KV forgets it.
-        ttl_s: u64,
-    },
-    /// Put the head and report it with [`Publisher::head_was_put`].
-    PutHead {
-        /// Where.
-        key: String,
-        /// What.
-        value: String,
-        /// JSON.
-        metadata: String,
-        /// When KV forgets it, in seconds since the Unix epoch.
-        expiration_s: u64,
-    },
-    /// The turn is over: set the alarm to this time, or leave none.
-    Sleep(Option<Millis>),
-}
-
-/// How a put ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PutOutcome {
-    /// KV has it.
-    Done,
-    /// KV refused it: more than one write per second to a key.
-    Refused,
-    /// The account's daily writes are used up.
-    Exhausted,
-    /// Nobody knows: an error or no answer. It may still land.
-    Unknown,
-}
 
 /// What the publisher has to know of the space.
 #[derive(Debug, Clone, Copy)]

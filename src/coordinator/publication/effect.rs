@@ -1,0 +1,48 @@
+//! What a turn asks of the shell, and how that can end.
+
+use crate::time::Millis;
+
+/// What the shell has to do next in a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Read the metadata of the head and report it with [`super::Publisher::head_was_read`].
+    ReadHead {
+        /// Where.
+        key: String,
+    },
+    /// Put a part and report it with [`super::Publisher::object_was_put`].
+    PutObject {
+        /// Where.
+        key: String,
+        /// What.
+        body: String,
+        /// Seconds after which KV forgets it.
+        ttl_s: u64,
+    },
+    /// Put the head and report it with [`super::Publisher::head_was_put`].
+    PutHead {
+        /// Where.
+        key: String,
+        /// What.
+        value: String,
+        /// JSON.
+        metadata: String,
+        /// When KV forgets it, in seconds since the Unix epoch.
+        expiration_s: u64,
+    },
+    /// The turn is over: set the alarm to this time, or leave none.
+    Sleep(Option<Millis>),
+}
+
+/// How a put ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// KV has it.
+    Done,
+    /// KV refused it: more than one write per second to a key.
+    Refused,
+    /// The account's daily writes are used up.
+    Exhausted,
+    /// Nobody knows: an error or no answer. It may still land.
+    Unknown,
+}
