@@ -28,7 +28,7 @@ pub const MUTATION_VALUES_MAX: usize = 4 * MIB;
 /// Bytes of the values that one push leaves. An isolate has 128 MB, and wasm memory never shrinks.
 pub const PUSH_VALUES_MAX: usize = 16 * MIB;
 /// Bytes of changes that ride on the answer to a push.
-pub const PIGGYBACK_BYTES_MAX: usize = 64 * KIB;
+const PIGGYBACK_BYTES_MAX: usize = 64 * KIB;
 /// Bytes of `theirs` in the answer to a push.
 pub const CONFLICT_BYTES_MAX: usize = 64 * KIB;
 /// Bytes after which a JSON page ends, at the next version.
@@ -36,21 +36,57 @@ pub const JSON_PAGE_BYTES: usize = 256 * KIB;
 /// Bytes after which a page that the edge streams on ends, at the next version.
 pub const STREAM_PAGE_BYTES: usize = MIB;
 /// Bytes of a fresh tail that the coordinator hands to an edge for all its readers.
-pub const OVERLAY_BYTES_MAX: usize = 256 * KIB;
+const OVERLAY_BYTES_MAX: usize = 256 * KIB;
 
 /// Bytes of a head's first line.
 pub const HEAD_LINE_BYTES_MAX: usize = 64 * KIB;
 /// Bytes of the tail in a head's value.
 pub const TAIL_BYTES_MAX: usize = 256 * KIB;
 /// Bytes from which on a part of a run may end.
-pub const PART_BYTES_MIN: usize = MIB;
+const PART_BYTES_MIN: usize = MIB;
 /// Bytes by which a part has ended, but for its last record. KV takes 25 MiB (kv/platform/limits); a new client's
 /// pull costs one billed read per part, whatever its size.
-pub const PART_BYTES_MAX: usize = PART_BYTES_MIN + 512 * KIB;
+const PART_BYTES_MAX: usize = PART_BYTES_MIN + 512 * KIB;
 /// Parts built in one turn: about 32 MiB read, hashed and put, far below 30 s of CPU.
-pub const PARTS_PER_TURN: usize = 32;
+const PARTS_PER_TURN: usize = 32;
 /// Deletions forgotten in one turn.
-pub const PURGES_PER_TURN: usize = 1_000;
+const PURGES_PER_TURN: usize = 1_000;
+
+/// How much goes into what the coordinator cuts and answers. Simulated spaces are small and take smaller sizes, so that
+/// they too have tails that overflow, runs of many parts, and pulls of many pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of the tail in a head's value.
+    pub tail_max: usize,
+    /// Bytes from which on a part of a run may end.
+    pub part_min: usize,
+    /// Bytes by which a part has ended, but for its last record.
+    pub part_max: usize,
+    /// Parts built in one turn.
+    pub parts_per_turn: usize,
+    /// Deletions forgotten in one turn.
+    pub purges_per_turn: usize,
+    /// Bytes of a fresh tail that the coordinator hands to an edge for all its readers.
+    pub overlay_max: usize,
+    /// Bytes of changes that ride on the answer to a push.
+    pub piggyback_max: usize,
+    /// Bytes after which a page ends, at the next version, whatever the edge asks for.
+    pub page_max: usize,
+}
+
+impl Sizes {
+    /// As they are deployed.
+    pub const DEPLOYED: Self = Self {
+        tail_max: TAIL_BYTES_MAX,
+        part_min: PART_BYTES_MIN,
+        part_max: PART_BYTES_MAX,
+        parts_per_turn: PARTS_PER_TURN,
+        purges_per_turn: PURGES_PER_TURN,
+        overlay_max: OVERLAY_BYTES_MAX,
+        piggyback_max: PIGGYBACK_BYTES_MAX,
+        page_max: STREAM_PAGE_BYTES,
+    };
+}
 
 /// Bytes of a token. Headers may have 128 KB in all; a token with 200 groups has about 6 KB.
 pub const TOKEN_BYTES_MAX: usize = 8 * KIB;

@@ -24,7 +24,6 @@ use pull::FreshTail;
 
 use crate::{
     ids::{ClientId, UserHash},
-    limits,
     protocol::{
         error::ApiError,
         push::{MutationResult, PushAnswer, PushRequest},
@@ -211,9 +210,10 @@ impl<L: Ledger> Coordinator<L> {
         let lines = if forgotten || since > self.version {
             None
         } else {
-            let lines = self.ledger.lines_after(since, limits::PIGGYBACK_BYTES_MAX);
+            let room = self.publisher.sizes().piggyback_max;
+            let lines = self.ledger.lines_after(since, room);
             let lines = lines.map_err(|error| self.storage_failed(error))?;
-            (!lines.more && lines.text.len() <= limits::PIGGYBACK_BYTES_MAX).then_some(lines.text)
+            (!lines.more && lines.text.len() <= room).then_some(lines.text)
         };
         Ok(PushAnswer { position, results, more: lines.is_none(), changes: lines.unwrap_or_default() })
     }
@@ -364,9 +364,9 @@ impl<L: Ledger> Coordinator<L> {
     fn forget_deletions(&mut self, now: Millis) -> LedgerResult<()> {
         let Some((before, to)) = self.publisher.forgettable(&self.meta.epoch, now) else { return Ok(()) };
         let mut meta = self.meta.clone();
-        let version = self.version;
+        let (version, count) = (self.version, self.publisher.sizes().purges_per_turn);
         self.ledger.atomically(&mut |ledger| {
-            if let Some(forgotten) = ledger.forget_deletions(before, to, limits::PURGES_PER_TURN)? {
+            if let Some(forgotten) = ledger.forget_deletions(before, to, count)? {
                 // Where a clock has gone back between two deletions, the older one is forgotten later.
                 meta.horizon = forgotten.max(meta.horizon);
                 meta.floor = version;

@@ -2,7 +2,6 @@
 
 use super::{Coordinator, EPOCH_MS_MIN, ledger::Ledger};
 use crate::{
-    limits,
     protocol::{
         error::ApiError,
         internal::{Ask, OrderedCursor, Reply, Seen},
@@ -89,7 +88,7 @@ impl<L: Ledger> Coordinator<L> {
         if let Some(tail) = self.fresh_tail.as_ref().filter(|tail| tail.from == from) {
             return Ok(Some(tail.lines.clone()));
         }
-        let lines = self.ledger.lines_newest_first(from, limits::OVERLAY_BYTES_MAX);
+        let lines = self.ledger.lines_newest_first(from, self.publisher.sizes().overlay_max);
         let lines = lines.map_err(|error| self.storage_failed(error))?;
         if lines.more {
             return Ok(None);
@@ -119,7 +118,7 @@ impl<L: Ledger> Coordinator<L> {
         reset: bool,
         bytes_max: usize,
     ) -> Result<(Reply, String), ApiError> {
-        let bytes_max = bytes_max.clamp(1, limits::STREAM_PAGE_BYTES);
+        let bytes_max = bytes_max.clamp(1, self.publisher.sizes().page_max);
         let lines =
             self.ledger.lines_after(reached, bytes_max).map_err(|error| self.storage_failed(error))?;
         let next = lines.more.then(|| OrderedCursor {

@@ -1,6 +1,6 @@
 //! Configuration: what the environment says, read once per isolate.
 
-use crate::coordinator::publication::PublicationConfig;
+use crate::{coordinator::publication::PublicationConfig, limits::Sizes};
 
 const DAY_MS: f64 = 86_400_000.0;
 
@@ -69,6 +69,7 @@ impl Config {
                 // KV takes one write per second to a key.
                 interval_ms: number("PUBLISH_INTERVAL_MS", 30_000).max(1_000),
                 retain_ms: (days * DAY_MS) as u64,
+                sizes: Sizes::DEPLOYED,
             },
             environment: var("ENVIRONMENT").unwrap_or_default(),
             log_level: match var("LOG_LEVEL").as_deref() {

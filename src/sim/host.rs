@@ -1,6 +1,8 @@
 //! The object: opens the coordinator on its storage, carries out effects one half at a time, and can be killed between any
 //! two of them, with nothing left but storage and the alarm.
 
+use std::collections::VecDeque;
+
 use super::{
     Rng,
     kv::{Entry, Kv},
@@ -31,11 +33,46 @@ enum Waiting {
     HeadPut(PutOutcome),
 }
 
+/// How the next section of storage ends. Rows and the alarm that is set with them share their fate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SectionFault {
+    /// The n-th write, counted from 1, is refused, and with it the whole section.
+    Refused(u64),
+    /// The instance dies, and nothing of the section remains.
+    Lost,
+    /// The instance dies before anybody is told, and all of it remains.
+    Kept,
+}
+
+/// How setting the alarm ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlarmFault {
+    /// An error, and it is not set.
+    Refused,
+    /// An error, and it is set.
+    RefusedButSet,
+}
+
+/// The instance died during a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Died;
+
+/// How often the platform repeats an alarm whose handler failed (durable-objects/api/alarms).
+const RETRIES_MAX: u32 = 6;
+/// After how long it does so the first time, in ms; doubled each time.
+const RETRY_MS: u64 = 2_000;
+
 /// The host of one object.
 #[derive(Debug)]
 pub struct Host {
     /// When the platform will wake the object.
     pub alarm: Option<Millis>,
+    /// How the next section ends, if not well.
+    pub section_fault: Option<SectionFault>,
+    /// How the next times end that the alarm is set.
+    pub alarm_faults: VecDeque<AlarmFault>,
+    /// How often the instance has died or was killed.
+    pub deaths: u64,
     /// Whether calls fail.
     pub is_unreachable: bool,
     /// Calls that arrived.
@@ -46,6 +83,8 @@ pub struct Host {
     config: PublicationConfig,
     rng: Rng,
     turn: Option<Waiting>,
+    /// Handlers of the alarm that failed in a row.
+    failed_handlers: u32,
 }
 
 impl Host {
@@ -54,6 +93,9 @@ impl Host {
     pub fn new(scope: Scope, config: PublicationConfig, rng: Rng) -> Self {
         Self {
             alarm: None,
+            section_fault: None,
+            alarm_faults: VecDeque::new(),
+            deaths: 0,
             is_unreachable: false,
             requests: 0,
             core: None,
@@ -62,6 +104,7 @@ impl Host {
             config,
             rng,
             turn: None,
+            failed_handlers: 0,
         }
     }
 
@@ -83,9 +126,35 @@ impl Host {
     /// The instance dies with everything but its storage.
     pub fn kill(&mut self) {
         if let Some(mut core) = self.core.take() {
-            self.storage = core.ledger().clone();
+            self.storage = std::mem::take(core.ledger());
         }
         self.turn = None;
+        self.deaths += 1;
+    }
+
+    /// Carries out what shares one section of storage with its alarm, and ends as the fault says.
+    fn section<T>(
+        &mut self,
+        now: Millis,
+        work: impl FnOnce(&mut Coordinator<MemoryLedger>, u64) -> T,
+    ) -> Result<T, Died> {
+        let (fault, random) = (self.section_fault.take(), self.rng.any());
+        let before = (fault == Some(SectionFault::Lost)).then(|| self.core(now).ledger().clone());
+        let core = self.core(now);
+        if let Some(SectionFault::Refused(write)) = fault {
+            core.ledger().fail_writes_after = Some(write);
+        }
+        let result = work(core, random);
+        core.ledger().fail_writes_after = None;
+        match (fault, before) {
+            (Some(SectionFault::Lost), Some(before)) => self.restore(before),
+            (Some(SectionFault::Kept), _) => {
+                self.alarm = core.poll_alarm(now).or(self.alarm);
+                self.kill();
+            }
+            _ => return Ok(result),
+        }
+        Err(Died)
     }
 
     /// Storage as it stands, to be restored later.
@@ -116,8 +185,13 @@ impl Host {
                 return vec![Err(error); pushes.len()];
             }
         }
-        let answers = self.core(now).push(&pushes, now);
-        self.arm(now);
+        let Ok(mut answers) = self.section(now, |core, _| core.push(&pushes, now)) else {
+            return vec![Err(ApiError::Upstream); pushes.len()];
+        };
+        if let (Err(error), Some(first)) = (self.arm(now), answers.first_mut()) {
+            // As in the shell: whoever woke the group is told, and its rows are there all the same.
+            *first = Err(error);
+        }
         answers
     }
 
@@ -135,21 +209,24 @@ impl Host {
         let claimed = self.core(now).claimed_by(&ask, now);
         self.settle_claim(claimed, None, now)?;
         let (reply, lines) = self.core(now).pull(&ask, now)?;
-        self.arm(now);
+        self.arm(now)?;
         let text = encode_reply(&reply, &lines);
         let (reply, lines) = decode_reply(&text).expect("a reply");
         Ok((reply, lines.to_owned()))
     }
 
     /// Begins a new epoch, as an owner may ask for.
-    pub fn reset_epoch(&mut self, now: Millis) -> Position {
-        let random = self.rng.any();
-        let core = self.core(now);
-        let epoch = core.position().epoch;
-        core.begin_epoch(&epoch, now, random).expect("storage in memory can be written");
-        let position = core.position();
-        self.arm(now);
-        position
+    ///
+    /// # Errors
+    /// When storage fails or the instance dies, and the caller cannot know whether it happened.
+    pub fn reset_epoch(&mut self, now: Millis) -> Result<Position, ApiError> {
+        let begun = self.section(now, |core, random| {
+            let epoch = core.position().epoch;
+            core.begin_epoch(&epoch, now, random).map(|()| core.position())
+        });
+        let position = begun.map_err(|Died| ApiError::Upstream)?.map_err(|_| ApiError::Internal)?;
+        self.arm(now)?;
+        Ok(position)
     }
 
     /// Whether the platform would fire the alarm.
@@ -166,33 +243,61 @@ impl Host {
 
     /// The alarm fires, due or not.
     pub fn begin_turn(&mut self, now: Millis) {
-        self.alarm = Some(self.core(now).begin_turn(now));
-        self.turn = Some(Waiting::Watchdog);
+        // The platform forgets an alarm when it fires.
+        self.alarm = None;
+        let watchdog = self.core(now).begin_turn(now);
+        match self.set_alarm(watchdog) {
+            Ok(()) => self.turn = Some(Waiting::Watchdog),
+            Err(_) => self.handler_failed(now),
+        }
+    }
+
+    /// As the shell's alarm handler does when it cannot go on: the platform repeats it, unless an alarm is set.
+    fn handler_failed(&mut self, now: Millis) {
+        self.core(now).turn_broke_off();
+        self.turn = None;
+        self.failed_handlers += 1;
+        if self.alarm.is_none() && self.failed_handlers <= RETRIES_MAX {
+            self.alarm = Some(now.plus(RETRY_MS << self.failed_handlers));
+        }
+    }
+
+    fn set_alarm(&mut self, at: Millis) -> Result<(), ApiError> {
+        match self.alarm_faults.pop_front() {
+            None => self.alarm = Some(at),
+            Some(AlarmFault::Refused) => return Err(ApiError::Internal),
+            Some(AlarmFault::RefusedButSet) => {
+                self.alarm = Some(at);
+                return Err(ApiError::Internal);
+            }
+        }
+        Ok(())
     }
 
     /// Reports what the turn waits for and sends its next effect: everything between two awaits of the shell. Returns
     /// whether the turn goes on.
     pub fn step(&mut self, kv: &mut Kv, now: Millis) -> bool {
         let Some(waiting) = self.turn.take() else { return false };
-        let random = self.rng.any();
-        let core = self.core(now);
-        match waiting {
+        let reported = self.section(now, |core, random| match waiting {
             Waiting::Watchdog => {}
             Waiting::Head(metadata) => core.head_was_read(metadata.as_ref(), now, random),
             Waiting::Object(outcome) => core.object_was_put(outcome, now),
             Waiting::HeadPut(outcome) => core.head_was_put(outcome, now),
+        });
+        if reported == Err(Died) {
+            return false;
         }
-        let effect = core.next_effect(now);
-        self.turn = self.send(effect, kv, now);
+        let effect = self.core(now).next_effect(now);
+        self.send(effect, kv, now);
         self.turn.is_some()
     }
 
-    fn send(&mut self, effect: Effect, kv: &mut Kv, now: Millis) -> Option<Waiting> {
-        match effect {
+    fn send(&mut self, effect: Effect, kv: &mut Kv, now: Millis) {
+        self.turn = match effect {
             Effect::ReadHead { key } => {
-                // The object sees KV from a place of its own. A read that fails ends the turn; the watchdog is set.
+                // The object sees KV from a place of its own. Without the answer nothing may be overwritten.
                 let here = kv.locations() - 1;
-                let entry = kv.read(here, &key, 30_000, now).ok()?;
+                let Ok(entry) = kv.read(here, &key, 30_000, now) else { return self.handler_failed(now) };
                 Some(Waiting::Head(entry.and_then(|entry| HeadMetadata::parse(&entry.metadata))))
             }
             Effect::PutObject { key, body, ttl_s } => {
@@ -200,14 +305,33 @@ impl Host {
                 Some(Waiting::Object(kv.put(&key, entry, now)))
             }
             Effect::PutHead { key, value, metadata, expiration_s } => {
+                if self.renew_watchdog(now).is_err() {
+                    return self.handler_failed(now);
+                }
                 let entry = Entry { value, metadata, expires: Millis(expiration_s * 1000) };
                 Some(Waiting::HeadPut(kv.put(&key, entry, now)))
             }
             Effect::Sleep(alarm) => {
-                self.alarm = alarm;
+                self.alarm = None;
+                let slept = alarm.map_or(Ok(()), |at| self.set_alarm(at));
+                if slept.is_err() {
+                    return self.handler_failed(now);
+                }
+                self.failed_handlers = 0;
                 None
             }
+        };
+    }
+
+    /// After a long turn the watchdog would fire before a head that is put now must have landed.
+    fn renew_watchdog(&mut self, now: Millis) -> Result<(), ApiError> {
+        let settle_ms = self.core(now).publisher().settle_ms();
+        let left = self.alarm.map_or(0, |alarm| alarm.since(now));
+        if left >= settle_ms - settle_ms / 4 {
+            return Ok(());
         }
+        let watchdog = self.core(now).watchdog(now);
+        self.set_alarm(watchdog)
     }
 
     fn settle_claim(
@@ -216,20 +340,25 @@ impl Host {
         client: Option<(&UserHash, &ClientId)>,
         now: Millis,
     ) -> Result<(), ApiError> {
-        let random = self.rng.any();
         let core = self.core(now);
         let Some(claimed) = claimed.filter(|claimed| core.is_from_the_future(claimed, now)) else {
             return Ok(());
         };
-        core.touch().expect("storage in memory can be written");
-        core.begin_epoch_after(&claimed, client, now, random)?;
-        self.arm(now);
-        Ok(())
+        let begun = self.section(now, |core, random| {
+            core.touch().map_err(|_| ApiError::Internal)?;
+            core.begin_epoch_after(&claimed, client, now, random)
+        });
+        begun.map_err(|Died| ApiError::Upstream)??;
+        self.arm(now)
     }
 
-    fn arm(&mut self, now: Millis) {
-        if let Some(at) = self.core(now).poll_alarm(now) {
-            self.alarm = Some(at);
+    fn arm(&mut self, now: Millis) -> Result<(), ApiError> {
+        let Some(at) = self.core(now).poll_alarm(now) else { return Ok(()) };
+        let set = self.set_alarm(at);
+        if set.is_err() {
+            // Nobody knows which alarm is set now: the next event sets one.
+            self.core(now).turn_broke_off();
         }
+        set
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     coordinator::publication::PublicationConfig,
     edge::pull::{Format, ReadPlan},
     ids::{SpaceHash, UserHash},
+    limits::Sizes,
     protocol::{error::ApiError, pull::PullRequest, push::PushRequest},
     snapshot::keys::Scope,
     time::Millis,
@@ -80,14 +81,20 @@ pub struct Settings {
 }
 
 /// Publication as soon as the interval of one second allows.
-pub const EAGER: PublicationConfig =
-    PublicationConfig { after_pulls: 0, max_delay_ms: 1_000, interval_ms: 1_000, retain_ms: 30 * DAY_MS };
+pub const EAGER: PublicationConfig = PublicationConfig {
+    after_pulls: 0,
+    max_delay_ms: 1_000,
+    interval_ms: 1_000,
+    retain_ms: 30 * DAY_MS,
+    sizes: Sizes::DEPLOYED,
+};
 /// Publication by demand, as it is deployed.
 pub const BY_DEMAND: PublicationConfig = PublicationConfig {
     after_pulls: 50,
     max_delay_ms: 15 * 60_000,
     interval_ms: 30_000,
     retain_ms: 30 * DAY_MS,
+    sizes: Sizes::DEPLOYED,
 };
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;

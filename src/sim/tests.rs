@@ -66,7 +66,7 @@ impl Wild {
             89..=90 => self.world.host.kill(),
             91 => self.world.clients[client].start_over(),
             92 => {
-                let position = self.world.host.reset_epoch(self.world.now);
+                let position = self.world.host.reset_epoch(self.world.now).expect("an epoch");
                 self.world.oracle.learn_epoch(&position.epoch);
             }
             93..=95 => self.change_faults(),

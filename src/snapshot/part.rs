@@ -4,15 +4,15 @@
 //! has the smallest hash. A change in one place moves the window a little, and the same record is still the smallest in
 //! it, so the parts behind it stay what they are and are not put again.
 
-use crate::limits::{PART_BYTES_MAX, PART_BYTES_MIN};
+use crate::limits::Sizes;
 
 /// The length of the first part of `lines`, which come in key order; `more` says whether others follow them.
 ///
 /// None if more lines are needed to tell. Every part but the last of a run has at least 1 MiB, so that a new client
 /// reads at most one key per MiB.
 #[must_use]
-pub fn first_part(lines: &str, more: bool) -> Option<usize> {
-    if lines.len() < PART_BYTES_MAX {
+pub fn first_part(lines: &str, more: bool, sizes: &Sizes) -> Option<usize> {
+    if lines.len() < sizes.part_max {
         return (!more).then_some(lines.len());
     }
     let mut best: Option<(u64, usize)> = None;
@@ -21,10 +21,10 @@ pub fn first_part(lines: &str, more: bool) -> Option<usize> {
         let line = &lines[end..];
         let length = line.find('\n').map_or(line.len(), |length| length + 1);
         end += length;
-        if end < PART_BYTES_MIN {
+        if end < sizes.part_min {
             continue;
         }
-        if end > PART_BYTES_MAX && best.is_some() {
+        if end > sizes.part_max && best.is_some() {
             break;
         }
         let hash = key_hash(&line[..length]);
@@ -55,6 +55,8 @@ fn key_hash(line: &str) -> u64 {
 mod tests {
     use super::*;
 
+    const SIZES: Sizes = Sizes::DEPLOYED;
+
     fn line(index: usize, version: usize) -> String {
         let filler = "x".repeat(150 + (index * 7919) % 100);
         format!(
@@ -67,7 +69,7 @@ mod tests {
         let mut rest = text.as_str();
         let mut parts = Vec::new();
         while !rest.is_empty() {
-            let end = first_part(rest, false).expect("the end is known");
+            let end = first_part(rest, false, &SIZES).expect("the end is known");
             parts.push(rest[..end].to_owned());
             rest = &rest[end..];
         }
@@ -80,7 +82,7 @@ mod tests {
         assert!(parts.len() > 8);
         for part in &parts[..parts.len() - 1] {
             assert!(part.ends_with('\n'));
-            assert!((PART_BYTES_MIN..=PART_BYTES_MAX).contains(&part.len()), "{}", part.len());
+            assert!((SIZES.part_min..=SIZES.part_max).contains(&part.len()), "{}", part.len());
         }
     }
 
@@ -99,16 +101,16 @@ mod tests {
     #[test]
     fn more_lines_are_asked_for_until_a_cut_is_sure() {
         let lines: String = (0..1_000).map(|index| line(index, 1)).collect();
-        assert_eq!(first_part(&lines, true), None);
-        assert_eq!(first_part(&lines, false), Some(lines.len()));
+        assert_eq!(first_part(&lines, true, &SIZES), None);
+        assert_eq!(first_part(&lines, false, &SIZES), Some(lines.len()));
     }
 
     #[test]
     fn one_line_above_the_limit_is_a_part() {
         let lines = format!(
             "{{\"version\":1,\"collection\":\"c\",\"id\":\"r\",\"value\":{{\"a\":\"{}\"}}}}\n",
-            "x".repeat(PART_BYTES_MAX + 5)
+            "x".repeat(SIZES.part_max + 5)
         );
-        assert_eq!(first_part(&lines, true), Some(lines.len()));
+        assert_eq!(first_part(&lines, true, &SIZES), Some(lines.len()));
     }
 }

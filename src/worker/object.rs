@@ -244,10 +244,12 @@ impl Coordinator {
 
     /// Sets the alarm if it has to be set. The first await after the rows were written, so that both are one transaction.
     async fn arm(&self) -> std::result::Result<(), ApiError> {
-        match self.with(|core| core.poll_alarm(now())) {
-            Some(at) => self.storage.set_alarm(at.0 as f64).await.map(drop).map_err(|_| ApiError::Internal),
-            None => Ok(()),
-        }
+        let Some(at) = self.with(|core| core.poll_alarm(now())) else { return Ok(()) };
+        self.storage.set_alarm(at.0 as f64).await.map(drop).map_err(|_| {
+            // Nobody knows which alarm is set now: the next event sets one.
+            self.with(Core::turn_broke_off);
+            ApiError::Internal
+        })
     }
 
     async fn pull(&self, body: &[u8]) -> std::result::Result<Reply, ApiError> {

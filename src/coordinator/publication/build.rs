@@ -6,7 +6,6 @@ use super::{Building, Effect, LIFETIME_MS, PartRow, Publisher, REFRESH_AGE_MS, R
 use crate::{
     coordinator::ledger::{Ledger, LedgerResult},
     ids::{Collection, ContentHash, Key, RecordId},
-    limits,
     snapshot::{head::ContentHashText, part::first_part},
     time::Millis,
     version::Version,
@@ -14,6 +13,7 @@ use crate::{
 
 /// A delta is folded into the base when it exceeds an eighth of it, or 1 MiB where that is more.
 const DELTA_SHARE: usize = 8;
+
 impl Publisher {
     pub(super) fn begin_run(&mut self, base: bool, from: Version, to: Version) {
         self.row.building = Some(Building { base, run: RunRow { from, to, parts: Vec::new() }, last: None });
@@ -27,9 +27,10 @@ impl Publisher {
             after.as_ref(),
             building.run.from,
             building.run.to,
-            limits::PART_BYTES_MAX,
+            self.config.sizes.part_max,
         )?;
-        let end = first_part(&lines.text, lines.more).expect("BUG: a slice is shorter than a part");
+        let end = first_part(&lines.text, lines.more, &self.config.sizes)
+            .expect("BUG: a slice is shorter than a part");
         let text = &lines.text[..end];
         let run_ends = end == lines.text.len() && !lines.more;
         if text.is_empty() {
@@ -64,17 +65,23 @@ impl Publisher {
         let Some(turn) = self.turn.as_mut() else { return };
         let Some(part) = turn.part.take() else { return };
         let (last, run_ends) = (turn.last.take(), turn.run_ends);
+        let delta_max = self.delta_bytes_max();
         // None if KV was found to have lost everything while the part was put: then the run is begun anew.
         let Some(building) = self.row.building.as_mut() else { return };
         building.run.parts.push(part);
         building.last = last;
-        if !building.base && building.run.bytes() > delta_bytes_max(self.row.base.as_ref()) {
+        if !building.base && building.run.bytes() > delta_max {
             // More is new than a delta may hold: it belongs into the base.
             let to = building.run.to;
             self.begin_run(true, Version::ZERO, to);
         } else if run_ends {
             self.complete();
         }
+    }
+
+    /// Above how many bytes a delta is folded into the base.
+    pub(super) fn delta_bytes_max(&self) -> usize {
+        self.config.sizes.part_min.max(self.row.base.as_ref().map_or(0, RunRow::bytes) / DELTA_SHARE)
     }
 
     fn complete(&mut self) {
@@ -86,11 +93,6 @@ impl Publisher {
             self.row.delta = Some(building.run);
         }
     }
-}
-
-/// Above how many bytes a delta is folded into the base.
-pub(super) fn delta_bytes_max(base: Option<&RunRow>) -> usize {
-    limits::PART_BYTES_MIN.max(base.map_or(0, RunRow::bytes) / DELTA_SHARE)
 }
 
 fn key_of((collection, id): &(String, String)) -> Key {

@@ -9,13 +9,12 @@ mod build;
 mod effect;
 mod row;
 
-use build::delta_bytes_max;
 pub use effect::{Effect, PutOutcome};
 pub use row::{Building, PartRow, PublicationConfig, PublicationRow, Published, RunRow};
 
 use super::ledger::{Ledger, LedgerResult, Meta};
 use crate::{
-    limits,
+    limits::Sizes,
     protocol::internal::{Ask, Seen},
     snapshot::{
         head::{Head, HeadMetadata, HeadParts},
@@ -181,7 +180,7 @@ impl Publisher {
         let regular = (behind || self.row.renew).then(|| {
             let urgent = self.row.renew
                 || self.pulls_answered >= self.config.after_pulls
-                || self.unpublished_bytes > limits::TAIL_BYTES_MAX;
+                || self.unpublished_bytes > self.config.sizes.tail_max;
             let wanted =
                 if urgent { now } else { self.behind_since.unwrap_or(now).plus(self.config.max_delay_ms) };
             let interval =
@@ -191,6 +190,12 @@ impl Publisher {
         let due = [regular, self.row.resettle_at].into_iter().flatten().min()?;
         // workerd can lose an alarm that is set to the present from within an alarm (workerd#6866).
         Some(due.max(self.row.retry_at.unwrap_or(due)).max(now.plus(1)))
+    }
+
+    /// How much goes into what is cut and answered.
+    #[must_use]
+    pub fn sizes(&self) -> &Sizes {
+        &self.config.sizes
     }
 
     /// Whether this instance has not had a turn yet.
@@ -254,7 +259,7 @@ impl Publisher {
         }
         loop {
             if self.row.building.is_some() {
-                if self.turn.as_ref().is_some_and(|turn| turn.parts >= limits::PARTS_PER_TURN) {
+                if self.turn.as_ref().is_some_and(|turn| turn.parts >= self.config.sizes.parts_per_turn) {
                     return self.sleep(durable, now);
                 }
                 if let Some(effect) = self.build(ledger, now)? {
@@ -278,11 +283,11 @@ impl Publisher {
             return Ok(None);
         }
         // Queried last, and in one section with version and horizon (I5).
-        let tail = ledger.lines_newest_first(self.row.tail_from(), limits::TAIL_BYTES_MAX)?;
+        let tail = ledger.lines_newest_first(self.row.tail_from(), self.config.sizes.tail_max)?;
         if tail.more {
             let base = self.row.base.as_ref();
-            let delta = self.row.delta.as_ref().map_or(0, RunRow::bytes) + limits::TAIL_BYTES_MAX;
-            let fold = base.is_none() || delta > delta_bytes_max(base);
+            let delta = self.row.delta.as_ref().map_or(0, RunRow::bytes) + self.config.sizes.tail_max;
+            let fold = base.is_none() || delta > self.delta_bytes_max();
             let from = base.filter(|_| !fold).map_or(Version::ZERO, |base| base.to);
             self.begin_run(fold, from, durable.version);
             return Ok(None);

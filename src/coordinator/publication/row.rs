@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    limits::Sizes,
     snapshot::head::{ContentHashText, PartName, Run},
     time::Millis,
     version::{Epoch, Position, Version},
@@ -19,6 +20,8 @@ pub struct PublicationConfig {
     pub interval_ms: u64,
     /// How long deletions are remembered, in ms.
     pub retain_ms: u64,
+    /// How much goes into a head, a part, a turn, a page.
+    pub sizes: Sizes,
 }
 
 impl PublicationConfig {

@@ -235,7 +235,7 @@ fn i8_an_epoch_that_begins_while_a_head_is_being_put_is_published_at_once() {
     while world.kv.puts.is_empty() {
         world.step();
     }
-    let epoch = world.host.reset_epoch(world.now).epoch;
+    let epoch = world.host.reset_epoch(world.now).expect("an epoch").epoch;
     while world.step() {}
     let wait = world.host.alarm.expect("an alarm").since(world.now);
     assert!(wait <= 30_000, "readers of the old epoch are told within the interval, not after {wait} ms");
