@@ -254,7 +254,11 @@ impl<L: Ledger> Coordinator<L> {
                     row.map_err(|error| self.storage_failed(error))?.map(|row| row.last)
                 }
             };
-            return Err(ApiError::EpochMismatch { position: self.position(), last: last.unwrap_or(0) });
+            return Err(ApiError::EpochMismatch {
+                position: self.position(),
+                last: last.unwrap_or(0),
+                settled: Vec::new(),
+            });
         }
         self.begin_epoch(&claimed.epoch, now, random).map_err(|error| self.storage_failed(error))
     }

@@ -7,7 +7,7 @@ use crate::{
     limits::{DIGESTS_KEPT, UNACKED_KEPT},
     protocol::{
         error::ApiError,
-        push::{MutationDigest, PushRequest, RejectCode, Rejection, Settled, Submitted},
+        push::{MutationDigest, MutationResult, PushRequest, RejectCode, Rejection, Settled, Submitted},
     },
     version::Version,
 };
@@ -47,40 +47,51 @@ impl History {
         self.last
     }
 
-    /// Checks the numbers of a push and returns how many of its mutations were settled before.
+    /// Checks the numbers of a push and returns the results of those of its mutations that were settled before.
     ///
     /// # Errors
     /// [`ApiError::OutOfOrder`] for a gap. [`ApiError::ClientForked`] when a settled number comes with other changes or
     /// is too old to be compared: a restored backup, a copied profile or an edited outbox would otherwise be told that
     /// an edit it has just made is applied.
-    pub(super) fn admit(&self, push: &PushRequest) -> Result<usize, ApiError> {
-        let Some(first) = push.mutations.first() else { return Ok(0) };
-        if first.id > self.last + 1 {
+    pub(super) fn admit(&self, push: &PushRequest) -> Result<Vec<MutationResult>, ApiError> {
+        if push.mutations.first().is_some_and(|first| first.id > self.last + 1) {
             return Err(ApiError::OutOfOrder { expected: self.last + 1 });
         }
-        let settled = push.mutations.iter().take_while(|mutation| mutation.id <= self.last);
-        let mut count = 0;
-        for mutation in settled {
-            let known = self.entry(mutation.id).is_some_and(|entry| entry.digest == mutation.digest);
-            if !known {
-                return Err(ApiError::ClientForked);
+        let settled = self.settled(push);
+        match push.mutations.get(settled.len()) {
+            Some(other) if other.id <= self.last => {
+                Err(ApiError::ClientForked { last: other.id - 1, settled })
             }
-            count += 1;
+            _ => Ok(settled),
         }
-        Ok(count)
     }
 
-    /// The result of a settled mutation that [`Self::admit`] recognized.
-    #[must_use]
-    pub(super) fn repeat(&self, mutation: &Submitted) -> Settled {
+    /// The results of the first mutations of a push, as far as they are settled and their changes are the same.
+    pub(super) fn settled(&self, push: &PushRequest) -> Vec<MutationResult> {
+        let same = |mutation: &&Submitted| {
+            self.entry(mutation.id).is_some_and(|entry| entry.digest == mutation.digest)
+        };
+        push.mutations.iter().take_while(same).map(|mutation| self.repeat(mutation)).collect()
+    }
+
+    /// The highest mutation that this history and the client which sends `push` have in common, as far as can be told:
+    /// a copy of the client's database may have numbered something else alike.
+    pub(super) fn last_in_common(&self, push: &PushRequest, settled: usize) -> u64 {
+        let other = push.mutations.get(settled).filter(|other| other.id <= self.last);
+        other.map_or(self.last, |other| other.id - 1)
+    }
+
+    /// The result of a settled mutation.
+    fn repeat(&self, mutation: &Submitted) -> MutationResult {
         let result = self.entry(mutation.id).and_then(|entry| entry.result.as_deref()).unwrap_or_default();
-        match result.split_at_checked(1) {
+        let settled = match result.split_at_checked(1) {
             Some(("a", version)) => Version::parse(version).map_or(Settled::Done, Settled::Applied),
             Some(("c", _)) => Settled::Conflict(Vec::new()),
             Some(("r", code)) => RejectCode::parse(code)
                 .map_or(Settled::Done, |code| Settled::Rejected(Rejection::new(code, "rejected before"))),
             _ => Settled::Done,
-        }
+        };
+        MutationResult { id: mutation.id, settled, duplicate: true }
     }
 
     /// Notes the next mutation.
@@ -162,42 +173,63 @@ mod tests {
         history
     }
 
+    fn applied(version: u64) -> Settled {
+        Settled::Applied(Version::new(version).expect("a version"))
+    }
+
+    fn results(history: &History, push: &PushRequest) -> Vec<Settled> {
+        history.admit(push).expect("no refusal").into_iter().map(|result| result.settled).collect()
+    }
+
+    fn forked_after(history: &History, ids: &[(u64, &str)]) -> Option<u64> {
+        match history.admit(&push(ids)) {
+            Err(ApiError::ClientForked { last, .. }) => Some(last),
+            _ => None,
+        }
+    }
+
     #[test]
     fn a_gap_is_refused_with_the_number_that_comes_next() {
         assert_eq!(settled(3).admit(&push(&[(5, "x")])), Err(ApiError::OutOfOrder { expected: 4 }));
-        assert_eq!(settled(3).admit(&push(&[(4, "x")])), Ok(0));
+        assert_eq!(settled(3).admit(&push(&[(4, "x")])), Ok(Vec::new()));
     }
 
     #[test]
     fn a_repeated_number_with_the_same_changes_repeats_its_result() {
         let history = settled(3);
         let again = push(&[(2, "r2"), (3, "r3"), (4, "new")]);
-        assert_eq!(history.admit(&again), Ok(2));
-        assert_eq!(
-            history.repeat(&again.mutations[0]),
-            Settled::Applied(Version::new(20).expect("a version"))
-        );
+        assert_eq!(results(&history, &again), [applied(20), applied(30)]);
     }
 
     #[test]
     fn a_repeated_number_with_other_changes_is_a_fork() {
-        assert_eq!(settled(3).admit(&push(&[(3, "other")])), Err(ApiError::ClientForked));
+        assert_eq!(forked_after(&settled(3), &[(3, "other")]), Some(2));
+    }
+
+    #[test]
+    fn a_fork_says_what_both_have_in_common_and_how_that_ended() {
+        let history = settled(3);
+        let copy = push(&[(2, "r2"), (3, "other"), (4, "new")]);
+        let Err(ApiError::ClientForked { last, settled }) = history.admit(&copy) else { panic!("a fork") };
+        assert_eq!((last, settled.len(), settled[0].settled.clone()), (2, 1, applied(20)));
+        assert_eq!(history.last_in_common(&copy, settled.len()), 2);
+        assert_eq!(history.last_in_common(&push(&[(2, "r2")]), 1), 3);
     }
 
     #[test]
     fn a_number_too_old_to_compare_is_a_fork_even_with_the_same_changes() {
         let mut history = settled(DIGESTS_KEPT as u64 + 1);
         history.acknowledge(DIGESTS_KEPT as u64);
-        assert_eq!(history.admit(&push(&[(1, "r1")])), Err(ApiError::ClientForked));
-        assert_eq!(history.admit(&push(&[(2, "r2")])), Ok(1));
+        assert_eq!(forked_after(&history, &[(1, "r1")]), Some(0));
+        assert_eq!(results(&history, &push(&[(2, "r2")])).len(), 1);
     }
 
     #[test]
     fn what_is_not_acknowledged_is_recognized_up_to_two_full_pushes() {
         let mut history = settled(UNACKED_KEPT as u64 + 1);
         history.acknowledge(0);
-        assert_eq!(history.admit(&push(&[(1, "r1")])), Err(ApiError::ClientForked));
-        assert_eq!(history.admit(&push(&[(2, "r2")])), Ok(1));
+        assert_eq!(forked_after(&history, &[(1, "r1")]), Some(0));
+        assert_eq!(results(&history, &push(&[(2, "r2")])).len(), 1);
         history.acknowledge(UNACKED_KEPT as u64);
         assert_eq!(history.text().split_terminator(' ').count(), DIGESTS_KEPT);
     }
@@ -207,13 +239,8 @@ mod tests {
         let mut history = settled(3);
         history.acknowledge(2);
         let again = push(&[(2, "r2"), (3, "r3")]);
-        assert_eq!(history.admit(&again), Ok(2));
-        assert_eq!(history.repeat(&again.mutations[0]), Settled::Done);
-        assert_eq!(
-            history.repeat(&again.mutations[1]),
-            Settled::Applied(Version::new(30).expect("a version"))
-        );
-        assert_eq!(history.admit(&push(&[(2, "other")])), Err(ApiError::ClientForked));
+        assert_eq!(results(&history, &again), [Settled::Done, applied(30)]);
+        assert_eq!(forked_after(&history, &[(2, "other")]), Some(1));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     limits,
     protocol::{
         error::ApiError,
-        push::{Mutation, MutationResult, PushRequest, RejectCode, Rejection, Settled, Standing, Submitted},
+        push::{Mutation, MutationResult, PushRequest, RejectCode, Rejection, Settled, Standing},
     },
     time::Millis,
     version::{Position, Version},
@@ -119,22 +119,22 @@ impl Plan {
         let mut history = History::of(known.as_ref());
         if push.epoch.as_ref().is_some_and(|epoch| *epoch != self.meta.epoch) {
             let position = Position { epoch: self.meta.epoch.clone(), version: self.version };
-            return Ok(Err(ApiError::EpochMismatch { position, last: history.last() }));
+            let settled = history.settled(push);
+            let last = history.last_in_common(push, settled.len());
+            return Ok(Err(ApiError::EpochMismatch { position, last, settled }));
         }
-        let repeated = match history.admit(push) {
-            Ok(repeated) => repeated,
+        let mut results = match history.admit(push) {
+            Ok(settled) => settled,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let acked = known.as_ref().map_or(0, |client| client.acked);
-        let nothing_new = repeated == push.mutations.len() && push.acked.min(history.last()) <= acked;
+        let nothing_new = results.len() == push.mutations.len() && push.acked.min(history.last()) <= acked;
         if nothing_new || (known.is_none() && push.mutations.is_empty()) {
-            return Ok(Ok(push.mutations.iter().map(|mutation| repeat(&history, mutation)).collect()));
+            return Ok(Ok(results));
         }
         let writer = known.as_ref().map_or_else(|| self.newcomer(user), |client| client.writer);
-        let mut results: Vec<_> =
-            push.mutations[..repeated].iter().map(|mutation| repeat(&history, mutation)).collect();
         (self.push_bytes, self.theirs_room) = (0, limits::CONFLICT_BYTES_MAX);
-        for submitted in &push.mutations[repeated..] {
+        for submitted in &push.mutations[results.len()..] {
             if self.push_bytes > limits::PUSH_VALUES_MAX {
                 self.is_spoilt = true;
                 return Ok(Err(ApiError::TooLarge(
@@ -337,10 +337,6 @@ impl Plan {
         });
         Record { clock, deleted_at: None, line: live_line(key, &value), fields }
     }
-}
-
-fn repeat(history: &History, mutation: &Submitted) -> MutationResult {
-    MutationResult { id: mutation.id, settled: history.repeat(mutation), duplicate: true }
 }
 
 fn invalid(detail: &'static str) -> Settled {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::version::Position;
+use crate::{protocol::push::MutationResult, version::Position};
 
 /// Why a request as a whole was not answered with what it asked for.
 ///
@@ -34,9 +34,16 @@ pub enum ApiError {
         position: Position,
         /// The highest mutation of this client that the present history contains.
         last: u64,
+        /// How those of this push up to `last` ended.
+        settled: Vec<MutationResult>,
     },
     /// A settled number came again with other changes, or is too old to be compared.
-    ClientForked,
+    ClientForked {
+        /// The mutation before it.
+        last: u64,
+        /// How those of this push up to `last` ended.
+        settled: Vec<MutationResult>,
+    },
     /// The cursor belongs to another space or epoch, or its state is gone.
     CursorExpired,
     /// Above a limit of a request.
@@ -93,11 +100,11 @@ impl ApiError {
                 "Another epoch",
                 "Nothing was applied. Drop mutations up to `last`, pull with min=`position`, take a new client id.",
             ),
-            Self::ClientForked => (
+            Self::ClientForked { .. } => (
                 409,
                 "client_forked",
                 "Client forked",
-                "Nothing was applied. Take a new client id, number what is not acknowledged from 1, and push it.",
+                "Nothing was applied. Drop mutations up to `last`, take a new client id, number the rest from 1, and push them.",
             ),
             Self::CursorExpired => (
                 410,
@@ -170,9 +177,10 @@ impl ApiError {
         body.insert("request".into(), request.into());
         let fields = match self {
             Self::OutOfOrder { expected } => json!({ "expected": expected }),
-            Self::EpochMismatch { position, last } => {
-                json!({ "position": position.to_string(), "last": last })
+            Self::EpochMismatch { position, last, settled } => {
+                json!({ "position": position.to_string(), "last": last, "results": results(settled) })
             }
+            Self::ClientForked { last, settled } => json!({ "last": last, "results": results(settled) }),
             _ => Value::Null,
         };
         if let Value::Object(fields) = fields {
@@ -182,6 +190,10 @@ impl ApiError {
     }
 }
 
+fn results(settled: &[MutationResult]) -> Vec<Value> {
+    settled.iter().map(MutationResult::brief).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,7 +201,7 @@ mod tests {
     #[test]
     fn a_problem_has_the_fields_its_code_names() {
         let position = Position::parse("0mwrnsa6yk3v9q2.7").expect("a position");
-        let body = ApiError::EpochMismatch { position, last: 3 }.body("r1");
+        let body = ApiError::EpochMismatch { position, last: 3, settled: Vec::new() }.body("r1");
         let body: Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!(body["code"], "epoch_mismatch");
         assert_eq!(body["status"], 409);

@@ -197,12 +197,12 @@ impl Client {
     /// Takes in why its push was refused.
     pub fn take_push_error(&mut self, error: &ApiError) {
         match error {
-            ApiError::EpochMismatch { position, last } => {
+            ApiError::EpochMismatch { position, last, .. } => {
                 self.outbox.retain(|queued| queued.id > *last);
                 self.min = self.min.take().max(Some(position.clone()));
                 self.number_anew();
             }
-            ApiError::ClientForked | ApiError::OutOfOrder { .. } => self.number_anew(),
+            ApiError::ClientForked { .. } | ApiError::OutOfOrder { .. } => self.number_anew(),
             _ => {}
         }
     }

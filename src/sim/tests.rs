@@ -1,5 +1,8 @@
 //! Worlds in which everything happens at random, checked against the rules after every step.
 
+mod crashes;
+mod schedules;
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::{

@@ -86,9 +86,11 @@ fn error_of(status: u16, body: &str) -> ApiError {
         Some("epoch_mismatch") => {
             let position = problem.as_ref().and_then(|problem| problem.position.as_deref());
             match position.and_then(headwater::version::Position::parse) {
-                Some(position) => {
-                    ApiError::EpochMismatch { position, last: problem.and_then(|p| p.last).unwrap_or(0) }
-                }
+                Some(position) => ApiError::EpochMismatch {
+                    position,
+                    last: problem.and_then(|p| p.last).unwrap_or(0),
+                    settled: Vec::new(),
+                },
                 None => ApiError::Internal,
             }
         }

@@ -22,7 +22,7 @@ fn i2_a_repeated_push_is_answered_alike_and_applied_once() {
     assert_eq!(again.results[1].settled, first.results[1].settled);
     assert_eq!(code(&again.results[2].settled), Some(RejectCode::UnsupportedOp));
     let mixed = desk.push(&body(A, &[add(2), r#"{"id":3,"changes":[]}"#.to_owned()]));
-    assert_eq!(mixed, Err(ApiError::ClientForked));
+    assert!(matches!(mixed, Err(ApiError::ClientForked { last: 2, .. })));
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn after_a_409_nothing_of_the_request_is_applied() {
     let mut desk = Desk::new();
     desk.put(A, 1, "r", r#"{"n":1}"#);
     let forked = desk.push(&body(A, &[put(1, "r", r#"{"n":2}"#), put(2, "s", "{}")]));
-    assert_eq!(forked, Err(ApiError::ClientForked));
+    assert!(matches!(forked, Err(ApiError::ClientForked { last: 0, .. })));
     let gap = desk.push(&body(A, &[put(3, "s", "{}"), put(4, "s", "{}")]));
     assert_eq!(gap, Err(ApiError::OutOfOrder { expected: 2 }));
     assert_eq!((desk.value("s"), desk.version()), (None, 1));
@@ -44,7 +44,35 @@ fn h4_a_restored_client_is_told_that_it_forked_and_not_that_its_edit_is_applied(
         desk.put(A, number, "r", &format!("{{\"n\":{number}}}"));
     }
     let restored = desk.push(&body(A, &[put(16, "r", r#"{"another":"edit"}"#)]));
-    assert_eq!(restored, Err(ApiError::ClientForked));
+    assert!(matches!(restored, Err(ApiError::ClientForked { last: 15, .. })));
+}
+
+#[test]
+fn i2_a_restored_client_is_told_what_of_its_outbox_had_been_applied() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", "{}");
+    let bad = r#"{"id":2,"changes":[{"op":"what","collection":"c","id":"r"}]}"#.to_owned();
+    desk.settle(A, &bad);
+    desk.put(A, 3, "r", r#"{"n":3}"#);
+    // The copy has the first two in its outbox too, and has made another third.
+    let forked = desk.push(&body(A, &[put(1, "r", "{}"), bad, put(3, "s", "{}")]));
+    let Err(ApiError::ClientForked { last, settled }) = forked else { panic!("a fork") };
+    assert_eq!((last, settled.len(), settled[0].settled.clone()), (2, 2, applied(1)));
+    assert_eq!(code(&settled[1].settled), Some(RejectCode::UnsupportedOp), "I12: the rejection is told");
+}
+
+#[test]
+fn i12_a_restored_client_drops_nothing_of_its_own_when_the_epoch_has_changed_too() {
+    let mut desk = Desk::new();
+    let old = desk.epoch();
+    for number in 1..=3 {
+        desk.put(A, number, "r", &format!("{{\"n\":{number}}}"));
+    }
+    desk.core.begin_epoch(&old, desk.now, 1).expect("a new epoch");
+    let mutations = [put(2, "r", r#"{"n":2}"#), put(3, "s", "{}")].join(",");
+    let push = format!(r#"{{"client":"{A}","epoch":"{old}","mutations":[{mutations}]}}"#);
+    let Err(ApiError::EpochMismatch { last, settled, .. }) = desk.push(&push) else { panic!("a mismatch") };
+    assert_eq!((last, settled.len()), (2, 1), "its third is another one, and must not be dropped");
 }
 
 #[test]
@@ -87,8 +115,9 @@ fn another_epoch_is_answered_with_where_the_present_one_stands_and_what_it_conta
     };
     let position = desk.core.position();
     assert_eq!(position.version, version(3), "records and the count of versions go on");
-    assert_eq!(desk.push(&push(A)), Err(ApiError::EpochMismatch { position: position.clone(), last: 3 }));
-    assert_eq!(desk.push(&push("client-b")), Err(ApiError::EpochMismatch { position, last: 0 }));
+    let mismatch = |last| ApiError::EpochMismatch { position: position.clone(), last, settled: Vec::new() };
+    assert_eq!(desk.push(&push(A)), Err(mismatch(3)));
+    assert_eq!(desk.push(&push("client-b")), Err(mismatch(0)));
     assert_eq!(desk.value("s"), None);
 }
 
@@ -144,7 +173,10 @@ fn h15_a_position_from_the_future_begins_an_epoch_at_most_once_an_hour() {
     let claimed = Position { version: version(57), ..desk.core.position() };
     assert!(desk.core.is_from_the_future(&claimed, desk.now));
     let early = desk.core.begin_epoch_after(&claimed, None, desk.now.plus(3_599_999), 1);
-    assert_eq!(early, Err(ApiError::EpochMismatch { position: desk.core.position(), last: 0 }));
+    assert_eq!(
+        early,
+        Err(ApiError::EpochMismatch { position: desk.core.position(), last: 0, settled: Vec::new() })
+    );
     let later = desk.now.plus(3_600_000);
     desk.core.begin_epoch_after(&claimed, None, later, 1).expect("a new epoch");
     assert!(desk.core.position() > claimed, "whoever was there is not taken back");

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How a mutation ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
     /// It is part of the state from this version on, or changed nothing.
     Applied(Version),
@@ -23,7 +23,7 @@ pub enum Settled {
 }
 
 /// What stands where a mutation conflicts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The record.
     pub key: Key,
@@ -34,7 +34,7 @@ pub struct Standing {
 }
 
 /// The result of one mutation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MutationResult {
     /// Its number.
     pub id: u64,
@@ -81,7 +81,9 @@ pub fn joined_lines(lines: &str) -> String {
 }
 
 impl MutationResult {
-    fn to_json(&self, theirs: &mut usize) -> String {
+    /// The result without what stands in the way of a conflict.
+    #[must_use]
+    pub fn brief(&self) -> Value {
         let mut result = match &self.settled {
             Settled::Applied(version) => json!({ "id": self.id, "status": "applied", "version": version }),
             Settled::Rejected(rejection) => json!({
@@ -93,7 +95,11 @@ impl MutationResult {
         if self.duplicate {
             result["duplicate"] = Value::Bool(true);
         }
-        let mut text = result.to_string();
+        result
+    }
+
+    fn to_json(&self, theirs: &mut usize) -> String {
+        let mut text = self.brief().to_string();
         if let Settled::Conflict(records) = &self.settled {
             let records: Vec<String> = records.iter().map_while(|record| record.to_json(theirs)).collect();
             text.truncate(text.len() - 1);

@@ -1,0 +1,1 @@
+//! Each external write, and the three ways in which it can fail.

@@ -1,0 +1,1 @@
+//! Schedules that break simpler designs, by the names they have there.
