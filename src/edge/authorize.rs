@@ -139,8 +139,10 @@ fn verify(
         ValidationError::Expired => ApiError::TokenExpired,
         _ => ApiError::Unauthenticated,
     })?;
-    if claims.not_before.is_some() {
-        claims.validate_maturity(&options).map_err(|_| ApiError::Unauthenticated)?;
+    // Not by `validate_maturity`: it subtracts the leeway from the claim, and panics where that is the first of all times.
+    let latest = clock + Duration::seconds(LEEWAY_S);
+    if claims.not_before.is_some_and(|not_before| latest < not_before) {
+        return Err(ApiError::Unauthenticated);
     }
     let known = &claims.custom;
     let is_ours = issuer.is_none_or(|issuer| known.iss.as_deref() == Some(issuer))
@@ -214,6 +216,15 @@ mod tests {
         assert_eq!(verify_with(|c| c["exp"] = (NOW.0 / 1000 - 61).into()), Err(ApiError::TokenExpired));
         assert!(verify_with(|c| c["exp"] = (NOW.0 / 1000 - 59).into()).is_ok());
         assert_eq!(verifier().verify(&token(&claims(), &"x".repeat(32)), NOW), unauthenticated);
+    }
+
+    #[test]
+    fn times_at_the_ends_of_the_calendar_are_times() {
+        let (first, last) = (-8_334_601_228_800_i64, 8_210_266_876_799_i64);
+        assert!(verify_with(|c| c["nbf"] = first.into()).is_ok());
+        assert!(verify_with(|c| c["exp"] = last.into()).is_ok());
+        assert_eq!(verify_with(|c| c["nbf"] = last.into()), Err(ApiError::Unauthenticated));
+        assert_eq!(verify_with(|c| c["exp"] = first.into()), Err(ApiError::TokenExpired));
     }
 
     #[test]

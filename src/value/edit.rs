@@ -63,6 +63,16 @@ pub fn patch(object: &str, set: &[(Path, &str)], unset: &[Path]) -> Result<Strin
     changes.applied_to(object)
 }
 
+/// Whether one patch may name all of `paths`: none twice, and none with an ancestor. [`patch`] checks the same; this is for
+/// where there is no object to patch.
+///
+/// # Errors
+/// [`Refused::Overlap`].
+pub fn distinct<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Refused> {
+    let mut changes = Changes::default();
+    paths.into_iter().try_for_each(|path| changes.insert(path, Change::Remove))
+}
+
 /// The object with `by` added to the number at `path`; anything but a number there counts as 0.
 ///
 /// The sum is that of IEEE doubles, written as JavaScript writes it. If it equals the number that is there (`1.0`

@@ -15,7 +15,7 @@ mod path;
 mod scalar;
 mod scan;
 
-pub use edit::{Refused, add, exclude, include, patch};
+pub use edit::{Refused, add, distinct, exclude, include, patch};
 pub use path::Path;
 pub use scan::{compact, fields, touched};
 

@@ -236,6 +236,8 @@ fn one_path_or_a_path_and_its_ancestor_twice_is_refused() {
     ] {
         let set: Vec<_> = set.iter().map(|name| (*name, "1")).collect();
         assert_eq!(patched("{}", &set, unset), Err(Refused::Overlap), "{set:?} {unset:?}");
+        let paths: Vec<_> = set.iter().map(|(name, _)| name).chain(unset).map(|name| path(name)).collect();
+        assert_eq!(distinct(&paths), Err(Refused::Overlap), "{paths:?}");
     }
     assert!(patched("{}", &[("a.b", "1"), ("a.c", "1"), ("ab", "1")], &["a.bc", "b"]).is_ok());
 }

@@ -15,7 +15,7 @@ use crate::{
     ids::{ClientId, Collection, Key, RecordId},
     limits,
     protocol::error::ApiError,
-    value::{self, Path},
+    value::{self, Path, Refused},
     version::{Epoch, Version},
 };
 
@@ -259,16 +259,20 @@ fn change(text: &str, base: Option<Version>) -> Result<Change, Rejection> {
     let op = match name {
         "put" => Op::Put(object(raw.value, "value")?.ok_or_else(|| Rejection::invalid("value is missing"))?),
         "delete" => Op::Delete,
-        "patch" => Op::Patch {
-            set: raw
-                .set
-                .map_or_else(|| Ok(Vec::new()), |pairs| pairs.0.into_iter().map(set_pair).collect())?,
-            unset: raw.unset.unwrap_or_default().iter().map(|text| path(text)).collect::<Result<_, _>>()?,
-            or_put: object(raw.or_put, "orPut")?,
-        },
+        "patch" => patch(raw)?,
         _ => on_path(name, &raw)?,
     };
     Ok(Change { key, base, op })
+}
+
+fn patch(raw: RawChange<'_>) -> Result<Op, Rejection> {
+    let set = raw.set.map_or_else(Vec::new, |pairs| pairs.0);
+    let set: Vec<_> = set.into_iter().map(set_pair).collect::<Result<_, _>>()?;
+    let unset = raw.unset.unwrap_or_default();
+    let unset: Vec<_> = unset.iter().map(|text| path(text)).collect::<Result<_, _>>()?;
+    // Not left to whoever applies it: an absent record has nothing to apply it to.
+    value::distinct(set.iter().map(|(path, _)| path).chain(&unset)).map_err(refused)?;
+    Ok(Op::Patch { set, unset, or_put: object(raw.or_put, "orPut")? })
 }
 
 /// The ops that change what stands at one path.
@@ -296,7 +300,11 @@ fn on_path(name: &str, raw: &RawChange<'_>) -> Result<Op, Rejection> {
 }
 
 fn path(text: &str) -> Result<Path, Rejection> {
-    Path::parse(text).map_err(|refused| Rejection::invalid(refused.detail()))
+    Path::parse(text).map_err(refused)
+}
+
+fn refused(refused: Refused) -> Rejection {
+    Rejection::invalid(refused.detail())
 }
 
 fn set_pair((name, raw): (String, &RawValue)) -> Result<(Path, String), Rejection> {
