@@ -8,6 +8,7 @@ use headwater::{
     protocol::{PROBLEM_JSON, error::ApiError},
     time::Millis,
 };
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStream, Request, Response};
 
@@ -21,6 +22,8 @@ extern "C" {
     fn respond(status: u16, body: &JsValue, headers: &str) -> Result<Response, JsValue>;
     #[wasm_bindgen(catch, js_name = respondPull)]
     fn respond_pull(status: u16, body: &JsValue, values: &str) -> Result<Response, JsValue>;
+    #[wasm_bindgen(js_name = orElse)]
+    fn or_else(promise: &Promise, status: u16, body: &str, headers: &str) -> Promise;
     #[wasm_bindgen(catch, js_name = readBody)]
     async fn read_body(request: &Request, limit: usize) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = drain)]
@@ -177,6 +180,12 @@ pub(crate) fn response(id: &str, origin: Option<&str>, reply: Reply) -> Result<R
         }
     };
     let (headers, body) = (&mut headers.0, headers.1);
+    complete(headers, id, origin, &timing);
+    respond(reply.status, &body, headers)
+}
+
+/// Adds what every answer carries.
+fn complete(headers: &mut String, id: &str, origin: Option<&str>, timing: &str) {
     if !headers.contains("Cache-Control\n") {
         headers.push_str("Cache-Control\nprivate, no-cache\n");
     }
@@ -185,11 +194,28 @@ pub(crate) fn response(id: &str, origin: Option<&str>, reply: Reply) -> Result<R
     }
     headers.push_str(&cors::headers(origin));
     headers.push_str(&format!("Headwater-Request\n{id}\nServer-Timing\n{timing}\n"));
-    respond(reply.status, &body, headers)
+}
+
+/// `served`, or the answer that the request may be repeated, should the module break off before. Written beforehand, because
+/// nothing that runs in the module can write it then.
+pub(crate) fn or_repeat(served: &Promise, id: &str, origin: Option<&str>) -> Promise {
+    let error = ApiError::Upstream;
+    let mut headers = problem_headers(&error);
+    complete(&mut headers, id, origin, &Usage::default().server_timing());
+    or_else(served, error.status(), &error.body(id), &headers)
 }
 
 /// The answer that an error is.
 pub(crate) fn problem(error: &ApiError, request: &str, usage: Usage) -> Reply {
+    Reply {
+        status: error.status(),
+        headers: Headers::Named(problem_headers(error)),
+        body: Body::Text(error.body(request)),
+        usage,
+    }
+}
+
+fn problem_headers(error: &ApiError) -> String {
     let mut headers = format!("Content-Type\n{PROBLEM_JSON}\nCache-Control\nprivate, no-store\n");
     if let Some(seconds) = error.retry_after_s() {
         headers.push_str(&format!("Retry-After\n{seconds}\n"));
@@ -197,10 +223,5 @@ pub(crate) fn problem(error: &ApiError, request: &str, usage: Usage) -> Reply {
     if let Some(methods) = error.allow() {
         headers.push_str(&format!("Allow\n{methods}\n"));
     }
-    Reply {
-        status: error.status(),
-        headers: Headers::Named(headers),
-        body: Body::Text(error.body(request)),
-        usage,
-    }
+    headers
 }

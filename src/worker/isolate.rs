@@ -14,9 +14,16 @@ use headwater::{
     snapshot::keys::Scope,
     time::Millis,
 };
+use wasm_bindgen::prelude::*;
 use worker::Env;
 
 use crate::log;
+
+#[wasm_bindgen(module = "/shell.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = breakOff)]
+    fn break_off();
+}
 
 struct Isolate {
     config: Config,
@@ -34,9 +41,21 @@ fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
         use_it(isolate.get_or_insert_with(|| {
             let config = Config::read(|name| variable(env, name));
             log::configure(&config);
+            end_what_waits();
             Isolate { verifier: Verifier::new(&config), config, memory: Memory::default() }
         }))
     })
+}
+
+/// A panic ends the instance of the module, but the promises that wait in it would wait for ever: it has to end them too. So
+/// has an instance that begins, because what is no panic (a stack that overflows) ends the one before without a word.
+fn end_what_waits() {
+    break_off();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        break_off();
+    }));
 }
 
 fn variable(env: &Env, name: &str) -> Option<String> {

@@ -54,12 +54,16 @@ pub fn fetch(request: web_sys::Request, env: Env, context: worker_sys::Context) 
     match begun {
         Ok(Begun::Answered(reply)) => send(&incoming, &env, Ok(reply)),
         Err(error) => send(&incoming, &env, Err((error, Usage::default()))),
-        Ok(Begun::Waiting(job)) => Ok(future_to_promise(async move {
-            let context = Context::new(context);
-            let served = serve(&incoming, job, &request, &env, &context).await;
-            send(&incoming, &env, served)
-        })
-        .into()),
+        Ok(Begun::Waiting(job)) => {
+            let (id, origin) = (incoming.id.clone(), job.space.origin.clone());
+            let served = future_to_promise(async move {
+                let context = Context::new(context);
+                let served = serve(&incoming, job, &request, &env, &context).await;
+                send(&incoming, &env, served)
+            });
+            let origin = Some(origin.as_str()).filter(|origin| !origin.is_empty());
+            Ok(http::or_repeat(&served, &id, origin).into())
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use headwater::{
         publication::{Effect, PutOutcome},
     },
     edge::{answer::Usage, config::LogLevel},
-    ids::{ClientId, UserHash},
+    ids::UserHash,
     limits,
     protocol::{
         error::ApiError,
@@ -50,6 +50,13 @@ extern "C" {
     async fn turn(this: &Group) -> std::result::Result<JsValue, JsValue>;
     #[wasm_bindgen(method)]
     fn committed(this: &Group);
+    type Events;
+    #[wasm_bindgen(constructor)]
+    fn new(state: &JsValue) -> Events;
+    #[wasm_bindgen(method)]
+    fn begin(this: &Events);
+    #[wasm_bindgen(method)]
+    fn end(this: &Events);
     #[wasm_bindgen(catch, js_name = putValue)]
     async fn put_value(
         env: &JsValue,
@@ -70,6 +77,24 @@ struct Waiting {
     settled: Rc<RefCell<Option<Settled>>>,
 }
 
+/// An event under way: if the module breaks off before it ends, so does the object.
+struct Event<'a>(&'a Events);
+
+impl<'a> Event<'a> {
+    fn begin(object: &'a Coordinator) -> Self {
+        // First of all, because an instance of the module that begins ends what an older one has left behind.
+        isolate::config(&object.env);
+        object.events.begin();
+        Self(&object.events)
+    }
+}
+
+impl Drop for Event<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// One space: the only writer of its changes.
 #[durable_object]
 struct Coordinator {
@@ -79,6 +104,7 @@ struct Coordinator {
     core: RefCell<Option<Core<Ledger>>>,
     waiting: RefCell<Vec<Waiting>>,
     group: Group,
+    events: Events,
     last_group: Cell<u32>,
 }
 
@@ -89,6 +115,7 @@ impl DurableObject for Coordinator {
             env,
             sql: ObjectSql::new(storage.clone()),
             group: Group::new(&storage),
+            events: Events::new(state.as_raw()),
             storage,
             core: RefCell::new(None),
             waiting: RefCell::new(Vec::new()),
@@ -97,6 +124,7 @@ impl DurableObject for Coordinator {
     }
 
     async fn fetch(&self, request: Request) -> Result<worker::Response> {
+        let _event = Event::begin(self);
         let (path, caller) = http::path_and_caller(request.inner());
         let caller: std::result::Result<Caller, _> = serde_json::from_str(&caller);
         let reply = match &caller {
@@ -110,6 +138,7 @@ impl DurableObject for Coordinator {
     }
 
     async fn alarm(&self) -> Result<worker::Response> {
+        let _event = Event::begin(self);
         let Err(error) = self.publish().await else { return worker::Response::empty() };
         log::write(LogLevel::Error, "publication failed", json!({ "code": error.code() }));
         if let Some(core) = self.core.borrow_mut().as_mut() {
@@ -198,7 +227,7 @@ impl Coordinator {
         let push = PushRequest::parse(body)?;
         if let (Some(epoch), Some(since)) = (&push.epoch, push.since) {
             let claimed = Position { epoch: epoch.clone(), version: since };
-            self.settle_claim(Some(claimed), Some((&user, &push.client))).await?;
+            self.settle_claim(Some(claimed)).await?;
         }
         let settled = Rc::new(RefCell::new(None));
         self.waiting.borrow_mut().push(Waiting { user, push, settled: Rc::clone(&settled) });
@@ -255,7 +284,7 @@ impl Coordinator {
     async fn pull(&self, body: &[u8]) -> std::result::Result<Reply, ApiError> {
         let ask: Ask = serde_json::from_slice(body).map_err(|_| ApiError::Internal)?;
         let claimed = self.with(|core| core.claimed_by(&ask, now()));
-        self.settle_claim(claimed, None).await?;
+        self.settle_claim(claimed).await?;
         self.sql.take_rows();
         let (reply, lines) = self.with(|core| core.pull(&ask, now()))?;
         let rows = self.sql.take_rows();
@@ -267,11 +296,7 @@ impl Coordinator {
 
     /// A request that claims a position above ours: either its claim is false, or this instance has been superseded, which
     /// a confirmed write tells, or storage has gone back, and then a new epoch begins.
-    async fn settle_claim(
-        &self,
-        claimed: Option<Position>,
-        client: Option<(&UserHash, &ClientId)>,
-    ) -> std::result::Result<(), ApiError> {
+    async fn settle_claim(&self, claimed: Option<Position>) -> std::result::Result<(), ApiError> {
         let Some(claimed) =
             claimed.filter(|claimed| self.with(|core| core.is_from_the_future(claimed, now())))
         else {
@@ -279,8 +304,8 @@ impl Coordinator {
         };
         self.with(|core| core.touch()).map_err(|_| ApiError::Internal)?;
         self.storage.sync().await.map_err(|_| ApiError::Upstream)?;
-        if self.with(|core| core.is_from_the_future(&claimed, now())) {
-            self.with(|core| core.begin_epoch_after(&claimed, client, now(), random()))?;
+        let is_ahead = self.with(|core| core.is_from_the_future(&claimed, now()));
+        if is_ahead && self.with(|core| core.begin_epoch_after(&claimed, now(), random()))? {
             self.arm().await?;
             log::write(LogLevel::Error, "storage went back: a new epoch begins", json!({}));
         }

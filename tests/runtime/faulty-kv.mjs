@@ -123,7 +123,8 @@ export class FaultyKv {
     if (fault?.fault === "timeout") throw new Error("KV GET failed: 504 Gateway Timeout");
     const entry = fault?.fault === "miss" ? null : await this.#look(key, parsed, rest);
     if (!entry) return { value: null, metadata: null, cacheStatus: null };
-    return { value: this.#body(entry.bytes, type, parsed), metadata: entry.metadata, cacheStatus: null };
+    const breaks = fault?.fault === "broken";
+    return { value: this.#body(entry.bytes, type, parsed, breaks), metadata: entry.metadata, cacheStatus: null };
   }
 
   // What this location believes to stand under the key.
@@ -144,7 +145,7 @@ export class FaultyKv {
   }
 
   // A stream is filled only when somebody reads it: that is how a test knows whether a poll read a body.
-  #body(bytes, type, { scope, kind }) {
+  #body(bytes, type, { scope, kind }, breaks) {
     const read = () => count(scope, `${this.#role}.body.${kind}`);
     if (type === "stream") {
       let at = 0;
@@ -157,6 +158,7 @@ export class FaultyKv {
             controller.byobRequest?.respond(0);
             return;
           }
+          if (breaks && at > 0) return controller.error(new Error("the connection to KV broke"));
           controller.enqueue(bytes.slice(at, at + 65536));
           at += 65536;
         },
@@ -211,11 +213,24 @@ export class FaultyKv {
         await pause(fault.ms);
         await land();
         break;
+      case "slow-answer":
+        await land();
+        await pause(fault.ms);
+        break;
       case "late":
         setTimeout(land, fault.ms);
         break;
       case "held":
         state.held.push({ scope: parsed.scope, land });
+        break;
+      case "open": // Nothing is heard of it until the test releases it, or fails it and lets it land after that.
+        await new Promise((resolve, reject) => {
+          const lose = () => {
+            entry.outcome = "failed";
+            reject(new Error("KV PUT failed: 504 Gateway Timeout"));
+          };
+          state.held.push({ scope: parsed.scope, land: async (real) => resolve(await land(real)), fail: lose });
+        });
         break;
       default:
         await land();
@@ -238,7 +253,8 @@ export class FaultyKv {
   }
 }
 
-/** Carries out one control request: `{scope, set, rules, seed, clear, release, empty}`, all optional. */
+/** Carries out one control request: `{scope, set, rules, seed, clear, release, empty}`, all optional.
+ * `release` lands the puts that are held; "fail" fails those that are open, which can land later, "lose" for ever. */
 export async function control(command, real) {
   const scope = command.scope ?? "*";
   const ours = (thing) => scope === "*" || thing.scope === scope;
@@ -255,7 +271,9 @@ export async function control(command, real) {
     const landing = state.held.filter(ours);
     state.held = state.held.filter((put) => !ours(put));
     // Through this request's own binding, because the one that was asked belongs to another event.
-    for (const put of landing) await put.land(real);
+    if (command.release === true) for (const put of landing) await put.land(real);
+    else for (const put of landing) put.fail?.();
+    if (command.release === "fail") state.held.push(...landing);
   }
   if (command.empty) {
     for (let cursor; ; ) {

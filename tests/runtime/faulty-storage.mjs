@@ -1,0 +1,69 @@
+// An object's storage that waits or fails on command, keeps a journal of what is asked of it, and lets a test look into
+// the tables. It stands between the object and the platform; every object has its own.
+
+// Taken before the entry changes the clock that the Worker sees.
+const realNow = Date.now;
+
+/** What of storage can be told to wait or to fail. */
+const CALLS = ["setAlarm", "deleteAlarm", "getAlarm", "sync", "transactionSync"];
+
+export class ObjectFaults {
+  // {call, fault, skip, times}: "error" fails; "held" is made, and answered when the test says so; "lost" is answered
+  // and never made.
+  rules = [];
+  held = [];
+  journal = []; // {call, fault, at}
+
+  /** The object's state with these faults in front of its storage. */
+  wrap(state) {
+    const storage = new Proxy(state.storage, { get: (real, name) => this.#method(real, name) });
+    return new Proxy(state, {
+      get: (real, name) => (name === "storage" ? storage : bound(real, name)),
+    });
+  }
+
+  #method(real, name) {
+    if (!CALLS.includes(name)) return bound(real, name);
+    return (...args) => {
+      const rule = this.#choose(name);
+      this.journal.push({ call: name, fault: rule?.fault ?? null, at: realNow() });
+      if (rule?.fault === "error" && name === "transactionSync") throw new Error("a fault of the test");
+      if (rule?.fault === "error") return Promise.reject(new Error("a fault of the test"));
+      if (rule?.fault === "lost") return Promise.resolve();
+      if (rule?.fault !== "held") return real[name](...args);
+      const done = real[name](...args);
+      return new Promise((resolve, reject) => {
+        this.held.push((fails) => (fails ? reject(new Error("a fault of the test")) : resolve(done)));
+      });
+    };
+  }
+
+  #choose(call) {
+    const rule = this.rules.find((rule) => rule.call === call && rule.times !== 0);
+    if (!rule) return null;
+    if (rule.skip > 0) {
+      rule.skip -= 1;
+      return null;
+    }
+    rule.times = (rule.times ?? 1) - 1;
+    return rule;
+  }
+
+  /**
+   * Carries out one control request: `{rules, release, sql, alarm}`, all optional. `release` "fail" makes the held calls
+   * fail; `alarm` null deletes the alarm, a number sets it.
+   */
+  async control({ rules = [], release, sql = [], alarm }, storage) {
+    this.rules.push(...rules);
+    if (release) for (const go of this.held.splice(0)) go(release === "fail");
+    if (alarm === null) await storage.deleteAlarm();
+    else if (alarm !== undefined) await storage.setAlarm(alarm);
+    const rows = sql.map(([text, ...params]) => [...storage.sql.exec(text, ...params).raw()]);
+    return { rows, alarm: await storage.getAlarm(), held: this.held.length, journal: this.journal };
+  }
+}
+
+function bound(real, name) {
+  const value = real[name];
+  return typeof value === "function" ? value.bind(real) : value;
+}

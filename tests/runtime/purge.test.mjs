@@ -1,0 +1,54 @@
+// How far deletions may be forgotten: up to where the base was queried, though more is published (I7, H10).
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { eventually, startRuntime } from "./harness.mjs";
+
+const put = (id, value = {}) => ({ op: "put", collection: "c", id, value });
+const remove = (id) => ({ op: "delete", collection: "c", id });
+const DAY = 86_400_000;
+
+let runtime;
+before(async () => {
+  runtime = await startRuntime({ locations: ["a", "b"], variables: { RETAIN_TOMBSTONES_DAYS: "1" } });
+});
+after(() => runtime.stop());
+
+test("a deletion that becomes due while its head is put stays until the base has been queried after it", async () => {
+  await runtime.setClock("home", -2 * DAY);
+  const sub = runtime.subject();
+  const iat = Math.floor((Date.now() - 4 * DAY) / 1000);
+  const writer = runtime.device(sub, { token: runtime.token(sub, { iat }) });
+  await writer.load("c", Array.from({ length: 1200 }, (_, at) => [`r${at}`, { s: `${at} `.repeat(200) }]));
+  const base = await eventually("the base holds everything", async () => {
+    const head = await runtime.head(sub);
+    return (await runtime.object(sub)).alarm === null && head?.base?.to > 0 ? head.base : null;
+  });
+  const first = await runtime.publishedState(sub);
+  assert.ok(first.records.get("c r7").version <= base.to, "the record is in the base");
+
+  // Not yet due when the head is made, due when its put is answered.
+  await runtime.kv("home", sub, { rules: [{ op: "put", key: "head", role: "object", fault: "open" }] });
+  await writer.push([remove("r7")]);
+  await eventually("the head is being put", async () => (await runtime.kv("home", sub)).held === 1);
+  await runtime.setClock("home", 0);
+  await runtime.kv("home", sub, { release: true });
+  await eventually("the turn is over", async () => (await runtime.object(sub)).alarm === null);
+  assert.deepEqual((await runtime.head(sub)).base.parts, base.parts, "the base still has the record");
+
+  for (const id of ["later", "later still"]) {
+    await writer.push([put(id)]);
+    await runtime.waitForPublished(sub, writer.min);
+    const { records } = await runtime.publishedState(sub);
+    assert.ok(!records.has("c r7"), "nothing deleted stands in KV");
+    const device = runtime.device(sub, { at: "a" });
+    await device.stream({ min: writer.min });
+    assert.ok(!device.records.has("c r7"), "nor does a new device get it");
+    assert.equal(device.records.size, (await runtime.truth(sub)).records.size);
+  }
+  const [epoch] = writer.min.split(".");
+  await eventually("it is forgotten in the end", async () => {
+    const { body } = await writer.askPull({ epoch, since: 1, consistency: "strong" });
+    return body.reset;
+  });
+});
