@@ -36,6 +36,9 @@
 //! The invariants I1–I13, where each is asserted and which test shows it: `docs/INVARIANTS.md`.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 
+#[macro_use]
+mod planted;
+
 pub mod coordinator;
 pub mod edge;
 pub mod ids;

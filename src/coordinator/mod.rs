@@ -23,7 +23,7 @@ use publication::{Durable, Effect, PublicationConfig, Publisher, PutOutcome};
 use pull::FreshTail;
 
 use crate::{
-    ids::{ClientId, UserHash},
+    ids::UserHash,
     protocol::{
         error::ApiError,
         push::{MutationResult, PushAnswer, PushRequest},
@@ -116,6 +116,12 @@ impl<L: Ledger> Coordinator<L> {
     #[must_use]
     pub fn position(&self) -> Position {
         Position { epoch: self.meta.epoch.clone(), version: self.version }
+    }
+
+    /// The newest deletion that has been forgotten.
+    #[must_use]
+    pub fn horizon(&self) -> Version {
+        self.meta.horizon
     }
 
     /// The storage, for tests and the shell's accounts.
@@ -235,32 +241,22 @@ impl<L: Ledger> Coordinator<L> {
         self.ledger.put_meta(&self.meta)
     }
 
-    /// Begins a new epoch because of a request from the future at `claimed`, unless one began lately.
+    /// Begins a new epoch because of a request from the future at `claimed`, unless one began lately: then whoever claims
+    /// the position for itself is refused. Returns whether one began.
     ///
     /// # Errors
-    /// [`ApiError::EpochMismatch`] when it is too early for another one.
+    /// When storage fails.
     pub fn begin_epoch_after(
         &mut self,
         claimed: &Position,
-        client: Option<(&UserHash, &ClientId)>,
         now: Millis,
         random: u64,
-    ) -> Result<(), ApiError> {
-        if now.since(self.meta.epoch.began()) < EPOCH_MS_MIN {
-            let last = match client {
-                None => None,
-                Some((user, client)) => {
-                    let row = self.ledger.client(user, client);
-                    row.map_err(|error| self.storage_failed(error))?.map(|row| row.last)
-                }
-            };
-            return Err(ApiError::EpochMismatch {
-                position: self.position(),
-                last: last.unwrap_or(0),
-                settled: Vec::new(),
-            });
+    ) -> Result<bool, ApiError> {
+        let may_begin = now.since(self.meta.epoch.began()) >= EPOCH_MS_MIN;
+        if may_begin {
+            self.begin_epoch(&claimed.epoch, now, random).map_err(|error| self.storage_failed(error))?;
         }
-        self.begin_epoch(&claimed.epoch, now, random).map_err(|error| self.storage_failed(error))
+        Ok(may_begin)
     }
 
     /// Begins a new epoch, later than the present one and than `after`. Records and the count of versions go on.
@@ -331,8 +327,8 @@ impl<L: Ledger> Coordinator<L> {
         let durable = Durable { meta: &self.meta, version: self.version };
         let effect = self.publisher.next(&mut self.ledger, durable, now);
         let effect = effect.unwrap_or_else(|error| {
-            self.storage_failed(error);
-            Effect::Sleep(Some(now.plus(60_000)))
+            self.turn_failed(error, now);
+            Effect::Sleep(self.publisher.due(self.durable(), now))
         });
         if let Effect::Sleep(alarm) = effect {
             self.alarm = alarm;
@@ -340,19 +336,23 @@ impl<L: Ledger> Coordinator<L> {
         effect
     }
 
-    /// What KV's head says.
+    /// What KV's head says. If it knows more of this space than storage does, storage has gone back, and its versions would
+    /// be used twice: a new epoch begins.
     pub fn head_was_read(&mut self, metadata: Option<&HeadMetadata>, now: Millis, random: u64) {
-        let durable = Durable { meta: &self.meta, version: self.version };
-        if let Some(epoch) = self.publisher.head_was_read(metadata, durable, now) {
-            let begun = self.begin_epoch(&epoch, now, random);
-            begun.unwrap_or_else(|error| drop(self.storage_failed(error)));
+        self.publisher.head_was_read(metadata.is_some(), now);
+        let head = metadata.map(HeadMetadata::position).filter(|head| self.is_from_the_future(head, now));
+        if let Some(head) = head
+            && let Err(error) = self.begin_epoch(&head.epoch, now, random)
+        {
+            // Until it has begun, a head would stand at a position that was another's.
+            self.turn_failed(error, now);
         }
     }
 
     /// How a part's put ended.
     pub fn object_was_put(&mut self, outcome: PutOutcome, now: Millis) {
         let noted = self.publisher.object_was_put(&mut self.ledger, outcome, now);
-        noted.unwrap_or_else(|error| drop(self.storage_failed(error)));
+        noted.unwrap_or_else(|error| self.turn_failed(error, now));
     }
 
     /// How a head's put ended.
@@ -360,7 +360,12 @@ impl<L: Ledger> Coordinator<L> {
         let durable = Durable { meta: &self.meta, version: self.version };
         let noted = self.publisher.head_was_put(&mut self.ledger, durable, outcome, now);
         let noted = noted.and_then(|()| self.forget_deletions(now));
-        noted.unwrap_or_else(|error| drop(self.storage_failed(error)));
+        noted.unwrap_or_else(|error| self.turn_failed(error, now));
+    }
+
+    fn turn_failed(&mut self, error: LedgerError, now: Millis) {
+        self.storage_failed(error);
+        self.publisher.storage_failed(&self.ledger, now);
     }
 
     /// Forgets deletions that are due, and in the same section raises the floor, as the newest row may be among them,

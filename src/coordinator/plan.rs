@@ -117,7 +117,9 @@ impl Plan {
             None => ledger.client(user, &push.client)?,
         };
         let mut history = History::of(known.as_ref());
-        if push.epoch.as_ref().is_some_and(|epoch| *epoch != self.meta.epoch) {
+        let is_of_another = push.epoch.as_ref().is_some_and(|epoch| *epoch != self.meta.epoch);
+        // What stands above this history belongs to another one, whose epoch had the same name before storage went back.
+        if is_of_another || push.since.is_some_and(|since| since > self.version) {
             let position = Position { epoch: self.meta.epoch.clone(), version: self.version };
             let settled = history.settled(push);
             let last = history.last_in_common(push, settled.len());

@@ -1,6 +1,6 @@
 //! Pulls that the edge cannot answer: a fresh tail for all readers of the space, or pages for one client.
 
-use super::{Coordinator, EPOCH_MS_MIN, ledger::Ledger};
+use super::{Coordinator, ledger::Ledger};
 use crate::{
     protocol::{
         error::ApiError,
@@ -22,13 +22,12 @@ impl<L: Ledger> Coordinator<L> {
     #[must_use]
     pub fn claimed_by(&self, ask: &Ask, now: Millis) -> Option<Position> {
         let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
-        // A bare version claims nothing about this history; only a position of an epoch does. A head of ours above the durable state says that storage has gone back, but the client is not to blame for it:
-        // where it is too early for another epoch, it is answered.
+        // A bare version claims nothing about this history; only a position of an epoch does. So does a head of ours, for
+        // which the client is not to blame.
         let heads = match &ask.seen {
             Seen::Head(position) => [ask.held.clone(), Some(position.clone())],
             Seen::Nothing | Seen::Unknown => [ask.held.clone(), None],
         };
-        let heads = heads.into_iter().filter(|_| now.since(self.meta.epoch.began()) >= EPOCH_MS_MIN);
         let claimed = [own, ask.min.clone()].into_iter().chain(heads).flatten();
         claimed.filter(|position| self.is_from_the_future(position, now)).max()
     }

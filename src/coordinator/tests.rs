@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod numbers;
+mod operations;
 mod publication;
 mod pulls;
 mod pushes;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Building, Effect, LIFETIME_MS, PartRow, Publisher, REFRESH_AGE_MS, RunRow};
+use super::{Building, Effect, LIFETIME_MARGIN_MS, LIFETIME_MS, PartRow, Publisher, REFRESH_AGE_MS, RunRow};
 use crate::{
     coordinator::ledger::{Ledger, LedgerResult},
     ids::{Collection, ContentHash, Key, RecordId},
@@ -56,7 +56,11 @@ impl Publisher {
             return Ok(None);
         }
         let key = self.scope.object_key(&hash);
-        Ok(Some(Effect::PutObject { key, body: text.to_owned(), ttl_s: LIFETIME_MS / 1000 }))
+        Ok(Some(Effect::PutObject {
+            key,
+            body: text.to_owned(),
+            ttl_s: (LIFETIME_MS + LIFETIME_MARGIN_MS) / 1000,
+        }))
     }
 
     /// Notes the part that is in KV now.

@@ -17,7 +17,7 @@ use crate::{
     limits::Sizes,
     protocol::internal::{Ask, Seen},
     snapshot::{
-        head::{Head, HeadMetadata, HeadParts},
+        head::{Head, HeadParts},
         keys::Scope,
     },
     time::Millis,
@@ -27,6 +27,9 @@ use crate::{
 /// How long objects and heads live, in ms: 30 days. What is still needed is put again in time; nothing is ever deleted,
 /// because an expiry is free and a deletion is billed like a put.
 pub const LIFETIME_MS: u64 = 30 * DAY_MS;
+/// By how much objects outlive what is noted of them, in ms: a put that was never answered may land over a later one, and
+/// brings back its own, earlier expiry.
+const LIFETIME_MARGIN_MS: u64 = DAY_MS;
 /// Age from which on an object is put again by the next publication.
 const REFRESH_AGE_MS: u64 = LIFETIME_MS / 2;
 const DAY_MS: u64 = 86_400_000;
@@ -70,12 +73,12 @@ struct Turn {
     part: Option<PartRow>,
     last: Option<(String, String)>,
     run_ends: bool,
-    position: Option<Position>,
+    /// What the head that is being put says, and since when it is.
+    head: Option<(Position, Millis)>,
 }
 
 impl Publisher {
-    /// Begins with what an earlier instance has noted. A row that this build cannot read is taken for none: then
-    /// everything is put again.
+    /// Begins with what an earlier instance has noted.
     ///
     /// # Errors
     /// When storage cannot be read.
@@ -85,12 +88,10 @@ impl Publisher {
         durable: Durable<'_>,
         now: Millis,
     ) -> LedgerResult<Self> {
-        let row = ledger.publication()?;
-        let row: PublicationRow = row.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let mut publisher = Self {
             config,
             scope: durable.meta.scope.clone(),
-            row,
+            row: stored_row(ledger)?,
             turn: None,
             compared: false,
             behind_since: None,
@@ -120,7 +121,11 @@ impl Publisher {
                 );
                 version < durable.version
             }
-            None => durable.version > Version::ZERO || self.row.published.is_some(),
+            None => {
+                // An empty space has no head, unless an earlier epoch of it may have had one.
+                let is_later = durable.meta.epoch != durable.meta.incarnation;
+                durable.version > Version::ZERO || self.row.published.is_some() || is_later
+            }
         }
     }
 
@@ -251,7 +256,7 @@ impl Publisher {
     ) -> LedgerResult<Effect> {
         let Some(turn) = &self.turn else { return Ok(Effect::Sleep(self.due(durable, now))) };
         let idle = self.due(durable, now).is_none_or(|due| due > now.plus(1));
-        if turn.parts == 0 && turn.position.is_none() && idle {
+        if turn.parts == 0 && turn.head.is_none() && idle {
             return self.sleep(durable, now);
         }
         if !self.compared {
@@ -309,7 +314,7 @@ impl Publisher {
             self.row.retry_at = Some(now.plus(DAY_MS));
             return self.sleep(durable, now).map(Some);
         };
-        self.turn.as_mut().expect("BUG: no turn is under way").position = Some(durable.position());
+        self.turn.as_mut().expect("BUG: no turn is under way").head = Some((durable.position(), now));
         // What is committed or asked for from here on is not in this head and counts for the next.
         (self.pulls_answered, self.unpublished_bytes, self.behind_since) = (0, 0, None);
         self.row.renew = false;
@@ -329,21 +334,24 @@ impl Publisher {
         Millis(now.0.saturating_sub(self.config.retain_ms))
     }
 
-    /// What KV's head says, as [`Effect::ReadHead`] asked. Returns the epoch that the next one has to follow, if KV knows
-    /// more of this space than storage does: then storage has gone back, and its versions would be used twice.
-    pub fn head_was_read(
-        &mut self,
-        metadata: Option<&HeadMetadata>,
-        durable: Durable<'_>,
-        now: Millis,
-    ) -> Option<Epoch> {
+    /// Whether KV has a head, as [`Effect::ReadHead`] asked. Where one was put long ago and none is there, KV has lost it.
+    pub fn head_was_read(&mut self, is_there: bool, now: Millis) {
         self.compared = true;
         let settled =
             self.row.published.as_ref().is_some_and(|put| now.since(put.at) > self.config.settle_ms());
-        if metadata.is_none() && settled {
+        if !is_there && settled {
             self.nothing_is_there();
         }
-        metadata.filter(|head| head.position() > durable.position()).map(|head| head.e.clone())
+    }
+
+    /// Storage failed within a turn, which is thereby over. What memory has noted and storage has not is forgotten: the
+    /// next instance would not know it, and would not go on from there.
+    pub fn storage_failed<L: Ledger>(&mut self, ledger: &L, now: Millis) {
+        if let Ok(row) = stored_row(ledger) {
+            self.row = row;
+        }
+        self.compared = false;
+        self.failed(PutOutcome::Refused, now);
     }
 
     /// How [`Effect::PutObject`] ended.
@@ -377,14 +385,15 @@ impl Publisher {
         outcome: PutOutcome,
         now: Millis,
     ) -> LedgerResult<()> {
-        let position = self.turn.as_mut().and_then(|turn| turn.position.take());
+        let head = self.turn.as_mut().and_then(|turn| turn.head.take());
         // Another turn has taken over since, and puts the head again.
-        let Some(position) = position else { return Ok(()) };
+        let Some((position, put_at)) = head else { return Ok(()) };
         if outcome == PutOutcome::Done {
             self.row.published = Some(Published { position, at: now });
             self.row.attempts = 0;
             self.row.retry_at = None;
-            self.row.resettle_at = self.row.resettle_at.filter(|at| *at > now);
+            // By when it was sent, not by when it was answered: an earlier put may have landed in between, over it.
+            self.row.resettle_at = self.row.resettle_at.filter(|at| *at > put_at);
             if self.is_behind(durable) {
                 self.behind_since.get_or_insert(now);
             }
@@ -432,4 +441,10 @@ impl Publisher {
     fn save<L: Ledger>(&self, ledger: &mut L) -> LedgerResult<()> {
         ledger.put_publication(&serde_json::to_string(&self.row).expect("BUG: the row is not JSON"))
     }
+}
+
+/// What was noted. A row that this build cannot read is taken for none: then everything is put again.
+fn stored_row<L: Ledger>(ledger: &L) -> LedgerResult<PublicationRow> {
+    let row = ledger.publication()?;
+    Ok(row.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }

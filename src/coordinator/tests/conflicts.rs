@@ -16,7 +16,7 @@ fn change(number: u64, base: u64, op: &str) -> String {
 }
 
 #[test]
-fn h2_two_offline_edits_of_one_record_by_one_client_do_not_conflict() {
+fn h02_two_offline_edits_of_one_record_by_one_client_do_not_conflict() {
     let mut desk = Desk::new();
     desk.put(B, 1, "r", r#"{"n":1}"#);
     let edits = [
@@ -31,7 +31,7 @@ fn h2_two_offline_edits_of_one_record_by_one_client_do_not_conflict() {
 }
 
 #[test]
-fn h2_ones_own_change_does_not_hide_somebody_elses_before_it() {
+fn h02_ones_own_change_does_not_hide_somebody_elses_before_it() {
     let mut desk = Desk::new();
     desk.put(A, 1, "r", r#"{"n":1}"#);
     desk.put(B, 1, "r", r#"{"n":2}"#);

@@ -38,7 +38,7 @@ fn after_a_409_nothing_of_the_request_is_applied() {
 }
 
 #[test]
-fn h4_a_restored_client_is_told_that_it_forked_and_not_that_its_edit_is_applied() {
+fn h04_a_restored_client_is_told_that_it_forked_and_not_that_its_edit_is_applied() {
     let mut desk = Desk::new();
     for number in 1..=20 {
         desk.put(A, number, "r", &format!("{{\"n\":{number}}}"));
@@ -172,17 +172,19 @@ fn h15_a_position_from_the_future_begins_an_epoch_at_most_once_an_hour() {
     desk.put(A, 1, "r", "{}");
     let claimed = Position { version: version(57), ..desk.core.position() };
     assert!(desk.core.is_from_the_future(&claimed, desk.now));
-    let early = desk.core.begin_epoch_after(&claimed, None, desk.now.plus(3_599_999), 1);
-    assert_eq!(
-        early,
-        Err(ApiError::EpochMismatch { position: desk.core.position(), last: 0, settled: Vec::new() })
-    );
+    assert_eq!(desk.core.begin_epoch_after(&claimed, desk.now.plus(3_599_999), 1), Ok(false));
+    let epoch = desk.epoch();
+    let ahead =
+        format!(r#"{{"client":"{A}","epoch":"{epoch}","since":57,"mutations":[{}]}}"#, put(2, "s", "{}"));
+    let refused =
+        Err(ApiError::EpochMismatch { position: desk.core.position(), last: 1, settled: Vec::new() });
+    assert_eq!(desk.push(&ahead), refused, "what stands above this history is refused meanwhile");
     let later = desk.now.plus(3_600_000);
-    desk.core.begin_epoch_after(&claimed, None, later, 1).expect("a new epoch");
+    assert_eq!(desk.core.begin_epoch_after(&claimed, later, 1), Ok(true));
     assert!(desk.core.position() > claimed, "whoever was there is not taken back");
     assert!(!desk.core.is_from_the_future(&claimed, later));
     let claimed = Position { version: version(57), ..desk.core.position() };
-    assert!(desk.core.begin_epoch_after(&claimed, None, later.plus(1_000), 1).is_err());
+    assert_eq!(desk.core.begin_epoch_after(&claimed, later.plus(1_000), 1), Ok(false));
 }
 
 #[test]

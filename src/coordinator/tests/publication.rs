@@ -118,7 +118,7 @@ fn what_does_not_fit_the_tail_moves_into_a_base_and_then_into_a_delta() {
 }
 
 #[test]
-fn h9_a_record_that_moves_while_a_base_is_built_is_in_the_tail_behind_it() {
+fn h09_a_record_that_moves_while_a_base_is_built_is_in_the_tail_behind_it() {
     for gap in 1..6 {
         let mut world = eager();
         fill(&mut world, 15);

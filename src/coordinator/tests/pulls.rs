@@ -160,7 +160,7 @@ fn h21_a_fresh_tail_continues_the_head_and_not_the_client() {
 }
 
 #[test]
-fn h1_a_client_of_an_earlier_epoch_is_reset_and_one_of_a_later_is_refused() {
+fn h01_a_client_of_an_earlier_epoch_is_reset_and_one_of_a_later_is_refused() {
     let mut desk = large();
     let old = first(&desk, 4);
     desk.core.begin_epoch(&desk.epoch(), desk.now, 1).expect("a new epoch");

@@ -54,7 +54,7 @@ fn two_publications_are_never_closer_than_the_interval() {
         let mut published: Vec<u64> = Vec::new();
         let interval = if world.host.running().is_some() { 0 } else { 1 };
         for round in 0..300 {
-            put(&mut world, "r", round * 1_000);
+            put(&mut world, "r", round * 800);
             pulls(&mut world, 3);
             world.pass(700);
             let before = world.kv.puts.len();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn h8_objects_are_put_again_after_15_days_although_nothing_in_them_changed() {
+fn h08_objects_are_put_again_after_15_days_although_nothing_in_them_changed() {
     let mut world = large();
     for day in 1..=60 {
         world.pass(DAY_MS);
@@ -17,7 +17,7 @@ fn h8_objects_are_put_again_after_15_days_although_nothing_in_them_changed() {
 }
 
 #[test]
-fn h8_a_head_expires_with_the_first_of_its_objects() {
+fn h08_a_head_expires_with_the_first_of_its_objects() {
     let mut world = large();
     let put_at = world.now;
     world.pass(9 * DAY_MS);
@@ -36,7 +36,7 @@ fn read(world: &mut World, location: usize) {
 }
 
 #[test]
-fn h8_a_space_that_is_only_read_is_renewed_in_the_last_third_of_its_life() {
+fn h08_a_space_that_is_only_read_is_renewed_in_the_last_third_of_its_life() {
     let mut world = large();
     world.pass(19 * DAY_MS);
     read(&mut world, 0);
@@ -50,7 +50,7 @@ fn h8_a_space_that_is_only_read_is_renewed_in_the_last_third_of_its_life() {
 }
 
 #[test]
-fn h8_locations_that_still_see_the_expiring_head_do_not_have_it_renewed_again_and_again() {
+fn h08_locations_that_still_see_the_expiring_head_do_not_have_it_renewed_again_and_again() {
     let mut world = World::new(&Settings { locations: 20, ..Settings::by_demand(1) });
     fill(&mut world, 15);
     assert_settles(&mut world, "a large space");

@@ -20,7 +20,7 @@ fn missing(world: &World) -> usize {
 }
 
 #[test]
-fn h7_a_first_put_that_lands_after_the_second_is_put_right() {
+fn h07_a_first_put_that_lands_after_the_second_is_put_right() {
     let mut world = by_demand();
     put(&mut world, "r", 100);
     world.pass(15 * 60_000);
@@ -36,7 +36,7 @@ fn h7_a_first_put_that_lands_after_the_second_is_put_right() {
 }
 
 #[test]
-fn h7_a_put_that_happened_without_an_answer_is_settled_too() {
+fn h07_a_put_that_happened_without_an_answer_is_settled_too() {
     for fault in [PutFault::Unanswered, PutFault::Lost, PutFault::Late(119_000), PutFault::Refused] {
         let mut world = by_demand();
         put(&mut world, "r", 100);
@@ -48,7 +48,7 @@ fn h7_a_put_that_happened_without_an_answer_is_settled_too() {
 }
 
 #[test]
-fn h7_a_put_of_an_instance_that_died_may_land_late() {
+fn h07_a_put_of_an_instance_that_died_may_land_late() {
     for late in [1_000, 60_000, 119_000] {
         let mut world = by_demand();
         put(&mut world, "r", 100);
@@ -69,7 +69,7 @@ fn h7_a_put_of_an_instance_that_died_may_land_late() {
 }
 
 #[test]
-fn h7_an_emptied_namespace_is_filled_again_when_a_reader_reports_it() {
+fn h07_an_emptied_namespace_is_filled_again_when_a_reader_reports_it() {
     let mut world = large();
     world.pass(3_600_000);
     world.kv.empty();
@@ -81,7 +81,7 @@ fn h7_an_emptied_namespace_is_filled_again_when_a_reader_reports_it() {
 }
 
 #[test]
-fn h7_a_namespace_emptied_while_a_base_is_built_is_filled_whole() {
+fn h07_a_namespace_emptied_while_a_base_is_built_is_filled_whole() {
     let mut world = large();
     fill(&mut world, 15);
     world.pass(3_600_000);
@@ -98,7 +98,7 @@ fn h7_a_namespace_emptied_while_a_base_is_built_is_filled_whole() {
 }
 
 #[test]
-fn h7_a_restarted_object_that_finds_no_head_forgets_what_it_believed_of_objects() {
+fn h07_a_restarted_object_that_finds_no_head_forgets_what_it_believed_of_objects() {
     let mut world = large();
     world.pass(10 * 60_000);
     world.kv.empty();
@@ -111,7 +111,7 @@ fn h7_a_restarted_object_that_finds_no_head_forgets_what_it_believed_of_objects(
 }
 
 #[test]
-fn h7_a_reported_old_head_is_put_right() {
+fn h07_a_reported_old_head_is_put_right() {
     let mut world = by_demand();
     put(&mut world, "r", 100);
     assert_settles(&mut world, "version 1");
@@ -128,7 +128,7 @@ fn h7_a_reported_old_head_is_put_right() {
 }
 
 #[test]
-fn h7_a_missing_object_is_put_again_an_hour_after_its_put_and_not_before() {
+fn h07_a_missing_object_is_put_again_an_hour_after_its_put_and_not_before() {
     let mut world = World::new(&Settings::by_demand(1));
     fill(&mut world, 15);
     assert_settles(&mut world, "a base");
@@ -165,4 +165,43 @@ fn h15_storage_that_went_back_is_found_out_by_the_first_publication() {
     assert_settles(&mut world, "after the restore");
     assert!(head(&world).position() > before, "{} {before}", head(&world).position());
     assert!(head(&world).epoch > before.epoch, "version 2 must not mean two things");
+}
+
+#[test]
+fn h07_a_put_settles_only_if_it_was_made_when_the_earlier_one_had_landed() {
+    let mut world = by_demand();
+    put(&mut world, "r", 100);
+    let (t0, settle) = (world.now, 120_000);
+    let core = world.host.core(t0);
+    core.begin_turn(t0);
+    core.next_effect(t0);
+    core.head_was_read(None, t0, 1);
+    core.next_effect(t0);
+    core.head_was_put(PutOutcome::Unknown, t0);
+    let made = t0.plus(settle - 10);
+    core.begin_turn(made);
+    let effect = core.next_effect(made);
+    assert!(matches!(effect, Effect::PutHead { .. }), "{effect:?}");
+    core.head_was_put(PutOutcome::Done, t0.plus(settle + 10));
+    assert!(core.publisher().row().resettle_at.is_some(), "the first put may have landed after this one");
+}
+
+#[test]
+fn h07_an_empty_space_of_a_later_epoch_is_published_also_after_a_crash() {
+    let mut world = eager();
+    let empty = world.host.copy_of_storage(world.now);
+    let start = world.host.core(world.now).position();
+    put(&mut world, "r", 100);
+    assert_settles(&mut world, "the first epoch");
+    world.host.restore(empty);
+    world.host.alarm = None;
+    world.oracle.go_back_to(start);
+    world.oracle.forget_published();
+    let later = world.host.reset_epoch(world.now).expect("an epoch");
+    world.oracle.learn_epoch(&later.epoch);
+    world.host.begin_turn(world.now.plus(1));
+    world.host.kill();
+    world.settle(60);
+    let durable = world.host.core(world.now).position();
+    assert_eq!(metadata(&world).map(|metadata| metadata.position()), Some(durable), "I8");
 }

@@ -1,0 +1,177 @@
+//! Random sequences of mutations by several clients, in both ledgers, against the reference (`fuzz/reference/`), which is
+//! written from the protocol and keeps every record's whole history.
+
+#[path = "../../../fuzz/reference/mod.rs"]
+mod reference;
+
+use std::fmt;
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use reference::{Submission, System, assert_follows};
+
+use super::*;
+use crate::coordinator::ledger::{SqlLedger, tests::sqlite::Sqlite};
+
+impl<L: Ledger> System for Desk<L> {
+    fn push(&mut self, body: &str) -> Result<String, String> {
+        let answer = Self::push(self, body);
+        answer.map(|answer| answer.to_json()).map_err(|error| error.code().to_owned())
+    }
+
+    fn value(&mut self, collection: &str, id: &str) -> Option<String> {
+        let key = Key { collection: Collection::parse(collection).ok()?, id: RecordId::parse(id).ok()? };
+        self.core.ledger().record(&key).expect("a read")?.value(&key).map(str::to_owned)
+    }
+}
+
+/// Some are equal in several texts, which only a comparison of what they mean tells.
+const SCALARS: [&str; 16] = [
+    "null",
+    "true",
+    "0",
+    "-0",
+    "1",
+    "1.0",
+    "10e-1",
+    "1e308",
+    "0.1",
+    "12345678901234567890",
+    r#""""#,
+    r#""a""#,
+    r#""\u0061""#,
+    r#""\ud800""#,
+    r#""\"\\""#,
+    r#""é😀""#,
+];
+const NAMES: [&str; 7] =
+    [r#""a""#, r#""\u0061""#, r#""b""#, r#""c""#, r#""a.b""#, r#""""#, r#""\ud83d\ude00""#];
+const PATHS: [&str; 7] = ["a", "b", "c", "a.b", "a.c", "b.a.c", "😀"];
+const NO_PATHS: [&str; 3] = ["__proto__", "a..b", ""];
+
+fn value() -> impl Strategy<Value = String> {
+    let scalar = select(&SCALARS[..]).prop_map(str::to_owned);
+    scalar.prop_recursive(3, 12, 4, |inner| prop_oneof![2 => object(inner.clone()), 1 => list(inner)])
+}
+
+fn object(inner: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    let members = vec((select(&NAMES[..]), inner), 0..4);
+    members.prop_map(|members| {
+        let members: Vec<_> = members.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        format!("{{{}}}", members.join(" ,"))
+    })
+}
+
+fn list(inner: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    vec(inner, 0..4).prop_map(|elements| format!("[{}]", elements.join(", ")))
+}
+
+/// Mostly what is good: of what is rejected nothing more is seen.
+fn mostly<T: fmt::Debug>(
+    good: impl Strategy<Value = T> + 'static,
+    bad: impl Strategy<Value = T> + 'static,
+) -> impl Strategy<Value = T> {
+    prop_oneof![40 => good, 1 => bad]
+}
+
+fn few<T: fmt::Debug + 'static>(one: BoxedStrategy<T>) -> impl Strategy<Value = Vec<T>> {
+    prop_oneof![3 => vec(one.clone(), 1), 1 => vec(one, 0..4)]
+}
+
+fn quoted_path() -> impl Strategy<Value = String> {
+    mostly(select(&PATHS[..]), select(&NO_PATHS[..])).prop_map(|path| format!("\"{path}\""))
+}
+
+/// What an op says beside the record it works on.
+fn op() -> impl Strategy<Value = String> {
+    let sets = few((quoted_path(), value()).boxed()).prop_map(|sets| {
+        let sets: Vec<_> = sets.iter().map(|(path, value)| format!("{path}:{value}")).collect();
+        format!("{{{}}}", sets.join(","))
+    });
+    let unsets = prop_oneof![
+        4 => Just("null".to_owned()),
+        2 => quoted_path().prop_map(|path| format!("[{path}]")),
+        1 => list(quoted_path()),
+    ];
+    let or_put = || {
+        let value = mostly(prop_oneof![3 => object(value()), 1 => Just("null".to_owned())], value());
+        option::weighted(0.4, value)
+            .prop_map(|value| value.map_or_else(String::new, |value| format!(",\"orPut\":{value}")))
+    };
+    let by = mostly(select(vec!["0", "1", "-1", "0.1", "1e307"]), select(vec!["1e400", "\"1\""]));
+    let scalars = || list(mostly(select(&SCALARS[..]).prop_map(str::to_owned), value()));
+    prop_oneof![
+        5 => object(value()).prop_map(|value| format!(r#""op":"put","value":{value}"#)),
+        7 => (sets, unsets, or_put())
+            .prop_map(|(set, unset, or_put)| format!(r#""op":"patch","set":{set},"unset":{unset}{or_put}"#)),
+        3 => Just(r#""op":"delete""#.to_owned()),
+        1 => (quoted_path(), by, or_put())
+            .prop_map(|(path, by, or_put)| format!(r#""op":"add","path":{path},"by":{by}{or_put}"#)),
+        1 => (quoted_path(), scalars(), or_put())
+            .prop_map(|(path, values, or_put)| format!(r#""op":"include","path":{path},"values":{values}{or_put}"#)),
+        1 => (quoted_path(), scalars(), or_put())
+            .prop_map(|(path, values, or_put)| format!(r#""op":"exclude","path":{path},"values":{values}{or_put}"#)),
+    ]
+}
+
+/// Mostly one that is reached soon: one that lies in the future is rejected.
+fn base() -> impl Strategy<Value = String> {
+    let version = prop_oneof![3 => 0..4_u64, 2 => 2..8_u64, 1 => 0..16_u64];
+    option::weighted(0.5, version)
+        .prop_map(|base| base.map_or_else(String::new, |base| format!(r#","base":{base}"#)))
+}
+
+fn mutation() -> impl Strategy<Value = String> {
+    let collections = mostly(prop_oneof![9 => Just("c"), 1 => Just("d")], select(vec!["$c", "", "é"]));
+    let ids = prop_oneof![3 => Just("r"), 1 => Just("s")];
+    let change = (op(), collections, ids, base()).prop_map(|(op, collection, id, base)| {
+        format!(r#"{{"collection":"{collection}","id":"{id}",{op}{base}}}"#)
+    });
+    let changes = few(change.boxed());
+    let epochs = prop_oneof![9 => Just(""), 1 => Just(r#","epoch":"0mwrnsa6yk3v9q2""#)];
+    (changes, base(), epochs)
+        .prop_map(|(changes, base, epoch)| format!(r#"{{"changes":[{}]{base}{epoch}}}"#, changes.join(",")))
+}
+
+fn submission() -> impl Strategy<Value = Submission> {
+    let clients = select(vec!["client-a", "client-b", "client-c"]);
+    let policies = select(vec!["reject", "merge", "merge", "overwrite"]);
+    (clients, policies, mutation()).prop_map(|(client, policy, mutation)| Submission {
+        client: client.to_owned(),
+        policy: policy.to_owned(),
+        mutation,
+    })
+}
+
+#[test]
+fn a_patch_that_names_a_path_twice_is_rejected_also_where_there_is_no_record() {
+    let mut desk = Desk::new();
+    let patch = |number: u64, paths: &str| {
+        let patch = format!(r#""op":"patch","collection":"c","id":"r",{paths},"orPut":{{"z":1}}"#);
+        format!(r#"{{"id":{number},"changes":[{{{patch}}}]}}"#)
+    };
+    let twice = [r#""set":{"q":1,"q.r":2}"#, r#""set":{"q":1},"unset":["q"]"#, r#""unset":["q.r","q"]"#];
+    for (number, paths) in (1..).zip(twice) {
+        let settled = desk.settle("client-a", &patch(number, paths));
+        assert_eq!(code(&settled), Some(RejectCode::InvalidValue), "{paths}");
+    }
+    assert_eq!((desk.value("r"), desk.version()), (None, 0));
+    assert_eq!(desk.settle("client-a", &patch(4, r#""set":{"q.s":1,"q.r":2}"#)), applied(1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_sequence_of_mutations_does_in_memory_what_the_protocol_says(submissions in vec(submission(), 1..40)) {
+        assert_follows(Desk::new, &submissions);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn any_sequence_of_mutations_does_in_sqlite_what_the_protocol_says(submissions in vec(submission(), 1..40)) {
+        assert_follows(|| Desk::on(SqlLedger::open(Sqlite::in_memory()).expect("a database")), &submissions);
+    }
+}
