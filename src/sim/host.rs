@@ -13,7 +13,7 @@ use crate::{
         ledger::MemoryLedger,
         publication::{Effect, PublicationConfig, PutOutcome},
     },
-    ids::{ClientId, UserHash},
+    ids::UserHash,
     protocol::{
         error::ApiError,
         internal::{Ask, Reply, decode_reply, encode_reply},
@@ -44,12 +44,12 @@ pub enum SectionFault {
     Kept,
 }
 
-/// How setting the alarm ends.
+/// How setting or deleting the alarm ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlarmFault {
-    /// An error, and it is not set.
+    /// An error, and it is as it was.
     Refused,
-    /// An error, and it is set.
+    /// An error, and it happened.
     RefusedButSet,
 }
 
@@ -69,14 +69,20 @@ pub struct Host {
     pub alarm: Option<Millis>,
     /// How the next section ends, if not well.
     pub section_fault: Option<SectionFault>,
-    /// How the next times end that the alarm is set.
+    /// How the next times end that the alarm is set or deleted.
     pub alarm_faults: VecDeque<AlarmFault>,
+    /// What the coordinator answered in an instance that died with its rows written: nobody was told.
+    pub untold: Option<Vec<Result<PushAnswer, ApiError>>>,
     /// How often the instance has died or was killed.
     pub deaths: u64,
     /// Whether calls fail.
     pub is_unreachable: bool,
     /// Calls that arrived.
     pub requests: u64,
+    /// Writes of all sections, refused ones included: whoever goes through them one by one has to know how many there are.
+    pub writes: u64,
+    /// How often the alarm was to be set or deleted.
+    pub alarms_set: u64,
     core: Option<Coordinator<MemoryLedger>>,
     storage: MemoryLedger,
     scope: Scope,
@@ -95,9 +101,12 @@ impl Host {
             alarm: None,
             section_fault: None,
             alarm_faults: VecDeque::new(),
+            untold: None,
             deaths: 0,
             is_unreachable: false,
             requests: 0,
+            writes: 0,
+            alarms_set: 0,
             core: None,
             storage: MemoryLedger::default(),
             scope,
@@ -141,15 +150,19 @@ impl Host {
         let (fault, random) = (self.section_fault.take(), self.rng.any());
         let before = (fault == Some(SectionFault::Lost)).then(|| self.core(now).ledger().clone());
         let core = self.core(now);
-        if let Some(SectionFault::Refused(write)) = fault {
-            core.ledger().fail_writes_after = Some(write);
-        }
+        // Storage counts down to the write that fails, so a count that is never reached tells how many there were.
+        let countdown = match fault {
+            Some(SectionFault::Refused(write)) => write,
+            _ => u64::MAX,
+        };
+        core.ledger().fail_writes_after = Some(countdown);
         let result = work(core, random);
-        core.ledger().fail_writes_after = None;
+        let left = core.ledger().fail_writes_after.take().unwrap_or(0);
+        self.writes += countdown - left;
         match (fault, before) {
             (Some(SectionFault::Lost), Some(before)) => self.restore(before),
             (Some(SectionFault::Kept), _) => {
-                self.alarm = core.poll_alarm(now).or(self.alarm);
+                self.alarm = self.core(now).poll_alarm(now).or(self.alarm);
                 self.kill();
             }
             _ => return Ok(result),
@@ -171,26 +184,32 @@ impl Host {
     /// Pushes that share a transaction.
     pub fn push(
         &mut self,
-        pushes: Vec<(UserHash, PushRequest)>,
+        pushes: &[(UserHash, PushRequest)],
         now: Millis,
     ) -> Vec<Result<PushAnswer, ApiError>> {
         self.requests += pushes.len() as u64;
         if self.is_unreachable {
             return vec![Err(ApiError::Upstream); pushes.len()];
         }
-        for (user, push) in &pushes {
+        for (_, push) in pushes {
             let claimed = push.epoch.clone().zip(push.since);
             let claimed = claimed.map(|(epoch, version)| Position { epoch, version });
-            if let Err(error) = self.settle_claim(claimed, Some((user, &push.client)), now) {
+            if let Err(error) = self.settle_claim(claimed, now) {
                 return vec![Err(error); pushes.len()];
             }
         }
-        let Ok(mut answers) = self.section(now, |core, _| core.push(&pushes, now)) else {
-            return vec![Err(ApiError::Upstream); pushes.len()];
-        };
-        if let (Err(error), Some(first)) = (self.arm(now), answers.first_mut()) {
+        let is_kept = self.section_fault == Some(SectionFault::Kept);
+        let mut answers = Vec::new();
+        let pushed = self.section(now, |core, _| answers = core.push(pushes, now));
+        if pushed == Err(Died) {
+            let nothing = vec![Err(ApiError::Upstream); pushes.len()];
+            self.untold = Some(if is_kept { answers } else { nothing.clone() });
+            return nothing;
+        }
+        if let Err(error) = self.arm(now) {
             // As in the shell: whoever woke the group is told, and its rows are there all the same.
-            *first = Err(error);
+            self.untold = Some(answers.clone());
+            answers[0] = Err(error);
         }
         answers
     }
@@ -207,7 +226,7 @@ impl Host {
         let ask: Ask =
             serde_json::from_str(&serde_json::to_string(ask).expect("an ask is JSON")).expect("an ask");
         let claimed = self.core(now).claimed_by(&ask, now);
-        self.settle_claim(claimed, None, now)?;
+        self.settle_claim(claimed, now)?;
         let (reply, lines) = self.core(now).pull(&ask, now)?;
         self.arm(now)?;
         let text = encode_reply(&reply, &lines);
@@ -229,6 +248,13 @@ impl Host {
         Ok(position)
     }
 
+    /// Begins an epoch after the one of `newest`, as an owner does who has restored storage.
+    pub fn begin_epoch_after(&mut self, newest: &Position, now: Millis) {
+        let random = self.rng.any();
+        self.core(now).begin_epoch(&newest.epoch, now, random).expect("storage in memory can be written");
+        self.arm(now).expect("the alarm can be set");
+    }
+
     /// Whether the platform would fire the alarm.
     #[must_use]
     pub fn alarm_is_due(&self, now: Millis) -> bool {
@@ -246,7 +272,7 @@ impl Host {
         // The platform forgets an alarm when it fires.
         self.alarm = None;
         let watchdog = self.core(now).begin_turn(now);
-        match self.set_alarm(watchdog) {
+        match self.set_alarm(Some(watchdog)) {
             Ok(()) => self.turn = Some(Waiting::Watchdog),
             Err(_) => self.handler_failed(now),
         }
@@ -262,16 +288,14 @@ impl Host {
         }
     }
 
-    fn set_alarm(&mut self, at: Millis) -> Result<(), ApiError> {
-        match self.alarm_faults.pop_front() {
-            None => self.alarm = Some(at),
-            Some(AlarmFault::Refused) => return Err(ApiError::Internal),
-            Some(AlarmFault::RefusedButSet) => {
-                self.alarm = Some(at);
-                return Err(ApiError::Internal);
-            }
+    /// Sets the alarm, or deletes it.
+    fn set_alarm(&mut self, at: Option<Millis>) -> Result<(), ApiError> {
+        self.alarms_set += 1;
+        let fault = self.alarm_faults.pop_front();
+        if fault != Some(AlarmFault::Refused) {
+            self.alarm = at;
         }
-        Ok(())
+        fault.map_or(Ok(()), |_| Err(ApiError::Internal))
     }
 
     /// Reports what the turn waits for and sends its next effect: everything between two awaits of the shell. Returns
@@ -312,9 +336,7 @@ impl Host {
                 Some(Waiting::HeadPut(kv.put(&key, entry, now)))
             }
             Effect::Sleep(alarm) => {
-                self.alarm = None;
-                let slept = alarm.map_or(Ok(()), |at| self.set_alarm(at));
-                if slept.is_err() {
+                if self.set_alarm(alarm).is_err() {
                     return self.handler_failed(now);
                 }
                 self.failed_handlers = 0;
@@ -331,22 +353,17 @@ impl Host {
             return Ok(());
         }
         let watchdog = self.core(now).watchdog(now);
-        self.set_alarm(watchdog)
+        self.set_alarm(Some(watchdog))
     }
 
-    fn settle_claim(
-        &mut self,
-        claimed: Option<Position>,
-        client: Option<(&UserHash, &ClientId)>,
-        now: Millis,
-    ) -> Result<(), ApiError> {
+    fn settle_claim(&mut self, claimed: Option<Position>, now: Millis) -> Result<(), ApiError> {
         let core = self.core(now);
         let Some(claimed) = claimed.filter(|claimed| core.is_from_the_future(claimed, now)) else {
             return Ok(());
         };
         let begun = self.section(now, |core, random| {
             core.touch().map_err(|_| ApiError::Internal)?;
-            core.begin_epoch_after(&claimed, client, now, random)
+            core.begin_epoch_after(&claimed, now, random)
         });
         begun.map_err(|Died| ApiError::Upstream)??;
         self.arm(now)
@@ -354,7 +371,7 @@ impl Host {
 
     fn arm(&mut self, now: Millis) -> Result<(), ApiError> {
         let Some(at) = self.core(now).poll_alarm(now) else { return Ok(()) };
-        let set = self.set_alarm(at);
+        let set = self.set_alarm(Some(at));
         if set.is_err() {
             // Nobody knows which alarm is set now: the next event sets one.
             self.core(now).turn_broke_off();

@@ -2,7 +2,7 @@
 //! may end in every way there is.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
 };
 
@@ -68,8 +68,10 @@ pub struct Kv {
     pub script: VecDeque<PutFault>,
     /// All puts that were sent, in order, however they ended.
     pub puts: Vec<(String, Rc<Entry>)>,
-    /// Whether something was lost before its time: then a head may name what is gone.
-    pub has_lost: bool,
+    /// How the last put was answered.
+    pub last_outcome: PutOutcome,
+    /// Keys that were lost before their time and not put again: a head may name what is gone.
+    pub lost: BTreeSet<String>,
     /// Reads that were sent.
     pub reads: u64,
     log: BTreeMap<String, Vec<Write>>,
@@ -86,7 +88,8 @@ impl Kv {
             faults: Faults::default(),
             script: VecDeque::new(),
             puts: Vec::new(),
-            has_lost: false,
+            last_outcome: PutOutcome::Done,
+            lost: BTreeSet::new(),
             reads: 0,
             log: BTreeMap::new(),
             landing: Vec::new(),
@@ -120,18 +123,24 @@ impl Kv {
     pub fn put(&mut self, key: &str, entry: Entry, now: Millis) -> PutOutcome {
         let entry = Rc::new(entry);
         self.puts.push((key.to_owned(), Rc::clone(&entry)));
-        match self.next_fault() {
+        self.last_outcome = match self.next_fault() {
             PutFault::None => {
                 self.write(key, now, Some(entry));
-                return PutOutcome::Done;
+                PutOutcome::Done
             }
-            PutFault::Refused => return PutOutcome::Refused,
-            PutFault::Exhausted => return PutOutcome::Exhausted,
-            PutFault::Lost => {}
-            PutFault::Unanswered => self.write(key, now, Some(entry)),
-            PutFault::Late(ms) => self.landing.push((now.plus(ms), key.to_owned(), entry)),
-        }
-        PutOutcome::Unknown
+            PutFault::Refused => PutOutcome::Refused,
+            PutFault::Exhausted => PutOutcome::Exhausted,
+            PutFault::Lost => PutOutcome::Unknown,
+            PutFault::Unanswered => {
+                self.write(key, now, Some(entry));
+                PutOutcome::Unknown
+            }
+            PutFault::Late(ms) => {
+                self.landing.push((now.plus(ms), key.to_owned(), entry));
+                PutOutcome::Unknown
+            }
+        };
+        self.last_outcome
     }
 
     /// A read at a location, which keeps what it sees for `ttl_ms`, also that there is nothing.
@@ -161,8 +170,8 @@ impl Kv {
 
     /// One key is gone before its time.
     pub fn evict(&mut self, key: &str, now: Millis) {
-        self.has_lost = true;
         self.write(key, now, None);
+        self.lost.insert(key.to_owned());
         for cache in &mut self.caches {
             cache.remove(key);
         }
@@ -170,7 +179,7 @@ impl Kv {
 
     /// Everything is gone, as when the binding is pointed at another namespace.
     pub fn empty(&mut self) {
-        self.has_lost = true;
+        self.lost.extend(self.log.keys().cloned());
         self.log.clear();
         self.landing.clear();
         for cache in &mut self.caches {
@@ -212,6 +221,9 @@ impl Kv {
     }
 
     fn write(&mut self, key: &str, at: Millis, entry: Option<Rc<Entry>>) {
+        if entry.is_some() {
+            self.lost.remove(key);
+        }
         let writes = self.log.entry(key.to_owned()).or_default();
         writes.push((at, entry));
         // Nobody looks back further than a few writes.

@@ -1,69 +1,51 @@
-//! A small deterministic world for tests: KV that misbehaves, an object host that can be stopped between any two effects,
-//! edge locations and model clients, under a virtual clock. Native only; never part of the module that is deployed.
+//! A small deterministic world: KV that misbehaves, an object host that can be stopped between any two effects, edge
+//! locations, a network, and model clients, under a virtual clock. Native only; never part of the module that is deployed.
 //!
-//! Everything that happens follows from the seed and the calls a test makes. `check` holds one checker per invariant.
+//! Everything that happens follows from the seed and the calls a test makes. A test of one schedule calls [`World::push`]
+//! and [`World::pull`], which take no time and lose nothing. `wild` lets everything happen at random, with requests and
+//! answers on a [`network`] between clients and locations; `hunt` runs many such worlds. `check` holds one checker per
+//! invariant, `history` what they compare with.
 
 pub mod check;
 pub mod client;
+pub mod history;
 pub mod host;
+pub mod hunt;
 pub mod kv;
 pub mod location;
+pub mod network;
+mod rng;
 #[cfg(test)]
 mod tests;
+mod traffic;
+pub mod wild;
+
+use std::collections::BTreeSet;
 
 use crate::{
     coordinator::publication::PublicationConfig,
     edge::pull::{Format, ReadPlan},
     ids::{SpaceHash, UserHash},
     limits::Sizes,
-    protocol::{error::ApiError, pull::PullRequest, push::PushRequest},
+    protocol::{
+        error::ApiError,
+        pull::PullRequest,
+        push::{PushAnswer, PushRequest},
+    },
     snapshot::keys::Scope,
     time::Millis,
+    version::Position,
 };
 use check::Oracle;
-use client::{Client, Taken};
+use client::{Client, Outcome, PUSH_MUTATIONS_MAX, Taken};
 use host::Host;
 use kv::Kv;
 use location::{Location, Response, Wire};
+use network::{Network, SentPush};
+pub use rng::Rng;
 
 /// When worlds begin: some day of 2026.
 pub const START: Millis = Millis(1_795_000_000_000);
-
-/// A seeded source of choices: splitmix64.
-#[derive(Debug, Clone)]
-pub struct Rng(u64);
-
-impl Rng {
-    /// A source that depends on `seed` alone.
-    #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// Any number.
-    pub fn any(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.any() % bound.max(1)
-    }
-
-    /// Whether something happens that does so in `percent` of all cases.
-    pub fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
-    /// An index into something with `len` elements.
-    pub fn index(&mut self, len: usize) -> usize {
-        usize::try_from(self.below(len as u64)).unwrap_or(0)
-    }
-}
 
 /// How a world is made.
 #[derive(Debug, Clone)]
@@ -129,11 +111,18 @@ pub struct World {
     pub locations: Vec<Location>,
     /// Devices. All belong to one user.
     pub clients: Vec<Client>,
+    /// What is on its way between clients and locations.
+    pub network: Network,
     /// What ought to be.
     pub oracle: Oracle,
+    /// What happened, if somebody wants to read it.
+    pub trace: Option<Vec<String>>,
     space: SpaceHash,
+    scope: Scope,
     user: UserHash,
     plan: ReadPlan,
+    /// Mutations that stand in the outboxes of several copies of one database.
+    copied: BTreeSet<u64>,
 }
 
 impl World {
@@ -149,12 +138,16 @@ impl World {
             now: START,
             kv: Kv::new(settings.locations + 1, Rng::new(rng.any())),
             host,
+            network: Network::new(Rng::new(rng.any())),
+            trace: None,
             locations: (0..settings.locations).map(|index| Location::new(index, scope.clone())).collect(),
             clients: (0..settings.clients).map(|index| Client::new(&format!("client{index:02}"))).collect(),
             oracle,
             space,
+            scope,
             user: UserHash::new("https://issuer.example", "alice"),
             plan: settings.plan,
+            copied: BTreeSet::new(),
             rng,
         }
     }
@@ -183,9 +176,21 @@ impl World {
 
     /// Does the next half of an effect of the turn under way. Returns whether the turn goes on.
     pub fn step(&mut self) -> bool {
+        let puts = self.kv.puts.len();
         let goes_on = self.host.step(&mut self.kv, self.now);
-        self.oracle.check_publication(&mut self.host, &self.kv, self.now);
+        if self.kv.puts.len() > puts {
+            let (key, outcome) = (self.kv.puts[puts].0.clone(), self.kv.last_outcome);
+            self.note(|| format!("put {key}: {outcome:?}"));
+        }
+        self.oracle.check_publication(&mut self.host, &self.kv, &self.scope, self.now);
         goes_on
+    }
+
+    /// Notes an event for whoever reads the trace.
+    fn note(&mut self, event: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{} {}", self.now.since(START), event()));
+        }
     }
 
     /// Lets time pass from alarm to alarm until none is left, at most `turns` times. Returns how many fired.
@@ -200,23 +205,78 @@ impl World {
     }
 
     /// Sends what `client` has queued. The oracle learns the answer even if `answer_is_lost`.
+    ///
+    /// # Errors
+    /// What the coordinator refuses with.
     pub fn push(&mut self, client: usize, answer_is_lost: bool) -> Result<(), ApiError> {
-        let body = self.clients[client].push_body();
-        let push = PushRequest::parse(body.as_bytes()).expect("a client's push is well-formed");
-        let answers = self.host.push(vec![(self.user.clone(), push)], self.now);
-        let answer = answers.into_iter().next().expect("an answer per push");
-        let sender = &mut self.clients[client];
+        let sent = self.compose(client);
+        let answer = self.settle_pushes(std::slice::from_ref(&sent)).pop().expect("an answer per push");
+        if !answer_is_lost {
+            self.receive_push_answer(client, &sent, &answer);
+        }
+        answer.map(drop)
+    }
+
+    /// What `client` would send now.
+    fn compose(&self, client: usize) -> SentPush {
+        let client = &self.clients[client];
+        let marks = client.outbox.iter().take(PUSH_MUTATIONS_MAX).map(|queued| (queued.id, queued.mark));
+        let (name, since) = (client.name.clone(), client.position.clone());
+        SentPush { name, since, body: client.push_body(), marks: marks.collect() }
+    }
+
+    /// Lets pushes that arrive together reach the coordinator, and checks what becomes of them.
+    fn settle_pushes(&mut self, sent: &[SentPush]) -> Vec<Result<PushAnswer, ApiError>> {
+        let parsed = |sent: &SentPush| PushRequest::parse(sent.body.as_bytes());
+        let pushes: Vec<_> = sent
+            .iter()
+            .map(|sent| (self.user.clone(), parsed(sent).expect("a client's push is well-formed")))
+            .collect();
+        let answers = self.host.push(&pushes, self.now);
+        // What the coordinator did although nobody was told.
+        let untold = self.host.untold.take();
+        let done = untold.as_ref().unwrap_or(&answers);
+        let horizon = self.host.core(self.now).horizon();
+        let here = self.host.core(self.now).position();
+        self.oracle.learn_epoch(&here.epoch);
+        for (((_, push), sent), answer) in pushes.iter().zip(sent).zip(done) {
+            if let Ok(answer) = answer {
+                self.oracle.learn_push(push, &sent.marks, answer, horizon);
+            }
+        }
+        self.oracle.check_position(&here);
+        for (_, push) in &pushes {
+            self.oracle.check_storage(push, &mut self.host, self.now);
+        }
+        answers
+    }
+
+    fn receive_push_answer(&mut self, client: usize, sent: &SentPush, answer: &Result<PushAnswer, ApiError>) {
+        let mut outcome = Outcome::default();
+        let receiver = &mut self.clients[client];
         match answer {
             Ok(answer) => {
-                self.oracle.learn_push(sender, &answer);
-                if !answer_is_lost && let Some(position) = sender.take_push_answer(&answer) {
-                    self.oracle.check_client(sender, &position);
+                if let Some(position) = receiver.take_push_answer(sent, answer, &mut outcome) {
+                    self.oracle.check_client(receiver, &position);
                 }
-                Ok(())
             }
-            Err(error) => {
-                sender.take_push_error(&error);
-                Err(error)
+            Err(error) => receiver.take_push_error(&sent.name, error, &mut outcome),
+        }
+        self.oracle.learn_outcome(&outcome);
+        if outcome.is_renumbered {
+            self.renumbered(client);
+        }
+    }
+
+    /// A client that numbers its outbox anew must not have in it what is settled already, or it would be applied twice.
+    /// Only of what was copied to another device nobody can know, and then it is another mutation.
+    fn renumbered(&mut self, client: usize) {
+        for queued in &mut self.clients[client].outbox {
+            if self.copied.contains(&queued.mark) {
+                queued.mark = self.oracle.plan_again(queued.mark);
+            } else {
+                let is_settled = self.oracle.is_settled(queued.mark);
+                assert!(!is_settled, "I2: mutation {} is settled and numbered anew", queued.mark);
             }
         }
     }
@@ -236,31 +296,40 @@ impl World {
         format: Format,
         chunks: Option<usize>,
     ) -> Result<bool, ApiError> {
-        let body = self.clients[client].pull_body();
-        let request =
-            PullRequest::from_body(body.as_bytes(), &self.space).expect("a client's pull is well-formed");
-        let asked = request.clone();
-        let response = self.answer(location, request, format, chunks);
+        let request = self.compose_pull(client, 0);
+        let since = self.clients[client].position.clone();
+        let response = self.answer(location, request.clone(), format, chunks);
+        let taken = self.receive_pull_answer(client, 0, since.as_ref(), &request, response.body)?;
+        Ok(matches!(taken, Taken::Complete { .. }))
+    }
+
+    fn compose_pull(&self, client: usize, tab: usize) -> PullRequest {
+        let body = self.clients[client].pull_body(tab);
+        PullRequest::from_body(body.as_bytes(), &self.space).expect("a client's pull is well-formed")
+    }
+
+    fn receive_pull_answer(
+        &mut self,
+        client: usize,
+        tab: usize,
+        since: Option<&Position>,
+        asked: &PullRequest,
+        body: Result<Wire, ApiError>,
+    ) -> Result<Taken, ApiError> {
         let client = &mut self.clients[client];
-        let wire = match response.body {
-            Ok(wire) => wire,
+        let taken = match body {
             Err(error) => {
-                client.take_pull_error(&error);
+                client.take_pull_error(tab, &error);
                 return Err(error);
             }
+            Ok(Wire::Json(text)) => client.take_page(tab, since, &text),
+            Ok(Wire::Stream(text)) => client.take_stream(tab, since, &text),
         };
-        let taken = match &wire {
-            Wire::Json(text) => client.take_page(text),
-            Wire::Stream(text) => client.take_stream(text),
-        };
-        match taken {
-            Taken::Incomplete => Ok(false),
-            Taken::Complete { before, after } => {
-                self.oracle.check_pull(&asked, before.as_ref(), &after);
-                self.oracle.check_client(client, &after);
-                Ok(true)
-            }
+        if let Taken::Complete { before, after } = &taken {
+            self.oracle.check_pull(asked, before.as_ref(), after);
+            self.oracle.check_client(client, after);
         }
+        Ok(taken)
     }
 
     /// A whole pull by `client`, page after page.

@@ -6,7 +6,7 @@ use super::*;
 const FORGETFUL: PublicationConfig = PublicationConfig { retain_ms: 60_000, ..EAGER };
 
 #[test]
-fn h1_a_location_that_holds_an_earlier_epoch_takes_nobody_back() {
+fn h01_a_location_that_holds_an_earlier_epoch_takes_nobody_back() {
     let mut world = eager();
     for round in 0..5 {
         put(&mut world, "r", round);
@@ -27,7 +27,7 @@ fn h1_a_location_that_holds_an_earlier_epoch_takes_nobody_back() {
 }
 
 #[test]
-fn h1_a_client_of_the_earlier_epoch_is_not_trapped_there() {
+fn h01_a_client_of_the_earlier_epoch_is_not_trapped_there() {
     let mut world = eager();
     put(&mut world, "r", 1);
     world.settle(5);
@@ -44,7 +44,7 @@ fn h1_a_client_of_the_earlier_epoch_is_not_trapped_there() {
 }
 
 #[test]
-fn h1_min_of_another_epoch_is_not_reached_by_a_higher_version_of_this_one() {
+fn h01_min_of_another_epoch_is_not_reached_by_a_higher_version_of_this_one() {
     let mut world = eager();
     for round in 0..5 {
         put(&mut world, "r", round);

@@ -1,0 +1,186 @@
+//! What simulated mutations do, by the contract alone: the changes, the records they leave, and who changed what when.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use super::client::Name;
+use crate::{protocol::push::OnConflict, version::Version};
+
+/// What a simulated record holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Counted up by `add`.
+    pub count: i64,
+    /// Written by `patch`.
+    pub tag: u64,
+    /// Bytes that only take room.
+    pub filler: usize,
+}
+
+impl Row {
+    /// The JSON text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self { count, tag, filler } = self;
+        format!("{{\"count\":{count},\"tag\":{tag},\"filler\":\"{}\"}}", "x".repeat(*filler))
+    }
+
+    /// The fields in which two rows differ.
+    fn touched(&self, other: &Self) -> Fields {
+        let bit = |differs: bool, field: Fields| if differs { field } else { 0 };
+        bit(self.count != other.count, COUNT)
+            | bit(self.tag != other.tag, TAG)
+            | bit(self.filler != other.filler, FILLER)
+    }
+}
+
+/// Top-level fields of a row, one bit each.
+type Fields = u8;
+const COUNT: Fields = 1;
+const TAG: Fields = 2;
+const FILLER: Fields = 4;
+const ALL: Fields = COUNT | TAG | FILLER;
+
+/// A change of a simulated record.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    /// Writes all of it.
+    Put(Name, Row),
+    /// Writes the tag, or the whole row where there is none.
+    Patch(Name, u64, Row),
+    /// Writes the filler, where there is a row.
+    Fill(Name, usize),
+    /// Counts up.
+    Add(Name, i64),
+    /// Removes it.
+    Delete(Name),
+}
+
+impl Edit {
+    /// The change as the wire has it. The mark makes it differ from every other mutation's; the server ignores it.
+    #[must_use]
+    pub fn json(&self, mark: u64) -> String {
+        let named = |op: &str, (collection, id): &Name| {
+            format!("{{\"op\":\"{op}\",\"mark\":{mark},\"collection\":\"{collection}\",\"id\":\"{id}\"")
+        };
+        match self {
+            Self::Put(name, row) => format!("{},\"value\":{}}}", named("put", name), row.text()),
+            Self::Patch(name, tag, row) => {
+                format!("{},\"set\":{{\"tag\":{tag}}},\"orPut\":{}}}", named("patch", name), row.text())
+            }
+            Self::Fill(name, filler) => {
+                format!("{},\"set\":{{\"filler\":\"{}\"}}}}", named("patch", name), "x".repeat(*filler))
+            }
+            Self::Add(name, by) => format!("{},\"path\":\"count\",\"by\":{by}}}", named("add", name)),
+            Self::Delete(name) => named("delete", name) + "}",
+        }
+    }
+
+    /// The record it changes.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        match self {
+            Self::Put(name, _)
+            | Self::Patch(name, ..)
+            | Self::Fill(name, _)
+            | Self::Add(name, _)
+            | Self::Delete(name) => name,
+        }
+    }
+
+    fn apply(&self, row: &mut Option<Row>) {
+        match self {
+            Self::Put(_, new) => *row = Some(new.clone()),
+            Self::Patch(_, tag, or_put) => match row {
+                Some(row) => row.tag = *tag,
+                None => *row = Some(or_put.clone()),
+            },
+            Self::Fill(_, filler) => row.iter_mut().for_each(|row| row.filler = *filler),
+            Self::Add(_, by) => row.iter_mut().for_each(|row| row.count += by),
+            Self::Delete(_) => *row = None,
+        }
+    }
+}
+
+/// Records and their rows.
+pub type State = BTreeMap<Name, Row>;
+
+/// What a mutation does to one record: its row before and after, and whether it was absent at any moment.
+#[derive(Debug)]
+pub struct Effect {
+    /// Before the mutation.
+    pub before: Option<Row>,
+    /// After it.
+    pub after: Option<Row>,
+    was_absent: bool,
+}
+
+/// What `edits` do, in order, by record. Records that are the same afterwards are left out.
+#[must_use]
+pub fn effects(edits: &[Edit], state: &State) -> BTreeMap<Name, Effect> {
+    let mut effects: BTreeMap<Name, Effect> = BTreeMap::new();
+    for edit in edits {
+        let effect = effects.entry(edit.name().clone()).or_insert_with(|| {
+            let row = state.get(edit.name()).cloned();
+            Effect { was_absent: row.is_none(), before: row.clone(), after: row }
+        });
+        edit.apply(&mut effect.after);
+        effect.was_absent |= effect.after.is_none();
+    }
+    effects.retain(|_, effect| effect.before != effect.after);
+    effects
+}
+
+/// One change of one record.
+#[derive(Debug, Clone)]
+struct Step {
+    version: Version,
+    writer: Rc<str>,
+    touched: Fields,
+    is_deletion: bool,
+}
+
+/// Who changed what when, from the beginning and without forgetting anything.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    steps: BTreeMap<Name, Vec<Step>>,
+}
+
+impl History {
+    /// Notes what `writer` did to a record at `version`.
+    pub fn note(&mut self, name: &Name, effect: &Effect, writer: &Rc<str>, version: Version) {
+        let steps = self.steps.entry(name.clone()).or_default();
+        let touched = match (&effect.before, &effect.after) {
+            (Some(before), Some(after)) if !effect.was_absent => before.touched(after),
+            _ => {
+                // What was deleted and made again has changed as a whole, whoever touched which field before.
+                steps.iter_mut().for_each(|step| step.touched = ALL);
+                ALL
+            }
+        };
+        let is_deletion = effect.after.is_none();
+        steps.push(Step { version, writer: Rc::clone(writer), touched, is_deletion });
+    }
+
+    /// I13: whether somebody other than `writer` changed what `edit` rests on after `base`; None: after no moment at all,
+    /// as with a base of another epoch.
+    #[must_use]
+    pub fn conflicts(&self, edit: &Edit, base: Option<Version>, writer: &str, policy: OnConflict) -> bool {
+        let rests_on = match edit {
+            Edit::Add(..) => return false,
+            _ if policy == OnConflict::Overwrite => return false,
+            Edit::Patch(..) if policy == OnConflict::Merge => TAG,
+            Edit::Fill(..) if policy == OnConflict::Merge => FILLER,
+            Edit::Put(..) | Edit::Patch(..) | Edit::Fill(..) | Edit::Delete(_) => ALL,
+        };
+        let is_after = |step: &Step| base.is_none_or(|base| step.version > base);
+        let Some(steps) = self.steps.get(edit.name()) else { return false };
+        let Some(last) = steps.last() else { return false };
+        if !last.is_deletion {
+            return steps
+                .iter()
+                .any(|step| &*step.writer != writer && is_after(step) && step.touched & rests_on != 0);
+        }
+        let creates = base == Some(Version::ZERO) || matches!(edit, Edit::Delete(_));
+        !creates && &*last.writer != writer && is_after(last)
+    }
+}

@@ -1,0 +1,140 @@
+//! What is on its way between clients and locations: requests and answers that are lost, repeated, late and out of order.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use super::{Rng, check::Sent, location::Wire};
+use crate::{
+    edge::pull::Format,
+    protocol::{error::ApiError, pull::PullRequest, push::PushAnswer},
+    time::Millis,
+    version::{Position, Version},
+};
+
+/// Whose request it is. An answer to a tab that has meanwhile given up, or whose database was replaced, is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    /// The client.
+    pub client: usize,
+    /// Its tab.
+    pub tab: usize,
+    /// The number of the request.
+    pub request: u64,
+}
+
+/// Something on its way.
+#[derive(Debug, Clone)]
+pub enum Message {
+    /// A push, on its way to the coordinator.
+    Push(Sender, Rc<SentPush>),
+    /// Its answer.
+    Pushed(Sender, Rc<SentPush>, Rc<Result<PushAnswer, ApiError>>),
+    /// A pull, on its way to a location.
+    Pull(Sender, Asked),
+    /// Its answer.
+    Pulled(Sender, Asked, Rc<Result<Wire, ApiError>>),
+    /// A live message: where the space stands, from where, and the changes between if they are few.
+    Live(usize, Version, Position, Option<Rc<str>>),
+}
+
+/// A push as it was sent.
+#[derive(Debug, Clone)]
+pub struct SentPush {
+    /// The client id.
+    pub name: String,
+    /// Where the client stood.
+    pub since: Option<Position>,
+    /// The body.
+    pub body: String,
+    /// Its mutations.
+    pub marks: Vec<Sent>,
+}
+
+/// A pull as it was asked.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// At which location.
+    pub location: usize,
+    /// In which form.
+    pub format: Format,
+    /// Behind how many objects or pages the stream breaks.
+    pub chunks: Option<usize>,
+    /// Where the client stood when the pull began.
+    pub since: Option<Position>,
+    /// The request.
+    pub request: Rc<PullRequest>,
+}
+
+/// How often a message meets what, in percent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Weather {
+    /// Never arrives.
+    pub lost: u64,
+    /// Arrives a second time, later. Requests only.
+    pub repeated: u64,
+    /// Takes up to a minute instead of a fifth of a second.
+    pub slow: u64,
+}
+
+/// Messages on their way, by when they arrive.
+#[derive(Debug)]
+pub struct Network {
+    /// What messages meet.
+    pub weather: Weather,
+    on_the_way: BTreeMap<(Millis, u64), Message>,
+    sent: u64,
+    rng: Rng,
+}
+
+impl Network {
+    /// A network on which nothing is.
+    #[must_use]
+    pub fn new(rng: Rng) -> Self {
+        Self { weather: Weather::default(), on_the_way: BTreeMap::new(), sent: 0, rng }
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, message: Message, now: Millis) {
+        let is_request = matches!(message, Message::Push(..) | Message::Pull(..));
+        if is_request && self.rng.chance(self.weather.repeated) {
+            self.put_on_the_way(message.clone(), now);
+        }
+        if !self.rng.chance(self.weather.lost) {
+            self.put_on_the_way(message, now);
+        }
+    }
+
+    fn put_on_the_way(&mut self, message: Message, now: Millis) {
+        let longest = if self.rng.chance(self.weather.slow) { 60_000 } else { 200 };
+        let at = now.plus(1 + self.rng.below(longest));
+        self.sent += 1;
+        self.on_the_way.insert((at, self.sent), message);
+    }
+
+    /// When the next message arrives.
+    #[must_use]
+    pub fn next_arrival(&self) -> Option<Millis> {
+        self.on_the_way.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Takes the next message out, if it has arrived.
+    pub fn arrived(&mut self, now: Millis) -> Option<Message> {
+        if self.next_arrival()? > now {
+            return None;
+        }
+        self.on_the_way.pop_first().map(|(_, message)| message)
+    }
+
+    /// Takes the next push out that arrives by `until`, for those that share a transaction.
+    pub fn next_push(&mut self, until: Millis) -> Option<Message> {
+        let is_due = |((at, _), message): &(&(Millis, u64), &Message)| {
+            *at <= until && matches!(message, Message::Push(..))
+        };
+        let key = self.on_the_way.iter().find(is_due).map(|(key, _)| *key)?;
+        self.on_the_way.remove(&key)
+    }
+
+    /// Everything on its way is lost.
+    pub fn clear(&mut self) {
+        self.on_the_way.clear();
+    }
+}

@@ -1,0 +1,212 @@
+//! Requests and answers over the network: what happens when one is sent, and when it arrives.
+
+use std::rc::Rc;
+
+use super::{
+    World,
+    client::{Client, OUTBOX, Taken},
+    location::Wire,
+    network::{Asked, Message, Sender},
+};
+use crate::{
+    coordinator::ledger::Ledger,
+    edge::pull::Format,
+    limits::Sizes,
+    protocol::{
+        error::ApiError,
+        pull::Min,
+        push::{MutationResult, PushAnswer, Settled},
+    },
+    version::{Position, Version},
+};
+
+impl World {
+    /// A tab sends what the client has queued, unless it has nothing to send.
+    pub fn send_push(&mut self, client: usize, tab: usize) {
+        let waits = if planted!(TabsPushApart) { tab } else { OUTBOX };
+        // Without an epoch a push that is delayed could be applied after the client has taken another name.
+        if self.clients[client].position.is_none() || self.clients[client].outbox.is_empty() {
+            return;
+        }
+        let sender = self.next_request(client, waits);
+        let composed = self.compose(client);
+        self.note(|| format!("{} pushes {:?}", composed.name, composed.marks));
+        self.network.send(Message::Push(sender, Rc::new(composed)), self.now);
+    }
+
+    /// A tab asks a location for what is new, or for the next page.
+    pub fn send_pull(
+        &mut self,
+        client: usize,
+        tab: usize,
+        location: usize,
+        format: Format,
+        chunks: Option<usize>,
+    ) {
+        let sender = self.next_request(client, tab);
+        let request = Rc::new(self.compose_pull(client, tab));
+        let since = self.clients[client].pull_began_at(tab);
+        self.note(|| {
+            let min = match &request.min {
+                Some(Min::Position(min)) => at(Some(min)),
+                _ => at(None),
+            };
+            let since = at(since.as_ref());
+            let goes_on = if request.cursor.is_some() { ", with a cursor" } else { "" };
+            format!("client {client}.{tab} pulls {format:?} at {location} since {since}, min {min}{goes_on}")
+        });
+        let asked = Asked { location, format, chunks, since, request };
+        self.network.send(Message::Pull(sender, asked), self.now);
+    }
+
+    fn next_request(&mut self, client: usize, tab: usize) -> Sender {
+        let client_state = &mut self.clients[client];
+        client_state.requests += 1;
+        client_state.waits_for[tab] = client_state.requests;
+        Sender { client, tab, request: client_state.requests }
+    }
+
+    /// Whether a tab waits for this answer. It does so for one: what comes later is as good as lost.
+    fn is_awaited(&mut self, sender: &Sender) -> bool {
+        let waits_for = &mut self.clients[sender.client].waits_for[sender.tab];
+        let is_awaited = *waits_for == sender.request;
+        if is_awaited {
+            *waits_for = 0;
+        }
+        is_awaited
+    }
+
+    /// The next message arrives, if one has to by now. Returns whether one did.
+    pub fn deliver(&mut self) -> bool {
+        let Some(message) = self.network.arrived(self.now) else { return false };
+        match message {
+            Message::Push(..) => self.pushes_arrive(message),
+            Message::Pushed(sender, sent, answer) => {
+                self.note(|| format!("{} learns {}", sent.name, brief(&answer)));
+                if self.is_awaited(&sender) {
+                    self.receive_push_answer(sender.client, &sent, &answer);
+                }
+            }
+            Message::Pull(sender, asked) => {
+                let request = (*asked.request).clone();
+                let response = self.answer(asked.location, request, asked.format, asked.chunks);
+                self.note(|| format!("location {} answers from {:?}", asked.location, response.source));
+                self.network.send(Message::Pulled(sender, asked, Rc::new(response.body)), self.now);
+            }
+            Message::Pulled(sender, asked, body) => {
+                if self.is_awaited(&sender) {
+                    self.note(|| {
+                        let text = body
+                            .as_ref()
+                            .as_ref()
+                            .map_or_else(|error| format!("{error:?}"), |wire| wire.text().to_owned());
+                        format!("client {}.{} gets {}", sender.client, sender.tab, text.replace('\n', " "))
+                    });
+                    self.pull_answer_arrives(&sender, &asked, (*body).clone());
+                }
+            }
+            Message::Live(client, from, at, lines) => {
+                let changes = if lines.is_some() { "the changes" } else { "that there is something" };
+                self.note(|| format!("client {client} hears live {changes} from {from} to {at}"));
+                let receiver = &mut self.clients[client];
+                if let Some(position) = receiver.take_live(from, &at, lines.as_deref()) {
+                    self.oracle.check_client(receiver, &position);
+                }
+            }
+        }
+        true
+    }
+
+    fn pull_answer_arrives(&mut self, sender: &Sender, asked: &Asked, body: Result<Wire, ApiError>) {
+        let taken =
+            self.receive_pull_answer(sender.client, sender.tab, asked.since.as_ref(), &asked.request, body);
+        self.note(|| {
+            let end = match &taken {
+                Ok(Taken::Complete { after, .. }) => format!("comes to {after}"),
+                other => format!("takes {other:?}"),
+            };
+            format!("client {}.{} {end}", sender.client, sender.tab)
+        });
+        if matches!(taken, Ok(Taken::Incomplete)) && self.clients[sender.client].is_pulling_in(sender.tab) {
+            // Tabs go on by themselves, as a loop in the client does.
+            self.send_pull(sender.client, sender.tab, asked.location, asked.format, asked.chunks);
+        }
+    }
+
+    /// A push reaches the coordinator, with those that arrive in the next moments, and readers hear of it.
+    fn pushes_arrive(&mut self, first: Message) {
+        let mut group = vec![first];
+        while group.len() < 4 && self.rng.chance(40) {
+            let Some(next) = self.network.next_push(self.now.plus(50)) else { break };
+            group.push(next);
+        }
+        let (senders, pushes): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .filter_map(|message| match message {
+                Message::Push(sender, push) => Some((sender, Rc::unwrap_or_clone(push))),
+                _ => None,
+            })
+            .unzip();
+        let before = self.host.core(self.now).position();
+        let answers = self.settle_pushes(&pushes);
+        for ((sender, push), answer) in senders.into_iter().zip(pushes).zip(answers) {
+            self.note(|| format!("the coordinator answers {}: {}", push.name, brief(&answer)));
+            self.network.send(Message::Pushed(sender, Rc::new(push), Rc::new(answer)), self.now);
+        }
+        self.tell_live(before.version);
+    }
+
+    /// Sockets hear of a commit, soon, late or never.
+    fn tell_live(&mut self, from: Version) {
+        let at = self.host.core(self.now).position();
+        if at.version == from {
+            return;
+        }
+        let lines = self.host.core(self.now).ledger().lines_after(from, Sizes::DEPLOYED.piggyback_max);
+        let lines = lines.ok().filter(|lines| !lines.more && self.rng.chance(70));
+        let lines: Option<Rc<str>> = lines.map(|lines| lines.text.into());
+        for client in 0..self.clients.len() {
+            if self.rng.chance(30) {
+                let message = Message::Live(client, from, at.clone(), lines.clone());
+                self.network.send(message, self.now);
+            }
+        }
+    }
+
+    /// A copy of a client's database. From now on the same mutations may stand in several outboxes.
+    pub fn copy_client(&mut self, client: usize) -> Client {
+        let copy = self.clients[client].clone();
+        self.copied.extend(copy.outbox.iter().map(|queued| queued.mark));
+        copy
+    }
+}
+
+fn brief(answer: &Result<PushAnswer, ApiError>) -> String {
+    let results = |results: &[MutationResult]| -> String {
+        let one = |result: &MutationResult| {
+            let again = if result.duplicate { " again" } else { "" };
+            match &result.settled {
+                Settled::Applied(version) => format!("{}{again} at {version}", result.id),
+                Settled::Conflict(_) => format!("{}{again} conflict", result.id),
+                Settled::Rejected(rejection) => format!("{}{again} {}", result.id, rejection.code.as_str()),
+                Settled::Done => format!("{}{again} done", result.id),
+            }
+        };
+        results.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    match answer {
+        Ok(answer) => format!("{} [{}] more {}", answer.position, results(&answer.results), answer.more),
+        Err(ApiError::EpochMismatch { position, last, settled }) => {
+            format!("epoch_mismatch {position} last {last} [{}]", results(settled))
+        }
+        Err(ApiError::ClientForked { last, settled }) => {
+            format!("client_forked last {last} [{}]", results(settled))
+        }
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+/// A position as the wire has it.
+fn at(position: Option<&Position>) -> String {
+    position.map_or_else(|| "nothing".to_owned(), Position::to_string)
+}
