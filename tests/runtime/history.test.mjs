@@ -1,0 +1,333 @@
+// Recorded runs on the real runtime, with a KV and a network that fail, are histories that one plain space could have
+// given (history.mjs). SEED=… makes the same choices again; when things happen is the machine's, so no two runs are
+// alike.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { seeded } from "./faulty-kv.mjs";
+import { startRuntime } from "./harness.mjs";
+import { History, Violation, checkHistory } from "./history.mjs";
+import { Client, Unanswered, endHistory } from "./recorder.mjs";
+
+const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+const LOCATIONS = ["home", "a", "b", "c"];
+const SPACES = 6;
+const CLIENTS = 5;
+const STEPS = 60;
+
+let runtime;
+before(async () => (runtime = await startRuntime({ locations: LOCATIONS.slice(1) })));
+after(() => runtime.stop());
+
+/** KV at its worst, and differently so at each location. */
+async function setFaults(sub, random) {
+  const get = (fault, rate, ms) => ({ op: "get", role: "edge", fault, rate, ms });
+  const put = (fault, rate, more) => ({ op: "put", key: "head", fault, rate, ...more });
+  const puts = [
+    ...[put("error", 0.1), put("done-but-error", 0.1), put("limit", 0.1), put("timeout", 0.1, { ms: 300 })],
+    ...[put("late", 0.1, { ms: 500, answer: "error" }), put("late", 0.1, { ms: 1500 })],
+  ];
+  for (const [at, location] of LOCATIONS.entries()) {
+    const rules = [get("error", 0.15), get("miss", 0.2), get("timeout", 0.1, 200), ...(at === 0 ? puts : [])];
+    const set = { staleMs: [0, 300, 2000, 9000][at], objectLagMs: Math.floor(random() * 1000) };
+    await runtime.kv(location, sub, { seed: seed + at, rules, set });
+  }
+}
+
+/** One client after the other in one place: now and then one goes away with its answer outstanding, and another comes. */
+async function liveInTurn(newClient, random) {
+  const lived = [newClient()];
+  for (let step = 0; step < STEPS; step += 1) {
+    try {
+      await lived.at(-1).step();
+    } catch (error) {
+      if (!(error instanceof Unanswered)) throw error;
+      if (random() < 0.15) lived.push(newClient());
+    }
+  }
+  await lived.at(-1).empty();
+  await Promise.all(lived.map((client) => client.repeated));
+  return lived;
+}
+
+/** A whole life of one space, recorded. */
+async function record(space) {
+  const random = seeded(seed + space);
+  const [sub, history] = [runtime.subject(), new History()];
+  await setFaults(sub, random);
+  const slots = Array.from({ length: CLIENTS }, (_, who) => {
+    const own = seeded(seed + 100 * space + who);
+    return liveInTurn(() => new Client(runtime, history, { sub, random: own, faults: 0.25 }), own);
+  });
+  const clients = (await Promise.all(slots)).flat();
+  for (const location of LOCATIONS) await runtime.kv(location, sub, { clear: true });
+  const reader = new Client(runtime, history, { sub, random, locations: ["home"] });
+  await endHistory(history, clients, reader);
+  return history;
+}
+
+const isOf = (kind) => (event) => event.kind === kind;
+const isNewest = ({ status, duplicate, version }, at) => status === "applied" && !duplicate && version === at;
+/** Whether an event is the first answer to a push that took the version at which it was answered. */
+const took = ({ kind, results, version }) => kind === "answer" && results.some((result) => isNewest(result, version));
+/** Changes every answer that tells of this mutation. */
+function changeResults({ events }, client, id, change) {
+  for (const event of events.filter((event) => event.kind === "answer" && event.client === client)) {
+    for (const result of event.results) if (result.id === id) change(result);
+  }
+}
+
+// Each falsifies one thing in a true history, and says whether there was such a thing.
+const FALSIFIED = {
+  "a read shows another value of one record"(history, pick) {
+    const reads = history.events.filter((event) => event.kind === "read" && event.records.size > 0);
+    const read = pick(reads);
+    const [key, { version, value }] = pick([...read.records]);
+    read.records = new Map(read.records).set(key, { version, value: { ...value, n: -1 } });
+    return true;
+  },
+  "a read lacks one record"(history, pick) {
+    const read = pick(history.events.filter((event) => event.kind === "read" && event.records.size > 0));
+    read.records = new Map(read.records);
+    return read.records.delete(pick([...read.records.keys()]));
+  },
+  "a read still has what was deleted"(history, pick) {
+    const read = pick(history.events.filter(isOf("read")));
+    read.records = new Map(read.records).set("c deleted", { version: 1, value: {} });
+    return true;
+  },
+  "an answered push never happened"(history, pick) {
+    const { client, results } = pick(history.events.filter(took));
+    const gone = results.map(({ id }) => id);
+    const isGone = (event) => event.kind === "answer" && event.client === client && gone.includes(event.results[0]?.id);
+    history.events = history.events.filter((event) => !isGone(event));
+    return true;
+  },
+  "two clients were given each other's version"(history, pick) {
+    const answers = history.events.filter(took);
+    const [one, two] = [pick(answers), pick(answers)];
+    const [a, b] = [one, two].map(({ results, version }) => results.find((result) => isNewest(result, version)));
+    // Those that were under way together might as well have come in the other order.
+    const isSent = ({ kind, client, mutations }) =>
+      kind === "send" && client === two.client && mutations.some(({ id }) => id === b.id);
+    if (history.events.findIndex(isSent) < history.events.indexOf(one)) return false;
+    const [versionA, versionB] = [a.version, b.version];
+    changeResults(history, one.client, a.id, (result) => (result.version = versionB));
+    changeResults(history, two.client, b.id, (result) => (result.version = versionA));
+    return true;
+  },
+  "what was applied is told to be rejected"(history, pick) {
+    const { client, results } = pick(history.events.filter(took));
+    const rejected = { status: "rejected", code: "too_large", version: undefined };
+    changeResults(history, client, pick(results).id, (result) => Object.assign(result, rejected));
+    return true;
+  },
+  "a strong read was asked for after more was known"(history, pick) {
+    const read = pick(history.events.filter((event) => event.kind === "read" && event.consistency === "strong"));
+    const at = history.events.indexOf(read);
+    const newer = history.events.slice(at).findIndex((event) => event.kind === "answer" && event.version > read.version);
+    if (newer < 0) return false;
+    read.asked = at + newer + 1;
+    return true;
+  },
+  "a client's two reads are swapped"(history, pick) {
+    const read = pick(history.events.filter(isOf("read")));
+    const later = history.events.slice(history.events.indexOf(read) + 1);
+    const next = later.find((event) => event.kind === "read" && event.client === read.client);
+    if (!next || next.version === read.version) return false;
+    const { version, records } = read;
+    Object.assign(read, { version: next.version, records: next.records });
+    Object.assign(next, { version, records });
+    return true;
+  },
+  "the coordinator has forgotten the last push of a client"(history, pick) {
+    const { client } = pick(history.events.filter(took));
+    history.settled.set(client, history.settled.get(client) - 1);
+    return true;
+  },
+};
+
+const cloned = ({ events, settled }) => Object.assign(new History(), structuredClone({ events, settled }));
+
+describe(`recorded runs (SEED=${seed})`, () => {
+  const histories = [];
+
+  test("what clients saw under faults is what one space shows that takes one mutation after the other", async () => {
+    histories.push(...(await Promise.all(Array.from({ length: SPACES }, (_, space) => record(space)))));
+    const sums = {};
+    for (const history of histories) {
+      for (const [name, count] of Object.entries(checkHistory(history))) sums[name] = (sums[name] ?? 0) + count;
+    }
+    console.log(`history: SEED=${seed}, ${SPACES} spaces, ${JSON.stringify(sums)}`);
+    for (const [name, count] of Object.entries(sums)) assert.ok(count > 0, `there were ${name}`);
+  });
+
+  for (const [what, change] of Object.entries(FALSIFIED)) {
+    test(`a recorded history is refused when ${what}`, () => {
+      const random = seeded(seed);
+      let changed = 0;
+      for (const history of histories) {
+        checkHistory(history);
+        for (let attempt = 0; attempt < 2; attempt += 1) {
+          const other = cloned(history);
+          if (!change(other, (list) => list[Math.floor(random() * list.length)])) continue;
+          changed += 1;
+          assert.throws(() => checkHistory(other), Violation, `SEED=${seed}`);
+        }
+      }
+      assert.ok(changed > 0, "there was something to change");
+    });
+  }
+});
+
+// --- the checker itself, on histories made by hand ---
+
+const E = "0mwrnsa6yk3v9q2";
+const put = (id, value) => ({ op: "put", collection: "c", id, value });
+const add = (id) => ({ op: "add", collection: "c", id, path: "n", by: 1, orPut: { n: 1 } });
+const conflict = (id, record) => ({ id, status: "conflict", records: [{ collection: "c", id: "x", ...record }] });
+const applied = (id, version) => ({ id, status: "applied", version });
+const row = ([id, [version, value]]) => [`c ${id}`, { version, value }];
+const rows = (entries) => new Map(Object.entries(entries).map(row));
+
+/** Writes a history in few words; `tell` gets the words, and may tell what is not true. */
+function told(tell) {
+  const history = new History();
+  const send = (client, id, changes, more) => history.sends(client, "reject", [{ id, changes, ...more }]);
+  const answer = (client, version, ...results) => history.answers(client, { epoch: E, version, results });
+  const read = (client, version, entries, more) =>
+    history.reads(client, { epoch: E, version, records: rows(entries), ...more });
+  const push = (client, id, version, changes) => {
+    send(client, id, changes);
+    answer(client, version, applied(id, version));
+  };
+  tell({ send, answer, read, push, ask: (client) => history.asks(client), history });
+  const isSet = new Set(history.settled.keys());
+  for (const event of history.events.filter(isOf("answer"))) {
+    if (!isSet.has(event.client)) history.settled.set(event.client, event.results.at(-1).id);
+  }
+  return history;
+}
+
+describe("the checker", () => {
+  test("takes a true history: pushes that overlap, a conflict, one that changes nothing, a lost answer, old reads", () => {
+    const history = told(({ send, answer, read, push, ask, history: { settled } }) => {
+      push("a", 1, 1, [put("x", { n: 1 })]);
+      send("a", 2, [add("x")]);
+      send("b", 1, [add("x"), put("y", { by: "b" })]);
+      answer("b", 2, applied(1, 2));
+      read("c", 1, { x: [1, { n: 1 }] });
+      answer("a", 3, applied(2, 3));
+      send("b", 2, [put("x", { n: 9 })], { base: 2 });
+      answer("b", 3, conflict(2, { version: 3, theirs: { n: 3 } }));
+      push("b", 3, 3, []);
+      send("a", 3, [put("z", {})]);
+      send("a", 3, [put("z", {})]);
+      answer("a", 4, { ...applied(3, 4), duplicate: true });
+      send("d", 1, [put("lost", {})]);
+      settled.set("d", 0);
+      const asked = ask("c");
+      read("c", 4, { x: [3, { n: 3 }], y: [2, { by: "b" }], z: [4, {}] }, { consistency: "strong", asked });
+    });
+    assert.deepEqual(checkHistory(history), { versions: 4, reads: 2, applied: 5, conflict: 1, rejected: 0, absent: 1 });
+  });
+
+  const FALSE = [
+    ["a lost update: both are told of it, the record shows one", "prefix equality", ({ push, read }) => {
+      push("a", 1, 1, [add("x")]);
+      push("b", 1, 2, [add("x")]);
+      read("c", 2, { x: [2, { n: 1 }] });
+    }],
+    ["a lost update: two took one version", "each version once", ({ send, answer }) => {
+      send("a", 1, [add("x")]);
+      send("b", 1, [add("x")]);
+      answer("a", 1, applied(1, 1));
+      answer("b", 1, applied(1, 1));
+    }],
+    ["an acknowledged mutation that the coordinator does not know", "nothing acknowledged is lost", ({ push, history }) => {
+      push("a", 1, 1, [add("x")]);
+      history.settled.set("a", 0);
+    }],
+    ["a stale strong read", "strong reads", ({ push, read, ask }) => {
+      push("a", 1, 1, [add("x")]);
+      push("a", 2, 2, [add("x")]);
+      read("b", 1, { x: [1, { n: 1 }] }, { consistency: "strong", asked: ask("b") });
+    }],
+    ["a read without one's own write", "read your writes", ({ push, read }) => {
+      push("a", 1, 1, [add("x")]);
+      read("a", 0, {});
+    }],
+    ["a read below what was asked for", "min", ({ push, read }) => {
+      push("a", 1, 1, [add("x")]);
+      read("b", 0, {}, { min: 1 });
+    }],
+    ["an un-read", "monotonic reads", ({ push, read }) => {
+      push("a", 1, 1, [add("x")]);
+      push("a", 2, 2, [add("x")]);
+      read("b", 2, { x: [2, { n: 2 }] });
+      read("b", 1, { x: [1, { n: 1 }] }, { consistency: "eventual" });
+    }],
+    ["a mutation applied twice", "each version once", ({ push, read }) => {
+      push("a", 1, 1, [add("x")]);
+      read("b", 2, { x: [2, { n: 2 }] });
+    }],
+    ["a mutation applied twice within its version", "prefix equality", ({ push, read }) => {
+      push("a", 1, 1, [add("x")]);
+      read("b", 1, { x: [1, { n: 2 }] });
+    }],
+    ["a repeat that is told another version", "one outcome", ({ push, send, answer }) => {
+      push("a", 1, 1, [add("x")]);
+      send("a", 1, [add("x")]);
+      answer("a", 2, { ...applied(1, 2), duplicate: true });
+    }],
+    ["versions against real time", "real time", ({ send, answer }) => {
+      send("a", 1, [add("x")]);
+      answer("a", 2, applied(1, 2));
+      send("b", 1, [add("y")]);
+      answer("b", 2, applied(1, 1));
+    }],
+    ["versions against the client's own order", "client order", ({ send, answer }) => {
+      send("a", 1, [add("x")]);
+      send("a", 2, [add("y")]);
+      answer("a", 2, applied(1, 2), applied(2, 1));
+    }],
+    ["a torn mutation: half of it is there", "prefix equality", ({ push, read }) => {
+      push("a", 1, 1, [put("x", {}), put("y", {})]);
+      read("b", 1, { x: [1, {}] });
+    }],
+    ["a torn mutation: half of it comes with the next version", "prefix equality", ({ push, read }) => {
+      push("a", 1, 1, [put("x", {}), put("y", {})]);
+      push("a", 2, 2, [put("z", {})]);
+      read("b", 2, { x: [1, {}], y: [2, {}], z: [2, {}] });
+    }],
+    ["a mutation settled that nobody can name", "settled", ({ push, send, history }) => {
+      push("a", 1, 1, [put("x", {})]);
+      send("b", 1, [put("y", {})]);
+      history.settled.set("b", 1);
+    }],
+    ["a number settled that was never sent", "settled", ({ push, history }) => {
+      push("a", 1, 1, [put("x", {})]);
+      history.settled.set("a", 2);
+    }],
+    ["applied, though somebody else had changed the record", "results", ({ push, send, answer }) => {
+      push("a", 1, 1, [put("x", { n: 1 })]);
+      push("b", 1, 2, [put("x", { n: 2 })]);
+      send("a", 2, [put("x", { n: 3 })], { base: 1 });
+      answer("a", 3, applied(2, 3));
+    }],
+    ["a conflict with nobody", "results", ({ push, send, answer }) => {
+      push("a", 1, 1, [put("x", { n: 1 })]);
+      send("a", 2, [put("x", { n: 2 })], { base: 0 });
+      answer("a", 1, conflict(2, { version: 1, theirs: { n: 1 } }));
+    }],
+    ["another epoch", "one epoch", ({ push, read }) => {
+      push("a", 1, 1, [put("x", {})]);
+      read("b", 1, { x: [1, {}] }, { epoch: "0mwrnsa6yk3v9q3" });
+    }],
+  ];
+  for (const [what, rule, tell] of FALSE) {
+    test(`refuses ${what}`, () => {
+      assert.throws(() => checkHistory(told(tell)), { name: "Violation", rule });
+    });
+  }
+});
