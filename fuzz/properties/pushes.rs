@@ -1,0 +1,158 @@
+//! The body of a push, against a second reading of the same JSON.
+
+use headwater::{
+    ids::ClientId,
+    limits,
+    protocol::{
+        error::ApiError,
+        push::{Change, MutationDigest, Op, PushRequest, Submitted},
+    },
+    value::{Path, compact},
+    version::{Epoch, Version},
+};
+
+use super::reference::json::{elements, is_json, members, nesting, number, spaced, string};
+
+/// A body whose envelope is in order is a push, whatever its mutations are; anything else is refused with 400 or 413. What
+/// is accepted says what the JSON says and lies within the limits. White space changes nothing, digests included.
+pub(crate) fn push(body: &[u8]) {
+    let read = PushRequest::parse(body);
+    let text = std::str::from_utf8(body).ok();
+    let envelope = text.and_then(envelope);
+    let push = match read {
+        Ok(push) => push,
+        Err(ApiError::TooLarge(_)) => return,
+        Err(ApiError::Malformed(detail)) => {
+            assert!(envelope.is_none(), "the envelope is in order and was refused: {detail}");
+            return;
+        }
+        Err(other) => panic!("a push is refused with {other:?}"),
+    };
+    let text = text.expect("a push is text");
+    assert!(is_json(text));
+    let Some(mutations) = envelope else { panic!("the envelope is not in order and was taken") };
+    assert_eq!(push.mutations.len(), mutations.len());
+    for (submitted, text) in push.mutations.iter().zip(&mutations) {
+        assert_submitted(submitted, text);
+    }
+    let wide = spaced(text, "\r\n \t");
+    if wide.len() < limits::MUTATION_BYTES_MAX {
+        let again = PushRequest::parse(wide.as_bytes()).expect("white space is nothing");
+        assert_eq!(format!("{again:?}"), format!("{push:?}"));
+    }
+}
+
+/// The mutations of a push whose envelope is in order.
+fn envelope(text: &str) -> Option<Vec<&str>> {
+    let members = members(text)?;
+    let known = ["client", "epoch", "since", "acked", "onConflict", "mutations"];
+    if known.iter().any(|known| members.iter().filter(|(name, _)| name == known).count() > 1) {
+        return None;
+    }
+    let field = |wanted: &str| {
+        members.iter().find(|(name, _)| name == wanted).map(|(_, text)| *text).filter(|text| *text != "null")
+    };
+    ClientId::parse(&string(field("client")?)?).ok()?;
+    if let Some(epoch) = field("epoch") {
+        Epoch::parse(&string(epoch)?)?;
+    }
+    let since = field("since").map_or(Some(0), number)?;
+    field("acked").map_or(Some(0), number)?;
+    if since > 0 && field("epoch").is_none() {
+        return None;
+    }
+    let mutations = elements(field("mutations")?)?;
+    let ids = mutations.iter().map(|mutation| only(mutation, "id").and_then(number).filter(|id| *id > 0));
+    let ids: Vec<u64> = ids.collect::<Option<_>>()?;
+    ids.windows(2).all(|pair| pair[0] + 1 == pair[1]).then_some(mutations)
+}
+
+/// The one member of that name.
+fn only<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let members = members(object)?;
+    let mut found = members.into_iter().filter(|(other, _)| other == name).map(|(_, text)| text);
+    found.next().filter(|_| found.next().is_none())
+}
+
+fn assert_submitted(submitted: &Submitted, text: &str) {
+    assert_eq!(Some(submitted.id), only(text, "id").and_then(number));
+    assert_eq!(MutationDigest::stored(submitted.digest.as_str()), submitted.digest);
+    let Ok(mutation) = &submitted.mutation else { return };
+    let changes = only(text, "changes").expect("a mutation has changes");
+    assert_eq!(submitted.digest, MutationDigest::of(&spaced(changes, "")), "of the changes alone");
+    let base = only(text, "base").filter(|base| *base != "null");
+    let changes = elements(changes).expect("changes are an array");
+    assert_eq!(mutation.changes.len(), changes.len());
+    for (change, text) in mutation.changes.iter().zip(changes) {
+        assert_change(change, text, base);
+    }
+}
+
+fn assert_change(change: &Change, text: &str, base: Option<&str>) {
+    let given = |name: &str| only(text, name).filter(|text| *text != "null");
+    let named = |name: &str| given(name).and_then(string);
+    assert_eq!(named("collection").as_deref(), Some(change.key.collection.as_str()));
+    assert_eq!(named("id").as_deref(), Some(change.key.id.as_str()));
+    let base = given("base").or(base).map(|base| number(base).expect("a base is a version"));
+    assert_eq!(change.base.map(Version::get), base);
+    let name = match &change.op {
+        Op::Put(value) => {
+            assert_value(Some(value), given("value"));
+            "put"
+        }
+        Op::Delete => "delete",
+        Op::Patch { set, unset, or_put } => {
+            let written = given("set").map_or_else(Vec::new, |set| members(set).expect("set is an object"));
+            assert_eq!(set.len(), written.len());
+            for ((path, value), (name, text)) in set.iter().zip(written) {
+                assert_eq!(Ok(path), Path::parse(&name).as_ref());
+                assert_eq!(*value, spaced(text, ""));
+                assert!(path.names() + nesting(value) <= limits::VALUE_DEPTH_MAX);
+            }
+            let written = given("unset").map_or_else(Vec::new, |text| elements(text).expect("an array"));
+            let written = written.iter().map(|name| Path::parse(&string(name).expect("a string")));
+            assert_eq!(written.collect::<Result<Vec<_>, _>>().as_ref(), Ok(unset));
+            assert_value(or_put.as_ref(), given("orPut"));
+            "patch"
+        }
+        Op::Add { path, by, or_put } => {
+            let written = given("by").expect("by is given");
+            assert_eq!(written.parse(), Ok(*by), "as the nearest double");
+            assert!(by.is_finite());
+            assert_on_path(path, or_put, &given);
+            "add"
+        }
+        Op::Include { path, values, or_put } => {
+            assert_scalars(values, given("values"));
+            assert_on_path(path, or_put, &given);
+            "include"
+        }
+        Op::Exclude { path, values, or_put } => {
+            assert_scalars(values, given("values"));
+            assert_on_path(path, or_put, &given);
+            "exclude"
+        }
+    };
+    assert_eq!(named("op").as_deref(), Some(name));
+}
+
+fn assert_on_path<'a>(path: &Path, or_put: &Option<String>, given: &impl Fn(&str) -> Option<&'a str>) {
+    let written = given("path").and_then(string).expect("a path");
+    assert_eq!(Ok(path), Path::parse(&written).as_ref());
+    assert_value(or_put.as_ref(), given("orPut"));
+}
+
+/// A record's value is the object that was written, compact and within the limits.
+fn assert_value(value: Option<&String>, written: Option<&str>) {
+    assert_eq!(value.cloned(), written.map(|text| spaced(text, "")));
+    if let Some(value) = value {
+        assert!(value.starts_with('{') && is_json(value));
+        assert!(value.len() <= limits::VALUE_BYTES_MAX && compact(value).1 <= limits::VALUE_DEPTH_MAX);
+    }
+}
+
+fn assert_scalars(values: &[String], written: Option<&str>) {
+    let written = elements(written.expect("values are given")).expect("values are an array");
+    assert_eq!(values, written);
+    assert!(values.iter().all(|value| nesting(value) == 0 && is_json(value)));
+}

@@ -1,0 +1,96 @@
+//! Tokens: headers as they come, and claims under a good signature.
+
+use headwater::{
+    edge::{authorize::Verifier, config::Config},
+    ids::SpaceHash,
+    protocol::error::ApiError,
+    time::Millis,
+};
+use jwt_compact::{
+    AlgorithmExt, Claims, Header, UntrustedToken,
+    alg::{Hs256, Hs256Key, Hs512, Hs512Key},
+};
+use serde_json::{Map, Value};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const NOW: Millis = Millis(1_795_341_182_000);
+const LEEWAY_S: i64 = 60;
+
+/// A header is refused with 401 unless it carries a token of ours. Claims that are signed are good exactly if issuer,
+/// audience, subject and times are; under another algorithm never.
+pub(crate) fn token(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for header in [text.to_owned(), format!("Bearer {text}")] {
+        match verified(&header) {
+            Err(ApiError::Unauthenticated | ApiError::TokenExpired) => {}
+            Ok(space) => {
+                let token = header.split_once(' ').expect("a scheme").1.trim();
+                let token = UntrustedToken::new(token).expect("a token");
+                assert_eq!(token.algorithm(), "HS256");
+                let claims = token.deserialize_claims_unchecked::<Map<String, Value>>().expect("claims");
+                assert_eq!(Some(space), caller(&claims.custom), "{text}");
+            }
+            Err(other) => panic!("a token is refused with {other:?}"),
+        }
+    }
+    let Ok(Value::Object(claims)) = serde_json::from_str(text) else { return };
+    let signed = Claims::new(claims.clone());
+    let Ok(token) = Hs256.token(&Header::empty(), &signed, &Hs256Key::new(SECRET)) else { return };
+    let outcome = verified(&format!("bearer {token}"));
+    let number = |name| claims.get(name).map(Value::as_i64);
+    let now = i64::try_from(NOW.0 / 1000).expect("seconds");
+    let expected = match (number("exp"), number("nbf"), number("iat")) {
+        // A time that is no whole number makes the claims unreadable; another reader need not agree what else does.
+        (Some(Some(exp)), nbf, iat) if nbf != Some(None) && iat != Some(None) => {
+            let times = [Some(exp), nbf.flatten(), iat.flatten()];
+            if times.into_iter().flatten().any(|time| time.abs() > 1 << 40) {
+                None
+            } else if now > exp.saturating_add(LEEWAY_S) {
+                Some(Err(ApiError::TokenExpired))
+            } else if nbf.flatten().is_some_and(|nbf| now < nbf - LEEWAY_S) {
+                Some(Err(ApiError::Unauthenticated))
+            } else {
+                Some(caller(&claims).ok_or(ApiError::Unauthenticated))
+            }
+        }
+        _ => None,
+    };
+    match expected {
+        Some(Ok(space)) => assert_eq!(outcome, Ok(space)),
+        Some(Err(error)) => {
+            assert!(outcome == Err(error.clone()) || outcome == Err(ApiError::Unauthenticated))
+        }
+        None => assert!(outcome.is_err() || outcome.ok() == caller(&claims)),
+    }
+    if let Ok(token) = Hs512.token(&Header::empty(), &signed, &Hs512Key::new(SECRET)) {
+        assert_eq!(verified(&format!("Bearer {token}")), Err(ApiError::Unauthenticated));
+    }
+}
+
+fn verified(header: &str) -> Result<SpaceHash, ApiError> {
+    let config = Config::read(|name| match name {
+        "JWT_SECRET" => Some(SECRET.to_owned()),
+        "JWT_ISSUER" => Some("issuer".to_owned()),
+        "JWT_AUDIENCE" => Some("headwater".to_owned()),
+        _ => None,
+    });
+    let mut verifier = Verifier::new(&config);
+    let first = verifier.verify(header, NOW);
+    assert_eq!(verifier.verify(header, NOW), first, "what is remembered is what was verified");
+    first.map(|caller| caller.private_space)
+}
+
+/// The private space of whom the claims name, if issuer, audience and subject are good.
+fn caller(claims: &Map<String, Value>) -> Option<SpaceHash> {
+    let issuer = claims.get("iss")?.as_str().filter(|issuer| *issuer == "issuer")?;
+    let audiences = match claims.get("aud")? {
+        Value::Array(audiences) => audiences.clone(),
+        one => vec![one.clone()],
+    };
+    let all_text = audiences.iter().all(Value::is_string);
+    if !all_text || !audiences.contains(&"headwater".into()) {
+        return None;
+    }
+    let subject = claims.get("sub")?.as_str().filter(|subject| (1..=1024).contains(&subject.len()))?;
+    Some(SpaceHash::private(issuer, subject))
+}

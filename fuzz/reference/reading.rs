@@ -1,0 +1,151 @@
+//! What a mutation has to look like.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Name,
+    json::{elements, members, nesting, number, spaced, string},
+    tree::{Op, Tree},
+};
+
+/// A mutation that can be understood.
+pub(super) struct Mutation {
+    pub(super) epoch: Option<String>,
+    pub(super) changes: Vec<Change>,
+}
+
+pub(super) struct Change {
+    pub(super) name: Name,
+    pub(super) base: Option<u64>,
+    pub(super) kind: Kind,
+}
+
+pub(super) enum Kind {
+    Put(String),
+    Delete,
+    /// With `orPut`.
+    Patch(Op, Option<String>),
+    /// `add`, `include` and `exclude`, with `orPut`.
+    Combine(Op, Option<String>),
+}
+
+impl Mutation {
+    /// None for what is to be rejected.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let fields = Fields::read(text, &["base", "epoch", "changes"])?;
+        let base = fields.typed("base", number)?;
+        let changes = elements(fields.get("changes")?)?;
+        let is_epoch = |epoch: &String| {
+            let allowed = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
+            (12..=32).contains(&epoch.len()) && epoch.bytes().all(allowed)
+        };
+        Some(Self {
+            epoch: fields.typed("epoch", |text| string(text).filter(is_epoch))?,
+            changes: changes.into_iter().map(|text| Change::read(text, base)).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl Change {
+    fn read(text: &str, base: Option<u64>) -> Option<Self> {
+        let known =
+            ["op", "collection", "id", "base", "value", "set", "unset", "path", "by", "values", "orPut"];
+        let fields = Fields::read(text, &known)?;
+        // A known field has its type, also where the op does not use it.
+        let [op, collection, id, path] =
+            ["op", "collection", "id", "path"].map(|name| fields.typed(name, string));
+        let (op, collection, id, path) = (op??, collection??, id??, path?);
+        let strings = |text: &str| elements(text)?.into_iter().map(string).collect::<Option<Vec<_>>>();
+        let unset = fields.typed("unset", strings)?.unwrap_or_default();
+        let set = fields.typed("set", members)?.unwrap_or_default();
+        let values = fields.typed("values", elements)?;
+        let base = fields.typed("base", number)?.or(base);
+        if !is_collection(&collection) || !is_id(&id) {
+            return None;
+        }
+        let kind = match op.as_str() {
+            "put" => Kind::Put(fields.typed("value", object)??),
+            "delete" => Kind::Delete,
+            "patch" => {
+                let depth_fits =
+                    |(path, text): &(String, &str)| path.split('.').count() + nesting(text) <= 64;
+                let is_good = set.iter().map(|(path, _)| path).chain(&unset).all(|path| is_path(path))
+                    && set.iter().all(depth_fits);
+                let set = set.into_iter().map(|(path, text)| (path, spaced(text, ""))).collect();
+                let patch = Op::Patch(set, unset);
+                // Nothing of an empty object is in the way: what is refused there names a path twice.
+                let is_good = is_good && Tree::parse("{}").after(&patch).is_ok();
+                Kind::Patch(Some(patch).filter(|_| is_good)?, fields.typed("orPut", object)?)
+            }
+            "add" | "include" | "exclude" => {
+                let path = path.filter(|path| is_path(path))?;
+                let combine = match op.as_str() {
+                    "add" => Op::Add(path, finite(fields.get("by")?)?),
+                    "include" => Op::Include(path, scalars(values?)?),
+                    _ => Op::Exclude(path, scalars(values?)?),
+                };
+                Kind::Combine(combine, fields.typed("orPut", object)?)
+            }
+            _ => return None,
+        };
+        Some(Self { name: (collection, id), base, kind })
+    }
+
+    /// The top-level fields that a patch names.
+    pub(super) fn tops(&self) -> BTreeSet<String> {
+        let Kind::Patch(Op::Patch(set, unset), _) = &self.kind else { return BTreeSet::new() };
+        let paths = set.iter().map(|(path, _)| path).chain(unset);
+        paths.filter_map(|path| path.split('.').next()).map(str::to_owned).collect()
+    }
+}
+
+/// The members of an object.
+struct Fields<'a>(Vec<(String, &'a str)>);
+
+impl<'a> Fields<'a> {
+    /// None for what is no object, or names one of `known` twice.
+    fn read(text: &'a str, known: &[&str]) -> Option<Self> {
+        let fields = members(text)?;
+        let is_once = |known: &&str| fields.iter().filter(|(name, _)| name == known).count() <= 1;
+        known.iter().all(is_once).then_some(Self(fields))
+    }
+
+    /// A member that is there and not null.
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, text)| *text).filter(|text| *text != "null")
+    }
+
+    /// Of a member that is there it has to be a `read`; then `Some(None)` says that it is absent.
+    fn typed<T>(&self, name: &str, read: impl FnOnce(&'a str) -> Option<T>) -> Option<Option<T>> {
+        self.get(name).map_or(Some(None), |text| read(text).map(Some))
+    }
+}
+
+fn is_collection(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+fn is_id(id: &str) -> bool {
+    (1..=256).contains(&id.len()) && !id.chars().any(char::is_control)
+}
+
+fn is_path(path: &str) -> bool {
+    let names: Vec<_> = path.split('.').collect();
+    let forbidden = ["", "__proto__", "prototype", "constructor"];
+    names.len() <= 16 && !names.iter().any(|name| forbidden.contains(name))
+}
+
+fn object(text: &str) -> Option<String> {
+    (text.starts_with('{') && nesting(text) <= 64).then(|| spaced(text, ""))
+}
+
+fn finite(text: &str) -> Option<f64> {
+    let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    text.parse().ok().filter(|number: &f64| is_number && number.is_finite())
+}
+
+fn scalars(texts: Vec<&str>) -> Option<Vec<String>> {
+    let scalars = texts.iter().all(|text| nesting(text) == 0);
+    scalars.then(|| texts.into_iter().map(str::to_owned).collect())
+}
