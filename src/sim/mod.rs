@@ -211,6 +211,7 @@ impl World {
     pub fn push(&mut self, client: usize, answer_is_lost: bool) -> Result<(), ApiError> {
         let sent = self.compose(client);
         let answer = self.settle_pushes(std::slice::from_ref(&sent)).pop().expect("an answer per push");
+        self.note(|| format!("{} pushes {:?}: {}", sent.name, sent.marks, traffic::brief(&answer)));
         if !answer_is_lost {
             self.receive_push_answer(client, &sent, &answer);
         }

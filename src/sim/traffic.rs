@@ -181,7 +181,8 @@ impl World {
     }
 }
 
-fn brief(answer: &Result<PushAnswer, ApiError>) -> String {
+/// The answer to a push, for the trace.
+pub(super) fn brief(answer: &Result<PushAnswer, ApiError>) -> String {
     let results = |results: &[MutationResult]| -> String {
         let one = |result: &MutationResult| {
             let again = if result.duplicate { " again" } else { "" };

@@ -229,7 +229,9 @@ impl Wild {
 
     fn edits(&mut self) -> Vec<Edit> {
         if self.world.rng.chance(2) {
-            return self.world.oracle.names().into_iter().map(Edit::Delete).collect();
+            // Never none at all: mutations of no changes are the same to everybody but the oracle.
+            let one = self.edit();
+            return self.world.oracle.names().into_iter().map(Edit::Delete).chain([one]).collect();
         }
         (0..=self.world.rng.below(3)).map(|_| self.edit()).collect()
     }
