@@ -253,7 +253,8 @@ describe("clients that hang up", { concurrency: 4 }, () => {
       for (const at of ["a", "a", "a", "b"]) {
         const stop = new AbortController();
         const headers = { authorization: `Bearer ${writer.token}`, accept: "application/x-ndjson" };
-        const response = await runtime.fetch(at, `/sync/pull?consistency=${consistency}`, { headers, signal: stop.signal });
+        const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(60_000)]);
+        const response = await runtime.fetch(at, `/sync/pull?consistency=${consistency}`, { headers, signal });
         const source = response.headers.get("headwater-source");
         assert.ok(consistency === "session" ? source !== "edge" : source === "coordinator", source);
         const reader = response.body.getReader();

@@ -11,6 +11,7 @@ use crate::{
         DAY_MS, EAGER, Settings, World,
         check::{Edit, Row},
         client::Name,
+        host::SectionFault,
         kv::PutFault,
     },
     snapshot::head::{Head, HeadMetadata},

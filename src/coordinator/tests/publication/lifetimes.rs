@@ -28,6 +28,22 @@ fn h08_a_head_expires_with_the_first_of_its_objects() {
     assert_eq!(head(&world).expires, expires);
 }
 
+#[test]
+fn h08_an_object_that_lands_late_over_its_repetition_lives_as_long_as_the_head_that_names_it() {
+    let mut world = eager();
+    fill(&mut world, 3);
+    world.kv.script.push_back(PutFault::Late(3_000));
+    assert_settles(&mut world, "the first put of the base has landed after the second");
+    world.pass(3_000);
+    assert_eq!(world.kv.puts[0].0, world.kv.puts[1].0, "it was put twice");
+    let (head, expires) = (head(&world), metadata(&world).expect("a head").x);
+    let scope = Scope::private(world.space());
+    for part in head.parts() {
+        let object = world.kv.central(&scope.object_key(&part.sha256.0), world.now).expect("an object");
+        assert!(object.expires >= expires, "{} ms too early", expires.since(object.expires));
+    }
+}
+
 /// A pull that reads KV and tells the coordinator of it.
 fn read(world: &mut World, location: usize) {
     world.locations[location].forget_memory();

@@ -205,3 +205,20 @@ fn h07_an_empty_space_of_a_later_epoch_is_published_also_after_a_crash() {
     let durable = world.host.core(world.now).position();
     assert_eq!(metadata(&world).map(|metadata| metadata.position()), Some(durable), "I8");
 }
+
+#[test]
+fn i4_what_storage_refused_to_note_memory_does_not_know_either() {
+    let mut world = eager();
+    put(&mut world, "r", 100);
+    world.pass(1_000);
+    world.host.begin_turn(world.now);
+    world.step();
+    while head_version(&world) == 0 {
+        assert!(world.step(), "the head is put in this turn");
+    }
+    world.host.section_fault = Some(SectionFault::Refused(1));
+    while world.step() {}
+    let known = world.host.core(world.now).publisher().row().published.clone();
+    assert_eq!(known, None, "an instance that begins now would not know it, and published would fall");
+    assert_settles(&mut world, "the head is put once more");
+}
