@@ -1,5 +1,11 @@
 //! `npm run sim`: hunts for a world in which a rule breaks, or shows one again.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a command line tool prints, and takes the time"
+)]
+
 use std::{process::ExitCode, time::Instant};
 
 use headwater::sim::{
