@@ -27,7 +27,7 @@ impl Base {
             None => Self::Unchecked,
             // No copy is no copy in any epoch: what is made offline while another begins is still a creation.
             Some(Version::ZERO) => Self::At(Version::ZERO),
-            Some(_) if !present_epoch => Self::OtherEpoch,
+            Some(_) if !present_epoch && !planted!(EpochOfBaseIgnored) => Self::OtherEpoch,
             Some(version) => Self::At(version),
         }
     }

@@ -91,7 +91,8 @@ impl<L: Ledger> Coordinator<L> {
                 meta
             }
         };
-        let version = ledger.newest()?.max(meta.floor);
+        let floor = if planted!(FloorIgnored) { Version::ZERO } else { meta.floor };
+        let version = ledger.newest()?.max(floor);
         assert!(
             meta.horizon <= version,
             "BUG: the horizon {} lies above the version {version}",
@@ -185,12 +186,13 @@ impl<L: Ledger> Coordinator<L> {
             }
         }
         if !plan.is_empty() {
-            self.ledger.atomically(&mut |ledger| plan.write(ledger))?;
+            let written = self.ledger.atomically(&mut |ledger| plan.write(ledger));
+            written.or_else(|error| if planted!(AcknowledgedUnwritten) { Ok(()) } else { Err(error) })?;
         }
         assert!(plan.version() >= self.version, "BUG: a push took the version back");
         if plan.version() > self.version {
             self.version = plan.version();
-            self.fresh_tail = None;
+            self.fresh_tail = self.fresh_tail.take().filter(|_| planted!(FreshTailKept));
             self.publisher.committed(plan.line_bytes(), now);
         }
         if plan.has_newcomers() || self.clients.len() > CLIENTS_REMEMBERED {
@@ -212,7 +214,8 @@ impl<L: Ledger> Coordinator<L> {
         let Some(since) = push.since else {
             return Ok(PushAnswer { position, results, more: false, changes: String::new() });
         };
-        let forgotten = since > Version::ZERO && since < self.meta.horizon;
+        let forgotten =
+            since > Version::ZERO && since < self.meta.horizon && !planted!(PushAnsweredBelowHorizon);
         let lines = if forgotten || since > self.version {
             None
         } else {
@@ -265,7 +268,10 @@ impl<L: Ledger> Coordinator<L> {
     /// When storage fails.
     pub fn begin_epoch(&mut self, after: &Epoch, now: Millis, random: u64) -> LedgerResult<()> {
         let previous = after.max(&self.meta.epoch);
-        let meta = Meta { epoch: Epoch::begin(now, Some(previous), random), ..self.meta.clone() };
+        let meta = Meta {
+            epoch: Epoch::begin(now, Some(previous).filter(|_| !planted!(EpochUnordered)), random),
+            ..self.meta.clone()
+        };
         self.ledger.put_meta(&meta)?;
         self.meta = meta;
         self.fresh_tail = None;
@@ -280,14 +286,14 @@ impl<L: Ledger> Coordinator<L> {
     /// When the shell has to set the alarm to, if it has to. To be asked after every event, and the alarm to be set
     /// before anything else is awaited, so that it is part of the transaction.
     pub fn poll_alarm(&mut self, now: Millis) -> Option<Millis> {
-        if self.publisher.in_turn() {
+        if self.publisher.in_turn() || planted!(AlarmNotArmed) {
             return None;
         }
         let due = self.publisher.due(self.durable(), now)?;
         let earlier = match self.alarm {
             None => true,
             // The platform gives an alarm up after six failures: one that is long overdue will not come.
-            Some(alarm) if now.since(alarm) > ALARM_OVERDUE_MS => true,
+            Some(alarm) if now.since(alarm) > ALARM_OVERDUE_MS => !planted!(DroppedAlarmAwaited),
             Some(alarm) => due < alarm && !self.may_be_watchdog(alarm, now),
         };
         earlier.then(|| {
@@ -377,8 +383,9 @@ impl<L: Ledger> Coordinator<L> {
         self.ledger.atomically(&mut |ledger| {
             if let Some(forgotten) = ledger.forget_deletions(before, to, count)? {
                 // Where a clock has gone back between two deletions, the older one is forgotten later.
-                meta.horizon = forgotten.max(meta.horizon);
-                meta.floor = version;
+                meta.horizon =
+                    if planted!(HorizonNotRaised) { meta.horizon } else { forgotten.max(meta.horizon) };
+                meta.floor = if planted!(FloorNotRaised) { meta.floor } else { version };
                 ledger.put_meta(&meta)?;
             }
             Ok(())

@@ -123,12 +123,17 @@ impl Plan {
             let position = Position { epoch: self.meta.epoch.clone(), version: self.version };
             let settled = history.settled(push);
             let last = history.last_in_common(push, settled.len());
+            let settled = if planted!(ResultsLeftOut) { Vec::new() } else { settled };
             return Ok(Err(ApiError::EpochMismatch { position, last, settled }));
         }
         let mut results = match history.admit(push) {
+            Ok(_) if planted!(RepeatsApplied) => Vec::new(),
             Ok(settled) => settled,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if planted!(BadMutationBlocks) && push.mutations.iter().any(|submitted| submitted.mutation.is_err()) {
+            return Ok(Err(ApiError::Internal));
+        }
         let acked = known.as_ref().map_or(0, |client| client.acked);
         let nothing_new = results.len() == push.mutations.len() && push.acked.min(history.last()) <= acked;
         if nothing_new || (known.is_none() && push.mutations.is_empty()) {
@@ -147,7 +152,9 @@ impl Plan {
                 Ok(mutation) => self.mutation(ledger, mutation, push, writer, now)?,
                 Err(rejection) => Settled::Rejected(rejection.clone()),
             };
-            history.settle(&submitted.digest, &settled);
+            if !(planted!(RejectionNotNoted) && matches!(settled, Settled::Rejected(_))) {
+                history.settle(&submitted.digest, &settled);
+            }
             results.push(MutationResult { id: submitted.id, settled, duplicate: false });
         }
         let acked = push.acked.max(acked).min(history.last());
@@ -167,12 +174,13 @@ impl Plan {
             ledger.put_record(key, record.expect("BUG: a changed record is planned"))?;
         }
         for ((user, client), row) in &self.clients {
-            ledger.put_client(user, client, row)?;
+            let written = ledger.put_client(user, client, row);
+            written.or_else(|error| if planted!(ErrorSwallowed) { Ok(()) } else { Err(error) })?;
         }
         for user in &self.newcomers {
             ledger.forget_clients(user, limits::CLIENTS_MAX)?;
         }
-        if self.meta.writers != self.writers_before {
+        if self.meta.writers != self.writers_before && !planted!(WritersNotCounted) {
             ledger.put_meta(&self.meta)?;
         }
         Ok(())
@@ -316,7 +324,8 @@ impl Plan {
             return self.version;
         }
         self.version = self.version.next();
-        for (key, entry) in changed {
+        let room = if planted!(MutationNotWhole) { 1 } else { changed.len() };
+        for (key, entry) in changed.into_iter().take(room) {
             let record = self.step(&key, entry, writer, now);
             self.line_bytes += record.line.len() + 24;
             if let Some(collections) = &mut self.collections {

@@ -70,7 +70,11 @@ impl<L: Ledger> Coordinator<L> {
     /// Where a client's answer begins: at its own version, or at 0 where that says nothing about the present state.
     fn start_of(&self, ask: &Ask) -> Version {
         let present = ask.epoch.as_ref() == Some(&self.meta.epoch);
-        if present && ask.since >= self.meta.horizon && !ask.restart { ask.since } else { Version::ZERO }
+        if present && (ask.since >= self.meta.horizon || planted!(PulledFromBelowHorizon)) && !ask.restart {
+            ask.since
+        } else {
+            Version::ZERO
+        }
     }
 
     /// The version from which a fresh tail continues `held`. None for another epoch's head, and for one below the
@@ -78,7 +82,7 @@ impl<L: Ledger> Coordinator<L> {
     fn continues(&self, held: &Position) -> Option<Version> {
         let sound = held.epoch == self.meta.epoch
             && held.version <= self.version
-            && held.version >= self.meta.horizon;
+            && (held.version >= self.meta.horizon || planted!(HeadBelowHorizonContinued));
         sound.then_some(held.version)
     }
 
@@ -97,13 +101,18 @@ impl<L: Ledger> Coordinator<L> {
     }
 
     fn next_page(&mut self, cursor: &OrderedCursor, bytes_max: usize) -> Result<(Reply, String), ApiError> {
-        if cursor.epoch != self.meta.epoch || cursor.reached > self.version || cursor.start > cursor.reached {
+        if (cursor.epoch != self.meta.epoch && !planted!(CursorOutlivesEpoch))
+            || cursor.reached > self.version
+            || cursor.start > cursor.reached
+        {
             return Err(ApiError::CursorExpired);
         }
         // Deletions above what this pull has brought were forgotten since its last page: it cannot be told of them.
-        let lost = self.meta.horizon > cursor.horizon && cursor.reached < self.meta.horizon;
+        let lost = self.meta.horizon > cursor.horizon
+            && cursor.reached < self.meta.horizon
+            && !planted!(HorizonOnFirstPageOnly);
         if lost {
-            return self.page(Version::ZERO, Version::ZERO, true, bytes_max);
+            return self.page(Version::ZERO, Version::ZERO, !planted!(RestartNotSaid), bytes_max);
         }
         self.page(cursor.start, cursor.reached, false, bytes_max)
     }

@@ -109,7 +109,10 @@ impl Overlay {
     #[must_use]
     pub fn continues(&self, head: &KnownHead) -> bool {
         let at = head.metadata.v;
-        self.epoch == head.metadata.e && self.from <= at && self.version >= at && self.horizon <= at
+        self.epoch == head.metadata.e
+            && (self.from <= at || planted!(OverlayAboveHead))
+            && self.version >= at
+            && (self.horizon <= at || planted!(HeadBelowHorizonContinued))
     }
 }
 

@@ -271,8 +271,8 @@ impl Host {
     pub fn begin_turn(&mut self, now: Millis) {
         // The platform forgets an alarm when it fires.
         self.alarm = None;
-        let watchdog = self.core(now).begin_turn(now);
-        match self.set_alarm(Some(watchdog)) {
+        let watchdog = Some(self.core(now).begin_turn(now)).filter(|_| !planted!(WatchdogNotSet));
+        match self.set_alarm(watchdog) {
             Ok(()) => self.turn = Some(Waiting::Watchdog),
             Err(_) => self.handler_failed(now),
         }
@@ -369,7 +369,11 @@ impl Host {
         self.arm(now)
     }
 
-    fn arm(&mut self, now: Millis) -> Result<(), ApiError> {
+    /// Sets the alarm if one is needed, as every event does.
+    ///
+    /// # Errors
+    /// When the platform refuses.
+    pub fn arm(&mut self, now: Millis) -> Result<(), ApiError> {
         let Some(at) = self.core(now).poll_alarm(now) else { return Ok(()) };
         let set = self.set_alarm(Some(at));
         if set.is_err() {

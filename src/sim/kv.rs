@@ -110,6 +110,12 @@ impl Kv {
         self.as_of(key, now).filter(|entry| entry.expires > now)
     }
 
+    /// Whether the namespace has forgotten a key because its time was over.
+    #[must_use]
+    pub fn has_expired(&self, key: &str, now: Millis) -> bool {
+        self.as_of(key, now).is_some_and(|entry| entry.expires <= now)
+    }
+
     /// Puts that are due to land do.
     pub fn land(&mut self, now: Millis) {
         self.landing.sort_by_key(|(at, ..)| *at);

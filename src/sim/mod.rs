@@ -16,7 +16,7 @@ pub mod location;
 pub mod network;
 mod rng;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod traffic;
 pub mod wild;
 

@@ -9,10 +9,18 @@ use super::{
     network::Weather,
 };
 use crate::{
-    coordinator::{ledger::MemoryLedger, publication::PublicationConfig},
+    coordinator::{
+        Coordinator,
+        ledger::{Ledger, MemoryLedger},
+        publication::PublicationConfig,
+    },
     edge::pull::{Format, ReadPlan},
     limits::Sizes,
-    snapshot::{head::HeadMetadata, keys::Scope},
+    snapshot::{
+        head::{Head, HeadMetadata},
+        keys::Scope,
+    },
+    time::Millis,
     version::Version,
 };
 
@@ -22,10 +30,11 @@ const CLIENTS: usize = 4;
 const LOCATIONS: usize = 3;
 
 /// Sizes by which some dozens of short records overflow a tail and make a base of several parts that takes several turns.
+/// As in deployment a delta may grow to several tails, or every tail that overflows would be folded into the base at once.
 const SMALL: Sizes = Sizes {
-    tail_max: 1_200,
-    part_min: 500,
-    part_max: 800,
+    tail_max: 250,
+    part_min: 800,
+    part_max: 1_100,
     parts_per_turn: 3,
     purges_per_turn: 3,
     overlay_max: 900,
@@ -48,6 +57,8 @@ pub struct Options {
     pub shares: Vec<(Kind, u64)>,
     /// What messages meet.
     pub weather: Weather,
+    /// Whether only moments pass at a time: what races within seconds does so more often.
+    pub is_slow: bool,
 }
 
 /// Kinds of events.
@@ -141,8 +152,9 @@ impl Options {
             shares: shares.collect(),
             plan: ReadPlan { increments_from_kv: rng.chance(60) },
             filler: [20, 60, 200][rng.index(3)],
-            records: [3, 8, 25][rng.index(3)],
+            records: [3, 8, 30][rng.index(3)],
             weather: Weather { lost: rng.below(15), repeated: rng.below(15), slow: rng.below(25) },
+            is_slow: rng.chance(40),
         }
     }
 }
@@ -156,6 +168,12 @@ pub struct Wild {
     total_share: u64,
     client_copy: Option<Client>,
     storage_copy: Option<(MemoryLedger, Present)>,
+    /// Whether the platform has lost the alarm, or may have refused to set one.
+    alarm_is_lost: bool,
+    /// Whether storage went back, and with it what was noted of puts that may still land.
+    went_back: bool,
+    /// How often the instance had died when it was looked at last, and when that was seen to have changed.
+    deaths: (u64, Millis),
 }
 
 impl Wild {
@@ -170,13 +188,24 @@ impl Wild {
         world.locations[LOCATIONS - 1].has_cache = false;
         world.network.weather = options.weather;
         let total_share = options.shares.iter().map(|(_, share)| share).sum();
-        Self { world, options, total_share, client_copy: None, storage_copy: None }
+        Self {
+            world,
+            options,
+            total_share,
+            client_copy: None,
+            storage_copy: None,
+            alarm_is_lost: false,
+            went_back: false,
+            deaths: (0, Millis(0)),
+        }
     }
 
     /// Lives through `steps` events, and then through the calm.
     pub fn run(&mut self, steps: u64) {
         for _ in 0..steps {
             self.step();
+            self.check_published();
+            self.check_idle();
         }
         self.calm_down();
     }
@@ -210,6 +239,7 @@ impl Wild {
             Kind::DropAlarm => {
                 if self.world.host.alarm_is_due(self.world.now) {
                     self.world.host.alarm = None;
+                    self.alarm_is_lost = true;
                 }
             }
             Kind::Kill => self.world.host.kill(),
@@ -252,7 +282,9 @@ impl Wild {
     }
 
     fn change(&mut self, client: usize, tab: usize) {
-        for _ in 0..self.world.rng.below(3) {
+        // Now and then more than fits a push.
+        let count = if self.world.rng.chance(3) { 12 } else { self.world.rng.below(3) };
+        for _ in 0..count {
             if self.world.rng.chance(3) {
                 let mark = self.world.oracle.plan_invalid();
                 let changes =
@@ -281,12 +313,15 @@ impl Wild {
         if let Some(at) = self.world.network.next_arrival() {
             let wait = at.since(self.world.now);
             self.world.pass(wait);
-            self.world.deliver();
+            // Most of what was sent is answered before much else happens.
+            for _ in 0..=self.world.rng.below(4) {
+                self.world.deliver();
+            }
         }
     }
 
     fn pass(&mut self) {
-        let ms = match self.world.rng.below(20) {
+        let ms = match self.world.rng.below(if self.options.is_slow { 8 } else { 20 }) {
             0..=5 => 2_000,
             6..=11 => 40_000,
             12..=15 => 20 * 60_000,
@@ -299,6 +334,11 @@ impl Wild {
     }
 
     fn alarm(&mut self) {
+        // Usually it is on time, and what happens soon after a failed put is what matters about it.
+        let wait = self.world.host.alarm.map_or(0, |alarm| alarm.since(self.world.now));
+        if wait < 5 * 60_000 && self.world.rng.chance(50) {
+            self.world.pass(wait);
+        }
         let is_due = self.world.host.alarm_is_due(self.world.now);
         let is_set = self.world.host.alarm.is_some() && !self.world.host.in_turn();
         if is_due || (is_set && self.world.rng.chance(10)) {
@@ -326,12 +366,14 @@ impl Wild {
             }
             _ => {
                 let late = PutFault::Late(rng.below(late_ms));
+                // After the next attempt, which it then overwrites.
+                let too_late = PutFault::Late(late_ms - 1 - rng.below(late_ms / 3));
                 let fault = [
                     PutFault::Refused,
                     PutFault::Lost,
                     PutFault::Unanswered,
                     late,
-                    late,
+                    too_late,
                     PutFault::Exhausted,
                 ];
                 let fault = fault[rng.index(fault.len())];
@@ -402,6 +444,7 @@ impl Wild {
                 self.storage_copy = Some((world.host.copy_of_storage(world.now), world.oracle.copy()));
             }
             Some((storage, present)) => {
+                self.went_back = true;
                 world.host.section_fault = None;
                 world.host.alarm_faults.clear();
                 let newest = world.host.core(world.now).position();
@@ -432,12 +475,62 @@ impl Wild {
             world.pass(wait);
             world.deliver();
         }
+        if self.alarm_is_lost {
+            // Whoever comes next has the alarm set again; one that is merely late is waited for, for a while.
+            self.world.pass(10 * 60_000);
+            self.world.host.arm(self.world.now).expect("the alarm can be set");
+            self.alarm_is_lost = false;
+        }
+        self.world.settle(50);
+        self.check_idle();
         for round in 0..40 {
             if self.calm_round(round) && round > 2 {
                 break;
             }
         }
         self.check_calm();
+    }
+
+    /// I4, I8: KV's head does not stay below what was noted as published, unless a put is known to be unsettled or may have
+    /// died with its instance.
+    fn check_published(&mut self) {
+        let World { host, kv, now, .. } = &self.world;
+        if host.deaths != self.deaths.0 {
+            self.deaths = (host.deaths, *now);
+        }
+        let Some(publisher) = host.running().map(Coordinator::publisher) else { return };
+        let is_quiet = !host.in_turn() && now.since(self.deaths.1) > publisher.settle_ms() && !self.went_back;
+        let row = publisher.row();
+        let Some(published) = row.published.as_ref().filter(|_| is_quiet && row.resettle_at.is_none()) else {
+            return;
+        };
+        let key = Scope::private(self.world.space()).head_key();
+        let head = kv.central(&key, *now).and_then(|entry| HeadMetadata::parse(&entry.metadata));
+        // Lost or expired, it is put again when somebody asks for it.
+        if let Some(head) = head.filter(|_| !kv.lost.contains(&key)).map(|head| head.position()) {
+            let there = &published.position;
+            assert!(head >= *there, "I4: KV's head fell to {head}, below {there}, and nothing is unsettled");
+        }
+    }
+
+    /// I8: where no alarm is left, KV's head has reached the durable state. Alarms alone have to get it there: a pull would
+    /// only notice that they did not.
+    fn check_idle(&mut self) {
+        let host = &self.world.host;
+        if !host.alarm_faults.is_empty() {
+            self.alarm_is_lost = true;
+        } else if host.alarm.is_some() {
+            self.alarm_is_lost = false;
+        }
+        let is_idle = host.alarm.is_none() && !host.in_turn() && host.running().is_some();
+        if !is_idle || self.alarm_is_lost || self.went_back {
+            return;
+        }
+        let (kv, key) = (&self.world.kv, Scope::private(self.world.space()).head_key());
+        // What nobody reads for a month may expire, and what KV loses is put again when somebody asks for it.
+        if !kv.lost.contains(&key) && !kv.has_expired(&key, self.world.now) {
+            self.check_head();
+        }
     }
 
     /// Everybody pushes and pulls once, and a new device comes. Returns whether nothing is left to do.
@@ -470,18 +563,39 @@ impl Wild {
         world.host.alarm.is_none() && world.clients.iter().all(|client| client.outbox.is_empty())
     }
 
-    fn check_calm(&mut self) {
+    /// I8: KV's head is at the durable state.
+    fn check_head(&mut self) {
         let world = &mut self.world;
-        assert_eq!(world.host.alarm, None, "I8: an alarm is left");
         let durable = world.host.core(world.now).position();
-        let key = Scope::private(world.space()).head_key();
-        let head = world.kv.central(&key, world.now);
-        let published = head.and_then(|entry| Some(HeadMetadata::parse(&entry.metadata)?.position()));
-        let is_new = durable.version == Version::ZERO;
+        let scope = Scope::private(world.space());
+        let head = world.kv.central(&scope.head_key(), world.now);
+        let published = head.as_ref().and_then(|head| Some(HeadMetadata::parse(&head.metadata)?.position()));
+        let meta = world.host.core(world.now).ledger().meta().expect("storage in memory can be read");
+        let is_new =
+            durable.version == Version::ZERO && meta.is_none_or(|meta| meta.incarnation == durable.epoch);
         assert!(
             is_new || published.as_ref() == Some(&durable),
             "I8: KV has {published:?}, durable is {durable}"
         );
+    }
+
+    /// I5, I8: with readers there, what was lost has been put again.
+    fn check_objects(&mut self) {
+        let world = &mut self.world;
+        let scope = Scope::private(world.space());
+        let Some(entry) = world.kv.central(&scope.head_key(), world.now) else { return };
+        let (head, _) = Head::decode(&entry.value, &scope).expect("I5: a head that can be read");
+        for part in head.parts() {
+            let object = world.kv.central(&scope.object_key(&part.sha256.0), world.now);
+            assert!(object.is_some(), "I5: the head names an object that is not there in the calm");
+        }
+    }
+
+    fn check_calm(&mut self) {
+        assert_eq!(self.world.host.alarm, None, "I8: an alarm is left");
+        self.check_head();
+        self.check_objects();
+        let world = &mut self.world;
         for client in 0..CLIENTS {
             world.pull(client, 0, Format::Json).expect("I8: a pull succeeds");
             let left = &world.clients[client].outbox;

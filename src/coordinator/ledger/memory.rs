@@ -170,7 +170,8 @@ impl Ledger for MemoryLedger {
     fn lines_after(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines> {
         let mut lines = Lines::default();
         for (version, keys) in self.keys.range((Excluded(after), Unbounded)) {
-            let whole: String = keys.iter().map(|key| self.known(key).published_line()).collect();
+            let room = if planted!(PageCutInsideVersion) { 1 } else { keys.len() };
+            let whole: String = keys.iter().take(room).map(|key| self.known(key).published_line()).collect();
             if lines.last.is_some() && lines.text.len() + whole.len() > bytes_max {
                 lines.more = true;
                 break;
@@ -259,7 +260,7 @@ impl Ledger for MemoryLedger {
         self.sections += 1;
         let result = section(self);
         self.sections -= 1;
-        if result.is_err() {
+        if result.is_err() && !planted!(SectionNotRolledBack) {
             for undo in self.undo.split_off(start).into_iter().rev() {
                 self.revert(undo);
             }

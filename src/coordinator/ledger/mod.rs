@@ -65,7 +65,7 @@ impl Clock {
     pub fn tick(before: Option<Self>, writer: u64, version: Version) -> Self {
         let foreign = match before {
             None => Version::ZERO,
-            Some(clock) if clock.writer == writer => clock.foreign,
+            Some(clock) if clock.writer == writer || planted!(OwnMasksForeign) => clock.foreign,
             Some(clock) => clock.version,
         };
         Self { version, writer, foreign }
@@ -74,7 +74,7 @@ impl Clock {
     /// The last change by anybody other than `writer`. 0: there was none.
     #[must_use]
     pub fn last_by_others(&self, writer: u64) -> Version {
-        if self.writer == writer { self.foreign } else { self.version }
+        if self.writer == writer && !planted!(OwnCountsAsForeign) { self.foreign } else { self.version }
     }
 }
 

@@ -45,7 +45,7 @@ impl Publisher {
             bytes: text.len(),
             put_at: now,
         });
-        let shared = part.put_at != now;
+        let shared = part.put_at != now || planted!(PartsNotPut);
         let turn = self.turn.as_mut().expect("BUG: no turn is under way");
         turn.parts += 1;
         turn.part = Some(part);
@@ -78,7 +78,7 @@ impl Publisher {
             // More is new than a delta may hold: it belongs into the base.
             let to = building.run.to;
             self.begin_run(true, Version::ZERO, to);
-        } else if run_ends {
+        } else if run_ends || planted!(RunEndedEarly) {
             self.complete();
         }
     }
@@ -92,7 +92,7 @@ impl Publisher {
         let building = self.row.building.take().expect("BUG: no run is under construction");
         if building.base {
             self.row.base = Some(building.run);
-            self.row.delta = None;
+            self.row.delta = self.row.delta.take().filter(|_| planted!(DeltaKeptAfterFold));
         } else {
             self.row.delta = Some(building.run);
         }

@@ -124,7 +124,9 @@ impl Publisher {
             None => {
                 // An empty space has no head, unless an earlier epoch of it may have had one.
                 let is_later = durable.meta.epoch != durable.meta.incarnation;
-                durable.version > Version::ZERO || self.row.published.is_some() || is_later
+                durable.version > Version::ZERO
+                    || self.row.published.is_some()
+                    || (is_later && !planted!(EmptyEpochNotPublished))
             }
         }
     }
@@ -288,21 +290,26 @@ impl Publisher {
             return Ok(None);
         }
         // Queried last, and in one section with version and horizon (I5).
-        let tail = ledger.lines_newest_first(self.row.tail_from(), self.config.sizes.tail_max)?;
+        let published = self.row.published_in(&durable.meta.epoch).filter(|_| planted!(TailTooShort));
+        let from = published.unwrap_or_default().max(self.row.tail_from());
+        let tail = ledger.lines_newest_first(from, self.config.sizes.tail_max)?;
         if tail.more {
             let base = self.row.base.as_ref();
             let delta = self.row.delta.as_ref().map_or(0, RunRow::bytes) + self.config.sizes.tail_max;
             let fold = base.is_none() || delta > self.delta_bytes_max();
             let from = base.filter(|_| !fold).map_or(Version::ZERO, |base| base.to);
+            let from = if planted!(DeltaNotWhole) && !fold { self.row.tail_from() } else { from };
             self.begin_run(fold, from, durable.version);
             return Ok(None);
         }
         let lifetimes = self.row.parts().map(|part| part.put_at).chain([now]).min().unwrap_or(now);
+        let last = self.row.published.as_ref().filter(|_| planted!(HeadBelowItsTail));
+        let position = last.map_or_else(|| durable.position(), |last| last.position.clone());
         let parts = HeadParts {
             scope: self.scope.clone(),
-            position: durable.position(),
+            position,
             published_at: now,
-            expires: lifetimes.plus(LIFETIME_MS),
+            expires: if planted!(HeadOutlivesParts) { now } else { lifetimes }.plus(LIFETIME_MS),
             horizon: durable.meta.horizon,
             tail_from: self.row.tail_from(),
             delta: self.row.delta.as_ref().map(RunRow::named),
@@ -318,6 +325,10 @@ impl Publisher {
         // What is committed or asked for from here on is not in this head and counts for the next.
         (self.pulls_answered, self.unpublished_bytes, self.behind_since) = (0, 0, None);
         self.row.renew = false;
+        if planted!(PublishedBeforePut) {
+            self.row.published = Some(Published { position: durable.position(), at: now });
+            self.save(ledger)?;
+        }
         let expiration_s = expires.0 / 1000;
         Ok(Some(Effect::PutHead { key: self.scope.head_key(), value, metadata, expiration_s }))
     }
@@ -326,8 +337,12 @@ impl Publisher {
     /// or deletions that are due and that an older run would bring back to life if they were forgotten before it is.
     fn must_fold<L: Ledger>(&self, ledger: &L, now: Millis) -> LedgerResult<bool> {
         let Some(base) = &self.row.base else { return Ok(false) };
-        let old = self.row.parts().any(|part| now.since(part.put_at) >= REFRESH_AGE_MS);
-        Ok(old || ledger.newest_deletion_before(self.deletions_before(now))?.is_some_and(|due| due > base.to))
+        let old = !planted!(OldPartsNotPutAgain)
+            && self.row.parts().any(|part| now.since(part.put_at) >= REFRESH_AGE_MS);
+        Ok(old
+            || ledger
+                .newest_deletion_before(self.deletions_before(now))?
+                .is_some_and(|due| due > base.to && !planted!(ForgottenBelowTheBase)))
     }
 
     fn deletions_before(&self, now: Millis) -> Millis {
@@ -364,7 +379,7 @@ impl Publisher {
         outcome: PutOutcome,
         now: Millis,
     ) -> LedgerResult<()> {
-        if outcome == PutOutcome::Done {
+        if outcome == PutOutcome::Done || planted!(FailedPartAdopted) {
             self.adopt_part();
             self.row.attempts = 0;
             self.row.retry_at = None;
@@ -388,7 +403,7 @@ impl Publisher {
         let head = self.turn.as_mut().and_then(|turn| turn.head.take());
         // Another turn has taken over since, and puts the head again.
         let Some((position, put_at)) = head else { return Ok(()) };
-        if outcome == PutOutcome::Done {
+        if outcome == PutOutcome::Done || planted!(FailedHeadTakenForPublished) {
             self.row.published = Some(Published { position, at: now });
             self.row.attempts = 0;
             self.row.retry_at = None;
@@ -414,7 +429,8 @@ impl Publisher {
     #[must_use]
     pub fn forgettable(&self, epoch: &Epoch, now: Millis) -> Option<(Millis, Version)> {
         let published = self.row.published_in(epoch).filter(|_| self.row.resettle_at.is_none())?;
-        let to = self.row.base.as_ref().map_or(published, |base| base.to.min(published));
+        let to = self.row.base.as_ref().filter(|_| !planted!(ForgottenBelowTheBase));
+        let to = to.map_or(published, |base| base.to.min(published));
         Some((self.deletions_before(now), to))
     }
 

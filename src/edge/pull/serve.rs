@@ -18,6 +18,7 @@ impl Pull {
     pub(super) fn is_usable(&self, position: &Position) -> bool {
         let own = self.request.position();
         let reached = match &self.request.min {
+            _ if planted!(MinIgnored) => true,
             None => true,
             Some(Min::Position(min)) => position >= min,
             Some(Min::Version(min)) => match &self.request.epoch {
@@ -25,7 +26,8 @@ impl Pull {
                 None => position.version >= *min,
             },
         };
-        reached && own.is_none_or(|own| *position >= own)
+        let later = |own: &Position| planted!(EpochComparedForEquality) && position.epoch != own.epoch;
+        reached && own.is_none_or(|own| *position >= own || later(&own) || planted!(OwnPositionIgnored))
     }
 
     /// An answer from what is known, if it is usable and holds everything the client needs. With `lenient` also what is
@@ -42,7 +44,8 @@ impl Pull {
             return if same { self.load(&top, Some((base, *done)), Version::ZERO, false) } else { None };
         }
         let (start, reset) = self.start_in(&top);
-        if start == top.version && !reset {
+        let seen = planted!(NothingNewByHead).then_some(self.known.head.as_ref()).flatten();
+        if (start == top.version || seen.is_some_and(|head| head.metadata.v == start)) && !reset {
             return Some(Answer::Nothing { position: top });
         }
         if let Some(lines) = self.lines_after(start, &top) {
@@ -55,9 +58,10 @@ impl Pull {
     /// From which version the client needs the state `top`, and whether its own must be forgotten.
     fn start_in(&self, top: &Position) -> (Version, bool) {
         let (since, epoch) = (self.request.since, self.request.epoch.as_ref());
-        let another_epoch = epoch.is_some_and(|epoch| *epoch != top.epoch);
+        let another_epoch = epoch.is_some_and(|epoch| *epoch != top.epoch) && !planted!(EpochChangedSilently);
         let horizon = self.horizon_of(top);
-        let reset = another_epoch || (since > Version::ZERO && since < horizon);
+        let reset =
+            another_epoch || (since > Version::ZERO && since < horizon && !planted!(ServedBelowHorizon));
         (if reset { Version::ZERO } else { since }, reset)
     }
 
@@ -109,7 +113,9 @@ impl Pull {
             None => 0,
             // Another base: what the client has of the old one cannot be completed from this one.
             Some((wanted, done)) => {
-                let same = base.is_some_and(|base| base.fingerprint() == *wanted && done <= base.parts.len());
+                let same = base.is_some_and(|base| {
+                    (base.fingerprint() == *wanted || planted!(OtherBaseResumed)) && done <= base.parts.len()
+                });
                 same.then_some(done)?
             }
         };

@@ -1,6 +1,22 @@
 //! Faults in the rules, each switched on in one thread of a test, and which checker notices within how many worlds.
+//!
+//! A checker that never fails proves nothing. Each fault here is one line in the core, in the simulated storage or platform,
+//! or in a model client: `planted!(Name)` is `false` in every other build.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    panic,
+    sync::{
+        Mutex, Once,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::super::{
+    hunt::{self, Violation},
+    wild::STEPS,
+};
 
 thread_local! {
     static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
@@ -9,17 +25,261 @@ thread_local! {
 /// A fault that can be planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
+    // Publication.
+    /// The head goes ahead of its objects: parts are noted that were never put.
+    PartsNotPut,
+    /// A part counts as put although its put failed.
+    FailedPartAdopted,
+    /// A run is named when its first part is there.
+    RunEndedEarly,
+    /// A new delta begins where the old one ended, and takes its place.
+    DeltaNotWhole,
+    /// A delta stays listed above a base that contains it.
+    DeltaKeptAfterFold,
+    /// The tail begins at what was published last, not where the runs end.
+    TailTooShort,
+    /// The head's version is read before its tail.
+    HeadBelowItsTail,
+    /// A head lives its full time, whatever it names.
+    HeadOutlivesParts,
+    /// What was put long ago is not put again.
+    OldPartsNotPutAgain,
+    /// What is about to be put is noted as published.
+    PublishedBeforePut,
+    /// A head counts as published although its put failed.
+    FailedHeadTakenForPublished,
+    /// An empty space says nothing of its new epoch.
+    EmptyEpochNotPublished,
+    /// Deletions are forgotten while the base still has the records.
+    ForgottenBelowTheBase,
+
+    // The alarm.
+    /// No event sets the alarm.
+    AlarmNotArmed,
+    /// An alarm that the platform has given up is waited for.
+    DroppedAlarmAwaited,
+    /// A turn begins without a watchdog.
+    WatchdogNotSet,
+
+    // Versions and epochs.
+    /// After a restart versions go on from the newest row, forgotten ones or not.
+    FloorIgnored,
+    /// Deletions are forgotten and the floor stays.
+    FloorNotRaised,
+    /// An epoch begins by the clock alone.
+    EpochUnordered,
+    /// At an edge any other epoch is as good as a later one.
+    EpochComparedForEquality,
+    /// A full state of another epoch is not announced as one.
+    EpochChangedSilently,
+    /// A pull goes on in another epoch where it stood.
+    CursorOutlivesEpoch,
+
+    // Pushes.
+    /// What was settled is applied again.
+    RepeatsApplied,
+    /// A repeated number is a repeated mutation, whatever it says.
+    RepeatsNotCompared,
+    /// A rejected mutation does not use up its number.
+    RejectionNotNoted,
+    /// A push with a mutation that cannot be understood is refused.
+    BadMutationBlocks,
+    /// Of a mutation only the first record is changed.
+    MutationNotWhole,
+    /// The answer leaves although the section failed.
+    AcknowledgedUnwritten,
+    /// What a failed section has written stays.
+    SectionNotRolledBack,
+    /// A client's row that cannot be written is done without.
+    ErrorSwallowed,
+    /// A writer's number is given out again after a restart.
+    WritersNotCounted,
+    /// A client's own changes count against its base.
+    OwnCountsAsForeign,
+    /// A client's change hides the one by somebody else before it.
+    OwnMasksForeign,
+    /// A base of another epoch counts as one of this.
+    EpochOfBaseIgnored,
+    /// A refusal does not say how what is settled ended.
+    ResultsLeftOut,
+    /// A refusal counts as settled what another copy of the client has numbered alike.
+    LastTooHigh,
+
+    // Pulls.
+    /// An edge answers with what is older than the client.
+    OwnPositionIgnored,
+    /// An edge answers with what is older than `min`.
+    MinIgnored,
+    /// Nothing is new if KV's head is where the client is, whatever lies on top of it.
+    NothingNewByHead,
+    /// The coordinator's fresh tail outlives the next commit.
+    FreshTailKept,
+    /// A fresh tail need not begin at or below the head.
+    OverlayAboveHead,
+    /// A head below the horizon is continued.
+    HeadBelowHorizonContinued,
+    /// Deletions are forgotten and the horizon stays.
+    HorizonNotRaised,
+    /// A pull goes on although deletions it has not brought were forgotten.
+    HorizonOnFirstPageOnly,
+    /// A pull starts over and does not say so.
+    RestartNotSaid,
+    /// The coordinator answers a client below the horizon with an increment.
+    PulledFromBelowHorizon,
+    /// An edge answers a client below the horizon with an increment.
+    ServedBelowHorizon,
+    /// The answer to a push brings a client from below the horizon.
+    PushAnsweredBelowHorizon,
+    /// A page ends inside a version.
+    PageCutInsideVersion,
+    /// A broken load goes on with another base.
+    OtherBaseResumed,
+
+    // Clients.
     /// A client applies changes at or below its version.
     OldChangesApplied,
     /// A client adds a full state to what it has.
     FullLoadMerged,
+    /// A client applies live changes that do not follow what it has.
+    LiveGapIgnored,
     /// A client drops what the history contains without asking how it ended.
     LastTrustedBlindly,
     /// Each tab of a client sends pushes of its own.
     TabsPushApart,
+    /// A client pushes without the epoch of its bases.
+    EpochLeftOut,
 }
+
+/// Per fault: the checkers of which one has to be the first to speak, and within how many worlds, counted from seed 0.
+/// `BUG` is an assertion of the core itself.
+const FAULTS: &[(Fault, &[&str], u64)] = &[
+    (Fault::PartsNotPut, &["I5"], 100),
+    (Fault::FailedPartAdopted, &["I5"], 100),
+    (Fault::RunEndedEarly, &["I7"], 100),
+    (Fault::DeltaNotWhole, &["I7"], 100),
+    (Fault::DeltaKeptAfterFold, &["I8"], 100),
+    (Fault::TailTooShort, &["I7"], 100),
+    (Fault::HeadBelowItsTail, &["I7"], 100),
+    (Fault::HeadOutlivesParts, &["I5"], 100),
+    (Fault::OldPartsNotPutAgain, &["I5", "I8"], 100),
+    (Fault::PublishedBeforePut, &["I4", "I8"], 100),
+    (Fault::FailedHeadTakenForPublished, &["I4", "I8"], 100),
+    (Fault::EmptyEpochNotPublished, &["I8"], 500),
+    (Fault::ForgottenBelowTheBase, &["I7"], 150),
+    (Fault::AlarmNotArmed, &["I8"], 100),
+    (Fault::DroppedAlarmAwaited, &["I8"], 400),
+    (Fault::WatchdogNotSet, &["I8"], 100),
+    (Fault::FloorIgnored, &["BUG", "I1"], 100),
+    (Fault::FloorNotRaised, &["BUG", "I1"], 100),
+    (Fault::EpochUnordered, &["I3"], 300),
+    (Fault::EpochComparedForEquality, &["I3"], 300),
+    (Fault::EpochChangedSilently, &["I7"], 100),
+    (Fault::CursorOutlivesEpoch, &["I7"], 100),
+    (Fault::RepeatsApplied, &["I2"], 100),
+    (Fault::RepeatsNotCompared, &["I2"], 100),
+    (Fault::RejectionNotNoted, &["I2"], 100),
+    (Fault::BadMutationBlocks, &["I8"], 100),
+    (Fault::MutationNotWhole, &["I1", "I10"], 100),
+    (Fault::AcknowledgedUnwritten, &["I10"], 100),
+    (Fault::SectionNotRolledBack, &["I10"], 100),
+    (Fault::ErrorSwallowed, &["I2"], 100),
+    (Fault::WritersNotCounted, &["I13"], 100),
+    (Fault::OwnCountsAsForeign, &["I13"], 100),
+    (Fault::OwnMasksForeign, &["I13"], 100),
+    (Fault::EpochOfBaseIgnored, &["I13"], 100),
+    (Fault::ResultsLeftOut, &["I12"], 100),
+    (Fault::LastTooHigh, &["I12"], 150),
+    (Fault::OwnPositionIgnored, &["I3"], 100),
+    (Fault::MinIgnored, &["I3"], 100),
+    (Fault::NothingNewByHead, &["I7"], 100),
+    (Fault::FreshTailKept, &["I7"], 100),
+    (Fault::OverlayAboveHead, &["I7"], 100),
+    (Fault::HeadBelowHorizonContinued, &["I7"], 150),
+    (Fault::HorizonNotRaised, &["I7", "I13"], 100),
+    (Fault::HorizonOnFirstPageOnly, &["I7"], 100),
+    (Fault::RestartNotSaid, &["I7"], 100),
+    (Fault::PulledFromBelowHorizon, &["I7"], 100),
+    (Fault::ServedBelowHorizon, &["I7"], 100),
+    (Fault::PushAnsweredBelowHorizon, &["I7"], 100),
+    (Fault::PageCutInsideVersion, &["I7"], 100),
+    (Fault::OtherBaseResumed, &["I7"], 1500),
+    (Fault::OldChangesApplied, &["I7"], 100),
+    (Fault::FullLoadMerged, &["I7"], 1500),
+    (Fault::LiveGapIgnored, &["I7"], 100),
+    (Fault::LastTrustedBlindly, &["I12"], 600),
+    (Fault::TabsPushApart, &["I12", "I2"], 100),
+    (Fault::EpochLeftOut, &["I7", "I13"], 100),
+];
 
 /// Whether a fault is planted in this thread.
 pub(crate) fn is_on(fault: Fault) -> bool {
     PLANTED.get() == Some(fault)
+}
+
+/// Worlds with a planted fault are meant to panic; all other panics of this process are still printed.
+fn silence_planted_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if PLANTED.get().is_none() {
+                print(info);
+            }
+        }));
+    });
+}
+
+/// The first of so many worlds in which somebody notices the fault.
+fn notice(fault: Fault, worlds: u64) -> Option<Violation> {
+    PLANTED.set(Some(fault));
+    let noticed = (0..worlds).find_map(|seed| hunt::live(seed, STEPS));
+    PLANTED.set(None);
+    noticed
+}
+
+/// The invariant at the beginning of a message, also of one that `assert_eq!` has wrapped.
+fn checker(message: &str) -> &str {
+    let text = message.strip_prefix("assertion `left == right` failed: ").unwrap_or(message);
+    text.split([':', ',']).next().unwrap_or_default()
+}
+
+/// A line of the table, and whether the fault was noticed as it should be.
+fn judge(&(fault, checkers, worlds): &(Fault, &[&str], u64)) -> (String, bool) {
+    let name = format!("{fault:?}");
+    match notice(fault, worlds) {
+        None => (format!("{name:<28} not noticed in {worlds} worlds, by {checkers:?}"), false),
+        Some(Violation { seed, message }) => {
+            let text: String = message.lines().next().unwrap_or_default().chars().take(100).collect();
+            let is_expected = checkers.contains(&checker(&message));
+            let by = if is_expected { String::new() } else { format!(", not by {checkers:?}") };
+            (format!("{name:<28} world {:>4} of {worlds:>4}{by}: {text}", seed + 1), is_expected)
+        }
+    }
+}
+
+#[test]
+fn every_planted_fault_is_noticed_by_its_checker_within_so_many_worlds() {
+    silence_planted_panics();
+    let mut rows: Vec<_> = FAULTS.iter().collect();
+    // Those that may take longest go first, so that no thread is left alone with one.
+    rows.sort_by_key(|(_, _, worlds)| std::cmp::Reverse(*worlds));
+    let (next, judged) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let verdict = judge(row);
+                    judged.lock().expect("no other thread panics here").push(verdict);
+                }
+            });
+        }
+    });
+    let mut judged = judged.into_inner().expect("no other thread panics here");
+    judged.sort();
+    let (noticed, missed): (Vec<_>, Vec<_>) = judged.into_iter().partition(|(_, is_noticed)| *is_noticed);
+    let lines = |verdicts: &[(String, bool)]| -> String {
+        verdicts.iter().map(|(line, _)| format!("{line}\n")).collect()
+    };
+    eprintln!("{}", lines(&noticed));
+    assert!(missed.is_empty(), "{} of {} faults:\n{}", missed.len(), FAULTS.len(), lines(&missed));
 }
