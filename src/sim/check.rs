@@ -1,11 +1,7 @@
 //! What ought to be: the history of the space by the contract alone, and a checker for each invariant that a world can
 //! break. A checker that finds a violation panics with a message that begins with the invariant's name.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write,
-    rc::Rc,
-};
+use std::{collections::BTreeMap, fmt::Write, rc::Rc};
 
 pub use super::history::{Edit, Row};
 use super::{
@@ -45,8 +41,10 @@ pub struct Oracle {
     /// What stood at every position that ever was, also in histories that have ended.
     states: BTreeMap<Position, Rc<State>>,
     intents: Vec<Intent>,
-    /// Mutations that some history contained, also if storage was restored to before it.
-    ever_settled: BTreeSet<u64>,
+    /// How mutations ended in some history, also if storage was restored to before it.
+    ever_settled: BTreeMap<u64, Vec<Settled>>,
+    /// The highest number that each client id has acknowledged in a push.
+    acked: BTreeMap<String, u64>,
     published: Option<Position>,
     puts_checked: usize,
 }
@@ -58,6 +56,8 @@ pub struct Present {
     records: State,
     history: History,
     settled: BTreeMap<u64, Settled>,
+    /// The last number of each client id.
+    last: BTreeMap<String, u64>,
 }
 
 impl Oracle {
@@ -65,13 +65,19 @@ impl Oracle {
     #[must_use]
     pub fn new(here: Position) -> Self {
         let states = BTreeMap::from([(here.clone(), Rc::default())]);
-        let now =
-            Present { here, records: State::new(), history: History::default(), settled: BTreeMap::new() };
+        let now = Present {
+            here,
+            records: State::new(),
+            history: History::default(),
+            settled: BTreeMap::new(),
+            last: BTreeMap::new(),
+        };
         Self {
             now,
             states,
             intents: Vec::new(),
-            ever_settled: BTreeSet::new(),
+            ever_settled: BTreeMap::new(),
+            acked: BTreeMap::new(),
             published: None,
             puts_checked: 0,
         }
@@ -126,12 +132,22 @@ impl Oracle {
     pub fn learn_push(&mut self, push: &PushRequest, sent: &[Sent], answer: &PushAnswer, horizon: Version) {
         assert!(answer.results.len() == push.mutations.len(), "I11: a mutation has no result");
         let writer: Rc<str> = push.client.as_str().into();
+        let acked = self.acked.entry(writer.to_string()).or_default();
+        *acked = push.acked.max(*acked);
+        let acked = *acked;
         for (submitted, result) in push.mutations.iter().zip(&answer.results) {
             let mark = mark_of(sent, result.id);
             if result.duplicate {
+                assert!(
+                    result.settled != Settled::Done || result.id <= acked,
+                    "I2: how {} of {writer} ended was forgotten and never acknowledged",
+                    result.id
+                );
                 self.check_repeated(mark, result);
                 continue;
             }
+            let last = self.now.last.insert(writer.to_string(), result.id).unwrap_or(0);
+            assert!(result.id == last + 1, "I2: {writer} numbers {} behind {last}", result.id);
             let first = self.now.settled.get(&mark);
             assert!(first.is_none(), "I2: mutation {mark} was settled twice, first {first:?}");
             match (self.intent(mark).clone(), &result.settled) {
@@ -147,7 +163,7 @@ impl Oracle {
                 }
             }
             self.now.settled.insert(mark, result.settled.clone());
-            self.ever_settled.insert(mark);
+            self.ever_settled.entry(mark).or_default().push(result.settled.clone());
         }
         assert!(
             answer.position >= self.now.here,
@@ -164,11 +180,7 @@ impl Oracle {
 
     fn check_repeated(&self, mark: u64, result: &MutationResult) {
         let first = self.now.settled.get(&mark);
-        let same = match (&result.settled, first) {
-            (Settled::Conflict(_), Some(Settled::Conflict(_))) | (Settled::Done, Some(_)) => true,
-            (Settled::Rejected(now), Some(Settled::Rejected(first))) => now.code == first.code,
-            (now, first) => Some(now) == first,
-        };
+        let same = first.is_some_and(|first| is_repetition(&result.settled, first));
         assert!(same, "I2: {result:?} repeats what was {first:?}");
     }
 
@@ -186,17 +198,19 @@ impl Oracle {
         };
         let epoch = mutation.epoch.as_ref().or(push.epoch.as_ref());
         let is_present = epoch.is_none_or(|epoch| *epoch == self.now.here.epoch);
-        let (mut conflicts, mut is_exact) = (false, true);
+        let (mut conflicts, mut surely, mut is_exact) = (false, false, true);
         for (edit, change) in edits.iter().zip(&mutation.changes) {
             let Some(base) = change.base else { continue };
             // Below the horizon, and without a base in this epoch, the coordinator no longer knows everything.
             is_exact &= horizon == Version::ZERO || (is_present && base >= horizon);
             let base = (is_present || base == Version::ZERO).then_some(base);
-            conflicts |= self.now.history.conflicts(edit, base, push.client.as_str(), push.on_conflict);
+            let (history, writer) = (&self.now.history, push.client.as_str());
+            conflicts |= history.conflicts(edit, base, writer, push.on_conflict);
+            surely |= history.surely_conflicts(edit, base, writer, push.on_conflict);
         }
         let is_conflict = matches!(settled, Settled::Conflict(_));
         assert!(
-            !is_exact || is_conflict == conflicts,
+            if is_exact { is_conflict == conflicts } else { is_conflict || !surely },
             "I13: mutation {mark} by {} was {settled:?}, by the whole history it conflicts: {conflicts}",
             push.client.as_str()
         );
@@ -242,11 +256,12 @@ impl Oracle {
 
     /// I12: what left an outbox left it with its end, which the application is told, or because it had ended.
     pub fn learn_outcome(&self, outcome: &Outcome) {
-        for (mark, _) in &outcome.settled {
-            assert!(
-                self.ever_settled.contains(mark),
-                "I12: mutation {mark} left the outbox and was never settled"
-            );
+        for (mark, told) in &outcome.settled {
+            let ends = self.ever_settled.get(mark);
+            let ends =
+                ends.unwrap_or_else(|| panic!("I12: mutation {mark} left the outbox and was never settled"));
+            let is_true = ends.iter().any(|end| is_repetition(told, end));
+            assert!(is_true, "I12: mutation {mark} was {ends:?}, and the application is told {told:?}");
         }
         if let Some(mark) = outcome.dropped.first() {
             panic!("I12: mutation {mark} left the outbox and nobody was told how it ended");
@@ -370,6 +385,15 @@ impl Oracle {
     #[must_use]
     pub fn records(&self) -> Records {
         self.now.records.iter().map(|(name, row)| (name.clone(), row.text())).collect()
+    }
+}
+
+/// Whether a result says of the end of a mutation what was said first, in full or with less detail.
+fn is_repetition(result: &Settled, first: &Settled) -> bool {
+    match (result, first) {
+        (Settled::Conflict(_), Settled::Conflict(_)) | (Settled::Done, _) => true,
+        (Settled::Rejected(now), Settled::Rejected(first)) => now.code == first.code,
+        (now, first) => now == first,
     }
 }
 

@@ -161,6 +161,24 @@ impl History {
         steps.push(Step { version, writer: Rc::clone(writer), touched, is_deletion });
     }
 
+    /// Whether what a coordinator that has forgotten deletions still knows suffices for a conflict: the last change of the
+    /// record is somebody else's, and came after `base`.
+    #[must_use]
+    pub fn surely_conflicts(
+        &self,
+        edit: &Edit,
+        base: Option<Version>,
+        writer: &str,
+        policy: OnConflict,
+    ) -> bool {
+        let last = self.steps.get(edit.name()).and_then(|steps| steps.last());
+        let is_foreign = last.is_some_and(|last| {
+            &*last.writer != writer && base.is_none_or(|base| last.version > base && base > Version::ZERO)
+        });
+        let by_field = policy == OnConflict::Merge && matches!(edit, Edit::Patch(..) | Edit::Fill(..));
+        is_foreign && !by_field && self.conflicts(edit, base, writer, policy)
+    }
+
     /// I13: whether somebody other than `writer` changed what `edit` rests on after `base`; None: after no moment at all,
     /// as with a base of another epoch.
     #[must_use]

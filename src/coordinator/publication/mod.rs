@@ -360,13 +360,15 @@ impl Publisher {
     }
 
     /// Storage failed within a turn, which is thereby over. What memory has noted and storage has not is forgotten: the
-    /// next instance would not know it, and would not go on from there.
+    /// next instance would not know it, and would not go on from there. How the turn's put ended may be part of that, so
+    /// the next one waits as long as the watchdog does: by then it has landed, or never will.
     pub fn storage_failed<L: Ledger>(&mut self, ledger: &L, now: Millis) {
         if let Ok(row) = stored_row(ledger) {
             self.row = row;
         }
         self.compared = false;
         self.failed(PutOutcome::Refused, now);
+        self.row.retry_at = self.row.retry_at.max(Some(self.watchdog(now)));
     }
 
     /// How [`Effect::PutObject`] ended.

@@ -222,3 +222,29 @@ fn i4_what_storage_refused_to_note_memory_does_not_know_either() {
     assert_eq!(known, None, "an instance that begins now would not know it, and published would fall");
     assert_settles(&mut world, "the head is put once more");
 }
+
+#[test]
+fn h07_a_put_of_which_storage_could_not_note_that_it_is_unsettled_does_not_stay_over_a_later_one() {
+    for step_ms in [10, 600] {
+        let mut world = eager();
+        put(&mut world, "r0", 100);
+        assert_settles(&mut world, "the first head");
+        world.pass(5_000);
+        put(&mut world, "r1", 100);
+        let wait = world.host.alarm.expect("an alarm").since(world.now);
+        world.pass(wait);
+        world.kv.script.push_back(PutFault::Late(3_900));
+        let puts = world.kv.puts.len();
+        world.host.begin_turn(world.now);
+        while world.kv.puts.len() == puts {
+            assert!(world.step(), "the head is put in this turn");
+        }
+        world.host.section_fault = Some(SectionFault::Refused(1));
+        world.step();
+        world.pass(step_ms);
+        put(&mut world, "r2", 100);
+        world.settle(60);
+        world.pass(10_000);
+        assert_settles(&mut world, "nothing that was put earlier lands any more");
+    }
+}
