@@ -1,7 +1,10 @@
 //! Tokens: headers as they come, and claims under a good signature.
 
 use headwater::{
-    edge::{authorize::Verifier, config::Config},
+    edge::{
+        authorize::{Step, Verifier},
+        config::Config,
+    },
     ids::SpaceHash,
     protocol::error::ApiError,
     time::Millis,
@@ -75,8 +78,13 @@ fn verified(header: &str) -> Result<SpaceHash, ApiError> {
         _ => None,
     });
     let mut verifier = Verifier::new(&config);
-    let first = verifier.verify(header, NOW);
-    assert_eq!(verifier.verify(header, NOW), first, "what is remembered is what was verified");
+    let mut decide = || match verifier.decide(header, NOW) {
+        Ok(Step::Caller(caller)) => Ok(caller),
+        Ok(step) => panic!("a secret is all that is configured: {step:?}"),
+        Err(refused) => Err(refused.error),
+    };
+    let first = decide();
+    assert_eq!(decide(), first, "what is remembered is what was verified");
     first.map(|caller| caller.private_space)
 }
 
