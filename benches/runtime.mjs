@@ -93,3 +93,8 @@ export async function startObject() {
     worker("floor", "benches/floors/object.mjs", { durableObjects: { STORE: { className: "Store", useSQLite: true } } }),
   ]);
 }
+
+// Headwater alone, with more keys.
+export async function startTokens(variables) {
+  return start([headwater("build/index.js", { ...EAGER, ...variables }), worker("floor", "benches/floors/memory.mjs")]);
+}

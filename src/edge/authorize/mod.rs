@@ -280,11 +280,13 @@ impl Verifier {
         if self.known.len() >= limits::TOKENS_REMEMBERED {
             self.known.retain(|_, (_, forget_at)| now < *forget_at);
         }
-        if self.known.len() < limits::TOKENS_REMEMBERED {
-            let forget_at = now.plus(limits::TOKEN_REMEMBERED_MS).min(caller.expires);
-            let forget_at = until.map_or(forget_at, |until| forget_at.min(until));
-            self.known.insert(token.to_owned(), (caller.clone(), forget_at));
+        // All are verified once more, rather than every later one with each request.
+        if self.known.len() >= limits::TOKENS_REMEMBERED {
+            self.known.clear();
         }
+        let forget_at = now.plus(limits::TOKEN_REMEMBERED_MS).min(caller.expires);
+        let forget_at = until.map_or(forget_at, |until| forget_at.min(until));
+        self.known.insert(token.to_owned(), (caller.clone(), forget_at));
     }
 
     /// Takes what the issuer answered, or that it did not; returns whether its answer was a set of keys.

@@ -144,6 +144,18 @@ fn a_token_whose_key_went_while_its_signature_was_verified_is_not_remembered() {
 }
 
 #[test]
+fn a_new_token_is_remembered_however_many_came_before() {
+    let mut verifier = verifier_with_issuer();
+    verifier.learn_keys(Some(&jwks(&[ec("a")])), NOW);
+    for number in 0..=limits::TOKENS_REMEMBERED {
+        assert_eq!(attempt(&mut verifier, &es256("a", &number.to_string()), NOW), Outcome::Verified);
+        assert!(verifier.known.len() <= limits::TOKENS_REMEMBERED);
+    }
+    let last = limits::TOKENS_REMEMBERED.to_string();
+    assert_eq!(attempt(&mut verifier, &es256("a", &last), NOW), Outcome::Remembered);
+}
+
+#[test]
 fn a_secret_that_an_issuer_publishes_is_none() {
     let mut verifier = verifier_with_issuer();
     verifier.learn_keys(Some(&jwks(&[oct("a"), ec("b")])), NOW);
