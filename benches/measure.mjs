@@ -33,7 +33,7 @@ async function over(name, start, work) {
   }
 }
 
-const kv = await over("kv", startKv, async (runtime) => ({
+const kv = await over("kv", () => startKv(), async (runtime) => ({
   ...(await smallReads(runtime, "KV", options)),
   cold: await coldPolls(runtime, { rounds: options.rounds, spaces: values.quick ? 100 : 300 }),
   firstLoad: await firstLoads(runtime, options),

@@ -186,9 +186,12 @@ describe("keys at JWKS_URL", () => {
   });
 
   const DOWN = {
-    "answers 503": (_, response) => response.writeHead(503).end("busy"),
+    // The first three would be good answers if they were taken.
+    "answers 503": (_, response, keys) => response.writeHead(503).end(keys),
+    "redirects": (request, response, keys) =>
+      request.url === "/elsewhere" ? response.end(keys) : response.writeHead(302, { location: "/elsewhere" }).end(),
+    "answers too much": (_, response, keys) => response.end(" ".repeat(300 * 1024) + keys),
     "answers a page": (_, response) => response.end("<html>maintenance</html>"),
-    "redirects": (_, response) => response.writeHead(302, { location: "/elsewhere" }).end(),
     "sends without end": (request, response) => {
       const more = setInterval(() => response.write("x".repeat(64 * 1024)), 5);
       request.socket.on("close", () => clearInterval(more));
@@ -200,14 +203,15 @@ describe("keys at JWKS_URL", () => {
     test(`an issuer that ${what} keeps nobody out whose key is known, and only those wait who have none`, async () => {
       const signer = makeSigner("ES256", "e");
       await withIssuer([signer], async (issuer, runtime) => {
-        issuer.answer = answer;
+        const down = (request, response) => answer(request, response, JSON.stringify({ keys: [signer.jwk] }));
+        issuer.answer = down;
         const first = await ask(runtime, signer.mint(good("early")));
         assert.equal(first.headers.get("retry-after"), "2");
         await assertRefused(first, 503, "upstream");
         issuer.answer = null;
         await runtime.setClock("home", 6_000);
         assert.equal((await ask(runtime, signer.mint(good("a")))).status, 200);
-        issuer.answer = answer;
+        issuer.answer = down;
         await runtime.setClock("home", 20 * MINUTE);
         for (const sub of ["a", "b", "c"]) assert.equal((await ask(runtime, signer.mint(good(sub)))).status, 200);
         assert.equal(issuer.asked, 3, "and the issuer is left in peace");
