@@ -1,6 +1,6 @@
 //! The keys that an issuer publishes at `JWKS_URL`, and when to fetch them again.
 
-use super::keys::{self, Algorithm, Key};
+use super::keys::{self, Key};
 use crate::{limits, time::Millis};
 
 /// The last good set, and how the last attempt to get a newer one ended. While the issuer is down the last good set serves.
@@ -59,9 +59,7 @@ impl IssuerKeys {
             self.has_failed = true;
             return false;
         };
-        // A secret that everybody can read is none.
-        let is_public = |key: &Key| key.algorithm() != Algorithm::Hs256;
-        self.keys = Some(keys.into_iter().flatten().filter(is_public).collect());
+        self.keys = Some(keys.into_iter().flatten().collect());
         document.clone_into(&mut self.document);
         (self.has_failed, self.fetched_at) = (false, now);
         true

@@ -240,6 +240,7 @@ impl Verifier {
             let key = choose(self.own.iter(), algorithm, id).and_then(public);
             return key.map_or(unknown, |key| Ok(Some((key, None))));
         };
+        // A secret that an issuer published is known to everybody.
         if algorithm == Algorithm::Hs256 {
             return unknown;
         }

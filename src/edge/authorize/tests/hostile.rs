@@ -180,6 +180,17 @@ fn no_hostile_token_gets_in_and_each_is_unauthenticated() {
 }
 
 #[test]
+fn a_signature_of_another_length_than_the_keys_is_not_looked_at() {
+    for (alg, kid, length) in [("ES256", "e1", 64), ("EdDSA", "d1", 64), ("RS256", "r1", 256)] {
+        for bytes in [0, 63, 64, 65, 71, 128, 255, 256, 257] {
+            let header = json!({ "alg": alg, "kid": kid });
+            let step = everything().decide(&bearing(header, claims(), &vec![7; bytes]), NOW);
+            assert_eq!(matches!(step, Ok(Step::Verify(_))), bytes == length, "{alg} {bytes}");
+        }
+    }
+}
+
+#[test]
 fn only_whose_token_was_good_is_told_that_it_has_expired() {
     let expired = changed(&json!({ "exp": NOW.0 / 1000 - 61 }));
     assert_eq!(code(&hs256(HS, &expired)), "token_expired");
