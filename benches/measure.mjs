@@ -9,12 +9,13 @@ import { pushes } from "./pushes.mjs";
 import { coldPolls, firstLoads, smallReads } from "./reads.mjs";
 import { print } from "./report.mjs";
 import { startKv, startMemory, startObject } from "./runtime.mjs";
+import { tokens } from "./tokens.mjs";
 
 const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
-    // For working on one comparison: `--only kv`, `--only memory` or `--only object`.
+    // For working on one comparison: `--only kv`, `--only memory`, `--only object` or `--only tokens`.
     only: { type: "string" },
   },
 });
@@ -32,7 +33,7 @@ async function over(name, start, work) {
   }
 }
 
-const kv = await over("kv", startKv, async (runtime) => ({
+const kv = await over("kv", () => startKv(), async (runtime) => ({
   ...(await smallReads(runtime, "KV", options)),
   cold: await coldPolls(runtime, { rounds: options.rounds, spaces: values.quick ? 100 : 300 }),
   firstLoad: await firstLoads(runtime, options),
@@ -43,6 +44,9 @@ const object = await over("object", startObject, async (runtime) => ({
   since: await pushes(runtime, "push, 8 clients that say since", { ...options, clients: 8, since: true }),
   many: await pushes(runtime, "push, 32 clients", { ...options, clients: 32 }),
 }));
+
+const verifying =
+  values.only && values.only !== "tokens" ? undefined : await tokens({ rounds: options.rounds, quick: values.quick });
 
 const wasm = readFileSync(join(root, "build/index_bg.wasm"));
 const result = {
@@ -61,6 +65,7 @@ const result = {
   kv,
   memory,
   object,
+  tokens: verifying,
 };
 
 if (values.json) console.log(JSON.stringify(result));

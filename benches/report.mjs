@@ -73,6 +73,15 @@ function align(table) {
   return table.map((row) => row.map(cell).join("  ").trimEnd()).join("\n");
 }
 
+// What a poll costs whose token is new or remembered; /health asks for none and answers from nothing.
+function verifying(tokens) {
+  const table = [["token", "requests/s", "CPU", "CPU against /health"]];
+  for (const [name, { perSecond, cpu, vs_health }] of Object.entries(tokens)) {
+    table.push([name, number(perSecond), number(cpu), vs_health.toFixed(2)]);
+  }
+  return table;
+}
+
 export function print(result) {
   const rows = rowsOf(result);
   const { cores, node, load_before, fdatasync_ms } = result.machine;
@@ -82,8 +91,8 @@ ${result.rounds} rounds of ${result.round_ms} ms, ${cores} cores, Node ${node}; 
 which decides how much pushes gain by sharing a transaction.\n`);
   // Each wait for the disk then also waits for a processor, and the floor waits for each push by itself.
   if (load_before > 1) console.log("The machine was busy before the run: that makes the ratios of pushes too high.\n");
-  console.log(align(speeds(rows)));
-  console.log(`\n${align(uses(rows))}`);
+  if (rows.length > 0) console.log(`${align(speeds(rows))}\n\n${align(uses(rows))}`);
+  if (result.tokens) console.log(`\n${align(verifying(result.tokens))}`);
   const loads = result.kv?.firstLoad;
   if (loads) {
     const line = ({ bytes, floorBytes, keys }) => `${bytes} bytes (floor ${floorBytes}) from ${keys} keys`;

@@ -57,9 +57,9 @@ async function start(workers) {
 
 // Headwater with the eager setting, and floor (a) on the same namespace. `value` reads what publication has written;
 // `give` stores a value where the floor finds it.
-export async function startKv() {
+export async function startKv(variables = {}) {
   const runtime = await start([
-    headwater("build/index.js", EAGER),
+    headwater("build/index.js", { ...EAGER, ...variables }),
     worker("floor", "benches/floors/kv.mjs", { kvNamespaces: { KV: "snapshots" } }),
   ]);
   const namespace = await runtime.miniflare.getKVNamespace("SNAPSHOTS", "headwater");

@@ -1,7 +1,10 @@
 //! Tokens: headers as they come, and claims under a good signature.
 
 use headwater::{
-    edge::{authorize::Verifier, config::Config},
+    edge::{
+        authorize::{Step, Verifier},
+        config::Config,
+    },
     ids::SpaceHash,
     protocol::error::ApiError,
     time::Millis,
@@ -10,7 +13,7 @@ use jwt_compact::{
     AlgorithmExt, Claims, Header, UntrustedToken,
     alg::{Hs256, Hs256Key, Hs512, Hs512Key},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NOW: Millis = Millis(1_795_341_182_000);
@@ -75,8 +78,13 @@ fn verified(header: &str) -> Result<SpaceHash, ApiError> {
         _ => None,
     });
     let mut verifier = Verifier::new(&config);
-    let first = verifier.verify(header, NOW);
-    assert_eq!(verifier.verify(header, NOW), first, "what is remembered is what was verified");
+    let mut decide = || match verifier.decide(header, NOW) {
+        Ok(Step::Caller(caller)) => Ok(caller),
+        Ok(step) => panic!("a secret is all that is configured: {step:?}"),
+        Err(refused) => Err(refused.error),
+    };
+    let first = decide();
+    assert_eq!(decide(), first, "what is remembered is what was verified");
     first.map(|caller| caller.private_space)
 }
 
@@ -93,4 +101,47 @@ fn caller(claims: &Map<String, Value>) -> Option<SpaceHash> {
     }
     let subject = claims.get("sub")?.as_str().filter(|subject| (1..=1024).contains(&subject.len()))?;
     Some(SpaceHash::private(issuer, subject))
+}
+
+/// A document with an array `keys` is a set of keys, whatever stands in it, and nothing else is. Signatures are only ever to
+/// be verified with keys of the right size.
+pub(crate) fn jwks(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let config = Config::read(|name| match name {
+        "JWKS_URL" => Some("https://issuer.example".to_owned()),
+        "JWT_KEYS" => Some(text.to_owned()),
+        "JWT_ISSUER" => Some("issuer".to_owned()),
+        _ => None,
+    });
+    let mut verifier = Verifier::new(&config);
+    let is_set = verifier.learn_keys(Some(text), NOW);
+    match serde_json::from_str::<Value>(text) {
+        Ok(set) => assert_eq!(is_set, set.get("keys").is_some_and(Value::is_array), "{text}"),
+        // Half a surrogate pair in a name, or nesting, that the other reader does not take; else it is no JSON.
+        Err(_) => assert!(!is_set || serde_json::from_str::<&RawValue>(text).is_ok(), "{text}"),
+    }
+    let claims =
+        Claims::new(serde_json::json!({ "iss": "issuer", "sub": "alice", "exp": NOW.0 / 1000 + 60 }));
+    let good = Hs256.token(&Header::empty(), &claims, &Hs256Key::new(SECRET)).expect("a token");
+    let (_, claims) = good.split_once('.').expect("a header");
+    let (claims, _) = claims.split_once('.').expect("a signature");
+    // The headers of ES256, EdDSA and RS256, and a signature of each length that a key may ask for.
+    for (header, bytes) in
+        [("eyJhbGciOiJFUzI1NiJ9", 64), ("eyJhbGciOiJFZERTQSJ9", 64), ("eyJhbGciOiJSUzI1NiJ9", 256)]
+    {
+        let signature = "A".repeat((bytes * 4_usize).div_ceil(3));
+        match verifier.decide(&format!("Bearer {header}.{claims}.{signature}"), NOW) {
+            Ok(Step::Verify(claimed)) => {
+                let key: Value = serde_json::from_str(&claimed.key.jwk).expect("a JWK");
+                assert!(is_set, "{key}");
+                assert_eq!(claimed.signature.len(), bytes);
+            }
+            Ok(Step::FetchKeys) => assert!(!is_set, "the keys were just fetched"),
+            Ok(Step::Caller(_)) => panic!("nobody has verified the signature"),
+            Err(refused) => assert!(
+                [ApiError::Unauthenticated, ApiError::Upstream].contains(&refused.error),
+                "{refused:?}"
+            ),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Configuration: what the environment says, read once per isolate.
 
-use crate::{coordinator::publication::PublicationConfig, limits::Sizes};
+use crate::{coordinator::publication::PublicationConfig, limits, limits::Sizes};
 
 const DAY_MS: f64 = 86_400_000.0;
 
@@ -9,6 +9,10 @@ const DAY_MS: f64 = 86_400_000.0;
 pub struct Config {
     /// The HS256 key.
     pub jwt_secret: Option<String>,
+    /// Keys of several algorithms by their ids: a JWKS document.
+    pub jwt_keys: Option<String>,
+    /// Where the issuer publishes its keys.
+    pub jwks_url: Option<String>,
     /// Enforced when set.
     pub jwt_issuer: Option<String>,
     /// Enforced when set.
@@ -57,7 +61,9 @@ impl Config {
         let days = var("RETAIN_TOMBSTONES_DAYS").and_then(|text| text.parse::<f64>().ok());
         let days = days.filter(|days| days.is_finite() && *days >= 0.0).unwrap_or(30.0);
         Self {
-            jwt_secret: var("JWT_SECRET").filter(|secret| secret.len() >= 32),
+            jwt_secret: var("JWT_SECRET").filter(|secret| secret.len() >= limits::SECRET_BYTES_MIN),
+            jwt_keys: var("JWT_KEYS"),
+            jwks_url: var("JWKS_URL"),
             jwt_issuer: var("JWT_ISSUER"),
             jwt_audience: var("JWT_AUDIENCE"),
             allowed_origins: var("ALLOWED_ORIGINS")

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 
 use headwater::{
     edge::{
-        authorize::{Caller, Verifier},
-        config::Config,
+        authorize::{Caller, Claimed, Refused, Step, Verifier},
+        config::{Config, LogLevel},
         cors,
         state::{Known, Memory},
     },
@@ -42,7 +42,11 @@ fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
             let config = Config::read(|name| variable(env, name));
             log::configure(&config);
             end_what_waits();
-            Isolate { verifier: Verifier::new(&config), config, memory: Memory::default() }
+            let verifier = Verifier::new(&config);
+            for problem in verifier.problems() {
+                log::why(LogLevel::Error, "a key is not usable", problem);
+            }
+            Isolate { verifier, config, memory: Memory::default() }
         }))
     })
 }
@@ -75,14 +79,39 @@ pub(crate) fn publishes_eagerly(env: &Env) -> bool {
     with(env, |isolate| isolate.config.publishes_eagerly())
 }
 
-pub(crate) fn verify(env: &Env, authorization: &str, now: Millis) -> Result<Caller, ApiError> {
-    with(env, |isolate| {
-        if !isolate.verifier.has_key() {
-            let fields = serde_json::json!({ "missing": "JWT_SECRET, of at least 32 bytes" });
-            log::write(headwater::edge::config::LogLevel::Error, "no key is configured", fields);
-        }
-        isolate.verifier.verify(authorization, now)
-    })
+/// What the token of a request comes to.
+pub(crate) fn decide(env: &Env, authorization: &str, now: Millis) -> Result<Step, ApiError> {
+    with(env, |isolate| isolate.verifier.decide(authorization, now)).map_err(|refused| log_refusal(&refused))
+}
+
+pub(crate) fn learn_signature(
+    env: &Env,
+    claimed: Claimed,
+    is_good: bool,
+    now: Millis,
+) -> Result<Caller, ApiError> {
+    with(env, |isolate| isolate.verifier.learn_signature(claimed, is_good, now))
+        .map_err(|refused| log_refusal(&refused))
+}
+
+pub(crate) fn jwks_url(env: &Env) -> String {
+    with(env, |isolate| isolate.config.jwks_url.clone().unwrap_or_default())
+}
+
+pub(crate) fn learn_keys(env: &Env, document: Option<&str>, now: Millis) {
+    if !with(env, |isolate| isolate.verifier.learn_keys(document, now)) {
+        let why =
+            if document.is_some() { "the answer is not a JWKS document" } else { "there is no good answer" };
+        log::why(LogLevel::Error, "the issuer's keys could not be fetched", why);
+    }
+}
+
+fn log_refusal(refused: &Refused) -> ApiError {
+    match refused.error {
+        ApiError::Internal => log::why(LogLevel::Error, "no token can be verified", refused.why),
+        _ => log::why(LogLevel::Debug, "token refused", refused.why),
+    }
+    refused.error.clone()
 }
 
 pub(crate) fn recall(env: &Env, scope: &Scope) -> Option<(Known, Millis)> {

@@ -3,6 +3,7 @@
 //! [`fetch`] is where every request begins: `http` reads it, `isolate` verifies who is calling, and the route's function
 //! does what the core says. `object` is the other place that runs: one per space.
 
+mod caller;
 mod coordinator;
 mod http;
 mod isolate;
@@ -13,7 +14,13 @@ mod pull;
 mod sql;
 
 use headwater::{
-    edge::{answer::Usage, config::LogLevel, cors, route::Route},
+    edge::{
+        answer::Usage,
+        authorize::{Caller, Step},
+        config::LogLevel,
+        cors,
+        route::Route,
+    },
     ids::{SpaceHash, SpaceId, UserHash},
     limits,
     protocol::{error::ApiError, pull::query_pairs},
@@ -50,19 +57,19 @@ pub(crate) struct Space {
 #[wasm_bindgen]
 pub fn fetch(request: web_sys::Request, env: Env, context: worker_sys::Context) -> Result<JsValue, JsValue> {
     let incoming = Incoming::read(&request);
-    let begun = Route::of(&incoming.method, &incoming.path).and_then(|route| begin(&incoming, route, &env));
+    let route = Route::of(&incoming.method, &incoming.path);
+    let begun = route.and_then(|route| begin(&incoming, route, &env));
     match begun {
         Ok(Begun::Answered(reply)) => send(&incoming, &env, Ok(reply)),
         Err(error) => send(&incoming, &env, Err((error, Usage::default()))),
-        Ok(Begun::Waiting(job)) => {
-            let (id, origin) = (incoming.id.clone(), job.space.origin.clone());
+        Ok(waiting) => {
+            let id = incoming.id.clone();
+            let origin = isolate::allowed_origin(&env, incoming.origin());
             let served = future_to_promise(async move {
-                let context = Context::new(context);
-                let served = serve(&incoming, job, &request, &env, &context).await;
+                let served = finish(&incoming, waiting, &request, &env, context).await;
                 send(&incoming, &env, served)
             });
-            let origin = Some(origin.as_str()).filter(|origin| !origin.is_empty());
-            Ok(http::or_repeat(&served, &id, origin).into())
+            Ok(http::or_repeat(&served, &id, origin.as_deref()).into())
         }
     }
 }
@@ -72,6 +79,8 @@ type Served = Result<Reply, (ApiError, Usage)>;
 /// A request whose answer is there, or has to be waited for.
 enum Begun {
     Answered(Reply),
+    /// Who is calling is not known yet.
+    Unverified(Route, Step),
     Waiting(Job),
 }
 
@@ -96,7 +105,15 @@ fn begin(incoming: &Incoming, route: Route, env: &Env) -> Result<Begun, ApiError
         }
         _ => {}
     }
-    let space = space_of(incoming, &route, env)?;
+    match isolate::decide(env, &incoming.authorization, incoming.now)? {
+        Step::Caller(caller) => begin_as(caller, incoming, route, env),
+        step => Ok(Begun::Unverified(route, step)),
+    }
+}
+
+/// What memory can answer is answered; the rest is a job.
+fn begin_as(caller: Caller, incoming: &Incoming, route: Route, env: &Env) -> Result<Begun, ApiError> {
+    let space = space_of(caller, incoming, &route, env)?;
     let mut pull = None;
     if matches!(route, Route::Pull { in_body: false }) {
         let mut begun = pull::begin_get(incoming, env, &space)?;
@@ -106,6 +123,28 @@ fn begin(incoming: &Incoming, route: Route, env: &Env) -> Result<Begun, ApiError
         pull = Some(Box::new(begun));
     }
     Ok(Begun::Waiting(Job { route, space, pull }))
+}
+
+async fn finish(
+    incoming: &Incoming,
+    begun: Begun,
+    request: &web_sys::Request,
+    env: &Env,
+    context: worker_sys::Context,
+) -> Served {
+    let free = |error| (error, Usage::default());
+    let begun = match begun {
+        Begun::Unverified(route, step) => {
+            let caller = caller::find(incoming, step, env, context.as_ref()).await.map_err(free)?;
+            begin_as(caller, incoming, route, env).map_err(free)?
+        }
+        begun => begun,
+    };
+    match begun {
+        Begun::Answered(reply) => Ok(reply),
+        Begun::Waiting(job) => serve(incoming, job, request, env, &Context::new(context)).await,
+        Begun::Unverified(..) => Err(free(ApiError::Internal)),
+    }
 }
 
 async fn serve(
@@ -152,8 +191,7 @@ fn send(incoming: &Incoming, env: &Env, served: Served) -> Result<JsValue, JsVal
 }
 
 /// Who is calling, and for which space. Everything is keyed by hashes of the verified token, nothing by a parameter.
-fn space_of(incoming: &Incoming, route: &Route, env: &Env) -> Result<Space, ApiError> {
-    let caller = isolate::verify(env, &incoming.authorization, incoming.now)?;
+fn space_of(caller: Caller, incoming: &Incoming, route: &Route, env: &Env) -> Result<Space, ApiError> {
     let wanted = match route {
         Route::ResetEpoch { space } => Some(space.clone()),
         // Decoded first, because `sp%61ce` is the same name. Most requests have nothing to decode.

@@ -1,0 +1,104 @@
+//! What a token says, once somebody vouches for it, becomes the caller's hashes.
+
+use chrono::{DateTime, Duration, Utc};
+use jwt_compact::{Claims, TimeOptions, ValidationError};
+use serde::Deserialize;
+
+use super::{Refused, refused};
+use crate::{
+    edge::config::Config,
+    ids::{SpaceHash, UserHash},
+    limits,
+    protocol::error::ApiError,
+    time::Millis,
+};
+
+/// Leeway between the issuer's clock and ours.
+const LEEWAY_S: i64 = 60;
+
+/// A caller whose token is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user in every space.
+    pub user: UserHash,
+    /// The user's private space.
+    pub private_space: SpaceHash,
+    pub(super) expires: Millis,
+}
+
+/// The claims that count here. Everything else in a token is the application's business.
+#[derive(Deserialize)]
+pub(super) struct Known {
+    #[serde(default)]
+    iss: Option<String>,
+    #[serde(default)]
+    sub: Option<String>,
+    #[serde(default)]
+    aud: Option<Audience>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Audience {
+    fn has(&self, wanted: &str) -> bool {
+        match self {
+            Self::One(audience) => audience == wanted,
+            Self::Many(audiences) => audiences.iter().any(|audience| audience == wanted),
+        }
+    }
+}
+
+/// What claims have to be.
+#[derive(Debug)]
+pub(super) struct Demands {
+    issuer: Option<String>,
+    audience: Option<String>,
+}
+
+impl Demands {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { issuer: config.jwt_issuer.clone(), audience: config.jwt_audience.clone() }
+    }
+
+    /// Whom the claims name. They are worth as much as the signature under them, which is not looked at here.
+    pub(super) fn judge(&self, claims: &Claims<Known>, now: Millis) -> Result<Caller, Refused> {
+        let clock = i64::try_from(now.0).ok().and_then(DateTime::<Utc>::from_timestamp_millis);
+        let clock = clock.ok_or(Refused { error: ApiError::Internal, why: "the clock is out of range" })?;
+        let known = &claims.custom;
+        if self.issuer.as_deref().is_some_and(|issuer| known.iss.as_deref() != Some(issuer)) {
+            return refused("iss is not JWT_ISSUER");
+        }
+        let is_for = |wanted: &str| known.aud.as_ref().is_some_and(|audience| audience.has(wanted));
+        if self.audience.as_deref().is_some_and(|wanted| !is_for(wanted)) {
+            return refused("aud does not contain JWT_AUDIENCE");
+        }
+        // Service tokens of some identity providers have an empty subject: they would all share one space.
+        let sub = known.sub.as_deref().unwrap_or_default();
+        if sub.is_empty() || sub.len() > limits::SUBJECT_BYTES_MAX {
+            return refused("sub is missing, empty or too long");
+        }
+        // Not by `validate_maturity`: it subtracts the leeway from the claim, and panics where that is the first of all times.
+        let latest = clock + Duration::seconds(LEEWAY_S);
+        if claims.not_before.is_some_and(|not_before| latest < not_before) {
+            return refused("nbf lies ahead");
+        }
+        let Some(expiration) = claims.expiration else { return refused("exp is missing") };
+        let options = TimeOptions::new(Duration::seconds(LEEWAY_S), || clock);
+        claims.validate_expiration(&options).map_err(|error| match error {
+            ValidationError::Expired => Refused { error: ApiError::TokenExpired, why: "exp has passed" },
+            _ => Refused { error: ApiError::Unauthenticated, why: "exp is missing" },
+        })?;
+        let iss = known.iss.as_deref().unwrap_or_default();
+        let expires = u64::try_from(expiration.timestamp_millis()).unwrap_or(0);
+        Ok(Caller {
+            user: UserHash::new(iss, sub),
+            private_space: SpaceHash::private(iss, sub),
+            expires: Millis(expires).plus(LEEWAY_S.unsigned_abs() * 1000),
+        })
+    }
+}
