@@ -4,6 +4,7 @@ pub mod error;
 pub mod internal;
 pub mod pull;
 pub mod push;
+pub mod role;
 
 /// Bodies that are one JSON document.
 pub const JSON: &str = "application/json";

@@ -42,6 +42,12 @@ impl Scope {
         Some(Self(text.to_owned()))
     }
 
+    /// Whether it belongs to a shared space.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.0.contains('.')
+    }
+
     /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {
