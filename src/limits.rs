@@ -14,6 +14,16 @@ pub const MUTATION_CHANGES_MAX: usize = 1_000;
 pub const VALUE_BYTES_MAX: usize = 256 * KIB;
 /// Nesting of a value; `{}` is 1.
 pub const VALUE_DEPTH_MAX: usize = 64;
+/// Open conflicts of a space. Nothing that is parked is ever pruned, so the next mutation that conflicts is rejected.
+pub const CONFLICTS_MAX: usize = 10_000;
+/// Changes parked under one conflict: what its `mine` re-applies is one mutation.
+pub const CONFLICT_CHANGES_MAX: usize = MUTATION_CHANGES_MAX;
+/// Bytes of the text parked under one conflict.
+pub const CONFLICT_TEXT_MAX: usize = 4 * MIB;
+/// Records that the announcement of a conflict names; it counts all of them.
+pub const CONFLICT_NAMES_MAX: usize = 100;
+/// How deep resolutions may lie in what resolutions re-apply: an edit that was parked, resolved, and overtaken again.
+pub const RESOLUTIONS_NESTED_MAX: usize = 8;
 /// Collections of a space.
 pub const COLLECTIONS_MAX: usize = 200;
 /// Clients remembered per user and space; the longest unused goes first.
@@ -120,6 +130,8 @@ const _: () = {
     assert!(MUTATION_BYTES_MAX < BODY_BYTES_MAX, "a mutation must fit into a request");
     assert!(VALUE_BYTES_MAX + 1024 < MUTATION_BYTES_MAX, "a value must fit into a mutation");
     assert!(UNACKED_KEPT > MUTATIONS_MAX, "a push whose answer was lost must be recognized as a whole");
+    assert!(MUTATION_BYTES_MAX <= CONFLICT_TEXT_MAX, "a mutation alone must be parkable");
+    assert!(MUTATION_BYTES_MAX < 2_000_000, "a parked change must fit into a row");
     assert!(VALUE_BYTES_MAX * 2 < 2_000_000, "a line must fit into a row");
     assert!(TAIL_BYTES_MAX + HEAD_LINE_BYTES_MAX < 25 * MIB, "a head must fit into a KV value");
 };

@@ -167,6 +167,30 @@ impl fmt::Display for Position {
     }
 }
 
+/// An open conflict, or one that was: `x_<epoch>_<version>`, by the step that opened it. Never used twice.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConflictId {
+    /// The history in which it was opened; it may be open in a later one.
+    pub epoch: Epoch,
+    /// The step that opened it.
+    pub opened: Version,
+}
+
+impl ConflictId {
+    /// `x_<epoch>_<version>`
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, opened) = text.strip_prefix("x_")?.split_once('_')?;
+        Some(Self { epoch: Epoch::parse(epoch)?, opened: Version::parse(opened)? })
+    }
+}
+
+impl fmt::Display for ConflictId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "x_{}_{}", self.epoch, self.opened)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +210,18 @@ mod tests {
         assert!(parse("0mwrnsa6yk3v9q2.9") < parse("0mwrnsa6yk3v9q3.1"));
         assert!(parse("0mwrnsa6yk3v9q2.9") < parse("0mwrnsa6yk3v9q2.10"));
         assert_eq!(parse("0mwrnsa6yk3v9q2.57").to_string(), "0mwrnsa6yk3v9q2.57");
+    }
+
+    #[test]
+    fn a_conflict_id_is_the_step_that_opened_it_and_nothing_else_is_one() {
+        let id = ConflictId::parse("x_0mwrnsa6yk3v9q2_57").expect("an id");
+        assert_eq!((id.epoch.as_str(), id.opened.get()), ("0mwrnsa6yk3v9q2", 57));
+        assert_eq!(id.to_string(), "x_0mwrnsa6yk3v9q2_57", "clients in the field hold this text");
+        for text in
+            ["", "x_", "x_0mwrnsa6yk3v9q2", "x_0mwrnsa6yk3v9q2_057", "y_0mwrnsa6yk3v9q2_5", "x_short_5"]
+        {
+            assert_eq!(ConflictId::parse(text), None, "{text}");
+        }
     }
 
     #[test]

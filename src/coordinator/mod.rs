@@ -7,10 +7,10 @@
 //! Nothing here waits. What it keeps in memory can be lost at any moment: it is read again from the ledger.
 
 pub mod ledger;
-#[expect(dead_code, reason = "routes come next")]
 mod members;
 mod merge;
 mod numbering;
+mod parking;
 mod plan;
 pub mod publication;
 mod pull;

@@ -9,13 +9,13 @@ use crate::{
         error::ApiError,
         push::{MutationDigest, MutationResult, PushRequest, RejectCode, Rejection, Settled, Submitted},
     },
-    version::Version,
+    version::{ConflictId, Version},
 };
 
 /// What a client's row remembers of its mutations, newest last.
 ///
 /// As text: entries joined by spaces, each 16 hex digits, and while the client has not acknowledged the result `:` and
-/// `a<version>` for applied, `c` for a conflict, `r<code>` for rejected.
+/// `a<version>` for applied, `c<conflict id>` for parked, `r<code>` for rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct History {
     last: u64,
@@ -88,7 +88,9 @@ impl History {
         let result = self.entry(mutation.id).and_then(|entry| entry.result.as_deref()).unwrap_or_default();
         let settled = match result.split_at_checked(1) {
             Some(("a", version)) => Version::parse(version).map_or(Settled::Done, Settled::Applied),
-            Some(("c", _)) => Settled::Conflict(Vec::new()),
+            // Without an id it was refused by code that did not park, and its client has it.
+            Some(("c", id)) => ConflictId::parse(id)
+                .map_or(Settled::Done, |id| Settled::Conflict { id, standing: Vec::new() }),
             Some(("r", code)) => RejectCode::parse(code)
                 .map_or(Settled::Done, |code| Settled::Rejected(Rejection::new(code, "rejected before"))),
             _ => Settled::Done,
@@ -100,7 +102,7 @@ impl History {
     pub(super) fn settle(&mut self, digest: &MutationDigest, settled: &Settled) {
         let result = match settled {
             Settled::Applied(version) => Some(format!("a{version}")),
-            Settled::Conflict(_) => Some("c".to_owned()),
+            Settled::Conflict { id, .. } => Some(format!("c{id}")),
             Settled::Rejected(rejection) => Some(format!("r{}", rejection.code.as_str())),
             Settled::Done => None,
         };
@@ -120,6 +122,18 @@ impl History {
                 entry.result = None;
             }
         }
+    }
+
+    /// The conflicts under which mutations above `acked` are parked: later ones were made without knowing of them.
+    pub(super) fn conflicts_above(&self, acked: u64) -> Vec<ConflictId> {
+        let oldest = self.last + 1 - self.entries.len() as u64;
+        let parked = (oldest..).zip(&self.entries).filter_map(|(id, entry)| {
+            let conflict = entry.result.as_deref()?.strip_prefix('c')?;
+            ConflictId::parse(conflict).filter(|_| id > acked)
+        });
+        let mut conflicts: Vec<_> = parked.collect();
+        conflicts.dedup();
+        conflicts
     }
 
     /// The text of the row.

@@ -2,20 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::{
-    ledger::{Client, Clock, Ledger, LedgerResult, Meta, Record, deleted_line, live_line},
+    ledger::{Client, Clock, Conflict, Ledger, LedgerResult, Meta, Record, deleted_line, live_line},
     merge::{self, Base},
     numbering::History,
+    parking::{self, Joining, Parking},
 };
 use crate::{
-    ids::{ClientId, Key, UserHash},
+    ids::{ClientId, Collection, Key, RecordId, UserHash},
     limits,
     protocol::{
         error::ApiError,
-        push::{Mutation, MutationResult, PushRequest, RejectCode, Rejection, Settled, Standing},
+        push::{
+            Change, Mutation, MutationResult, OnConflict, PushRequest, RejectCode, Rejection, Settled,
+            Standing, Submitted,
+        },
     },
     time::Millis,
-    version::{Position, Version},
+    version::{ConflictId, Position, Version},
 };
 
 /// The effect of pushes that share a transaction, as rows to write.
@@ -34,8 +40,25 @@ pub(super) struct Plan {
     push_bytes: usize,
     /// Bytes of `theirs` for which its answer has room.
     theirs_room: usize,
+    /// Parked changes that it has taken out so far.
+    push_parked: usize,
+    parking: Parking,
     is_spoilt: bool,
 }
+
+/// Who pushes, and what holds for all mutations of the push.
+struct Author<'a> {
+    user: &'a UserHash,
+    client: &'a ClientId,
+    writer: u64,
+    on_conflict: Option<OnConflict>,
+    /// Conflicts of which the client did not know when it made the mutation.
+    unacknowledged: Vec<ConflictId>,
+    now: Millis,
+}
+
+/// The writer of reserved collections, which is no client.
+const OWN_WRITER: u64 = 0;
 
 /// Clients by user and id.
 pub(super) type Clients = BTreeMap<(UserHash, ClientId), Client>;
@@ -70,6 +93,8 @@ impl Plan {
             line_bytes: 0,
             push_bytes: 0,
             theirs_room: 0,
+            push_parked: 0,
+            parking: Parking::default(),
             is_spoilt: false,
         }
     }
@@ -140,18 +165,30 @@ impl Plan {
             return Ok(Ok(results));
         }
         let writer = known.as_ref().map_or_else(|| self.newcomer(user), |client| client.writer);
-        (self.push_bytes, self.theirs_room) = (0, limits::CONFLICT_BYTES_MAX);
+        let acked_before = push.acked.max(acked).min(history.last());
+        let mut by = Author {
+            user,
+            client: &push.client,
+            writer,
+            on_conflict: push.on_conflict,
+            unacknowledged: history.conflicts_above(acked_before),
+            now,
+        };
+        (self.push_bytes, self.push_parked, self.theirs_room) = (0, 0, limits::CONFLICT_BYTES_MAX);
         for submitted in &push.mutations[results.len()..] {
-            if self.push_bytes > limits::PUSH_VALUES_MAX {
+            if let Some(limit) = self.limit_of_push() {
                 self.is_spoilt = true;
-                return Ok(Err(ApiError::TooLarge(
-                    "The records that a push changes have at most 16 MiB: split it between mutations.",
-                )));
+                return Ok(Err(ApiError::TooLarge(limit)));
             }
             let settled = match &submitted.mutation {
-                Ok(mutation) => self.mutation(ledger, mutation, push, writer, now)?,
+                Ok(mutation) => self.mutation(ledger, submitted, mutation, &by)?,
                 Err(rejection) => Settled::Rejected(rejection.clone()),
             };
+            if let Settled::Conflict { id, .. } = &settled
+                && !by.unacknowledged.contains(id)
+            {
+                by.unacknowledged.push(id.clone());
+            }
             if !(planted!(RejectionNotNoted) && matches!(settled, Settled::Rejected(_))) {
                 history.settle(&submitted.digest, &settled);
             }
@@ -164,6 +201,15 @@ impl Plan {
         Ok(Ok(results))
     }
 
+    /// The limit that the push has passed: only planning shows how much it makes of what it says.
+    fn limit_of_push(&self) -> Option<&'static str> {
+        if self.push_bytes > limits::PUSH_VALUES_MAX {
+            return Some("The records that a push changes have at most 16 MiB: split it between mutations.");
+        }
+        (self.push_parked >= limits::CHANGES_MAX)
+            .then_some("A push resolves at most 2,000 parked changes: split it between mutations.")
+    }
+
     /// Writes what was planned: per changed record itself and its index entry, and a row per client.
     ///
     /// # Errors
@@ -173,6 +219,7 @@ impl Plan {
             let record = self.records.get(key).and_then(Option::as_ref);
             ledger.put_record(key, record.expect("BUG: a changed record is planned"))?;
         }
+        self.parking.write(ledger)?;
         for ((user, client), row) in &self.clients {
             let written = ledger.put_client(user, client, row);
             written.or_else(|error| if planted!(ErrorSwallowed) { Ok(()) } else { Err(error) })?;
@@ -211,54 +258,188 @@ impl Plan {
         Ok(self.records.get(key).and_then(Option::as_ref))
     }
 
+    /// What becomes of one mutation: its resolutions are replaced by what they come to, then it joins a conflict, or is
+    /// parked, or applied.
     fn mutation<L: Ledger>(
         &mut self,
         ledger: &L,
+        submitted: &Submitted,
         mutation: &Mutation,
-        push: &PushRequest,
-        writer: u64,
-        now: Millis,
+        by: &Author<'_>,
     ) -> LedgerResult<Settled> {
+        let resolved = match mutation.resolutions.is_empty() {
+            true => None,
+            false => match self.parking.resolve(ledger, &self.meta, by.user, mutation)? {
+                Ok(resolved) => Some(resolved),
+                Err(rejection) => return Ok(Settled::Rejected(rejection)),
+            },
+        };
+        let (changes, seen) = match &resolved {
+            Some(resolved) => (&resolved.changes, &resolved.seen[..]),
+            None => (&mutation.changes, &[][..]),
+        };
+        if let Some(resolved) = &resolved {
+            self.push_bytes += resolved.bytes;
+            self.push_parked += resolved.parked;
+        }
         let present_epoch = mutation.epoch.as_ref().is_none_or(|epoch| *epoch == self.meta.epoch);
+        let checked = changes.iter().chain(seen);
+        let mut bases = checked.clone().map(|change| Base::of(change, present_epoch));
+        if bases.any(|base| matches!(base, Base::At(version) if version > self.version)) {
+            return Ok(Settled::Rejected(invalid("a base lies in the future")));
+        }
+        if let Some(joining) = self.parking.joined_by(ledger, mutation, by.user, &by.unacknowledged)? {
+            return self.join(ledger, submitted, mutation, joining, by);
+        }
+        if let Some(standing) = self.standing_in_the_way(ledger, checked, present_epoch, by)? {
+            let mut touched = resolved.map_or_else(BTreeSet::new, |resolved| resolved.touched);
+            touched.extend(mutation.changes.iter().map(|change| change.key.clone()));
+            return self.park(ledger, submitted, touched, standing, by);
+        }
+        let mut draft = match self.draft(ledger, changes)? {
+            Ok(draft) => draft,
+            Err(rejection) => return Ok(Settled::Rejected(rejection)),
+        };
+        for id in resolved.iter().flat_map(|resolved| &resolved.closed) {
+            self.parking.close(id);
+            self.announce(ledger, id, None, &mut draft)?;
+        }
+        Ok(Settled::Applied(self.adopt(draft, by.writer, by.now)))
+    }
+
+    /// What stands in the way of changes that conflict, as far as the answer has room; none if no change does.
+    fn standing_in_the_way<'a, L: Ledger>(
+        &mut self,
+        ledger: &L,
+        changes: impl Iterator<Item = &'a Change>,
+        present_epoch: bool,
+        by: &Author<'_>,
+    ) -> LedgerResult<Option<Vec<Standing>>> {
         let (mut standing, mut is_conflict) = (BTreeMap::new(), false);
-        for change in &mutation.changes {
+        for change in changes {
             let base = Base::of(change, present_epoch);
-            if let Base::At(version) = base
-                && version > self.version
-            {
-                return Ok(invalid("a base lies in the future"));
+            if !self.conflicts(ledger, change, base, by)? {
+                continue;
             }
-            let horizon = self.meta.horizon;
-            let record = self.record(ledger, &change.key)?;
-            if merge::conflicts(change, record, base, writer, horizon, push.on_conflict) {
-                is_conflict = true;
-                // What does not fit the answer is not copied either.
-                let bytes = record.map_or(0, |record| record.line.len());
-                if let Some(room) = self.theirs_room.checked_sub(bytes) {
-                    let record = self.records.get(&change.key).and_then(Option::as_ref);
-                    standing.insert(change.key.clone(), standing_of(&change.key, record));
-                    self.theirs_room = room;
-                }
+            is_conflict = true;
+            // What does not fit the answer is not copied either.
+            let record = self.records.get(&change.key).and_then(Option::as_ref);
+            let bytes = record.map_or(0, |record| record.line.len());
+            if let Some(room) = self.theirs_room.checked_sub(bytes) {
+                standing.insert(change.key.clone(), standing_of(&change.key, record));
+                self.theirs_room = room;
             }
         }
-        if is_conflict {
-            return Ok(Settled::Conflict(standing.into_values().collect()));
+        Ok(is_conflict.then(|| standing.into_values().collect()))
+    }
+
+    /// Whether a change conflicts: by the policy of its push, or else by that of its collection, which is looked up only
+    /// where it can make a difference.
+    fn conflicts<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        change: &Change,
+        base: Base,
+        by: &Author<'_>,
+    ) -> LedgerResult<bool> {
+        let (writer, horizon) = (by.writer, self.meta.horizon);
+        let policy = by.on_conflict.unwrap_or_default();
+        let record = self.record(ledger, &change.key)?;
+        if !merge::conflicts(change, record, base, writer, horizon, policy) {
+            return Ok(false);
         }
-        match self.draft(ledger, mutation)? {
-            Ok(draft) => Ok(Settled::Applied(self.adopt(draft, writer, now))),
-            Err(rejection) => Ok(Settled::Rejected(rejection)),
+        if by.on_conflict.is_some() {
+            return Ok(true);
         }
+        let policy = self.policy(ledger, &change.key)?;
+        let record = self.record(ledger, &change.key)?;
+        Ok(merge::conflicts(change, record, base, writer, horizon, policy))
+    }
+
+    /// The policy of a record's collection.
+    fn policy<L: Ledger>(&mut self, ledger: &L, of: &Key) -> LedgerResult<OnConflict> {
+        let id = RecordId::stored(of.collection.as_str());
+        let key = Key { collection: Collection::stored("$policies"), id };
+        let value = self.record(ledger, &key)?.and_then(|record| record.value(&key));
+        let value = value.and_then(|value| serde_json::from_str::<Value>(value).ok());
+        let policy = value.as_ref().and_then(|value| value["onConflict"].as_str());
+        Ok(policy.and_then(OnConflict::parse).unwrap_or_default())
+    }
+
+    /// Parks a mutation under a conflict of its own, which is a step.
+    fn park<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        submitted: &Submitted,
+        touched: BTreeSet<Key>,
+        standing: Vec<Standing>,
+        by: &Author<'_>,
+    ) -> LedgerResult<Settled> {
+        if !self.parking.has_room(ledger)? {
+            return Ok(Settled::Rejected(parking::too_many("a space has at most 10,000 open conflicts")));
+        }
+        if touched.len() > limits::CONFLICT_CHANGES_MAX {
+            return Ok(Settled::Rejected(parking::too_many(
+                "it resolves conflicts of more than 1,000 records",
+            )));
+        }
+        let id = ConflictId { epoch: self.meta.epoch.clone(), opened: self.version.next() };
+        let row = Conflict {
+            id: id.clone(),
+            user: by.user.clone(),
+            client: by.client.clone(),
+            at: by.now,
+            changes: 0,
+            bytes: 0,
+            touches: String::new(),
+        };
+        let announcement = self.parking.park(row, touched, parking::parkable(submitted));
+        let mut draft = Draft::default();
+        self.announce(ledger, &id, Some(announcement), &mut draft)?;
+        let opened = self.adopt(draft, OWN_WRITER, by.now);
+        assert!(opened == id.opened, "BUG: {id} was opened at {opened}");
+        Ok(Settled::Conflict { id, standing })
+    }
+
+    /// Parks a mutation behind others. That is a step only where the announcement changes.
+    fn join<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        submitted: &Submitted,
+        mutation: &Mutation,
+        joining: Joining,
+        by: &Author<'_>,
+    ) -> LedgerResult<Settled> {
+        let touched = mutation.changes.iter().map(|change| change.key.clone()).collect();
+        let (id, announcement) = match self.parking.join(joining, touched, parking::parkable(submitted)) {
+            Ok(joined) => joined,
+            Err(rejection) => return Ok(Settled::Rejected(rejection)),
+        };
+        let mut draft = Draft::default();
+        self.announce(ledger, &id, Some(announcement), &mut draft)?;
+        self.adopt(draft, OWN_WRITER, by.now);
+        Ok(Settled::Conflict { id, standing: Vec::new() })
+    }
+
+    /// Adds the record that announces a conflict to a draft; without an announcement its deletion.
+    fn announce<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        id: &ConflictId,
+        value: Option<String>,
+        draft: &mut Draft,
+    ) -> LedgerResult<()> {
+        let key = parking::key_of(id);
+        let before = self.record(ledger, &key)?.cloned();
+        draft.values.insert(key, DraftValue { before, value, was_absent: true });
+        Ok(())
     }
 
     /// Applies the changes in order, beside the plan.
-    fn draft<L: Ledger>(
-        &mut self,
-        ledger: &L,
-        mutation: &Mutation,
-    ) -> LedgerResult<Result<Draft, Rejection>> {
+    fn draft<L: Ledger>(&mut self, ledger: &L, changes: &[Change]) -> LedgerResult<Result<Draft, Rejection>> {
         let mut draft = Draft::default();
         let mut bytes = 0;
-        for change in &mutation.changes {
+        for change in changes {
             let key = &change.key;
             if !draft.values.contains_key(key) {
                 let before = self.record(ledger, key)?.cloned();
@@ -303,7 +484,7 @@ impl Plan {
             Some(collections) => collections,
             None => {
                 let known = self.collections.insert(BTreeSet::new());
-                known.extend(ledger.collections()?);
+                known.extend(ledger.collections()?.into_iter().filter(|name| !name.starts_with('$')));
                 known
             }
         };
@@ -326,9 +507,10 @@ impl Plan {
         self.version = self.version.next();
         let room = if planted!(MutationNotWhole) { 1 } else { changed.len() };
         for (key, entry) in changed.into_iter().take(room) {
-            let record = self.step(&key, entry, writer, now);
+            let is_own = key.collection.as_str().starts_with('$');
+            let record = self.step(&key, entry, if is_own { OWN_WRITER } else { writer }, now);
             self.line_bytes += record.line.len() + 24;
-            if let Some(collections) = &mut self.collections {
+            if let Some(collections) = self.collections.as_mut().filter(|_| !is_own) {
                 collections.insert(key.collection.as_str().to_owned());
             }
             self.records.insert(key.clone(), Some(record));
@@ -350,8 +532,8 @@ impl Plan {
     }
 }
 
-fn invalid(detail: &'static str) -> Settled {
-    Settled::Rejected(Rejection::new(RejectCode::InvalidValue, detail))
+fn invalid(detail: &'static str) -> Rejection {
+    Rejection::new(RejectCode::InvalidValue, detail)
 }
 
 fn standing_of(key: &Key, record: Option<&Record>) -> Standing {

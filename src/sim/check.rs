@@ -205,10 +205,10 @@ impl Oracle {
             is_exact &= horizon == Version::ZERO || (is_present && base >= horizon);
             let base = (is_present || base == Version::ZERO).then_some(base);
             let (history, writer) = (&self.now.history, push.client.as_str());
-            conflicts |= history.conflicts(edit, base, writer, push.on_conflict);
-            surely |= history.surely_conflicts(edit, base, writer, push.on_conflict);
+            conflicts |= history.conflicts(edit, base, writer, push.on_conflict.unwrap_or_default());
+            surely |= history.surely_conflicts(edit, base, writer, push.on_conflict.unwrap_or_default());
         }
-        let is_conflict = matches!(settled, Settled::Conflict(_));
+        let is_conflict = matches!(settled, Settled::Conflict { .. });
         assert!(
             if is_exact { is_conflict == conflicts } else { is_conflict || !surely },
             "I13: mutation {mark} by {} was {settled:?}, by the whole history it conflicts: {conflicts}",
@@ -391,7 +391,7 @@ impl Oracle {
 /// Whether a result says of the end of a mutation what was said first, in full or with less detail.
 fn is_repetition(result: &Settled, first: &Settled) -> bool {
     match (result, first) {
-        (Settled::Conflict(_), Settled::Conflict(_)) | (Settled::Done, _) => true,
+        (Settled::Conflict { .. }, Settled::Conflict { .. }) | (Settled::Done, _) => true,
         (Settled::Rejected(now), Settled::Rejected(first)) => now.code == first.code,
         (now, first) => now == first,
     }

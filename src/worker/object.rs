@@ -251,7 +251,7 @@ impl Coordinator {
         let mut changes = 0;
         let fits = waiting.iter().take_while(|waiting| {
             let before = changes;
-            changes += waiting.push.changes();
+            changes += waiting.push.weight();
             before == 0 || changes <= limits::CHANGES_MAX
         });
         let rest = waiting.split_off(fits.count());

@@ -3,10 +3,13 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    ops::Bound::{Excluded, Unbounded},
+    ops::{
+        Bound::{Excluded, Unbounded},
+        RangeInclusive,
+    },
 };
 
-use super::{Client, Ledger, LedgerError, LedgerResult, Lines, Meta, Record};
+use super::{Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, ParkedChange, Record};
 use crate::{
     ids::{ClientId, Key, UserHash},
     time::Millis,
@@ -25,6 +28,8 @@ pub struct MemoryLedger {
     keys: BTreeMap<Version, BTreeSet<Key>>,
     deletions: BTreeSet<(Version, Key)>,
     clients: BTreeMap<UserHash, BTreeMap<ClientId, Client>>,
+    conflicts: BTreeMap<Version, Conflict>,
+    parked: BTreeMap<(Version, u64), ParkedChange>,
     /// What the running sections have overwritten. A copy of everything would make each push cost what the space holds.
     undo: Vec<Undo>,
     /// How many sections are running, one inside the other.
@@ -38,6 +43,8 @@ enum Undo {
     Publication(Option<String>),
     Record(Key, Option<Record>),
     Client(UserHash, ClientId, Option<Client>),
+    Conflict(Version, Option<Conflict>),
+    Parked(Version, u64, Option<ParkedChange>),
 }
 
 impl MemoryLedger {
@@ -62,6 +69,8 @@ impl MemoryLedger {
             Undo::Publication(text) => self.publication = text,
             Undo::Record(key, record) => drop(self.set_record(&key, record)),
             Undo::Client(user, client, row) => drop(self.set_client(&user, &client, row)),
+            Undo::Conflict(opened, conflict) => drop(set(&mut self.conflicts, opened, conflict)),
+            Undo::Parked(opened, at, change) => drop(set(&mut self.parked, (opened, at), change)),
         }
     }
 
@@ -97,12 +106,38 @@ impl MemoryLedger {
         }
     }
 
+    /// Removes what is parked under the conflicts of a range, as one write, and those conflicts, as another.
+    fn close(&mut self, opened: RangeInclusive<Version>) -> LedgerResult<()> {
+        self.count_write()?;
+        let (first, last) = (*opened.start(), *opened.end());
+        let parked: Vec<_> = self.parked.range((first, 0)..=(last, u64::MAX)).map(|(at, _)| *at).collect();
+        for (opened, at) in parked {
+            let before = self.parked.remove(&(opened, at));
+            self.remember(Undo::Parked(opened, at, before));
+        }
+        self.count_write()?;
+        let conflicts: Vec<_> = self.conflicts.range(opened).map(|(opened, _)| *opened).collect();
+        for opened in conflicts {
+            let before = self.conflicts.remove(&opened);
+            self.remember(Undo::Conflict(opened, before));
+        }
+        Ok(())
+    }
+
     fn known(&self, key: &Key) -> &Record {
         self.records.get(key).expect("BUG: the order of versions names a record that is not there")
     }
 
     fn deleted_before(&self, key: &Key, before: Millis) -> bool {
         self.known(key).deleted_at.is_some_and(|at| at < before)
+    }
+}
+
+/// Writes or removes an entry, and returns what was there.
+fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> Option<V> {
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
     }
 }
 
@@ -218,6 +253,52 @@ impl Ledger for MemoryLedger {
             lines.last = Some(version);
         }
         Ok(lines)
+    }
+
+    fn conflict(&self, opened: Version) -> LedgerResult<Option<Conflict>> {
+        Ok(self.conflicts.get(&opened).cloned())
+    }
+
+    fn conflicts(
+        &self,
+        after: Version,
+        user: Option<&UserHash>,
+        count: usize,
+    ) -> LedgerResult<Vec<Conflict>> {
+        let conflicts = self.conflicts.range((Excluded(after), Unbounded)).map(|(_, conflict)| conflict);
+        let of_user = conflicts.filter(|conflict| user.is_none_or(|user| conflict.user == *user));
+        Ok(of_user.take(count).cloned().collect())
+    }
+
+    fn open_conflicts(&self) -> LedgerResult<usize> {
+        Ok(self.conflicts.len())
+    }
+
+    fn put_conflict(&mut self, conflict: &Conflict) -> LedgerResult<()> {
+        self.count_write()?;
+        let before = self.conflicts.insert(conflict.id.opened, conflict.clone());
+        self.remember(Undo::Conflict(conflict.id.opened, before));
+        Ok(())
+    }
+
+    fn parked(&self, opened: Version) -> LedgerResult<Vec<ParkedChange>> {
+        let parked = self.parked.range((opened, 0)..=(opened, u64::MAX));
+        Ok(parked.map(|(_, change)| change.clone()).collect())
+    }
+
+    fn park(&mut self, opened: Version, at: u64, change: &ParkedChange) -> LedgerResult<()> {
+        self.count_write()?;
+        let before = self.parked.insert((opened, at), change.clone());
+        self.remember(Undo::Parked(opened, at, before));
+        Ok(())
+    }
+
+    fn close_conflict(&mut self, opened: Version) -> LedgerResult<()> {
+        self.close(opened..=opened)
+    }
+
+    fn close_conflicts(&mut self) -> LedgerResult<()> {
+        self.close(Version::ZERO..=Version::MAX)
     }
 
     fn publication(&self) -> LedgerResult<Option<String>> {

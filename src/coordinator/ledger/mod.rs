@@ -19,7 +19,7 @@ use crate::{
     ids::{ClientId, Key, UserHash},
     snapshot::keys::Scope,
     time::Millis,
-    version::{Epoch, Version},
+    version::{ConflictId, Epoch, Version},
 };
 
 /// Why storage did not do what it was told. Nothing of the section in which it happened remains.
@@ -116,6 +116,34 @@ pub struct Client {
     pub history: String,
 }
 
+/// An open conflict, without the changes that are parked under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// When and in which history it was opened: its name.
+    pub id: ConflictId,
+    /// Whose edits are parked.
+    pub user: UserHash,
+    /// The client that opened it.
+    pub client: ClientId,
+    /// When it was opened.
+    pub at: Millis,
+    /// How many changes are parked.
+    pub changes: u64,
+    /// Bytes of their texts.
+    pub bytes: u64,
+    /// The records that they touch, and the older conflicts on whose edits they rest: JSON text that belongs to `parking`.
+    pub touches: String,
+}
+
+/// A parked change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedChange {
+    /// The number of its mutation, of the client that pushed it.
+    pub mutation: u64,
+    /// As it was pushed, without white space between tokens.
+    pub text: String,
+}
+
 /// The one row that says which history this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
@@ -179,6 +207,23 @@ pub trait Ledger {
         to: Version,
         bytes_max: usize,
     ) -> LedgerResult<Lines>;
+    /// The open conflict that was opened at that version.
+    fn conflict(&self, opened: Version) -> LedgerResult<Option<Conflict>>;
+    /// Open conflicts that were opened after `after`, oldest first, at most `count`; only those of `user` if one is given.
+    fn conflicts(&self, after: Version, user: Option<&UserHash>, count: usize)
+    -> LedgerResult<Vec<Conflict>>;
+    /// How many conflicts are open.
+    fn open_conflicts(&self) -> LedgerResult<usize>;
+    /// Writes an open conflict: one row.
+    fn put_conflict(&mut self, conflict: &Conflict) -> LedgerResult<()>;
+    /// What is parked under a conflict, in order.
+    fn parked(&self, opened: Version) -> LedgerResult<Vec<ParkedChange>>;
+    /// Parks the change number `at`, from 0, of a conflict: one row.
+    fn park(&mut self, opened: Version, at: u64, change: &ParkedChange) -> LedgerResult<()>;
+    /// Removes a conflict with all that is parked under it: a row each.
+    fn close_conflict(&mut self, opened: Version) -> LedgerResult<()>;
+    /// Removes all conflicts with all that is parked, when the space is deleted.
+    fn close_conflicts(&mut self) -> LedgerResult<()>;
     /// The publication row: JSON text that belongs to `publication`.
     fn publication(&self) -> LedgerResult<Option<String>>;
     /// Writes the publication row: one row.

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use super::{Client, Clock, Ledger, LedgerError, LedgerResult, Lines, Meta, Record};
+use super::{Client, Clock, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, ParkedChange, Record};
 use crate::{
     ids::{ClientId, Key, UserHash},
     snapshot::keys::Scope,
     time::Millis,
-    version::{Epoch, Version},
+    version::{ConflictId, Epoch, Version},
 };
 
 /// A bound parameter or a column.
@@ -38,21 +38,32 @@ pub trait Sql {
 /// Both tables of many rows are WITHOUT ROWID, because a key in an index of its own is one more row written each time.
 /// The index of deletions is partial, so that a put of a live record does not pay for it; it holds all that forgetting
 /// looks at, in the order in which it forgets.
-pub(super) const MIGRATIONS: &[&[&str]] = &[&[
-    "CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT",
-    "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
+pub(super) const MIGRATIONS: &[&[&str]] = &[
+    &[
+        "CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT",
+        "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
      incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL) STRICT",
-    "CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT",
-    "CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
+        "CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT",
+        "CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
      writer INTEGER NOT NULL, foreign_version INTEGER NOT NULL, deleted_at INTEGER, line TEXT NOT NULL, fields TEXT, \
      PRIMARY KEY (collection, id)) STRICT, WITHOUT ROWID",
-    "CREATE INDEX records_by_version ON records (version)",
-    "CREATE INDEX deletions_by_version ON records (version, collection, id, deleted_at) \
+        "CREATE INDEX records_by_version ON records (version)",
+        "CREATE INDEX deletions_by_version ON records (version, collection, id, deleted_at) \
      WHERE deleted_at IS NOT NULL",
-    "CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, \
+        "CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, \
      last INTEGER NOT NULL, acked INTEGER NOT NULL, used_at INTEGER NOT NULL, history TEXT NOT NULL, \
      PRIMARY KEY (user, client)) STRICT, WITHOUT ROWID",
-]];
+    ],
+    // One row per parked change, because a row has at most 2 MB. What a conflict touches stands in its own row, so that
+    // what is parked is read only to be told or re-applied.
+    &[
+        "CREATE TABLE conflicts (opened INTEGER PRIMARY KEY, epoch TEXT NOT NULL, user TEXT NOT NULL, \
+     client TEXT NOT NULL, at INTEGER NOT NULL, changes INTEGER NOT NULL, bytes INTEGER NOT NULL, \
+     touches TEXT NOT NULL) STRICT",
+        "CREATE TABLE conflict_changes (opened INTEGER NOT NULL, seq INTEGER NOT NULL, mutation INTEGER NOT NULL, \
+     text TEXT NOT NULL, PRIMARY KEY (opened, seq)) STRICT, WITHOUT ROWID",
+    ],
+];
 
 const SCHEMA_VERSION: &str = "SELECT version FROM schema_version";
 const PUT_SCHEMA_VERSION: &str = "INSERT OR REPLACE INTO schema_version (one, version) VALUES (1, ?1)";
@@ -102,6 +113,29 @@ pub(super) const LINES_BY_KEY: &str =
 // Of a delta, which is an eighth of the base at most: there reading by version and sorting is the cheaper way.
 pub(super) const LINES_OF_DELTA: &str =
     lines_where!("version > ?3 AND version <= ?4 AND (+collection, id) > (?1, ?2) ORDER BY +collection, id");
+
+macro_rules! conflicts_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT opened, epoch, user, client, at, changes, bytes, touches FROM conflicts WHERE ",
+            $condition
+        )
+    };
+}
+pub(super) const CONFLICT: &str = conflicts_where!("opened = ?1");
+// Of one user's conflicts there is no index: it would cost every parking a row, and a space has 10,000 conflicts at most.
+pub(super) const CONFLICTS: &str =
+    conflicts_where!("opened > ?1 AND (?2 IS NULL OR user = ?2) ORDER BY opened LIMIT ?3");
+pub(super) const OPEN_CONFLICTS: &str = "SELECT count(*) FROM conflicts";
+pub(super) const PUT_CONFLICT: &str = "INSERT OR REPLACE INTO conflicts \
+     (opened, epoch, user, client, at, changes, bytes, touches) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+pub(super) const PARKED: &str = "SELECT mutation, text FROM conflict_changes WHERE opened = ?1 ORDER BY seq";
+pub(super) const PARK: &str =
+    "INSERT INTO conflict_changes (opened, seq, mutation, text) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const UNPARK: &str = "DELETE FROM conflict_changes WHERE opened = ?1";
+pub(super) const CLOSE_CONFLICT: &str = "DELETE FROM conflicts WHERE opened = ?1";
+const UNPARK_ALL: &str = "DELETE FROM conflict_changes";
+const CLOSE_CONFLICTS: &str = "DELETE FROM conflicts";
 
 const PUBLICATION: &str = "SELECT text FROM publication";
 const PUT_PUBLICATION: &str = "INSERT OR REPLACE INTO publication (one, text) VALUES (1, ?1)";
@@ -304,6 +338,61 @@ impl<S: Sql> Ledger for SqlLedger<S> {
         Ok(Lines { last: last_version(&text)?, text, more })
     }
 
+    fn conflict(&self, opened: Version) -> LedgerResult<Option<Conflict>> {
+        self.row(CONFLICT, &[integer(opened.get())])?.map(|mut row| row.conflict()).transpose()
+    }
+
+    fn conflicts(
+        &self,
+        after: Version,
+        user: Option<&UserHash>,
+        count: usize,
+    ) -> LedgerResult<Vec<Conflict>> {
+        let user = user.map_or(SqlValue::Null, |user| text(user.as_str()));
+        let rows = self.sql.query(CONFLICTS, &[integer(after.get()), user, size(count)])?;
+        rows.into_iter().map(|columns| Row(columns.into_iter()).conflict()).collect()
+    }
+
+    fn open_conflicts(&self) -> LedgerResult<usize> {
+        let count = self.row(OPEN_CONFLICTS, &[])?.ok_or_else(unexpected)?.number()?;
+        usize::try_from(count).map_err(|_| unexpected())
+    }
+
+    fn put_conflict(&mut self, conflict: &Conflict) -> LedgerResult<()> {
+        let params = [
+            integer(conflict.id.opened.get()),
+            text(conflict.id.epoch.as_str()),
+            text(conflict.user.as_str()),
+            text(conflict.client.as_str()),
+            integer(conflict.at.0),
+            integer(conflict.changes),
+            integer(conflict.bytes),
+            text(&conflict.touches),
+        ];
+        self.sql.query(PUT_CONFLICT, &params).map(drop)
+    }
+
+    fn parked(&self, opened: Version) -> LedgerResult<Vec<ParkedChange>> {
+        let rows = self.sql.query(PARKED, &[integer(opened.get())])?.into_iter();
+        let change = |mut row: Row| Ok(ParkedChange { mutation: row.number()?, text: row.text()? });
+        rows.map(|columns| change(Row(columns.into_iter()))).collect()
+    }
+
+    fn park(&mut self, opened: Version, at: u64, change: &ParkedChange) -> LedgerResult<()> {
+        let params = [integer(opened.get()), integer(at), integer(change.mutation), text(&change.text)];
+        self.sql.query(PARK, &params).map(drop)
+    }
+
+    fn close_conflict(&mut self, opened: Version) -> LedgerResult<()> {
+        self.sql.query(UNPARK, &[integer(opened.get())])?;
+        self.sql.query(CLOSE_CONFLICT, &[integer(opened.get())]).map(drop)
+    }
+
+    fn close_conflicts(&mut self) -> LedgerResult<()> {
+        self.sql.query(UNPARK_ALL, &[])?;
+        self.sql.query(CLOSE_CONFLICTS, &[]).map(drop)
+    }
+
     fn publication(&self) -> LedgerResult<Option<String>> {
         self.row(PUBLICATION, &[])?.map(|mut row| row.text()).transpose()
     }
@@ -370,6 +459,19 @@ impl Row {
 
     fn epoch(&mut self) -> LedgerResult<Epoch> {
         Epoch::parse(&self.text()?).ok_or_else(unexpected)
+    }
+
+    fn conflict(&mut self) -> LedgerResult<Conflict> {
+        let opened = self.version()?;
+        Ok(Conflict {
+            id: ConflictId { opened, epoch: self.epoch()? },
+            user: UserHash::parse(&self.text()?).map_err(|_| unexpected())?,
+            client: ClientId::stored(&self.text()?),
+            at: Millis(self.number()?),
+            changes: self.number()?,
+            bytes: self.number()?,
+            touches: self.text()?,
+        })
     }
 
     fn scope(&mut self) -> LedgerResult<Scope> {

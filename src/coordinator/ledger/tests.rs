@@ -201,6 +201,31 @@ fn client(writer: u64, used_at: u64) -> Client {
     Client { writer, last: 5, acked: 4, used_at: Millis(used_at), history: "[\"'é\\\"]".to_owned() }
 }
 
+fn conflict(opened: u64, user: u64) -> Conflict {
+    let epoch = Epoch::parse("0mwrnsa6yk3v9q2").unwrap();
+    Conflict {
+        id: ConflictId { epoch, opened: version(opened) },
+        user: user_hash(user),
+        client: client_id(1),
+        at: Millis(5),
+        changes: 2,
+        bytes: 7,
+        touches: "[\"'é\\\"]".to_owned(),
+    }
+}
+
+fn parked_change(mutation: u64, text: &str) -> ParkedChange {
+    ParkedChange { mutation, text: text.to_owned() }
+}
+
+/// With two parked changes.
+fn open_conflict(ledger: &mut impl Ledger, opened: u64, user: u64) {
+    ledger.put_conflict(&conflict(opened, user)).unwrap();
+    for at in 0..2 {
+        ledger.park(version(opened), at, &parked_change(at, "{\"é\":\"'\"}")).unwrap();
+    }
+}
+
 /// `version id` of each line.
 fn ids(text: &str) -> Vec<String> {
     assert!(text.is_empty() || text.ends_with('\n'), "every line ends");
@@ -219,8 +244,10 @@ fn dump(ledger: &impl Ledger) -> String {
     let clients: Vec<_> =
         clients.iter().map(|(user, n)| ledger.client(&user_hash(*user), &client_id(*n))).collect();
     let deletion = ledger.newest_deletion_before(Millis(1_000_000));
+    let conflicts = (ledger.conflicts(Version::ZERO, None, usize::MAX), ledger.open_conflicts());
+    let parked: Vec<_> = (0..13).map(|opened| ledger.parked(version(opened))).collect();
     let one_rows = (ledger.meta(), ledger.publication(), ledger.newest(), ledger.collections());
-    format!("{lines:#?}\n{by_key:#?}\n{clients:#?}\n{deletion:?}\n{one_rows:#?}")
+    format!("{lines:#?}\n{by_key:#?}\n{clients:#?}\n{deletion:?}\n{one_rows:#?}\n{conflicts:#?}\n{parked:#?}")
 }
 
 fn user_hash(number: u64) -> UserHash {
@@ -235,9 +262,10 @@ fn fill(ledger: &mut impl Ledger) {
     ledger.put_client(&user_hash(0), &client_id(0), &client(1, 1)).unwrap();
     ledger.put_client(&user_hash(0), &client_id(1), &client(2, 2)).unwrap();
     ledger.put_publication("1").unwrap();
+    open_conflict(ledger, 4, 2);
 }
 
-const WRITES: u64 = 8;
+const WRITES: u64 = 12;
 
 /// Each of the methods that write, `WRITES` in all.
 fn write_everything(ledger: &mut impl Ledger) -> LedgerResult<()> {
@@ -249,6 +277,9 @@ fn write_everything(ledger: &mut impl Ledger) -> LedgerResult<()> {
     ledger.forget_clients(&user_hash(0), 1)?;
     ledger.put_meta(&meta())?;
     ledger.put_publication("2")?;
+    ledger.put_conflict(&conflict(9, 1))?;
+    ledger.park(version(9), 0, &parked_change(9, "{}"))?;
+    ledger.close_conflict(version(4))?;
     assert_eq!(ledger.forget_deletions(Millis(6), Version::MAX, 9)?, Some(version(2)));
     Ok(())
 }
@@ -269,6 +300,12 @@ mod claims {
         assert_eq!(ledger.newest_deletion_before(Millis(5)), Ok(None));
         assert_eq!(ledger.forget_deletions(Millis(5), Version::MAX, 5), Ok(None));
         ledger.forget_clients(&user_hash(0), 0).unwrap();
+        assert_eq!(ledger.conflict(version(1)), Ok(None));
+        assert_eq!(ledger.conflicts(Version::ZERO, None, 5), Ok(vec![]));
+        assert_eq!(ledger.open_conflicts(), Ok(0));
+        assert_eq!(ledger.parked(version(1)), Ok(vec![]));
+        ledger.close_conflict(version(1)).unwrap();
+        ledger.close_conflicts().unwrap();
     }
 
     pub(super) fn the_one_row_tables_hold_what_was_written_last(ledger: &mut impl FaultyLedger) {
@@ -490,6 +527,50 @@ mod claims {
         assert_eq!(ledger.forget_deletions(Millis(91), Version::MAX, usize::MAX), Ok(Some(version(2))));
     }
 
+    pub(super) fn a_conflict_is_read_as_it_was_written_with_what_is_parked_in_order(
+        ledger: &mut impl FaultyLedger,
+    ) {
+        let opened = Version::MAX;
+        let large = Conflict { id: ConflictId { opened, ..conflict(1, 1).id }, ..conflict(1, 1) };
+        ledger.put_conflict(&large).unwrap();
+        let grown = Conflict { changes: 3, bytes: (1 << 53) - 1, touches: "{}".to_owned(), ..large };
+        ledger.put_conflict(&grown).unwrap();
+        assert_eq!(ledger.conflict(opened), Ok(Some(grown)));
+        assert_eq!(ledger.open_conflicts(), Ok(1));
+        let changes = ["{\"é\":\"'\\\"\"}", "[]", ""].map(|text| parked_change(17, text));
+        for (at, change) in [(2, &changes[2]), (0, &changes[0]), (1, &changes[1])] {
+            ledger.park(opened, at, change).unwrap();
+        }
+        assert_eq!(ledger.parked(opened), Ok(changes.to_vec()));
+    }
+
+    pub(super) fn conflicts_come_oldest_first_and_by_user_and_a_closed_one_leaves_nothing(
+        ledger: &mut impl FaultyLedger,
+    ) {
+        for (opened, user) in [(5, 1), (3, 2), (11, 1), (4, 1)] {
+            open_conflict(ledger, opened, user);
+        }
+        let opened = |ledger: &_, after: u64, user: Option<u64>, count: usize| {
+            let conflicts =
+                Ledger::conflicts(ledger, version(after), user.map(user_hash).as_ref(), count).unwrap();
+            conflicts.iter().map(|conflict| conflict.id.opened.get()).collect::<Vec<_>>()
+        };
+        assert_eq!(opened(ledger, 0, None, 9), [3, 4, 5, 11]);
+        assert_eq!(opened(ledger, 3, None, 2), [4, 5]);
+        assert_eq!(opened(ledger, 0, Some(1), 2), [4, 5]);
+        assert_eq!(opened(ledger, 5, Some(1), 2), [11]);
+        assert_eq!(opened(ledger, 0, Some(3), 2), [0; 0]);
+        ledger.close_conflict(version(4)).unwrap();
+        assert_eq!(opened(ledger, 0, None, 9), [3, 5, 11]);
+        assert_eq!(
+            (ledger.parked(version(4)).unwrap().len(), ledger.parked(version(5)).unwrap().len()),
+            (0, 2)
+        );
+        ledger.close_conflicts().unwrap();
+        assert_eq!(opened(ledger, 0, None, 9), [0; 0]);
+        assert_eq!((ledger.open_conflicts(), ledger.parked(version(5))), (Ok(0), Ok(vec![])));
+    }
+
     pub(super) fn a_section_whose_nth_write_fails_leaves_nothing(ledger: &mut impl FaultyLedger) {
         fill(ledger);
         let before = dump(ledger);
@@ -582,6 +663,8 @@ run_claims! {
     lines_by_key_come_in_slices_that_pass_the_limit_by_one_line_at_most,
     the_newest_deletion_before_a_time_is_found_whatever_the_clock_did,
     deletions_are_forgotten_in_slices_oldest_first_up_to_a_time_and_a_version,
+    a_conflict_is_read_as_it_was_written_with_what_is_parked_in_order,
+    conflicts_come_oldest_first_and_by_user_and_a_closed_one_leaves_nothing,
     a_section_whose_nth_write_fails_leaves_nothing,
     a_section_that_gives_up_leaves_nothing_and_returns_its_error,
     a_section_sees_its_own_writes_and_they_stay,
@@ -601,6 +684,10 @@ enum Call {
     LinesNewestFirst { after: u64, bytes_max: usize },
     LinesByKey { after: Option<Key>, from: u64, to: u64, bytes_max: usize },
     NewestDeletionBefore(u64),
+    OpenConflict { opened: u64, user: u64 },
+    CloseConflict(u64),
+    CloseConflicts,
+    Conflicts { after: u64, user: Option<u64>, count: usize },
     Atomically { calls: Vec<Self>, fail_write: Option<u64>, fail: bool },
 }
 
@@ -637,6 +724,11 @@ fn calls() -> impl Strategy<Value = Call> {
         2 => (0..12u64, bytes()).prop_map(|(after, bytes_max)| Call::LinesNewestFirst { after, bytes_max }),
         2 => by_key,
         1 => (0..7u64).prop_map(Call::NewestDeletionBefore),
+        3 => (1..12u64, 0..3u64).prop_map(|(opened, user)| Call::OpenConflict { opened, user }),
+        2 => (1..12u64).prop_map(Call::CloseConflict),
+        1 => Just(Call::CloseConflicts),
+        1 => (0..12u64, prop::option::of(0..3u64), 0..4usize)
+            .prop_map(|(after, user, count)| Call::Conflicts { after, user, count }),
     ];
     one.prop_recursive(2, 12, 6, |call| {
         (prop::collection::vec(call, 0..6), prop::option::of(1..8u64), any::<bool>())
@@ -675,6 +767,16 @@ fn make<L: FaultyLedger>(ledger: &mut L, call: &Call) -> LedgerResult<String> {
             ledger.lines_by_key(after.as_ref(), version(*from), version(*to), *bytes_max).map(text)
         }
         Call::NewestDeletionBefore(before) => ledger.newest_deletion_before(Millis(*before)).map(text),
+        Call::OpenConflict { opened, user } => {
+            ledger.put_conflict(&conflict(*opened, *user))?;
+            let at = ledger.parked(version(*opened))?.len() as u64;
+            ledger.park(version(*opened), at, &parked_change(*user, "{}")).map(text)
+        }
+        Call::CloseConflict(opened) => ledger.close_conflict(version(*opened)).map(text),
+        Call::CloseConflicts => ledger.close_conflicts().map(text),
+        Call::Conflicts { after, user, count } => {
+            ledger.conflicts(version(*after), user.map(user_hash).as_ref(), *count).map(text)
+        }
         Call::Atomically { calls, fail_write, fail } => {
             ledger.fail_write(*fail_write);
             let mut results = Vec::new();
@@ -732,7 +834,7 @@ mod in_sqlite {
     #[test]
     fn a_database_that_could_not_be_created_whole_is_created_at_the_next_start() {
         let database = Sqlite::in_memory();
-        for n in 1..=statements::MIGRATIONS[0].len() as u64 + 1 {
+        for n in 1..=statements::MIGRATIONS.iter().map(|step| step.len() as u64).sum::<u64>() + 1 {
             database.fail_write(n);
             assert!(SqlLedger::open(database.clone()).is_err());
             assert_eq!(schema(&database), "", "statement {n}");
@@ -769,11 +871,13 @@ mod in_sqlite {
         let mut ledger = open();
         fill(&mut ledger);
         ledger.put_meta(&meta()).unwrap();
-        let spoil = "UPDATE records SET version = -1, fields = '{'; UPDATE meta SET epoch = ''";
+        let spoil = "UPDATE records SET version = -1, fields = '{'; UPDATE meta SET epoch = ''; \
+                     UPDATE conflicts SET user = ''";
         ledger.sql().database.execute_batch(spoil).unwrap();
         assert!(ledger.meta().is_err());
         assert!(ledger.newest().is_err());
         assert!(ledger.record(&key("todos", "a")).is_err());
+        assert!(ledger.conflict(version(4)).is_err());
         assert!(
             ledger
                 .lines_by_key(None, Version::ZERO, Version::MAX, 10)
@@ -793,6 +897,10 @@ CREATE INDEX records_by_version ON records (version)
 CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, last INTEGER NOT NULL, \
 acked INTEGER NOT NULL, used_at INTEGER NOT NULL, history TEXT NOT NULL, PRIMARY KEY (user, client)) STRICT, \
 WITHOUT ROWID
+CREATE TABLE conflict_changes (opened INTEGER NOT NULL, seq INTEGER NOT NULL, mutation INTEGER NOT NULL, \
+text TEXT NOT NULL, PRIMARY KEY (opened, seq)) STRICT, WITHOUT ROWID
+CREATE TABLE conflicts (opened INTEGER PRIMARY KEY, epoch TEXT NOT NULL, user TEXT NOT NULL, client TEXT NOT NULL, \
+at INTEGER NOT NULL, changes INTEGER NOT NULL, bytes INTEGER NOT NULL, touches TEXT NOT NULL) STRICT
 CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
 incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL) STRICT
 CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT
@@ -807,9 +915,25 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
         );
         assert_eq!(
             statements::MIGRATIONS.len(),
-            1,
+            2,
             "test here that a database of the version before is migrated"
         );
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_keeps_its_rows_and_gets_the_tables_of_conflicts() {
+        let database = Sqlite::in_memory();
+        for statement in statements::MIGRATIONS[0] {
+            database.database.execute(statement, []).unwrap();
+        }
+        let version_row = "INSERT INTO schema_version (one, version) VALUES (1, 1)";
+        database.database.execute(version_row, []).unwrap();
+        let insert = "INSERT INTO publication (one, text) VALUES (1, 'kept')";
+        database.database.execute(insert, []).unwrap();
+        let ledger = SqlLedger::open(database.clone()).unwrap();
+        assert_eq!(ledger.publication(), Ok(Some("kept".to_owned())));
+        assert_eq!(ledger.open_conflicts(), Ok(0));
+        assert_eq!(schema(&database), schema(&open_database()));
     }
 
     #[test]
@@ -822,6 +946,8 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
             ["deletions_by_version", "records", "records_by_version"]
         );
         assert_eq!(trees_written(statements::PUT_CLIENT), ["clients"]);
+        assert_eq!(trees_written(statements::PUT_CONFLICT), ["conflicts"]);
+        assert_eq!(trees_written(statements::PARK), ["conflict_changes"]);
         let mut ledger = open();
         fill(&mut ledger);
         let deletions =
@@ -852,6 +978,12 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
             (statements::NEWEST, "SEARCH records USING COVERING INDEX records_by_version".to_owned()),
             (statements::RECORD, "SEARCH records USING PRIMARY KEY (collection=? AND id=?)".to_owned()),
             (statements::CLIENT, "SEARCH clients USING PRIMARY KEY (user=? AND client=?)".to_owned()),
+            (statements::CONFLICT, "SEARCH conflicts USING INTEGER PRIMARY KEY (rowid=?)".to_owned()),
+            (statements::CONFLICTS, "SEARCH conflicts USING INTEGER PRIMARY KEY (rowid>?)".to_owned()),
+            (statements::OPEN_CONFLICTS, "SCAN conflicts".to_owned()),
+            (statements::CLOSE_CONFLICT, "SEARCH conflicts USING INTEGER PRIMARY KEY (rowid=?)".to_owned()),
+            (statements::PARKED, "SEARCH conflict_changes USING PRIMARY KEY (opened=?)".to_owned()),
+            (statements::UNPARK, "SEARCH conflict_changes USING PRIMARY KEY (opened=?)".to_owned()),
             (
                 statements::NEWEST_DELETION,
                 "SCAN records USING COVERING INDEX deletions_by_version".to_owned(),
@@ -887,7 +1019,8 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
         let database = open_database();
         let mut statement = database.database.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let steps = statement.raw_query().mapped(|row| row.get::<_, String>("detail"));
-        let tells = |step: &String| ["records", "clients", "TEMP"].iter().any(|word| step.contains(word));
+        let tells =
+            |step: &String| ["records", "clients", "conflict", "TEMP"].iter().any(|word| step.contains(word));
         steps.map(Result::unwrap).filter(tells).collect::<Vec<_>>().join("|")
     }
 

@@ -7,7 +7,7 @@ const A: &str = "client-a";
 const B: &str = "client-b";
 
 fn is_conflict(settled: &Settled) -> bool {
-    matches!(settled, Settled::Conflict(_))
+    matches!(settled, Settled::Conflict { .. })
 }
 
 /// A mutation on the record `r`.
@@ -52,14 +52,20 @@ fn a_conflict_changes_nothing_says_what_stands_there_and_lets_the_next_go_on() {
         {"op":"put","collection":"c","id":"gone","value":{}},
         {"op":"put","collection":"c","id":"r","value":{},"base":0}]}"#;
     let answer = desk.push(&body(A, &[both.to_owned(), put(2, "next", "{}")])).expect("an answer");
-    let Settled::Conflict(records) = &answer.results[0].settled else { panic!("no conflict: {answer:?}") };
+    let Settled::Conflict { id, standing: records } = &answer.results[0].settled else {
+        panic!("no conflict: {answer:?}")
+    };
     let seen: Vec<_> =
         records.iter().map(|r| (r.key.id.as_str(), r.version.get(), r.value.as_deref())).collect();
     assert_eq!(seen, [("gone", 3, None), ("r", 1, Some(r#"{"n":1}"#))]);
     assert_eq!(answer.results[1].settled, applied(4), "I1: the conflict took no version");
     assert_eq!(desk.value("mine"), None);
     let again = desk.push(&body(A, &[both.to_owned()])).expect("an answer");
-    assert_eq!(again.results[0].settled, Settled::Conflict(Vec::new()), "I2: details may be missing");
+    assert_eq!(
+        again.results[0].settled,
+        Settled::Conflict { id: id.clone(), standing: Vec::new() },
+        "I2: details may be missing"
+    );
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn a_restart_loses_nothing() {
     let mut again = Desk { core: open(desk.core.ledger().clone(), desk.now), now: desk.now };
     assert_eq!(seen(&mut again.core), before);
     let stale = r#"{"id":2,"base":1,"changes":[{"op":"put","collection":"c","id":"r","value":{}}]}"#;
-    assert!(matches!(again.settle("client-a", stale), Settled::Conflict(_)), "who changed what survives");
+    assert!(matches!(again.settle("client-a", stale), Settled::Conflict { .. }), "who changed what survives");
     assert!(
         again.push(&body("client-b", &[put(1, "r", r#"{"n":2}"#)])).expect("an answer").results[0].duplicate
     );

@@ -6,7 +6,7 @@ use super::Rejection;
 use crate::{
     ids::Key,
     limits,
-    version::{Position, Version},
+    version::{ConflictId, Position, Version},
 };
 
 /// How a mutation ended.
@@ -14,8 +14,13 @@ use crate::{
 pub enum Settled {
     /// It is part of the state from this version on, or changed nothing.
     Applied(Version),
-    /// Others changed what it rests on; it changed nothing.
-    Conflict(Vec<Standing>),
+    /// Others changed what it rests on, or it follows a mutation to which that happened: it is parked and changed nothing.
+    Conflict {
+        /// Where it is parked.
+        id: ConflictId,
+        /// What stands in its way, as far as the answer has room.
+        standing: Vec<Standing>,
+    },
     /// It cannot be applied and changed nothing.
     Rejected(Rejection),
     /// It was settled, and how has been forgotten.
@@ -89,7 +94,9 @@ impl MutationResult {
             Settled::Rejected(rejection) => json!({
                 "id": self.id, "status": "rejected", "code": rejection.code.as_str(), "detail": rejection.detail
             }),
-            Settled::Conflict(_) => json!({ "id": self.id, "status": "conflict" }),
+            Settled::Conflict { id, .. } => {
+                json!({ "id": self.id, "status": "conflict", "conflict": id.to_string() })
+            }
             Settled::Done => json!({ "id": self.id, "status": "done" }),
         };
         if self.duplicate {
@@ -100,8 +107,8 @@ impl MutationResult {
 
     fn to_json(&self, theirs: &mut usize) -> String {
         let mut text = self.brief().to_string();
-        if let Settled::Conflict(records) = &self.settled {
-            let records: Vec<String> = records.iter().map_while(|record| record.to_json(theirs)).collect();
+        if let Settled::Conflict { standing, .. } = &self.settled {
+            let records: Vec<String> = standing.iter().map_while(|record| record.to_json(theirs)).collect();
             text.truncate(text.len() - 1);
             text += &format!(",\"records\":[{}]}}", records.join(","));
         }

@@ -2,17 +2,19 @@
 
 mod answer;
 mod parse;
+mod resolve;
 
 use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
 pub use answer::{MutationResult, PushAnswer, Settled, Standing, joined_lines};
+pub use resolve::{Decision, Resolution};
 
 use crate::{
     ids::{ClientId, Key},
     value::Path,
-    version::{Epoch, Version},
+    version::{ConflictId, Epoch, Version},
 };
 
 /// A push whose envelope is in order.
@@ -26,8 +28,8 @@ pub struct PushRequest {
     pub since: Option<Version>,
     /// The highest mutation whose result the client has stored.
     pub acked: u64,
-    /// What becomes of a conflicting change.
-    pub on_conflict: OnConflict,
+    /// What becomes of a conflicting change; absent: what the policy of its collection says.
+    pub on_conflict: Option<OnConflict>,
     /// With consecutive ids.
     pub mutations: Vec<Submitted>,
 }
@@ -51,6 +53,8 @@ pub struct Submitted {
     pub id: u64,
     /// Tells mutations with the same number apart: of the text of `changes`, without white space.
     pub digest: MutationDigest,
+    /// The text of its `changes`, without white space: what is parked if it conflicts. Empty for what cannot be.
+    pub changes: String,
     /// What to apply.
     pub mutation: Result<Mutation, Rejection>,
 }
@@ -87,8 +91,12 @@ impl MutationDigest {
 pub struct Mutation {
     /// The epoch in which its bases were read, where that is not the request's.
     pub epoch: Option<Epoch>,
+    /// The conflict that it is to join.
+    pub after: Option<ConflictId>,
     /// In order.
     pub changes: Vec<Change>,
+    /// Resolutions of conflicts, in order, each with its place among the changes.
+    pub resolutions: Vec<Resolution>,
 }
 
 /// A change of one record.
@@ -156,15 +164,39 @@ pub enum RejectCode {
     InvalidValue,
     /// Above a limit of a mutation.
     TooLarge,
+    /// It conflicts, and there is no room to park it.
+    TooManyConflicts,
     /// The space has no room for it.
     QuotaExceeded,
-    /// A reserved collection.
+    /// A conflict that is closed, or never was.
+    NotFound,
+    /// A reserved collection, or somebody else's conflict.
     Forbidden,
 }
 
+impl OnConflict {
+    /// The policy of that name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "reject" => Some(Self::Reject),
+            "merge" => Some(Self::Merge),
+            "overwrite" => Some(Self::Overwrite),
+            _ => None,
+        }
+    }
+}
+
 impl RejectCode {
-    const ALL: [Self; 5] =
-        [Self::UnsupportedOp, Self::InvalidValue, Self::TooLarge, Self::QuotaExceeded, Self::Forbidden];
+    const ALL: [Self; 7] = [
+        Self::UnsupportedOp,
+        Self::InvalidValue,
+        Self::TooLarge,
+        Self::TooManyConflicts,
+        Self::QuotaExceeded,
+        Self::NotFound,
+        Self::Forbidden,
+    ];
 
     /// The code on the wire.
     #[must_use]
@@ -173,7 +205,9 @@ impl RejectCode {
             Self::UnsupportedOp => "unsupported_op",
             Self::InvalidValue => "invalid_value",
             Self::TooLarge => "too_large",
+            Self::TooManyConflicts => "too_many_conflicts",
             Self::QuotaExceeded => "quota_exceeded",
+            Self::NotFound => "not_found",
             Self::Forbidden => "forbidden",
         }
     }

@@ -9,14 +9,15 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
-    Change, Mutation, MutationDigest, OnConflict, Op, PushRequest, RejectCode, Rejection, Submitted,
+    Change, Decision, Mutation, MutationDigest, OnConflict, Op, PushRequest, RejectCode, Rejection,
+    Resolution, Submitted,
 };
 use crate::{
     ids::{ClientId, Collection, Key, RecordId},
     limits,
     protocol::error::ApiError,
     value::{self, Path, Refused},
-    version::{Epoch, Version},
+    version::{ConflictId, Epoch, Version},
 };
 
 impl PushRequest {
@@ -50,21 +51,26 @@ impl PushRequest {
                 .transpose()?,
             since: typed(raw.since, "since")?,
             acked: typed::<Version>(raw.acked, "acked")?.map_or(0, Version::get),
-            on_conflict: raw.on_conflict.map_or(OnConflict::Reject, on_conflict),
+            on_conflict: raw.on_conflict.filter(|raw| raw.get() != "null").map(on_conflict),
             mutations: mutations.into_iter().map(submitted).collect::<Result<_, _>>()?,
         };
         request.check()?;
         Ok(request)
     }
 
-    /// How many changes it has.
+    /// How many changes it has, without those that its resolutions re-apply.
     #[must_use]
     pub fn changes(&self) -> usize {
-        self.mutations
-            .iter()
-            .flat_map(|submitted| &submitted.mutation)
-            .map(|mutation| mutation.changes.len())
-            .sum()
+        self.mutations.iter().flat_map(|submitted| &submitted.mutation).map(Mutation::size).sum()
+    }
+
+    /// How much others of its transaction have to wait for: its changes, or a whole push's worth if it re-applies what
+    /// is parked, of which only the plan knows how much it is.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let mut mutations = self.mutations.iter().flat_map(|submitted| &submitted.mutation);
+        let reapplies = mutations.any(|mutation| !mutation.resolutions.is_empty());
+        if reapplies { limits::CHANGES_MAX } else { self.changes() }
     }
 
     fn check(&self) -> Result<(), ApiError> {
@@ -110,20 +116,25 @@ struct RawMutation<'a> {
     #[serde(borrow)]
     base: Option<&'a RawValue>,
     #[serde(borrow)]
+    after: Option<&'a RawValue>,
+    #[serde(borrow)]
     epoch: Option<&'a RawValue>,
     #[serde(borrow)]
     changes: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct RawChange<'a> {
+pub(super) struct RawChange<'a> {
     op: Option<Cow<'a, str>>,
     collection: Option<Cow<'a, str>>,
     id: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    base: Option<&'a RawValue>,
+    pub(super) base: Option<&'a RawValue>,
     #[serde(borrow)]
-    value: Option<&'a RawValue>,
+    pub(super) value: Option<&'a RawValue>,
+    /// Of a record of a resolution.
+    #[serde(borrow)]
+    pub(super) deleted: Option<&'a RawValue>,
     #[serde(borrow)]
     set: Option<Pairs<'a>>,
     unset: Option<Vec<String>>,
@@ -180,11 +191,7 @@ fn typed<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, name: &str) -> Resul
 
 /// An unknown policy is no policy: the default refuses, and a refused edit is shown, never lost.
 fn on_conflict(raw: &RawValue) -> OnConflict {
-    match raw.get() {
-        "\"merge\"" => OnConflict::Merge,
-        "\"overwrite\"" => OnConflict::Overwrite,
-        _ => OnConflict::Reject,
-    }
+    OnConflict::parse(raw.get().trim_matches('"')).unwrap_or_default()
 }
 
 fn submitted(raw: &RawValue) -> Result<Submitted, ApiError> {
@@ -200,7 +207,57 @@ fn submitted(raw: &RawValue) -> Result<Submitted, ApiError> {
         .map_or(raw.get(), |mutation| mutation.changes.map_or("", RawValue::get));
     let (changes, _) = value::compact(changes);
     let digest = MutationDigest::of(&changes);
-    Ok(Submitted { id: id.get(), digest, mutation: mutation(raw.get()) })
+    let mutation = mutation(raw.get());
+    let changes = if mutation.is_ok() { changes.into_owned() } else { String::new() };
+    Ok(Submitted { id: id.get(), digest, changes, mutation })
+}
+
+impl Mutation {
+    /// The parked changes of a conflict as one mutation. Their bases are forgotten: whoever takes them knows what stands
+    /// there, and the resolution says up to which version.
+    ///
+    /// # Errors
+    /// A [`Rejection`] of what code before this one took and this does not.
+    pub fn parked<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Self, Rejection> {
+        let mut mutation = Self::of(texts.map(|text| step(text, None)))?;
+        mutation.changes.iter_mut().for_each(|change| change.base = None);
+        for resolution in &mut mutation.resolutions {
+            resolution.base = None;
+            if let Decision::Records(records) = &mut resolution.decision {
+                records.iter_mut().for_each(|change| change.base = None);
+            }
+        }
+        Ok(mutation)
+    }
+
+    /// How many changes it has, without those that its resolutions re-apply.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.changes.len() + self.resolutions.iter().map(Resolution::changes).sum::<usize>()
+    }
+
+    fn of(steps: impl Iterator<Item = Result<Step, Rejection>>) -> Result<Self, Rejection> {
+        let mut mutation = Self { epoch: None, after: None, changes: Vec::new(), resolutions: Vec::new() };
+        for (index, step) in steps.enumerate() {
+            let named = |rejection: Rejection| Rejection {
+                detail: format!("change {index}: {}", rejection.detail).into(),
+                ..rejection
+            };
+            match step.map_err(named)? {
+                Step::Change(change) => mutation.changes.push(change),
+                Step::Resolve(resolution) => {
+                    mutation.resolutions.push(Resolution { at: mutation.changes.len(), ..resolution });
+                }
+            }
+        }
+        Ok(mutation)
+    }
+}
+
+/// An element of `changes`.
+enum Step {
+    Change(Change),
+    Resolve(Resolution),
 }
 
 fn mutation(text: &str) -> Result<Mutation, Rejection> {
@@ -215,22 +272,21 @@ fn mutation(text: &str) -> Result<Mutation, Rejection> {
         return Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1,000 changes"));
     }
     let base = field(raw.base, "base")?;
-    Ok(Mutation {
-        epoch: field(raw.epoch, "epoch")?,
-        changes: changes
-            .into_iter()
-            .enumerate()
-            .map(|(index, raw)| {
-                change(raw.get(), base).map_err(|rejection| Rejection {
-                    detail: format!("change {index}: {}", rejection.detail).into(),
-                    ..rejection
-                })
-            })
-            .collect::<Result<_, _>>()?,
-    })
+    let after = field::<String>(raw.after, "after")?;
+    let after = after
+        .map(|text| ConflictId::parse(&text).ok_or_else(|| Rejection::invalid("after is not a conflict id")));
+    let mutation = Mutation::of(changes.into_iter().map(|raw| step(raw.get(), base)))?;
+    // A resolution can have many records.
+    if mutation.size() > limits::MUTATION_CHANGES_MAX {
+        return Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1,000 changes"));
+    }
+    Ok(Mutation { epoch: field(raw.epoch, "epoch")?, after: after.transpose()?, ..mutation })
 }
 
-fn field<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, name: &str) -> Result<Option<T>, Rejection> {
+pub(super) fn field<'a, T: Deserialize<'a>>(
+    raw: Option<&'a RawValue>,
+    name: &str,
+) -> Result<Option<T>, Rejection> {
     raw.filter(|raw| raw.get() != "null")
         .map(|raw| {
             serde_json::from_str(raw.get())
@@ -239,22 +295,35 @@ fn field<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, name: &str) -> Resul
         .transpose()
 }
 
-fn change(text: &str, base: Option<Version>) -> Result<Change, Rejection> {
-    let raw = Some(text).filter(|text| text.starts_with('{')).map(serde_json::from_str::<RawChange<'_>>);
-    let raw = raw.and_then(Result::ok).ok_or_else(|| Rejection::invalid("the change has the wrong form"))?;
-    let name = raw.op.as_deref().ok_or_else(|| Rejection::invalid("op is missing"))?;
-    if !matches!(name, "put" | "patch" | "delete" | "add" | "include" | "exclude") {
-        return Err(Rejection::new(RejectCode::UnsupportedOp, "this server does not know the op"));
+impl<'a> RawChange<'a> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, Rejection> {
+        let raw = Some(text).filter(|text| text.starts_with('{')).map(serde_json::from_str);
+        raw.and_then(Result::ok).ok_or_else(|| Rejection::invalid("the change has the wrong form"))
     }
+}
+
+pub(super) fn key_of(raw: &RawChange<'_>) -> Result<Key, Rejection> {
     let collection = raw.collection.as_deref().ok_or_else(|| Rejection::invalid("collection is missing"))?;
     if collection.starts_with('$') {
         return Err(Rejection::new(RejectCode::Forbidden, "collections that begin with $ are not writable"));
     }
     let id = raw.id.as_deref().ok_or_else(|| Rejection::invalid("id is missing"))?;
-    let key = Key {
+    Ok(Key {
         collection: Collection::parse(collection).map_err(|rule| Rejection::invalid(rule.0))?,
         id: RecordId::parse(id).map_err(|rule| Rejection::invalid(rule.0))?,
-    };
+    })
+}
+
+fn step(text: &str, base: Option<Version>) -> Result<Step, Rejection> {
+    let raw = RawChange::parse(text)?;
+    let name = raw.op.as_deref().ok_or_else(|| Rejection::invalid("op is missing"))?;
+    if name == "resolve" {
+        return Resolution::parse(text, field(raw.base, "base")?.or(base)).map(Step::Resolve);
+    }
+    if !matches!(name, "put" | "patch" | "delete" | "add" | "include" | "exclude") {
+        return Err(Rejection::new(RejectCode::UnsupportedOp, "this server does not know the op"));
+    }
+    let key = key_of(&raw)?;
     let base = field(raw.base, "base")?.or(base);
     let op = match name {
         "put" => Op::Put(object(raw.value, "value")?.ok_or_else(|| Rejection::invalid("value is missing"))?),
@@ -262,7 +331,7 @@ fn change(text: &str, base: Option<Version>) -> Result<Change, Rejection> {
         "patch" => patch(raw)?,
         _ => on_path(name, &raw)?,
     };
-    Ok(Change { key, base, op })
+    Ok(Step::Change(Change { key, base, op }))
 }
 
 fn patch(raw: RawChange<'_>) -> Result<Op, Rejection> {
@@ -320,7 +389,7 @@ fn set_pair((name, raw): (String, &RawValue)) -> Result<(Path, String), Rejectio
 }
 
 /// A record's value: an object within the limits.
-fn object(raw: Option<&RawValue>, name: &str) -> Result<Option<String>, Rejection> {
+pub(super) fn object(raw: Option<&RawValue>, name: &str) -> Result<Option<String>, Rejection> {
     let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(None) };
     if !raw.get().starts_with('{') {
         return Err(Rejection::invalid(format!("{name} is not an object")));

@@ -93,7 +93,7 @@ fn h17e_a_put_behind_ones_own_queued_delete_has_base_0() {
         }
         let answer = push_text(&mut world, "client-a", &queue).expect("an answer");
         for result in answer.results {
-            let is_conflict = matches!(result.settled, Settled::Conflict(_));
+            let is_conflict = matches!(result.settled, Settled::Conflict { .. });
             assert_eq!(is_conflict, somebody_else_was_faster, "{result:?}");
         }
     }
@@ -110,7 +110,7 @@ fn h26_what_is_answered_and_kept_of_many_conflicts_has_a_bound() {
         .map(|id| format!("{{\"id\":{id},\"base\":0,\"changes\":[{}]}}", put_text(&format!("r{id}"), &value)))
         .collect();
     let answer = push_text(&mut world, "client-a", &mine).expect("an answer");
-    assert!(answer.results.iter().all(|result| matches!(result.settled, Settled::Conflict(_))));
+    assert!(answer.results.iter().all(|result| matches!(result.settled, Settled::Conflict { .. })));
     let length = answer.to_json().len();
     let brief = 200 * answer.results.len();
     assert!(length > value.len() && length < limits::CONFLICT_BYTES_MAX + brief, "{length} bytes answered");
