@@ -23,7 +23,7 @@ fn name(id: &str) -> Name {
 
 /// One push of client 0, which does not pull.
 fn change(world: &mut World, edits: Vec<Edit>) {
-    let (mark, changes) = world.oracle.plan(edits);
+    let (mark, changes) = world.spaces[0].oracle.plan(edits);
     world.clients[0].queue(&changes, mark);
     world.push(0, false).expect("an answer");
 }
@@ -53,7 +53,7 @@ fn large(publication: PublicationConfig, records: usize) -> World {
 
 /// A pull of somebody at `since` in the present epoch.
 fn since(world: &World, since: u64) -> String {
-    format!("{{\"epoch\":\"{}\",\"since\":{since}}}", world.oracle.here().epoch)
+    format!("{{\"epoch\":\"{}\",\"since\":{since}}}", world.spaces[0].oracle.here().epoch)
 }
 
 /// Another isolate, and nothing in the location's cache: KV's own is as it was.

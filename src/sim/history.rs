@@ -5,6 +5,28 @@ use std::{collections::BTreeMap, rc::Rc};
 use super::client::Name;
 use crate::{protocol::push::OnConflict, version::Version};
 
+/// By which each value tells the space and the incarnation that it was written into: the first letter of its filler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Brand(pub char);
+
+/// What stands before the brand in every value.
+const BEFORE_BRAND: &str = "\"filler\":\"";
+
+impl Brand {
+    fn filler(self, bytes: usize) -> String {
+        format!("{BEFORE_BRAND}{}{}\"", self.0, "x".repeat(bytes))
+    }
+
+    /// The brand of another space that stands in `text`, if one does.
+    #[must_use]
+    pub fn foreign_in(self, text: &str) -> Option<char> {
+        let brands = text
+            .match_indices(BEFORE_BRAND)
+            .filter_map(|(at, before)| text[at + before.len()..].chars().next());
+        brands.into_iter().find(|brand| *brand != self.0)
+    }
+}
+
 /// What a simulated record holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -17,11 +39,11 @@ pub struct Row {
 }
 
 impl Row {
-    /// The JSON text.
+    /// The JSON text in the space of this brand.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self, brand: Brand) -> String {
         let Self { count, tag, filler } = self;
-        format!("{{\"count\":{count},\"tag\":{tag},\"filler\":\"{}\"}}", "x".repeat(*filler))
+        format!("{{\"count\":{count},\"tag\":{tag},{}}}", brand.filler(*filler))
     }
 
     /// The fields in which two rows differ.
@@ -58,17 +80,17 @@ pub enum Edit {
 impl Edit {
     /// The change as the wire has it. The mark makes it differ from every other mutation's; the server ignores it.
     #[must_use]
-    pub fn json(&self, mark: u64) -> String {
+    pub fn json(&self, mark: u64, brand: Brand) -> String {
         let named = |op: &str, (collection, id): &Name| {
             format!("{{\"op\":\"{op}\",\"mark\":{mark},\"collection\":\"{collection}\",\"id\":\"{id}\"")
         };
         match self {
-            Self::Put(name, row) => format!("{},\"value\":{}}}", named("put", name), row.text()),
+            Self::Put(name, row) => format!("{},\"value\":{}}}", named("put", name), row.text(brand)),
             Self::Patch(name, tag, row) => {
-                format!("{},\"set\":{{\"tag\":{tag}}},\"orPut\":{}}}", named("patch", name), row.text())
+                format!("{},\"set\":{{\"tag\":{tag}}},\"orPut\":{}}}", named("patch", name), row.text(brand))
             }
             Self::Fill(name, filler) => {
-                format!("{},\"set\":{{\"filler\":\"{}\"}}}}", named("patch", name), "x".repeat(*filler))
+                format!("{},\"set\":{{{}}}}}", named("patch", name), brand.filler(*filler))
             }
             Self::Add(name, by) => format!("{},\"path\":\"count\",\"by\":{by}}}", named("add", name)),
             Self::Delete(name) => named("delete", name) + "}",

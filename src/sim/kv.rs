@@ -48,6 +48,8 @@ pub struct Faults {
     pub reads: u64,
     /// The longest time by which a read that is not cached lags, in ms.
     pub lag_ms: u64,
+    /// Reads of heads in which a digit behind the first line is another.
+    pub garbled: u64,
 }
 
 /// KV did not answer a read.
@@ -56,6 +58,7 @@ pub struct ReadFailed;
 
 /// What a location's cache has of a key, and until when.
 type Cached = (Option<Rc<Entry>>, Millis);
+
 /// When a key was written, and with what.
 type Write = (Millis, Option<Rc<Entry>>);
 
@@ -76,6 +79,7 @@ pub struct Kv {
     pub reads: u64,
     log: BTreeMap<String, Vec<Write>>,
     landing: Vec<(Millis, String, Rc<Entry>)>,
+    garbled: Vec<Rc<Entry>>,
     caches: Vec<BTreeMap<String, Cached>>,
     rng: Rng,
 }
@@ -93,6 +97,7 @@ impl Kv {
             reads: 0,
             log: BTreeMap::new(),
             landing: Vec::new(),
+            garbled: Vec::new(),
             caches: vec![BTreeMap::new(); locations],
             rng,
         }
@@ -167,11 +172,37 @@ impl Kv {
         let cached = self.caches[location].get(key).filter(|(_, until)| *until > now).cloned();
         let (entry, _) = cached.unwrap_or_else(|| {
             let lag = self.rng.below(self.faults.lag_ms + 1);
-            let seen = (self.as_of(key, Millis(now.0.saturating_sub(lag))), now.plus(ttl_ms));
+            let mut seen = (self.as_of(key, Millis(now.0.saturating_sub(lag))), now.plus(ttl_ms));
+            if key.ends_with("/head") && self.rng.chance(self.faults.garbled) {
+                seen.0 = seen.0.map(|entry| self.garble(&entry));
+            }
             self.caches[location].insert(key.to_owned(), seen.clone());
             seen
         });
         Ok(entry.filter(|entry| entry.expires > now))
+    }
+
+    /// The same with one digit behind the first line changed, if there is one.
+    fn garble(&mut self, entry: &Rc<Entry>) -> Rc<Entry> {
+        let tail = entry.value.find('\n').map_or(entry.value.len(), |end| end + 1);
+        let digits = entry.value[tail..].match_indices(|letter: char| letter.is_ascii_digit());
+        let digits: Vec<usize> = digits.map(|(at, _)| tail + at).collect();
+        if digits.is_empty() {
+            return Rc::clone(entry);
+        }
+        let at = digits[self.rng.index(digits.len())];
+        let mut value = entry.value.clone();
+        let other = if &value[at..=at] == "7" { "8" } else { "7" };
+        value.replace_range(at..=at, other);
+        let garbled = Rc::new(Entry { value, ..(**entry).clone() });
+        self.garbled.push(Rc::clone(&garbled));
+        garbled
+    }
+
+    /// Whether a read has shown this although it was never put so.
+    #[must_use]
+    pub fn is_garbled(&self, entry: &Rc<Entry>) -> bool {
+        self.garbled.iter().any(|garbled| Rc::ptr_eq(garbled, entry))
     }
 
     /// One key is gone before its time.

@@ -1,10 +1,10 @@
 //! An edge location: carries a pull through memory, the location's cache, KV and the coordinator, as the shell does.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
-    host::Host,
     kv::{Kv, ReadFailed},
+    space::Space,
 };
 use crate::{
     edge::{
@@ -12,7 +12,7 @@ use crate::{
         pull::{Answer, Format, LOCATION_MS, Load, Next, Pull, ReadPlan, Source},
         state::{Known, KnownHead, Memory, Overlay},
     },
-    ids::{ContentHash, SpaceHash},
+    ids::ContentHash,
     limits,
     protocol::{
         error::ApiError,
@@ -32,10 +32,8 @@ const OBJECT_TTL_MS: u64 = 86_400_000;
 pub struct Around<'a> {
     /// The namespace.
     pub kv: &'a mut Kv,
-    /// The coordinator.
-    pub host: &'a mut Host,
-    /// Whose cursors it writes.
-    pub space: &'a SpaceHash,
+    /// The space that is asked for.
+    pub space: &'a mut Space,
     /// The present.
     pub now: Millis,
     /// Behind how many objects or pages a stream breaks.
@@ -80,24 +78,22 @@ pub struct Location {
     /// Whether there is a cache; on workers.dev there is none.
     pub has_cache: bool,
     index: usize,
-    scope: Scope,
     memory: Memory,
-    cached_head: Option<(Rc<KnownHead>, Millis)>,
-    cached_fresh: Option<(Rc<Overlay>, Millis)>,
+    cache: BTreeMap<String, Cached>,
+}
+
+/// What the location's cache has of one space: each part with the time until when.
+#[derive(Debug, Default)]
+struct Cached {
+    head: Option<(Rc<KnownHead>, Millis)>,
+    fresh: Option<(Rc<Overlay>, Millis)>,
 }
 
 impl Location {
     /// A location that has seen nothing.
     #[must_use]
-    pub fn new(index: usize, scope: Scope) -> Self {
-        Self {
-            has_cache: true,
-            index,
-            scope,
-            memory: Memory::default(),
-            cached_head: None,
-            cached_fresh: None,
-        }
+    pub fn new(index: usize) -> Self {
+        Self { has_cache: true, index, memory: Memory::default(), cache: BTreeMap::new() }
     }
 
     /// Another isolate takes over.
@@ -107,7 +103,7 @@ impl Location {
 
     /// Its cache loses everything.
     pub fn forget_cache(&mut self) {
-        (self.cached_head, self.cached_fresh) = (None, None);
+        self.cache.clear();
     }
 
     /// Answers a pull.
@@ -118,25 +114,25 @@ impl Location {
         plan: ReadPlan,
         around: &mut Around<'_>,
     ) -> Response {
-        let memory = self.memory.recall(&self.scope);
+        let scope = around.space.scope.clone();
+        let memory = self.memory.recall(&scope);
         let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();
         let mut pull = Pull::new(request, format, plan, memory);
         let mut usage = Usage::default();
         let answered = self.answer(&mut pull, &mut usage, around);
         let after = pull.known();
         if *after != before || usage.cache > 0 {
-            self.memory.remember(&self.scope, after.clone(), around.now);
+            self.memory.remember(&scope, after.clone(), around.now);
         }
         if *after != before && pull.source() != Source::Edge && self.has_cache {
             let (head, fresh) = (after.head.clone(), after.overlay.clone());
-            self.cached_head = head
-                .filter(|head| before.head.as_ref() != Some(head))
-                .map(|head| (head, around.now.plus(LOCATION_MS)))
-                .or(self.cached_head.take());
-            self.cached_fresh = fresh
-                .filter(|fresh| before.overlay.as_ref() != Some(fresh))
-                .map(|fresh| (fresh, around.now.plus(20 * LOCATION_MS)))
-                .or(self.cached_fresh.take());
+            let cached = self.cache.entry(cache_key(&scope)).or_default();
+            if let Some(head) = head.filter(|head| before.head.as_ref() != Some(head)) {
+                cached.head = Some((head, around.now.plus(LOCATION_MS)));
+            }
+            if let Some(fresh) = fresh.filter(|fresh| before.overlay.as_ref() != Some(fresh)) {
+                cached.fresh = Some((fresh, around.now.plus(20 * LOCATION_MS)));
+            }
         }
         let is_nothing = matches!(answered, Ok((_, true)));
         Response { body: answered.map(|(wire, _)| wire), source: pull.source(), usage, is_nothing }
@@ -153,7 +149,7 @@ impl Location {
             match pull.next(now) {
                 Next::Cache => {
                     usage.cache += 1;
-                    let known = self.known_in_cache(now, |metadata| pull.wants_body(metadata));
+                    let known = self.known_in_cache(around, |metadata| pull.wants_body(metadata));
                     pull.learn_cached(known, now);
                 }
                 Next::Kv => {
@@ -163,8 +159,11 @@ impl Location {
                 }
                 Next::Ask(ask) => {
                     usage.object += 1;
-                    match around.host.pull(&ask, now) {
-                        Ok((reply, lines)) => pull.learn_reply(reply, &lines, now),
+                    match around.space.host.pull(&ask, now) {
+                        Ok((reply, lines)) => {
+                            around.space.oracle.check_brand(&lines, "the coordinator's answer");
+                            pull.learn_reply(reply, &lines, now);
+                        }
                         Err(error) => pull.coordinator_failed(error),
                     }
                 }
@@ -176,7 +175,7 @@ impl Location {
                 Next::Answer(answer) => {
                     let is_nothing = matches!(answer, Answer::Nothing { .. });
                     let wire = match pull.format() {
-                        Format::Json => Wire::Json(answer::json_page(&answer, around.space)),
+                        Format::Json => Wire::Json(answer::json_page(&answer, &around.space.hash)),
                         Format::Ndjson => Wire::Stream(stream_pages(answer, usage, around)),
                     };
                     return Ok((wire, is_nothing));
@@ -186,13 +185,15 @@ impl Location {
         panic!("I8: a pull asked its layers 20 times");
     }
 
-    fn known_in_cache(&self, now: Millis, wants_body: impl Fn(&HeadMetadata) -> bool) -> Known {
-        let head = self.cached_head.as_ref().filter(|(_, until)| *until > now).map(|(head, _)| head);
+    fn known_in_cache(&self, around: &Around<'_>, wants_body: impl Fn(&HeadMetadata) -> bool) -> Known {
+        let now = around.now;
+        let Some(cached) = self.cache.get(&cache_key(&around.space.scope)) else { return Known::default() };
+        let head = cached.head.as_ref().filter(|(_, until)| *until > now).map(|(head, _)| head);
         let head = head.map(|head| match wants_body(&head.metadata) {
             true => Rc::clone(head),
             false => Rc::new(KnownHead { body: None, ..(**head).clone() }),
         });
-        let overlay = self.cached_fresh.as_ref().filter(|(_, until)| *until > now);
+        let overlay = cached.fresh.as_ref().filter(|(_, until)| *until > now);
         Known { head, overlay: overlay.map(|(overlay, _)| Rc::clone(overlay)) }
     }
 
@@ -201,12 +202,16 @@ impl Location {
         around: &mut Around<'_>,
         wants_body: impl FnOnce(&HeadMetadata) -> bool,
     ) -> Result<Option<KnownHead>, ()> {
-        let entry =
-            around.kv.read(self.index, &self.scope.head_key(), HEAD_TTL_MS, around.now).map_err(drop)?;
+        let scope = &around.space.scope;
+        let entry = around.kv.read(self.index, &scope.head_key(), HEAD_TTL_MS, around.now).map_err(drop)?;
         let Some(entry) = entry else { return Ok(None) };
-        let Some(metadata) = HeadMetadata::parse(&entry.metadata) else { return Ok(None) };
+        around.space.oracle.check_brand(&entry.value, "the head in KV");
+        let metadata = HeadMetadata::parse(&entry.metadata).ok_or(())?;
         let value = wants_body(&metadata).then(|| entry.value.clone());
-        Ok(KnownHead::new(metadata, value, &self.scope, around.now))
+        let known = KnownHead::new(metadata, value, scope, around.now);
+        let is_decoded = known.as_ref().is_some_and(|known| known.body.is_some());
+        assert!(!is_decoded || !around.kv.is_garbled(&entry), "I6: a head was taken whose bytes had changed");
+        Ok(known)
     }
 
     /// `Err(Some(..))` when the first object is missing, so that nothing has been sent yet.
@@ -222,9 +227,12 @@ impl Location {
                 return Ok(text);
             }
             usage.kv += 1;
-            let key = self.scope.object_key(&part.sha256.0);
+            let key = around.space.scope.object_key(&part.sha256.0);
             match around.kv.read(self.index, &key, OBJECT_TTL_MS, around.now) {
-                Ok(Some(entry)) => text.push_str(&entry.value),
+                Ok(Some(entry)) => {
+                    around.space.oracle.check_brand(&entry.value, "an object in KV");
+                    text.push_str(&entry.value);
+                }
                 Ok(None) if index == 0 => return Err(Some(part.sha256.0.clone())),
                 Err(ReadFailed) if index == 0 => return Err(None),
                 Ok(None) | Err(ReadFailed) => return Ok(text),
@@ -233,11 +241,16 @@ impl Location {
                 && index < load.resumable
             {
                 let cursor = Cursor::Parts { epoch: epoch.clone(), base: base.clone(), done: done + index };
-                text.push_str(&answer::stream_cursor(&cursor, around.space));
+                text.push_str(&answer::stream_cursor(&cursor, &around.space.hash));
             }
         }
         Ok(text + &load.lines + &answer::stream_end(&load.position))
     }
+}
+
+/// The name under which the location's cache has a space, as the shell forms it.
+fn cache_key(scope: &Scope) -> String {
+    scope.to_string()
 }
 
 fn stream_pages(answer: Answer, usage: &mut Usage, around: &mut Around<'_>) -> String {
@@ -251,14 +264,14 @@ fn stream_pages(answer: Answer, usage: &mut Usage, around: &mut Around<'_>) -> S
     let mut end = position;
     let mut pages = 1;
     while let Some(cursor) = next {
-        text.push_str(&answer::stream_cursor(&answer::ordered(&cursor), around.space));
+        text.push_str(&answer::stream_cursor(&answer::ordered(&cursor), &around.space.hash));
         if around.chunks.is_some_and(|chunks| pages >= chunks.max(1)) {
             return text;
         }
         pages += 1;
         usage.object += 1;
         let ask = Ask { cursor: Some(cursor), page_bytes: limits::STREAM_PAGE_BYTES, ..Ask::default() };
-        match around.host.pull(&ask, around.now) {
+        match around.space.host.pull(&ask, around.now) {
             Ok((Reply::Page { epoch, version, reset: false, next: following }, lines)) => {
                 text.push_str(&lines);
                 end = Position { epoch, version };

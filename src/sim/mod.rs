@@ -6,7 +6,6 @@
 //! answers on a [`network`] between clients and locations; `hunt` runs many such worlds. `check` holds one checker per
 //! invariant, `history` what they compare with.
 
-mod calm;
 pub mod check;
 pub mod client;
 pub mod history;
@@ -15,35 +14,28 @@ pub mod hunt;
 pub mod kv;
 pub mod location;
 pub mod network;
+mod requests;
 mod rng;
+pub mod space;
 #[cfg(test)]
 pub(crate) mod tests;
 mod traffic;
 pub mod wild;
 
-use std::collections::BTreeSet;
-
 use crate::{
     coordinator::publication::PublicationConfig,
-    edge::pull::{Format, ReadPlan},
+    edge::pull::ReadPlan,
     ids::{SpaceHash, UserHash},
     limits::Sizes,
-    protocol::{
-        error::ApiError,
-        pull::PullRequest,
-        push::{PushAnswer, PushRequest},
-    },
-    snapshot::keys::Scope,
     time::Millis,
-    version::Position,
 };
-use check::Oracle;
-use client::{Client, Outcome, PUSH_MUTATIONS_MAX, Taken};
-use host::Host;
+use check::Brand;
+use client::Client;
 use kv::Kv;
-use location::{Location, Response, Wire};
-use network::{Network, SentPush};
+use location::Location;
+use network::Network;
 pub use rng::Rng;
+use space::Space;
 
 /// When worlds begin: some day of 2026.
 pub const START: Millis = Millis(1_795_000_000_000);
@@ -97,7 +89,18 @@ impl Settings {
     }
 }
 
-/// One space with everything around it.
+/// The issuer of everybody's tokens.
+pub const ISSUER: &str = "https://issuer.example";
+/// The users of a world.
+pub const USERS: [&str; 2] = ["alice", "bob"];
+
+/// A user, by the place in [`USERS`].
+#[must_use]
+pub fn user_hash(user: usize) -> UserHash {
+    UserHash::new(ISSUER, USERS[user])
+}
+
+/// Spaces with everything around them. All share the namespace, the locations and the network.
 #[derive(Debug)]
 pub struct World {
     /// The present.
@@ -106,57 +109,61 @@ pub struct World {
     pub rng: Rng,
     /// Where snapshots stand.
     pub kv: Kv,
-    /// Where the coordinator runs.
-    pub host: Host,
+    /// Spaces; the first is alice's private one.
+    pub spaces: Vec<Space>,
     /// Where pulls arrive.
     pub locations: Vec<Location>,
-    /// Devices. All belong to one user.
+    /// Local databases, each of one user and of one space.
     pub clients: Vec<Client>,
     /// What is on its way between clients and locations.
     pub network: Network,
-    /// What ought to be.
-    pub oracle: Oracle,
     /// What happened, if somebody wants to read it.
     pub trace: Option<Vec<String>>,
-    space: SpaceHash,
-    scope: Scope,
-    user: UserHash,
     plan: ReadPlan,
-    /// Mutations that stand in the outboxes of several copies of one database.
-    copied: BTreeSet<u64>,
+    publication: PublicationConfig,
+    puts_checked: usize,
 }
 
 impl World {
-    /// A new space at [`START`].
+    /// Alice's private space, never used, at [`START`].
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let mut rng = Rng::new(settings.seed);
-        let space = SpaceHash::private("https://issuer.example", "alice");
-        let scope = Scope::private(&space);
-        let mut host = Host::new(scope.clone(), settings.publication, Rng::new(rng.any()));
-        let oracle = Oracle::new(host.core(START).position());
-        Self {
+        let mut world = Self {
             now: START,
             kv: Kv::new(settings.locations + 1, Rng::new(rng.any())),
-            host,
             network: Network::new(Rng::new(rng.any())),
             trace: None,
-            locations: (0..settings.locations).map(|index| Location::new(index, scope.clone())).collect(),
-            clients: (0..settings.clients).map(|index| Client::new(&format!("client{index:02}"))).collect(),
-            oracle,
-            space,
-            scope,
-            user: UserHash::new("https://issuer.example", "alice"),
+            locations: (0..settings.locations).map(Location::new).collect(),
+            spaces: Vec::new(),
+            clients: Vec::new(),
             plan: settings.plan,
-            copied: BTreeSet::new(),
+            publication: settings.publication,
+            puts_checked: 0,
             rng,
-        }
+        };
+        let private = world.add_space(SpaceHash::private(ISSUER, USERS[0]));
+        (0..settings.clients).for_each(|_| world.add_client(0, private));
+        world
     }
 
-    /// The space's name in keys and cursors.
+    /// Another space, never used. Returns its place.
+    pub fn add_space(&mut self, hash: SpaceHash) -> usize {
+        let brand = Brand(char::from(b'A' + u8::try_from(self.spaces.len()).expect("a few spaces")));
+        let rng = Rng::new(self.rng.any());
+        self.spaces.push(Space::new(hash, brand, self.publication, rng));
+        self.spaces.len() - 1
+    }
+
+    /// Another database of `user` for `space`.
+    pub fn add_client(&mut self, user: usize, space: usize) {
+        self.clients.push(Client::new(self.clients.len(), user, space));
+    }
+
+    /// The first space's name in keys and cursors.
     #[must_use]
     pub fn space(&self) -> &SpaceHash {
-        &self.space
+        &self.spaces[0].hash
     }
 
     /// Lets time pass; alarms do not fire by it.
@@ -165,26 +172,36 @@ impl World {
         self.kv.land(self.now);
     }
 
-    /// Carries one turn of the publisher through if its alarm is due. Returns whether it was.
+    /// Carries one turn of each publisher through whose alarm is due. Returns whether one was.
     pub fn fire_alarm(&mut self) -> bool {
-        if !self.host.alarm_is_due(self.now) {
-            return false;
+        let mut fired = false;
+        for space in 0..self.spaces.len() {
+            if self.spaces[space].host.alarm_is_due(self.now) {
+                self.spaces[space].host.begin_turn(self.now);
+                while self.step(space) {}
+                fired = true;
+            }
         }
-        self.host.begin_turn(self.now);
-        while self.step() {}
-        true
+        fired
     }
 
-    /// Does the next half of an effect of the turn under way. Returns whether the turn goes on.
-    pub fn step(&mut self) -> bool {
+    /// Does the next half of an effect of the turn under way in a space. Returns whether the turn goes on.
+    pub fn step(&mut self, space: usize) -> bool {
         let puts = self.kv.puts.len();
-        let goes_on = self.host.step(&mut self.kv, self.now);
+        let Space { host, oracle, scope, .. } = &mut self.spaces[space];
+        let goes_on = host.step(&mut self.kv, self.now);
+        let first = std::mem::replace(&mut self.puts_checked, self.kv.puts.len());
+        oracle.check_publication(host, &self.kv, first, scope, self.now);
         if self.kv.puts.len() > puts {
             let (key, outcome) = (self.kv.puts[puts].0.clone(), self.kv.last_outcome);
             self.note(|| format!("put {key}: {outcome:?}"));
         }
-        self.oracle.check_publication(&mut self.host, &self.kv, &self.scope, self.now);
         goes_on
+    }
+
+    /// Puts that a test has made itself are nobody's.
+    pub fn skip_puts(&mut self) {
+        self.puts_checked = self.kv.puts.len();
     }
 
     /// Notes an event for whoever reads the trace.
@@ -197,167 +214,13 @@ impl World {
     /// Lets time pass from alarm to alarm until none is left, at most `turns` times. Returns how many fired.
     pub fn settle(&mut self, turns: usize) -> usize {
         for turn in 0..turns {
-            let Some(alarm) = self.host.alarm else { return turn };
+            let Some(alarm) = self.spaces.iter().filter_map(|space| space.host.alarm).min() else {
+                return turn;
+            };
             let wait = alarm.since(self.now);
             self.pass(wait);
             self.fire_alarm();
         }
         turns
-    }
-
-    /// Sends what `client` has queued. The oracle learns the answer even if `answer_is_lost`.
-    ///
-    /// # Errors
-    /// What the coordinator refuses with.
-    pub fn push(&mut self, client: usize, answer_is_lost: bool) -> Result<(), ApiError> {
-        let sent = self.compose(client);
-        let answer = self.settle_pushes(std::slice::from_ref(&sent)).pop().expect("an answer per push");
-        self.note(|| format!("{} pushes {:?}: {}", sent.name, sent.marks, traffic::brief(&answer)));
-        if !answer_is_lost {
-            self.receive_push_answer(client, &sent, &answer);
-        }
-        answer.map(drop)
-    }
-
-    /// What `client` would send now.
-    fn compose(&self, client: usize) -> SentPush {
-        let client = &self.clients[client];
-        let marks = client.outbox.iter().take(PUSH_MUTATIONS_MAX).map(|queued| (queued.id, queued.mark));
-        let (name, since) = (client.name.clone(), client.position.clone());
-        SentPush { name, since, body: client.push_body(), marks: marks.collect() }
-    }
-
-    /// Lets pushes that arrive together reach the coordinator, and checks what becomes of them.
-    fn settle_pushes(&mut self, sent: &[SentPush]) -> Vec<Result<PushAnswer, ApiError>> {
-        let parsed = |sent: &SentPush| PushRequest::parse(sent.body.as_bytes());
-        let pushes: Vec<_> = sent
-            .iter()
-            .map(|sent| (self.user.clone(), parsed(sent).expect("a client's push is well-formed")))
-            .collect();
-        let answers = self.host.push(&pushes, self.now);
-        // What the coordinator did although nobody was told.
-        let untold = self.host.untold.take();
-        let done = untold.as_ref().unwrap_or(&answers);
-        let horizon = self.host.core(self.now).horizon();
-        let here = self.host.core(self.now).position();
-        self.oracle.learn_epoch(&here.epoch);
-        for (((_, push), sent), answer) in pushes.iter().zip(sent).zip(done) {
-            if let Ok(answer) = answer {
-                self.oracle.learn_push(push, &sent.marks, answer, horizon);
-            }
-        }
-        self.oracle.check_position(&here);
-        for (_, push) in &pushes {
-            self.oracle.check_storage(push, &mut self.host, self.now);
-        }
-        answers
-    }
-
-    fn receive_push_answer(&mut self, client: usize, sent: &SentPush, answer: &Result<PushAnswer, ApiError>) {
-        let mut outcome = Outcome::default();
-        let receiver = &mut self.clients[client];
-        match answer {
-            Ok(answer) => {
-                if let Some(position) = receiver.take_push_answer(sent, answer, &mut outcome) {
-                    self.oracle.check_client(receiver, &position);
-                }
-            }
-            Err(error) => receiver.take_push_error(&sent.name, error, &mut outcome),
-        }
-        self.oracle.learn_outcome(&outcome);
-        if outcome.is_renumbered {
-            self.renumbered(client);
-        }
-    }
-
-    /// A client that numbers its outbox anew must not have in it what is settled already, or it would be applied twice.
-    /// Only of what was copied to another device nobody can know, and then it is another mutation.
-    fn renumbered(&mut self, client: usize) {
-        for queued in &mut self.clients[client].outbox {
-            if self.copied.contains(&queued.mark) {
-                queued.mark = self.oracle.plan_again(queued.mark);
-            } else {
-                let is_settled = self.oracle.is_settled(queued.mark);
-                assert!(!is_settled, "I2: mutation {} is settled and numbered anew", queued.mark);
-            }
-        }
-    }
-
-    /// A pull as the location answers it, without a client that would apply it.
-    pub fn ask(&mut self, location: usize, body: &str, format: Format) -> Response {
-        let request = PullRequest::from_body(body.as_bytes(), &self.space).expect("a pull");
-        self.answer(location, request, format, None)
-    }
-
-    /// One request of a pull by `client`, which goes on where its last one ended. Returns whether the pull is complete.
-    /// The stream ends early behind `chunks` objects or pages.
-    pub fn pull_once(
-        &mut self,
-        client: usize,
-        location: usize,
-        format: Format,
-        chunks: Option<usize>,
-    ) -> Result<bool, ApiError> {
-        let request = self.compose_pull(client, 0);
-        let since = self.clients[client].position.clone();
-        let response = self.answer(location, request.clone(), format, chunks);
-        let taken = self.receive_pull_answer(client, 0, since.as_ref(), &request, response.body)?;
-        Ok(matches!(taken, Taken::Complete { .. }))
-    }
-
-    fn compose_pull(&self, client: usize, tab: usize) -> PullRequest {
-        let body = self.clients[client].pull_body(tab);
-        PullRequest::from_body(body.as_bytes(), &self.space).expect("a client's pull is well-formed")
-    }
-
-    fn receive_pull_answer(
-        &mut self,
-        client: usize,
-        tab: usize,
-        since: Option<&Position>,
-        asked: &PullRequest,
-        body: Result<Wire, ApiError>,
-    ) -> Result<Taken, ApiError> {
-        let client = &mut self.clients[client];
-        let taken = match body {
-            Err(error) => {
-                client.take_pull_error(tab, &error);
-                return Err(error);
-            }
-            Ok(Wire::Json(text)) => client.take_page(tab, since, &text),
-            Ok(Wire::Stream(text)) => client.take_stream(tab, since, &text),
-        };
-        if let Taken::Complete { before, after } = &taken {
-            self.oracle.check_pull(asked, before.as_ref(), after);
-            self.oracle.check_client(client, after);
-        }
-        Ok(taken)
-    }
-
-    /// A whole pull by `client`, page after page.
-    pub fn pull(&mut self, client: usize, location: usize, format: Format) -> Result<(), ApiError> {
-        for _ in 0..200 {
-            if self.pull_once(client, location, format, None)? {
-                return Ok(());
-            }
-        }
-        panic!("I8: a pull did not end after 200 requests");
-    }
-
-    fn answer(
-        &mut self,
-        location: usize,
-        request: PullRequest,
-        format: Format,
-        chunks: Option<usize>,
-    ) -> Response {
-        let mut around = location::Around {
-            kv: &mut self.kv,
-            host: &mut self.host,
-            space: &self.space,
-            now: self.now,
-            chunks,
-        };
-        self.locations[location].pull(request, format, self.plan, &mut around)
     }
 }

@@ -39,6 +39,8 @@ pub enum Message {
 /// A push as it was sent.
 #[derive(Debug, Clone)]
 pub struct SentPush {
+    /// Whose it is.
+    pub user: usize,
     /// The client id.
     pub name: String,
     /// Where the client stood.
@@ -124,10 +126,10 @@ impl Network {
         self.on_the_way.pop_first().map(|(_, message)| message)
     }
 
-    /// Takes the next push out that arrives by `until`, for those that share a transaction.
-    pub fn next_push(&mut self, until: Millis) -> Option<Message> {
+    /// Takes the next push out that arrives by `until` at the space of `clients`, for those that share a transaction.
+    pub fn next_push(&mut self, until: Millis, clients: impl Fn(usize) -> bool) -> Option<Message> {
         let is_due = |((at, _), message): &(&(Millis, u64), &Message)| {
-            *at <= until && matches!(message, Message::Push(..))
+            *at <= until && matches!(message, Message::Push(sender, _) if clients(sender.client))
         };
         let key = self.on_the_way.iter().find(is_due).map(|(key, _)| *key)?;
         self.on_the_way.remove(&key)

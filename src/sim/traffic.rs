@@ -80,7 +80,10 @@ impl World {
     pub fn deliver(&mut self) -> bool {
         let Some(message) = self.network.arrived(self.now) else { return false };
         match message {
-            Message::Push(..) => self.pushes_arrive(message),
+            Message::Push(sender, _) => {
+                let space = self.clients[sender.client].space;
+                self.pushes_arrive(space, message);
+            }
             Message::Pushed(sender, sent, answer) => {
                 self.note(|| format!("{} learns {}", sent.name, brief(&answer)));
                 if self.is_awaited(&sender) {
@@ -89,7 +92,8 @@ impl World {
             }
             Message::Pull(sender, asked) => {
                 let request = (*asked.request).clone();
-                let response = self.answer(asked.location, request, asked.format, asked.chunks);
+                let space = self.clients[sender.client].space;
+                let response = self.answer(space, asked.location, request, asked.format, asked.chunks);
                 self.note(|| format!("location {} answers from {:?}", asked.location, response.source));
                 self.network.send(Message::Pulled(sender, asked, Rc::new(response.body)), self.now);
             }
@@ -110,7 +114,7 @@ impl World {
                 self.note(|| format!("client {client} hears live {changes} from {from} to {at}"));
                 let receiver = &mut self.clients[client];
                 if let Some(position) = receiver.take_live(from, &at, lines.as_deref()) {
-                    self.oracle.check_client(receiver, &position);
+                    self.spaces[receiver.space].oracle.check_client(receiver, &position);
                 }
             }
         }
@@ -134,10 +138,11 @@ impl World {
     }
 
     /// A push reaches the coordinator, with those that arrive in the next moments, and readers hear of it.
-    fn pushes_arrive(&mut self, first: Message) {
+    fn pushes_arrive(&mut self, space: usize, first: Message) {
         let mut group = vec![first];
         while group.len() < 4 && self.rng.chance(40) {
-            let Some(next) = self.network.next_push(self.now.plus(50)) else { break };
+            let is_of_it = |client: usize| self.clients[client].space == space;
+            let Some(next) = self.network.next_push(self.now.plus(50), is_of_it) else { break };
             group.push(next);
         }
         let (senders, pushes): (Vec<_>, Vec<_>) = group
@@ -147,26 +152,30 @@ impl World {
                 _ => None,
             })
             .unzip();
-        let before = self.host.core(self.now).position();
-        let answers = self.settle_pushes(&pushes);
+        let before = self.spaces[space].host.core(self.now).position();
+        let answers = self.settle_pushes(space, &pushes);
         for ((sender, push), answer) in senders.into_iter().zip(pushes).zip(answers) {
             self.note(|| format!("the coordinator answers {}: {}", push.name, brief(&answer)));
             self.network.send(Message::Pushed(sender, Rc::new(push), Rc::new(answer)), self.now);
         }
-        self.tell_live(before.version);
+        self.tell_live(space, before.version);
     }
 
     /// Sockets hear of a commit, soon, late or never.
-    fn tell_live(&mut self, from: Version) {
-        let at = self.host.core(self.now).position();
+    fn tell_live(&mut self, space: usize, from: Version) {
+        let core = self.spaces[space].host.core(self.now);
+        let at = core.position();
         if at.version == from {
             return;
         }
-        let lines = self.host.core(self.now).ledger().lines_after(from, Sizes::DEPLOYED.piggyback_max);
+        let lines = core.ledger().lines_after(from, Sizes::DEPLOYED.piggyback_max);
         let lines = lines.ok().filter(|lines| !lines.more && self.rng.chance(70));
         let lines: Option<Rc<str>> = lines.map(|lines| lines.text.into());
+        if let Some(lines) = &lines {
+            self.spaces[space].oracle.check_brand(lines, "a live message");
+        }
         for client in 0..self.clients.len() {
-            if self.rng.chance(30) {
+            if self.clients[client].space == space && self.rng.chance(30) {
                 let message = Message::Live(client, from, at.clone(), lines.clone());
                 self.network.send(message, self.now);
             }
@@ -176,8 +185,19 @@ impl World {
     /// A copy of a client's database. From now on the same mutations may stand in several outboxes.
     pub fn copy_client(&mut self, client: usize) -> Client {
         let copy = self.clients[client].clone();
-        self.copied.extend(copy.outbox.iter().map(|queued| queued.mark));
+        let marks = copy.outbox.iter().map(|queued| queued.mark);
+        self.spaces[copy.space].copied.extend(marks);
         copy
+    }
+
+    /// A copy takes the place of a client's database of the same space. Another user does not send what stands in its
+    /// outbox, but goes on under its name and numbers.
+    pub fn restore_client(&mut self, client: usize, copy: &Client) {
+        let client = &mut self.clients[client];
+        client.restore(copy);
+        if client.user != copy.user {
+            client.outbox.clear();
+        }
     }
 }
 

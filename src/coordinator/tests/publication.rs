@@ -23,7 +23,7 @@ fn name(id: &str) -> Name {
 
 /// One push of client 0.
 fn change(world: &mut World, edits: Vec<Edit>) {
-    let (mark, changes) = world.oracle.plan(edits);
+    let (mark, changes) = world.spaces[0].oracle.plan(edits);
     world.clients[0].queue(&changes, mark);
     world.push(0, false).expect("an answer");
 }
@@ -64,9 +64,9 @@ fn head_version(world: &World) -> u64 {
 /// I8, and with it that no alarm is left.
 fn assert_settles(world: &mut World, why: &str) {
     world.settle(60);
-    let durable = world.host.core(world.now).position();
+    let durable = world.spaces[0].host.core(world.now).position();
     assert_eq!(metadata(world).map(|metadata| metadata.position()), Some(durable), "I8: {why}");
-    assert_eq!(world.host.alarm, None, "I8: an alarm is left: {why}");
+    assert_eq!(world.spaces[0].host.alarm, None, "I8: an alarm is left: {why}");
 }
 
 fn eager() -> World {
@@ -100,7 +100,7 @@ fn a_small_space_is_one_key_and_one_put() {
 fn a_space_that_was_never_written_publishes_nothing() {
     let mut world = eager();
     assert!(world.ask(0, "{}", Format::Json).body.is_ok());
-    assert_eq!((world.host.alarm, world.kv.puts.len()), (None, 0));
+    assert_eq!((world.spaces[0].host.alarm, world.kv.puts.len()), (None, 0));
 }
 
 #[test]
@@ -124,14 +124,14 @@ fn h09_a_record_that_moves_while_a_base_is_built_is_in_the_tail_behind_it() {
         let mut world = eager();
         fill(&mut world, 15);
         world.pass(1_000);
-        world.host.begin_turn(world.now);
+        world.spaces[0].host.begin_turn(world.now);
         for _ in 0..gap {
-            world.step();
+            world.step(0);
         }
-        let is_building = world.host.core(world.now).publisher().row().building.is_some();
+        let is_building = world.spaces[0].host.core(world.now).publisher().row().building.is_some();
         put(&mut world, "r00", 10);
         put(&mut world, "r14", 10);
-        while world.step() {}
+        while world.step(0) {}
         assert!(is_building || gap != 3, "the gap lies between two parts");
         assert_settles(&mut world, "the oracle has compared each head with its version");
     }
@@ -143,9 +143,9 @@ fn a_crash_between_any_two_effects_leaves_nothing_undone() {
         let mut world = eager();
         fill(&mut world, 15);
         world.pass(1_000);
-        world.host.begin_turn(world.now);
-        let goes_on = (0..steps).all(|_| world.step());
-        world.host.kill();
+        world.spaces[0].host.begin_turn(world.now);
+        let goes_on = (0..steps).all(|_| world.step(0));
+        world.spaces[0].host.kill();
         put(&mut world, "r07", 20);
         assert_settles(&mut world, "killed in a turn");
         if !goes_on {
@@ -160,11 +160,11 @@ fn parts_that_were_put_before_a_crash_are_not_put_again() {
     let mut world = eager();
     fill(&mut world, 15);
     world.pass(1_000);
-    world.host.begin_turn(world.now);
+    world.spaces[0].host.begin_turn(world.now);
     while world.kv.puts.len() < 2 {
-        world.step();
+        world.step(0);
     }
-    world.host.kill();
+    world.spaces[0].host.kill();
     assert_settles(&mut world, "killed while the second part was put");
     let again = world.kv.puts.iter().filter(|(key, _)| *key == world.kv.puts[0].0).count();
     assert_eq!(again, 1);
@@ -177,17 +177,17 @@ fn an_alarm_may_come_early_twice_or_late() {
     assert_settles(&mut world, "version 1");
     put(&mut world, "r", 200);
     for _ in 0..2 {
-        world.host.begin_turn(world.now);
-        while world.step() {}
+        world.spaces[0].host.begin_turn(world.now);
+        while world.step(0) {}
         assert_eq!(world.kv.puts.len(), 1, "early: nothing is due");
-        assert!(world.host.alarm.is_some(), "and it comes again");
+        assert!(world.spaces[0].host.alarm.is_some(), "and it comes again");
     }
     world.pass(3 * DAY_MS);
     assert!(world.fire_alarm());
-    assert_eq!((head_version(&world), world.host.alarm), (2, None));
-    world.host.begin_turn(world.now);
-    while world.step() {}
-    assert_eq!((world.kv.puts.len(), world.host.alarm), (2, None), "twice: nothing is left to do");
+    assert_eq!((head_version(&world), world.spaces[0].host.alarm), (2, None));
+    world.spaces[0].host.begin_turn(world.now);
+    while world.step(0) {}
+    assert_eq!((world.kv.puts.len(), world.spaces[0].host.alarm), (2, None), "twice: nothing is left to do");
 }
 
 #[test]
@@ -196,13 +196,13 @@ fn an_alarm_that_fires_into_a_turn_that_broke_off_takes_over() {
         let mut world = eager();
         put(&mut world, "r", 100);
         world.pass(1_000);
-        world.host.begin_turn(world.now);
+        world.spaces[0].host.begin_turn(world.now);
         for _ in 0..gap {
-            world.step();
+            world.step(0);
         }
         put(&mut world, "s", 100);
-        world.host.begin_turn(world.now);
-        while world.step() {}
+        world.spaces[0].host.begin_turn(world.now);
+        while world.step(0) {}
         assert_settles(&mut world, "the turn that was cut short is not missed");
     }
 }
@@ -212,16 +212,16 @@ fn two_pushes_while_a_head_is_being_put_are_published_next() {
     let mut world = eager();
     put(&mut world, "r", 100);
     world.pass(1_000);
-    world.host.begin_turn(world.now);
+    world.spaces[0].host.begin_turn(world.now);
     while world.kv.puts.is_empty() {
-        world.step();
+        world.step(0);
     }
     put(&mut world, "s", 100);
     put(&mut world, "t", 100);
-    while world.step() {}
+    while world.step(0) {}
     assert_eq!(head_version(&world), 1);
     assert!(
-        world.host.alarm.is_some(),
+        world.spaces[0].host.alarm.is_some(),
         "I8: the pushes set no alarm of their own while a turn was under way"
     );
     assert_settles(&mut world, "two pushes in flight");
@@ -232,13 +232,13 @@ fn i8_an_epoch_that_begins_while_a_head_is_being_put_is_published_at_once() {
     let mut world = by_demand();
     put(&mut world, "r", 100);
     world.pass(16 * 60_000);
-    world.host.begin_turn(world.now);
+    world.spaces[0].host.begin_turn(world.now);
     while world.kv.puts.is_empty() {
-        world.step();
+        world.step(0);
     }
-    let epoch = world.host.reset_epoch(world.now).expect("an epoch").epoch;
-    while world.step() {}
-    let wait = world.host.alarm.expect("an alarm").since(world.now);
+    let epoch = world.spaces[0].host.reset_epoch(world.now).expect("an epoch").epoch;
+    while world.step(0) {}
+    let wait = world.spaces[0].host.alarm.expect("an alarm").since(world.now);
     assert!(wait <= 30_000, "readers of the old epoch are told within the interval, not after {wait} ms");
     assert_settles(&mut world, "a new epoch");
     assert_eq!(head(&world).epoch, epoch);
@@ -254,7 +254,7 @@ fn h10a_what_was_deleted_stays_deleted_on_a_new_device_after_it_is_forgotten() {
         put(&mut world, "daily", 100 + day);
         assert_settles(&mut world, "a change a day");
     }
-    assert!(world.host.core(world.now).meta.horizon > Version::ZERO, "the deletion was forgotten");
+    assert!(world.spaces[0].host.core(world.now).meta.horizon > Version::ZERO, "the deletion was forgotten");
     world.pull(1, 1, Format::Ndjson).expect("a first load");
     assert!(!world.clients[1].records.contains_key(&name("r02")));
 }
@@ -271,19 +271,19 @@ fn h10a_a_deletion_that_becomes_due_while_a_head_is_put_outlives_the_older_base(
     put(&mut world, "new", 10);
     let wait = deleted_at.plus(59_500).since(world.now);
     world.pass(wait);
-    world.host.begin_turn(world.now);
+    world.spaces[0].host.begin_turn(world.now);
     let puts = world.kv.puts.len();
     while world.kv.puts.len() == puts {
-        world.step();
+        world.step(0);
     }
     world.pass(1_000);
-    while world.step() {}
-    assert_eq!(world.host.core(world.now).meta.horizon, Version::ZERO, "the base still has r02");
+    while world.step(0) {}
+    assert_eq!(world.spaces[0].host.core(world.now).meta.horizon, Version::ZERO, "the base still has r02");
     world.pull(1, 1, Format::Ndjson).expect("a first load");
     assert!(!world.clients[1].records.contains_key(&name("r02")));
     put(&mut world, "newer", 10);
     assert_settles(&mut world, "the base is folded");
-    assert_eq!(world.host.core(world.now).meta.horizon, version(16), "then it is forgotten");
+    assert_eq!(world.spaces[0].host.core(world.now).meta.horizon, version(16), "then it is forgotten");
     world.pull(2, 1, Format::Ndjson).expect("a first load");
     assert!(!world.clients[2].records.contains_key(&name("r02")));
 }
@@ -330,15 +330,19 @@ fn a_clock_that_goes_back_between_two_deletions_stops_nothing() {
         world.settle(5);
     }
     assert_settles(&mut world, "both deletions are forgotten");
-    assert_eq!(world.host.core(world.now).meta.horizon, version(4), "the newest that was forgotten");
+    assert_eq!(
+        world.spaces[0].host.core(world.now).meta.horizon,
+        version(4),
+        "the newest that was forgotten"
+    );
 }
 
 #[test]
 fn a_row_that_this_build_cannot_read_is_taken_for_none_and_all_is_put_again() {
     let mut world = large();
-    world.host.core(world.now).ledger().put_publication("{\"published\":7}").expect("a write");
-    world.host.kill();
-    world.oracle.forget_published();
+    world.spaces[0].host.core(world.now).ledger().put_publication("{\"published\":7}").expect("a write");
+    world.spaces[0].host.kill();
+    world.spaces[0].oracle.forget_published();
     let puts = world.kv.puts.len();
     put(&mut world, "r", 10);
     assert_settles(&mut world, "an unreadable row");

@@ -39,10 +39,10 @@ fn while_kv_is_current_no_pull_reaches_the_coordinator() {
         world.settle(5);
         world.kv.forget_caches();
         world.pass(31_000);
-        let before = world.host.requests;
+        let before = world.spaces[0].host.requests;
         world.pull(1, 0, Format::Json).expect("an increment");
         world.pull(2, 1, Format::Ndjson).expect("an increment");
-        assert_eq!(world.host.requests, before);
+        assert_eq!(world.spaces[0].host.requests, before);
     }
 }
 
@@ -71,7 +71,7 @@ fn an_increment_of_a_large_space_is_one_key_or_one_request() {
 
 /// `min` at where the space stands, to be put at the end of a body.
 fn min(world: &World) -> String {
-    format!(",\"min\":\"{}\"}}", world.oracle.here())
+    format!(",\"min\":\"{}\"}}", world.spaces[0].oracle.here())
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn h21_one_request_per_location_and_version_whatever_the_number_of_clients() {
         world.ask(0, &body, Format::Ndjson);
     }
     put(&mut world, "r03", 100);
-    let before = world.host.requests;
+    let before = world.spaces[0].host.requests;
     for client in 0..100 {
         let body = if client % 3 == 0 { "{}".to_owned() } else { since(&world, 18 + client % 3) };
         let body =
@@ -90,7 +90,11 @@ fn h21_one_request_per_location_and_version_whatever_the_number_of_clients() {
         let answer = world.ask(0, &body, format);
         assert_eq!(version(&answer), 21);
     }
-    assert!(world.host.requests - before <= 2, "{} requests", world.host.requests - before);
+    assert!(
+        world.spaces[0].host.requests - before <= 2,
+        "{} requests",
+        world.spaces[0].host.requests - before
+    );
 }
 
 #[test]
@@ -143,7 +147,7 @@ fn a_private_space_looks_for_increments_with_the_coordinator_and_for_first_loads
 fn without_the_coordinator_whatever_does_not_take_back_is_good_enough() {
     let mut world = large(EAGER, 20);
     world.pass(DAY_MS);
-    world.host.is_unreachable = true;
+    world.spaces[0].host.is_unreachable = true;
     for (body, format) in [
         ("{}".to_owned(), Format::Ndjson),
         (since(&world, 19), Format::Ndjson),
@@ -168,7 +172,7 @@ fn without_kv_everything_comes_from_the_coordinator() {
     put(&mut world, "r03", 100);
     world.pass(60_000);
     world.pull(1, 0, Format::Json).expect("an increment");
-    assert_eq!(world.clients[1].position.as_ref(), Some(world.oracle.here()));
+    assert_eq!(world.clients[1].position.as_ref(), Some(world.spaces[0].oracle.here()));
 }
 
 #[test]

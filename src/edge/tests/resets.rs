@@ -15,8 +15,8 @@ fn h01_a_location_that_holds_an_earlier_epoch_takes_nobody_back() {
     world.pass(1_000);
     world.pull(1, 0, Format::Json).expect("a pull");
     world.pull(1, 1, Format::Json).expect("a pull");
-    let position = world.host.reset_epoch(world.now).expect("an epoch");
-    world.oracle.learn_epoch(&position.epoch);
+    let position = world.spaces[0].host.reset_epoch(world.now).expect("an epoch");
+    world.spaces[0].oracle.learn_epoch(&position.epoch);
     world.clients[1].min = Some(position.clone());
     world.pull(1, 0, Format::Json).expect("a pull");
     assert_eq!(world.clients[1].position, Some(position));
@@ -33,9 +33,9 @@ fn h01_a_client_of_the_earlier_epoch_is_not_trapped_there() {
     world.settle(5);
     world.pass(1_000);
     world.pull(1, 0, Format::Json).expect("a pull");
-    let position = world.host.reset_epoch(world.now).expect("an epoch");
-    world.oracle.learn_epoch(&position.epoch);
-    let (mark, changes) = world.oracle.plan(vec![Edit::Delete(name("r"))]);
+    let position = world.spaces[0].host.reset_epoch(world.now).expect("an epoch");
+    world.spaces[0].oracle.learn_epoch(&position.epoch);
+    let (mark, changes) = world.spaces[0].oracle.plan(vec![Edit::Delete(name("r"))]);
     world.clients[1].queue(&changes, mark);
     assert!(matches!(world.push(1, false), Err(ApiError::EpochMismatch { .. })));
     world.pull(1, 0, Format::Json).expect("a pull with min");
@@ -53,8 +53,8 @@ fn h01_min_of_another_epoch_is_not_reached_by_a_higher_version_of_this_one() {
     world.pass(1_000);
     let old = since(&world, 4);
     world.ask(0, &old, Format::Json);
-    let position = world.host.reset_epoch(world.now).expect("an epoch");
-    world.oracle.learn_epoch(&position.epoch);
+    let position = world.spaces[0].host.reset_epoch(world.now).expect("an epoch");
+    world.spaces[0].oracle.learn_epoch(&position.epoch);
     let min = Position { version: crate::version::Version::ZERO, ..position };
     let answer = world.ask(0, &old.replace('}', &format!(",\"min\":\"{min}\"}}")), Format::Json);
     assert!(is_reset(&answer) && answer.source == Source::Coordinator);
@@ -87,7 +87,7 @@ fn h11_a_load_whose_objects_are_gone_is_taken_over_by_the_coordinator() {
     world.pass(1);
     world.pull(1, 0, Format::Ndjson).expect("pages of the coordinator, after a reset");
     world.pull(2, 0, Format::Ndjson).expect("a first load");
-    assert_eq!(world.clients[2].records, world.oracle.records());
+    assert_eq!(world.clients[2].records, world.spaces[0].oracle.records());
 }
 
 #[test]
@@ -95,8 +95,8 @@ fn a_cursor_of_a_load_is_good_for_its_epoch_and_format_alone() {
     let mut world = large(EAGER, 20);
     for format in [Format::Json, Format::Ndjson] {
         assert_eq!(world.pull_once(1, 0, Format::Ndjson, Some(1)), Ok(false));
-        let position = world.host.reset_epoch(world.now).expect("an epoch");
-        world.oracle.learn_epoch(&position.epoch);
+        let position = world.spaces[0].host.reset_epoch(world.now).expect("an epoch");
+        world.spaces[0].oracle.learn_epoch(&position.epoch);
         world.settle(20);
         world.kv.forget_caches();
         forget(&mut world, 0);
@@ -120,7 +120,7 @@ fn h10c_a_load_that_goes_on_does_not_bring_back_what_was_deleted_and_forgotten()
     // Somebody else brings a fresh tail from 0 to this location: the space is small by now.
     world.locations[0].forget_cache();
     let strong = world.ask(0, "{\"consistency\":\"strong\"}", Format::Json);
-    assert_eq!(version(&strong), world.oracle.here().version.get());
+    assert_eq!(version(&strong), world.spaces[0].oracle.here().version.get());
     world.pull(1, 0, Format::Ndjson).expect("the rest");
 }
 
@@ -143,7 +143,7 @@ fn a_horizon_that_passes_a_client_between_two_heads_resets_it_and_is_no_error() 
     world.pass(61_000);
     put(&mut world, "other", 2);
     world.settle(20);
-    world.clients[1].min = Some(world.oracle.here().clone());
+    world.clients[1].min = Some(world.spaces[0].oracle.here().clone());
     world.kv.faults.reads = 100;
     world.pull(1, 0, Format::Json).expect("a full state, or the increment: no error");
     assert!(!world.clients[1].records.contains_key(&name("r03")));
@@ -172,21 +172,21 @@ fn a_client_below_the_horizon_of_the_head_is_reset() {
 #[test]
 fn h15_a_location_that_holds_more_than_storage_has_gets_a_new_epoch_and_no_error() {
     let mut world = large(EAGER, 16);
-    let old = world.host.copy_of_storage(world.now);
+    let old = world.spaces[0].host.copy_of_storage(world.now);
     put(&mut world, "a", 1);
     put(&mut world, "a", 2);
     world.settle(20);
     world.kv.forget_caches();
-    let above = world.oracle.here().clone();
+    let above = world.spaces[0].oracle.here().clone();
     world.ask(0, "{}", Format::Ndjson);
     world.pass(2 * 3_600_000);
-    world.host.restore(old);
-    let before = world.host.core(world.now).position();
-    world.oracle.forget_published();
-    world.oracle.go_back_to(before.clone());
+    world.spaces[0].host.restore(old);
+    let before = world.spaces[0].host.core(world.now).position();
+    world.spaces[0].oracle.forget_published();
+    world.spaces[0].oracle.go_back_to(before.clone());
     let answer = world.ask(0, "{}", Format::Ndjson);
     assert!(answer.body.is_ok());
-    assert!(world.host.core(world.now).position() > above);
+    assert!(world.spaces[0].host.core(world.now).position() > above);
 }
 
 #[test]
@@ -195,14 +195,14 @@ fn a_claim_that_cannot_be_is_told_where_the_space_stands() {
     put(&mut world, "r", 1);
     let answer = world.ask(0, &since(&world, 99), Format::Json);
     assert!(
-        matches!(answer.body, Err(ApiError::EpochMismatch { ref position, .. }) if position == world.oracle.here())
+        matches!(answer.body, Err(ApiError::EpochMismatch { ref position, .. }) if position == world.spaces[0].oracle.here())
     );
     world.pass(3_600_000);
     let claim = Ask {
-        epoch: Some(world.oracle.here().epoch.clone()),
+        epoch: Some(world.spaces[0].oracle.here().epoch.clone()),
         since: crate::version::Version::MAX,
         ..Ask::default()
     };
-    assert!(world.host.pull(&claim, world.now).is_ok(), "an hour later it begins an epoch");
-    assert!(world.host.core(world.now).position() > *world.oracle.here());
+    assert!(world.spaces[0].host.pull(&claim, world.now).is_ok(), "an hour later it begins an epoch");
+    assert!(world.spaces[0].host.core(world.now).position() > *world.spaces[0].oracle.here());
 }

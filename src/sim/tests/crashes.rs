@@ -40,7 +40,12 @@ struct Did {
 impl Did {
     fn so_far(world: &World) -> Self {
         let puts = world.kv.puts.len() as u64;
-        Self { puts, writes: world.host.writes, alarms: world.host.alarms_set, reads: world.kv.reads }
+        Self {
+            puts,
+            writes: world.spaces[0].host.writes,
+            alarms: world.spaces[0].host.alarms_set,
+            reads: world.kv.reads,
+        }
     }
 
     fn since(self, before: Self) -> Self {
@@ -83,7 +88,7 @@ fn cases() -> Vec<(usize, Fault)> {
     assert!(undisturbed.most_parts >= 3, "a base of {} parts", undisturbed.most_parts);
     assert!(undisturbed.deltas > 0, "a head with a delta");
     let now = undisturbed.world.now;
-    let meta = undisturbed.world.host.core(now).ledger().meta().expect("a read").expect("a space");
+    let meta = undisturbed.world.spaces[0].host.core(now).ledger().meta().expect("a read").expect("a space");
     assert!(meta.horizon > Version::ZERO, "deletions are forgotten");
     let did = &undisturbed.did;
     assert!(did.iter().any(|did| did.reads > 0), "KV's head is read");

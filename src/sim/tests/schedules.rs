@@ -89,7 +89,7 @@ fn name(id: &str) -> Name {
 
 /// One push of client 0.
 fn change(world: &mut World, edits: Vec<Edit>) {
-    let (mark, changes) = world.oracle.plan(edits);
+    let (mark, changes) = world.spaces[0].oracle.plan(edits);
     world.clients[0].queue(&changes, mark);
     world.push(0, false).expect("an answer");
 }
@@ -117,12 +117,15 @@ fn base_parts(world: &World) -> usize {
 
 fn horizon(world: &mut World) -> Version {
     let now = world.now;
-    world.host.core(now).ledger().meta().expect("a read").expect("a space").horizon
+    world.spaces[0].host.core(now).ledger().meta().expect("a read").expect("a space").horizon
 }
 
 /// A push as it stands, past the model clients and the oracle.
 fn push_text(world: &mut World, client: &str, mutations: &[String]) -> Result<PushAnswer, ApiError> {
     let body = format!("{{\"client\":\"{client}\",\"mutations\":[{}]}}", mutations.join(","));
     let push = PushRequest::parse(body.as_bytes()).expect("a push");
-    world.host.push(&[(UserHash::new("https://issuer.example", "alice"), push)], world.now).remove(0)
+    world.spaces[0]
+        .host
+        .push(&[(UserHash::new("https://issuer.example", "alice"), push)], world.now)
+        .remove(0)
 }

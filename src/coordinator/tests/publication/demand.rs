@@ -10,7 +10,7 @@ fn pulls(world: &mut World, count: usize) {
 }
 
 fn wait(world: &World) -> Option<u64> {
-    world.host.alarm.map(|alarm| alarm.since(world.now))
+    world.spaces[0].host.alarm.map(|alarm| alarm.since(world.now))
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn the_first_unpublished_change_is_published_after_the_longest_delay() {
     assert_eq!(wait(&world), Some(5 * 60_000), "a later change does not put it off");
     world.pass(5 * 60_000);
     assert!(world.fire_alarm());
-    assert_eq!((head_version(&world), world.host.alarm), (2, None));
+    assert_eq!((head_version(&world), world.spaces[0].host.alarm), (2, None));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn fifty_answered_pulls_are_worth_a_publication() {
     assert_eq!(wait(&world), Some(1));
     assert_settles(&mut world, "fifty pulls");
     pulls(&mut world, 60);
-    assert_eq!(world.host.alarm, None, "nothing new, nothing to publish");
+    assert_eq!(world.spaces[0].host.alarm, None, "nothing new, nothing to publish");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_tail_that_would_not_fit_is_published_at_once() {
 fn two_publications_are_never_closer_than_the_interval() {
     for mut world in [by_demand(), eager()] {
         let mut published: Vec<u64> = Vec::new();
-        let interval = if world.host.running().is_some() { 0 } else { 1 };
+        let interval = if world.spaces[0].host.running().is_some() { 0 } else { 1 };
         for round in 0..300 {
             put(&mut world, "r", round * 800);
             pulls(&mut world, 3);
@@ -89,7 +89,7 @@ fn when_the_days_writes_are_used_up_nothing_is_tried_before_midnight() {
     world.settle(1);
     put(&mut world, "s", 100);
     let midnight = (world.now.0 / DAY_MS + 1) * DAY_MS;
-    assert_eq!(world.host.alarm, Some(Millis(midnight)));
+    assert_eq!(world.spaces[0].host.alarm, Some(Millis(midnight)));
     assert_settles(&mut world, "the next day");
 }
 
@@ -101,8 +101,8 @@ fn failures_are_repeated_ever_more_slowly_and_a_restart_does_not_forget_that() {
     for _ in 0..8 {
         world.kv.script.push_back(PutFault::Refused);
         world.settle(1);
-        world.host.kill();
-        world.host.core(world.now);
+        world.spaces[0].host.kill();
+        world.spaces[0].host.core(world.now);
         waits.push(wait(&world).expect("an alarm"));
     }
     assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "{waits:?}");
@@ -115,10 +115,10 @@ fn failures_are_repeated_ever_more_slowly_and_a_restart_does_not_forget_that() {
 fn an_alarm_that_never_came_is_set_again_by_the_next_event() {
     let mut world = eager();
     put(&mut world, "r", 100);
-    let lost = world.host.alarm.take();
+    let lost = world.spaces[0].host.alarm.take();
     world.pass(10 * 60_000);
     put(&mut world, "s", 100);
-    assert!(world.host.alarm > lost, "the platform drops an alarm after six failures");
+    assert!(world.spaces[0].host.alarm > lost, "the platform drops an alarm after six failures");
     assert_settles(&mut world, "a lost alarm");
 }
 
@@ -126,8 +126,8 @@ fn an_alarm_that_never_came_is_set_again_by_the_next_event() {
 fn i8_a_space_that_goes_idle_is_published_by_its_alarm_although_nobody_remembers_why() {
     let mut world = by_demand();
     put(&mut world, "r", 100);
-    world.host.kill();
+    world.spaces[0].host.kill();
     world.pass(15 * 60_000);
     assert!(world.fire_alarm());
-    assert_eq!((head_version(&world), world.host.alarm), (1, None));
+    assert_eq!((head_version(&world), world.spaces[0].host.alarm), (1, None));
 }

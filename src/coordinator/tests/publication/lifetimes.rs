@@ -13,7 +13,7 @@ fn h08_objects_are_put_again_after_15_days_although_nothing_in_them_changed() {
         assert!(left >= 15 * DAY_MS, "on day {day} the head lives for {left} ms");
     }
     world.pull(1, 1, Format::Ndjson).expect("a first load");
-    assert_eq!(world.clients[1].records, world.oracle.records());
+    assert_eq!(world.clients[1].records, world.spaces[0].oracle.records());
 }
 
 #[test]
@@ -56,10 +56,10 @@ fn h08_a_space_that_is_only_read_is_renewed_in_the_last_third_of_its_life() {
     let mut world = large();
     world.pass(19 * DAY_MS);
     read(&mut world, 0);
-    assert_eq!(world.host.alarm, None, "it has a third of its life left");
+    assert_eq!(world.spaces[0].host.alarm, None, "it has a third of its life left");
     world.pass(DAY_MS + DAY_MS / 2);
     read(&mut world, 0);
-    assert!(world.host.alarm.is_some());
+    assert!(world.spaces[0].host.alarm.is_some());
     assert_settles(&mut world, "a reader said that the head is expiring");
     let left = metadata(&world).expect("a head").x.since(world.now);
     assert!(left > 29 * DAY_MS, "the objects were put again: {left} ms");

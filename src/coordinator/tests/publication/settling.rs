@@ -42,7 +42,7 @@ fn h07_a_put_that_happened_without_an_answer_is_settled_too() {
         put(&mut world, "r", 100);
         world.kv.script.push_back(fault);
         assert_settles(&mut world, &format!("{fault:?}"));
-        let row = world.host.core(world.now).publisher().row().clone();
+        let row = world.spaces[0].host.core(world.now).publisher().row().clone();
         assert_eq!((row.resettle_at, row.retry_at, row.attempts), (None, None, 0));
     }
 }
@@ -54,11 +54,11 @@ fn h07_a_put_of_an_instance_that_died_may_land_late() {
         put(&mut world, "r", 100);
         world.pass(15 * 60_000);
         world.kv.script.push_back(PutFault::Late(late));
-        world.host.begin_turn(world.now);
+        world.spaces[0].host.begin_turn(world.now);
         while world.kv.puts.is_empty() {
-            world.step();
+            world.step(0);
         }
-        world.host.kill();
+        world.spaces[0].host.kill();
         // Enough to be published at once, were it not for the put that may still land.
         put(&mut world, "s", 200_000);
         put(&mut world, "t", 200_000);
@@ -76,8 +76,8 @@ fn h07_an_emptied_namespace_is_filled_again_when_a_reader_reports_it() {
     report(&mut world);
     assert_settles(&mut world, "a reader saw nothing");
     world.pull(1, 1, Format::Ndjson).expect("a first load");
-    assert_eq!(world.clients[1].records, world.oracle.records());
-    assert!(world.host.requests < 20);
+    assert_eq!(world.clients[1].records, world.spaces[0].oracle.records());
+    assert!(world.spaces[0].host.requests < 20);
 }
 
 #[test]
@@ -85,14 +85,14 @@ fn h07_a_namespace_emptied_while_a_base_is_built_is_filled_whole() {
     let mut world = large();
     fill(&mut world, 15);
     world.pass(3_600_000);
-    world.host.begin_turn(world.now);
+    world.spaces[0].host.begin_turn(world.now);
     let puts = world.kv.puts.len();
     while world.kv.puts.len() < puts + 2 {
-        world.step();
+        world.step(0);
     }
     world.kv.empty();
     report(&mut world);
-    while world.step() {}
+    while world.step(0) {}
     assert_settles(&mut world, "a reader saw nothing");
     assert_eq!(missing(&world), 0);
 }
@@ -102,7 +102,7 @@ fn h07_a_restarted_object_that_finds_no_head_forgets_what_it_believed_of_objects
     let mut world = large();
     world.pass(10 * 60_000);
     world.kv.empty();
-    world.host.kill();
+    world.spaces[0].host.kill();
     put(&mut world, "r", 10);
     assert_settles(&mut world, "the first publication of the new instance");
     let loaded = world.ask(1, "{}", Format::Ndjson);
@@ -120,8 +120,8 @@ fn h07_a_reported_old_head_is_put_right() {
     assert_settles(&mut world, "version 2");
     world.pass(3_600_000);
     world.kv.put(&old.0, (*old.1).clone(), world.now);
-    world.oracle.skip_puts(&world.kv);
-    assert_eq!((head_version(&world), world.host.alarm), (1, None), "nobody knows yet");
+    world.skip_puts();
+    assert_eq!((head_version(&world), world.spaces[0].host.alarm), (1, None), "nobody knows yet");
     report(&mut world);
     assert_settles(&mut world, "a reader saw an old head");
     assert_eq!(head_version(&world), 2);
@@ -137,7 +137,7 @@ fn h07_a_missing_object_is_put_again_an_hour_after_its_put_and_not_before() {
     world.kv.evict(&key, world.now);
     world.pass(50 * 60_000);
     report(&mut world);
-    assert_eq!(world.host.alarm, None, "KV may still say so of an object that is there");
+    assert_eq!(world.spaces[0].host.alarm, None, "KV may still say so of an object that is there");
     world.pass(15 * 60_000);
     report(&mut world);
     assert_settles(&mut world, "a reader missed an object");
@@ -148,18 +148,18 @@ fn h07_a_missing_object_is_put_again_an_hour_after_its_put_and_not_before() {
 fn h15_storage_that_went_back_is_found_out_by_the_first_publication() {
     let mut world = eager();
     put(&mut world, "r", 100);
-    let old = world.host.copy_of_storage(world.now);
+    let old = world.spaces[0].host.copy_of_storage(world.now);
     put(&mut world, "r", 200);
     put(&mut world, "r", 300);
     assert_settles(&mut world, "version 3");
     let before = head(&world).position();
     world.pass(60_000);
-    world.host.restore(old);
-    let position = world.host.core(world.now).position();
-    world.oracle.forget_published();
-    world.oracle.go_back_to(position);
+    world.spaces[0].host.restore(old);
+    let position = world.spaces[0].host.core(world.now).position();
+    world.spaces[0].oracle.forget_published();
+    world.spaces[0].oracle.go_back_to(position);
     let row = Row { count: 0, tag: 0, filler: 50 };
-    let (mark, changes) = world.oracle.plan(vec![Edit::Put(name("s"), row)]);
+    let (mark, changes) = world.spaces[0].oracle.plan(vec![Edit::Put(name("s"), row)]);
     world.clients[1].queue(&changes, mark);
     world.push(1, false).expect("an answer");
     assert_settles(&mut world, "after the restore");
@@ -172,7 +172,7 @@ fn h07_a_put_settles_only_if_it_was_made_when_the_earlier_one_had_landed() {
     let mut world = by_demand();
     put(&mut world, "r", 100);
     let (t0, settle) = (world.now, 120_000);
-    let core = world.host.core(t0);
+    let core = world.spaces[0].host.core(t0);
     core.begin_turn(t0);
     core.next_effect(t0);
     core.head_was_read(None, t0, 1);
@@ -189,20 +189,20 @@ fn h07_a_put_settles_only_if_it_was_made_when_the_earlier_one_had_landed() {
 #[test]
 fn h07_an_empty_space_of_a_later_epoch_is_published_also_after_a_crash() {
     let mut world = eager();
-    let empty = world.host.copy_of_storage(world.now);
-    let start = world.host.core(world.now).position();
+    let empty = world.spaces[0].host.copy_of_storage(world.now);
+    let start = world.spaces[0].host.core(world.now).position();
     put(&mut world, "r", 100);
     assert_settles(&mut world, "the first epoch");
-    world.host.restore(empty);
-    world.host.alarm = None;
-    world.oracle.go_back_to(start);
-    world.oracle.forget_published();
-    let later = world.host.reset_epoch(world.now).expect("an epoch");
-    world.oracle.learn_epoch(&later.epoch);
-    world.host.begin_turn(world.now.plus(1));
-    world.host.kill();
+    world.spaces[0].host.restore(empty);
+    world.spaces[0].host.alarm = None;
+    world.spaces[0].oracle.go_back_to(start);
+    world.spaces[0].oracle.forget_published();
+    let later = world.spaces[0].host.reset_epoch(world.now).expect("an epoch");
+    world.spaces[0].oracle.learn_epoch(&later.epoch);
+    world.spaces[0].host.begin_turn(world.now.plus(1));
+    world.spaces[0].host.kill();
     world.settle(60);
-    let durable = world.host.core(world.now).position();
+    let durable = world.spaces[0].host.core(world.now).position();
     assert_eq!(metadata(&world).map(|metadata| metadata.position()), Some(durable), "I8");
 }
 
@@ -211,14 +211,14 @@ fn i4_what_storage_refused_to_note_memory_does_not_know_either() {
     let mut world = eager();
     put(&mut world, "r", 100);
     world.pass(1_000);
-    world.host.begin_turn(world.now);
-    world.step();
+    world.spaces[0].host.begin_turn(world.now);
+    world.step(0);
     while head_version(&world) == 0 {
-        assert!(world.step(), "the head is put in this turn");
+        assert!(world.step(0), "the head is put in this turn");
     }
-    world.host.section_fault = Some(SectionFault::Refused(1));
-    while world.step() {}
-    let known = world.host.core(world.now).publisher().row().published.clone();
+    world.spaces[0].host.section_fault = Some(SectionFault::Refused(1));
+    while world.step(0) {}
+    let known = world.spaces[0].host.core(world.now).publisher().row().published.clone();
     assert_eq!(known, None, "an instance that begins now would not know it, and published would fall");
     assert_settles(&mut world, "the head is put once more");
 }
@@ -231,16 +231,16 @@ fn h07_a_put_of_which_storage_could_not_note_that_it_is_unsettled_does_not_stay_
         assert_settles(&mut world, "the first head");
         world.pass(5_000);
         put(&mut world, "r1", 100);
-        let wait = world.host.alarm.expect("an alarm").since(world.now);
+        let wait = world.spaces[0].host.alarm.expect("an alarm").since(world.now);
         world.pass(wait);
         world.kv.script.push_back(PutFault::Late(3_900));
         let puts = world.kv.puts.len();
-        world.host.begin_turn(world.now);
+        world.spaces[0].host.begin_turn(world.now);
         while world.kv.puts.len() == puts {
-            assert!(world.step(), "the head is put in this turn");
+            assert!(world.step(0), "the head is put in this turn");
         }
-        world.host.section_fault = Some(SectionFault::Refused(1));
-        world.step();
+        world.spaces[0].host.section_fault = Some(SectionFault::Refused(1));
+        world.step(0);
         world.pass(step_ms);
         put(&mut world, "r2", 100);
         world.settle(60);

@@ -83,7 +83,7 @@ impl Run {
         match self.armed {
             None => false,
             Some(Fault::Section(SectionFault::Lost | SectionFault::Kept)) => {
-                self.world.host.section_fault.is_none()
+                self.world.spaces[0].host.section_fault.is_none()
             }
             Some(fault) => {
                 let struck = did.faults().contains(&fault);
@@ -91,7 +91,7 @@ impl Run {
                     && !struck
                 {
                     // A section with fewer writes has taken it.
-                    self.world.host.section_fault = Some(fault);
+                    self.world.spaces[0].host.section_fault = Some(fault);
                 }
                 struck
             }
@@ -102,8 +102,8 @@ impl Run {
         self.armed = self.faults.get(self.struck).copied();
         match self.armed {
             Some(Fault::Put(fault)) => self.world.kv.script.push_back(fault),
-            Some(Fault::Section(fault)) => self.world.host.section_fault = Some(fault),
-            Some(Fault::Alarm(fault)) => self.world.host.alarm_faults.push_back(fault),
+            Some(Fault::Section(fault)) => self.world.spaces[0].host.section_fault = Some(fault),
+            Some(Fault::Alarm(fault)) => self.world.spaces[0].host.alarm_faults.push_back(fault),
             Some(Fault::Read) => self.world.kv.faults.reads = 100,
             Some(Fault::Death) | None => {}
         }
@@ -111,7 +111,7 @@ impl Run {
 
     /// The armed fault has struck; the next is armed.
     fn disarm(&mut self) {
-        let host = &mut self.world.host;
+        let host = &mut self.world.spaces[0].host;
         assert!(self.world.kv.script.is_empty() && host.alarm_faults.is_empty(), "{:?}", self.armed);
         self.world.kv.faults.reads = 0;
         if self.armed == Some(Fault::Death) {
@@ -121,7 +121,7 @@ impl Run {
         self.arm();
         if self.armed == Some(Fault::Death) {
             // It dies before it is told how the other ended.
-            self.world.host.kill();
+            self.world.spaces[0].host.kill();
             self.struck += 1;
             self.arm();
         }
@@ -132,10 +132,10 @@ impl Run {
     }
 
     fn half(&mut self) {
-        if self.world.host.in_turn() {
-            self.event(|world| world.host.step(&mut world.kv, world.now));
+        if self.world.spaces[0].host.in_turn() {
+            self.event(|world| world.spaces[0].host.step(&mut world.kv, world.now));
         } else {
-            self.event(|world| world.host.begin_turn(world.now));
+            self.event(|world| world.spaces[0].host.begin_turn(world.now));
         }
         self.world.pass(STEP_MS);
     }
@@ -156,7 +156,7 @@ impl Run {
         let push = PushRequest::parse(body.as_bytes()).expect("a push");
         let first: usize = self.pushes[..index].iter().map(|push| push.len()).sum();
         let user = UserHash::new("https://issuer.example", "alice");
-        let answers = self.event(|world| world.host.push(&[(user, push)], world.now));
+        let answers = self.event(|world| world.spaces[0].host.push(&[(user, push)], world.now));
         let Ok(answer) = &answers[0] else { return false };
         for (result, number) in answer.results.iter().zip(first as u64 + 1..) {
             let version = Version::new(number).expect("a version");
@@ -178,12 +178,12 @@ impl Run {
                 }
             }),
             Act::Quiet(ms) => self.quiet(ms),
-            Act::Evict => self.world.host.kill(),
-            Act::Reset => drop(self.event(|world| world.host.reset_epoch(world.now))),
+            Act::Evict => self.world.spaces[0].host.kill(),
+            Act::Reset => drop(self.event(|world| world.spaces[0].host.reset_epoch(world.now))),
             Act::Claim => {
-                let epoch = Some(self.world.host.core(self.world.now).position().epoch);
+                let epoch = Some(self.world.spaces[0].host.core(self.world.now).position().epoch);
                 let ask = Ask { epoch, since: Version::MAX, ..Ask::default() };
-                let _ = self.event(|world| world.host.pull(&ask, world.now));
+                let _ = self.event(|world| world.spaces[0].host.pull(&ask, world.now));
             }
         }
     }
@@ -191,8 +191,10 @@ impl Run {
     fn quiet(&mut self, ms: u64) {
         let end = self.world.now.plus(ms);
         while !self.has_fallen_silent() {
-            if !self.world.host.in_turn() {
-                let Some(alarm) = self.world.host.alarm.filter(|alarm| *alarm <= end) else { break };
+            if !self.world.spaces[0].host.in_turn() {
+                let Some(alarm) = self.world.spaces[0].host.alarm.filter(|alarm| *alarm <= end) else {
+                    break;
+                };
                 self.world.pass(alarm.since(self.world.now));
             }
             self.half();
@@ -206,8 +208,8 @@ impl Run {
     /// Only alarms and time, until no alarm is left.
     fn settle(&mut self) {
         for _ in 0..STEPS_MAX {
-            if !self.world.host.in_turn() {
-                let Some(alarm) = self.world.host.alarm else { return };
+            if !self.world.spaces[0].host.in_turn() {
+                let Some(alarm) = self.world.spaces[0].host.alarm else { return };
                 self.world.pass(alarm.since(self.world.now));
             }
             self.half();
@@ -236,7 +238,8 @@ impl Run {
     }
 
     fn durable(&mut self) -> usize {
-        usize::try_from(self.world.host.core(self.world.now).position().version.get()).expect("small")
+        usize::try_from(self.world.spaces[0].host.core(self.world.now).position().version.get())
+            .expect("small")
     }
 
     /// I8, I2 and I7, without any push.
@@ -247,14 +250,14 @@ impl Run {
         for _ in 0..lost_alarms {
             if !self.head_is_durable() {
                 // An alarm that could not be set when it was due is set by the next event.
-                self.event(|world| drop(world.host.pull(&Ask::default(), world.now)));
+                self.event(|world| drop(world.spaces[0].host.pull(&Ask::default(), world.now)));
                 self.settle();
             }
         }
         assert!(self.head_is_durable(), "I8: KV's head is not what is durable");
         // What storage refused to note is noted by the next publication.
         if !self.faults.iter().any(|fault| matches!(fault, Fault::Section(SectionFault::Refused(_)))) {
-            let row = self.world.host.core(self.world.now).publisher().row().clone();
+            let row = self.world.spaces[0].host.core(self.world.now).publisher().row().clone();
             assert_eq!((row.resettle_at, row.retry_at, row.building), (None, None, None), "I8");
         }
         let durable = self.durable();
@@ -265,7 +268,7 @@ impl Run {
     }
 
     fn head_is_durable(&mut self) -> bool {
-        let durable = self.world.host.core(self.world.now).position();
+        let durable = self.world.spaces[0].host.core(self.world.now).position();
         self.head_in_kv().is_none_or(|(head, _)| head.position() == durable)
             && (durable.version == Version::ZERO || !self.head.is_empty())
     }
@@ -305,9 +308,9 @@ impl Run {
         self.world.kv.forget_caches();
         self.world.locations[1].forget_memory();
         self.world.locations[1].forget_cache();
-        self.world.host.is_unreachable = true;
+        self.world.spaces[0].host.is_unreachable = true;
         let loaded = self.world.ask(1, "{}", Format::Ndjson).body;
-        self.world.host.is_unreachable = false;
+        self.world.spaces[0].host.is_unreachable = false;
         if durable == 0 {
             return;
         }

@@ -98,7 +98,7 @@ pub(super) fn states(pushes: &[&[Change]]) -> Vec<Records> {
             Touch(record) => {
                 let (all, id) = (count(&state, "count"), name(*record));
                 state.insert("count".to_owned(), json!({ "n": all }));
-                state.insert(id.clone(), json!({ "n": count(&state, &id), "filler": filler() }));
+                state.insert(id.clone(), json!({ "n": count(&state, &id), "text": filler() }));
             }
             Delete(record) => drop(state.remove(&name(*record))),
         }
@@ -122,7 +122,7 @@ pub(super) fn body(pushes: &[&[Change]], index: usize) -> String {
     let changes = |change: &Change| match change {
         Touch(record) => json!([
             count_up("count", json!({ "n": 1 })),
-            count_up(&name(*record), json!({ "n": 1, "filler": filler() })),
+            count_up(&name(*record), json!({ "n": 1, "text": filler() })),
         ]),
         Delete(record) => json!([{ "op": "delete", "collection": "c", "id": name(*record) }]),
     };

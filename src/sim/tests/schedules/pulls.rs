@@ -56,7 +56,7 @@ fn load_goes_on(taken: usize, are_gone: bool, is_forgotten: bool) {
     world.pass(1);
     world.pull(1, 1, Format::Ndjson).expect("the rest");
     let why = format!("{taken} parts, gone {are_gone}, forgotten {is_forgotten}");
-    assert_eq!(world.clients[1].records, world.oracle.records(), "{why}");
+    assert_eq!(world.clients[1].records, world.spaces[0].oracle.records(), "{why}");
 }
 
 #[test]
@@ -66,10 +66,10 @@ fn h21_a_new_version_costs_one_request_per_location_whatever_the_number_of_reade
         world.ask(location, "{}", Format::Ndjson).body.expect("an answer");
     }
     for round in 1..=5 {
-        let at = world.oracle.here().clone();
+        let at = world.spaces[0].oracle.here().clone();
         put(&mut world, "r03", round);
-        let here = world.oracle.here().clone();
-        let before = world.host.requests;
+        let here = world.spaces[0].oracle.here().clone();
+        let before = world.spaces[0].host.requests;
         for location in 0..3 {
             for reader in 0..50 {
                 // All have heard of the new version; KV has not.
@@ -80,7 +80,7 @@ fn h21_a_new_version_costs_one_request_per_location_whatever_the_number_of_reade
                 assert!(text.ends_with(&format!("\"version\":{}}}\n", here.version)), "{text}");
             }
         }
-        assert_eq!(world.host.requests - before, 3, "version {}", here.version);
+        assert_eq!(world.spaces[0].host.requests - before, 3, "version {}", here.version);
     }
 }
 
@@ -114,7 +114,7 @@ fn h23_for_one_record_a_later_line_of_a_load_is_the_newer_one() {
     put(&mut world, "r03", 2);
     put(&mut world, "r04", 2);
     world.pass(1);
-    let body = format!("{{\"min\":\"{}\"}}", world.oracle.here());
+    let body = format!("{{\"min\":\"{}\"}}", world.spaces[0].oracle.here());
     let answer = world.ask(0, &body, Format::Ndjson).body.expect("an answer");
     let lines: Vec<Value> = answer.text().lines().map(parsed).collect();
     let seen = versions(&lines);
@@ -133,7 +133,7 @@ fn h25_an_instance_that_cannot_write_does_not_say_that_it_has_nothing_as_new() {
         put(&mut world, "r", 1);
         world.settle(20);
         world.pass(hours * DAY_MS / 24);
-        let here = world.oracle.here().clone();
+        let here = world.spaces[0].oracle.here().clone();
         let above = Position { version: here.version.next(), ..here.clone() };
         let claims = [
             Ask { epoch: Some(above.epoch.clone()), since: above.version, ..Ask::default() },
@@ -141,22 +141,22 @@ fn h25_an_instance_that_cannot_write_does_not_say_that_it_has_nothing_as_new() {
             Ask { held: Some(above.clone()), ..Ask::default() },
         ];
         for ask in &claims {
-            world.host.section_fault = Some(SectionFault::Refused(1));
-            let answer = world.host.pull(ask, world.now);
+            world.spaces[0].host.section_fault = Some(SectionFault::Refused(1));
+            let answer = world.spaces[0].host.pull(ask, world.now);
             assert_eq!(answer, Err(ApiError::Internal), "its storage refuses: it was superseded");
-            assert_eq!(world.host.core(world.now).position(), here, "and it begins no epoch");
+            assert_eq!(world.spaces[0].host.core(world.now).position(), here, "and it begins no epoch");
         }
-        let answer = world.host.pull(&claims[0], world.now);
+        let answer = world.spaces[0].host.pull(&claims[0], world.now);
         match hours {
             0 => {
                 assert!(matches!(answer, Err(ApiError::EpochMismatch { .. })), "{answer:?}");
-                let by_the_edge = world.host.pull(&claims[2], world.now);
+                let by_the_edge = world.spaces[0].host.pull(&claims[2], world.now);
                 assert!(
                     by_the_edge.is_ok(),
                     "a client is not refused for what the edge holds: {by_the_edge:?}"
                 );
             }
-            _ => assert!(world.host.core(world.now).position() > above, "{answer:?}"),
+            _ => assert!(world.spaces[0].host.core(world.now).position() > above, "{answer:?}"),
         }
     }
 }

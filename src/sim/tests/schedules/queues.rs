@@ -67,8 +67,8 @@ fn h13_a_pretty_printed_push_is_one_line_for_every_reader() {
     let value = "{\n  \"title\" : \"two\\nlines\",\r\n\t\"n\": 1.50,\n  \"list\": [\n 1,\n 2 ]\n}";
     push_text(&mut world, "client-a", &[mutation(1, &put_text("quote \\\" and é", value))])
         .expect("an answer");
-    world.host.begin_turn(world.now);
-    while world.host.step(&mut world.kv, world.now) {}
+    world.spaces[0].host.begin_turn(world.now);
+    while world.spaces[0].host.step(&mut world.kv, world.now) {}
     assert!(world.kv.puts.len() == 1, "it is published");
     let expected = r#"{"version":1,"collection":"c","id":"quote \" and é","value":{"title":"two\nlines","n":1.50,"list":[1,2]}}"#;
     for strong in ["", "\"consistency\":\"strong\""] {
@@ -115,7 +115,7 @@ fn h26_what_is_answered_and_kept_of_many_conflicts_has_a_bound() {
     let brief = 200 * answer.results.len();
     assert!(length > value.len() && length < limits::CONFLICT_BYTES_MAX + brief, "{length} bytes answered");
     let (user, client) = (UserHash::new("https://issuer.example", "alice"), ClientId::parse("client-a"));
-    let row = world.host.core(world.now).ledger().client(&user, &client.expect("a client id"));
+    let row = world.spaces[0].host.core(world.now).ledger().client(&user, &client.expect("a client id"));
     let kept = format!("{:?}", row.expect("a read").expect("a client")).len();
     assert!(kept < 100 * answer.results.len(), "{kept} bytes kept");
 }

@@ -15,21 +15,21 @@ fn h09_a_base_that_takes_several_turns_is_exact_for_every_head_that_names_it() {
             let mut turns = 0;
             let mut halves = 0;
             let mut moved = false;
-            while world.host.in_turn() || world.host.alarm.is_some() {
+            while world.spaces[0].host.in_turn() || world.spaces[0].host.alarm.is_some() {
                 if halves == gap {
                     // One is in the first part, the other in the last, which is not yet cut.
                     put(&mut world, "r00", FILLER);
                     put(&mut world, "r13", FILLER);
                     moved = true;
                     if dies {
-                        world.host.kill();
+                        world.spaces[0].host.kill();
                     }
                 }
-                if world.host.in_turn() {
-                    world.step();
+                if world.spaces[0].host.in_turn() {
+                    world.step(0);
                 } else {
                     world.pass(1_000);
-                    world.host.begin_turn(world.now);
+                    world.spaces[0].host.begin_turn(world.now);
                     turns += 1;
                 }
                 halves += 1;
@@ -41,7 +41,7 @@ fn h09_a_base_that_takes_several_turns_is_exact_for_every_head_that_names_it() {
             }
             // The oracle has compared every head with its version.
             world.pull(1, 1, Format::Ndjson).expect("a first load");
-            assert_eq!(world.clients[1].records, world.oracle.records());
+            assert_eq!(world.clients[1].records, world.spaces[0].oracle.records());
         }
     }
 }
@@ -77,7 +77,7 @@ fn h10b_a_deletion_forgotten_between_any_two_pages_does_not_bring_the_record_bac
             assert!(horizon(&mut world) > Version::ZERO, "the deletions are forgotten");
             world.kv.faults.reads = 100;
             world.pull(1, 0, Format::Json).expect("the rest");
-            assert_eq!(world.clients[1].records, world.oracle.records());
+            assert_eq!(world.clients[1].records, world.spaces[0].oracle.records());
         }
     }
 }
@@ -111,37 +111,38 @@ fn h15_whatever_fails_while_storage_that_went_back_is_found_out_no_position_mean
 fn went_back(trouble: Trouble, at: usize) {
     let mut world = small();
     put(&mut world, "r", 1);
-    let old = world.host.copy_of_storage(world.now);
+    let old = world.spaces[0].host.copy_of_storage(world.now);
     put(&mut world, "r", 2);
     put(&mut world, "r", 3);
     world.settle(20);
     let before = head(&world).position();
     world.pass(60_000);
-    world.host.restore(old);
-    let position = world.host.core(world.now).position();
-    world.oracle.forget_published();
-    world.oracle.go_back_to(position);
+    world.spaces[0].host.restore(old);
+    let position = world.spaces[0].host.core(world.now).position();
+    world.spaces[0].oracle.forget_published();
+    world.spaces[0].oracle.go_back_to(position);
     let puts = world.kv.puts.len();
-    let (mark, changes) = world.oracle.plan(vec![Edit::Put(name("s"), Row { count: 0, tag: 0, filler: 1 })]);
+    let (mark, changes) =
+        world.spaces[0].oracle.plan(vec![Edit::Put(name("s"), Row { count: 0, tag: 0, filler: 1 })]);
     world.clients[1].queue(&changes, mark);
     world.push(1, false).expect("an answer");
     for half in 0..60 {
-        if !world.host.in_turn() {
-            let Some(alarm) = world.host.alarm else { break };
+        if !world.spaces[0].host.in_turn() {
+            let Some(alarm) = world.spaces[0].host.alarm else { break };
             world.pass(alarm.since(world.now));
         }
         if half == at {
             match trouble {
                 Trouble::None => {}
-                Trouble::Section(fault) => world.host.section_fault = Some(fault),
+                Trouble::Section(fault) => world.spaces[0].host.section_fault = Some(fault),
                 Trouble::Read => world.kv.faults.reads = 100,
-                Trouble::Death => world.host.kill(),
+                Trouble::Death => world.spaces[0].host.kill(),
             }
         }
-        if world.host.in_turn() {
-            world.step();
-        } else if world.host.alarm.is_some() {
-            world.host.begin_turn(world.now);
+        if world.spaces[0].host.in_turn() {
+            world.step(0);
+        } else if world.spaces[0].host.alarm.is_some() {
+            world.spaces[0].host.begin_turn(world.now);
         }
         world.kv.faults.reads = 0;
     }
@@ -149,7 +150,11 @@ fn went_back(trouble: Trouble, at: usize) {
         let put = Head::decode(&entry.value, &Scope::private(world.space())).expect("a head").0;
         assert!(put.epoch > before.epoch, "{trouble:?} at {at}: {} means two things", put.position());
     }
-    assert_eq!(head(&world).position(), world.host.core(world.now).position(), "I8: {trouble:?} at {at}");
+    assert_eq!(
+        head(&world).position(),
+        world.spaces[0].host.core(world.now).position(),
+        "I8: {trouble:?} at {at}"
+    );
     world.pull(2, 0, Format::Json).expect("a pull");
-    assert_eq!(world.clients[2].records, world.oracle.records());
+    assert_eq!(world.clients[2].records, world.spaces[0].oracle.records());
 }

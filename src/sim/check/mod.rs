@@ -1,23 +1,23 @@
 //! What ought to be: the history of the space by the contract alone, and a checker for each invariant that a world can
 //! break. A checker that finds a violation panics with a message that begins with the invariant's name.
 
-use std::{collections::BTreeMap, fmt::Write, rc::Rc};
+mod published;
 
-pub use super::history::{Edit, Row};
+use std::{collections::BTreeMap, rc::Rc};
+
+pub use super::history::{Brand, Edit, Row};
 use super::{
     client::{Client, Name, Outcome, Records},
     history::{Effect, History, State, effects},
     host::Host,
-    kv::{Entry, Kv},
 };
 use crate::{
     coordinator::ledger::Ledger,
-    ids::{Collection, ContentHash, Key, RecordId},
+    ids::{Collection, Key, RecordId},
     protocol::{
         pull::{Consistency, Min, PullRequest},
         push::{MutationResult, PushAnswer, PushRequest, Settled, Submitted},
     },
-    snapshot::{head::Head, keys::Scope},
     time::Millis,
     version::{Epoch, Position, Version},
 };
@@ -46,7 +46,7 @@ pub struct Oracle {
     /// The highest number that each client id has acknowledged in a push.
     acked: BTreeMap<String, u64>,
     published: Option<Position>,
-    puts_checked: usize,
+    brand: Brand,
 }
 
 /// What a restore of storage takes back.
@@ -61,9 +61,9 @@ pub struct Present {
 }
 
 impl Oracle {
-    /// A space that begins empty at `here`.
+    /// A space that begins empty at `here`, and whose values have this brand.
     #[must_use]
-    pub fn new(here: Position) -> Self {
+    pub fn new(here: Position, brand: Brand) -> Self {
         let states = BTreeMap::from([(here.clone(), Rc::default())]);
         let now = Present {
             here,
@@ -79,7 +79,7 @@ impl Oracle {
             ever_settled: BTreeMap::new(),
             acked: BTreeMap::new(),
             published: None,
-            puts_checked: 0,
+            brand,
         }
     }
 
@@ -98,7 +98,7 @@ impl Oracle {
     /// Notes what a mutation does and returns the mark it is known by, with the text of its changes.
     pub fn plan(&mut self, edits: Vec<Edit>) -> (u64, String) {
         let mark = self.intents.len() as u64;
-        let texts: Vec<String> = edits.iter().map(|edit| edit.json(mark)).collect();
+        let texts: Vec<String> = edits.iter().map(|edit| edit.json(mark, self.brand)).collect();
         self.intents.push(Intent::Edits(edits));
         (mark, format!("[{}]", texts.join(",")))
     }
@@ -129,9 +129,18 @@ impl Oracle {
     /// Takes in the answer that the coordinator gave to a push, whether or not anybody receives it. I1: versions without
     /// gap or repeat. I2: nothing twice, and a repeated result is the first one. I11: what is wrong is rejected, alone.
     /// I13: conflicts are those of the whole history.
-    pub fn learn_push(&mut self, push: &PushRequest, sent: &[Sent], answer: &PushAnswer, horizon: Version) {
+    ///
+    /// A client id is nobody's: `user` and client id together are who wrote.
+    pub fn learn_push(
+        &mut self,
+        user: usize,
+        push: &PushRequest,
+        sent: &[Sent],
+        answer: &PushAnswer,
+        horizon: Version,
+    ) {
         assert!(answer.results.len() == push.mutations.len(), "I11: a mutation has no result");
-        let writer: Rc<str> = push.client.as_str().into();
+        let writer: Rc<str> = format!("{user}/{}", push.client.as_str()).into();
         let acked = self.acked.entry(writer.to_string()).or_default();
         *acked = push.acked.max(*acked);
         let acked = *acked;
@@ -156,7 +165,7 @@ impl Oracle {
                     assert!(is_rejected, "I11: mutation {mark} cannot be applied and was {settled:?}");
                 }
                 (Intent::Edits(edits), settled) => {
-                    self.check_conflict(mark, &edits, submitted, push, settled, horizon);
+                    self.check_conflict(mark, &edits, submitted, push, &writer, settled, horizon);
                     if let Settled::Applied(version) = settled {
                         self.apply(&edits, &writer, *version);
                     }
@@ -190,6 +199,7 @@ impl Oracle {
         edits: &[Edit],
         submitted: &Submitted,
         push: &PushRequest,
+        writer: &str,
         settled: &Settled,
         horizon: Version,
     ) {
@@ -204,15 +214,15 @@ impl Oracle {
             // Below the horizon, and without a base in this epoch, the coordinator no longer knows everything.
             is_exact &= horizon == Version::ZERO || (is_present && base >= horizon);
             let base = (is_present || base == Version::ZERO).then_some(base);
-            let (history, writer) = (&self.now.history, push.client.as_str());
-            conflicts |= history.conflicts(edit, base, writer, push.on_conflict.unwrap_or_default());
-            surely |= history.surely_conflicts(edit, base, writer, push.on_conflict.unwrap_or_default());
+            let history = &self.now.history;
+            let policy = push.on_conflict.unwrap_or_default();
+            conflicts |= history.conflicts(edit, base, writer, policy);
+            surely |= history.surely_conflicts(edit, base, writer, policy);
         }
         let is_conflict = matches!(settled, Settled::Conflict { .. });
         assert!(
             if is_exact { is_conflict == conflicts } else { is_conflict || !surely },
-            "I13: mutation {mark} by {} was {settled:?}, by the whole history it conflicts: {conflicts}",
-            push.client.as_str()
+            "I13: mutation {mark} by {writer} was {settled:?}, by the whole history it conflicts: {conflicts}"
         );
     }
 
@@ -249,7 +259,7 @@ impl Oracle {
             let record = ledger.record(&key).expect("storage in memory can be read");
             let value = record.as_ref().and_then(|record| record.value(&key));
             let name = (key.collection.as_str().to_owned(), key.id.as_str().to_owned());
-            let row = self.now.records.get(&name).map(Row::text);
+            let row = self.now.records.get(&name).map(|row| row.text(self.brand));
             assert!(value == row.as_deref(), "I10: storage has {value:?} of {name:?}, not {row:?}");
         }
     }
@@ -278,6 +288,12 @@ impl Oracle {
         self.states.insert(self.now.here.clone(), Rc::new(self.now.records.clone()));
     }
 
+    /// I9: what was read or told as this space's holds no value of another space, or of an earlier one of its name.
+    pub fn check_brand(&self, text: &str, place: &str) {
+        let foreign = self.brand.foreign_in(text);
+        assert!(foreign.is_none(), "I9: {place} shows {foreign:?} in the space of {:?}: {text}", self.brand);
+    }
+
     /// What storage holds, to be restored later.
     #[must_use]
     pub fn copy(&self) -> Present {
@@ -302,11 +318,6 @@ impl Oracle {
         self.published = None;
     }
 
-    /// Puts that a test has made itself are not the publisher's.
-    pub fn skip_puts(&mut self, kv: &Kv) {
-        self.puts_checked = kv.puts.len();
-    }
-
     /// I7: what a client holds is the state at its position.
     pub fn check_client(&self, client: &Client, at: &Position) {
         let state = self.states.get(at);
@@ -315,12 +326,12 @@ impl Oracle {
         let seen = &client.records;
         let wrong: Vec<&Name> = state
             .iter()
-            .filter(|(name, row)| seen.get(*name) != Some(&row.text()))
+            .filter(|(name, row)| seen.get(*name) != Some(&row.text(self.brand)))
             .map(|(name, _)| name)
             .chain(seen.keys().filter(|name| !state.contains_key(*name)))
             .collect();
         if let Some(name) = wrong.first() {
-            let (has, should) = (seen.get(*name), state.get(*name).map(Row::text));
+            let (has, should) = (seen.get(*name), state.get(*name).map(|row| row.text(self.brand)));
             panic!("I7: at {at} {} has {wrong:?} wrong: {has:?} where {should:?} is right", client.name);
         }
     }
@@ -335,56 +346,10 @@ impl Oracle {
         }
     }
 
-    /// I4: published is at most durable and never falls. I5, I6, I7: each head that was put names objects that are there,
-    /// live as long and hash to their names, and together they hold the state at its version. I9: nothing is put under
-    /// the name of another space.
-    pub fn check_publication(&mut self, host: &mut Host, kv: &Kv, scope: &Scope, now: Millis) {
-        let durable = host.core(now).position();
-        let published =
-            host.core(now).publisher().row().published.as_ref().map(|published| published.position.clone());
-        assert!(
-            published.as_ref().is_none_or(|published| *published <= durable),
-            "I4: published above durable"
-        );
-        assert!(published >= self.published, "I4: published fell from {:?} to {published:?}", self.published);
-        self.published = published;
-        self.learn_epoch(&durable.epoch);
-        for (key, entry) in &kv.puts[self.puts_checked..] {
-            if *key == scope.head_key() {
-                self.check_head(scope, entry, kv, now);
-            } else {
-                let hash = ContentHash::of(entry.value.as_bytes());
-                assert!(*key == scope.object_key(&hash), "I6, I9: {key} is not where this object belongs");
-            }
-        }
-        self.puts_checked = kv.puts.len();
-    }
-
-    fn check_head(&self, scope: &Scope, entry: &Entry, kv: &Kv, now: Millis) {
-        let (head, tail) = Head::decode(&entry.value, scope).expect("I5: a head that can be read");
-        let mut text = String::new();
-        for part in head.parts() {
-            let key = scope.object_key(&part.sha256.0);
-            let Some(object) = kv.central(&key, now) else {
-                assert!(kv.lost.contains(&key), "I5: a head names an object that is not there");
-                return;
-            };
-            assert!(object.expires >= entry.expires, "I5: a head outlives an object");
-            text.push_str(&object.value);
-        }
-        text.push_str(tail);
-        let mut loaded = Client::new("a new device");
-        let start =
-            format!("{{\"epoch\":\"{}\",\"version\":{},\"reset\":false}}\n", head.epoch, head.version);
-        let _ = writeln!(text, "{{\"end\":true,\"epoch\":\"{}\",\"version\":{}}}", head.epoch, head.version);
-        loaded.take_stream(0, None, &(start + &text));
-        self.check_client(&loaded, &head.position());
-    }
-
     /// The state as a client that has everything holds it.
     #[must_use]
     pub fn records(&self) -> Records {
-        self.now.records.iter().map(|(name, row)| (name.clone(), row.text())).collect()
+        self.now.records.iter().map(|(name, row)| (name.clone(), row.text(self.brand))).collect()
     }
 }
 

@@ -1,0 +1,196 @@
+//! Requests of clients and what becomes of the answers, without a network between: they take no time and lose nothing.
+
+use super::{
+    World,
+    client::{Outcome, PUSH_MUTATIONS_MAX, Taken},
+    location::{Around, Response, Wire},
+    network::SentPush,
+    space::Space,
+    traffic, user_hash,
+};
+use crate::{
+    edge::pull::Format,
+    protocol::{
+        error::ApiError,
+        pull::PullRequest,
+        push::{PushAnswer, PushRequest},
+    },
+    version::Position,
+};
+
+impl World {
+    /// Sends what `client` has queued. The oracle learns the answer even if `answer_is_lost`.
+    ///
+    /// # Errors
+    /// What the coordinator refuses with.
+    pub fn push(&mut self, client: usize, answer_is_lost: bool) -> Result<(), ApiError> {
+        let sent = self.compose(client);
+        let space = self.clients[client].space;
+        let answer =
+            self.settle_pushes(space, std::slice::from_ref(&sent)).pop().expect("an answer per push");
+        self.note(|| format!("{} pushes {:?}: {}", sent.name, sent.marks, traffic::brief(&answer)));
+        if !answer_is_lost {
+            self.receive_push_answer(client, &sent, &answer);
+        }
+        answer.map(drop)
+    }
+
+    /// What `client` would send now.
+    pub(super) fn compose(&self, client: usize) -> SentPush {
+        let client = &self.clients[client];
+        let marks = client.outbox.iter().take(PUSH_MUTATIONS_MAX).map(|queued| (queued.id, queued.mark));
+        let (name, since) = (client.name.clone(), client.position.clone());
+        SentPush { name, user: client.user, since, body: client.push_body(), marks: marks.collect() }
+    }
+
+    /// Lets pushes that arrive together reach the coordinator of their space, and checks what becomes of them.
+    pub(super) fn settle_pushes(
+        &mut self,
+        space: usize,
+        sent: &[SentPush],
+    ) -> Vec<Result<PushAnswer, ApiError>> {
+        let Space { host, oracle, .. } = &mut self.spaces[space];
+        let parsed = |sent: &SentPush| PushRequest::parse(sent.body.as_bytes());
+        let pushes: Vec<_> = sent
+            .iter()
+            .map(|sent| (user_hash(sent.user), parsed(sent).expect("a client's push is well-formed")))
+            .collect();
+        let answers = host.push(&pushes, self.now);
+        // What the coordinator did although nobody was told.
+        let untold = host.untold.take();
+        let done = untold.as_ref().unwrap_or(&answers);
+        let horizon = host.core(self.now).horizon();
+        let here = host.core(self.now).position();
+        oracle.learn_epoch(&here.epoch);
+        for (((_, push), sent), answer) in pushes.iter().zip(sent).zip(done) {
+            if let Ok(answer) = answer {
+                oracle.check_brand(&answer.changes, "the answer to a push");
+                oracle.learn_push(sent.user, push, &sent.marks, answer, horizon);
+            }
+        }
+        oracle.check_position(&here);
+        for (_, push) in &pushes {
+            oracle.check_storage(push, host, self.now);
+        }
+        answers
+    }
+
+    pub(super) fn receive_push_answer(
+        &mut self,
+        client: usize,
+        sent: &SentPush,
+        answer: &Result<PushAnswer, ApiError>,
+    ) {
+        let mut outcome = Outcome::default();
+        let receiver = &mut self.clients[client];
+        let oracle = &self.spaces[receiver.space].oracle;
+        match answer {
+            Ok(answer) => {
+                if let Some(position) = receiver.take_push_answer(sent, answer, &mut outcome) {
+                    oracle.check_client(receiver, &position);
+                }
+            }
+            Err(error) => receiver.take_push_error(&sent.name, error, &mut outcome),
+        }
+        oracle.learn_outcome(&outcome);
+        if outcome.is_renumbered {
+            self.renumbered(client);
+        }
+    }
+
+    /// A client that numbers its outbox anew must not have in it what is settled already, or it would be applied twice.
+    /// Only of what was copied to another device nobody can know, and then it is another mutation.
+    fn renumbered(&mut self, client: usize) {
+        let client = &mut self.clients[client];
+        let Space { oracle, copied, .. } = &mut self.spaces[client.space];
+        for queued in &mut client.outbox {
+            if copied.contains(&queued.mark) {
+                queued.mark = oracle.plan_again(queued.mark);
+            } else {
+                let is_settled = oracle.is_settled(queued.mark);
+                assert!(!is_settled, "I2: mutation {} is settled and numbered anew", queued.mark);
+            }
+        }
+    }
+
+    /// A pull of the first space as the location answers it, without a client that would apply it.
+    pub fn ask(&mut self, location: usize, body: &str, format: Format) -> Response {
+        let request = PullRequest::from_body(body.as_bytes(), self.space()).expect("a pull");
+        self.answer(0, location, request, format, None)
+    }
+
+    /// One request of a pull by `client`, which goes on where its last one ended. Returns whether the pull is complete.
+    /// The stream ends early behind `chunks` objects or pages.
+    pub fn pull_once(
+        &mut self,
+        client: usize,
+        location: usize,
+        format: Format,
+        chunks: Option<usize>,
+    ) -> Result<bool, ApiError> {
+        let request = self.compose_pull(client, 0);
+        let since = self.clients[client].position.clone();
+        let response = self.answer(self.clients[client].space, location, request.clone(), format, chunks);
+        let taken = self.receive_pull_answer(client, 0, since.as_ref(), &request, response.body)?;
+        Ok(matches!(taken, Taken::Complete { .. }))
+    }
+
+    pub(super) fn compose_pull(&self, client: usize, tab: usize) -> PullRequest {
+        let client = &self.clients[client];
+        let space = &self.spaces[client.space].hash;
+        PullRequest::from_body(client.pull_body(tab).as_bytes(), space)
+            .expect("a client's pull is well-formed")
+    }
+
+    pub(super) fn receive_pull_answer(
+        &mut self,
+        client: usize,
+        tab: usize,
+        since: Option<&Position>,
+        asked: &PullRequest,
+        body: Result<Wire, ApiError>,
+    ) -> Result<Taken, ApiError> {
+        let client = &mut self.clients[client];
+        let taken = match body {
+            Err(error) => {
+                client.take_pull_error(tab, &error);
+                return Err(error);
+            }
+            Ok(Wire::Json(text)) => client.take_page(tab, since, &text),
+            Ok(Wire::Stream(text)) => client.take_stream(tab, since, &text),
+        };
+        if let Taken::Complete { before, after } = &taken {
+            let oracle = &self.spaces[client.space].oracle;
+            oracle.check_pull(asked, before.as_ref(), after);
+            oracle.check_client(client, after);
+        }
+        Ok(taken)
+    }
+
+    /// A whole pull by `client`, page after page.
+    pub fn pull(&mut self, client: usize, location: usize, format: Format) -> Result<(), ApiError> {
+        for _ in 0..200 {
+            if self.pull_once(client, location, format, None)? {
+                return Ok(());
+            }
+        }
+        panic!("I8: a pull did not end after 200 requests");
+    }
+
+    /// What `location` answers to a pull of `space`. I9: nothing but what is this space's.
+    pub(super) fn answer(
+        &mut self,
+        space: usize,
+        location: usize,
+        request: PullRequest,
+        format: Format,
+        chunks: Option<usize>,
+    ) -> Response {
+        let mut around = Around { kv: &mut self.kv, space: &mut self.spaces[space], now: self.now, chunks };
+        let response = self.locations[location].pull(request, format, self.plan, &mut around);
+        if let Ok(wire) = &response.body {
+            self.spaces[space].oracle.check_brand(wire.text(), "the answer of an edge");
+        }
+        response
+    }
+}

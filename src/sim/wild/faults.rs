@@ -1,0 +1,103 @@
+//! What fails at random: storage, the alarm, KV, and what an owner does to a space.
+
+use super::{Kind, Wild};
+use crate::sim::{
+    host::{AlarmFault, SectionFault},
+    kv::{Faults, PutFault},
+    space::Space,
+};
+
+impl Wild {
+    pub(super) fn fail_next(&mut self, kind: Kind, space: usize) {
+        let late_ms = self.late_ms();
+        let rng = &mut self.world.rng;
+        let host = &mut self.world.spaces[space].host;
+        match kind {
+            Kind::FailSection => {
+                let write = 1 + rng.below(5);
+                host.section_fault = Some(
+                    [SectionFault::Refused(write), SectionFault::Lost, SectionFault::Kept][rng.index(3)],
+                );
+            }
+            Kind::FailAlarm => {
+                let fault = [AlarmFault::Refused, AlarmFault::RefusedButSet][rng.index(2)];
+                host.alarm_faults.push_back(fault);
+            }
+            _ => {
+                let late = PutFault::Late(rng.below(late_ms));
+                // After the next attempt, which it then overwrites.
+                let too_late = PutFault::Late(late_ms - 1 - rng.below(late_ms / 3));
+                let fault = [
+                    PutFault::Refused,
+                    PutFault::Lost,
+                    PutFault::Unanswered,
+                    late,
+                    too_late,
+                    PutFault::Exhausted,
+                ];
+                let fault = fault[rng.index(fault.len())];
+                self.world.kv.script.push_back(fault);
+            }
+        }
+    }
+
+    /// By how much a put may land late: less than what the publisher waits for.
+    pub(super) fn late_ms(&self) -> u64 {
+        3 * self.options.publication.interval_ms
+    }
+
+    pub(super) fn change_faults(&mut self) {
+        let late_ms = self.late_ms();
+        let rng = &mut self.world.rng;
+        self.world.kv.faults = match rng.below(3) {
+            0 => Faults::default(),
+            1 => Faults { lag_ms: 60_000, ..Faults::default() },
+            _ => Faults {
+                puts: rng.below(60),
+                late_ms,
+                reads: rng.below(30),
+                lag_ms: rng.below(90_000),
+                garbled: rng.below(20),
+            },
+        };
+    }
+
+    pub(super) fn lose(&mut self) {
+        let (rng, now) = (&mut self.world.rng, self.world.now);
+        if rng.chance(20) {
+            return self.world.kv.empty();
+        }
+        let keys = self.world.kv.keys(now);
+        if !keys.is_empty() {
+            let key = &keys[rng.index(keys.len())];
+            self.world.kv.evict(key, now);
+        }
+    }
+
+    pub(super) fn reset_epoch(&mut self, space: usize) {
+        let now = self.world.now;
+        let Space { host, oracle, .. } = &mut self.world.spaces[space];
+        let _ = host.reset_epoch(now);
+        oracle.learn_epoch(&host.core(now).position().epoch);
+    }
+
+    /// As the operator's guide says: storage goes back, and a new epoch begins before anybody else comes.
+    pub(super) fn restore_storage(&mut self, space: usize) {
+        let now = self.world.now;
+        let Some((space, storage, present)) = self.storage_copy.take() else {
+            let Space { host, oracle, .. } = &mut self.world.spaces[space];
+            self.storage_copy = Some((space, host.copy_of_storage(now), oracle.copy()));
+            return;
+        };
+        let Space { host, oracle, .. } = &mut self.world.spaces[space];
+        self.watches[space].went_back = true;
+        host.section_fault = None;
+        host.alarm_faults.clear();
+        let newest = host.core(now).position();
+        host.restore(storage);
+        oracle.restore(present);
+        host.begin_epoch_after(&newest, now);
+        oracle.forget_published();
+        oracle.learn_epoch(&host.core(now).position().epoch);
+    }
+}

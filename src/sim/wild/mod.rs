@@ -1,0 +1,251 @@
+//! Worlds in which everything happens at random, checked after every step, until the faults end and all has to come together.
+
+mod calm;
+mod faults;
+mod options;
+
+use calm::Watch;
+pub use options::{Kind, Options};
+
+use super::{
+    DAY_MS, ISSUER, Settings, USERS, World,
+    check::{Edit, Present, Row},
+    client::{Client, Name, TABS},
+};
+use crate::{
+    coordinator::ledger::MemoryLedger,
+    edge::pull::Format,
+    ids::{SpaceHash, SpaceId},
+};
+
+/// Steps of a world before it calms down.
+pub const STEPS: u64 = 500;
+const LOCATIONS: usize = 3;
+
+/// A world and how wild it is.
+#[derive(Debug)]
+pub struct Wild {
+    /// The world.
+    pub world: World,
+    options: Options,
+    total_share: u64,
+    client_copy: Option<Client>,
+    /// A copy of a space's storage, and what it holds.
+    storage_copy: Option<(usize, MemoryLedger, Present)>,
+    /// One per space.
+    watches: Vec<Watch>,
+}
+
+impl Wild {
+    /// The world of a seed. With `is_traced` it writes down what happens.
+    #[must_use]
+    pub fn new(seed: u64, is_traced: bool) -> Self {
+        let options = Options::of(seed);
+        let (publication, plan) = (options.publication, options.plan);
+        let mut world = World::new(&Settings { seed, publication, plan, locations: LOCATIONS, clients: 0 });
+        world.trace = is_traced.then(Vec::new);
+        if options.clients.iter().any(|(_, space)| *space > 0) {
+            let team = SpaceId::parse("team").expect("a space id");
+            world.add_space(SpaceHash::shared(&team));
+            world.add_space(SpaceHash::private(ISSUER, USERS[1]));
+        }
+        options.clients.iter().for_each(|(user, space)| world.add_client(*user, *space));
+        world.locations[LOCATIONS - 1].has_cache = false;
+        world.network.weather = options.weather;
+        let total_share = options.shares.iter().map(|(_, share)| share).sum();
+        let watches = world.spaces.iter().map(|_| Watch::default()).collect();
+        Self { world, options, total_share, client_copy: None, storage_copy: None, watches }
+    }
+
+    /// Lives through `steps` events, and then through the calm.
+    pub fn run(&mut self, steps: u64) {
+        for _ in 0..steps {
+            self.step();
+            for space in 0..self.world.spaces.len() {
+                self.check_published(space);
+                self.check_idle(space);
+            }
+        }
+        self.calm_down();
+    }
+
+    fn kind(&mut self) -> Kind {
+        let mut at = self.world.rng.below(self.total_share);
+        for (kind, share) in &self.options.shares {
+            match at.checked_sub(*share) {
+                Some(rest) => at = rest,
+                None => return *kind,
+            }
+        }
+        Kind::Arrival
+    }
+
+    /// One event.
+    pub fn step(&mut self) {
+        let kind = self.kind();
+        let client = self.world.rng.index(self.world.clients.len());
+        let tab = self.world.rng.index(TABS);
+        // Where many clients are, much happens.
+        let space = self.world.clients[client].space;
+        self.world.note(|| format!("{kind:?} of client {client}, space {space}"));
+        match kind {
+            Kind::Change => self.change(client, tab),
+            Kind::Pull => self.pull(client, tab),
+            Kind::Arrival => self.arrival(),
+            Kind::Pass => self.pass(),
+            Kind::Alarm => self.alarm(space),
+            Kind::HalfEffect => {
+                self.world.step(space);
+            }
+            Kind::DropAlarm => self.drop_alarm(space),
+            Kind::Kill => self.world.spaces[space].host.kill(),
+            Kind::FailSection | Kind::FailAlarm | Kind::FailPut => self.fail_next(kind, space),
+            Kind::KvFaults => self.change_faults(),
+            Kind::KvLoss => self.lose(),
+            Kind::Unreachable => {
+                self.world.spaces[space].host.is_unreachable = self.world.rng.chance(30);
+            }
+            Kind::Forget => self.forget(),
+            Kind::CloseTab => self.world.clients[client].forget_pull(tab),
+            Kind::StartOver => self.world.clients[client].start_over(),
+            Kind::Backup => self.backup(client),
+            Kind::Compact => self.compact(client),
+            Kind::ResetEpoch => self.reset_epoch(space),
+            Kind::RestoreStorage => self.restore_storage(space),
+        }
+    }
+
+    fn edits(&mut self, space: usize) -> Vec<Edit> {
+        if self.world.rng.chance(2) {
+            // Never none at all: mutations of no changes are the same to everybody but the oracle.
+            let one = self.edit();
+            return self.world.spaces[space]
+                .oracle
+                .names()
+                .into_iter()
+                .map(Edit::Delete)
+                .chain([one])
+                .collect();
+        }
+        (0..=self.world.rng.below(3)).map(|_| self.edit()).collect()
+    }
+
+    fn edit(&mut self) -> Edit {
+        let rng = &mut self.world.rng;
+        let name: Name =
+            (["notes", "todos"][rng.index(2)].to_owned(), format!("r{:02}", rng.below(self.options.records)));
+        let filler = rng.index(usize::try_from(self.options.filler).expect("a length"));
+        let row = Row { count: 0, tag: rng.any() % 1_000, filler };
+        match rng.below(12) {
+            0..=3 => Edit::Put(name, row),
+            4..=5 => Edit::Patch(name, rng.below(1_000), row),
+            6..=7 => Edit::Fill(name, filler),
+            8 => Edit::Add(name, 1 + i64::try_from(rng.below(9)).expect("small")),
+            _ => Edit::Delete(name),
+        }
+    }
+
+    fn change(&mut self, client: usize, tab: usize) {
+        let space = self.world.clients[client].space;
+        // Now and then more than fits a push.
+        let count = if self.world.rng.chance(3) { 12 } else { self.world.rng.below(3) };
+        for _ in 0..count {
+            if self.world.rng.chance(3) {
+                let mark = self.world.spaces[space].oracle.plan_invalid();
+                let changes =
+                    format!("[{{\"op\":\"what\",\"mark\":{mark},\"collection\":\"c\",\"id\":\"r\"}}]");
+                self.world.clients[client].queue(&changes, mark);
+                continue;
+            }
+            let edits = self.edits(space);
+            let (mark, changes) = self.world.spaces[space].oracle.plan(edits);
+            self.world.clients[client].queue(&changes, mark);
+        }
+        let policy = ["reject", "merge", "overwrite"][self.world.rng.index(3)];
+        self.world.clients[client].policy = policy;
+        self.world.send_push(client, tab);
+    }
+
+    fn pull(&mut self, client: usize, tab: usize) {
+        let location = self.world.rng.index(LOCATIONS);
+        let format = if self.world.rng.chance(50) { Format::Json } else { Format::Ndjson };
+        let chunks = self.world.rng.chance(30).then(|| self.world.rng.index(3));
+        self.world.send_pull(client, tab, location, format, chunks);
+    }
+
+    /// What arrives next does; if nothing has yet, time passes until it does.
+    fn arrival(&mut self) {
+        if let Some(at) = self.world.network.next_arrival() {
+            let wait = at.since(self.world.now);
+            self.world.pass(wait);
+            // Most of what was sent is answered before much else happens.
+            for _ in 0..=self.world.rng.below(4) {
+                self.world.deliver();
+            }
+        }
+    }
+
+    fn pass(&mut self) {
+        let ms = match self.world.rng.below(if self.options.is_slow { 8 } else { 20 }) {
+            0..=5 => 2_000,
+            6..=11 => 40_000,
+            12..=15 => 20 * 60_000,
+            16..=17 => 5 * 3_600_000,
+            18 => 2 * DAY_MS,
+            _ => 16 * DAY_MS,
+        };
+        let ms = self.world.rng.below(ms);
+        self.world.pass(ms);
+    }
+
+    fn alarm(&mut self, space: usize) {
+        // Usually it is on time, and what happens soon after a failed put is what matters about it.
+        let now = self.world.now;
+        let wait = self.world.spaces[space].host.alarm.map_or(0, |alarm| alarm.since(now));
+        if wait < 5 * 60_000 && self.world.rng.chance(50) {
+            self.world.pass(wait);
+        }
+        let host = &mut self.world.spaces[space].host;
+        let is_set = host.alarm.is_some() && !host.in_turn();
+        if host.alarm_is_due(self.world.now) || (is_set && self.world.rng.chance(10)) {
+            host.begin_turn(self.world.now);
+            // Half of the turns are carried through at once; in the others anything happens in between.
+            if self.world.rng.chance(50) {
+                while self.world.step(space) {}
+            }
+        }
+    }
+
+    fn drop_alarm(&mut self, space: usize) {
+        let host = &mut self.world.spaces[space].host;
+        if host.alarm_is_due(self.world.now) {
+            host.alarm = None;
+            self.watches[space].alarm_is_lost = true;
+        }
+    }
+
+    fn forget(&mut self) {
+        let location = self.world.rng.index(LOCATIONS);
+        self.world.locations[location].forget_memory();
+        if self.world.rng.chance(30) {
+            self.world.locations[location].forget_cache();
+        }
+    }
+
+    fn backup(&mut self, client: usize) {
+        match self.client_copy.take() {
+            None => self.client_copy = Some(self.world.copy_client(client)),
+            Some(copy) if copy.space == self.world.clients[client].space => {
+                self.world.restore_client(client, &copy);
+            }
+            Some(copy) => self.client_copy = Some(copy),
+        }
+    }
+
+    fn compact(&mut self, client: usize) {
+        let space = self.world.clients[client].space;
+        let edits = self.edits(space);
+        let (mark, changes) = self.world.spaces[space].oracle.plan(edits);
+        self.world.clients[client].compact(&changes, mark);
+    }
+}
