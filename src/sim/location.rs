@@ -19,7 +19,7 @@ use crate::{
         internal::{Ask, OrderedCursor, Reply},
         pull::{Cursor, PullRequest},
     },
-    snapshot::{head::HeadMetadata, keys::Scope},
+    snapshot::head::HeadMetadata,
     time::Millis,
     version::Position,
 };
@@ -126,7 +126,7 @@ impl Location {
         }
         if *after != before && pull.source() != Source::Edge && self.has_cache {
             let (head, fresh) = (after.head.clone(), after.overlay.clone());
-            let cached = self.cache.entry(cache_key(&scope)).or_default();
+            let cached = self.cache.entry(cache_key(around.space)).or_default();
             if let Some(head) = head.filter(|head| before.head.as_ref() != Some(head)) {
                 cached.head = Some((head, around.now.plus(LOCATION_MS)));
             }
@@ -187,7 +187,7 @@ impl Location {
 
     fn known_in_cache(&self, around: &Around<'_>, wants_body: impl Fn(&HeadMetadata) -> bool) -> Known {
         let now = around.now;
-        let Some(cached) = self.cache.get(&cache_key(&around.space.scope)) else { return Known::default() };
+        let Some(cached) = self.cache.get(&cache_key(around.space)) else { return Known::default() };
         let head = cached.head.as_ref().filter(|(_, until)| *until > now).map(|(head, _)| head);
         let head = head.map(|head| match wants_body(&head.metadata) {
             true => Rc::clone(head),
@@ -249,8 +249,8 @@ impl Location {
 }
 
 /// The name under which the location's cache has a space, as the shell forms it.
-fn cache_key(scope: &Scope) -> String {
-    scope.to_string()
+fn cache_key(space: &Space) -> String {
+    if planted!(CacheKeyedByParameter) { space.parameter.clone() } else { space.scope.to_string() }
 }
 
 fn stream_pages(answer: Answer, usage: &mut Usage, around: &mut Around<'_>) -> String {

@@ -25,7 +25,7 @@ pub mod wild;
 use crate::{
     coordinator::publication::PublicationConfig,
     edge::pull::ReadPlan,
-    ids::{SpaceHash, UserHash},
+    ids::{SpaceHash, SpaceId, UserHash},
     limits::Sizes,
     time::Millis,
 };
@@ -142,16 +142,26 @@ impl World {
             puts_checked: 0,
             rng,
         };
-        let private = world.add_space(SpaceHash::private(ISSUER, USERS[0]));
+        let private = world.add_private_space(0);
         (0..settings.clients).for_each(|_| world.add_client(0, private));
         world
     }
 
-    /// Another space, never used. Returns its place.
-    pub fn add_space(&mut self, hash: SpaceHash) -> usize {
+    /// The private space of a user, never used. Returns its place.
+    pub fn add_private_space(&mut self, user: usize) -> usize {
+        self.add_space("~", SpaceHash::private(ISSUER, USERS[user]))
+    }
+
+    /// A shared space, never used. Returns its place.
+    pub fn add_shared_space(&mut self, id: &str) -> usize {
+        let hash = SpaceHash::shared(&SpaceId::parse(id).expect("a space id"));
+        self.add_space(id, hash)
+    }
+
+    fn add_space(&mut self, parameter: &str, hash: SpaceHash) -> usize {
         let brand = Brand(char::from(b'A' + u8::try_from(self.spaces.len()).expect("a few spaces")));
         let rng = Rng::new(self.rng.any());
-        self.spaces.push(Space::new(hash, brand, self.publication, rng));
+        self.spaces.push(Space::new(parameter, hash, brand, self.publication, rng));
         self.spaces.len() - 1
     }
 

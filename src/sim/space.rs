@@ -12,6 +12,8 @@ use crate::{coordinator::publication::PublicationConfig, ids::SpaceHash, snapsho
 /// A space with its coordinator.
 #[derive(Debug)]
 pub struct Space {
+    /// What requests call it.
+    pub parameter: String,
     /// Its name in keys and cursors.
     pub hash: SpaceHash,
     /// Under what its keys stand.
@@ -27,10 +29,16 @@ pub struct Space {
 impl Space {
     /// A space that was never used.
     #[must_use]
-    pub fn new(hash: SpaceHash, brand: Brand, publication: PublicationConfig, rng: Rng) -> Self {
+    pub fn new(
+        parameter: &str,
+        hash: SpaceHash,
+        brand: Brand,
+        publication: PublicationConfig,
+        rng: Rng,
+    ) -> Self {
         let scope = Scope::private(&hash);
         let mut host = Host::new(scope.clone(), publication, rng);
         let oracle = Oracle::new(host.core(START).position(), brand);
-        Self { hash, scope, host, oracle, copied: BTreeSet::new() }
+        Self { parameter: parameter.to_owned(), hash, scope, host, oracle, copied: BTreeSet::new() }
     }
 }

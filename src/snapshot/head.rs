@@ -211,7 +211,7 @@ impl Head {
         let sound = head.format == FORMAT
             && head.scope == *scope
             && head.tail.bytes == tail.len()
-            && head.tail.sha256 == ContentHash::of(tail.as_bytes()).as_str()
+            && (head.tail.sha256 == ContentHash::of(tail.as_bytes()).as_str() || planted!(TailNotHashed))
             && lines::are_lines(tail);
         sound.then_some((head, tail))
     }

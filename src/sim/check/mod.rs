@@ -321,8 +321,12 @@ impl Oracle {
     /// I7: what a client holds is the state at its position.
     pub fn check_client(&self, client: &Client, at: &Position) {
         let state = self.states.get(at);
-        let state =
-            state.unwrap_or_else(|| panic!("I1: {} stands at {at}, where nothing ever was", client.name));
+        let state = state.unwrap_or_else(|| {
+            let is_own = self.states.keys().any(|own| own.epoch == at.epoch);
+            let why =
+                if is_own { "I1: nothing ever was there" } else { "I9: the space never had that epoch" };
+            panic!("{why}: {} stands at {at}", client.name)
+        });
         let seen = &client.records;
         let wrong: Vec<&Name> = state
             .iter()

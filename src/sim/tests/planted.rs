@@ -135,6 +135,14 @@ pub(crate) enum Fault {
     /// A broken load goes on with another base.
     OtherBaseResumed,
 
+    // Spaces and users.
+    /// A location's cache has a space under the name that the request gave it.
+    CacheKeyedByParameter,
+    /// The tail of a head is taken as KV shows it.
+    TailNotHashed,
+    /// A client id is the same client, whoever uses it.
+    ClientIdIsAnybodys,
+
     // Clients.
     /// A client applies changes at or below its version.
     OldChangesApplied,
@@ -165,7 +173,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::PublishedBeforePut, &["I4", "I8"], 100),
     (Fault::FailedHeadTakenForPublished, &["I4", "I8"], 100),
     (Fault::EmptyEpochNotPublished, &["I8"], 500),
-    (Fault::ForgottenBelowTheBase, &["I7"], 150),
+    (Fault::ForgottenBelowTheBase, &["I7"], 600),
     (Fault::AlarmNotArmed, &["I8"], 100),
     (Fault::DroppedAlarmAwaited, &["I8"], 400),
     (Fault::WatchdogNotSet, &["I8"], 100),
@@ -182,7 +190,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::MutationNotWhole, &["I1", "I10"], 100),
     (Fault::AcknowledgedUnwritten, &["I10"], 100),
     (Fault::SectionNotRolledBack, &["I10"], 100),
-    (Fault::ErrorSwallowed, &["I2"], 100),
+    (Fault::ErrorSwallowed, &["I2"], 600),
     (Fault::WritersNotCounted, &["I13"], 100),
     (Fault::OwnCountsAsForeign, &["I13"], 100),
     (Fault::OwnMasksForeign, &["I13"], 100),
@@ -203,6 +211,9 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::PushAnsweredBelowHorizon, &["I7"], 100),
     (Fault::PageCutInsideVersion, &["I7"], 100),
     (Fault::OtherBaseResumed, &["I7"], 1500),
+    (Fault::CacheKeyedByParameter, &["I9"], 100),
+    (Fault::TailNotHashed, &["I6"], 100),
+    (Fault::ClientIdIsAnybodys, &["I2"], 100),
     (Fault::OldChangesApplied, &["I7"], 100),
     (Fault::FullLoadMerged, &["I7"], 1500),
     (Fault::LiveGapIgnored, &["I7"], 100),

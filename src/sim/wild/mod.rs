@@ -8,15 +8,11 @@ use calm::Watch;
 pub use options::{Kind, Options};
 
 use super::{
-    DAY_MS, ISSUER, Settings, USERS, World,
+    DAY_MS, Settings, World,
     check::{Edit, Present, Row},
     client::{Client, Name, TABS},
 };
-use crate::{
-    coordinator::ledger::MemoryLedger,
-    edge::pull::Format,
-    ids::{SpaceHash, SpaceId},
-};
+use crate::{coordinator::ledger::MemoryLedger, edge::pull::Format};
 
 /// Steps of a world before it calms down.
 pub const STEPS: u64 = 500;
@@ -45,9 +41,8 @@ impl Wild {
         let mut world = World::new(&Settings { seed, publication, plan, locations: LOCATIONS, clients: 0 });
         world.trace = is_traced.then(Vec::new);
         if options.clients.iter().any(|(_, space)| *space > 0) {
-            let team = SpaceId::parse("team").expect("a space id");
-            world.add_space(SpaceHash::shared(&team));
-            world.add_space(SpaceHash::private(ISSUER, USERS[1]));
+            world.add_shared_space("team");
+            world.add_private_space(1);
         }
         options.clients.iter().for_each(|(user, space)| world.add_client(*user, *space));
         world.locations[LOCATIONS - 1].has_cache = false;

@@ -26,7 +26,7 @@ pub(super) const STEPS_MAX: usize = 300;
 /// What a mutation does.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change {
-    /// Counts up a record, or creates it with filler; and counts up the record `count`, which shows what was applied twice.
+    /// Counts up a record, or creates it with text; and counts up the record `count`, which shows what was applied twice.
     Touch(u32),
     /// Deletes it.
     Delete(u32),
@@ -98,7 +98,7 @@ pub(super) fn states(pushes: &[&[Change]]) -> Vec<Records> {
             Touch(record) => {
                 let (all, id) = (count(&state, "count"), name(*record));
                 state.insert("count".to_owned(), json!({ "n": all }));
-                state.insert(id.clone(), json!({ "n": count(&state, &id), "text": filler() }));
+                state.insert(id.clone(), json!({ "n": count(&state, &id), "text": text() }));
             }
             Delete(record) => drop(state.remove(&name(*record))),
         }
@@ -111,7 +111,7 @@ fn name(record: u32) -> String {
     format!("r{record:02}")
 }
 
-fn filler() -> String {
+fn text() -> String {
     "x".repeat(220)
 }
 
@@ -122,7 +122,7 @@ pub(super) fn body(pushes: &[&[Change]], index: usize) -> String {
     let changes = |change: &Change| match change {
         Touch(record) => json!([
             count_up("count", json!({ "n": 1 })),
-            count_up(&name(*record), json!({ "n": 1, "text": filler() })),
+            count_up(&name(*record), json!({ "n": 1, "text": text() })),
         ]),
         Delete(record) => json!([{ "op": "delete", "collection": "c", "id": name(*record) }]),
     };
