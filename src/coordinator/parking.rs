@@ -249,6 +249,8 @@ impl Parking {
         match &resolution.decision {
             Decision::Theirs => return Ok(Ok(())),
             Decision::Records(records) => {
+                // If this conflicts again, what follows it and touches one of them has to wait with it.
+                resolved.touched.extend(records.iter().map(|record| record.key.clone()));
                 resolved.changes.extend_from_slice(records);
                 return Ok(Ok(()));
             }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use super::client::Name;
-use crate::{protocol::push::OnConflict, version::Version};
+use crate::{
+    protocol::push::OnConflict,
+    version::{ConflictId, Version},
+};
 
 /// By which each value tells the space and the incarnation that it was written into: the first letter of its filler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +100,16 @@ impl Edit {
         }
     }
 
+    /// A put or a deletion as a resolution has it.
+    fn as_merged(&self, brand: Brand) -> String {
+        let (collection, id) = self.name();
+        let value = match self {
+            Self::Put(_, row) => format!("\"value\":{}", row.text(brand)),
+            _ => "\"deleted\":true".to_owned(),
+        };
+        format!("{{\"collection\":\"{collection}\",\"id\":\"{id}\",{value}}}")
+    }
+
     /// The record it changes.
     #[must_use]
     pub fn name(&self) -> &Name {
@@ -121,6 +134,76 @@ impl Edit {
             Self::Delete(_) => *row = None,
         }
     }
+}
+
+/// What a mutation consists of.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A change of a record.
+    Edit(Edit),
+    /// The end of a conflict.
+    Resolve(ConflictId, Take),
+}
+
+/// How a conflict is resolved.
+#[derive(Debug, Clone)]
+pub enum Take {
+    /// What is parked is applied.
+    Mine,
+    /// Nothing is.
+    Theirs,
+    /// These puts and deletions are.
+    Records(Vec<Edit>),
+}
+
+impl Change {
+    /// The change as the wire has it.
+    #[must_use]
+    pub fn json(&self, mark: u64, brand: Brand) -> String {
+        let (id, take) = match self {
+            Self::Edit(edit) => return edit.json(mark, brand),
+            Self::Resolve(id, take) => (id, take),
+        };
+        let taken = match take {
+            Take::Mine => "\"take\":\"mine\"".to_owned(),
+            Take::Theirs => "\"take\":\"theirs\"".to_owned(),
+            Take::Records(records) => {
+                let records: Vec<String> = records.iter().map(|record| record.as_merged(brand)).collect();
+                format!("\"records\":[{}]", records.join(","))
+            }
+        };
+        format!("{{\"op\":\"resolve\",\"mark\":{mark},\"conflict\":\"{id}\",{taken}}}")
+    }
+
+    /// Whether it is what `text` says, whatever mark that has.
+    #[must_use]
+    pub fn is_text(&self, text: &str, brand: Brand) -> bool {
+        let (_, marked) = text.split_once("\"mark\":").unwrap_or_default();
+        let digits = marked.len() - marked.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+        marked[..digits].parse().is_ok_and(|mark| self.json(mark, brand) == text)
+    }
+
+    /// The records that it changes, but for those that are parked.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        let edits = match self {
+            Self::Edit(edit) => std::slice::from_ref(edit),
+            Self::Resolve(_, Take::Records(records)) => records,
+            Self::Resolve(..) => &[],
+        };
+        edits.iter().map(Edit::name)
+    }
+}
+
+/// Records that Headwater writes itself, with their text.
+pub type Own = BTreeMap<Name, Rc<str>>;
+
+/// What stands at a position.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// What users wrote.
+    pub rows: State,
+    /// What Headwater did.
+    pub own: Own,
 }
 
 /// Records and their rows.

@@ -65,12 +65,12 @@ impl World {
         for (((_, push), sent), answer) in pushes.iter().zip(sent).zip(done) {
             if let Ok(answer) = answer {
                 oracle.check_brand(&answer.changes, "the answer to a push");
-                oracle.learn_push(sent.user, push, &sent.marks, answer, horizon);
+                oracle.learn_push(sent.user, push, &sent.marks, answer, horizon, self.now);
             }
         }
         oracle.check_position(&here);
-        for (_, push) in &pushes {
-            oracle.check_storage(push, host, self.now);
+        for ((_, push), answer) in pushes.iter().zip(done) {
+            oracle.check_storage(push, answer.as_ref().ok(), host, self.now);
         }
         answers
     }
@@ -102,9 +102,9 @@ impl World {
     /// Only of what was copied to another device nobody can know, and then it is another mutation.
     fn renumbered(&mut self, client: usize) {
         let client = &mut self.clients[client];
-        let Space { oracle, copied, .. } = &mut self.spaces[client.space];
+        let oracle = &mut self.spaces[client.space].oracle;
         for queued in &mut client.outbox {
-            if copied.contains(&queued.mark) {
+            if oracle.copied.contains(&queued.mark) {
                 queued.mark = oracle.plan_again(queued.mark);
             } else {
                 let is_settled = oracle.is_settled(queued.mark);

@@ -1,7 +1,5 @@
 //! One space of a world: where its coordinator runs, and what ought to be.
 
-use std::collections::BTreeSet;
-
 use super::{
     Rng, START,
     check::{Brand, Oracle},
@@ -22,8 +20,6 @@ pub struct Space {
     pub host: Host,
     /// What ought to be.
     pub oracle: Oracle,
-    /// Mutations that stand in the outboxes of several copies of one database.
-    pub(super) copied: BTreeSet<u64>,
 }
 
 impl Space {
@@ -39,6 +35,6 @@ impl Space {
         let scope = Scope::private(&hash);
         let mut host = Host::new(scope.clone(), publication, rng);
         let oracle = Oracle::new(host.core(START).position(), brand);
-        Self { parameter: parameter.to_owned(), hash, scope, host, oracle, copied: BTreeSet::new() }
+        Self { parameter: parameter.to_owned(), hash, scope, host, oracle }
     }
 }

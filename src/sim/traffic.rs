@@ -186,7 +186,7 @@ impl World {
     pub fn copy_client(&mut self, client: usize) -> Client {
         let copy = self.clients[client].clone();
         let marks = copy.outbox.iter().map(|queued| queued.mark);
-        self.spaces[copy.space].copied.extend(marks);
+        self.spaces[copy.space].oracle.copied.extend(marks);
         copy
     }
 

@@ -1,14 +1,20 @@
 //! What ought to be: the history of the space by the contract alone, and a checker for each invariant that a world can
 //! break. A checker that finds a violation panics with a message that begins with the invariant's name.
 
+mod conflicts;
 mod published;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
-pub use super::history::{Brand, Edit, Row};
+use conflicts::{Parked, Submission};
+
+pub use super::history::{Brand, Change, Edit, Row, Take};
 use super::{
     client::{Client, Name, Outcome, Records},
-    history::{Effect, History, State, effects},
+    history::{Effect, History, Own, Snapshot, State, effects},
     host::Host,
 };
 use crate::{
@@ -16,17 +22,17 @@ use crate::{
     ids::{Collection, Key, RecordId},
     protocol::{
         pull::{Consistency, Min, PullRequest},
-        push::{MutationResult, PushAnswer, PushRequest, Settled, Submitted},
+        push::{MutationResult, PushAnswer, PushRequest, Settled},
     },
     time::Millis,
-    version::{Epoch, Position, Version},
+    version::{ConflictId, Epoch, Position, Version},
 };
 
 /// What a mutation is meant to do.
 #[derive(Debug, Clone)]
 enum Intent {
-    /// These changes.
-    Edits(Vec<Edit>),
+    /// These changes, made while mutations on the same records were waiting before it: their marks.
+    Changes(Vec<Change>, Vec<u64>),
     /// Nothing that can be applied: it has to be rejected.
     Invalid,
 }
@@ -39,8 +45,10 @@ pub type Sent = (u64, u64);
 pub struct Oracle {
     now: Present,
     /// What stood at every position that ever was, also in histories that have ended.
-    states: BTreeMap<Position, Rc<State>>,
+    states: BTreeMap<Position, Rc<Snapshot>>,
     intents: Vec<Intent>,
+    /// Mutations that stood in the outboxes of several copies of one database.
+    pub(super) copied: BTreeSet<u64>,
     /// How mutations ended in some history, also if storage was restored to before it.
     ever_settled: BTreeMap<u64, Vec<Settled>>,
     /// The highest number that each client id has acknowledged in a push.
@@ -54,7 +62,12 @@ pub struct Oracle {
 pub struct Present {
     here: Position,
     records: State,
+    own: Own,
     history: History,
+    /// Open conflicts by when they were opened.
+    conflicts: BTreeMap<Version, Parked>,
+    /// Results of each client that name a conflict, by the number of the mutation.
+    told: BTreeMap<String, Vec<(u64, ConflictId)>>,
     settled: BTreeMap<u64, Settled>,
     /// The last number of each client id.
     last: BTreeMap<String, u64>,
@@ -68,6 +81,9 @@ impl Oracle {
         let now = Present {
             here,
             records: State::new(),
+            own: Own::new(),
+            conflicts: BTreeMap::new(),
+            told: BTreeMap::new(),
             history: History::default(),
             settled: BTreeMap::new(),
             last: BTreeMap::new(),
@@ -76,6 +92,7 @@ impl Oracle {
             now,
             states,
             intents: Vec::new(),
+            copied: BTreeSet::new(),
             ever_settled: BTreeMap::new(),
             acked: BTreeMap::new(),
             published: None,
@@ -97,10 +114,27 @@ impl Oracle {
 
     /// Notes what a mutation does and returns the mark it is known by, with the text of its changes.
     pub fn plan(&mut self, edits: Vec<Edit>) -> (u64, String) {
+        self.plan_behind(edits.into_iter().map(Change::Edit).collect(), &[])
+    }
+
+    /// The same for any changes, which are made while the mutations `before` wait in the same outbox.
+    pub fn plan_behind(&mut self, changes: Vec<Change>, before: &[u64]) -> (u64, String) {
         let mark = self.intents.len() as u64;
-        let texts: Vec<String> = edits.iter().map(|edit| edit.json(mark, self.brand)).collect();
-        self.intents.push(Intent::Edits(edits));
+        let texts: Vec<String> = changes.iter().map(|change| change.json(mark, self.brand)).collect();
+        let grounds =
+            before.iter().copied().filter(|before| self.shares_a_record(*before, &changes)).collect();
+        self.intents.push(Intent::Changes(changes, grounds));
         (mark, format!("[{}]", texts.join(",")))
+    }
+
+    fn shares_a_record(&self, mark: u64, changes: &[Change]) -> bool {
+        // A resolution says what shall stand there, whatever it was made behind; so it joins nothing.
+        if changes.iter().any(|change| matches!(change, Change::Resolve(..))) {
+            return false;
+        }
+        let Intent::Changes(others, _) = self.intent(mark) else { return false };
+        let mut names = changes.iter().flat_map(Change::names);
+        names.any(|name| others.iter().flat_map(Change::names).any(|other| other == name))
     }
 
     /// Notes a mutation that must be rejected, whose changes have this text, and returns its mark.
@@ -112,7 +146,12 @@ impl Oracle {
     /// Another mutation that does the same: what is numbered anew in two copies of one outbox is two mutations to
     /// everybody else.
     pub fn plan_again(&mut self, mark: u64) -> u64 {
-        self.intents.push(self.intent(mark).clone());
+        let again = match self.intent(mark) {
+            // What it rested on is another mutation now, too.
+            Intent::Changes(changes, _) => Intent::Changes(changes.clone(), Vec::new()),
+            Intent::Invalid => Intent::Invalid,
+        };
+        self.intents.push(again);
         self.intents.len() as u64 - 1
     }
 
@@ -138,6 +177,7 @@ impl Oracle {
         sent: &[Sent],
         answer: &PushAnswer,
         horizon: Version,
+        now: Millis,
     ) {
         assert!(answer.results.len() == push.mutations.len(), "I11: a mutation has no result");
         let writer: Rc<str> = format!("{user}/{}", push.client.as_str()).into();
@@ -164,11 +204,12 @@ impl Oracle {
                     let is_rejected = matches!(settled, Settled::Rejected(_));
                     assert!(is_rejected, "I11: mutation {mark} cannot be applied and was {settled:?}");
                 }
-                (Intent::Edits(edits), settled) => {
-                    self.check_conflict(mark, &edits, submitted, push, &writer, settled, horizon);
-                    if let Settled::Applied(version) = settled {
-                        self.apply(&edits, &writer, *version);
-                    }
+                (Intent::Changes(changes, grounds), settled) => {
+                    let Ok(mutation) = &submitted.mutation else {
+                        panic!("I11: mutation {mark} was refused: {submitted:?}")
+                    };
+                    let sent = Submission { mark, changes, grounds, mutation, push, user, writer: &writer };
+                    self.learn_result(&sent, result.id, settled, horizon, now);
                 }
             }
             self.now.settled.insert(mark, result.settled.clone());
@@ -193,42 +234,10 @@ impl Oracle {
         assert!(same, "I2: {result:?} repeats what was {first:?}");
     }
 
-    fn check_conflict(
-        &self,
-        mark: u64,
-        edits: &[Edit],
-        submitted: &Submitted,
-        push: &PushRequest,
-        writer: &str,
-        settled: &Settled,
-        horizon: Version,
-    ) {
-        let Ok(mutation) = &submitted.mutation else {
-            panic!("I11: mutation {mark} was refused: {submitted:?}")
-        };
-        let epoch = mutation.epoch.as_ref().or(push.epoch.as_ref());
-        let is_present = epoch.is_none_or(|epoch| *epoch == self.now.here.epoch);
-        let (mut conflicts, mut surely, mut is_exact) = (false, false, true);
-        for (edit, change) in edits.iter().zip(&mutation.changes) {
-            let Some(base) = change.base else { continue };
-            // Below the horizon, and without a base in this epoch, the coordinator no longer knows everything.
-            is_exact &= horizon == Version::ZERO || (is_present && base >= horizon);
-            let base = (is_present || base == Version::ZERO).then_some(base);
-            let history = &self.now.history;
-            let policy = push.on_conflict.unwrap_or_default();
-            conflicts |= history.conflicts(edit, base, writer, policy);
-            surely |= history.surely_conflicts(edit, base, writer, policy);
-        }
-        let is_conflict = matches!(settled, Settled::Conflict { .. });
-        assert!(
-            if is_exact { is_conflict == conflicts } else { is_conflict || !surely },
-            "I13: mutation {mark} by {writer} was {settled:?}, by the whole history it conflicts: {conflicts}"
-        );
-    }
-
-    fn apply(&mut self, edits: &[Edit], writer: &Rc<str>, version: Version) {
+    /// A mutation that was applied, and the conflicts that it has closed.
+    fn apply(&mut self, edits: &[Edit], closed: &[Version], writer: &Rc<str>, version: Version) {
         let changed: BTreeMap<Name, Effect> = effects(edits, &self.now.records);
-        if changed.is_empty() {
+        if changed.is_empty() && closed.is_empty() {
             assert_eq!(
                 version, self.now.here.version,
                 "I1: a mutation that changes nothing takes no version"
@@ -244,11 +253,28 @@ impl Oracle {
                 None => self.now.records.remove(&name),
             };
         }
-        self.states.insert(self.now.here.clone(), Rc::new(self.now.records.clone()));
+        for opened in closed {
+            let conflict = self.now.conflicts.remove(opened).expect("an open conflict");
+            self.now.own.remove(&conflict.name());
+        }
+        self.note_state();
+    }
+
+    fn note_state(&mut self) {
+        let snapshot = Snapshot { rows: self.now.records.clone(), own: self.now.own.clone() };
+        self.states.insert(self.now.here.clone(), Rc::new(snapshot));
     }
 
     /// I10: of the records that a push names exactly what its results say is in storage, also when it failed.
-    pub fn check_storage(&self, push: &PushRequest, host: &mut Host, now: Millis) {
+    pub fn check_storage(
+        &self,
+        push: &PushRequest,
+        answer: Option<&PushAnswer>,
+        host: &mut Host,
+        now: Millis,
+    ) {
+        let results = answer.into_iter().flat_map(|answer| &answer.results);
+        self.check_parked(results.map(|result| &result.settled), host, now);
         let ledger = host.core(now).ledger();
         let mutations = push.mutations.iter().filter_map(|submitted| submitted.mutation.as_ref().ok());
         for change in mutations.flat_map(|mutation| &mutation.changes) {
@@ -285,7 +311,7 @@ impl Oracle {
         }
         assert!(*epoch > self.now.here.epoch, "I3: an epoch began that sorts before its predecessor");
         self.now.here.epoch = epoch.clone();
-        self.states.insert(self.now.here.clone(), Rc::new(self.now.records.clone()));
+        self.note_state();
     }
 
     /// I9: what was read or told as this space's holds no value of another space, or of an earlier one of its name.
@@ -308,7 +334,7 @@ impl Oracle {
     /// Storage was restored to `position`: what came later in its epoch never was.
     pub fn go_back_to(&mut self, position: Position) {
         let state = self.states.get(&position).expect("a position that was");
-        self.now.records = (**state).clone();
+        (self.now.records, self.now.own) = (state.rows.clone(), state.own.clone());
         self.states.retain(|at, _| *at <= position);
         self.now.here = position;
     }
@@ -328,14 +354,16 @@ impl Oracle {
             panic!("{why}: {} stands at {at}", client.name)
         });
         let seen = &client.records;
-        let wrong: Vec<&Name> = state
-            .iter()
-            .filter(|(name, row)| seen.get(*name) != Some(&row.text(self.brand)))
-            .map(|(name, _)| name)
-            .chain(seen.keys().filter(|name| !state.contains_key(*name)))
+        let rows = state.rows.iter().filter(|(name, row)| seen.get(*name) != Some(&row.text(self.brand)));
+        let own =
+            state.own.iter().filter(|(name, text)| seen.get(*name).map(String::as_str) != Some(&***text));
+        let is_there = |name: &Name| state.rows.contains_key(name) || state.own.contains_key(name);
+        let wrong: Vec<&Name> = (rows.map(|(name, _)| name).chain(own.map(|(name, _)| name)))
+            .chain(seen.keys().filter(|name| !is_there(name)))
             .collect();
         if let Some(name) = wrong.first() {
-            let (has, should) = (seen.get(*name), state.get(*name).map(|row| row.text(self.brand)));
+            let row = state.rows.get(*name).map(|row| row.text(self.brand));
+            let (has, should) = (seen.get(*name), row.or(state.own.get(*name).map(|text| text.to_string())));
             panic!("I7: at {at} {} has {wrong:?} wrong: {has:?} where {should:?} is right", client.name);
         }
     }
@@ -353,14 +381,16 @@ impl Oracle {
     /// The state as a client that has everything holds it.
     #[must_use]
     pub fn records(&self) -> Records {
-        self.now.records.iter().map(|(name, row)| (name.clone(), row.text(self.brand))).collect()
+        let rows = self.now.records.iter().map(|(name, row)| (name.clone(), row.text(self.brand)));
+        rows.chain(self.now.own.iter().map(|(name, text)| (name.clone(), text.to_string()))).collect()
     }
 }
 
 /// Whether a result says of the end of a mutation what was said first, in full or with less detail.
 fn is_repetition(result: &Settled, first: &Settled) -> bool {
     match (result, first) {
-        (Settled::Conflict { .. }, Settled::Conflict { .. }) | (Settled::Done, _) => true,
+        (Settled::Conflict { id: now, .. }, Settled::Conflict { id: first, .. }) => now == first,
+        (Settled::Done, _) => true,
         (Settled::Rejected(now), Settled::Rejected(first)) => now.code == first.code,
         (now, first) => now == first,
     }

@@ -9,6 +9,8 @@ use std::{
 };
 
 pub use pulls::Taken;
+use serde::Deserialize;
+
 use pulls::{Incoming, Line, Page, begins_at_nothing};
 
 use super::network::SentPush;
@@ -17,7 +19,7 @@ use crate::{
         error::ApiError,
         push::{MutationResult, PushAnswer, Settled},
     },
-    version::{Epoch, Position},
+    version::{ConflictId, Epoch, Position},
 };
 
 /// A record's collection and id.
@@ -44,6 +46,10 @@ pub struct Queued {
     pub changes: Rc<str>,
     /// The position of the client when it was made.
     pub base: Option<Position>,
+    /// Whether it says so.
+    pub has_base: bool,
+    /// The conflict under which what it rests on was parked.
+    pub after: Option<ConflictId>,
     /// For whoever checks it.
     pub mark: u64,
 }
@@ -76,8 +82,8 @@ pub struct Client {
     pub min: Option<Position>,
     /// What it has not had settled.
     pub outbox: VecDeque<Queued>,
-    /// Its policy for conflicts.
-    pub policy: &'static str,
+    /// Its policy for conflicts; none: what the space says.
+    pub policy: Option<&'static str>,
     /// Whether its next pull asks for the coordinator's word.
     pub is_strict: bool,
     device: usize,
@@ -105,7 +111,7 @@ impl Client {
             min: None,
             outbox: VecDeque::new(),
             is_strict: false,
-            policy: "reject",
+            policy: None,
             next_id: 1,
             acked: 0,
             names: 0,
@@ -117,8 +123,9 @@ impl Client {
 
     /// Puts a mutation with these changes (a JSON array) into the outbox.
     pub fn queue(&mut self, changes: &str, mark: u64) {
+        let base = self.position.clone();
         let mutation =
-            Queued { id: self.next_id, changes: changes.into(), base: self.position.clone(), mark };
+            Queued { id: self.next_id, changes: changes.into(), base, has_base: true, after: None, mark };
         self.outbox.push_back(mutation);
         self.next_id += 1;
     }
@@ -184,8 +191,10 @@ impl Client {
         let place = if planted!(EpochLeftOut) { String::new() } else { place };
         let mutations = mutations.join(",");
         format!(
-            "{{\"client\":\"{}\",{place}\"acked\":{},\"onConflict\":\"{}\",\"mutations\":[{mutations}]}}",
-            self.name, self.acked, self.policy
+            "{{\"client\":\"{}\",{place}\"acked\":{},{}\"mutations\":[{mutations}]}}",
+            self.name,
+            self.acked,
+            self.policy.map_or_else(String::new, |policy| format!("\"onConflict\":\"{policy}\","))
         )
     }
 
@@ -257,10 +266,26 @@ impl Client {
             return;
         }
         for result in results {
-            let Some(first) = self.outbox.front().filter(|queued| queued.id == result.id) else { continue };
+            if self.outbox.front().is_none_or(|queued| queued.id != result.id) {
+                continue;
+            }
+            let Some(first) = self.outbox.pop_front() else { return };
             outcome.settled.push((first.mark, result.settled.clone()));
             self.acked = result.id;
-            self.outbox.pop_front();
+            if let Settled::Conflict { id, .. } = &result.settled {
+                self.learn_conflict(&first, id);
+            }
+        }
+    }
+
+    /// What waits behind a parked mutation and touches one of its records was made without knowing of the conflict.
+    fn learn_conflict(&mut self, parked: &Queued, id: &ConflictId) {
+        let touched = names_in(&parked.changes);
+        for queued in &mut self.outbox {
+            if names_in(&queued.changes).iter().any(|name| touched.contains(name)) && !planted!(AfterNotSaid)
+            {
+                queued.after = Some(id.clone());
+            }
         }
     }
 
@@ -285,6 +310,24 @@ impl Client {
     }
 }
 
+/// The records that changes name.
+fn names_in(changes: &str) -> Vec<Name> {
+    #[derive(Deserialize)]
+    struct Named {
+        collection: Option<String>,
+        id: Option<String>,
+        #[serde(default)]
+        records: Vec<Self>,
+    }
+    let changes: Vec<Named> = serde_json::from_str(changes).expect("changes are JSON");
+    let each = changes.into_iter().flat_map(|change| {
+        let Named { collection, id, records } = change;
+        let own = Named { collection, id, records: Vec::new() };
+        std::iter::once(own).chain(records)
+    });
+    each.filter_map(|named| Some((named.collection?, named.id?))).collect()
+}
+
 fn mutation_text(queued: &Queued, epoch: Option<&Epoch>) -> String {
     let base = queued.base.as_ref().map_or_else(
         || "\"base\":0,".to_owned(),
@@ -294,5 +337,7 @@ fn mutation_text(queued: &Queued, epoch: Option<&Epoch>) -> String {
             format!("{other}\"base\":{},", base.version)
         },
     );
-    format!("{{\"id\":{},{base}\"changes\":{}}}", queued.id, queued.changes)
+    let base = if queued.has_base { base } else { String::new() };
+    let after = queued.after.as_ref().map_or_else(String::new, |id| format!("\"after\":\"{id}\","));
+    format!("{{\"id\":{},{base}{after}\"changes\":{}}}", queued.id, queued.changes)
 }

@@ -156,6 +156,8 @@ pub(crate) enum Fault {
     TabsPushApart,
     /// A client pushes without the epoch of its bases.
     EpochLeftOut,
+    /// A client does not say that what it sends rests on what was parked.
+    AfterNotSaid,
 }
 
 /// Per fault: the checkers of which one has to be the first to speak, and within how many worlds, counted from seed 0.
@@ -220,6 +222,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::LastTrustedBlindly, &["I12"], 600),
     (Fault::TabsPushApart, &["I12", "I2"], 100),
     (Fault::EpochLeftOut, &["I7", "I13"], 100),
+    (Fault::AfterNotSaid, &["I12"], 100),
 ];
 
 /// Whether a fault is planted in this thread.

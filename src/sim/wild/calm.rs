@@ -182,6 +182,8 @@ impl Wild {
             assert_eq!(self.world.spaces[space].host.alarm, None, "I8: an alarm is left");
             self.check_head(space);
             self.check_objects(space);
+            let Space { host, oracle, .. } = &mut self.world.spaces[space];
+            oracle.check_all_parked(host, self.world.now);
         }
         let world = &mut self.world;
         for client in 0..world.clients.len() {

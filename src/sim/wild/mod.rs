@@ -8,11 +8,11 @@ use calm::Watch;
 pub use options::{Kind, Options};
 
 use super::{
-    DAY_MS, Settings, World,
-    check::{Edit, Present, Row},
+    DAY_MS, Rng, Settings, World,
+    check::{Change, Edit, Present, Row, Take},
     client::{Client, Name, TABS},
 };
-use crate::{coordinator::ledger::MemoryLedger, edge::pull::Format};
+use crate::{coordinator::ledger::MemoryLedger, edge::pull::Format, version::ConflictId};
 
 /// Steps of a world before it calms down.
 pub const STEPS: u64 = 500;
@@ -105,6 +105,7 @@ impl Wild {
             Kind::StartOver => self.world.clients[client].start_over(),
             Kind::Backup => self.backup(client),
             Kind::Compact => self.compact(client),
+            Kind::Resolve => self.resolve(client, tab),
             Kind::ResetEpoch => self.reset_epoch(space),
             Kind::RestoreStorage => self.restore_storage(space),
         }
@@ -127,10 +128,8 @@ impl Wild {
 
     fn edit(&mut self) -> Edit {
         let rng = &mut self.world.rng;
-        let name: Name =
-            (["notes", "todos"][rng.index(2)].to_owned(), format!("r{:02}", rng.below(self.options.records)));
-        let filler = rng.index(usize::try_from(self.options.filler).expect("a length"));
-        let row = Row { count: 0, tag: rng.any() % 1_000, filler };
+        let (name, row) = record(rng, &self.options);
+        let filler = row.filler;
         match rng.below(12) {
             0..=3 => Edit::Put(name, row),
             4..=5 => Edit::Patch(name, rng.below(1_000), row),
@@ -152,12 +151,48 @@ impl Wild {
                 self.world.clients[client].queue(&changes, mark);
                 continue;
             }
-            let edits = self.edits(space);
-            let (mark, changes) = self.world.spaces[space].oracle.plan(edits);
-            self.world.clients[client].queue(&changes, mark);
+            let changes = self.edits(space).into_iter().map(Change::Edit).collect();
+            self.queue(client, changes);
         }
-        let policy = ["reject", "merge", "overwrite"][self.world.rng.index(3)];
+        let policy = [None, Some("reject"), Some("merge"), Some("overwrite")][self.world.rng.index(4)];
         self.world.clients[client].policy = policy;
+        self.world.send_push(client, tab);
+    }
+
+    fn queue(&mut self, client: usize, changes: Vec<Change>) {
+        let client = &mut self.world.clients[client];
+        let waiting: Vec<u64> = client.outbox.iter().map(|queued| queued.mark).collect();
+        let (mark, text) = self.world.spaces[client.space].oracle.plan_behind(changes, &waiting);
+        client.queue(&text, mark);
+    }
+
+    /// A user ends a conflict that this device knows of: one's own or not, open still or not.
+    fn resolve(&mut self, client: usize, tab: usize) {
+        let known =
+            self.world.clients[client].records.keys().filter(|(collection, _)| collection == "$conflicts");
+        let known: Vec<ConflictId> = known.filter_map(|(_, id)| ConflictId::parse(id)).collect();
+        if known.is_empty() {
+            return;
+        }
+        let rng = &mut self.world.rng;
+        let mut changes = Vec::new();
+        // Rarely several at once, and rarely with edits of one's own.
+        for _ in 0..=rng.below(8) / 7 {
+            let id = known[rng.index(known.len())].clone();
+            let take = match rng.below(4) {
+                0..=1 => Take::Mine,
+                2 => Take::Theirs,
+                _ => Take::Records((0..=rng.below(2)).map(|_| merged(rng, &self.options)).collect()),
+            };
+            changes.push(Change::Resolve(id, take));
+        }
+        if rng.chance(15) {
+            let edit = Change::Edit(self.edit());
+            changes.push(edit);
+        }
+        self.queue(client, changes);
+        let has_base = self.world.rng.chance(50);
+        self.world.clients[client].outbox.back_mut().expect("it was queued").has_base = has_base;
         self.world.send_push(client, tab);
     }
 
@@ -239,8 +274,23 @@ impl Wild {
 
     fn compact(&mut self, client: usize) {
         let space = self.world.clients[client].space;
-        let edits = self.edits(space);
-        let (mark, changes) = self.world.spaces[space].oracle.plan(edits);
+        let changes = self.edits(space).into_iter().map(Change::Edit).collect();
+        let before = self.world.clients[client].outbox.iter().rev().skip(1).map(|queued| queued.mark);
+        let before: Vec<u64> = before.collect();
+        let (mark, changes) = self.world.spaces[space].oracle.plan_behind(changes, &before);
         self.world.clients[client].compact(&changes, mark);
     }
+}
+
+/// A record and what might be put there.
+fn record(rng: &mut Rng, options: &Options) -> (Name, Row) {
+    let name = (["notes", "todos"][rng.index(2)].to_owned(), format!("r{:02}", rng.below(options.records)));
+    let filler = rng.index(usize::try_from(options.filler).expect("a length"));
+    (name, Row { count: 0, tag: rng.any() % 1_000, filler })
+}
+
+/// What a user makes of a conflict by hand.
+fn merged(rng: &mut Rng, options: &Options) -> Edit {
+    let (name, row) = record(rng, options);
+    if rng.chance(30) { Edit::Delete(name) } else { Edit::Put(name, row) }
 }

@@ -82,6 +82,8 @@ pub enum Kind {
     Backup,
     /// A client rewrites a mutation it may have sent.
     Compact,
+    /// A user resolves a conflict.
+    Resolve,
     /// An owner begins a new epoch.
     ResetEpoch,
     /// Storage is restored to an older state, and the owner begins a new epoch.
@@ -89,7 +91,7 @@ pub enum Kind {
 }
 
 /// All kinds with their usual shares.
-const SHARES: [(Kind, u64); 21] = [
+const SHARES: [(Kind, u64); 22] = [
     (Kind::Change, 200),
     (Kind::Pull, 200),
     (Kind::Arrival, 300),
@@ -109,6 +111,7 @@ const SHARES: [(Kind, u64); 21] = [
     (Kind::StartOver, 6),
     (Kind::Backup, 6),
     (Kind::Compact, 8),
+    (Kind::Resolve, 40),
     (Kind::ResetEpoch, 3),
     (Kind::RestoreStorage, 2),
 ];
