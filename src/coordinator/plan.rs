@@ -303,7 +303,8 @@ impl Plan {
             Some(collections) => collections,
             None => {
                 let known = self.collections.insert(BTreeSet::new());
-                known.extend(ledger.collections()?);
+                // What Headwater writes itself does not count.
+                known.extend(ledger.collections()?.into_iter().filter(|name| !name.starts_with('$')));
                 known
             }
         };

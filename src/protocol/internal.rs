@@ -13,8 +13,12 @@ use crate::{
 pub struct Caller {
     /// A hash of issuer and subject.
     pub user: String,
-    /// The scope of the space's KV keys: the object cannot know under which name it was asked for.
+    /// The scope of the space's KV keys, because the object cannot know under which name it was asked for. Of a shared space
+    /// only the object knows it: empty, unless a grant has named it.
     pub scope: String,
+    /// The id of a shared space; empty for a private one.
+    #[serde(default)]
+    pub space: String,
     /// The id of the request, for errors and log lines.
     #[serde(default)]
     pub request: String,
@@ -25,6 +29,30 @@ pub struct Caller {
 
 /// The header that carries the [`Caller`].
 pub const CALLER_HEADER: &str = "headwater-caller";
+
+/// What an administrative call is about. Each act uses some of the fields; the others are empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Order {
+    /// The hash of the user it is about.
+    pub user: String,
+    /// The hash of that user's private space.
+    pub home: String,
+    /// That user's subject.
+    pub sub: String,
+    /// The user's role from now on; empty in a notice that there is none any more.
+    pub role: String,
+    /// The collection that a policy is for.
+    pub collection: String,
+    /// The policy.
+    pub policy: String,
+    /// The shared space that a home is told of, or asked about.
+    pub space: String,
+    /// The position of that space.
+    pub at: String,
+    /// Where a list goes on.
+    pub cursor: String,
+}
 
 /// A pull that the edge cannot answer, with what it has seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use jwt_compact::{
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 pub use self::{
-    claims::Caller,
+    claims::{Caller, Person},
     keys::{Algorithm, PublicKey},
 };
 use self::{
@@ -81,10 +81,10 @@ impl Claimed {
 
 /// What of a header counts beside its algorithm and key id. A key that it brings along (`jwk`, `jku`, `x5u`) never does.
 #[derive(Debug, Clone, Default, Deserialize)]
-struct Critical {
+pub(super) struct Critical {
     /// Whether there are extensions without which the token must not be understood (RFC 7515, 4.1.11). None is known here.
     #[serde(default, deserialize_with = "is_there")]
-    crit: bool,
+    pub(super) crit: bool,
 }
 
 fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
