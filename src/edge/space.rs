@@ -76,14 +76,14 @@ impl Meant {
 /// space does not have.
 pub fn order_of(
     caller: &Caller,
-    meant: &Meant,
+    space: Option<&SpaceId>,
     act: Act,
     about: &str,
     body: &[u8],
 ) -> Result<Order, ApiError> {
     let of_shared =
         matches!(act, Act::Members | Act::Member | Act::SetMember | Act::RemoveMember | Act::Grant);
-    if of_shared && meant.id.is_none() {
+    if of_shared && space.is_none() {
         return Err(ApiError::Forbidden("A private space has one user, who needs no grant."));
     }
     let mut order = Order::default();
