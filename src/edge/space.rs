@@ -24,6 +24,7 @@ impl Meant {
     ///
     /// # Errors
     /// [`ApiError::Malformed`] for what is no id.
+    #[inline(never)]
     pub fn of(caller: &Caller, route: &Route, query: &str) -> Result<Self, ApiError> {
         let named = match route {
             Route::Space { id, .. } => Some(id.clone()),
@@ -74,6 +75,7 @@ impl Meant {
 /// # Errors
 /// [`ApiError::Malformed`] for a body without a role or a policy that there is, [`ApiError::Forbidden`] for what a private
 /// space does not have.
+#[inline(never)]
 pub fn order_of(
     caller: &Caller,
     space: Option<&SpaceId>,

@@ -225,6 +225,7 @@ fn malformed(detail: &str) -> ApiError {
 ///
 /// # Errors
 /// [`ApiError::Malformed`] for bad escapes.
+#[inline(never)]
 pub fn query_pairs(query: &str) -> Result<Vec<(String, String)>, ApiError> {
     query
         .split('&')

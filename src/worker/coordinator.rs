@@ -7,8 +7,9 @@ use headwater::{
     limits,
     protocol::{act::Act, error::ApiError, internal, role::Role},
 };
-use js_sys::Array;
+use js_sys::{Array, Promise};
 use wasm_bindgen::{JsCast, prelude::*};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::Response;
 use worker::Env;
 
@@ -19,8 +20,8 @@ use crate::{
 
 #[wasm_bindgen(module = "/shell.js")]
 extern "C" {
-    #[wasm_bindgen(catch, js_name = callObject)]
-    async fn call_object(
+    #[wasm_bindgen(js_name = callObject)]
+    fn call_object(
         env: &JsValue,
         name: &str,
         path: &str,
@@ -28,7 +29,7 @@ extern "C" {
         body: &JsValue,
         wants_text: bool,
         timeout_ms: u32,
-    ) -> Result<JsValue, JsValue>;
+    ) -> Promise;
     #[wasm_bindgen(js_name = isOverloaded)]
     fn is_overloaded(error: &JsValue) -> bool;
 }
@@ -41,7 +42,7 @@ pub(crate) async fn call(
     body: &str,
 ) -> Result<(String, String), ApiError> {
     let (name, caller, body) = (space.hash.as_str(), caller(space)?, JsValue::from_str(body));
-    let answer = call_object(env, name, path, &caller, &body, true, 0).await;
+    let answer = JsFuture::from(call_object(env, name, path, &caller, &body, true, 0)).await;
     let answer: Array = answer.map_err(|error| unreachable(&error))?.unchecked_into();
     let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
     let text = answer.get(2).as_string().unwrap_or_default();
@@ -55,7 +56,7 @@ pub(crate) async fn call(
 /// Makes a call whose answer is the answer to the request. The object's response is complete.
 pub(crate) async fn pass(env: &Env, space: &Space, path: &str, body: &JsValue) -> Result<Reply, ApiError> {
     let (name, caller) = (space.hash.as_str(), caller(space)?);
-    let response = call_object(env, name, path, &caller, body, false, 0).await;
+    let response = JsFuture::from(call_object(env, name, path, &caller, body, false, 0)).await;
     let response: Response = response.map_err(|error| unreachable(&error))?.unchecked_into();
     let (status, headers) = (response.status(), Headers::Named(String::new()));
     Ok(Reply { status, headers, body: Body::Whole(response), usage: Usage { object: 1, ..Usage::default() } })
@@ -77,12 +78,11 @@ pub(crate) async fn tell(env: &Env, notice: &Notice) -> bool {
         request: String::new(),
         origin: String::new(),
     };
-    let (Ok(order), Ok(caller)) = (serde_json::to_string(&order), serde_json::to_string(&caller)) else {
-        return false;
-    };
+    let (order, Ok(caller)) = (order.into_text(), serde_json::to_string(&caller)) else { return false };
     let path = format!("/{}", Act::Told.as_str());
     let body = JsValue::from_str(&order);
-    let answer = call_object(env, home, &path, &caller, &body, true, limits::NOTICE_TIMEOUT_MS).await;
+    let timeout_ms = limits::NOTICE_TIMEOUT_MS;
+    let answer = JsFuture::from(call_object(env, home, &path, &caller, &body, true, timeout_ms)).await;
     answer.is_ok_and(|answer| answer.unchecked_into::<Array>().get(0).as_f64() == Some(204.0))
 }
 

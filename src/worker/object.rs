@@ -199,7 +199,7 @@ impl Coordinator {
         let body = http::body_bytes(request, limits::BODY_BYTES_MAX).await?;
         let act = Act::parse(path);
         let order: Order = match act {
-            Some(_) => serde_json::from_slice(&body).map_err(|_| ApiError::Internal)?,
+            Some(_) => Order::parse(&body).ok_or(ApiError::Internal)?,
             None => Order::default(),
         };
         let scope = Scope::parse(&caller.scope);

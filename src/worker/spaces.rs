@@ -24,7 +24,7 @@ pub(crate) async fn list(asked: &Asked<'_>) -> Result<Reply, ApiError> {
     if !cursor.is_empty() {
         SpaceId::parse(&cursor).map_err(|_| ApiError::Malformed("cursor is not a cursor".to_owned()))?;
     }
-    send(asked, asked.space, Act::Spaces, &Order { cursor, ..Order::default() }).await
+    send(asked, asked.space, Act::Spaces, Order { cursor, ..Order::default() }).await
 }
 
 /// Every other route below `/spaces`.
@@ -42,10 +42,10 @@ pub(crate) async fn administer(
     let mut order = order_of(&space.caller, space.id.as_ref(), act, about, &body)?;
     if let (Act::Create, Some(id)) = (act, &space.id) {
         order.space = id.as_str().to_owned();
-        let (path, text) = written(Act::MayOwn, &order)?;
-        call(asked.env, &home_of(space), &path, &text).await?;
+        let question = order.clone().into_text();
+        call(asked.env, &home_of(space), &path_of(Act::MayOwn), &question).await?;
     }
-    send(asked, space, act, &order).await
+    send(asked, space, act, order).await
 }
 
 async fn body(asked: &Asked<'_>, request: &Request) -> Result<Vec<u8>, ApiError> {
@@ -65,12 +65,11 @@ fn home_of(space: &Space) -> Space {
     Space { scope: Some(Scope::private(&hash)), hash, id: None, ..space.clone() }
 }
 
-async fn send(asked: &Asked<'_>, space: &Space, act: Act, order: &Order) -> Result<Reply, ApiError> {
-    let (path, text) = written(act, order)?;
-    pass(asked.env, space, &path, &JsValue::from_str(&text)).await
+async fn send(asked: &Asked<'_>, space: &Space, act: Act, order: Order) -> Result<Reply, ApiError> {
+    let body = JsValue::from_str(&order.into_text());
+    pass(asked.env, space, &path_of(act), &body).await
 }
 
-fn written(act: Act, order: &Order) -> Result<(String, String), ApiError> {
-    let text = serde_json::to_string(order).map_err(|_| ApiError::Internal)?;
-    Ok((format!("/{}", act.as_str()), text))
+fn path_of(act: Act) -> String {
+    format!("/{}", act.as_str())
 }

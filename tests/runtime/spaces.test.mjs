@@ -226,8 +226,12 @@ describe("an end", { concurrency: 3 }, () => {
     assertProblem(await writer.put(id, "r"), 403, "forbidden", "a push");
     assertProblem(await writer.ask("POST", `/spaces/${id}/grant`), 403, "forbidden", "another grant");
     assertProblem(await writer.read(id, "/sync/pull?consistency=strong", { at }), 403, "forbidden", "a strong pull");
-    const polled = await writer.read(id, "/sync/pull?consistency=eventual", { at });
-    assert.equal(polled.status, 200, "the edge asks nobody");
+    const { epoch, version } = head.body;
+    for (const path of [`/sync/pull?epoch=${epoch}&since=${version}`, "/sync/pull"]) {
+      const polled = await writer.read(id, path, { at, headers: { accept: "application/x-ndjson" } });
+      assert.equal(polled.status, 200, "the edge asks nobody");
+      assert.equal(polled.text.includes(SECRET_VALUE), path === "/sync/pull");
+    }
     await runtime.setClock(at, 10 * MINUTE);
     try {
       for (const path of ["/sync/pull", "/sync/pull?consistency=strong", "/sync/head", object]) {

@@ -81,10 +81,10 @@ impl Claimed {
 
 /// What of a header counts beside its algorithm and key id. A key that it brings along (`jwk`, `jku`, `x5u`) never does.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Critical {
+struct Critical {
     /// Whether there are extensions without which the token must not be understood (RFC 7515, 4.1.11). None is known here.
     #[serde(default, deserialize_with = "is_there")]
-    pub(super) crit: bool,
+    crit: bool,
 }
 
 fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
