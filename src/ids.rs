@@ -171,6 +171,7 @@ fn parse_hex64(text: &str) -> Result<String, InvalidName> {
 }
 
 /// Parts are written with their lengths: `("ab", "c")` and `("a", "bc")` must not be one user.
+#[inline(never)]
 fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

@@ -120,6 +120,33 @@ pub const KEYS_TIMEOUT_MS: u32 = 3_000;
 pub const TOKENS_REMEMBERED: usize = 1_000;
 /// How long a verified token is remembered, in ms.
 pub const TOKEN_REMEMBERED_MS: u64 = 10 * 60_000;
+/// Present members of a shared space: they are listed in one answer, and told one by one when it is deleted.
+pub const MEMBERS_MAX: usize = 10_000;
+/// Policies of a space: one per collection it may have.
+pub const POLICIES_MAX: usize = COLLECTIONS_MAX;
+/// Shared spaces that one user may own, so that nobody makes objects without end.
+pub const SPACES_OWNED_MAX: usize = 1_000;
+/// Shared spaces that one user's list holds. Anybody may make anybody a member, so something must bound it.
+pub const SPACES_LISTED_MAX: usize = 10_000;
+/// Spaces on one page of a user's list.
+pub const SPACES_PAGE: usize = 1_000;
+/// Bytes of the body of an administrative request.
+pub const ORDER_BYTES_MAX: usize = 16 * KIB;
+/// Homes that are told in one turn. An invocation may make 50 requests on the free plan (workers/platform/limits).
+pub const NOTICES_PER_TURN: usize = 40;
+/// How long a home that could not be told is left alone, in ms.
+pub const NOTICE_RETRY_MS: u64 = 60_000;
+/// How long a home may take to answer, in ms.
+pub const NOTICE_TIMEOUT_MS: u32 = 10_000;
+/// How long a grant is good, in ms: so long may a member read who was removed.
+pub const GRANT_MS: u64 = 10 * 60_000;
+/// By how much the clocks of the machine that signs and of the one that verifies may differ, in ms. It only lets a grant
+/// count that seems to be made in the future, never one that has ended.
+pub const GRANT_SKEW_MS: u64 = 60_000;
+/// Bytes of a grant; ours have about 400.
+pub const GRANT_BYTES_MAX: usize = KIB;
+/// Grants remembered per isolate.
+pub const GRANTS_REMEMBERED: usize = 1_000;
 /// Bytes of heads and fresh tails kept in an isolate, which has 128 MB.
 pub const MEMORY_BYTES_MAX: usize = 16 * MIB;
 

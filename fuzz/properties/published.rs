@@ -170,10 +170,11 @@ pub(crate) fn internal(bytes: &[u8]) {
     assert_eq!(serde_json::from_str::<Ask>(&written).ok().as_ref(), Some(&ask));
     let mut core = small_space();
     let now = START.plus(1);
-    if let Some(claimed) = core.claimed_by(&ask, now) {
+    let (user, scope) = (UserHash::new("https://issuer.example", "alice"), Scope::private(&space()));
+    if let Ok(Some(claimed)) = core.claimed_by(&user, &ask, now) {
         assert!(claimed > core.position());
     }
-    let Ok((reply, lines)) = core.pull(&ask, now) else { return };
+    let Ok((reply, lines)) = core.pull(&user, &scope, &ask, now) else { return };
     assert!(are_lines(&lines));
     let (Reply::Overlay { epoch, version, .. } | Reply::Page { epoch, version, .. }) = &reply;
     let here = Position { epoch: epoch.clone(), version: *version };

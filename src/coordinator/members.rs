@@ -5,19 +5,40 @@ use serde::Deserialize;
 use super::ledger::{Ledger, LedgerResult, Meta};
 use crate::{
     ids::{Collection, Key, RecordId, UserHash},
-    protocol::role::Role,
+    protocol::{error::ApiError, role::Role},
 };
 
 /// The value of a record of `$members`, whose id is the member's [`UserHash`].
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Member {
+    #[serde(default)]
+    pub(super) sub: String,
     role: String,
+}
+
+impl Member {
+    pub(super) fn parse(value: &str) -> Option<(Self, Role)> {
+        let member: Self = serde_json::from_str(value).ok()?;
+        let role = Role::parse(&member.role)?;
+        Some((member, role))
+    }
+
+    /// The value of a member's record.
+    pub(super) fn value(sub: &str, role: Role) -> String {
+        format!(r#"{{"sub":{},"role":"{}"}}"#, serde_json::Value::from(sub), role.as_str())
+    }
+}
+
+/// The collection of the members' records.
+#[must_use]
+pub(super) fn collection() -> Collection {
+    Collection::stored("$members")
 }
 
 /// The record that says what `user` may do.
 #[must_use]
 pub(super) fn key_of(user: &UserHash) -> Key {
-    Key { collection: Collection::stored("$members"), id: RecordId::stored(user.as_str()) }
+    Key { collection: collection(), id: RecordId::stored(user.as_str()) }
 }
 
 /// What `user` may do in the space, as its members are at this moment. Only its user reaches a private space.
@@ -28,6 +49,25 @@ pub(super) fn role_of<L: Ledger>(ledger: &L, meta: &Meta, user: &UserHash) -> Le
     let key = key_of(user);
     let record = ledger.record(&key)?;
     let value = record.as_ref().and_then(|record| record.value(&key));
-    let member = value.and_then(|value| serde_json::from_str::<Member>(value).ok());
-    Ok(member.and_then(|member| Role::parse(&member.role)))
+    Ok(value.and_then(Member::parse).map(|(_, role)| role))
+}
+
+/// The role of a user who has to have at least `needed`, or why the request is refused.
+pub(super) fn admit<L: Ledger>(
+    ledger: &L,
+    meta: &Meta,
+    user: &UserHash,
+    needed: Role,
+) -> LedgerResult<Result<Role, ApiError>> {
+    if meta.gone_at.is_some() {
+        return Ok(Err(ApiError::Gone));
+    }
+    Ok(match role_of(ledger, meta, user)? {
+        Some(role) if role >= needed => Ok(role),
+        Some(_) if needed == Role::Writer => {
+            Err(ApiError::Forbidden("You are a reader of this space: ask an owner to let you write."))
+        }
+        Some(_) => Err(ApiError::Forbidden("Only an owner of the space may do this.")),
+        None => Err(ApiError::Forbidden("You are not a member of this space.")),
+    })
 }

@@ -2,13 +2,17 @@
 //!
 //! A push: [`Coordinator::push`] plans it (`numbering`, `merge`, `plan`), writes it in one section of the ledger and
 //! answers with what the client was missing. A pull that the edge cannot answer: [`Coordinator::pull`]. Publication
-//! to KV: `publication`, driven by the alarm.
+//! to KV: `publication`, driven by the alarm (`turn`). Who may do what: `members`; what is done about it: `administration`, of
+//! which `notices` tells the members' homes (`home`).
 //!
 //! Nothing here waits. What it keeps in memory can be lost at any moment: it is read again from the ledger.
 
+mod administration;
+mod home;
 pub mod ledger;
 mod members;
 mod merge;
+mod notices;
 mod numbering;
 mod parking;
 mod plan;
@@ -16,12 +20,16 @@ pub mod publication;
 mod pull;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::collections::BTreeSet;
 
+pub use administration::Person;
 use ledger::{Ledger, LedgerError, LedgerResult, Meta};
+pub use notices::Notice;
+use notices::Notices;
 use plan::{Clients, Plan};
-use publication::{Durable, Effect, PublicationConfig, Publisher, PutOutcome};
+use publication::{Durable, PublicationConfig, Publisher};
 use pull::FreshTail;
 
 use crate::{
@@ -29,16 +37,15 @@ use crate::{
     protocol::{
         error::ApiError,
         push::{MutationResult, PushAnswer, PushRequest},
+        role::Role,
     },
-    snapshot::{head::HeadMetadata, keys::Scope},
+    snapshot::keys::Scope,
     time::Millis,
     version::{Epoch, Position, Version},
 };
 
 /// A new epoch resets every client, so a request that claims to come from the future begins one at most this often, in ms.
 const EPOCH_MS_MIN: u64 = 3_600_000;
-/// How late an alarm may be before it is set again, in ms.
-const ALARM_OVERDUE_MS: u64 = 5 * 60_000;
 /// Clients whose rows are kept in memory, some KB each.
 const CLIENTS_REMEMBERED: usize = 100;
 /// How far ahead of our clock an epoch may begin before it is taken for nonsense, in ms.
@@ -55,15 +62,17 @@ pub struct Coordinator<L> {
     clients: Clients,
     fresh_tail: Option<FreshTail>,
     publisher: Publisher,
+    notices: Notices,
     alarm: Option<Millis>,
     failure: Option<String>,
 }
 
 impl<L: Ledger> Coordinator<L> {
-    /// Opens the space in `ledger`; one that was never used begins its first epoch with `now` and `random`.
+    /// Opens the space in `ledger`; a private one that was never used begins its first epoch with `now` and `random`.
     ///
-    /// `scope` is under what its keys stand in KV; absent when an alarm opens it, which only a used space has. `alarm`
-    /// is when the platform will wake the object, if it will.
+    /// `scope` is under what a private space's keys stand in KV; absent when an alarm opens it, or for a shared space: those
+    /// are used already, because a shared one begins with [`Self::create`]. `alarm` is when the platform will wake the
+    /// object, if it will.
     ///
     /// # Errors
     /// When storage fails.
@@ -78,7 +87,7 @@ impl<L: Ledger> Coordinator<L> {
         let meta = match ledger.meta()? {
             Some(meta) => meta,
             None => {
-                let unused = || LedgerError::Failed("an alarm woke a space that was never used".to_owned());
+                let unused = || LedgerError::Failed("a space was opened that was never used".to_owned());
                 let scope = scope.ok_or_else(unused)?;
                 let epoch = Epoch::begin(now, None, random);
                 let meta = Meta {
@@ -88,6 +97,8 @@ impl<L: Ledger> Coordinator<L> {
                     floor: Version::ZERO,
                     horizon: Version::ZERO,
                     writers: 0,
+                    space: None,
+                    gone_at: None,
                 };
                 ledger.put_meta(&meta)?;
                 meta
@@ -102,6 +113,7 @@ impl<L: Ledger> Coordinator<L> {
         );
         let durable = Durable { meta: &meta, version };
         let publisher = Publisher::open(&ledger, config, durable, now)?;
+        let notices = Notices::open(&ledger, &meta, now)?;
         Ok(Self {
             ledger,
             meta,
@@ -110,6 +122,7 @@ impl<L: Ledger> Coordinator<L> {
             clients: Clients::new(),
             fresh_tail: None,
             publisher,
+            notices,
             alarm,
             failure: None,
         })
@@ -179,6 +192,10 @@ impl<L: Ledger> Coordinator<L> {
         let mut plan = Plan::new(self.meta.clone(), self.version, self.collections.take());
         let mut results = Vec::with_capacity(pushes.len());
         for (user, push) in pushes {
+            if let Err(refused) = members::admit(&self.ledger, &self.meta, user, Role::Writer)? {
+                results.push(Err(refused));
+                continue;
+            }
             results.push(plan.push(&self.ledger, &self.clients, user, push, now)?);
             if plan.is_spoilt() {
                 return match results.pop() {
@@ -227,6 +244,21 @@ impl<L: Ledger> Coordinator<L> {
             (!lines.more && lines.text.len() <= room).then_some(lines.text)
         };
         Ok(PushAnswer { position, results, more: lines.is_none(), changes: lines.unwrap_or_default() })
+    }
+
+    /// The role of a user who has to have at least `needed`, as the members are at this moment.
+    ///
+    /// # Errors
+    /// [`ApiError::Gone`], [`ApiError::Forbidden`], or storage failures.
+    pub fn admit(&mut self, user: &UserHash, needed: Role) -> Result<Role, ApiError> {
+        let admitted = members::admit(&self.ledger, &self.meta, user, needed);
+        admitted.map_err(|error| self.storage_failed(error))?
+    }
+
+    /// Under what the space's keys stand in KV.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.meta.scope
     }
 
     /// Whether `position` claims a state that this space has not reached: either the claim is false, or storage has
@@ -278,124 +310,6 @@ impl<L: Ledger> Coordinator<L> {
         self.meta = meta;
         self.fresh_tail = None;
         self.publisher.epoch_began(now);
-        Ok(())
-    }
-
-    fn durable(&self) -> Durable<'_> {
-        Durable { meta: &self.meta, version: self.version }
-    }
-
-    /// When the shell has to set the alarm to, if it has to. To be asked after every event, and the alarm to be set
-    /// before anything else is awaited, so that it is part of the transaction.
-    pub fn poll_alarm(&mut self, now: Millis) -> Option<Millis> {
-        if self.publisher.in_turn() || planted!(AlarmNotArmed) {
-            return None;
-        }
-        let due = self.publisher.due(self.durable(), now)?;
-        let earlier = match self.alarm {
-            None => true,
-            // The platform gives an alarm up after six failures: one that is long overdue will not come.
-            Some(alarm) if now.since(alarm) > ALARM_OVERDUE_MS => !planted!(DroppedAlarmAwaited),
-            Some(alarm) => due < alarm && !self.may_be_watchdog(alarm, now),
-        };
-        earlier.then(|| {
-            self.alarm = Some(due);
-            due
-        })
-    }
-
-    /// An alarm that another instance has set for the next moments may be its watchdog, before which a put of it may
-    /// still land.
-    fn may_be_watchdog(&self, alarm: Millis, now: Millis) -> bool {
-        self.publisher.is_fresh() && alarm > now && alarm.since(now) <= self.publisher.settle_ms()
-    }
-
-    /// The alarm has fired, early, late or again. Returns what to set it to before anything else.
-    pub fn begin_turn(&mut self, now: Millis) -> Millis {
-        let watchdog = self.publisher.begin(now);
-        self.alarm = Some(watchdog);
-        watchdog
-    }
-
-    /// When the watchdog has to fire for a put that is made now.
-    pub fn watchdog(&mut self, now: Millis) -> Millis {
-        let watchdog = self.publisher.watchdog(now);
-        self.alarm = Some(watchdog);
-        watchdog
-    }
-
-    /// The turn broke off outside, and nobody knows which alarm is set: the next event sets one.
-    pub fn turn_broke_off(&mut self) {
-        self.publisher.break_off();
-        self.alarm = None;
-    }
-
-    /// The next effect of the turn; see `publication`.
-    pub fn next_effect(&mut self, now: Millis) -> Effect {
-        let durable = Durable { meta: &self.meta, version: self.version };
-        let effect = self.publisher.next(&mut self.ledger, durable, now);
-        let effect = effect.unwrap_or_else(|error| {
-            self.turn_failed(error, now);
-            Effect::Sleep(self.publisher.due(self.durable(), now))
-        });
-        if let Effect::Sleep(alarm) = effect {
-            self.alarm = alarm;
-        }
-        effect
-    }
-
-    /// What KV's head says. If it knows more of this space than storage does, storage has gone back, and its versions would
-    /// be used twice: a new epoch begins.
-    pub fn head_was_read(&mut self, metadata: Option<&HeadMetadata>, now: Millis, random: u64) {
-        self.publisher.head_was_read(metadata.is_some(), now);
-        let head = metadata.map(HeadMetadata::position).filter(|head| self.is_from_the_future(head, now));
-        if let Some(head) = head
-            && let Err(error) = self.begin_epoch(&head.epoch, now, random)
-        {
-            // Until it has begun, a head would stand at a position that was another's.
-            self.turn_failed(error, now);
-        }
-    }
-
-    /// How a part's put ended.
-    pub fn object_was_put(&mut self, outcome: PutOutcome, now: Millis) {
-        let noted = self.publisher.object_was_put(&mut self.ledger, outcome, now);
-        noted.unwrap_or_else(|error| self.turn_failed(error, now));
-    }
-
-    /// How a head's put ended.
-    pub fn head_was_put(&mut self, outcome: PutOutcome, now: Millis) {
-        let durable = Durable { meta: &self.meta, version: self.version };
-        let noted = self.publisher.head_was_put(&mut self.ledger, durable, outcome, now);
-        let noted = noted.and_then(|()| self.forget_deletions(now));
-        noted.unwrap_or_else(|error| self.turn_failed(error, now));
-    }
-
-    fn turn_failed(&mut self, error: LedgerError, now: Millis) {
-        self.storage_failed(error);
-        self.publisher.storage_failed(&self.ledger, now);
-    }
-
-    /// Forgets deletions that are due, and in the same section raises the floor, as the newest row may be among them,
-    /// and the horizon, below which nobody can be told any more what was deleted.
-    fn forget_deletions(&mut self, now: Millis) -> LedgerResult<()> {
-        let Some((before, to)) = self.publisher.forgettable(&self.meta.epoch, now) else { return Ok(()) };
-        let mut meta = self.meta.clone();
-        let (version, count) = (self.version, self.publisher.sizes().purges_per_turn);
-        self.ledger.atomically(&mut |ledger| {
-            if let Some(forgotten) = ledger.forget_deletions(before, to, count)? {
-                // Where a clock has gone back between two deletions, the older one is forgotten later.
-                meta.horizon =
-                    if planted!(HorizonNotRaised) { meta.horizon } else { forgotten.max(meta.horizon) };
-                meta.floor = if planted!(FloorNotRaised) { meta.floor } else { version };
-                ledger.put_meta(&meta)?;
-            }
-            Ok(())
-        })?;
-        if meta.horizon != self.meta.horizon {
-            self.meta = meta;
-            self.fresh_tail = None;
-        }
         Ok(())
     }
 

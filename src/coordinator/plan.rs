@@ -486,6 +486,7 @@ impl Plan {
             Some(collections) => collections,
             None => {
                 let known = self.collections.insert(BTreeSet::new());
+                // What Headwater writes itself does not count.
                 known.extend(ledger.collections()?.into_iter().filter(|name| !name.starts_with('$')));
                 known
             }

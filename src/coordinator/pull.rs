@@ -2,10 +2,13 @@
 
 use super::{Coordinator, ledger::Ledger};
 use crate::{
+    ids::UserHash,
     protocol::{
         error::ApiError,
         internal::{Ask, OrderedCursor, Reply, Seen},
+        role::Role,
     },
+    snapshot::keys::Scope,
     time::Millis,
     version::{Position, Version},
 };
@@ -19,8 +22,17 @@ pub(super) struct FreshTail {
 
 impl<L: Ledger> Coordinator<L> {
     /// The position above this space's own that a pull claims to exist, if it does.
-    #[must_use]
-    pub fn claimed_by(&self, ask: &Ask, now: Millis) -> Option<Position> {
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn claimed_by(
+        &mut self,
+        user: &UserHash,
+        ask: &Ask,
+        now: Millis,
+    ) -> Result<Option<Position>, ApiError> {
+        // A false claim resets every client of the space, so only who may change its records is believed.
+        let is_believed = self.admit(user, Role::Reader)? >= Role::Writer;
         let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
         // A bare version claims nothing about this history; only a position of an epoch does. So does a head of ours, for
         // which the client is not to blame.
@@ -28,15 +40,27 @@ impl<L: Ledger> Coordinator<L> {
             Seen::Head(position) => [ask.held.clone(), Some(position.clone())],
             Seen::Nothing | Seen::Unknown => [ask.held.clone(), None],
         };
-        let claimed = [own, ask.min.clone()].into_iter().chain(heads).flatten();
-        claimed.filter(|position| self.is_from_the_future(position, now)).max()
+        let own = [own, ask.min.clone()].into_iter().filter(|_| is_believed);
+        let claimed = own.chain(heads).flatten();
+        Ok(claimed.filter(|position| self.is_from_the_future(position, now)).max())
     }
 
-    /// Answers an ask.
+    /// Answers an ask of an edge that serves `user` the space under `scope`.
     ///
     /// # Errors
+    /// [`ApiError::Gone`] and [`ApiError::Forbidden`]; [`ApiError::GrantRequired`] when that is an earlier space of this id;
     /// [`ApiError::EpochMismatch`] for a position that cannot be, [`ApiError::CursorExpired`], or storage failures.
-    pub fn pull(&mut self, ask: &Ask, now: Millis) -> Result<(Reply, String), ApiError> {
+    pub fn pull(
+        &mut self,
+        user: &UserHash,
+        scope: &Scope,
+        ask: &Ask,
+        now: Millis,
+    ) -> Result<(Reply, String), ApiError> {
+        self.admit(user, Role::Reader)?;
+        if *scope != self.meta.scope {
+            return Err(ApiError::GrantRequired);
+        }
         self.publisher.pulled(ask, now);
         let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
         let here = self.position();

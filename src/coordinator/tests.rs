@@ -6,6 +6,7 @@ mod operations;
 mod publication;
 mod pulls;
 mod pushes;
+mod spaces;
 mod storage;
 
 use super::{ledger::MemoryLedger, *};

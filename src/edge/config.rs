@@ -9,6 +9,8 @@ const DAY_MS: f64 = 86_400_000.0;
 pub struct Config {
     /// The HS256 key.
     pub jwt_secret: Option<String>,
+    /// What signs grants.
+    pub grant_secret: Option<String>,
     /// Keys of several algorithms by their ids: a JWKS document.
     pub jwt_keys: Option<String>,
     /// Where the issuer publishes its keys.
@@ -62,6 +64,7 @@ impl Config {
         let days = days.filter(|days| days.is_finite() && *days >= 0.0).unwrap_or(30.0);
         Self {
             jwt_secret: var("JWT_SECRET").filter(|secret| secret.len() >= limits::SECRET_BYTES_MIN),
+            grant_secret: var("GRANT_SECRET").filter(|secret| secret.len() >= limits::SECRET_BYTES_MIN),
             jwt_keys: var("JWT_KEYS"),
             jwks_url: var("JWKS_URL"),
             jwt_issuer: var("JWT_ISSUER"),

@@ -4,8 +4,10 @@ pub mod answer;
 pub mod authorize;
 pub mod config;
 pub mod cors;
+pub mod grant;
 pub mod pull;
 pub mod route;
+pub mod space;
 pub mod state;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,10 @@
 //! Which route a request is for.
 
-use crate::{ids::ContentHash, protocol::error::ApiError};
+use crate::{
+    ids::{Collection, ContentHash},
+    limits,
+    protocol::{act::Act, error::ApiError, pull::percent_decoded},
+};
 
 /// A route of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +24,16 @@ pub enum Route {
     Head,
     /// `GET /sync/objects/{sha256}`
     Object(ContentHash),
-    /// `POST /spaces/{id}/reset-epoch`
-    ResetEpoch {
-        /// The id in the path.
-        space: String,
+    /// `GET /spaces`
+    Spaces,
+    /// `/spaces/{id}` and what is below it.
+    Space {
+        /// The id in the path, decoded. It can be anything but empty.
+        id: String,
+        /// What is done about it.
+        act: Act,
+        /// The subject or the collection it is about, decoded; else empty.
+        about: String,
     },
 }
 
@@ -48,20 +58,55 @@ impl Route {
                 _ => Err(ApiError::MethodNotAllowed("GET, POST")),
             },
             "/sync/head" => only("GET", Self::Head),
+            "/spaces" => only("GET", Self::Spaces),
             _ => {
                 if let Some(hash) = path.strip_prefix("/sync/objects/") {
                     let hash = ContentHash::parse(hash).map_err(|rule| ApiError::NotFound(rule.0))?;
                     return only("GET", Self::Object(hash));
                 }
-                let space = path.strip_prefix("/spaces/").and_then(|rest| rest.strip_suffix("/reset-epoch"));
-                match space {
-                    Some(space) if !space.is_empty() && !space.contains('/') => {
-                        only("POST", Self::ResetEpoch { space: space.to_owned() })
-                    }
-                    _ => Err(ApiError::NotFound("There is no such route.")),
-                }
+                Self::of_space(method, path)
             }
         }
+    }
+
+    /// A path is cut at its slashes and each piece then decoded once: an escaped slash is part of a name and parts nothing.
+    fn of_space(method: &str, path: &str) -> Result<Self, ApiError> {
+        let mut pieces = path.strip_prefix("/spaces/").ok_or(NO_ROUTE)?.split('/');
+        let id = decoded(pieces.next())?;
+        let (below, about) = (pieces.next(), pieces.next());
+        if pieces.next().is_some() {
+            return Err(NO_ROUTE);
+        }
+        let (acts, allowed): (&[(&str, Act)], _) = match (below, about.is_some()) {
+            (None, _) => {
+                (&[("GET", Act::Show), ("PUT", Act::Create), ("DELETE", Act::Delete)], "GET, PUT, DELETE")
+            }
+            (Some("members"), false) => (&[("GET", Act::Members)], "GET"),
+            (Some("members"), true) => (
+                &[("GET", Act::Member), ("PUT", Act::SetMember), ("DELETE", Act::RemoveMember)],
+                "GET, PUT, DELETE",
+            ),
+            (Some("policies"), false) => (&[("GET", Act::Policies)], "GET"),
+            (Some("policies"), true) => {
+                (&[("PUT", Act::SetPolicy), ("DELETE", Act::RemovePolicy)], "PUT, DELETE")
+            }
+            (Some("grant"), false) => (&[("POST", Act::Grant)], "POST"),
+            (Some("reset-epoch"), false) => (&[("POST", Act::ResetEpoch)], "POST"),
+            _ => return Err(NO_ROUTE),
+        };
+        let about = about.map(|about| decoded(Some(about))).transpose()?.unwrap_or_default();
+        let act = acts.iter().find(|(wanted, _)| *wanted == method).map(|(_, act)| *act);
+        let act = act.ok_or(ApiError::MethodNotAllowed(allowed))?;
+        match act {
+            Act::SetPolicy | Act::RemovePolicy => {
+                Collection::parse(&about).map_err(|rule| ApiError::Malformed(rule.0.to_owned()))?;
+            }
+            _ if about.len() > limits::SUBJECT_BYTES_MAX => {
+                return Err(ApiError::Malformed("a subject has 1 to 1,024 bytes".to_owned()));
+            }
+            _ => {}
+        }
+        Ok(Self::Space { id, act, about })
     }
 
     /// The route's name in a log line: never the path, which may hold a person's id.
@@ -74,7 +119,83 @@ impl Route {
             Self::Pull { .. } => "pull",
             Self::Head => "head",
             Self::Object(_) => "object",
-            Self::ResetEpoch { .. } => "reset-epoch",
+            Self::Spaces => "spaces",
+            Self::Space { act, .. } => act.as_str(),
+        }
+    }
+}
+
+const NO_ROUTE: ApiError = ApiError::NotFound("There is no such route.");
+
+/// A piece of a path; an empty one is none.
+fn decoded(piece: Option<&str>) -> Result<String, ApiError> {
+    let piece = piece.filter(|piece| !piece.is_empty()).ok_or(NO_ROUTE)?;
+    let bad = || ApiError::Malformed("the path has an escape that is not UTF-8".to_owned());
+    percent_decoded(piece, false).ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(method: &str, path: &str) -> (String, Act, String) {
+        match Route::of(method, path) {
+            Ok(Route::Space { id, act, about }) => (id, act, about),
+            other => panic!("{method} {path}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_path_is_cut_first_and_decoded_once() {
+        let told = |id: &str, act, about: &str| (id.to_owned(), act, about.to_owned());
+        assert_eq!(about("GET", "/spaces/team"), told("team", Act::Show, ""));
+        assert_eq!(about("POST", "/spaces/~/reset-epoch"), told("~", Act::ResetEpoch, ""));
+        assert_eq!(about("GET", "/spaces/%7E"), told("~", Act::Show, ""));
+        assert_eq!(about("GET", "/spaces/a%2Fmembers"), told("a/members", Act::Show, ""));
+        assert_eq!(about("GET", "/spaces/a%252F"), told("a%2F", Act::Show, ""));
+        let member = about("PUT", "/spaces/team/members/auth0%7Cx%2Fy+z");
+        assert_eq!(member, told("team", Act::SetMember, "auth0|x/y+z"));
+        assert_eq!(about("DELETE", "/spaces/team/policies/a.b"), told("team", Act::RemovePolicy, "a.b"));
+    }
+
+    #[test]
+    fn what_is_no_route_is_404_and_another_method_405_with_those_there_are() {
+        for path in [
+            "/spaces/",
+            "/spaces//members",
+            "/spaces/a/members/",
+            "/spaces/a/b",
+            "/spaces/a/grant/x",
+            "/spaces/a/members/b/c",
+            "/spacesx",
+            "/spaces/a/",
+        ] {
+            assert!(matches!(Route::of("GET", path), Err(ApiError::NotFound(_))), "{path}");
+        }
+        for (method, path, allowed) in [
+            ("POST", "/spaces", "GET"),
+            ("POST", "/spaces/a", "GET, PUT, DELETE"),
+            ("PUT", "/spaces/a/members", "GET"),
+            ("POST", "/spaces/a/members/b", "GET, PUT, DELETE"),
+            ("GET", "/spaces/a/policies/b", "PUT, DELETE"),
+            ("GET", "/spaces/a/grant", "POST"),
+            ("GET", "/spaces/~/reset-epoch", "POST"),
+        ] {
+            assert_eq!(Route::of(method, path), Err(ApiError::MethodNotAllowed(allowed)), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn names_in_a_path_are_bounded() {
+        for (method, path) in [
+            ("PUT", "/spaces/a/members/%ff".to_owned()),
+            ("PUT", "/spaces/a/members/%2".to_owned()),
+            ("PUT", format!("/spaces/a/members/{}", "x".repeat(1_025))),
+            ("PUT", "/spaces/a/policies/$members".to_owned()),
+            ("PUT", "/spaces/a/policies/%24members".to_owned()),
+            ("DELETE", "/spaces/a/policies/a%2Fb".to_owned()),
+        ] {
+            assert!(matches!(Route::of(method, &path), Err(ApiError::Malformed(_))), "{path}");
         }
     }
 }

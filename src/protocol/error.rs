@@ -17,7 +17,7 @@ pub enum ApiError {
     TokenExpired,
     /// The caller may not do this.
     Forbidden(&'static str),
-    /// A shared space, and no grant came with the request.
+    /// A shared space, and no grant that is good for it came with the request.
     GrantRequired,
     /// No such route, space or object.
     NotFound(&'static str),
@@ -44,6 +44,8 @@ pub enum ApiError {
         /// How those of this push up to `last` ended.
         settled: Vec<MutationResult>,
     },
+    /// The space was deleted.
+    Gone,
     /// The cursor belongs to another space or epoch, or its state is gone.
     CursorExpired,
     /// Above a limit of a request.
@@ -106,6 +108,7 @@ impl ApiError {
                 "Client forked",
                 "Nothing was applied. Drop mutations up to `last`, take a new client id, number the rest from 1, and push them.",
             ),
+            Self::Gone => (410, "gone", "Gone", "The space was deleted. Its id is never used again."),
             Self::CursorExpired => (
                 410,
                 "cursor_expired",

@@ -225,19 +225,21 @@ fn malformed(detail: &str) -> ApiError {
 ///
 /// # Errors
 /// [`ApiError::Malformed`] for bad escapes.
+#[inline(never)]
 pub fn query_pairs(query: &str) -> Result<Vec<(String, String)>, ApiError> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((percent_decoded(name)?, percent_decoded(value)?))
+            Some((percent_decoded(name, true)?, percent_decoded(value, true)?))
         })
         .collect::<Option<_>>()
         .ok_or_else(|| malformed("the query has an escape that is not UTF-8"))
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+/// A text without its escapes, in a query also without the pluses that stand for spaces. None if that is not UTF-8.
+pub(crate) fn percent_decoded(text: &str, is_query: bool) -> Option<String> {
     if !text.contains(['%', '+']) {
         return Some(text.to_owned());
     }
@@ -245,7 +247,7 @@ fn percent_decoded(text: &str) -> Option<String> {
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'+' => b' ',
+            b'+' if is_query => b' ',
             b'%' => {
                 let (high, low) = (rest.next()?, rest.next()?);
                 let digit = |byte| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

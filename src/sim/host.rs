@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     coordinator::{
-        Coordinator,
+        Coordinator, Notice,
         ledger::MemoryLedger,
         publication::{Effect, PublicationConfig, PutOutcome},
     },
@@ -31,6 +31,7 @@ enum Waiting {
     Head(Option<HeadMetadata>),
     Object(PutOutcome),
     HeadPut(PutOutcome),
+    Told(Box<Notice>),
 }
 
 /// How the next section of storage ends. Rows and the alarm that is set with them share their fate.
@@ -115,6 +116,11 @@ impl Host {
             turn: None,
             failed_handlers: 0,
         }
+    }
+
+    /// Who asks in this world.
+    fn user() -> UserHash {
+        UserHash::new("https://issuer.example", "alice")
     }
 
     /// The coordinator, opened if it is not running.
@@ -225,9 +231,10 @@ impl Host {
         }
         let ask: Ask =
             serde_json::from_str(&serde_json::to_string(ask).expect("an ask is JSON")).expect("an ask");
-        let claimed = self.core(now).claimed_by(&ask, now);
+        let (user, scope) = (Self::user(), self.scope.clone());
+        let claimed = self.core(now).claimed_by(&user, &ask, now)?;
         self.settle_claim(claimed, now)?;
-        let (reply, lines) = self.core(now).pull(&ask, now)?;
+        let (reply, lines) = self.core(now).pull(&user, &scope, &ask, now)?;
         self.arm(now)?;
         let text = encode_reply(&reply, &lines);
         let (reply, lines) = decode_reply(&text).expect("a reply");
@@ -307,6 +314,7 @@ impl Host {
             Waiting::Head(metadata) => core.head_was_read(metadata.as_ref(), now, random),
             Waiting::Object(outcome) => core.object_was_put(outcome, now),
             Waiting::HeadPut(outcome) => core.head_was_put(outcome, now),
+            Waiting::Told(notice) => core.was_told(&notice.user, notice.at.version, true),
         });
         if reported == Err(Died) {
             return false;
@@ -335,6 +343,7 @@ impl Host {
                 let entry = Entry { value, metadata, expires: Millis(expiration_s * 1000) };
                 Some(Waiting::HeadPut(kv.put(&key, entry, now)))
             }
+            Effect::Tell(notice) => Some(Waiting::Told(notice)),
             Effect::Sleep(alarm) => {
                 if self.set_alarm(alarm).is_err() {
                     return self.handler_failed(now);

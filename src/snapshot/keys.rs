@@ -48,6 +48,13 @@ impl Scope {
         self.0.contains('.')
     }
 
+    /// The space and the incarnation of a shared one.
+    #[must_use]
+    pub fn parts(&self) -> Option<(SpaceHash, Epoch)> {
+        let (space, incarnation) = self.0.split_once('.')?;
+        Some((SpaceHash::parse(space).ok()?, Epoch::parse(incarnation)?))
+    }
+
     /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {

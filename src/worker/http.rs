@@ -16,6 +16,8 @@ use web_sys::{ReadableStream, Request, Response};
 extern "C" {
     #[wasm_bindgen(js_name = readRequest)]
     fn read_request(request: &Request) -> String;
+    #[wasm_bindgen(js_name = readGrant)]
+    fn read_grant(request: &Request) -> String;
     #[wasm_bindgen(js_name = readCall)]
     fn read_call(request: &Request) -> String;
     #[wasm_bindgen(catch, js_name = respond)]
@@ -82,6 +84,11 @@ impl Incoming {
     pub(crate) fn origin(&self) -> Option<&str> {
         Some(self.origin.as_str()).filter(|origin| !origin.is_empty())
     }
+}
+
+/// The grant that a request brings along; empty if it has none.
+pub(crate) fn grant(request: &Request) -> String {
+    read_grant(request)
 }
 
 /// The path of a call to the object, and who makes it.

@@ -8,9 +8,12 @@ use headwater::{
         authorize::{Caller, Claimed, Refused, Step, Verifier},
         config::{Config, LogLevel},
         cors,
+        grant::Granter,
+        space::Meant,
         state::{Known, Memory},
     },
-    protocol::error::ApiError,
+    ids::UserHash,
+    protocol::{error::ApiError, role::Role},
     snapshot::keys::Scope,
     time::Millis,
 };
@@ -28,6 +31,7 @@ extern "C" {
 struct Isolate {
     config: Config,
     verifier: Verifier,
+    granter: Granter,
     memory: Memory,
 }
 
@@ -46,7 +50,8 @@ fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
             for problem in verifier.problems() {
                 log::why(LogLevel::Error, "a key is not usable", problem);
             }
-            Isolate { verifier, config, memory: Memory::default() }
+            let granter = Granter::new(&config);
+            Isolate { verifier, granter, config, memory: Memory::default() }
         }))
     })
 }
@@ -103,6 +108,38 @@ pub(crate) fn learn_keys(env: &Env, document: Option<&str>, now: Millis) {
         let why =
             if document.is_some() { "the answer is not a JWKS document" } else { "there is no good answer" };
         log::why(LogLevel::Error, "the issuer's keys could not be fetched", why);
+    }
+}
+
+/// Opens a shared space to the bearer of a grant.
+pub(crate) fn open_grant(
+    env: &Env,
+    meant: &mut Meant,
+    grant: &str,
+    user: &UserHash,
+    now: Millis,
+) -> Result<(), ApiError> {
+    with(env, |isolate| meant.open(&mut isolate.granter, grant, user, now)).inspect_err(log_missing_key)
+}
+
+/// A grant, and when it ends.
+pub(crate) fn sign_grant(
+    env: &Env,
+    user: &UserHash,
+    scope: &Scope,
+    role: Role,
+    now: Millis,
+) -> Result<(String, Millis), ApiError> {
+    with(env, |isolate| isolate.granter.sign(user, scope, role, now)).inspect_err(log_missing_key)
+}
+
+fn log_missing_key(error: &ApiError) {
+    if *error == ApiError::Internal {
+        log::why(
+            LogLevel::Error,
+            "no grant can be signed or verified",
+            "set GRANT_SECRET (at least 32 bytes)",
+        );
     }
 }
 

@@ -11,6 +11,7 @@ mod location;
 mod log;
 mod object;
 mod pull;
+mod spaces;
 mod sql;
 
 use headwater::{
@@ -20,10 +21,11 @@ use headwater::{
         config::LogLevel,
         cors,
         route::Route,
+        space::Meant,
     },
-    ids::{SpaceHash, SpaceId, UserHash},
+    ids::{SpaceHash, SpaceId},
     limits,
-    protocol::{error::ApiError, pull::query_pairs},
+    protocol::error::ApiError,
     snapshot::keys::Scope,
 };
 use serde_json::json;
@@ -32,7 +34,6 @@ use wasm_bindgen_futures::future_to_promise;
 use worker::{Context, Env, worker_sys};
 
 use crate::{
-    coordinator::Call,
     http::{Body, Headers, Incoming, Reply},
     pull::Asked,
 };
@@ -40,13 +41,28 @@ use crate::{
 /// The space that a request is for, and who is calling.
 #[derive(Debug, Clone)]
 pub(crate) struct Space {
-    pub(crate) user: UserHash,
+    pub(crate) caller: Caller,
     pub(crate) hash: SpaceHash,
-    pub(crate) scope: Scope,
+    /// The id of a shared space.
+    pub(crate) id: Option<SpaceId>,
+    /// Under what its keys stand, if the caller may read them.
+    scope: Option<Scope>,
     /// The id of the request.
     pub(crate) request: String,
     /// The origin whose pages may read the answer, or empty.
     pub(crate) origin: String,
+}
+
+impl Space {
+    /// Under what the keys stand of a space that is read.
+    pub(crate) fn scope(&self) -> &Scope {
+        self.scope.as_ref().expect("BUG: a space is read that was not opened")
+    }
+
+    /// As the edge tells it to the object: empty for a shared space that was not opened.
+    pub(crate) fn scope_text(&self) -> &str {
+        self.scope.as_ref().map_or("", Scope::as_str)
+    }
 }
 
 /// Where every request begins. What memory can answer is answered at once: a promise, and the turn of the event loop that
@@ -58,7 +74,7 @@ pub(crate) struct Space {
 pub fn fetch(request: web_sys::Request, env: Env, context: worker_sys::Context) -> Result<JsValue, JsValue> {
     let incoming = Incoming::read(&request);
     let route = Route::of(&incoming.method, &incoming.path);
-    let begun = route.and_then(|route| begin(&incoming, route, &env));
+    let begun = route.and_then(|route| begin(&incoming, route, &request, &env));
     match begun {
         Ok(Begun::Answered(reply)) => send(&incoming, &env, Ok(reply)),
         Err(error) => send(&incoming, &env, Err((error, Usage::default()))),
@@ -91,7 +107,12 @@ struct Job {
     pull: Option<Box<pull::Begun>>,
 }
 
-fn begin(incoming: &Incoming, route: Route, env: &Env) -> Result<Begun, ApiError> {
+fn begin(
+    incoming: &Incoming,
+    route: Route,
+    request: &web_sys::Request,
+    env: &Env,
+) -> Result<Begun, ApiError> {
     match route {
         Route::Health => {
             let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }).to_string();
@@ -106,14 +127,20 @@ fn begin(incoming: &Incoming, route: Route, env: &Env) -> Result<Begun, ApiError
         _ => {}
     }
     match isolate::decide(env, &incoming.authorization, incoming.now)? {
-        Step::Caller(caller) => begin_as(caller, incoming, route, env),
+        Step::Caller(caller) => begin_as(caller, incoming, route, request, env),
         step => Ok(Begun::Unverified(route, step)),
     }
 }
 
 /// What memory can answer is answered; the rest is a job.
-fn begin_as(caller: Caller, incoming: &Incoming, route: Route, env: &Env) -> Result<Begun, ApiError> {
-    let space = space_of(caller, incoming, &route, env)?;
+fn begin_as(
+    caller: Caller,
+    incoming: &Incoming,
+    route: Route,
+    request: &web_sys::Request,
+    env: &Env,
+) -> Result<Begun, ApiError> {
+    let space = space_of(caller, incoming, &route, request, env)?;
     let mut pull = None;
     if matches!(route, Route::Pull { in_body: false }) {
         let mut begun = pull::begin_get(incoming, env, &space)?;
@@ -136,7 +163,7 @@ async fn finish(
     let begun = match begun {
         Begun::Unverified(route, step) => {
             let caller = caller::find(incoming, step, env, context.as_ref()).await.map_err(free)?;
-            begin_as(caller, incoming, route, env).map_err(free)?
+            begin_as(caller, incoming, route, request, env).map_err(free)?
         }
         begun => begun,
     };
@@ -170,12 +197,9 @@ async fn serve(
         }
         Route::Head => head(&asked).await.map_err(free),
         Route::Object(hash) => object(&asked, &hash).await.map_err(free),
-        Route::ResetEpoch { .. } => {
-            let (body, timing) = coordinator::call(env, &space, Call::ResetEpoch).await.map_err(free)?;
-            let mut reply = Reply::json(200, body);
-            reply.usage.object = 1;
-            reply.usage.add_rows(&timing);
-            Ok(reply)
+        Route::Spaces => spaces::list(&asked).await.map_err(free),
+        Route::Space { act, about, .. } => {
+            spaces::administer(&asked, act, &about, request).await.map_err(free)
         }
         Route::Health | Route::Preflight => Err(free(ApiError::NotFound("There is no such route."))),
     }
@@ -190,30 +214,21 @@ fn send(incoming: &Incoming, env: &Env, served: Served) -> Result<JsValue, JsVal
     http::response(&incoming.id, origin.as_deref(), reply).map(JsValue::from)
 }
 
-/// Who is calling, and for which space. Everything is keyed by hashes of the verified token, nothing by a parameter.
-fn space_of(caller: Caller, incoming: &Incoming, route: &Route, env: &Env) -> Result<Space, ApiError> {
-    let wanted = match route {
-        Route::ResetEpoch { space } => Some(space.clone()),
-        // Decoded first, because `sp%61ce` is the same name. Most requests have nothing to decode.
-        _ if incoming.query.contains("space=") || incoming.query.contains('%') => {
-            query_pairs(&incoming.query)?
-                .into_iter()
-                .find_map(|(name, value)| (name == "space").then_some(value))
-        }
-        _ => None,
-    };
-    match wanted.as_deref() {
-        None | Some("" | "~") => {
-            let scope = pull::scope_of(&caller.private_space);
-            let origin = isolate::allowed_origin(env, incoming.origin()).unwrap_or_default();
-            let request = incoming.id.clone();
-            Ok(Space { user: caller.user, hash: caller.private_space, scope, request, origin })
-        }
-        Some(id) => {
-            SpaceId::parse(id).map_err(|rule| ApiError::Malformed(rule.0.to_owned()))?;
-            Err(ApiError::NotFound("There is no such space, or you are not a member."))
-        }
+/// Who is calling, and for which space. A grant is looked for only where it is needed: a header costs.
+fn space_of(
+    caller: Caller,
+    incoming: &Incoming,
+    route: &Route,
+    request: &web_sys::Request,
+    env: &Env,
+) -> Result<Space, ApiError> {
+    let mut meant = Meant::of(&caller, route, &incoming.query)?;
+    if meant.needs_grant(route) {
+        isolate::open_grant(env, &mut meant, &http::grant(request), &caller.user, incoming.now)?;
     }
+    let origin = isolate::allowed_origin(env, incoming.origin()).unwrap_or_default();
+    let Meant { hash, id, scope } = meant;
+    Ok(Space { caller, hash, id, scope, request: incoming.id.clone(), origin })
 }
 
 /// `POST /sync/push`: length and type are looked at, the body is passed on unread.
@@ -226,9 +241,7 @@ async fn push(asked: &Asked<'_>, request: &web_sys::Request) -> Result<Reply, Ap
         return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
     }
     let body = request.body().map_or(JsValue::NULL, JsValue::from);
-    let response = coordinator::push(asked.env, asked.space, &body).await?;
-    let (status, headers) = (response.status(), Headers::Named(String::new()));
-    Ok(Reply { status, headers, body: Body::Whole(response), usage: Usage { object: 1, ..Usage::default() } })
+    coordinator::pass(asked.env, asked.space, "/push", &body).await
 }
 
 /// `GET /sync/head`: the first line of the published head.
@@ -253,7 +266,7 @@ async fn object(asked: &Asked<'_>, hash: &headwater::ids::ContentHash) -> Result
     if !named {
         return Err(gone);
     }
-    let stream = location::object_in_kv(asked.env, &asked.space.scope, hash).await;
+    let stream = location::object_in_kv(asked.env, asked.space.scope(), hash).await;
     let stream = stream.map_err(|()| ApiError::Upstream)?.ok_or(gone)?;
     let headers = format!(
         "Content-Type\n{}\nCache-Control\nprivate, max-age=86400, immutable\n",

@@ -1,6 +1,8 @@
 //! The object that coordinates one space: reads calls, lets pushes that arrive together share a transaction, and carries
 //! out what the publisher says when the alarm fires. The rules are `headwater::coordinator`'s.
 
+mod administration;
+
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -8,17 +10,19 @@ use std::{
 
 use headwater::{
     coordinator::{
-        Coordinator as Core,
-        ledger::SqlLedger,
+        Coordinator as Core, Person,
+        ledger::{LedgerResult, SqlLedger},
         publication::{Effect, PutOutcome},
     },
     edge::{answer::Usage, config::LogLevel},
-    ids::UserHash,
+    ids::{SpaceId, UserHash},
     limits,
     protocol::{
+        act::Act,
         error::ApiError,
-        internal::{Ask, Caller, encode_reply},
+        internal::{Ask, Caller, Order, encode_reply},
         push::{PushAnswer, PushRequest},
+        role::Role,
     },
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
@@ -31,6 +35,7 @@ use worker::{
 };
 
 use crate::{
+    coordinator,
     http::{self, Reply},
     isolate,
     location::{self, now},
@@ -69,6 +74,16 @@ extern "C" {
 
 type Ledger = SqlLedger<ObjectSql>;
 type Settled = std::result::Result<(PushAnswer, Rows), ApiError>;
+
+/// Whose space an object is that no event has opened yet.
+enum Whose {
+    /// A user's own, under this scope. It begins when it is first used.
+    Private(Scope),
+    /// A shared one that this person makes, unless it is there.
+    SharedAnew(SpaceId, Box<Person>),
+    /// One that is there, or none.
+    Known,
+}
 
 /// A push that waits for the transaction it will share.
 struct Waiting {
@@ -181,19 +196,32 @@ impl Coordinator {
         caller: &Caller,
     ) -> std::result::Result<Reply, ApiError> {
         let user = UserHash::parse(&caller.user).map_err(|_| ApiError::Internal)?;
-        let scope = Scope::parse(&caller.scope).ok_or(ApiError::Internal)?;
-        self.open(Some(scope)).await?;
         let body = http::body_bytes(request, limits::BODY_BYTES_MAX).await?;
-        match path {
-            "push" => self.push(user, &body).await,
-            "pull" => self.pull(&body).await,
-            "reset-epoch" => self.reset_epoch().await,
+        let act = Act::parse(path);
+        let order: Order = match act {
+            Some(_) => Order::parse(&body).ok_or(ApiError::Internal)?,
+            None => Order::default(),
+        };
+        let scope = Scope::parse(&caller.scope);
+        let whose = match (caller.space.as_str(), act) {
+            ("", _) => Whose::Private(scope.clone().ok_or(ApiError::Internal)?),
+            (id, Some(Act::Create)) => {
+                let id = SpaceId::parse(id).map_err(|_| ApiError::Internal)?;
+                Whose::SharedAnew(id, Box::new(Person::of(&order)?))
+            }
+            _ => Whose::Known,
+        };
+        self.open(whose).await?;
+        match (act, path) {
+            (Some(act), _) => self.act(&user, act, &order).await,
+            (None, "push") => self.push(user, &body).await,
+            (None, "pull") => self.pull(&user, &scope.ok_or(ApiError::GrantRequired)?, &body).await,
             _ => Err(ApiError::NotFound("There is no such call.")),
         }
     }
 
     /// Opens the space at the first event of an instance.
-    async fn open(&self, scope: Option<Scope>) -> std::result::Result<(), ApiError> {
+    async fn open(&self, whose: Whose) -> std::result::Result<(), ApiError> {
         if self.core.borrow().is_some() {
             return Ok(());
         }
@@ -202,15 +230,31 @@ impl Coordinator {
         let mut core = self.core.borrow_mut();
         // Another event may have opened it meanwhile.
         if core.is_none() {
-            let config = isolate::config(&self.env).publication;
-            let opened = SqlLedger::open(self.sql.clone())
-                .and_then(|ledger| Core::open(ledger, scope, config, alarm, now(), random()));
-            *core = Some(opened.map_err(|error| {
+            let opened = self.open_ledger(whose, alarm).map_err(|error| {
                 log::write(LogLevel::Error, "storage failed", json!({ "error": format!("{error:?}") }));
                 ApiError::Internal
-            })?);
+            })?;
+            *core = Some(opened.ok_or(ApiError::NotFound("There is no such space."))?);
         }
         Ok(())
+    }
+
+    /// The space as storage has it, or a new one. None where there is none and none is to be made: then nothing is written.
+    fn open_ledger(&self, whose: Whose, alarm: Option<Millis>) -> LedgerResult<Option<Core<Ledger>>> {
+        let config = isolate::config(&self.env).publication;
+        let is_used = SqlLedger::is_used(&self.sql)?;
+        let ledger = || SqlLedger::open(self.sql.clone());
+        let core = match whose {
+            Whose::Private(scope) => Core::open(ledger()?, Some(scope), config, alarm, now(), random()),
+            Whose::SharedAnew(id, owner) if !is_used => {
+                Core::create(ledger()?, &id, &owner, config, now(), random())
+            }
+            Whose::SharedAnew(..) | Whose::Known if is_used => {
+                Core::open(ledger()?, None, config, alarm, now(), random())
+            }
+            Whose::SharedAnew(..) | Whose::Known => return Ok(None),
+        };
+        core.map(Some)
     }
 
     fn with<T>(&self, use_it: impl FnOnce(&mut Core<Ledger>) -> T) -> T {
@@ -225,6 +269,8 @@ impl Coordinator {
 
     async fn push(&self, user: UserHash, body: &[u8]) -> std::result::Result<Reply, ApiError> {
         let push = PushRequest::parse(body)?;
+        // Who may not push does not get to say that storage has gone back either.
+        self.with(|core| core.admit(&user, Role::Writer))?;
         if let (Some(epoch), Some(since)) = (&push.epoch, push.since) {
             let claimed = Position { epoch: epoch.clone(), version: since };
             self.settle_claim(Some(claimed)).await?;
@@ -281,12 +327,17 @@ impl Coordinator {
         })
     }
 
-    async fn pull(&self, body: &[u8]) -> std::result::Result<Reply, ApiError> {
+    async fn pull(
+        &self,
+        user: &UserHash,
+        scope: &Scope,
+        body: &[u8],
+    ) -> std::result::Result<Reply, ApiError> {
         let ask: Ask = serde_json::from_slice(body).map_err(|_| ApiError::Internal)?;
-        let claimed = self.with(|core| core.claimed_by(&ask, now()));
+        let claimed = self.with(|core| core.claimed_by(user, &ask, now()))?;
         self.settle_claim(claimed).await?;
         self.sql.take_rows();
-        let (reply, lines) = self.with(|core| core.pull(&ask, now()))?;
+        let (reply, lines) = self.with(|core| core.pull(user, scope, &ask, now()))?;
         let rows = self.sql.take_rows();
         self.arm().await?;
         let mut answer = Reply::json(200, encode_reply(&reply, &lines));
@@ -312,20 +363,9 @@ impl Coordinator {
         Ok(())
     }
 
-    async fn reset_epoch(&self) -> std::result::Result<Reply, ApiError> {
-        let position = self.with(|core| {
-            let epoch = core.position().epoch;
-            core.begin_epoch(&epoch, now(), random()).map(|()| core.position())
-        });
-        let position = position.map_err(|_| ApiError::Internal)?;
-        self.arm().await?;
-        log::write(LogLevel::Info, "epoch reset", json!({}));
-        Ok(Reply::json(200, json!({ "epoch": position.epoch, "version": position.version }).to_string()))
-    }
-
-    /// One turn of the publisher.
+    /// One turn: of the notices, then of the publisher.
     async fn publish(&self) -> std::result::Result<(), ApiError> {
-        self.open(None).await?;
+        self.open(Whose::Known).await?;
         let watchdog = self.with(|core| core.begin_turn(now()));
         self.set_watchdog(watchdog).await?;
         let (mut bytes, mut watched_from) = (0, now());
@@ -354,6 +394,13 @@ impl Coordinator {
                     let outcome = self.put(&key, &value, &options).await;
                     self.with(|core| core.head_was_put(outcome, now()));
                     self.log_publication(&metadata, outcome, bytes);
+                }
+                Effect::Tell(notice) => {
+                    let is_told = coordinator::tell(&self.env, &notice).await;
+                    if !is_told {
+                        log::write(LogLevel::Error, "a home was not told", json!({}));
+                    }
+                    self.with(|core| core.was_told(&notice.user, notice.at.version, is_told));
                 }
                 Effect::Sleep(None) => {
                     return self.storage.delete_alarm().await.map(drop).map_err(|_| ApiError::Internal);

@@ -15,7 +15,6 @@ use headwater::{
         internal::{Ask, OrderedCursor, Reply as CoordinatorReply, decode_reply},
         pull::{Cursor, PullRequest, query_pairs},
     },
-    snapshot::keys::Scope,
     time::Millis,
     version::Position,
 };
@@ -26,7 +25,7 @@ use worker::{Context, Env};
 
 use crate::{
     Space,
-    coordinator::{Call, call},
+    coordinator::call,
     http::{self, Body, Headers, Incoming, Reply},
     isolate,
     location::{self, now},
@@ -87,8 +86,8 @@ pub(crate) async fn begin_post(asked: &Asked<'_>, request: &Request) -> Result<B
 
 fn begin(incoming: &Incoming, env: &Env, space: &Space, request: PullRequest) -> Begun {
     let format = if incoming.accept.contains("application/x-ndjson") { Format::Ndjson } else { Format::Json };
-    let plan = ReadPlan::of(true, isolate::publishes_eagerly(env));
-    let memory = isolate::recall(env, &space.scope);
+    let plan = ReadPlan::of(space.id.is_none(), isolate::publishes_eagerly(env));
+    let memory = isolate::recall(env, space.scope());
     let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();
     Begun { pull: Pull::new(request, format, plan, memory), before }
 }
@@ -108,10 +107,10 @@ pub(crate) async fn finish(asked: &Asked<'_>, begun: Begun) -> Result<Reply, (Ap
     let answered = answer(asked, &mut pull, &mut usage).await;
     let after = pull.known();
     if *after != before || usage.cache > 0 {
-        isolate::remember(asked.env, &asked.space.scope, after.clone(), now());
+        isolate::remember(asked.env, asked.space.scope(), after.clone(), now());
     }
     if *after != before && pull.source() != Source::Edge {
-        let (origin, scope) = (asked.incoming.origin_of_url.clone(), asked.space.scope.clone());
+        let (origin, scope) = (asked.incoming.origin_of_url.clone(), asked.space.scope().clone());
         let after = after.clone();
         asked
             .context
@@ -131,13 +130,13 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
                 usage.cache += 2;
                 let origin = &asked.incoming.origin_of_url;
                 let wants_body = |metadata: &_| pull.wants_body(metadata);
-                let known = location::known_in_cache(origin, &asked.space.scope, wants_body).await;
+                let known = location::known_in_cache(origin, asked.space.scope(), wants_body).await;
                 pull.learn_cached(known, now());
             }
             Next::Kv => {
                 usage.kv += 1;
                 let wants_body = |metadata: &_| pull.wants_body(metadata);
-                let read = location::head_in_kv(asked.env, &asked.space.scope, wants_body).await;
+                let read = location::head_in_kv(asked.env, asked.space.scope(), wants_body).await;
                 pull.learn_kv(read, now());
             }
             Next::Ask(ask) => {
@@ -176,7 +175,7 @@ async fn ask_coordinator(
     usage: &mut Usage,
 ) -> Result<(CoordinatorReply, String), ApiError> {
     let body = serde_json::to_string(ask).map_err(|_| ApiError::Internal)?;
-    let (text, timing) = call(asked.env, asked.space, Call::Pull(&body)).await?;
+    let (text, timing) = call(asked.env, asked.space, "/pull", &body).await?;
     usage.add_rows(&timing);
     let (reply, lines) = decode_reply(&text).ok_or(ApiError::Upstream)?;
     Ok((reply, lines.to_owned()))
@@ -234,7 +233,7 @@ async fn stream_load(
     load: &Load,
     usage: &mut Usage,
 ) -> Result<ReadableStream, Option<headwater::ids::ContentHash>> {
-    let (env, scope) = (asked.env, &asked.space.scope);
+    let (env, scope) = (asked.env, asked.space.scope());
     let start = answer::stream_start(&load.position, load.reset);
     let end = load.lines.clone() + &answer::stream_end(&load.position);
     let Some(first) = load.parts.first() else {
@@ -298,7 +297,7 @@ fn stream_pages(
             }
             let ask = Ask { cursor: Some(cursor), page_bytes: limits::STREAM_PAGE_BYTES, ..Ask::default() };
             let body = serde_json::to_string(&ask).unwrap_or_default();
-            let answered = call(&env, &space, Call::Pull(&body)).await;
+            let answered = call(&env, &space, "/pull", &body).await;
             let page = answered.as_ref().ok().and_then(|(text, _)| decode_reply(text));
             // A page that starts over cannot be part of this stream: the client comes back with the last cursor.
             let Some((CoordinatorReply::Page { epoch, version, reset: false, next: following }, lines)) =
@@ -320,18 +319,13 @@ fn stream_pages(
 
 /// The head for the routes that show it, and how many KV keys were read for it.
 pub(crate) async fn head(asked: &Asked<'_>) -> Result<(Option<Rc<KnownHead>>, u32), ApiError> {
-    let recalled = isolate::recall(asked.env, &asked.space.scope);
+    let recalled = isolate::recall(asked.env, asked.space.scope());
     if let Some((known, checked_at)) = recalled
         && now().since(checked_at) <= 1_000
         && let Some(head) = known.head.filter(|head| head.body.is_some())
     {
         return Ok((Some(head), 0));
     }
-    let read = location::head_in_kv(asked.env, &asked.space.scope, |_| true).await;
+    let read = location::head_in_kv(asked.env, asked.space.scope(), |_| true).await;
     Ok((read.map_err(|()| ApiError::Upstream)?.map(Rc::new), 1))
-}
-
-/// The scope of a space, for its keys.
-pub(crate) fn scope_of(space: &SpaceHash) -> Scope {
-    Scope::private(space)
 }

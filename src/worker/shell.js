@@ -9,7 +9,12 @@ export function readRequest(request) {
   const accept = get("accept");
   return `${method}\n${url}\n${Date.now()}\n${requestId()}\n${get("authorization")}\n${get("if-none-match")}\n${
     get("origin")}\n${accept}\n${accept.includes("ndjson") ? get("accept-encoding") : ""}\n${
-    method === "POST" ? `${get("content-type")}\n${get("content-length")}` : "\n"}`;
+    method === "POST" || method === "PUT" ? `${get("content-type")}\n${get("content-length")}` : "\n"}`;
+}
+
+// Only what reads a shared space brings one.
+export function readGrant(request) {
+  return request.headers.get("headwater-grant") ?? "";
 }
 
 // What the object reads of a call.
@@ -181,11 +186,11 @@ export function orElse(promise, status, body, headers) {
 
 // --- the coordinator, as the Worker calls it ---
 
-// Resolves to the response, to be passed on, or where `wantsText` to [status, server-timing, body].
-export async function callObject(env, name, path, caller, body, wantsText) {
+// Resolves to the response, to be passed on, or where `wantsText` to [status, server-timing, body]. A timeout of 0 is none.
+export async function callObject(env, name, path, caller, body, wantsText, timeoutMs) {
   const stub = env.COORDINATOR.get(env.COORDINATOR.idFromName(name));
   const headers = { "headwater-caller": caller, "content-type": "application/json" };
-  const response = await stub.fetch(`https://coordinator${path}`, { method: "POST", headers, body });
+  const response = await stub.fetch(`https://coordinator${path}`, { method: "POST", headers, body, ...(timeoutMs > 0 && { signal: AbortSignal.timeout(timeoutMs) }) });
   if (!wantsText) return response;
   return [response.status, response.headers.get("server-timing") ?? "", await response.text()];
 }

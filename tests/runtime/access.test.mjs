@@ -22,6 +22,18 @@ const ROUTES = [
   ["GET", "/sync/head"],
   ["GET", `/sync/objects/${"0".repeat(64)}`],
   ["POST", "/spaces/~/reset-epoch"],
+  ["GET", "/spaces"],
+  ["GET", "/spaces/~"],
+  ["PUT", "/spaces/team"],
+  ["DELETE", "/spaces/team"],
+  ["GET", "/spaces/team/members"],
+  ["GET", "/spaces/team/members/bob"],
+  ["PUT", "/spaces/team/members/bob", '{"role":"reader"}'],
+  ["DELETE", "/spaces/team/members/bob"],
+  ["GET", "/spaces/~/policies"],
+  ["PUT", "/spaces/~/policies/todos", '{"onConflict":"merge"}'],
+  ["DELETE", "/spaces/~/policies/todos"],
+  ["POST", "/spaces/team/grant"],
 ];
 
 const ask = (method, path, body, headers = {}, at = "home") =>
@@ -172,7 +184,7 @@ describe("private spaces", { concurrency: 3 }, () => {
     const headers = { "content-type": "application/json" };
     const body = JSON.stringify({ client: device.id, mutations });
     for (const name of ["space", "sp%61ce", "%73pace"]) {
-      assert.equal((await device.ask(`/sync/pull?${name}=team`)).status, 404, name);
+      assert.equal((await device.ask(`/sync/pull?${name}=team`)).status, 403, name);
       assert.equal((await device.ask(`/sync/push?${name}=team`, { method: "POST", headers, body })).status, 404, name);
     }
     const own = await device.ask("/sync/pull?consistency=strong");

@@ -175,9 +175,9 @@ class Runtime {
     return device;
   }
 
-  /** Tells the KV of one location what to do; see `control` in faulty-kv.mjs. The coordinators use that of "home". */
+  /** Tells the KV of one location what to do for the space of `sub`, or for `{scope}`; see `control` in faulty-kv.mjs. The coordinators use that of "home". */
   async kv(location, sub, command = {}) {
-    const scope = sub === "*" ? "*" : scopeOf(ISSUER, sub);
+    const scope = sub === "*" ? "*" : (sub.scope ?? scopeOf(ISSUER, sub));
     const answer = await this.fetch(location, "/__kv", {
       method: "POST",
       headers: { "kv-control": this.#controlKey },

@@ -15,6 +15,12 @@ function lengthPrefixed(parts) {
   return hash.digest("hex");
 }
 
+/** Under which name a shared space's object stands; its keys in KV begin with it and the incarnation. */
+export const sharedHash = (id) => lengthPrefixed(["shared space", id]);
+
+/** As which a user stands in the records of `$members`. */
+export const userHash = (issuer, subject) => lengthPrefixed(["user", issuer, subject]);
+
 /** Under which name the private space of a user stands in KV. */
 export const scopeOf = (issuer, subject) => lengthPrefixed(["private space", issuer, subject]);
 

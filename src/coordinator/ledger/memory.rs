@@ -9,9 +9,12 @@ use std::{
     },
 };
 
-use super::{Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, ParkedChange, Record};
+use super::{
+    Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, ParkedChange, Record, Untold,
+};
 use crate::{
-    ids::{ClientId, Key, UserHash},
+    coordinator::members,
+    ids::{ClientId, Collection, Key, RecordId, SpaceHash, UserHash},
     time::Millis,
     version::Version,
 };
@@ -30,6 +33,7 @@ pub struct MemoryLedger {
     clients: BTreeMap<UserHash, BTreeMap<ClientId, Client>>,
     conflicts: BTreeMap<Version, Conflict>,
     parked: BTreeMap<(Version, u64), ParkedChange>,
+    members: BTreeMap<UserHash, Member>,
     /// What the running sections have overwritten. A copy of everything would make each push cost what the space holds.
     undo: Vec<Undo>,
     /// How many sections are running, one inside the other.
@@ -45,7 +49,11 @@ enum Undo {
     Client(UserHash, ClientId, Option<Client>),
     Conflict(Version, Option<Conflict>),
     Parked(Version, u64, Option<ParkedChange>),
+    Member(UserHash, Option<Member>),
 }
+
+/// Where a member's home is, and the step it has not been told of; 0: it knows.
+type Member = (SpaceHash, Version);
 
 impl MemoryLedger {
     fn count_write(&mut self) -> LedgerResult<()> {
@@ -71,6 +79,7 @@ impl MemoryLedger {
             Undo::Client(user, client, row) => drop(self.set_client(&user, &client, row)),
             Undo::Conflict(opened, conflict) => drop(set(&mut self.conflicts, opened, conflict)),
             Undo::Parked(opened, at, change) => drop(set(&mut self.parked, (opened, at), change)),
+            Undo::Member(user, row) => drop(self.set_member(&user, row)),
         }
     }
 
@@ -122,6 +131,13 @@ impl MemoryLedger {
             self.remember(Undo::Conflict(opened, before));
         }
         Ok(())
+    }
+
+    fn set_member(&mut self, user: &UserHash, row: Option<Member>) -> Option<Member> {
+        match row {
+            Some(row) => self.members.insert(user.clone(), row),
+            None => self.members.remove(user),
+        }
     }
 
     fn known(&self, key: &Key) -> &Record {
@@ -334,6 +350,85 @@ impl Ledger for MemoryLedger {
             self.remember(Undo::Record(key, before));
         }
         Ok(Some(newest))
+    }
+
+    fn records_of(
+        &self,
+        collection: &Collection,
+        after: Option<&RecordId>,
+        count: usize,
+    ) -> LedgerResult<Vec<(RecordId, String)>> {
+        // No id is empty, so an empty one comes before all others.
+        let id = after.cloned().unwrap_or_else(|| RecordId::stored(""));
+        let start = Key { collection: collection.clone(), id };
+        let records = self.records.range((Excluded(start), Unbounded));
+        let records = records.take_while(|(key, _)| key.collection == *collection);
+        let live = records.filter_map(|(key, record)| Some((key.id.clone(), record.value(key)?.to_owned())));
+        Ok(live.take(count).collect())
+    }
+
+    fn count_of(&self, collection: &Collection) -> LedgerResult<usize> {
+        self.records_of(collection, None, usize::MAX).map(|records| records.len())
+    }
+
+    fn put_member(&mut self, user: &UserHash, home: &SpaceHash, untold: Version) -> LedgerResult<()> {
+        self.count_write()?;
+        let before = self.set_member(user, Some((home.clone(), untold)));
+        self.remember(Undo::Member(user.clone(), before));
+        Ok(())
+    }
+
+    fn untold(&self, after: Option<&UserHash>) -> LedgerResult<Option<Untold>> {
+        let mut members = self.members.range((after.map_or(Unbounded, Excluded), Unbounded));
+        let untold = members.find(|(_, (_, untold))| *untold > Version::ZERO);
+        Ok(untold.map(|(user, (home, version))| Untold {
+            user: user.clone(),
+            home: home.clone(),
+            version: *version,
+        }))
+    }
+
+    fn was_told(&mut self, user: &UserHash, version: Version) -> LedgerResult<()> {
+        self.count_write()?;
+        let Some((home, untold)) = self.members.get(user).cloned() else { return Ok(()) };
+        if untold == version {
+            let before = self.set_member(user, Some((home, Version::ZERO)));
+            self.remember(Undo::Member(user.clone(), before));
+        }
+        Ok(())
+    }
+
+    fn tell_all(&mut self, untold: Version) -> LedgerResult<()> {
+        self.count_write()?;
+        for (user, (home, _)) in self.members.clone() {
+            let key = members::key_of(&user);
+            if self.records.get(&key).is_some_and(|record| record.deleted_at.is_none()) {
+                let before = self.set_member(&user, Some((home, untold)));
+                self.remember(Undo::Member(user, before));
+            }
+        }
+        Ok(())
+    }
+
+    fn erase_records(&mut self) -> LedgerResult<()> {
+        self.count_write()?;
+        let keys: Vec<_> = self.records.keys().cloned().collect();
+        for key in keys {
+            let before = self.set_record(&key, None);
+            self.remember(Undo::Record(key, before));
+        }
+        Ok(())
+    }
+
+    fn erase_clients(&mut self) -> LedgerResult<()> {
+        self.count_write()?;
+        for (user, clients) in self.clients.clone() {
+            for client in clients.keys() {
+                let before = self.set_client(&user, client, None);
+                self.remember(Undo::Client(user.clone(), client.clone(), before));
+            }
+        }
+        Ok(())
     }
 
     fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()> {

@@ -16,7 +16,7 @@ pub use memory::MemoryLedger;
 pub use sql::{Sql, SqlLedger, SqlValue};
 
 use crate::{
-    ids::{ClientId, Key, UserHash},
+    ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId, UserHash},
     snapshot::keys::Scope,
     time::Millis,
     version::{ConflictId, Epoch, Version},
@@ -159,6 +159,21 @@ pub struct Meta {
     pub horizon: Version,
     /// The highest writer number that was given out.
     pub writers: u64,
+    /// The id of a shared space; a private one has none.
+    pub space: Option<SpaceId>,
+    /// When the space was deleted. Its id is never used again, so this row stays when everything else is gone.
+    pub gone_at: Option<Millis>,
+}
+
+/// A member whose home has not been told what has become of the membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untold {
+    /// Who.
+    pub user: UserHash,
+    /// The member's private space.
+    pub home: SpaceHash,
+    /// The step since which there is something to tell.
+    pub version: Version,
 }
 
 /// Lines of records, each `{"version":57,"collection":…}` and a line feed.
@@ -238,6 +253,28 @@ pub trait Ledger {
         to: Version,
         count: usize,
     ) -> LedgerResult<Option<Version>>;
+    /// Live records of a collection behind `after` by id, at most `count` of them, with their values.
+    fn records_of(
+        &self,
+        collection: &Collection,
+        after: Option<&RecordId>,
+        count: usize,
+    ) -> LedgerResult<Vec<(RecordId, String)>>;
+    /// How many live records a collection has. Reads each of them.
+    fn count_of(&self, collection: &Collection) -> LedgerResult<usize>;
+    /// Notes where a member's home is, and that it has to be told of the step `untold`: a row and its index entry. The row
+    /// outlives the membership, because its end has to be told too.
+    fn put_member(&mut self, user: &UserHash, home: &SpaceHash, untold: Version) -> LedgerResult<()>;
+    /// The next member behind `after`, by user, whose home has not been told.
+    fn untold(&self, after: Option<&UserHash>) -> LedgerResult<Option<Untold>>;
+    /// Notes that a home was told of the step `version`, unless there is something newer to tell it.
+    fn was_told(&mut self, user: &UserHash, version: Version) -> LedgerResult<()>;
+    /// Notes that the homes of all present members have to be told of the step `untold`.
+    fn tell_all(&mut self, untold: Version) -> LedgerResult<()>;
+    /// Removes all records and remembered deletions.
+    fn erase_records(&mut self) -> LedgerResult<()>;
+    /// Forgets all clients.
+    fn erase_clients(&mut self) -> LedgerResult<()>;
     /// Runs `section`; if it fails, none of its writes remains.
     fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()>;
 }
@@ -266,10 +303,7 @@ impl Record {
         if self.deleted_at.is_some() {
             return None;
         }
-        let start = line_start(key).len() + "\"value\":".len();
-        let value = self.line.get(start..self.line.len() - 1);
-        assert!(value.is_some(), "BUG: a stored line does not belong to its key");
-        value
+        Some(value_of(&self.line, key))
     }
 
     /// The whole published line, with a line feed.
@@ -277,6 +311,12 @@ impl Record {
     pub fn published_line(&self) -> String {
         format!("{{\"version\":{},{}\n", self.clock.version, self.line)
     }
+}
+
+/// The value in the line of a live record.
+fn value_of<'a>(line: &'a str, key: &Key) -> &'a str {
+    let start = line_start(key).len() + "\"value\":".len();
+    line.get(start..line.len() - 1).expect("BUG: a stored line does not belong to its key")
 }
 
 fn line_start(key: &Key) -> String {

@@ -1,10 +1,14 @@
 //! The ledger in SQLite. What runs the SQL is a port of its own: the object's storage, or SQLite itself in tests.
 
+mod members;
+
 use std::rc::Rc;
 
-use super::{Client, Clock, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, ParkedChange, Record};
+use super::{
+    Client, Clock, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, ParkedChange, Record, Untold,
+};
 use crate::{
-    ids::{ClientId, Key, UserHash},
+    ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId, UserHash},
     snapshot::keys::Scope,
     time::Millis,
     version::{ConflictId, Epoch, Version},
@@ -63,6 +67,7 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
         "CREATE TABLE conflict_changes (opened INTEGER NOT NULL, seq INTEGER NOT NULL, mutation INTEGER NOT NULL, \
      text TEXT NOT NULL, PRIMARY KEY (opened, seq)) STRICT, WITHOUT ROWID",
     ],
+    members::MIGRATION,
 ];
 
 const SCHEMA_VERSION: &str = "SELECT version FROM schema_version";
@@ -71,9 +76,12 @@ const PUT_SCHEMA_VERSION: &str = "INSERT OR REPLACE INTO schema_version (one, ve
 // it counts as a write even where it does nothing, and an object that only reads must not begin to write.
 const HAS_SCHEMA: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'";
 
-const META: &str = "SELECT scope, epoch, incarnation, floor, horizon, writers FROM meta";
-const PUT_META: &str = "INSERT OR REPLACE INTO meta (one, scope, epoch, incarnation, floor, horizon, writers) \
-                        VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)";
+const META: &str = "SELECT scope, epoch, incarnation, floor, horizon, writers, space, gone_at FROM meta";
+const PUT_META: &str = "INSERT OR REPLACE INTO meta \
+     (one, scope, epoch, incarnation, floor, horizon, writers, space, gone_at) \
+     VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+// Names no column, because it is asked before the table is migrated.
+const HAS_META: &str = "SELECT 1 FROM meta";
 
 pub(super) const NEWEST: &str = "SELECT ifnull(max(version), 0) FROM records";
 pub(super) const RECORD: &str = "SELECT version, writer, foreign_version, deleted_at, line, fields FROM records \
@@ -185,6 +193,15 @@ impl<S: Sql> SqlLedger<S> {
         Ok(ledger)
     }
 
+    /// Whether a space was ever begun in a database. Writes nothing: whoever asks for a space that is none must not leave
+    /// tables behind.
+    ///
+    /// # Errors
+    /// If SQL fails.
+    pub fn is_used(sql: &S) -> LedgerResult<bool> {
+        Ok(!sql.query(HAS_SCHEMA, &[])?.is_empty() && !sql.query(HAS_META, &[])?.is_empty())
+    }
+
     /// What runs the SQL.
     #[cfg(test)]
     pub(crate) fn sql(&self) -> &S {
@@ -214,6 +231,8 @@ impl<S: Sql> Ledger for SqlLedger<S> {
             floor: row.version()?,
             horizon: row.version()?,
             writers: row.number()?,
+            space: row.text_or_null()?.map(|id| SpaceId::stored(&id)),
+            gone_at: row.number_or_null()?.map(Millis),
         }))
     }
 
@@ -225,6 +244,8 @@ impl<S: Sql> Ledger for SqlLedger<S> {
             integer(meta.floor.get()),
             integer(meta.horizon.get()),
             integer(meta.writers),
+            meta.space.as_ref().map_or(SqlValue::Null, |id| text(id.as_str())),
+            meta.gone_at.map_or(SqlValue::Null, |at| integer(at.0)),
         ];
         self.sql.query(PUT_META, &params).map(drop)
     }
@@ -416,6 +437,47 @@ impl<S: Sql> Ledger for SqlLedger<S> {
         let Some(newest) = newest else { return Ok(None) };
         self.sql.query(FORGET_DELETIONS, &params)?;
         Version::new(newest).map(Some).ok_or_else(unexpected)
+    }
+
+    fn records_of(
+        &self,
+        collection: &Collection,
+        after: Option<&RecordId>,
+        count: usize,
+    ) -> LedgerResult<Vec<(RecordId, String)>> {
+        self.live_records(collection, after, count)
+    }
+
+    fn count_of(&self, collection: &Collection) -> LedgerResult<usize> {
+        let count =
+            self.row(members::COUNT_OF, &[text(collection.as_str())])?.ok_or_else(unexpected)?.number()?;
+        usize::try_from(count).map_err(|_| unexpected())
+    }
+
+    fn put_member(&mut self, user: &UserHash, home: &SpaceHash, untold: Version) -> LedgerResult<()> {
+        let params = [text(user.as_str()), text(home.as_str()), integer(untold.get())];
+        self.sql.query(members::PUT_MEMBER, &params).map(drop)
+    }
+
+    fn untold(&self, after: Option<&UserHash>) -> LedgerResult<Option<Untold>> {
+        self.next_untold(after)
+    }
+
+    fn was_told(&mut self, user: &UserHash, version: Version) -> LedgerResult<()> {
+        let params = [text(user.as_str()), integer(version.get())];
+        self.sql.query(members::WAS_TOLD, &params).map(drop)
+    }
+
+    fn tell_all(&mut self, untold: Version) -> LedgerResult<()> {
+        self.sql.query(members::TELL_ALL, &[integer(untold.get())]).map(drop)
+    }
+
+    fn erase_records(&mut self) -> LedgerResult<()> {
+        self.sql.query(members::ERASE_RECORDS, &[]).map(drop)
+    }
+
+    fn erase_clients(&mut self) -> LedgerResult<()> {
+        self.sql.query(members::ERASE_CLIENTS, &[]).map(drop)
     }
 
     fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()> {

@@ -190,6 +190,8 @@ fn meta() -> Meta {
         floor: version(7),
         horizon: Version::MAX,
         writers: 3,
+        space: Some(SpaceId::parse("team").unwrap()),
+        gone_at: Some(Millis(77)),
     }
 }
 
@@ -246,8 +248,10 @@ fn dump(ledger: &impl Ledger) -> String {
     let deletion = ledger.newest_deletion_before(Millis(1_000_000));
     let conflicts = (ledger.conflicts(Version::ZERO, None, usize::MAX), ledger.open_conflicts());
     let parked: Vec<_> = (0..13).map(|opened| ledger.parked(version(opened))).collect();
+    let untold =
+        (ledger.untold(None), ledger.untold(Some(&user_hash(0))), ledger.untold(Some(&user_hash(1))));
     let one_rows = (ledger.meta(), ledger.publication(), ledger.newest(), ledger.collections());
-    format!("{lines:#?}\n{by_key:#?}\n{clients:#?}\n{deletion:?}\n{one_rows:#?}\n{conflicts:#?}\n{parked:#?}")
+    format!("{lines:#?}\n{by_key:#?}\n{clients:#?}\n{deletion:?}\n{untold:?}\n{one_rows:#?}\n{conflicts:#?}\n{parked:#?}")
 }
 
 fn user_hash(number: u64) -> UserHash {
@@ -263,13 +267,31 @@ fn fill(ledger: &mut impl Ledger) {
     ledger.put_client(&user_hash(0), &client_id(1), &client(2, 2)).unwrap();
     ledger.put_publication("1").unwrap();
     open_conflict(ledger, 4, 2);
+    ledger.put_member(&user_hash(0), &home(0), version(1)).unwrap();
+    ledger.put_member(&user_hash(1), &home(1), version(2)).unwrap();
+    ledger.put_record(&member(1), &live(&member(1), 3, "{}")).unwrap();
 }
 
-const WRITES: u64 = 12;
+/// A shared space's record of a member.
+fn member(number: u64) -> Key {
+    Key { collection: Collection::stored("$members"), id: RecordId::stored(user_hash(number).as_str()) }
+}
+
+fn home(number: u64) -> SpaceHash {
+    SpaceHash::private("https://issuer.example", &format!("user {number}"))
+}
+
+const WRITES: u64 = 18;
 
 /// Each of the methods that write, `WRITES` in all.
 fn write_everything(ledger: &mut impl Ledger) -> LedgerResult<()> {
-    let (old, new) = (key("todos", "a"), key("notes", "n"));
+    ledger.put_member(&user_hash(2), &home(2), version(4))?;
+    ledger.was_told(&user_hash(0), version(1))?;
+    ledger.tell_all(version(9))?;
+    ledger.erase_records()?;
+    ledger.erase_clients()?;
+    let (old, new, gone) = (key("todos", "a"), key("notes", "n"), key("todos", "b"));
+    ledger.put_record(&gone, &deleted(&gone, 2, 5))?;
     ledger.put_record(&old, &deleted(&old, 9, 9))?;
     ledger.put_record(&new, &live(&new, 9, "{}"))?;
     ledger.put_client(&user_hash(0), &client_id(0), &client(1, 9))?;
@@ -306,6 +328,56 @@ mod claims {
         assert_eq!(ledger.parked(version(1)), Ok(vec![]));
         ledger.close_conflict(version(1)).unwrap();
         ledger.close_conflicts().unwrap();
+        assert_eq!(ledger.records_of(&Collection::stored("todos"), None, 5), Ok(vec![]));
+        assert_eq!(ledger.count_of(&Collection::stored("todos")), Ok(0));
+        assert_eq!(ledger.untold(None), Ok(None));
+    }
+
+    pub(super) fn live_records_of_a_collection_come_by_id_in_slices(ledger: &mut impl FaultyLedger) {
+        for (collection, id) in [("a", "x"), ("b", "1"), ("b", "2"), ("b", "3"), ("b.c", "x")] {
+            put(ledger, collection, id, 1);
+        }
+        delete(ledger, "b", "2", 2, 5);
+        let of_b = Collection::stored("b");
+        let value = |id: &str| (RecordId::stored(id), "{\"n\":1}".to_owned());
+        assert_eq!(ledger.records_of(&of_b, None, 9), Ok(vec![value("1"), value("3")]));
+        assert_eq!(ledger.records_of(&of_b, None, 1), Ok(vec![value("1")]));
+        assert_eq!(ledger.records_of(&of_b, Some(&RecordId::stored("1")), 9), Ok(vec![value("3")]));
+        assert_eq!(ledger.count_of(&of_b), Ok(2));
+    }
+
+    pub(super) fn a_home_is_told_until_it_knows_the_newest(ledger: &mut impl FaultyLedger) {
+        ledger.put_member(&user_hash(1), &home(1), version(3)).unwrap();
+        let untold = |at| Ok(Some(Untold { user: user_hash(1), home: home(1), version: version(at) }));
+        assert_eq!(ledger.untold(None), untold(3));
+        assert_eq!(ledger.untold(Some(&user_hash(1))), Ok(None));
+        ledger.put_member(&user_hash(1), &home(1), version(5)).unwrap();
+        ledger.was_told(&user_hash(1), version(3)).unwrap();
+        assert_eq!(ledger.untold(None), untold(5), "what it was told is old already");
+        ledger.was_told(&user_hash(1), version(5)).unwrap();
+        assert_eq!(ledger.untold(None), Ok(None));
+        ledger.was_told(&user_hash(2), version(5)).unwrap();
+        ledger.put_record(&member(1), &live(&member(1), 6, "{}")).unwrap();
+        ledger.put_record(&member(2), &live(&member(2), 6, "{}")).unwrap();
+        ledger.put_member(&user_hash(3), &home(3), Version::ZERO).unwrap();
+        ledger.tell_all(version(7)).unwrap();
+        assert_eq!(ledger.untold(None), untold(7), "a present member is told");
+        ledger.was_told(&user_hash(1), version(7)).unwrap();
+        assert_eq!(ledger.untold(None), Ok(None), "who is none any more, or has no home, is not");
+    }
+
+    pub(super) fn what_is_erased_is_gone_and_the_rest_stays(ledger: &mut impl FaultyLedger) {
+        fill(ledger);
+        ledger.put_meta(&meta()).unwrap();
+        ledger.erase_records().unwrap();
+        assert_eq!(ledger.newest(), Ok(Version::ZERO));
+        assert_eq!(ledger.collections(), Ok(vec![]));
+        assert_eq!(ledger.newest_deletion_before(Millis(99)), Ok(None));
+        assert!(ledger.client(&user_hash(0), &client_id(0)).unwrap().is_some());
+        ledger.erase_clients().unwrap();
+        assert_eq!(ledger.client(&user_hash(0), &client_id(0)), Ok(None));
+        assert_eq!(ledger.meta(), Ok(Some(meta())));
+        assert!(ledger.untold(None).unwrap().is_some());
     }
 
     pub(super) fn the_one_row_tables_hold_what_was_written_last(ledger: &mut impl FaultyLedger) {
@@ -665,6 +737,9 @@ run_claims! {
     deletions_are_forgotten_in_slices_oldest_first_up_to_a_time_and_a_version,
     a_conflict_is_read_as_it_was_written_with_what_is_parked_in_order,
     conflicts_come_oldest_first_and_by_user_and_a_closed_one_leaves_nothing,
+    live_records_of_a_collection_come_by_id_in_slices,
+    a_home_is_told_until_it_knows_the_newest,
+    what_is_erased_is_gone_and_the_rest_stays,
     a_section_whose_nth_write_fails_leaves_nothing,
     a_section_that_gives_up_leaves_nothing_and_returns_its_error,
     a_section_sees_its_own_writes_and_they_stay,
@@ -688,6 +763,13 @@ enum Call {
     CloseConflict(u64),
     CloseConflicts,
     Conflicts { after: u64, user: Option<u64>, count: usize },
+    PutMember { user: u64, at: u64 },
+    PutMembersRecord { user: u64, at: u64, is_deleted: bool },
+    WasTold { user: u64, at: u64 },
+    TellAll(u64),
+    RecordsOf { key: Key, count: usize },
+    EraseRecords,
+    EraseClients,
     Atomically { calls: Vec<Self>, fail_write: Option<u64>, fail: bool },
 }
 
@@ -729,6 +811,14 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => Just(Call::CloseConflicts),
         1 => (0..12u64, prop::option::of(0..3u64), 0..4usize)
             .prop_map(|(after, user, count)| Call::Conflicts { after, user, count }),
+        2 => (0..3u64, 0..5u64).prop_map(|(user, at)| Call::PutMember { user, at }),
+        2 => (0..3u64, 1..12u64, any::<bool>())
+            .prop_map(|(user, at, is_deleted)| Call::PutMembersRecord { user, at, is_deleted }),
+        2 => (0..3u64, 0..5u64).prop_map(|(user, at)| Call::WasTold { user, at }),
+        1 => (0..5u64).prop_map(Call::TellAll),
+        2 => (keys(), 0..4usize).prop_map(|(key, count)| Call::RecordsOf { key, count }),
+        1 => Just(Call::EraseRecords),
+        1 => Just(Call::EraseClients),
     ];
     one.prop_recursive(2, 12, 6, |call| {
         (prop::collection::vec(call, 0..6), prop::option::of(1..8u64), any::<bool>())
@@ -777,6 +867,22 @@ fn make<L: FaultyLedger>(ledger: &mut L, call: &Call) -> LedgerResult<String> {
         Call::Conflicts { after, user, count } => {
             ledger.conflicts(version(*after), user.map(user_hash).as_ref(), *count).map(text)
         }
+        Call::PutMember { user, at } => {
+            ledger.put_member(&user_hash(*user), &home(*user), version(*at)).map(text)
+        }
+        Call::PutMembersRecord { user, at, is_deleted } => {
+            let key = member(*user);
+            let record = if *is_deleted { deleted(&key, *at, 3) } else { live(&key, *at, "{}") };
+            ledger.put_record(&key, &record).map(text)
+        }
+        Call::WasTold { user, at } => ledger.was_told(&user_hash(*user), version(*at)).map(text),
+        Call::TellAll(at) => ledger.tell_all(version(*at)).map(text),
+        Call::RecordsOf { key, count } => Ok(text((
+            ledger.records_of(&key.collection, Some(&key.id), *count)?,
+            ledger.count_of(&key.collection)?,
+        ))),
+        Call::EraseRecords => ledger.erase_records().map(text),
+        Call::EraseClients => ledger.erase_clients().map(text),
         Call::Atomically { calls, fail_write, fail } => {
             ledger.fail_write(*fail_write);
             let mut results = Vec::new();
@@ -834,7 +940,8 @@ mod in_sqlite {
     #[test]
     fn a_database_that_could_not_be_created_whole_is_created_at_the_next_start() {
         let database = Sqlite::in_memory();
-        for n in 1..=statements::MIGRATIONS.iter().map(|step| step.len() as u64).sum::<u64>() + 1 {
+        let statements = statements::MIGRATIONS.iter().map(|migration| migration.len() as u64).sum::<u64>();
+        for n in 1..=statements + 1 {
             database.fail_write(n);
             assert!(SqlLedger::open(database.clone()).is_err());
             assert_eq!(schema(&database), "", "statement {n}");
@@ -893,6 +1000,7 @@ mod in_sqlite {
             schema(&database),
             "\
 CREATE INDEX deletions_by_version ON records (version, collection, id, deleted_at) WHERE deleted_at IS NOT NULL
+CREATE INDEX members_untold ON members (user) WHERE untold > 0
 CREATE INDEX records_by_version ON records (version)
 CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, last INTEGER NOT NULL, \
 acked INTEGER NOT NULL, used_at INTEGER NOT NULL, history TEXT NOT NULL, PRIMARY KEY (user, client)) STRICT, \
@@ -901,8 +1009,11 @@ CREATE TABLE conflict_changes (opened INTEGER NOT NULL, seq INTEGER NOT NULL, mu
 text TEXT NOT NULL, PRIMARY KEY (opened, seq)) STRICT, WITHOUT ROWID
 CREATE TABLE conflicts (opened INTEGER PRIMARY KEY, epoch TEXT NOT NULL, user TEXT NOT NULL, client TEXT NOT NULL, \
 at INTEGER NOT NULL, changes INTEGER NOT NULL, bytes INTEGER NOT NULL, touches TEXT NOT NULL) STRICT
+CREATE TABLE members (user TEXT NOT NULL, home TEXT NOT NULL, untold INTEGER NOT NULL, \
+PRIMARY KEY (user)) STRICT, WITHOUT ROWID
 CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
-incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL) STRICT
+incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL, \
+space TEXT, gone_at INTEGER) STRICT
 CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT
 CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, writer INTEGER NOT NULL, \
 foreign_version INTEGER NOT NULL, deleted_at INTEGER, line TEXT NOT NULL, fields TEXT, \
@@ -913,11 +1024,35 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
              statements that rely on it fail in every existing space. Leave MIGRATIONS[0] as it was, add a migration, \
              and pin its result here"
         );
-        assert_eq!(
-            statements::MIGRATIONS.len(),
-            2,
-            "test here that a database of the version before is migrated"
-        );
+    }
+
+    #[test]
+    fn a_database_of_the_version_before_is_migrated_and_keeps_what_it_has() {
+        let database = Sqlite::in_memory();
+        for statement in statements::MIGRATIONS[0] {
+            database.query(statement, &[]).unwrap();
+        }
+        let old = "INSERT INTO schema_version VALUES (1, 1); INSERT INTO publication VALUES (1, '{}'); \
+                   INSERT INTO meta VALUES (1, 'SCOPE', '0mwrnsa6yk3v9q2', '0mwrnsa6yk3v9q1', 7, 5, 3)";
+        database.database.execute_batch(&old.replace("SCOPE", meta().scope.as_str())).unwrap();
+        let ledger = SqlLedger::open(database.clone()).unwrap();
+        let expected = Meta { horizon: version(5), space: None, gone_at: None, ..meta() };
+        assert_eq!(ledger.meta(), Ok(Some(expected)));
+        assert_eq!(ledger.untold(None), Ok(None));
+        let new = Sqlite::in_memory();
+        drop(SqlLedger::open(new.clone()).unwrap());
+        assert_eq!(schema(&database), schema(&new), "an old space and a new one are the same");
+    }
+
+    #[test]
+    fn asking_whether_a_database_is_used_leaves_nothing_in_it() {
+        let database = Sqlite::in_memory();
+        assert_eq!(SqlLedger::is_used(&database), Ok(false));
+        assert_eq!((database.writes(), schema(&database)), (0, String::new()));
+        let mut ledger = SqlLedger::open(database.clone()).unwrap();
+        assert_eq!(SqlLedger::is_used(&database), Ok(false), "tables alone are no space");
+        ledger.put_meta(&meta()).unwrap();
+        assert_eq!(SqlLedger::is_used(&database), Ok(true));
     }
 
     #[test]

@@ -143,6 +143,21 @@ impl Publisher {
         self.row.renew = true;
     }
 
+    /// What is to be noted when all records are removed: nothing that was put may be named by a head again. That something
+    /// was published is, and what is unsettled.
+    #[must_use]
+    pub fn row_of_nothing(&self) -> PublicationRow {
+        let PublicationRow { published, attempts, retry_at, resettle_at, .. } = self.row.clone();
+        PublicationRow { published, attempts, retry_at, resettle_at, ..PublicationRow::default() }
+    }
+
+    /// Notes that all records were removed and `row`, of [`Self::row_of_nothing`], stands in storage.
+    pub fn everything_was_removed(&mut self, row: PublicationRow, now: Millis) {
+        self.row = row;
+        self.unpublished_bytes = 0;
+        self.epoch_began(now);
+    }
+
     /// Notes that the coordinator answered a pull, and what the edge had seen.
     pub fn pulled(&mut self, seen: &Ask, now: Millis) {
         self.pulls_answered = self.pulls_answered.saturating_add(1);
@@ -231,8 +246,10 @@ impl Publisher {
     /// Begins a turn and returns when the watchdog has to wake the object if the turn dies: the shell sets the alarm to
     /// it *before* anything else. That write is what a superseded instance fails at, it replaces the platform's six
     /// retries, and by the time it fires a put that died with the instance has landed or never will.
-    pub fn begin(&mut self, now: Millis) -> Millis {
-        if !self.compared {
+    ///
+    /// `is_for_notices` says that there is something else than publication for which the alarm may have been set.
+    pub fn begin(&mut self, now: Millis, is_for_notices: bool) -> Millis {
+        if !self.compared && !is_for_notices {
             // An instance that is gone has set this alarm. What made it due is not remembered: it is due.
             self.behind_since = self.behind_since.map(|_| Millis(0));
         }

@@ -6,6 +6,7 @@ mod settling;
 
 use super::*;
 use crate::{
+    coordinator::publication::{Effect, PutOutcome},
     edge::pull::Format,
     sim::{
         DAY_MS, EAGER, Settings, World,

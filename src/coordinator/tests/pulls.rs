@@ -19,7 +19,7 @@ fn large() -> Desk {
 type Page = (bool, u64, Option<OrderedCursor>, String);
 
 fn page(desk: &mut Desk, ask: &Ask) -> Page {
-    match desk.core.pull(ask, desk.now).expect("an answer") {
+    match desk.core.pull(&user("alice"), &scope(), ask, desk.now).expect("an answer") {
         (Reply::Page { version, reset, next, .. }, lines) => (reset, version.get(), next, lines),
         (other, _) => panic!("no page: {other:?}"),
     }
@@ -126,7 +126,8 @@ fn below_the_horizon_a_client_gets_everything_with_reset() {
     desk.put(A, 6, "s", "{}");
     forget(&mut desk, 5);
     assert!(begin(&mut desk, 4).0);
-    let (reply, lines) = desk.core.pull(&first(&desk, 5), desk.now).expect("an answer");
+    let (reply, lines) =
+        desk.core.pull(&user("alice"), &scope(), &first(&desk, 5), desk.now).expect("an answer");
     assert!(matches!(reply, Reply::Overlay { from, .. } if from == version(5)));
     assert_eq!(lines.lines().count(), 1);
 }
@@ -139,7 +140,10 @@ fn h10c_a_head_below_the_horizon_is_not_continued() {
     desk.delete(A, 6, "n");
     forget(&mut desk, 6);
     let ask = Ask { held, ..first(&desk, 0) };
-    assert!(matches!(desk.core.pull(&ask, desk.now), Ok((Reply::Page { .. }, _))), "n is in neither");
+    assert!(
+        matches!(desk.core.pull(&user("alice"), &scope(), &ask, desk.now), Ok((Reply::Page { .. }, _))),
+        "n is in neither"
+    );
 }
 
 #[test]
@@ -148,14 +152,20 @@ fn h21_a_fresh_tail_continues_the_head_and_not_the_client() {
     let held = Some(desk.core.position());
     desk.put(A, 5, "n", "{}");
     for ask in [first(&desk, 0), first(&desk, 2), first(&desk, 4)] {
-        let (reply, lines) = desk.core.pull(&Ask { held: held.clone(), ..ask }, desk.now).expect("an answer");
+        let (reply, lines) = desk
+            .core
+            .pull(&user("alice"), &scope(), &Ask { held: held.clone(), ..ask }, desk.now)
+            .expect("an answer");
         assert!(
             matches!(reply, Reply::Overlay { from, version: to, .. } if (from, to) == (version(4), version(5)))
         );
         assert_eq!(lines.lines().count(), 1);
     }
     desk.put(A, 6, "m", "{}");
-    let (_, lines) = desk.core.pull(&Ask { held, ..first(&desk, 2) }, desk.now).expect("an answer");
+    let (_, lines) = desk
+        .core
+        .pull(&user("alice"), &scope(), &Ask { held, ..first(&desk, 2) }, desk.now)
+        .expect("an answer");
     assert_eq!(lines.lines().count(), 2, "the kept bytes end with the next commit");
 }
 
@@ -167,10 +177,16 @@ fn h01_a_client_of_an_earlier_epoch_is_reset_and_one_of_a_later_is_refused() {
     assert!(page(&mut desk, &old).0);
     let later = Epoch::begin(desk.now.plus(1_000), None, 1);
     let ask = Ask { epoch: Some(later), since: version(1), ..Ask::default() };
-    assert!(matches!(desk.core.pull(&ask, desk.now), Err(ApiError::EpochMismatch { .. })));
+    assert!(matches!(
+        desk.core.pull(&user("alice"), &scope(), &ask, desk.now),
+        Err(ApiError::EpochMismatch { .. })
+    ));
     let min = Some(Position { version: version(99), ..desk.core.position() });
     let ask = Ask { min, ..first(&desk, 0) };
-    assert!(matches!(desk.core.pull(&ask, desk.now), Err(ApiError::EpochMismatch { .. })));
+    assert!(matches!(
+        desk.core.pull(&user("alice"), &scope(), &ask, desk.now),
+        Err(ApiError::EpochMismatch { .. })
+    ));
 }
 
 #[test]
@@ -179,9 +195,15 @@ fn a_cursor_of_another_epoch_or_of_nothing_that_was_is_expired() {
     let (_, _, next, _) = begin(&mut desk, 0);
     let mut absurd = next.clone().expect("a cursor");
     absurd.reached = version(99);
-    assert_eq!(desk.core.pull(&going_on(Some(absurd)), desk.now), Err(ApiError::CursorExpired));
+    assert_eq!(
+        desk.core.pull(&user("alice"), &scope(), &going_on(Some(absurd)), desk.now),
+        Err(ApiError::CursorExpired)
+    );
     desk.core.begin_epoch(&desk.epoch(), desk.now, 1).expect("a new epoch");
-    assert_eq!(desk.core.pull(&going_on(next), desk.now), Err(ApiError::CursorExpired));
+    assert_eq!(
+        desk.core.pull(&user("alice"), &scope(), &going_on(next), desk.now),
+        Err(ApiError::CursorExpired)
+    );
 }
 
 #[test]
@@ -198,6 +220,9 @@ fn a_bare_min_claims_nothing_about_this_history_and_begins_no_epoch() {
     let mut desk = large();
     let ask = Ask { min_version: Some(version(9_999)), ..Ask::default() };
     let later = desk.now.plus(2 * 3_600_000);
-    assert_eq!(desk.core.claimed_by(&ask, later), None);
-    assert!(matches!(desk.core.pull(&ask, later), Err(ApiError::EpochMismatch { .. })));
+    assert_eq!(desk.core.claimed_by(&user("alice"), &ask, later), Ok(None));
+    assert!(matches!(
+        desk.core.pull(&user("alice"), &scope(), &ask, later),
+        Err(ApiError::EpochMismatch { .. })
+    ));
 }

@@ -1,5 +1,7 @@
 //! What a token says, once somebody vouches for it, becomes the caller's hashes.
 
+use std::rc::Rc;
+
 use chrono::{DateTime, Duration, Utc};
 use jwt_compact::{Claims, TimeOptions, ValidationError};
 use serde::Deserialize;
@@ -23,7 +25,19 @@ pub struct Caller {
     pub user: UserHash,
     /// The user's private space.
     pub private_space: SpaceHash,
+    /// What those are hashes of, for what has to be written about the user or hashed with the same issuer. Shared, because
+    /// every request of a client is answered with a copy of this.
+    pub person: Rc<Person>,
     pub(super) expires: Millis,
+}
+
+/// Whom a token names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The issuer; empty if the token names none.
+    pub iss: String,
+    /// The subject.
+    pub sub: String,
 }
 
 /// The claims that count here. Everything else in a token is the application's business.
@@ -98,6 +112,7 @@ impl Demands {
         Ok(Caller {
             user: UserHash::new(iss, sub),
             private_space: SpaceHash::private(iss, sub),
+            person: Rc::new(Person { iss: iss.to_owned(), sub: sub.to_owned() }),
             expires: Millis(expires).plus(LEEWAY_S.unsigned_abs() * 1000),
         })
     }

@@ -20,7 +20,7 @@ use jwt_compact::{
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 pub use self::{
-    claims::Caller,
+    claims::{Caller, Person},
     keys::{Algorithm, PublicKey},
 };
 use self::{

@@ -1,0 +1,617 @@
+//! Shared spaces: who may do what, how they end, and that homes are told.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    coordinator::{
+        ledger::{SqlLedger, tests::sqlite::Sqlite},
+        publication::{Effect, PutOutcome},
+    },
+    ids::SpaceId,
+    limits,
+    protocol::{
+        act::Act,
+        internal::{Ask, Order},
+    },
+};
+
+const OWNERS: ApiError = ApiError::Forbidden("Only an owner of the space may do this.");
+const MEMBERS: ApiError = ApiError::Forbidden("You are not a member of this space.");
+const LAST: ApiError =
+    ApiError::Forbidden("The last owner has to make another one first, or to delete the space.");
+
+fn person(name: &str) -> Person {
+    let home = SpaceHash::private("https://issuer.example", name);
+    Person { user: user(name), home, sub: name.to_owned() }
+}
+
+/// An order about `name`.
+fn about(name: &str) -> Order {
+    let Person { user, home, sub } = person(name);
+    Order { user: user.as_str().to_owned(), home: home.as_str().to_owned(), sub, ..Order::default() }
+}
+
+fn team() -> SpaceId {
+    SpaceId::parse("team").expect("an id")
+}
+
+fn create<L: Ledger>(ledger: L) -> Coordinator<L> {
+    Coordinator::create(ledger, &team(), &person("alice"), BY_DEMAND, START, 7).expect("a space")
+}
+
+impl Desk {
+    /// The space `team`, which alice owns.
+    fn team() -> Self {
+        Self { core: create(MemoryLedger::default()), now: START }
+    }
+
+    /// `team` with bob as a writer, and rita as a reader.
+    fn staffed() -> Self {
+        let mut desk = Self::team();
+        desk.set("alice", "bob", "writer").expect("a member");
+        desk.set("alice", "rita", "reader").expect("a member");
+        desk
+    }
+}
+
+impl<L: Ledger> Desk<L> {
+    fn act(&mut self, caller: &str, act: Act, order: &Order) -> Result<Value, ApiError> {
+        let done = self.core.administer(&user(caller), act, order, self.now, 9);
+        done.map(|body| body.unwrap_or(Value::Null))
+    }
+
+    fn set(&mut self, caller: &str, name: &str, role: &str) -> Result<Value, ApiError> {
+        self.act(caller, Act::SetMember, &Order { role: role.to_owned(), ..about(name) })
+    }
+
+    fn remove(&mut self, caller: &str, name: &str) -> Result<Value, ApiError> {
+        self.act(caller, Act::RemoveMember, &about(name))
+    }
+
+    fn put_as(&mut self, name: &str, client: &str, number: u64, id: &str) -> Result<Settled, ApiError> {
+        let answer = self.push_as(&user(name), &body(client, &[put(number, id, "{}")]))?;
+        Ok(answer.results[0].settled.clone())
+    }
+
+    fn pull_as(&mut self, name: &str) -> Result<String, ApiError> {
+        let scope = self.core.scope().clone();
+        self.core.pull(&user(name), &scope, &Ask::default(), self.now).map(|(_, lines)| lines)
+    }
+
+    /// One alarm; returns the notices it sent, which the homes answer as `is_told` says.
+    fn turn(&mut self, is_told: bool) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        self.core.begin_turn(self.now);
+        loop {
+            match self.core.next_effect(self.now) {
+                Effect::Tell(notice) => {
+                    self.core.was_told(&notice.user, notice.at.version, is_told);
+                    notices.push(*notice);
+                }
+                Effect::ReadHead { .. } => self.core.head_was_read(None, self.now, 1),
+                Effect::PutObject { .. } => self.core.object_was_put(PutOutcome::Done, self.now),
+                Effect::PutHead { .. } => self.core.head_was_put(PutOutcome::Done, self.now),
+                Effect::Sleep(_) => return notices,
+            }
+        }
+    }
+
+    /// As [`Self::turn`], as `name role version`, until nothing is told any more.
+    fn tell(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        loop {
+            let notices = self.turn(true);
+            if notices.is_empty() {
+                return told;
+            }
+            let names = ["alice", "bob", "rita", "mallory"];
+            told.extend(notices.iter().map(|notice| {
+                let name = names.into_iter().find(|name| person(name).home == notice.home).unwrap_or("?");
+                format!("{name} {} {}", notice.role.map_or("none", Role::as_str), notice.at.version)
+            }));
+        }
+    }
+}
+
+#[test]
+fn who_makes_a_space_owns_it_and_the_record_says_so() {
+    let mut desk = Desk::team();
+    assert_eq!(desk.version(), 1);
+    let shown = json!({ "space": "team", "role": "owner", "epoch": desk.epoch(), "version": 1 });
+    assert_eq!(desk.act("alice", Act::Show, &Order::default()), Ok(shown.clone()));
+    assert_eq!(desk.act("alice", Act::Create, &about("alice")), Ok(shown), "a lost answer is repeated");
+    assert_eq!(desk.act("mallory", Act::Create, &about("mallory")), Err(MEMBERS), "the id is taken");
+    let line = format!(
+        "{{\"version\":1,\"collection\":\"$members\",\"id\":\"{}\",\"value\":{{\"sub\":\"alice\",\"role\":\"owner\"}}}}\n",
+        user("alice").as_str()
+    );
+    let consequence = "members of every space would lose their roles, or clients could not read who they are";
+    assert_eq!(desk.pull_as("alice"), Ok(line), "{consequence}");
+}
+
+#[test]
+fn every_role_may_do_what_the_table_says() {
+    let policy = Order { collection: "todos".to_owned(), policy: "merge".to_owned(), ..Order::default() };
+    let acts = [
+        (Act::Show, Order::default(), "reader"),
+        (Act::Members, Order::default(), "reader"),
+        (Act::Member, about("bob"), "reader"),
+        (Act::Policies, Order::default(), "reader"),
+        (Act::SetMember, Order { role: "reader".to_owned(), ..about("mallory") }, "owner"),
+        (Act::RemoveMember, about("bob"), "owner"),
+        (Act::SetPolicy, policy.clone(), "owner"),
+        (Act::RemovePolicy, policy, "owner"),
+        (Act::ResetEpoch, Order::default(), "owner"),
+        (Act::Delete, Order::default(), "owner"),
+    ];
+    for (act, order, least) in acts {
+        for (name, role) in [("alice", "owner"), ("bob", "writer"), ("rita", "reader"), ("eve", "none")] {
+            let mut desk = Desk::staffed();
+            let before = desk.core.ledger().clone();
+            let rank = |role: &str| ["none", "reader", "writer", "owner"].iter().position(|one| *one == role);
+            let is_allowed = rank(role) >= rank(least) || (act == Act::RemoveMember && name == "bob");
+            let done = desk.act(name, act, &order);
+            assert_eq!(done.is_ok(), is_allowed, "{act:?} by {role}: {done:?}");
+            if let Err(error) = done {
+                assert_eq!(error, if role == "none" { MEMBERS } else { OWNERS }, "{act:?} by {role}");
+                assert_eq!(format!("{:?}", desk.core.ledger()), format!("{before:?}"), "{act:?} by {role}");
+            }
+        }
+    }
+    let mut desk = Desk::staffed();
+    for (name, writes, reads) in
+        [("alice", true, true), ("bob", true, true), ("rita", false, true), ("eve", false, false)]
+    {
+        assert_eq!(desk.put_as(name, "client-a", 1, "r").is_ok(), writes, "{name}");
+        assert_eq!(desk.pull_as(name).is_ok(), reads, "{name}");
+    }
+}
+
+#[test]
+fn a_removed_member_cannot_push_or_pull_and_a_role_counts_at_once() {
+    let mut desk = Desk::staffed();
+    assert!(desk.put_as("bob", "client-b", 1, "r").is_ok());
+    desk.set("alice", "bob", "reader").expect("a role");
+    let reader = ApiError::Forbidden("You are a reader of this space: ask an owner to let you write.");
+    assert_eq!(desk.put_as("bob", "client-b", 2, "r"), Err(reader));
+    assert!(desk.pull_as("bob").is_ok());
+    desk.remove("alice", "bob").expect("an end");
+    assert_eq!(desk.put_as("bob", "client-b", 2, "r"), Err(MEMBERS));
+    assert_eq!(desk.pull_as("bob"), Err(MEMBERS));
+    assert_eq!(desk.act("bob", Act::Show, &Order::default()), Err(MEMBERS));
+    desk.set("alice", "bob", "writer").expect("a member again");
+    assert!(desk.put_as("bob", "client-b", 2, "r").is_ok(), "with the numbers of before");
+}
+
+#[test]
+fn a_group_is_settled_push_by_push_whatever_the_others_may() {
+    let mut desk = Desk::staffed();
+    let pushes: Vec<_> = ["alice", "rita", "eve", "bob"]
+        .into_iter()
+        .map(|name| (user(name), parsed(&body("client-x", &[put(1, name, "{}")]))))
+        .collect();
+    let answers = desk.core.push(&pushes, desk.now);
+    let settled: Vec<_> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(settled, [true, false, false, true]);
+    assert_eq!(desk.version(), 5, "and the refused ones took no version");
+}
+
+#[test]
+fn h20_a_client_id_of_another_member_has_numbers_of_its_own() {
+    let mut desk = Desk::staffed();
+    assert_eq!(desk.put_as("alice", "client-a", 1, "r1"), Ok(applied(4)));
+    assert_eq!(desk.put_as("bob", "client-a", 1, "r2"), Ok(applied(5)));
+    assert_eq!(desk.put_as("alice", "client-a", 2, "r3"), Ok(applied(6)));
+}
+
+#[test]
+fn what_stands_already_takes_no_version() {
+    let mut desk = Desk::staffed();
+    let at = desk.version();
+    desk.set("alice", "bob", "writer").expect("a member");
+    desk.remove("alice", "mallory").expect("nothing to do");
+    let policy = Order { collection: "todos".to_owned(), policy: "merge".to_owned(), ..Order::default() };
+    desk.act("alice", Act::RemovePolicy, &policy).expect("nothing to do");
+    assert_eq!(desk.version(), at);
+    desk.act("alice", Act::SetPolicy, &policy).expect("a policy");
+    desk.act("alice", Act::SetPolicy, &policy).expect("a policy");
+    assert_eq!(desk.version(), at + 1);
+    let listed = desk.act("rita", Act::Policies, &Order::default());
+    assert_eq!(listed, Ok(json!({ "policies": { "todos": "merge" } })));
+    assert!(
+        desk.pull_as("rita")
+            .expect("lines")
+            .contains("\"collection\":\"$policies\",\"id\":\"todos\",\"value\":{\"onConflict\":\"merge\"}")
+    );
+    desk.act("alice", Act::RemovePolicy, &policy).expect("an end");
+    desk.act("alice", Act::RemovePolicy, &policy).expect("an end");
+    assert_eq!(desk.version(), at + 2);
+}
+
+#[test]
+fn the_last_owner_stays() {
+    let mut desk = Desk::staffed();
+    assert_eq!(desk.remove("alice", "alice"), Err(LAST));
+    assert_eq!(desk.set("alice", "alice", "writer"), Err(LAST));
+    desk.set("alice", "bob", "owner").expect("a second one");
+    desk.remove("alice", "alice").expect("now she may leave");
+    assert_eq!(desk.remove("bob", "bob"), Err(LAST));
+    assert!(desk.set("alice", "alice", "owner").is_err(), "who has left does not come back by herself");
+}
+
+#[test]
+fn members_are_listed_with_their_subjects() {
+    let mut desk = Desk::staffed();
+    let listed = desk.act("rita", Act::Members, &Order::default()).expect("members");
+    let mut listed = listed["members"].as_array().expect("a list").clone();
+    listed.sort_by_key(|member| member["sub"].to_string());
+    let shown = |name: &str, role: &str| json!({ "sub": name, "user": user(name).as_str(), "role": role });
+    assert_eq!(listed, [shown("alice", "owner"), shown("bob", "writer"), shown("rita", "reader")]);
+    assert_eq!(desk.act("rita", Act::Member, &about("bob")), Ok(shown("bob", "writer")));
+    let nobody = ApiError::NotFound("There is no such member.");
+    assert_eq!(desk.act("rita", Act::Member, &about("eve")), Err(nobody));
+}
+
+#[test]
+fn a_private_space_has_one_user_who_may_do_everything_else() {
+    let mut desk = Desk::new();
+    for act in [Act::Members, Act::Member, Act::SetMember, Act::RemoveMember] {
+        let order = Order { role: "reader".to_owned(), ..about("bob") };
+        assert!(matches!(desk.act("alice", act, &order), Err(ApiError::Forbidden(_))), "{act:?}");
+    }
+    let shown = json!({ "space": "~", "role": "owner", "epoch": desk.epoch(), "version": 0 });
+    assert_eq!(desk.act("alice", Act::Show, &Order::default()), Ok(shown));
+}
+
+#[test]
+fn what_headwater_writes_is_not_counted_among_the_collections() {
+    let mut desk = Desk::staffed();
+    let policy = Order { collection: "c".to_owned(), policy: "merge".to_owned(), ..Order::default() };
+    desk.act("alice", Act::SetPolicy, &policy).expect("a policy");
+    let change = |n: u64| format!(r#"{{"op":"put","collection":"c{n}","id":"r","value":{{}}}}"#);
+    let changes: Vec<_> = (0..limits::COLLECTIONS_MAX as u64).map(change).collect();
+    let mutation = format!(r#"{{"id":1,"changes":[{}]}}"#, changes.join(","));
+    assert!(matches!(desk.settle("client-a", &mutation), Settled::Applied(_)));
+}
+
+#[test]
+fn a_deleted_space_answers_410_for_ever_and_keeps_nothing_but_that() {
+    let mut desk = Desk::staffed();
+    desk.put_as("bob", "client-b", 1, "r").expect("a change");
+    desk.tell();
+    let at = desk.version();
+    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    for again in [false, true] {
+        if again {
+            let ledger = std::mem::take(desk.core.ledger());
+            desk.core = Coordinator::open(ledger, None, BY_DEMAND, None, desk.now, 7).expect("a row");
+        }
+        for name in ["alice", "bob", "eve"] {
+            assert_eq!(desk.put_as(name, "client-b", 1, "r"), Err(ApiError::Gone), "{name}");
+            assert_eq!(desk.pull_as(name), Err(ApiError::Gone), "{name}");
+            for act in [
+                Act::Create,
+                Act::Show,
+                Act::Members,
+                Act::SetMember,
+                Act::RemoveMember,
+                Act::Delete,
+                Act::ResetEpoch,
+            ] {
+                assert_eq!(desk.act(name, act, &about(name)), Err(ApiError::Gone), "{name} {act:?}");
+            }
+            assert_eq!(desk.core.admit(&user(name), Role::Reader), Err(ApiError::Gone));
+        }
+    }
+    let ledger = desk.core.ledger();
+    assert_eq!(ledger.newest(), Ok(Version::ZERO));
+    assert_eq!(ledger.client(&user("bob"), &crate::ids::ClientId::stored("client-b")), Ok(None));
+    assert_eq!(desk.version(), at + 1, "its end is a step of its own");
+    assert_eq!(desk.tell(), told(&["alice none", "bob none", "rita none"], at + 1));
+    assert_eq!(desk.core.poll_alarm(desk.now.plus(1_000_000_000)), None, "and nothing is published any more");
+}
+
+/// `tell`'s words for these, in the order of the users' hashes.
+fn told(words: &[&str], at: u64) -> Vec<String> {
+    let mut words: Vec<_> = words.iter().map(|words| format!("{words} {at}")).collect();
+    by_user(&mut words);
+    words
+}
+
+fn by_user(words: &mut [String]) {
+    words.sort_by_key(|words| user(words.split(' ').next().unwrap_or_default()).as_str().to_owned());
+}
+
+#[test]
+fn a_put_that_is_under_way_when_the_space_is_deleted_is_not_noted() {
+    let mut desk = Desk::team();
+    desk.tell();
+    desk.put_as("alice", "client-a", 1, "r").expect("a change");
+    desk.now = desk.now.plus(BY_DEMAND.max_delay_ms);
+    desk.core.begin_turn(desk.now);
+    let effect = desk.core.next_effect(desk.now);
+    assert!(matches!(effect, Effect::PutHead { .. }), "{effect:?}");
+    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    let publication = desk.core.ledger().publication();
+    desk.core.head_was_put(PutOutcome::Unknown, desk.now);
+    assert_eq!(desk.core.ledger().publication(), publication);
+    let notice = desk.core.next_effect(desk.now);
+    assert!(matches!(notice, Effect::Tell(_)), "{notice:?}");
+}
+
+#[test]
+fn a_home_is_told_in_an_alarm_that_is_due_at_once_and_again_until_it_knows() {
+    let mut desk = Desk::team();
+    assert_eq!(desk.core.poll_alarm(desk.now), Some(desk.now.plus(1)));
+    assert_eq!(desk.turn(false).len(), 1);
+    desk.now = desk.now.plus(30_000);
+    assert_eq!(desk.turn(true), [], "not yet");
+    desk.now = desk.now.plus(30_000);
+    assert_eq!(desk.turn(false).len(), 1);
+    let ledger = std::mem::take(desk.core.ledger());
+    desk.core = Coordinator::open(ledger, None, BY_DEMAND, None, desk.now, 7).expect("a space");
+    assert_eq!(desk.core.poll_alarm(desk.now), Some(desk.now.plus(1)), "also after a restart");
+    assert_eq!(desk.tell(), ["alice owner 1"]);
+    let ledger = std::mem::take(desk.core.ledger());
+    desk.core = Coordinator::open(ledger, None, BY_DEMAND, None, desk.now, 7).expect("a space");
+    assert_eq!(desk.turn(true), [], "who knows is not told again");
+}
+
+#[test]
+fn a_home_that_does_not_answer_keeps_nobody_else_waiting() {
+    let mut desk = Desk::team();
+    desk.tell();
+    for number in 0..100 {
+        desk.set("alice", &format!("user {number}"), "reader").expect("a member");
+    }
+    let deaf = person("user 7").home;
+    let mut told = BTreeSet::new();
+    for _ in 0..4 {
+        desk.core.begin_turn(desk.now);
+        while let Effect::Tell(notice) = desk.core.next_effect(desk.now) {
+            desk.core.was_told(&notice.user, notice.at.version, notice.home != deaf);
+            told.insert(notice.home);
+        }
+    }
+    assert_eq!(told.len(), 100);
+    let later = desk.core.poll_alarm(desk.now);
+    assert_eq!(desk.core.untold_count(), 1);
+    desk.now = desk.now.plus(limits::NOTICE_RETRY_MS);
+    assert_eq!(desk.turn(true).len(), 1, "{later:?}");
+    assert_eq!(desk.core.untold_count(), 0);
+}
+
+impl Coordinator<MemoryLedger> {
+    fn untold_count(&mut self) -> usize {
+        let mut after = None;
+        std::iter::from_fn(|| {
+            let untold = self.ledger.untold(after.as_ref()).expect("a read")?;
+            after = Some(untold.user);
+            Some(())
+        })
+        .count()
+    }
+}
+
+#[test]
+fn of_a_change_while_a_notice_is_under_way_the_home_is_told_too() {
+    let mut desk = Desk::team();
+    desk.tell();
+    desk.set("alice", "bob", "writer").expect("a member");
+    desk.core.begin_turn(desk.now);
+    let Effect::Tell(notice) = desk.core.next_effect(desk.now) else { panic!("nobody is told") };
+    desk.remove("alice", "bob").expect("an end");
+    desk.core.was_told(&notice.user, notice.at.version, true);
+    let Effect::Tell(second) = desk.core.next_effect(desk.now) else { panic!("the end is not told") };
+    assert_eq!((notice.role, second.role), (Some(Role::Writer), None));
+    assert!(second.at > notice.at);
+}
+
+#[test]
+fn telling_homes_does_not_publish_before_its_time() {
+    let mut desk = Desk::team();
+    let told = desk.turn(true);
+    assert_eq!(told.len(), 1);
+    let due = desk.core.poll_alarm(desk.now).or(desk.core.alarm);
+    assert_eq!(due, Some(START.plus(BY_DEMAND.max_delay_ms)), "a publication costs as much as 55 pulls");
+}
+
+fn notice(space: &str, role: &str, at: &str) -> Order {
+    Order { space: space.to_owned(), role: role.to_owned(), at: at.to_owned(), ..Order::default() }
+}
+
+#[test]
+fn a_home_lists_the_spaces_and_the_newest_notice_holds_whatever_comes_last() {
+    let (early, late) = ("0mwrnsa6yk3v9q2", "0mwrnsa6yk3v9q3");
+    let mut desk = Desk::new();
+    let spaces = |desk: &mut Desk| desk.act("alice", Act::Spaces, &Order::default()).expect("a list");
+    assert_eq!(spaces(&mut desk), json!({ "spaces": [], "cursor": null }));
+    let tell = |desk: &mut Desk, role: &str, at: String| {
+        desk.act("alice", Act::Told, &notice("team", role, &at)).expect("noted");
+        spaces(desk)["spaces"][0]["role"].as_str().map(str::to_owned)
+    };
+    assert_eq!(tell(&mut desk, "owner", format!("{early}.5")).as_deref(), Some("owner"));
+    assert_eq!(tell(&mut desk, "reader", format!("{early}.4")).as_deref(), Some("owner"), "an older one");
+    assert_eq!(desk.version(), 1, "which takes no version");
+    assert_eq!(tell(&mut desk, "", format!("{early}.10")), None, "an end, by number and not by letter");
+    assert_eq!(tell(&mut desk, "owner", format!("{early}.9")), None, "an end stays known");
+    assert_eq!(tell(&mut desk, "writer", format!("{late}.1")).as_deref(), Some("writer"), "a later epoch");
+    let lines = desk.pull_as("alice").expect("lines");
+    let line = format!(
+        "{{\"version\":3,\"collection\":\"$spaces\",\"id\":\"team\",\"value\":{{\"role\":\"writer\",\"at\":\"{late}.1\"}}}}\n"
+    );
+    assert_eq!(lines, line, "clients read where they are members from these records");
+}
+
+#[test]
+fn a_long_list_comes_in_pages_and_a_user_owns_at_most_1000_spaces() {
+    let mut desk = Desk::new();
+    let may_own =
+        |desk: &mut Desk, space: &str| desk.act("alice", Act::MayOwn, &notice(space, "", "")).is_ok();
+    for number in 0..1_001 {
+        assert!(number > 1_000 || may_own(&mut desk, "new"), "{number}");
+        let role = if number == 0 { "reader" } else { "owner" };
+        desk.act("alice", Act::Told, &notice(&format!("s{number:04}"), role, "0mwrnsa6yk3v9q2.1"))
+            .expect("noted");
+    }
+    assert!(!may_own(&mut desk, "new"));
+    assert!(may_own(&mut desk, "s0500"), "what is one's own already is no new one");
+    let first = desk.act("alice", Act::Spaces, &Order::default()).expect("a page");
+    assert_eq!(first["spaces"].as_array().map(Vec::len), Some(1_000));
+    let cursor = first["cursor"].as_str().expect("a cursor").to_owned();
+    let rest = desk.act("alice", Act::Spaces, &Order { cursor, ..Order::default() }).expect("a page");
+    assert_eq!(rest, json!({ "spaces": [{ "space": "s1000", "role": "owner" }], "cursor": null }));
+    desk.act("alice", Act::Told, &notice("s0500", "", "0mwrnsa6yk3v9q2.2")).expect("noted");
+    assert!(may_own(&mut desk, "new"), "one was deleted");
+}
+
+#[test]
+fn nobody_fills_the_home_of_another() {
+    let mut desk = Desk::new();
+    for number in 0..limits::SPACES_LISTED_MAX {
+        let key = Key { collection: home::spaces(), id: RecordId::stored(&format!("s{number}")) };
+        let line = ledger::live_line(&key, r#"{"role":null,"at":"0mwrnsa6yk3v9q2.1"}"#);
+        let clock = ledger::Clock { version: version(1), writer: 0, foreign: Version::ZERO };
+        let record = ledger::Record { clock, deleted_at: None, line, fields: None };
+        desk.core.ledger().put_record(&key, &record).expect("a write");
+    }
+    let at = desk.version();
+    desk.act("alice", Act::Told, &notice("one-more", "reader", "0mwrnsa6yk3v9q2.1")).expect("an answer");
+    assert_eq!(desk.version(), at);
+    desk.act("alice", Act::Told, &notice("s7", "reader", "0mwrnsa6yk3v9q2.2")).expect("an answer");
+    assert_eq!(desk.version(), at + 1, "what is listed stays right");
+}
+
+#[test]
+fn a_private_space_that_is_deleted_begins_anew_and_its_clients_know_what_was_applied() {
+    let mut desk = Desk::new();
+    desk.put("client-a", 1, "r", "{}");
+    desk.act("alice", Act::Told, &notice("team", "owner", "0mwrnsa6yk3v9q2.5")).expect("noted");
+    desk.now = desk.now.plus(BY_DEMAND.max_delay_ms);
+    desk.turn(true);
+    let before = desk.core.position();
+    assert_eq!(
+        desk.core.publisher().row().published.as_ref().map(|put| put.position.clone()),
+        Some(before.clone())
+    );
+    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    let after = desk.core.position();
+    assert!(after.epoch > before.epoch && after.version == before.version.next());
+    assert_eq!(desk.core.horizon(), before.version);
+    assert_eq!(desk.value("r"), None);
+    let lines = desk.pull_as("alice").expect("lines");
+    assert!(lines.lines().count() == 1 && lines.contains("$spaces"), "{lines}");
+    let push = format!(
+        r#"{{"client":"client-a","epoch":"{}","since":2,"mutations":[{}]}}"#,
+        before.epoch,
+        put(2, "r", "{}")
+    );
+    match desk.push(&push) {
+        Err(ApiError::EpochMismatch { last, .. }) => assert_eq!(last, 1),
+        other => panic!("{other:?}"),
+    }
+    for again in [false, true] {
+        if again {
+            let ledger = std::mem::take(desk.core.ledger());
+            desk.core = open(ledger, desk.now);
+        }
+        assert_eq!(desk.core.position(), after, "also after a restart");
+        let row = desk.core.publisher().row();
+        assert!(row.base.is_none() && row.delta.is_none() && row.building.is_none());
+    }
+    desk.now = desk.now.plus(BY_DEMAND.interval_ms);
+    desk.turn(true);
+    assert_eq!(desk.core.publisher().row().published.as_ref().map(|put| put.position.clone()), Some(after));
+}
+
+#[test]
+fn h6_a_grant_of_an_earlier_space_of_this_id_reads_nothing() {
+    let mut desk = Desk::team();
+    let old = desk.core.scope().clone();
+    desk.put_as("alice", "client-a", 1, "secret").expect("a change");
+    // Storage is lost, as no deletion of ours does it, and the id is made again by somebody else.
+    let created = Coordinator::create(
+        MemoryLedger::default(),
+        &team(),
+        &person("mallory"),
+        BY_DEMAND,
+        START.plus(1),
+        7,
+    );
+    desk.core = created.expect("a space");
+    desk.set("mallory", "alice", "reader").expect("a member");
+    assert_ne!(*desk.core.scope(), old);
+    let asked = desk.core.pull(&user("alice"), &old, &Ask::default(), desk.now);
+    assert_eq!(asked, Err(ApiError::GrantRequired));
+    assert!(!desk.pull_as("alice").expect("lines").contains("secret"));
+}
+
+#[test]
+fn a_reader_cannot_reset_everybody_by_claiming_the_future() {
+    let mut desk = Desk::staffed();
+    let now = START.plus(2 * EPOCH_MS_MIN);
+    let min = Some(Position { version: version(99), ..desk.core.position() });
+    let ask = Ask { min, ..Ask::default() };
+    assert_eq!(desk.core.claimed_by(&user("rita"), &ask, now), Ok(None));
+    assert!(matches!(desk.core.claimed_by(&user("bob"), &ask, now), Ok(Some(_))));
+    assert_eq!(desk.core.claimed_by(&user("eve"), &ask, now), Err(MEMBERS));
+    let held = Ask { held: ask.min.clone(), ..Ask::default() };
+    assert!(matches!(desk.core.claimed_by(&user("rita"), &held, now), Ok(Some(_))), "a head of ours says so");
+}
+
+#[test]
+fn whichever_write_of_a_step_fails_nothing_of_it_remains() {
+    let policy = Order { collection: "todos".to_owned(), policy: "merge".to_owned(), ..Order::default() };
+    let acts = [
+        (Act::SetMember, Order { role: "owner".to_owned(), ..about("mallory") }),
+        (Act::RemoveMember, about("bob")),
+        (Act::SetPolicy, policy),
+        (Act::Delete, Order::default()),
+    ];
+    for (act, order) in acts {
+        for write in 1.. {
+            let mut desk = Desk::staffed();
+            desk.put_as("bob", "client-b", 1, "r").expect("a change");
+            desk.tell();
+            let (before, at) = (format!("{:?}", desk.core.ledger()), desk.core.position());
+            desk.core.ledger().fail_writes_after = Some(write);
+            let done = desk.act("alice", act, &order);
+            desk.core.ledger().fail_writes_after = None;
+            if done.is_ok() {
+                assert!(write > 1, "{act:?}");
+                break;
+            }
+            assert_eq!(done, Err(ApiError::Internal), "{act:?}");
+            assert_eq!(
+                (format!("{:?}", desk.core.ledger()), desk.core.position()),
+                (before, at),
+                "{act:?} {write}"
+            );
+            assert!(desk.act("alice", act, &order).is_ok(), "{act:?} again");
+        }
+    }
+}
+
+#[test]
+fn in_sqlite_a_space_lives_and_ends_alike() {
+    let database = Sqlite::in_memory();
+    let ledger = SqlLedger::open(database.clone()).expect("a database");
+    let mut desk = Desk { core: create(ledger), now: START };
+    desk.set("alice", "bob", "writer").expect("a member");
+    let writes = database.writes();
+    desk.put_as("bob", "client-b", 1, "r1").expect("a change");
+    let first = database.writes() - writes;
+    desk.put_as("bob", "client-b", 2, "r2").expect("a change");
+    let second = database.writes() - writes - first;
+    assert_eq!((first, second), (4, 2), "its record and its client; the first one also counts the client");
+    let mut words = [told(&["alice owner"], 1), told(&["bob writer"], 2)].concat();
+    by_user(&mut words);
+    assert_eq!(desk.tell(), words);
+    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    assert_eq!(SqlLedger::is_used(&database), Ok(true));
+    let ledger = SqlLedger::open(database).expect("a database");
+    desk.core = Coordinator::open(ledger, None, BY_DEMAND, None, desk.now, 7).expect("a row");
+    assert_eq!(desk.pull_as("alice"), Err(ApiError::Gone));
+    assert_eq!(desk.tell(), told(&["alice none", "bob none"], 5));
+}

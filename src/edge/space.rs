@@ -1,0 +1,317 @@
+//! Which space a request is for. Everything is keyed by hashes of what was verified, nothing by a parameter (I9).
+
+use super::{authorize::Caller, grant::Granter, route::Route};
+use crate::{
+    ids::{SpaceHash, SpaceId, UserHash},
+    protocol::{act::Act, error::ApiError, internal::Order, pull::query_pairs, role::Role},
+    snapshot::keys::Scope,
+    time::Millis,
+};
+
+/// The space that a request means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meant {
+    /// Under what its object is called.
+    pub hash: SpaceHash,
+    /// The id of a shared space; none for the caller's private one.
+    pub id: Option<SpaceId>,
+    /// Under what its keys stand, as far as the edge may read them: those of a shared space only after [`Self::open`].
+    pub scope: Option<Scope>,
+}
+
+impl Meant {
+    /// The space that `route` and `query` mean when `caller` asks.
+    ///
+    /// # Errors
+    /// [`ApiError::Malformed`] for what is no id.
+    #[inline(never)]
+    pub fn of(caller: &Caller, route: &Route, query: &str) -> Result<Self, ApiError> {
+        let named = match route {
+            Route::Space { id, .. } => Some(id.clone()),
+            Route::Spaces => None,
+            // Decoded first, because `sp%61ce` is the same name. Most requests have nothing to decode.
+            _ if query.contains("space=") || query.contains('%') => {
+                let mut pairs = query_pairs(query)?.into_iter();
+                pairs.find_map(|(name, value)| (name == "space").then_some(value))
+            }
+            _ => None,
+        };
+        match named.as_deref() {
+            None | Some("" | "~") => {
+                let hash = caller.private_space.clone();
+                Ok(Self { scope: Some(Scope::private(&hash)), hash, id: None })
+            }
+            Some(id) => {
+                let id = SpaceId::parse(id).map_err(|rule| ApiError::Malformed(rule.0.to_owned()))?;
+                Ok(Self { hash: SpaceHash::shared(&id), id: Some(id), scope: None })
+            }
+        }
+    }
+
+    /// Whether its published records can only be read with a grant, and `route` reads them.
+    #[must_use]
+    pub fn needs_grant(&self, route: &Route) -> bool {
+        self.id.is_some() && matches!(route, Route::Pull { .. } | Route::Head | Route::Object(_))
+    }
+
+    /// Opens a shared space to `user` with a grant.
+    ///
+    /// # Errors
+    /// As [`Granter::open`].
+    pub fn open(
+        &mut self,
+        granter: &mut Granter,
+        grant: &str,
+        user: &UserHash,
+        now: Millis,
+    ) -> Result<(), ApiError> {
+        self.scope = Some(granter.open(grant, user, &self.hash, now)?);
+        Ok(())
+    }
+}
+
+/// What the space's object is to be told with an act, out of the route and the body of the request.
+///
+/// # Errors
+/// [`ApiError::Malformed`] for a body without a role or a policy that there is, [`ApiError::Forbidden`] for what a private
+/// space does not have.
+#[inline(never)]
+pub fn order_of(
+    caller: &Caller,
+    space: Option<&SpaceId>,
+    act: Act,
+    about: &str,
+    body: &[u8],
+) -> Result<Order, ApiError> {
+    let of_shared =
+        matches!(act, Act::Members | Act::Member | Act::SetMember | Act::RemoveMember | Act::Grant);
+    if of_shared && space.is_none() {
+        return Err(ApiError::Forbidden("A private space has one user, who needs no grant."));
+    }
+    let mut order = Order::default();
+    let iss = caller.person.iss.as_str();
+    let sub = match act {
+        Act::Member | Act::SetMember | Act::RemoveMember => about,
+        _ => caller.person.sub.as_str(),
+    };
+    if matches!(act, Act::Create | Act::Member | Act::SetMember | Act::RemoveMember) {
+        order.user = UserHash::new(iss, sub).as_str().to_owned();
+        order.home = SpaceHash::private(iss, sub).as_str().to_owned();
+        order.sub = sub.to_owned();
+    }
+    match act {
+        Act::SetMember => {
+            let role = field(body, "role").as_deref().and_then(Role::parse);
+            let role = role.ok_or_else(|| malformed("role is reader, writer or owner"))?;
+            order.role = role.as_str().to_owned();
+        }
+        Act::SetPolicy => {
+            let policy = field(body, "onConflict");
+            let policy = policy.filter(|policy| matches!(policy.as_str(), "reject" | "merge" | "overwrite"));
+            order.policy = policy.ok_or_else(|| malformed("onConflict is reject, merge or overwrite"))?;
+            order.collection = about.to_owned();
+        }
+        Act::RemovePolicy => order.collection = about.to_owned(),
+        _ => {}
+    }
+    Ok(order)
+}
+
+/// A text among the fields of an object. What else is in it is for later versions.
+fn field(body: &[u8], name: &str) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    body.get(name)?.as_str().map(str::to_owned)
+}
+
+fn malformed(detail: &str) -> ApiError {
+    ApiError::Malformed(detail.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        edge::{
+            authorize::{Step, Verifier},
+            config::Config,
+        },
+        version::Epoch,
+    };
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    const NOW: Millis = Millis(1_795_341_182_000);
+
+    fn config() -> Config {
+        Config::read(|name| matches!(name, "GRANT_SECRET" | "JWT_SECRET").then(|| SECRET.to_owned()))
+    }
+
+    /// The caller that a token of `iss` for `sub` makes.
+    fn caller(iss: &str, sub: &str) -> Caller {
+        use jwt_compact::{
+            AlgorithmExt, Claims, Header,
+            alg::{Hs256, Hs256Key},
+        };
+        let claims = serde_json::json!({ "iss": iss, "sub": sub, "exp": NOW.0 / 1000 + 60 });
+        let key = Hs256Key::new(SECRET.as_bytes());
+        let token = Hs256.token(&Header::empty(), &Claims::new(claims), &key).expect("a token");
+        match Verifier::new(&config()).decide(&format!("Bearer {token}"), NOW) {
+            Ok(Step::Caller(caller)) => caller,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn shared(id: &str) -> SpaceHash {
+        SpaceHash::shared(&SpaceId::parse(id).expect("an id"))
+    }
+
+    /// Names with something in them that could mean more than a name.
+    fn tricky(other: &Caller) -> Vec<String> {
+        let (home, sub) = (other.private_space.as_str(), &other.person.sub);
+        let encoded: String = home.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let upper = home.to_uppercase();
+        let scope = Scope::private(&other.private_space).head_key();
+        let names = format!(
+            "~|%7E|%257E|{home}|{encoded}|{upper}|~{home}|{home}~|{home}/|../{home}|%2e%2e%2F{home}|{home}%00|\
+             {home}.0mwrnsa6yk3v9q2|{scope}|~{sub}|{}|team|te%61m|team|team|",
+            other.user.as_str()
+        );
+        names.split('|').map(str::to_owned).chain([sub.clone()]).collect()
+    }
+
+    fn paths(name: &str, about: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("POST", "/sync/push".to_owned()),
+            ("GET", "/sync/pull".to_owned()),
+            ("POST", "/sync/pull".to_owned()),
+            ("GET", "/sync/head".to_owned()),
+            ("GET", format!("/sync/objects/{}", "0".repeat(64))),
+            ("GET", "/spaces".to_owned()),
+            ("GET", format!("/spaces/{name}")),
+            ("PUT", format!("/spaces/{name}")),
+            ("DELETE", format!("/spaces/{name}")),
+            ("GET", format!("/spaces/{name}/members")),
+            ("PUT", format!("/spaces/{name}/members/{about}")),
+            ("DELETE", format!("/spaces/{name}/members/{about}")),
+            ("PUT", format!("/spaces/{name}/policies/{about}")),
+            ("POST", format!("/spaces/{name}/grant")),
+            ("POST", format!("/spaces/{name}/reset-epoch")),
+            ("GET", name.to_owned()),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        /// I9: whatever a request says, it means the caller's own private space or the shared one that it names, and it
+        /// opens a shared one only with a grant of this user for it.
+        #[test]
+        fn i9_no_input_names_another_users_private_space_or_opens_a_space_without_its_grant(
+            (iss, sub) in ("[a-z:/.]{0,12}", "\\PC{1,20}"),
+            (other_iss, other_sub) in ("[a-z:/.]{0,12}", "\\PC{1,20}"),
+            seed in any::<prop::sample::Index>(),
+            picks in prop::collection::vec((any::<prop::sample::Index>(), "[ -~]{0,40}", 0..4u8), 4),
+            parameter in prop::sample::select(vec!["space", "sp%61ce", "%73pace", "Space", "space[]", "x=1&space"]),
+        ) {
+            prop_assume!((&iss, &sub) != (&other_iss, &other_sub));
+            let (me, other) = (caller(&iss, &sub), caller(&other_iss, &other_sub));
+            prop_assert_ne!(&me.private_space, &other.private_space);
+            prop_assert_ne!(&me.user, &other.user);
+            let fixed = tricky(&other);
+            let name = |(pick, random, kind): &(prop::sample::Index, String, u8)| {
+                if *kind == 0 { random.clone() } else { pick.get(&fixed).clone() }
+            };
+            let names: Vec<_> = picks.iter().map(name).collect();
+            let mut granter = Granter::new(&config());
+            let epoch = Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch");
+            let team = Scope::shared(&shared("team"), &epoch);
+            let (of_other, _) = granter.sign(&other.user, &team, Role::Owner, NOW).expect("a grant");
+            let (of_mine, _) = granter.sign(&me.user, &team, Role::Reader, NOW).expect("a grant");
+            let foreign = Scope::shared(&SpaceHash::parse(other.private_space.as_str()).expect("a hash"), &epoch);
+            let (of_a_home, _) = granter.sign(&me.user, &foreign, Role::Owner, NOW).expect("a grant");
+            let query = format!("{parameter}={}&space={}", names[0], names[1]);
+            let all = paths(&names[2], &names[3]);
+            let (method, path) = &all[seed.index(all.len())];
+            let Ok(route) = Route::of(method, path) else { return Ok(()) };
+            let Ok(meant) = Meant::of(&me, &route, &query) else { return Ok(()) };
+            prop_assert_ne!(&meant.hash, &other.private_space);
+            match &meant.id {
+                None => {
+                    prop_assert_eq!(&meant.hash, &me.private_space);
+                    prop_assert_eq!(meant.scope, Some(Scope::private(&me.private_space)));
+                }
+                Some(id) => {
+                    prop_assert_eq!(&meant.hash, &SpaceHash::shared(id));
+                    prop_assert_eq!(&meant.scope, &None, "nothing is open before a grant was verified");
+                    for grant in [&of_other, &of_a_home, &String::new()] {
+                        let mut meant = meant.clone();
+                        prop_assert!(meant.open(&mut granter, grant, &me.user, NOW).is_err());
+                        prop_assert_eq!(meant.scope, None);
+                    }
+                    let mut meant = meant.clone();
+                    let opened = meant.open(&mut granter, &of_mine, &me.user, NOW).is_ok();
+                    prop_assert_eq!(opened, id.as_str() == "team");
+                    prop_assert_eq!(meant.scope, opened.then_some(team));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_shared_space_is_named_by_its_id_however_that_is_written() {
+        let me = caller("issuer", "alice");
+        let meant =
+            |path: &str, query: &str| Meant::of(&me, &Route::of("GET", path).expect("a route"), query);
+        for (path, query) in [
+            ("/sync/pull", "space=team"),
+            ("/sync/pull", "sp%61ce=te%61m"),
+            ("/sync/head", "since=1&space=team"),
+            ("/spaces/team", ""),
+            ("/spaces/%74eam", "space=~"),
+        ] {
+            let meant = meant(path, query).expect("a space");
+            assert_eq!((meant.hash.clone(), meant.scope.clone()), (shared("team"), None), "{path} {query}");
+            assert_eq!(
+                meant.needs_grant(&Route::of("GET", path).expect("a route")),
+                path.starts_with("/sync")
+            );
+        }
+        for (path, query) in [("/sync/pull", "space=a%2Fb"), ("/spaces/a%2Fb", ""), ("/spaces/..%2F~", "")] {
+            assert!(matches!(meant(path, query), Err(ApiError::Malformed(_))), "{path} {query}");
+        }
+        assert_eq!(meant("/spaces", "space=team").expect("a space").hash, me.private_space);
+    }
+
+    #[test]
+    fn an_order_is_about_the_callers_issuer_and_the_subject_in_the_path() {
+        let me = caller("issuer", "alice");
+        let team = SpaceId::parse("team").expect("an id");
+        let order = |act, about: &str, body: &str| order_of(&me, Some(&team), act, about, body.as_bytes());
+        let set = order(Act::SetMember, "bob", r#"{"role":"writer","later":1}"#).expect("an order");
+        assert_eq!(set.user, UserHash::new("issuer", "bob").as_str());
+        assert_eq!(set.home, SpaceHash::private("issuer", "bob").as_str());
+        assert_eq!((set.sub.as_str(), set.role.as_str()), ("bob", "writer"));
+        let create = order(Act::Create, "", "").expect("an order");
+        assert_eq!((create.user.as_str(), create.sub.as_str()), (me.user.as_str(), "alice"));
+        for body in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"role":"admin"}"#,
+            r#"{"role":1}"#,
+            r#"{"role":"Writer"}"#,
+            r#"{"role":"#,
+        ] {
+            assert!(matches!(order(Act::SetMember, "bob", body), Err(ApiError::Malformed(_))), "{body}");
+        }
+        for body in ["", "{}", r#"{"onConflict":"ask"}"#, r#"{"onConflict":null}"#] {
+            assert!(matches!(order(Act::SetPolicy, "todos", body), Err(ApiError::Malformed(_))), "{body}");
+        }
+        for act in [Act::Members, Act::Member, Act::SetMember, Act::RemoveMember, Act::Grant] {
+            let refused = order_of(&me, None, act, "bob", br#"{"role":"writer"}"#);
+            assert!(matches!(refused, Err(ApiError::Forbidden(_))), "{act:?}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What may be done about a space, beside pushing to it and pulling from it.
+
+/// An administrative act. The edge names it to the coordinator by [`Self::as_str`], and log lines do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// `PUT /spaces/{id}`
+    Create,
+    /// `GET /spaces/{id}`
+    Show,
+    /// `DELETE /spaces/{id}`
+    Delete,
+    /// `GET /spaces/{id}/members`
+    Members,
+    /// `GET /spaces/{id}/members/{sub}`
+    Member,
+    /// `PUT /spaces/{id}/members/{sub}`
+    SetMember,
+    /// `DELETE /spaces/{id}/members/{sub}`
+    RemoveMember,
+    /// `GET /spaces/{id}/policies`
+    Policies,
+    /// `PUT /spaces/{id}/policies/{collection}`
+    SetPolicy,
+    /// `DELETE /spaces/{id}/policies/{collection}`
+    RemovePolicy,
+    /// `POST /spaces/{id}/grant`
+    Grant,
+    /// `POST /spaces/{id}/reset-epoch`
+    ResetEpoch,
+    /// `GET /spaces`, asked of the caller's home.
+    Spaces,
+    /// Whether the caller may own one more space, asked of the caller's home.
+    MayOwn,
+    /// What has become of a membership, told to the member's home.
+    Told,
+}
+
+impl Act {
+    const ALL: [Self; 15] = [
+        Self::Create,
+        Self::Show,
+        Self::Delete,
+        Self::Members,
+        Self::Member,
+        Self::SetMember,
+        Self::RemoveMember,
+        Self::Policies,
+        Self::SetPolicy,
+        Self::RemovePolicy,
+        Self::Grant,
+        Self::ResetEpoch,
+        Self::Spaces,
+        Self::MayOwn,
+        Self::Told,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Show => "show",
+            Self::Delete => "delete",
+            Self::Members => "members",
+            Self::Member => "member",
+            Self::SetMember => "set-member",
+            Self::RemoveMember => "remove-member",
+            Self::Policies => "policies",
+            Self::SetPolicy => "set-policy",
+            Self::RemovePolicy => "remove-policy",
+            Self::Grant => "grant",
+            Self::ResetEpoch => "reset-epoch",
+            Self::Spaces => "spaces",
+            Self::MayOwn => "may-own",
+            Self::Told => "told",
+        }
+    }
+
+    /// The act that [`Self::as_str`] named.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|act| act.as_str() == name)
+    }
+}

@@ -1,0 +1,57 @@
+//! What is done about a space beside pushes and pulls.
+
+use headwater::{
+    edge::{answer::Usage, config::LogLevel},
+    ids::UserHash,
+    protocol::{act::Act, error::ApiError, internal::Order, role::Role},
+};
+use serde_json::json;
+
+use super::{Coordinator, random};
+use crate::{
+    http::{Body, Headers, Reply},
+    isolate,
+    location::now,
+    log,
+};
+
+impl Coordinator {
+    pub(super) async fn act(&self, user: &UserHash, act: Act, order: &Order) -> Result<Reply, ApiError> {
+        self.sql.take_rows();
+        let done = match act {
+            Act::Grant => self.grant(user),
+            act => {
+                let body = self.with(|core| core.administer(user, act, order, now(), random()));
+                body.map(|body| body.map_or_else(nothing, |body| Reply::json(200, body.to_string())))
+            }
+        };
+        let rows = self.sql.take_rows();
+        // Opening the space may have found something to do, whatever became of the act itself.
+        self.arm().await?;
+        let mut reply = done?;
+        if matches!(act, Act::Create | Act::Delete | Act::ResetEpoch) {
+            log::write(LogLevel::Info, act.as_str(), json!({}));
+        }
+        reply.usage =
+            Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
+        Ok(reply)
+    }
+
+    /// Signed here, because the space knows its members and its incarnation.
+    fn grant(&self, user: &UserHash) -> Result<Reply, ApiError> {
+        let (role, scope) = self.with(|core| {
+            let role = core.admit(user, Role::Reader)?;
+            Ok((role, core.scope().clone()))
+        })?;
+        let (grant, expires) = isolate::sign_grant(&self.env, user, &scope, role, now())?;
+        let body = json!({ "grant": grant, "expires": expires, "role": role.as_str() });
+        let mut reply = Reply::json(200, body.to_string());
+        reply.headers =
+            Headers::Named("Content-Type\napplication/json\nCache-Control\nprivate, no-store\n".to_owned());
+        Ok(reply)
+    }
+}
+
+fn nothing() -> Reply {
+    Reply { status: 204, headers: Headers::Named(String::new()), body: Body::Empty, usage: Usage::default() }
+}

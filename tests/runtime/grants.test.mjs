@@ -1,0 +1,116 @@
+// Grants on the real runtime: only one of the coordinator's own, for this user and this space, and not yet ended, reads.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { startRuntime } from "./harness.mjs";
+import { Member, mintGrant } from "./member.mjs";
+
+let runtime;
+let owner;
+let id;
+let incarnation;
+before(async () => {
+  runtime = await startRuntime();
+  owner = new Member(runtime, "owner");
+  id = await owner.create();
+  incarnation = (await owner.ask("GET", `/spaces/${id}`)).body.epoch;
+});
+after(() => runtime.stop());
+
+const now = () => Math.floor(Date.now() / 1000);
+const minted = (claims = {}, options = {}) => mintGrant(runtime, { sub: owner.sub, space: id, incarnation, ...claims }, options);
+const PATHS = ["/sync/pull", "/sync/pull?consistency=strong", "/sync/pull?consistency=eventual", "/sync/head", `/sync/objects/${"0".repeat(64)}`];
+
+test("the coordinator's own grant reads, and so does one that is made alike", async () => {
+  for (const grant of [await owner.grant(id), minted()]) {
+    assert.equal((await owner.read(id, "/sync/pull", { grant })).status, 200);
+  }
+});
+
+const HOSTILE = {
+  "none at all": () => undefined,
+  nothing: () => "",
+  "no dots": () => "grant",
+  "a token": () => owner.token,
+  "a token with the scheme before it": () => `Bearer ${owner.token}`,
+  "the secret of tokens": () => minted({}, { secret: runtime.variables.JWT_SECRET }),
+  "the secret of grants without its domain": () => minted({}, { secret: runtime.variables.GRANT_SECRET }),
+  "another secret": () => minted({}, { secret: "x".repeat(32) }),
+  "no signature": () => minted({}, { alg: "none" }),
+  "the algorithm none over a good signature": () => minted({}, { alg: "none" }).replace(/\.$/, `.${minted().split(".")[2]}`),
+  "HS512": () => minted({}, { alg: "HS512", hash: "sha512" }),
+  "RS256 over an HMAC": () => minted({}, { alg: "RS256" }),
+  "ES256 over an HMAC": () => minted({}, { alg: "ES256" }),
+  "a critical extension": () => minted({}, { header: { crit: ["b64"] } }),
+  "another user": () => minted({ sub: "mallory" }),
+  "the same user of another issuer": () => minted({ iss: "https://elsewhere.test" }),
+  "another space": () => minted({ space: "another" }),
+  "an end that has come": () => minted({ exp: now() }),
+  "an end an hour ago": () => minted({ exp: now() - 3600 }),
+  "an end in an hour": () => minted({ exp: now() + 3600 }),
+  "an end that is text": () => minted({ exp: String(now() + 60) }),
+  "an end beyond all calendars": () => minted({ exp: 1e300 }),
+  "an incarnation that is a path": () => minted({ incarnation: `${incarnation}/../x` }),
+  "no incarnation": () => minted({ incarnation: undefined }),
+  "an unknown role": () => minted({ role: "root" }),
+  "a cut signature": () => minted().slice(0, -4),
+  "a changed claim under an old signature": () => {
+    const [header, , signature] = minted().split(".");
+    return [header, minted({ role: "owner" }).split(".")[1], signature].join(".");
+  },
+  "a fourth part": () => `${minted()}.x`,
+  "bad base64": () => minted().replace(".", ".!"),
+  "8 KiB": () => minted({ pad: "x".repeat(8 * 1024) }),
+};
+
+for (const [what, make] of Object.entries(HOSTILE)) {
+  test(`a grant with ${what} reads nothing`, async () => {
+    const grant = make();
+    for (const path of PATHS) {
+      const answer = await owner.ask("GET", `${path}${path.includes("?") ? "&" : "?"}space=${id}`, { grant });
+      assert.deepEqual([answer.status, answer.body?.code], [403, "grant_required"], `${path}: ${answer.text}`);
+      if (grant && grant.length > 20) assert.ok(!answer.text.includes(grant), "the grant is not echoed");
+    }
+  });
+}
+
+test("a grant of another incarnation is refused by whatever reaches the coordinator, and finds nothing at the edge", async () => {
+  const grant = minted({ incarnation: "0mwrnsa6yk3v9q2" });
+  for (const path of ["/sync/pull", "/sync/pull?consistency=strong"]) {
+    const answer = await owner.read(id, path, { grant });
+    assert.deepEqual([answer.status, answer.body.code], [403, "grant_required"], path);
+  }
+  assert.equal((await owner.read(id, "/sync/head", { grant })).status, 404);
+});
+
+test("a grant is no token", async () => {
+  const grant = await owner.grant(id);
+  for (const headers of [{ authorization: `Bearer ${grant}` }, { authorization: grant }]) {
+    assert.equal((await owner.ask("GET", "/sync/pull", { headers })).status, 401);
+  }
+});
+
+test("a grant changes nothing about a private space", async () => {
+  const grant = mintGrant(runtime, { sub: owner.sub, space: id, incarnation });
+  const answer = await owner.ask("GET", "/sync/pull?space=~&consistency=strong", { grant });
+  assert.equal(answer.status, 200);
+  assert.ok(answer.body.changes.every((change) => change.collection === "$spaces"), answer.text);
+});
+
+test("without GRANT_SECRET shared spaces cannot be read, and the log says why", async () => {
+  for (const secret of [null, "too-short"]) {
+    const keyless = await startRuntime({ variables: { GRANT_SECRET: secret } });
+    try {
+      const alice = new Member(keyless, "alice");
+      const space = await alice.create();
+      assert.equal((await alice.put(space, "r")).status, 200, "writing needs no grant");
+      for (const answer of [await alice.ask("POST", `/spaces/${space}/grant`), await alice.read(space, "/sync/pull", { grant: "x" })]) {
+        assert.deepEqual([answer.status, answer.body.code], [500, "internal"]);
+        assert.doesNotMatch(answer.text, /GRANT|SECRET/);
+      }
+      assert.match(keyless.logs.join(""), /GRANT_SECRET/);
+    } finally {
+      await keyless.stop();
+    }
+  }
+});

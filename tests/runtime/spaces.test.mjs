@@ -1,0 +1,483 @@
+// Shared spaces on the real runtime: who may do what, what removal and deletion stop and when, and that nothing of one space
+// ever reaches who is not in it.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { ISSUER, eventually, startRuntime } from "./harness.mjs";
+import { Member, mintGrant, spaceId } from "./member.mjs";
+import { scopeOf, sharedHash, userHash } from "./published.mjs";
+import { mintToken } from "./token.mjs";
+
+const SECRET_VALUE = "only-the-team-knows-this";
+const MINUTE = 60_000;
+
+let runtime;
+before(async () => (runtime = await startRuntime({ locations: ["a"] })));
+after(() => runtime.stop());
+
+const member = (name, options) => new Member(runtime, name, options);
+
+/** A space with an owner, a writer and a reader. */
+async function staffed() {
+  const [owner, writer, reader] = ["owner", "writer", "reader"].map((name) => member(name));
+  const id = await owner.create();
+  assert.equal((await owner.set(id, writer, "writer")).status, 200);
+  assert.equal((await owner.set(id, reader, "reader")).status, 200);
+  return { id, owner, writer, reader, stranger: member("stranger") };
+}
+
+function assertProblem(answer, status, code, what) {
+  assert.equal(answer.status, status, `${what}: ${answer.status} ${answer.text}`);
+  assert.equal(answer.body.code, code, `${what}: ${answer.text}`);
+}
+
+async function position(who, id) {
+  const { body } = await who.ask("GET", `/spaces/${id}`);
+  return { epoch: body.epoch, version: body.version };
+}
+
+/** Waits until KV has a head of the space at this version, and returns its scope. */
+async function published(who, id) {
+  const { epoch, version } = await position(who, id);
+  const scope = `${sharedHash(id)}.${epoch}`;
+  const namespace = await runtime.namespace();
+  await eventually(`a head of ${id} at ${version}`, async () => {
+    const { metadata } = await namespace.getWithMetadata(`v1/${scope}/head`);
+    return metadata && metadata.v >= version;
+  });
+  return scope;
+}
+
+describe("the life of a space", { concurrency: 4 }, () => {
+  test("each role may do what the table says, over every route", async () => {
+    const { id, owner, writer, reader, stranger } = await staffed();
+    const bob = encodeURIComponent(writer.sub);
+    const push = { client: "c_12345678", mutations: [] };
+    const table = [
+      ["GET", `/spaces/${id}`, undefined, "reader"],
+      ["PUT", `/spaces/${id}`, undefined, "reader"],
+      ["GET", `/spaces/${id}/members`, undefined, "reader"],
+      ["GET", `/spaces/${id}/members/${bob}`, undefined, "reader"],
+      ["GET", `/spaces/${id}/policies`, undefined, "reader"],
+      ["POST", `/spaces/${id}/grant`, undefined, "reader"],
+      ["POST", `/sync/push?space=${id}`, push, "writer"],
+      ["PUT", `/spaces/${id}/members/${bob}`, { role: "writer" }, "owner"],
+      ["PUT", `/spaces/${id}/policies/todos`, { onConflict: "merge" }, "owner"],
+      ["DELETE", `/spaces/${id}/policies/todos`, undefined, "owner"],
+      ["POST", `/spaces/${id}/reset-epoch`, undefined, "owner"],
+    ];
+    const ranks = ["none", "reader", "writer", "owner"];
+    for (const [method, path, body, least] of table) {
+      for (const [who, role] of [[stranger, "none"], [reader, "reader"], [writer, "writer"], [owner, "owner"]]) {
+        const answer = await who.ask(method, path, { body });
+        const may = ranks.indexOf(role) >= ranks.indexOf(least);
+        if (may) assert.ok([200, 204].includes(answer.status), `${method} ${path} by ${role}: ${answer.text}`);
+        else assertProblem(answer, 403, "forbidden", `${method} ${path} by ${role}`);
+      }
+    }
+    for (const path of ["/sync/pull", "/sync/head", `/sync/objects/${"0".repeat(64)}`]) {
+      assertProblem(await reader.ask("GET", `${path}?space=${id}`), 403, "grant_required", path);
+    }
+  });
+
+  test("answers have the shapes of the contract", async () => {
+    const { id, owner, writer, reader } = await staffed();
+    const { epoch, version } = await position(owner, id);
+    assert.deepEqual((await owner.ask("GET", `/spaces/${id}`)).body, { space: id, role: "owner", epoch, version });
+    const shown = (who, role) => ({ sub: who.sub, user: userHash(ISSUER, who.sub), role });
+    assert.deepEqual((await owner.set(id, writer, "writer")).body, shown(writer, "writer"));
+    const { members } = (await writer.ask("GET", `/spaces/${id}/members`)).body;
+    const bySub = (a, b) => (a.sub < b.sub ? -1 : 1);
+    assert.deepEqual(members.toSorted(bySub), [shown(owner, "owner"), shown(reader, "reader"), shown(writer, "writer")].toSorted(bySub));
+    const policy = await owner.ask("PUT", `/spaces/${id}/policies/todos`, { body: { onConflict: "merge", later: true } });
+    assert.deepEqual([policy.status, policy.body], [200, { onConflict: "merge" }]);
+    assert.deepEqual((await writer.ask("GET", `/spaces/${id}/policies`)).body, { policies: { todos: "merge" } });
+    const granted = (await writer.ask("POST", `/spaces/${id}/grant`)).body;
+    assert.equal(granted.role, "writer");
+    assert.ok(granted.expires <= Date.now() + 10 * MINUTE && granted.expires > Date.now() + 9 * MINUTE);
+    const removed = await owner.remove(id, writer);
+    assert.deepEqual([removed.status, removed.text], [204, ""]);
+    assert.ok(removed.response.headers.get("headwater-request"));
+    assertProblem(await owner.ask("GET", `/spaces/${id}/members/${writer.sub}`), 404, "not_found", "who is none");
+    assert.equal((await owner.remove(id, writer)).status, 204, "a lost answer is repeated");
+  });
+
+  test("what members push reaches members, and records of Headwater cannot be pushed", async () => {
+    const { id, owner, writer, reader } = await staffed();
+    assert.equal((await writer.put(id, "r1", { s: 1 })).body.results[0].status, "applied");
+    const seen = await reader.records(id, { query: "consistency=strong" });
+    assert.ok(seen.includes("c/r1") && seen.includes(`$members/${userHash(ISSUER, owner.sub)}`), seen.join());
+    const forged = { op: "put", collection: "$members", id: userHash(ISSUER, writer.sub), value: { role: "owner" } };
+    assert.equal((await writer.push(id, [forged])).body.results[0].code, "forbidden");
+    assert.equal((await writer.ask("GET", `/spaces/${id}`)).body.role, "writer");
+  });
+
+  test("h20: a foreign client id in a shared space has numbers of its own", async () => {
+    const { id, owner, writer } = await staffed();
+    const client = "c_everybodys";
+    for (const [who, number] of [[owner, 1], [writer, 1], [owner, 2], [writer, 2]]) {
+      const { body } = await who.put(id, `r-${who.sub}-${number}`, {}, { client, number });
+      assert.deepEqual([body.results[0].status, body.results[0].duplicate ?? false], ["applied", false]);
+    }
+  });
+
+  test("a role counts at once, and the last owner stays", async () => {
+    const { id, owner, writer } = await staffed();
+    assert.equal((await writer.put(id, "r")).status, 200);
+    await owner.set(id, writer, "reader");
+    assertProblem(await writer.put(id, "r"), 403, "forbidden", "a push as a reader");
+    assertProblem(await owner.remove(id, owner), 403, "forbidden", "the last owner's leave");
+    assertProblem(await owner.set(id, owner, "writer"), 403, "forbidden", "the last owner's demotion");
+    await owner.set(id, writer, "owner");
+    assert.equal((await owner.remove(id, owner)).status, 204);
+    assertProblem(await owner.set(id, owner, "owner"), 403, "forbidden", "who has left");
+    assertProblem(await writer.remove(id, writer), 403, "forbidden", "the last owner's leave");
+  });
+
+  test("an id is taken for whoever is no member, and a space nobody made is 404 and leaves nothing in its object", async () => {
+    const { id, stranger } = await staffed();
+    assertProblem(await stranger.ask("PUT", `/spaces/${id}`), 403, "forbidden", "a taken id");
+    const unused = spaceId("unused");
+    for (const [method, path, body] of [
+      ["GET", `/spaces/${unused}`],
+      ["DELETE", `/spaces/${unused}`],
+      ["POST", `/spaces/${unused}/grant`],
+      ["GET", `/spaces/${unused}/members`],
+      ["POST", `/spaces/${unused}/reset-epoch`],
+      ["POST", `/sync/push?space=${unused}`, { client: "c_12345678", mutations: [] }],
+    ]) {
+      assertProblem(await stranger.ask(method, path, { body }), 404, "not_found", `${method} ${path}`);
+    }
+    const { rows, alarm } = await runtime.object({ scope: sharedHash(unused) }, { sql: [["SELECT name FROM sqlite_master"]] });
+    assert.deepEqual([rows[0].filter(([name]) => !name.startsWith("_cf")), alarm], [[], null]);
+    assert.equal((await stranger.ask("PUT", `/spaces/${unused}`)).status, 200, "and it can be made");
+  });
+
+  test("a push costs three rows, and a poll with a grant asks nobody", async () => {
+    const { id, writer, reader } = await staffed();
+    await writer.put(id, "r", { n: 1 });
+    const { response } = await writer.put(id, "r", { n: 2 });
+    assert.match(response.headers.get("server-timing"), /rows_written;desc="3"/);
+    await published(writer, id);
+    await reader.records(id);
+    const polled = await reader.read(id, "/sync/pull");
+    assert.match(polled.response.headers.get("server-timing"), /kv;desc="0", object;desc="0"/, polled.text);
+  });
+
+  test("members, grants and creation are nothing for a private space, its policies and its own deletion are", async () => {
+    const alone = member("alone");
+    for (const [method, path, body] of [
+      ["GET", "/spaces/~/members"],
+      ["PUT", "/spaces/~/members/bob", { role: "reader" }],
+      ["DELETE", "/spaces/%7E/members/bob"],
+      ["POST", "/spaces/~/grant"],
+    ]) {
+      assertProblem(await alone.ask(method, path, { body }), 403, "forbidden", path);
+    }
+    assert.equal((await alone.ask("PUT", "/spaces/~/policies/todos", { body: { onConflict: "overwrite" } })).status, 200);
+    assert.deepEqual((await alone.ask("GET", "/spaces/~/policies")).body, { policies: { todos: "overwrite" } });
+    assert.equal((await alone.ask("GET", "/spaces/~")).body.role, "owner");
+  });
+
+  test("bodies are bounded and checked", async () => {
+    const { id, owner } = await staffed();
+    const path = `/spaces/${id}/members/bob`;
+    for (const body of ["", "{}", "[]", "{", '{"role":"admin"}', '{"role":null}', "\u0000"]) {
+      assertProblem(await owner.ask("PUT", path, { body }), 400, "malformed", body);
+    }
+    const large = JSON.stringify({ role: "reader", pad: "x".repeat(20_000) });
+    assertProblem(await owner.ask("PUT", path, { body: large }), 413, "too_large", "20 KB");
+    const untyped = await owner.ask("PUT", path, { body: '{"role":"reader"}', headers: { "content-type": "text/plain" } });
+    assertProblem(untyped, 415, "unsupported_media_type", "text");
+    assertProblem(await owner.ask("PUT", `/spaces/${id}/members/${"x".repeat(1_025)}`, { body: { role: "reader" } }), 400, "malformed", "a long subject");
+    assertProblem(await owner.ask("PUT", `/spaces/${id}/policies/$members`, { body: { onConflict: "merge" } }), 400, "malformed", "a reserved name");
+    for (const name of ["a%2Fb", "a%20b", "x".repeat(65), "%00", "%c3%a4", "team%2F..%2F~"]) {
+      assertProblem(await owner.ask("GET", `/spaces/${name}`), 400, "malformed", name);
+    }
+    assert.equal((await owner.ask("POST", `/spaces/${id}`)).response.headers.get("allow"), "GET, PUT, DELETE");
+  });
+
+  test("subjects with signs in them are members like others", async () => {
+    const owner = member("owner");
+    const id = await owner.create();
+    const odd = member("odd", { sub: `auth0|ünï/${Math.random()}?&#%2F +` });
+    assert.equal((await owner.set(id, odd, "writer")).status, 200);
+    assert.equal((await odd.put(id, "r")).status, 200);
+    assert.equal((await odd.ask("GET", `/spaces/${id}/members/${encodeURIComponent(odd.sub)}`)).body.sub, odd.sub);
+    await eventually("the odd one is told", async () => (await odd.spaces())[id] === "writer");
+  });
+});
+
+describe("an end", { concurrency: 3 }, () => {
+  test("removal stops writes at once, and reads when the grant ends: head and objects included", async () => {
+    const { id, owner, writer } = await staffed();
+    const filler = "x".repeat(200_000);
+    for (let n = 0; n < 3; n += 1) assert.equal((await owner.put(id, `r${n}`, { s: SECRET_VALUE, filler })).status, 200);
+    await published(owner, id);
+    const grant = await writer.grant(id);
+    const at = "a";
+    const head = await writer.read(id, "/sync/head", { at });
+    assert.equal(head.status, 200, head.text);
+    const parts = [head.body.base, head.body.delta].flatMap((run) => run?.parts ?? []);
+    assert.ok(parts.length > 0, "the space is large enough to have an object");
+    const object = `/sync/objects/${parts[0].sha256}`;
+    assert.ok((await writer.read(id, object, { at })).text.includes(SECRET_VALUE));
+    assert.equal((await owner.remove(id, writer)).status, 204);
+    assertProblem(await writer.put(id, "r"), 403, "forbidden", "a push");
+    assertProblem(await writer.ask("POST", `/spaces/${id}/grant`), 403, "forbidden", "another grant");
+    assertProblem(await writer.read(id, "/sync/pull?consistency=strong", { at }), 403, "forbidden", "a strong pull");
+    const { epoch, version } = head.body;
+    for (const path of [`/sync/pull?epoch=${epoch}&since=${version}`, "/sync/pull"]) {
+      const polled = await writer.read(id, path, { at, headers: { accept: "application/x-ndjson" } });
+      assert.equal(polled.status, 200, "the edge asks nobody");
+      assert.equal(polled.text.includes(SECRET_VALUE), path === "/sync/pull");
+    }
+    await runtime.setClock(at, 10 * MINUTE);
+    try {
+      for (const path of ["/sync/pull", "/sync/pull?consistency=strong", "/sync/head", object]) {
+        assertProblem(await writer.read(id, path, { at, grant }), 403, "grant_required", path);
+      }
+    } finally {
+      await runtime.setClock(at, 0);
+    }
+  });
+
+  test("a grant that has ended reads nothing, to the second", async () => {
+    const { id, reader, owner } = await staffed();
+    await published(owner, id);
+    const { epoch: incarnation } = await position(owner, id);
+    const exp = Math.floor(Date.now() / 1000) + 3;
+    const grant = mintGrant(runtime, { sub: reader.sub, space: id, incarnation, exp });
+    assert.equal((await reader.read(id, "/sync/pull", { grant })).status, 200);
+    await new Promise((resolve) => setTimeout(resolve, exp * 1000 - Date.now() + 5));
+    assertProblem(await reader.read(id, "/sync/pull", { grant }), 403, "grant_required", "after its end");
+  });
+
+  test("a deleted space is 410 for everybody on every route, for ever", async () => {
+    const { id, owner, writer, reader, stranger } = await staffed();
+    await writer.put(id, "r", { s: SECRET_VALUE });
+    await Promise.all([owner, writer, reader].map((who) => who.grant(id)));
+    const deleted = await owner.ask("DELETE", `/spaces/${id}`);
+    assert.deepEqual([deleted.status, deleted.text], [204, ""]);
+    const push = { client: "c_12345678", mutations: [] };
+    for (const who of [owner, writer, reader, stranger]) {
+      for (const [method, path, body] of [
+        ["GET", `/spaces/${id}`],
+        ["PUT", `/spaces/${id}`],
+        ["DELETE", `/spaces/${id}`],
+        ["GET", `/spaces/${id}/members`],
+        ["PUT", `/spaces/${id}/members/bob`, { role: "owner" }],
+        ["GET", `/spaces/${id}/policies`],
+        ["POST", `/spaces/${id}/grant`],
+        ["POST", `/spaces/${id}/reset-epoch`],
+        ["POST", `/sync/push?space=${id}`, push],
+      ]) {
+        assertProblem(await who.ask(method, path, { body }), 410, "gone", `${method} ${path}`);
+      }
+    }
+    assertProblem(await reader.read(id, "/sync/pull?consistency=strong"), 410, "gone", "a strong pull");
+    const { rows } = await runtime.object({ scope: sharedHash(id) }, {
+      sql: [["SELECT count(*) FROM records"], ["SELECT count(*) FROM clients"], ["SELECT text FROM publication"]],
+    });
+    assert.deepEqual(rows, [[[0]], [[0]], [["{}"]]]);
+    await eventually("no alarm is left", async () => {
+      const { alarm } = await runtime.object({ scope: sharedHash(id) });
+      return alarm === null;
+    });
+    for (const who of [owner, writer, reader]) {
+      await eventually("the end is told", async () => !((await who.spaces())[id]));
+    }
+  });
+
+  test("a private space that is deleted is empty at once, at every location, and is used on", async () => {
+    const alone = runtime.device(runtime.subject("alone"));
+    await alone.push([{ op: "put", collection: "c", id: "r", value: { s: SECRET_VALUE } }]);
+    await runtime.waitForPublished(alone.sub, alone.min);
+    const other = runtime.device(alone.sub, { at: "a" });
+    await other.pull();
+    assert.equal(other.records.size, 1);
+    assert.equal((await alone.ask("/spaces/~", { method: "DELETE" })).status, 204);
+    await other.pull({ consistency: "strong" });
+    assert.equal(other.records.size, 0);
+    const head = await runtime.waitForPublished(alone.sub, other.position);
+    assert.ok(!JSON.stringify(head).includes(SECRET_VALUE) && !head.base && !head.delta);
+    const last = await alone.ask("/sync/push", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ client: alone.id, epoch: alone.min.split(".")[0], mutations: [{ id: 2, changes: [] }] }),
+    });
+    assert.deepEqual([last.status, last.body.code, last.body.last], [409, "epoch_mismatch", 1]);
+    const again = runtime.device(alone.sub);
+    await again.pull();
+    await again.push([{ op: "put", collection: "c", id: "new", value: {} }]);
+    await other.pull({ min: again.min });
+    assert.deepEqual([...other.records.keys()], ["c new"]);
+  });
+});
+
+describe("listing", () => {
+  test("who is added, changed, removed is told, and of the end", async () => {
+    const { id, owner, writer, reader } = await staffed();
+    const told = (who, role) => eventually(`${who.sub} is told ${role}`, async () => (await who.spaces())[id] === role);
+    await Promise.all([told(owner, "owner"), told(writer, "writer"), told(reader, "reader")]);
+    const synced = runtime.device(reader.sub);
+    await synced.pull({ consistency: "strong" });
+    assert.equal(synced.records.get(`$spaces ${id}`).value.role, "reader", "the list syncs like data");
+    await owner.set(id, reader, "writer");
+    await told(reader, "writer");
+    await owner.remove(id, writer);
+    await told(writer, undefined);
+    await owner.ask("DELETE", `/spaces/${id}`);
+    await Promise.all([told(owner, undefined), told(reader, undefined)]);
+  });
+
+  test("a home is told although the runtime stops between the change and the notice", async () => {
+    const other = await startRuntime();
+    try {
+      const [owner, bob] = [new Member(other, "owner"), new Member(other, "bob")];
+      const id = await owner.create();
+      await eventually("the owner is told", async () => (await owner.spaces())[id] === "owner");
+      await other.object({ scope: sharedHash(id) }, { rules: [{ call: "setAlarm", fault: "lost", times: 100 }] });
+      assert.equal((await owner.set(id, bob, "writer")).status, 200);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      assert.deepEqual(await bob.spaces(), {}, "the alarm was lost");
+      await other.restart();
+      assert.equal((await owner.ask("GET", `/spaces/${id}`)).status, 200);
+      await eventually("bob is told", async () => (await bob.spaces())[id] === "writer");
+      assert.equal((await owner.ask("DELETE", `/spaces/${id}`)).status, 204);
+      await other.restart();
+      assertProblem(await owner.ask("PUT", `/spaces/${id}`), 410, "gone", "after a restart");
+    } finally {
+      await other.stop();
+    }
+  });
+});
+
+describe("identities", { concurrency: 2 }, () => {
+  test("two issuers with the same subject are two people, everywhere", async () => {
+    const secrets = ["first-issuer-secret-of-32-bytes!!", "second-issuer-secret-of-32-bytes!"];
+    const keys = secrets.map((secret, at) => ({ kty: "oct", kid: `k${at}`, k: Buffer.from(secret).toString("base64url") }));
+    const other = await startRuntime({ variables: { JWT_SECRET: null, JWT_ISSUER: null, JWT_KEYS: JSON.stringify({ keys }) } });
+    try {
+      const exp = Math.floor(Date.now() / 1000) + 3600;
+      const aud = other.variables.JWT_AUDIENCE;
+      const tokenOf = (at, claims) => mintToken({ aud, exp, ...claims }, { secret: secrets[at], header: { kid: `k${at}` } });
+      const [one, two] = [0, 1].map((at) => {
+        const token = tokenOf(at, { iss: `https://issuer-${at}.test`, sub: "alice" });
+        return new Member(other, "alice", { sub: "alice", token, client: "c_same_device" });
+      });
+      await one.push("~", [{ op: "put", collection: "c", id: "of-one", value: { s: SECRET_VALUE } }]);
+      const seen = await two.ask("GET", "/sync/pull?consistency=strong");
+      assert.deepEqual([seen.status, seen.body.changes], [200, []]);
+      const id = await one.create();
+      assertProblem(await two.ask("GET", `/spaces/${id}`), 403, "forbidden", "the other alice");
+      assertProblem(await two.read(id, "/sync/pull", { grant: await one.grant(id) }), 403, "grant_required", "with a grant of the first");
+      assert.equal((await one.set(id, { sub: "bob" }, "writer")).status, 200);
+      const bobs = [0, 1].map((at) => new Member(other, "bob", { sub: "bob", token: tokenOf(at, { iss: `https://issuer-${at}.test`, sub: "bob" }) }));
+      assert.equal((await bobs[0].put(id, "r")).status, 200, "the issuer of who adds counts");
+      assert.equal((await bobs[1].put(id, "r")).status, 403);
+      for (const sub of ["", undefined]) {
+        const nobody = new Member(other, "nobody", { sub, token: tokenOf(0, { iss: "https://issuer-0.test", sub }) });
+        assertProblem(await nobody.ask("GET", "/spaces"), 401, "unauthenticated", "an empty subject");
+        assertProblem(await nobody.ask("PUT", `/spaces/${spaceId()}`), 401, "unauthenticated", "an empty subject");
+      }
+    } finally {
+      await other.stop();
+    }
+  });
+
+  test("a second user on one device has numbers and records of their own", async () => {
+    const client = "c_one_device";
+    const [first, second] = [member("first", { client }), member("second", { client })];
+    for (const who of [first, second]) {
+      const { body } = await who.put("~", `of-${who.sub}`);
+      assert.deepEqual([body.results[0].status, body.results[0].version], ["applied", 1]);
+      const pulled = await who.ask("GET", "/sync/pull?consistency=strong");
+      assert.deepEqual(pulled.body.changes.map((change) => change.id), [`of-${who.sub}`]);
+    }
+  });
+});
+
+test("h6: a re-created id under a KV that still has the old head never shows what was there", async () => {
+  const { id, owner, writer } = await staffed();
+  await owner.put(id, "old", { s: SECRET_VALUE });
+  await owner.put(id, "old-too", { s: SECRET_VALUE, filler: "x".repeat(200_000) });
+  const oldScope = await published(owner, id);
+  const oldGrant = await writer.grant(id);
+  assert.ok((await writer.read(id, "/sync/pull", { at: "a" })).text.includes(SECRET_VALUE));
+  // No deletion of ours frees an id: storage is lost.
+  const tables = ["schema_version", "meta", "publication", "records", "clients", "members"];
+  await runtime.object({ scope: sharedHash(id) }, { alarm: null, sql: tables.map((table) => [`DROP TABLE ${table}`]) });
+  await runtime.object({ scope: sharedHash(id) }, { abort: true });
+  const mallory = member("mallory");
+  await mallory.create(id);
+  const namespace = await runtime.namespace();
+  assert.ok((await namespace.get(`v1/${oldScope}/head`)).includes(SECRET_VALUE), "KV has the old head");
+  for (const at of ["home", "a"]) {
+    for (const path of ["/sync/pull", "/sync/pull?consistency=eventual", "/sync/pull?consistency=strong", "/sync/head"]) {
+      const { status, text } = await mallory.read(id, path, { at });
+      assert.ok([200, 404].includes(status), `${path}: ${status} ${text}`);
+      assert.ok(!text.includes(SECRET_VALUE), path);
+    }
+  }
+  assertProblem(await writer.read(id, "/sync/pull?consistency=strong", { grant: oldGrant }), 403, "forbidden", "no member now");
+  await mallory.set(id, writer, "reader");
+  assertProblem(await writer.read(id, "/sync/pull?consistency=strong", { grant: oldGrant }), 403, "grant_required", "an old grant");
+});
+
+test("i9: nothing of another user's spaces reaches who is in none of them, on any route, under any name", async () => {
+  const [alice, bob] = [member("alice"), member("bob")];
+  const id = await bob.create();
+  await bob.put(id, "shared-record", { s: SECRET_VALUE });
+  await bob.put("~", "private-record", { s: SECRET_VALUE }, { number: 1 });
+  await published(bob, id);
+  await runtime.waitForPublished(bob.sub, `${(await bob.ask("GET", "/spaces/~")).body.epoch}.1`);
+  const home = scopeOf(ISSUER, bob.sub);
+  const { epoch } = await position(bob, id);
+  const before = [await position(bob, id), await bob.ask("GET", "/sync/pull?consistency=strong")];
+  const names = [
+    "~", id, alice.sub, bob.sub, home, `${home}.${epoch}`, sharedHash(id), `${sharedHash(id)}.${epoch}`,
+    `v1/${home}`, `../${id}`, `${id}/`, `${id}%00`, `~${bob.sub}`, userHash(ISSUER, bob.sub), "%2e%2e", id.toUpperCase(),
+  ];
+  const grants = [undefined, "x", await bob.grant(id), bob.token, alice.token];
+  const push = { client: bob.client, epoch, mutations: [{ id: 2, changes: [{ op: "put", collection: "c", id: "of-alice", value: {} }] }] };
+  const requests = names.flatMap((name) => {
+    const [query, piece] = [`space=${encodeURIComponent(name)}`, encodeURIComponent(name)];
+    return [
+      ["POST", `/sync/push?${query}`, { ...push, epoch: undefined }],
+      ["GET", `/sync/pull?${query}`],
+      ["GET", `/sync/pull?${query}&consistency=strong`],
+      ["GET", `/sync/pull?s%70ace=${encodeURIComponent(name)}&consistency=eventual`],
+      ["POST", `/sync/pull?${query}`, {}],
+      ["GET", `/sync/head?${query}`],
+      ["GET", `/sync/objects/${"0".repeat(64)}?${query}`],
+      ["GET", `/spaces?${query}&cursor=${id}`],
+      ["GET", `/spaces/${piece}`],
+      ["PUT", `/spaces/${piece}`],
+      ["GET", `/spaces/${piece}/members`],
+      ["GET", `/spaces/${piece}/members/${encodeURIComponent(bob.sub)}`],
+      ["PUT", `/spaces/${piece}/members/${encodeURIComponent(alice.sub)}`, { role: "owner" }],
+      ["DELETE", `/spaces/${piece}/members/${encodeURIComponent(bob.sub)}`],
+      ["GET", `/spaces/${piece}/policies`],
+      ["PUT", `/spaces/${piece}/policies/c`, { onConflict: "overwrite" }],
+      ["DELETE", `/spaces/${piece}/policies/c`],
+      ["POST", `/spaces/${piece}/grant`],
+      ["POST", `/spaces/${piece}/reset-epoch`],
+      ["DELETE", `/spaces/${piece}`],
+    ].map((request) => [name, ...request]);
+  });
+  for (const [name, method, path, body] of requests) {
+    for (const grant of path.startsWith("/sync") && method === "GET" ? grants : [undefined]) {
+      const { status, text } = await alice.ask(method, path, { body, grant, at: "a" });
+      assert.ok(!text.includes(SECRET_VALUE) && !text.includes("-record"), `${method} ${path} gave Alice what is Bob's`);
+      assert.ok(status < 500, `${method} ${path}: ${status} ${text}`);
+      const isOwn = name === "~" || path.startsWith("/spaces?");
+      // A name that is an id nobody has is Alice's for the making.
+      const isMade = !isOwn && /^[\w-]{1,64}$/.test(name) && name !== id;
+      if (!isOwn && !isMade) assert.ok(status >= 400, `${method} ${path}: ${status} ${text}`);
+    }
+  }
+  const now = [await position(bob, id), await bob.ask("GET", "/sync/pull?consistency=strong")];
+  assert.deepEqual([now[0], now[1].body], [before[0], before[1].body], "nothing of Bob's has changed");
+  assert.deepEqual((await bob.records(id, { query: "consistency=strong" })).filter((name) => name.startsWith("c/")), ["c/shared-record"]);
+});
