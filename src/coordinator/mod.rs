@@ -7,6 +7,7 @@
 //! Nothing here waits. What it keeps in memory can be lost at any moment: it is read again from the ledger.
 
 pub mod ledger;
+mod listing;
 mod members;
 mod merge;
 mod numbering;

@@ -16,6 +16,11 @@ pub enum Route {
         /// POST.
         in_body: bool,
     },
+    /// `GET|POST /sync/conflict`; whether it resolves.
+    Conflict {
+        /// POST.
+        resolves: bool,
+    },
     /// `GET /sync/head`
     Head,
     /// `GET /sync/objects/{sha256}`
@@ -47,6 +52,11 @@ impl Route {
                 "POST" => Ok(Self::Pull { in_body: true }),
                 _ => Err(ApiError::MethodNotAllowed("GET, POST")),
             },
+            "/sync/conflict" => match method {
+                "GET" => Ok(Self::Conflict { resolves: false }),
+                "POST" => Ok(Self::Conflict { resolves: true }),
+                _ => Err(ApiError::MethodNotAllowed("GET, POST")),
+            },
             "/sync/head" => only("GET", Self::Head),
             _ => {
                 if let Some(hash) = path.strip_prefix("/sync/objects/") {
@@ -72,6 +82,8 @@ impl Route {
             Self::Preflight => "preflight",
             Self::Push => "push",
             Self::Pull { .. } => "pull",
+            Self::Conflict { resolves: false } => "conflicts",
+            Self::Conflict { resolves: true } => "resolve",
             Self::Head => "head",
             Self::Object(_) => "object",
             Self::ResetEpoch { .. } => "reset-epoch",

@@ -1,5 +1,6 @@
 //! What crosses a wire: requests in, answers out, errors. No decision is taken here.
 
+pub mod conflict;
 pub mod error;
 pub mod internal;
 pub mod pull;

@@ -27,6 +27,8 @@ extern "C" {
 pub(crate) enum Call<'a> {
     /// An `Ask` as JSON.
     Pull(&'a str),
+    /// A `ConflictsAfter` as JSON.
+    Conflicts(&'a str),
     /// Begin a new epoch.
     ResetEpoch,
 }
@@ -35,6 +37,7 @@ pub(crate) enum Call<'a> {
 pub(crate) async fn call(env: &Env, space: &Space, call: Call<'_>) -> Result<(String, String), ApiError> {
     let (path, body) = match call {
         Call::Pull(body) => ("/pull", body),
+        Call::Conflicts(body) => ("/conflicts", body),
         Call::ResetEpoch => ("/reset-epoch", ""),
     };
     let answer =
@@ -49,9 +52,9 @@ pub(crate) async fn call(env: &Env, space: &Space, call: Call<'_>) -> Result<(St
     }
 }
 
-/// Passes a push on, its body unread. The object's response is complete.
-pub(crate) async fn push(env: &Env, space: &Space, body: &JsValue) -> Result<Response, ApiError> {
-    let response = call_object(env, space.scope.as_str(), "/push", &caller(space)?, body, false).await;
+/// Passes a push or resolutions on, the body unread. The object's response is complete.
+pub(crate) async fn push(env: &Env, space: &Space, path: &str, body: &JsValue) -> Result<Response, ApiError> {
+    let response = call_object(env, space.scope.as_str(), path, &caller(space)?, body, false).await;
     Ok(response.map_err(|error| unreachable(&error))?.unchecked_into())
 }
 
@@ -82,6 +85,7 @@ fn error_of(status: u16, body: &str) -> ApiError {
     let problem: Option<Problem> = serde_json::from_str(body).ok();
     match problem.as_ref().map(|problem| problem.code.as_str()) {
         Some("cursor_expired") => ApiError::CursorExpired,
+        Some("forbidden") => ApiError::Forbidden("You are not a member of this space."),
         Some("storage_full") => ApiError::StorageFull,
         Some("epoch_mismatch") => {
             let position = problem.as_ref().and_then(|problem| problem.position.as_deref());

@@ -17,7 +17,7 @@ use headwater::{
     limits,
     protocol::{
         error::ApiError,
-        internal::{Ask, Caller, encode_reply},
+        internal::{Ask, Caller, ConflictsAfter, encode_reply},
         push::{PushAnswer, PushRequest},
     },
     snapshot::{head::HeadMetadata, keys::Scope},
@@ -185,7 +185,9 @@ impl Coordinator {
         self.open(Some(scope)).await?;
         let body = http::body_bytes(request, limits::BODY_BYTES_MAX).await?;
         match path {
-            "push" => self.push(user, &body).await,
+            "push" => self.push(user, PushRequest::parse(&body)?).await,
+            "resolve" => self.push(user, PushRequest::parse_resolutions(&body)?).await,
+            "conflicts" => self.conflicts(&user, &body),
             "pull" => self.pull(&body).await,
             "reset-epoch" => self.reset_epoch().await,
             _ => Err(ApiError::NotFound("There is no such call.")),
@@ -223,8 +225,17 @@ impl Coordinator {
         result
     }
 
-    async fn push(&self, user: UserHash, body: &[u8]) -> std::result::Result<Reply, ApiError> {
-        let push = PushRequest::parse(body)?;
+    fn conflicts(&self, user: &UserHash, body: &[u8]) -> std::result::Result<Reply, ApiError> {
+        let ask: ConflictsAfter = serde_json::from_slice(body).map_err(|_| ApiError::Internal)?;
+        self.sql.take_rows();
+        let page = self.with(|core| core.conflicts(user, ask.after))?;
+        let rows = self.sql.take_rows();
+        let mut reply = Reply::json(200, page.to_json());
+        reply.usage = Usage { rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
+        Ok(reply)
+    }
+
+    async fn push(&self, user: UserHash, push: PushRequest) -> std::result::Result<Reply, ApiError> {
         if let (Some(epoch), Some(since)) = (&push.epoch, push.since) {
             let claimed = Position { epoch: epoch.clone(), version: since };
             self.settle_claim(Some(claimed)).await?;
