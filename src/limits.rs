@@ -41,6 +41,8 @@ pub const PUSH_VALUES_MAX: usize = 16 * MIB;
 const PIGGYBACK_BYTES_MAX: usize = 64 * KIB;
 /// Bytes of `theirs` in the answer to a push.
 pub const CONFLICT_BYTES_MAX: usize = 64 * KIB;
+/// Bytes of `theirs` in a page of conflicts.
+pub const CONFLICTS_THEIRS_MAX: usize = MIB;
 /// Bytes after which a JSON page ends, at the next version.
 pub const JSON_PAGE_BYTES: usize = 256 * KIB;
 /// Bytes after which a page that the edge streams on ends, at the next version.

@@ -21,7 +21,7 @@ fn examples(parser: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Text that means something to one parser or another, put into examples where it may not belong.
-const PIECES: [&str; 48] = [
+const PIECES: [&str; 52] = [
     "{",
     "}",
     "[",
@@ -59,6 +59,10 @@ const PIECES: [&str; 48] = [
     "\"epoch\":\"0mwrnsa6yk3v9q2\",",
     "\"orPut\":{\"a\":1},",
     "\"unset\":[\"a\"],",
+    "\"after\":\"x_0mwrnsa6yk3v9q2_3\",",
+    "\"op\":\"resolve\",\"conflict\":\"x_0mwrnsa6yk3v9q2_3\",",
+    "\"take\":\"mine\",",
+    "\"records\":[{\"collection\":\"c\",\"id\":\"r\",\"deleted\":true}],",
     "a.b",
     "__proto__",
     "\\u0061",
@@ -169,6 +173,6 @@ macro_rules! parsers {
 }
 
 parsers! {
-    push 2000, pull_query 2000, pull_body 2000, cursor 2000, route 1000, token 1000, jwks 1000, head 1000, lines 1000, parts 100,
+    push 2000, resolutions 1000, pull_query 2000, pull_body 2000, cursor 2000, route 1000, token 1000, jwks 1000, head 1000, lines 1000, parts 100,
     internal 1000, value 2000, operations 1000
 }

@@ -17,7 +17,7 @@ mod values;
 
 pub(crate) use published::{head, internal, lines, parts};
 pub(crate) use pulls::{cursor, pull_body, pull_query, route};
-pub(crate) use pushes::push;
+pub(crate) use pushes::{push, resolutions};
 pub(crate) use spaces::operations;
 pub(crate) use token::{jwks, token};
 pub(crate) use values::value;

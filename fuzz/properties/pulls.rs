@@ -126,7 +126,9 @@ pub(crate) fn route(bytes: &[u8]) {
             assert!(!space.is_empty() && !space.contains('/'));
         }
         Ok(Route::Preflight) => assert_eq!(method, "OPTIONS"),
-        Ok(_) => assert!(["/health", "/sync/push", "/sync/pull", "/sync/head"].contains(&path)),
+        Ok(_) => {
+            assert!(["/health", "/sync/push", "/sync/pull", "/sync/conflict", "/sync/head"].contains(&path))
+        }
         Err(error) => assert!(matches!(error.status(), 404 | 405), "{error:?}"),
     }
 }

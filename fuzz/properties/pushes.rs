@@ -5,10 +5,10 @@ use headwater::{
     limits,
     protocol::{
         error::ApiError,
-        push::{Change, MutationDigest, Op, PushRequest, Submitted},
+        push::{Change, Decision, Mutation, MutationDigest, Op, PushRequest, Resolution, Submitted},
     },
     value::{Path, compact},
-    version::{Epoch, Version},
+    version::{ConflictId, Epoch, Version},
 };
 
 use super::reference::json::{elements, is_json, members, nesting, number, spaced, string};
@@ -80,11 +80,98 @@ fn assert_submitted(submitted: &Submitted, text: &str) {
     let Ok(mutation) = &submitted.mutation else { return };
     let changes = only(text, "changes").expect("a mutation has changes");
     assert_eq!(submitted.digest, MutationDigest::of(&spaced(changes, "")), "of the changes alone");
+    assert_eq!(submitted.changes, spaced(changes, ""), "what is parked is what was pushed");
+    let after = only(text, "after").filter(|after| *after != "null");
+    let after = after.map(|after| string(after).expect("after is a string"));
+    assert_eq!(mutation.after.as_ref().map(ConflictId::to_string), after);
     let base = only(text, "base").filter(|base| *base != "null");
     let changes = elements(changes).expect("changes are an array");
-    assert_eq!(mutation.changes.len(), changes.len());
-    for (change, text) in mutation.changes.iter().zip(changes) {
-        assert_change(change, text, base);
+    assert_eq!(mutation.changes.len() + mutation.resolutions.len(), changes.len());
+    assert!(mutation.size() <= limits::MUTATION_CHANGES_MAX);
+    let (mut ordinary, mut resolutions) = (mutation.changes.iter().enumerate(), mutation.resolutions.iter());
+    let mut read = 0;
+    for text in changes {
+        if only(text, "op").and_then(string).as_deref() == Some("resolve") {
+            let resolution = resolutions.next().expect("a resolution");
+            assert_eq!(resolution.at, read, "it stands where it was written");
+            assert_resolution(resolution, text, base);
+        } else {
+            let (at, change) = ordinary.next().expect("a change");
+            read = at + 1;
+            assert_change(change, text, base);
+        }
+    }
+    let parked = elements(&submitted.changes).expect("an array");
+    let parked = Mutation::parked(parked.into_iter()).expect("what was taken is taken again");
+    assert_eq!(parked.size(), mutation.size());
+}
+
+fn assert_resolution(resolution: &Resolution, text: &str, base: Option<&str>) {
+    let given = |name: &str| only(text, name).filter(|text| *text != "null");
+    assert_eq!(given("conflict").and_then(string), Some(resolution.conflict.to_string()));
+    let base = given("base").or(base);
+    assert_eq!(
+        resolution.base.map(Version::get),
+        base.map(|base| number(base).expect("a base is a version"))
+    );
+    let take = match &resolution.decision {
+        Decision::Mine => Some("mine"),
+        Decision::Theirs => Some("theirs"),
+        Decision::Records(records) => {
+            let written = given("records").and_then(elements).expect("records are an array");
+            assert_eq!(records.len(), written.len());
+            for (record, text) in records.iter().zip(written) {
+                assert_record(record, text, base);
+            }
+            None
+        }
+    };
+    assert_eq!(given("take").and_then(string).as_deref(), take);
+}
+
+fn assert_record(record: &Change, text: &str, base: Option<&str>) {
+    let given = |name: &str| only(text, name).filter(|text| *text != "null");
+    assert_eq!(given("collection").and_then(string).as_deref(), Some(record.key.collection.as_str()));
+    assert_eq!(given("id").and_then(string).as_deref(), Some(record.key.id.as_str()));
+    let base = given("base").or(base).map(|base| number(base).expect("a base is a version"));
+    assert_eq!(record.base.map(Version::get), base);
+    match &record.op {
+        Op::Put(value) => assert_value(Some(value), given("value")),
+        Op::Delete => assert_eq!((given("deleted"), given("value")), (Some("true"), None)),
+        other => panic!("a record of a resolution is put or deleted, not {other:?}"),
+    }
+}
+
+/// The body of `POST /sync/conflict` is the push of one mutation of resolutions, or refused with 400 or 413.
+pub(crate) fn resolutions(body: &[u8]) {
+    let push = match PushRequest::parse_resolutions(body) {
+        Ok(push) => push,
+        Err(ApiError::TooLarge(_) | ApiError::Malformed(_)) => return,
+        Err(other) => panic!("resolutions are refused with {other:?}"),
+    };
+    let text = std::str::from_utf8(body).expect("resolutions are text");
+    assert!(is_json(text));
+    let member = |name: &str| only(text, name);
+    assert_eq!(Some(push.client.as_str()), member("client").and_then(string).as_deref());
+    assert_eq!(push.mutations.len(), 1);
+    let submitted = &push.mutations[0];
+    assert_eq!(Some(submitted.id), member("id").and_then(number));
+    if let Ok(mutation) = &submitted.mutation {
+        assert!(mutation.changes.is_empty() && mutation.after.is_none(), "it resolves and does nothing else");
+        let written = member("resolutions").and_then(elements).expect("resolutions are an array");
+        assert_eq!(mutation.resolutions.len(), written.len());
+        let base = member("base").filter(|base| *base != "null");
+        for (resolution, text) in mutation.resolutions.iter().zip(&written) {
+            assert_resolution(resolution, text, base);
+        }
+        let op = |text: &&str| spaced(text, "").replacen('{', "{\"op\":\"resolve\",", 1);
+        let changes: Vec<_> = written.iter().map(op).collect();
+        assert_eq!(submitted.digest, MutationDigest::of(&format!("[{}]", changes.join(","))), "as that push");
+    }
+    let wide = spaced(text, "\r\n \t");
+    if wide.len() < limits::MUTATION_BYTES_MAX {
+        let again = PushRequest::parse_resolutions(wide.as_bytes()).expect("white space is nothing");
+        assert_eq!(format!("{again:?}"), format!("{push:?}"));
     }
 }
 

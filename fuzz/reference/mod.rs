@@ -49,6 +49,8 @@ struct Step {
 enum Verdict {
     Rejected,
     Conflict,
+    /// Follows what is parked under this one of the conflicts.
+    Joined(usize),
     /// The values it leaves, and whether the record was absent at any moment.
     Applied(BTreeMap<Name, (Option<Tree>, bool)>),
 }
@@ -58,6 +60,16 @@ struct Space {
     version: u64,
     epoch: String,
     records: BTreeMap<Name, Vec<Step>>,
+    /// In the order in which they were opened. Nobody acknowledges anything, and nobody resolves.
+    conflicts: Vec<Parked>,
+}
+
+/// An open conflict.
+struct Parked {
+    opened: u64,
+    /// Those that have been told of it.
+    clients: BTreeSet<String>,
+    touched: BTreeSet<Name>,
 }
 
 /// Pushes every mutation alone and compares result and values with the reference; then pushes them to a new system,
@@ -119,6 +131,10 @@ impl Space {
         let (status, expected) = (string_of(result, "status"), verdict.status());
         assert_eq!(status, expected, "{submission:?} got {result}");
         let version = self.version;
+        if let Some(opened) = self.park(&verdict, submission) {
+            let id = format!("x_{}_{opened}", self.epoch);
+            assert_eq!(string_of(result, "conflict"), id, "{submission:?} got {result}");
+        }
         if let Verdict::Applied(values) = verdict {
             let mut changed = Vec::new();
             for ((collection, id), (tree, was_absent)) in values {
@@ -146,12 +162,57 @@ impl Space {
         }
     }
 
+    /// Parks what is a conflict, and says under which.
+    fn park(&mut self, verdict: &Verdict, submission: &Submission) -> Option<u64> {
+        let at = match verdict {
+            Verdict::Conflict => {
+                self.version += 1;
+                let (clients, touched) = (BTreeSet::new(), BTreeSet::new());
+                self.conflicts.push(Parked { opened: self.version, clients, touched });
+                self.conflicts.len() - 1
+            }
+            Verdict::Joined(at) => *at,
+            Verdict::Rejected | Verdict::Applied(_) => return None,
+        };
+        let parked = &mut self.conflicts[at];
+        parked.clients.insert(submission.client.clone());
+        let known = parked.touched.len();
+        let changes = Mutation::read(&submission.mutation)?.changes;
+        parked.touched.extend(changes.into_iter().map(|change| change.name));
+        if matches!(verdict, Verdict::Joined(_)) && parked.touched.len() > known {
+            // The announcement names more records.
+            self.version += 1;
+        }
+        Some(parked.opened)
+    }
+
+    /// The newest conflict that a mutation names, or of which it touches a record.
+    fn joins(&self, mutation: &Mutation, client: &str) -> Option<usize> {
+        if mutation.changes.is_empty() {
+            return None;
+        }
+        let is_named = |parked: &Parked| {
+            mutation
+                .after
+                .as_ref()
+                .is_some_and(|(epoch, opened)| *epoch == self.epoch && *opened == parked.opened)
+        };
+        let rests_on = |parked: &Parked| {
+            parked.clients.contains(client)
+                && mutation.changes.iter().any(|change| parked.touched.contains(&change.name))
+        };
+        self.conflicts.iter().rposition(|parked| is_named(parked) || rests_on(parked))
+    }
+
     fn judge(&self, submission: &Submission) -> Verdict {
         let Some(mutation) = Mutation::read(&submission.mutation) else { return Verdict::Rejected };
         let is_stale = mutation.epoch.as_ref().is_some_and(|epoch| *epoch != self.epoch);
         let in_future = |change: &Change| !is_stale && change.base.is_some_and(|base| base > self.version);
         if mutation.changes.iter().any(in_future) {
             return Verdict::Rejected;
+        }
+        if let Some(at) = self.joins(&mutation, &submission.client) {
+            return Verdict::Joined(at);
         }
         if mutation.changes.iter().any(|change| self.conflicts(change, submission, is_stale)) {
             return Verdict::Conflict;
@@ -219,7 +280,7 @@ impl Verdict {
     fn status(&self) -> &'static str {
         match self {
             Self::Rejected => "rejected",
-            Self::Conflict => "conflict",
+            Self::Conflict | Self::Joined(_) => "conflict",
             Self::Applied(_) => "applied",
         }
     }

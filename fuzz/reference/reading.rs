@@ -11,6 +11,8 @@ use super::{
 /// A mutation that can be understood.
 pub(super) struct Mutation {
     pub(super) epoch: Option<String>,
+    /// The conflict that it is to join: by the version that opened it, if it is one of the epoch it names.
+    pub(super) after: Option<(String, u64)>,
     pub(super) changes: Vec<Change>,
 }
 
@@ -32,7 +34,7 @@ pub(super) enum Kind {
 impl Mutation {
     /// None for what is to be rejected.
     pub(super) fn read(text: &str) -> Option<Self> {
-        let fields = Fields::read(text, &["base", "epoch", "changes"])?;
+        let fields = Fields::read(text, &["base", "after", "epoch", "changes"])?;
         let base = fields.typed("base", number)?;
         let changes = elements(fields.get("changes")?)?;
         let is_epoch = |epoch: &String| {
@@ -41,6 +43,12 @@ impl Mutation {
         };
         Some(Self {
             epoch: fields.typed("epoch", |text| string(text).filter(is_epoch))?,
+            after: fields.typed("after", |text| {
+                let text = string(text)?;
+                let (epoch, opened) = text.strip_prefix("x_")?.split_once('_')?;
+                let epoch = Some(epoch.to_owned()).filter(is_epoch)?;
+                Some((epoch, number(opened)?))
+            })?,
             changes: changes.into_iter().map(|text| Change::read(text, base)).collect::<Option<_>>()?,
         })
     }
@@ -48,8 +56,20 @@ impl Mutation {
 
 impl Change {
     fn read(text: &str, base: Option<u64>) -> Option<Self> {
-        let known =
-            ["op", "collection", "id", "base", "value", "set", "unset", "path", "by", "values", "orPut"];
+        let known = [
+            "op",
+            "collection",
+            "id",
+            "base",
+            "value",
+            "deleted",
+            "set",
+            "unset",
+            "path",
+            "by",
+            "values",
+            "orPut",
+        ];
         let fields = Fields::read(text, &known)?;
         // A known field has its type, also where the op does not use it.
         let [op, collection, id, path] =

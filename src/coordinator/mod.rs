@@ -10,6 +10,7 @@
 mod administration;
 mod home;
 pub mod ledger;
+mod listing;
 mod members;
 mod merge;
 mod notices;

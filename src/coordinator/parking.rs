@@ -78,12 +78,19 @@ pub(super) struct Resolved {
     pub(super) parked: usize,
     /// Bytes of their texts.
     pub(super) bytes: usize,
+    /// How deep resolutions lie in each other.
+    depth: usize,
 }
 
 /// The record that announces a conflict.
 #[must_use]
 pub(super) fn key_of(id: &ConflictId) -> Key {
     Key { collection: Collection::stored("$conflicts"), id: RecordId::stored(&id.to_string()) }
+}
+
+/// The records that what is parked under a conflict touches.
+pub(super) fn touched_by(row: &Conflict) -> LedgerResult<BTreeSet<Key>> {
+    Touches::parse(&row.touches).map(|touches| touches.records)
 }
 
 /// The texts of a mutation's changes, as they are parked.
@@ -243,7 +250,7 @@ impl Parking {
         if held.row.user != *who.1 && members::role_of(ledger, who.0, who.1)? < Some(Role::Owner) {
             return Ok(Err(Rejection::new(RejectCode::Forbidden, "the conflict is another user's")));
         }
-        if let Err(rejection) = resolved.close(held, resolution.base) {
+        if let Err(rejection) = resolved.close(held, resolution.base, depth) {
             return Ok(Err(rejection));
         }
         match &resolution.decision {
@@ -255,9 +262,6 @@ impl Parking {
                 return Ok(Ok(()));
             }
             Decision::Mine => {}
-        }
-        if depth == limits::RESOLUTIONS_NESTED_MAX {
-            return Ok(Err(too_large("conflicts are parked in each other more than 8 deep: send records")));
         }
         let rests_on = held.touches.rests_on.clone();
         let stored = if held.stored > 0 { ledger.parked(id.opened)? } else { Vec::new() };
@@ -312,7 +316,15 @@ impl Parking {
 }
 
 impl Resolved {
-    fn close(&mut self, held: &Held, base: Option<Version>) -> Result<(), Rejection> {
+    /// Whether the mutation, if it is parked itself, can be re-applied within the limits of one.
+    pub(super) fn is_parkable(&self, mutation: &Mutation, submitted: &Submitted) -> bool {
+        self.depth < limits::RESOLUTIONS_NESTED_MAX
+            && self.parked + mutation.size() <= limits::CONFLICT_CHANGES_MAX
+            && self.bytes + submitted.changes.len() <= limits::CONFLICT_TEXT_MAX
+            && self.touched.len() + mutation.changes.len() <= limits::CONFLICT_CHANGES_MAX
+    }
+
+    fn close(&mut self, held: &Held, base: Option<Version>, depth: usize) -> Result<(), Rejection> {
         self.parked += usize::try_from(held.row.changes).unwrap_or(usize::MAX);
         self.bytes += usize::try_from(held.row.bytes).unwrap_or(usize::MAX);
         self.touched.extend(held.touches.records.iter().cloned());
@@ -320,9 +332,11 @@ impl Resolved {
         if self.parked > limits::CONFLICT_CHANGES_MAX
             || self.bytes > limits::CONFLICT_TEXT_MAX
             || self.touched.len() > 2 * limits::CONFLICT_CHANGES_MAX
+            || depth == limits::RESOLUTIONS_NESTED_MAX
         {
             return Err(too_large("it resolves more than 1,000 parked changes or 4 MiB of them at once"));
         }
+        self.depth = self.depth.max(depth + 1);
         self.closed.push(held.row.id.clone());
         if base.is_some() {
             let seen = |key: &Key| Change { key: key.clone(), base, op: Op::Put("{}".to_owned()) };

@@ -294,6 +294,10 @@ impl Plan {
             return self.join(ledger, submitted, mutation, joining, by);
         }
         if let Some(standing) = self.standing_in_the_way(ledger, checked, present_epoch, by)? {
+            if resolved.as_ref().is_some_and(|resolved| !resolved.is_parkable(mutation, submitted)) {
+                let detail = "it conflicts again and is too large to be parked: resolve less at once";
+                return Ok(Settled::Rejected(parking::too_many(detail)));
+            }
             let mut touched = resolved.map_or_else(BTreeSet::new, |resolved| resolved.touched);
             touched.extend(mutation.changes.iter().map(|change| change.key.clone()));
             return self.park(ledger, submitted, touched, standing, by);
@@ -379,11 +383,6 @@ impl Plan {
     ) -> LedgerResult<Settled> {
         if !self.parking.has_room(ledger)? {
             return Ok(Settled::Rejected(parking::too_many("a space has at most 10,000 open conflicts")));
-        }
-        if touched.len() > limits::CONFLICT_CHANGES_MAX {
-            return Ok(Settled::Rejected(parking::too_many(
-                "it resolves conflicts of more than 1,000 records",
-            )));
         }
         let id = ConflictId { epoch: self.meta.epoch.clone(), opened: self.version.next() };
         let row = Conflict {
@@ -539,7 +538,8 @@ fn invalid(detail: &'static str) -> Rejection {
     Rejection::new(RejectCode::InvalidValue, detail)
 }
 
-fn standing_of(key: &Key, record: Option<&Record>) -> Standing {
+/// What stands under a key.
+pub(super) fn standing_of(key: &Key, record: Option<&Record>) -> Standing {
     Standing {
         key: key.clone(),
         version: record.map_or(Version::ZERO, |record| record.clock.version),

@@ -3,6 +3,7 @@
 mod conflicts;
 mod numbers;
 mod operations;
+mod parking;
 mod publication;
 mod pulls;
 mod pushes;
@@ -11,7 +12,7 @@ mod storage;
 
 use super::{ledger::MemoryLedger, *};
 use crate::{
-    ids::{Collection, Key, RecordId, SpaceHash},
+    ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId},
     protocol::push::{RejectCode, Settled},
     sim::{BY_DEMAND, START},
 };
@@ -68,10 +69,11 @@ impl<L: Ledger> Desk<L> {
         self.push_as(&user("alice"), body)
     }
 
-    /// Pushes one mutation of which only the result matters.
+    /// Pushes one mutation of which only the result matters. All before it are acknowledged, so that it joins none.
     fn settle(&mut self, client: &str, mutation: &str) -> Settled {
-        let answer = self.push(&body(client, &[mutation.to_owned()])).expect("an answer");
-        answer.results[0].settled.clone()
+        let acked = parsed(&body(client, &[mutation.to_owned()])).mutations[0].id - 1;
+        let push = format!(r#"{{"client":"{client}","acked":{acked},"mutations":[{mutation}]}}"#);
+        self.push(&push).expect("an answer").results[0].settled.clone()
     }
 
     /// Puts one record as a client's next mutation.

@@ -20,6 +20,11 @@ pub enum Route {
         /// POST.
         in_body: bool,
     },
+    /// `GET|POST /sync/conflict`; whether it resolves.
+    Conflict {
+        /// POST.
+        resolves: bool,
+    },
     /// `GET /sync/head`
     Head,
     /// `GET /sync/objects/{sha256}`
@@ -55,6 +60,11 @@ impl Route {
             "/sync/pull" => match method {
                 "GET" => Ok(Self::Pull { in_body: false }),
                 "POST" => Ok(Self::Pull { in_body: true }),
+                _ => Err(ApiError::MethodNotAllowed("GET, POST")),
+            },
+            "/sync/conflict" => match method {
+                "GET" => Ok(Self::Conflict { resolves: false }),
+                "POST" => Ok(Self::Conflict { resolves: true }),
                 _ => Err(ApiError::MethodNotAllowed("GET, POST")),
             },
             "/sync/head" => only("GET", Self::Head),
@@ -117,6 +127,8 @@ impl Route {
             Self::Preflight => "preflight",
             Self::Push => "push",
             Self::Pull { .. } => "pull",
+            Self::Conflict { resolves: false } => "conflicts",
+            Self::Conflict { resolves: true } => "resolve",
             Self::Head => "head",
             Self::Object(_) => "object",
             Self::Spaces => "spaces",

@@ -121,6 +121,14 @@ pub struct Ask {
     pub expiring: bool,
 }
 
+/// A page of open conflicts is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConflictsAfter {
+    /// Opened after this version.
+    pub after: Version,
+}
+
 /// What a look into KV showed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

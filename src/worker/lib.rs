@@ -25,7 +25,7 @@ use headwater::{
     },
     ids::{SpaceHash, SpaceId},
     limits,
-    protocol::error::ApiError,
+    protocol::{conflict, error::ApiError, internal::ConflictsAfter, pull::query_pairs},
     snapshot::keys::Scope,
 };
 use serde_json::json;
@@ -185,9 +185,9 @@ async fn serve(
     let Job { route, space, pull } = job;
     let asked = Asked { incoming, env, context, space: &space };
     match route {
-        Route::Push => {
-            push(&asked, request).await.map_err(|error| (error, Usage { object: 1, ..Usage::default() }))
-        }
+        Route::Push => push(&asked, "/push", request)
+            .await
+            .map_err(|error| (error, Usage { object: 1, ..Usage::default() })),
         Route::Pull { .. } => {
             let begun = match pull {
                 Some(begun) => *begun,
@@ -195,6 +195,10 @@ async fn serve(
             };
             pull::finish(&asked, begun).await
         }
+        Route::Conflict { resolves: true } => push(&asked, "/resolve", request)
+            .await
+            .map_err(|error| (error, Usage { object: 1, ..Usage::default() })),
+        Route::Conflict { resolves: false } => conflicts(&asked).await.map_err(free),
         Route::Head => head(&asked).await.map_err(free),
         Route::Object(hash) => object(&asked, &hash).await.map_err(free),
         Route::Spaces => spaces::list(&asked).await.map_err(free),
@@ -231,8 +235,21 @@ fn space_of(
     Ok(Space { caller, hash, id, scope, request: incoming.id.clone(), origin })
 }
 
-/// `POST /sync/push`: length and type are looked at, the body is passed on unread.
-async fn push(asked: &Asked<'_>, request: &web_sys::Request) -> Result<Reply, ApiError> {
+/// `GET /sync/conflict`: only the coordinator knows what is parked.
+async fn conflicts(asked: &Asked<'_>) -> Result<Reply, ApiError> {
+    let query = query_pairs(&asked.incoming.query)?;
+    let cursor = query.iter().find(|(name, value)| name == "cursor" && !value.is_empty());
+    let after = cursor.map(|(_, cursor)| conflict::parse_cursor(cursor)).transpose()?.unwrap_or_default();
+    let ask = serde_json::to_string(&ConflictsAfter { after }).map_err(|_| ApiError::Internal)?;
+    let (body, timing) = coordinator::call(asked.env, asked.space, "/conflicts", &ask).await?;
+    let mut reply = Reply::json(200, body);
+    reply.usage.object = 1;
+    reply.usage.add_rows(&timing);
+    Ok(reply)
+}
+
+/// `POST /sync/push` and `/sync/conflict`: length and type are looked at, the body is passed on unread.
+async fn push(asked: &Asked<'_>, path: &str, request: &web_sys::Request) -> Result<Reply, ApiError> {
     if !http::is_json(&asked.incoming.content_type) {
         return Err(ApiError::UnsupportedMediaType);
     }
@@ -241,7 +258,7 @@ async fn push(asked: &Asked<'_>, request: &web_sys::Request) -> Result<Reply, Ap
         return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
     }
     let body = request.body().map_or(JsValue::NULL, JsValue::from);
-    coordinator::pass(asked.env, asked.space, "/push", &body).await
+    coordinator::pass(asked.env, asked.space, path, &body).await
 }
 
 /// `GET /sync/head`: the first line of the published head.

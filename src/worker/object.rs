@@ -20,7 +20,7 @@ use headwater::{
     protocol::{
         act::Act,
         error::ApiError,
-        internal::{Ask, Caller, Order, encode_reply},
+        internal::{Ask, Caller, ConflictsAfter, Order, encode_reply},
         push::{PushAnswer, PushRequest},
         role::Role,
     },
@@ -214,7 +214,9 @@ impl Coordinator {
         self.open(whose).await?;
         match (act, path) {
             (Some(act), _) => self.act(&user, act, &order).await,
-            (None, "push") => self.push(user, &body).await,
+            (None, "push") => self.push(user, PushRequest::parse(&body)?).await,
+            (None, "resolve") => self.push(user, PushRequest::parse_resolutions(&body)?).await,
+            (None, "conflicts") => self.conflicts(&user, &body),
             (None, "pull") => self.pull(&user, &scope.ok_or(ApiError::GrantRequired)?, &body).await,
             _ => Err(ApiError::NotFound("There is no such call.")),
         }
@@ -267,8 +269,17 @@ impl Coordinator {
         result
     }
 
-    async fn push(&self, user: UserHash, body: &[u8]) -> std::result::Result<Reply, ApiError> {
-        let push = PushRequest::parse(body)?;
+    fn conflicts(&self, user: &UserHash, body: &[u8]) -> std::result::Result<Reply, ApiError> {
+        let ask: ConflictsAfter = serde_json::from_slice(body).map_err(|_| ApiError::Internal)?;
+        self.sql.take_rows();
+        let page = self.with(|core| core.conflicts(user, ask.after))?;
+        let rows = self.sql.take_rows();
+        let mut reply = Reply::json(200, page.to_json());
+        reply.usage = Usage { rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
+        Ok(reply)
+    }
+
+    async fn push(&self, user: UserHash, push: PushRequest) -> std::result::Result<Reply, ApiError> {
         // Who may not push does not get to say that storage has gone back either.
         self.with(|core| core.admit(&user, Role::Writer))?;
         if let (Some(epoch), Some(since)) = (&push.epoch, push.since) {

@@ -50,10 +50,9 @@ fn h04_a_restored_client_is_told_that_it_forked_and_not_that_its_edit_is_applied
 #[test]
 fn i2_a_restored_client_is_told_what_of_its_outbox_had_been_applied() {
     let mut desk = Desk::new();
-    desk.put(A, 1, "r", "{}");
     let bad = r#"{"id":2,"changes":[{"op":"what","collection":"c","id":"r"}]}"#.to_owned();
-    desk.settle(A, &bad);
-    desk.put(A, 3, "r", r#"{"n":3}"#);
+    let outbox = [put(1, "r", "{}"), bad.clone(), put(3, "r", r#"{"n":3}"#)];
+    desk.push(&body(A, &outbox)).expect("an answer");
     // The copy has the first two in its outbox too, and has made another third.
     let forked = desk.push(&body(A, &[put(1, "r", "{}"), bad, put(3, "s", "{}")]));
     let Err(ApiError::ClientForked { last, settled }) = forked else { panic!("a fork") };

@@ -128,8 +128,14 @@ fn mutation() -> impl Strategy<Value = String> {
     });
     let changes = few(change.boxed());
     let epochs = prop_oneof![9 => Just(""), 1 => Just(r#","epoch":"0mwrnsa6yk3v9q2""#)];
-    (changes, base(), epochs)
-        .prop_map(|(changes, base, epoch)| format!(r#"{{"changes":[{}]{base}{epoch}}}"#, changes.join(",")))
+    // Steps that opened a conflict, and others. A desk begins in the same epoch each time.
+    let afters = option::weighted(0.1, 1..9_u64).prop_map(|opened| {
+        let epoch = Epoch::begin(START, None, 7);
+        opened.map_or_else(String::new, |opened| format!(r#","after":"x_{epoch}_{opened}""#))
+    });
+    (changes, base(), epochs, afters).prop_map(|(changes, base, epoch, after)| {
+        format!(r#"{{"changes":[{}]{base}{epoch}{after}}}"#, changes.join(","))
+    })
 }
 
 fn submission() -> impl Strategy<Value = Submission> {

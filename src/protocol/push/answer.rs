@@ -108,7 +108,8 @@ impl MutationResult {
     fn to_json(&self, theirs: &mut usize) -> String {
         let mut text = self.brief().to_string();
         if let Settled::Conflict { standing, .. } = &self.settled {
-            let records: Vec<String> = standing.iter().map_while(|record| record.to_json(theirs)).collect();
+            let records: Vec<String> =
+                standing.iter().map_while(|record| record.to_json_within(theirs)).collect();
             text.truncate(text.len() - 1);
             text += &format!(",\"records\":[{}]}}", records.join(","));
         }
@@ -118,17 +119,28 @@ impl MutationResult {
 
 impl Standing {
     /// None when it no longer fits into what is left of the answer's room.
-    fn to_json(&self, room: &mut usize) -> Option<String> {
-        let mut text = json!({
-            "collection": self.key.collection.as_str(), "id": self.key.id.as_str(), "version": self.version
-        })
-        .to_string();
+    fn to_json_within(&self, room: &mut usize) -> Option<String> {
+        let text = self.to_json();
+        *room = room.checked_sub(text.len())?;
+        Some(text)
+    }
+
+    /// With what stands there, or that it is deleted.
+    pub(in crate::protocol) fn to_json(&self) -> String {
+        let mut text = self.without_value();
         text.truncate(text.len() - 1);
         match &self.value {
             Some(value) => text += &format!(",\"theirs\":{value}}}"),
             None => text += ",\"deleted\":true}",
         }
-        *room = room.checked_sub(text.len())?;
-        Some(text)
+        text
+    }
+
+    /// Where the value has no room: its client has it by pulling.
+    pub(in crate::protocol) fn without_value(&self) -> String {
+        json!({
+            "collection": self.key.collection.as_str(), "id": self.key.id.as_str(), "version": self.version
+        })
+        .to_string()
     }
 }

@@ -30,7 +30,10 @@ impl PushRequest {
         if body.len() > limits::BODY_BYTES_MAX {
             return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
         }
-        let text = std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?;
+        Self::parse_text(std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?)
+    }
+
+    pub(in crate::protocol) fn parse_text(text: &str) -> Result<Self, ApiError> {
         // serde would take an array for an object, its members in the order of our fields.
         if !text.trim_ascii_start().starts_with('{') {
             return Err(malformed("the body is not a JSON object"));
