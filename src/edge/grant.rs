@@ -25,8 +25,10 @@ use crate::{
 
 /// Stands before the secret in the key, so that a grant is no token and a token no grant, even if both have one secret.
 const DOMAIN: &str = "headwater grant\n";
-/// `{"alg":"HS256"}`: the header of every grant, and no other is one.
-const HEADER: &str = "eyJhbGciOiJIUzI1NiJ9";
+/// `{"alg":"HS256","typ":"JWT"}`: the header of every grant, and no other is one.
+const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+/// Bytes of a signature. jwt-compact panics for any other number.
+const SIGNATURE_BYTES: usize = 32;
 
 /// A verified grant.
 #[derive(Debug, Clone)]
@@ -115,8 +117,11 @@ impl Granter {
         let (signed, signature) = grant.rsplit_once('.')?;
         let (header, text) = signed.split_once('.')?;
         let signature = Base64UrlUnpadded::decode_vec(signature).ok()?;
+        if header != HEADER || signature.len() != SIGNATURE_BYTES {
+            return None;
+        }
         let signature = AlgorithmSignature::try_from_slice(&signature).ok()?;
-        if header != HEADER || !Hs256.verify_signature(&signature, self.key.as_ref()?, signed.as_bytes()) {
+        if !Hs256.verify_signature(&signature, self.key.as_ref()?, signed.as_bytes()) {
             return None;
         }
         let text = Base64UrlUnpadded::decode_vec(text).ok()?;
@@ -265,7 +270,7 @@ mod tests {
         }
     }
 
-    const HS: &str = r#"{"alg":"HS256"}"#;
+    const HS: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
     fn encode(bytes: impl AsRef<[u8]>) -> String {
         Base64UrlUnpadded::encode_string(bytes.as_ref())
@@ -315,6 +320,8 @@ mod tests {
             ("RS256 over HS256", with_header(r#"{"alg":"RS256"}"#)),
             ("ES256 over HS256", with_header(r#"{"alg":"ES256"}"#)),
             ("no algorithm", with_header("{}")),
+            ("a header of another order", with_header(r#"{"typ":"JWT","alg":"HS256"}"#)),
+            ("no type", with_header(r#"{"alg":"HS256"}"#)),
             ("two algorithms", with_header(r#"{"alg":"none","alg":"HS256"}"#)),
             ("a critical extension", with_header(r#"{"alg":"HS256","crit":["b64"]}"#)),
             ("another user's claims", ours(|claims| claims["user"] = user("bob").as_str().into())),
