@@ -115,20 +115,22 @@ pub(crate) fn cursor(bytes: &[u8]) {
     }
 }
 
-/// A line of a method and a path is a route or 404 or 405, and a route that names an object names a hash.
+/// A line of a method and a path is a route or refused as one, a route that names an object names a hash, and what names a
+/// space stands below `/spaces/`, with names within their bounds.
 pub(crate) fn route(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (method, path) = text.split_once(' ').unwrap_or(("GET", text));
     match Route::of(method, path) {
         Ok(Route::Object(hash)) => assert_eq!(path, format!("/sync/objects/{}", hash.as_str())),
-        Ok(Route::ResetEpoch { space }) => {
-            assert_eq!((method, path), ("POST", &*format!("/spaces/{space}/reset-epoch")));
-            assert!(!space.is_empty() && !space.contains('/'));
+        Ok(Route::Space { id, about, .. }) => {
+            assert!(path.starts_with("/spaces/") && !id.is_empty());
+            assert!(about.len() <= headwater::limits::SUBJECT_BYTES_MAX);
         }
         Ok(Route::Preflight) => assert_eq!(method, "OPTIONS"),
         Ok(_) => {
-            assert!(["/health", "/sync/push", "/sync/pull", "/sync/conflict", "/sync/head"].contains(&path))
+            let plain = ["/health", "/spaces", "/sync/push", "/sync/pull", "/sync/conflict", "/sync/head"];
+            assert!(plain.contains(&path));
         }
-        Err(error) => assert!(matches!(error.status(), 404 | 405), "{error:?}"),
+        Err(error) => assert!(matches!(error.status(), 400 | 404 | 405), "{error:?}"),
     }
 }

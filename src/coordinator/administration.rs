@@ -10,6 +10,7 @@ use super::{
     Coordinator,
     ledger::{Clock, Ledger, LedgerResult, Meta, Record, deleted_line, live_line},
     members::{self, Member},
+    plan::OWN_WRITER,
     publication::PublicationConfig,
 };
 use crate::{
@@ -20,9 +21,6 @@ use crate::{
     time::Millis,
     version::{Epoch, Position, Version},
 };
-
-/// The writer of what Headwater changes itself. Clients are numbered from 1.
-const HEADWATER: u64 = 0;
 
 /// Who makes a space: the one whose members' record is written with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -261,6 +259,7 @@ impl<L: Ledger> Coordinator<L> {
         let ended = self.ledger.atomically(&mut |ledger| {
             ledger.tell_all(version)?;
             ledger.erase_records()?;
+            ledger.close_conflicts()?;
             ledger.erase_clients()?;
             ledger.put_publication("{}")?;
             ledger.put_meta(&meta)
@@ -272,7 +271,7 @@ impl<L: Ledger> Coordinator<L> {
         Ok(())
     }
 
-    /// Removes all records of a private space. A new epoch begins, and an empty head is published at once. Clients stay, so
+    /// Removes all records and conflicts of a private space. A new epoch begins, and an empty head is published at once. Clients stay, so
     /// that each can be told which of its mutations the history contained. So does the list of shared spaces: it says where
     /// the user is a member, and that has not changed.
     fn empty(&mut self, now: Millis, random: u64) -> Result<(), ApiError> {
@@ -292,6 +291,7 @@ impl<L: Ledger> Coordinator<L> {
         let text = serde_json::to_string(&row).expect("BUG: the row is not JSON");
         let emptied = self.ledger.atomically(&mut |ledger| {
             ledger.erase_records()?;
+            ledger.close_conflicts()?;
             for (key, record) in &kept {
                 ledger.put_record(key, record)?;
             }
@@ -345,7 +345,7 @@ fn record_after(
     version: Version,
     now: Millis,
 ) -> Record {
-    let clock = Clock::tick(before.map(|record| record.clock), HEADWATER, version);
+    let clock = Clock::tick(before.map(|record| record.clock), OWN_WRITER, version);
     match value {
         Some(value) => Record { clock, deleted_at: None, line: live_line(key, value), fields: None },
         None => Record { clock, deleted_at: Some(now), line: deleted_line(key), fields: None },

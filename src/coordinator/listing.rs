@@ -3,7 +3,7 @@
 use super::{
     Coordinator,
     ledger::{Conflict, Ledger, LedgerResult},
-    members, parking,
+    parking,
     plan::standing_of,
 };
 use crate::{
@@ -25,11 +25,9 @@ impl<L: Ledger> Coordinator<L> {
     /// about 256 KiB of parked changes, but one conflict at least, and at most 1 MiB of values that stand there.
     ///
     /// # Errors
-    /// [`ApiError::Forbidden`] for whom the space is none of, or storage failures.
+    /// [`ApiError::Gone`], [`ApiError::Forbidden`], or storage failures.
     pub fn conflicts(&mut self, user: &UserHash, after: Version) -> Result<ConflictPage, ApiError> {
-        let role = members::role_of(&self.ledger, &self.meta, user);
-        let role = role.map_err(|error| self.storage_failed(error))?;
-        let role = role.ok_or(ApiError::Forbidden("You are not a member of this space."))?;
+        let role = self.admit(user, Role::Reader)?;
         let of = Some(user).filter(|_| role < Role::Owner);
         self.conflict_page(of, after).map_err(|error| self.storage_failed(error))
     }

@@ -3,7 +3,7 @@
 //!
 //! A conflict is announced by a record of `$conflicts`, which syncs like data and holds names only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -109,12 +109,11 @@ impl Parking {
     }
 
     fn opened_at<L: Ledger>(&mut self, ledger: &L, opened: Version) -> LedgerResult<Option<&mut Held>> {
-        if !self.conflicts.contains_key(&opened) {
-            let held = ledger.conflict(opened)?.map(Held::stored).transpose()?;
-            self.conflicts.insert(opened, held);
-        }
-        let held = self.conflicts.get_mut(&opened).and_then(Option::as_mut);
-        Ok(held.filter(|held| !held.is_closed))
+        let held = match self.conflicts.entry(opened) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(ledger.conflict(opened)?.map(Held::stored).transpose()?),
+        };
+        Ok(held.as_mut().filter(|held| !held.is_closed))
     }
 
     /// Whether one more may be opened.

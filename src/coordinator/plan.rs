@@ -57,8 +57,8 @@ struct Author<'a> {
     now: Millis,
 }
 
-/// The writer of reserved collections, which is no client.
-const OWN_WRITER: u64 = 0;
+/// The writer of reserved collections, which is no client: those are numbered from 1.
+pub(super) const OWN_WRITER: u64 = 0;
 
 /// Clients by user and id.
 pub(super) type Clients = BTreeMap<(UserHash, ClientId), Client>;

@@ -9,9 +9,7 @@ use std::{
     },
 };
 
-use super::{
-    Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, ParkedChange, Record, Untold,
-};
+use super::{Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, ParkedChange, Record, Untold};
 use crate::{
     coordinator::members,
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, UserHash},

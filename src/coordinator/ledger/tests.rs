@@ -251,7 +251,9 @@ fn dump(ledger: &impl Ledger) -> String {
     let untold =
         (ledger.untold(None), ledger.untold(Some(&user_hash(0))), ledger.untold(Some(&user_hash(1))));
     let one_rows = (ledger.meta(), ledger.publication(), ledger.newest(), ledger.collections());
-    format!("{lines:#?}\n{by_key:#?}\n{clients:#?}\n{deletion:?}\n{untold:?}\n{one_rows:#?}\n{conflicts:#?}\n{parked:#?}")
+    format!(
+        "{lines:#?}\n{by_key:#?}\n{clients:#?}\n{deletion:?}\n{untold:?}\n{one_rows:#?}\n{conflicts:#?}\n{parked:#?}"
+    )
 }
 
 fn user_hash(number: u64) -> UserHash {

@@ -306,7 +306,7 @@ fn a_deleted_space_answers_410_for_ever_and_keeps_nothing_but_that() {
     }
     let ledger = desk.core.ledger();
     assert_eq!(ledger.newest(), Ok(Version::ZERO));
-    assert_eq!(ledger.client(&user("bob"), &crate::ids::ClientId::stored("client-b")), Ok(None));
+    assert_eq!(ledger.client(&user("bob"), &ClientId::stored("client-b")), Ok(None));
     assert_eq!(desk.version(), at + 1, "its end is a step of its own");
     assert_eq!(desk.tell(), told(&["alice none", "bob none", "rita none"], at + 1));
     assert_eq!(desk.core.poll_alarm(desk.now.plus(1_000_000_000)), None, "and nothing is published any more");
