@@ -1,5 +1,7 @@
-// `npm run check`: formatting, then lints for the core on this machine and for the Worker in WebAssembly.
+// `npm run check`: formatting, lints for the core on this machine and for the Worker in WebAssembly, and what all of it is
+// built from.
 
+import { checkDependencies } from "./dependencies.mjs";
 import { main, run, setup } from "./setup.mjs";
 
 const clippy = (...target) => ["clippy", "--locked", ...target, "--", "-D", "warnings"];
@@ -13,5 +15,6 @@ await main(() => {
   console.log("\n== lints of the Worker");
   const worker = clippy("--package", "headwater-worker", "--target", "wasm32-unknown-unknown");
   run("cargo", worker, "Repair what is named above.");
-  console.log("\nAll checks passed.");
+  const isWhole = checkDependencies();
+  console.log(isWhole ? "\nAll checks passed." : "\nAll checks passed but those marked NOT CHECKED.");
 });

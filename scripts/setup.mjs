@@ -13,6 +13,7 @@ const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "hea
 const WORKER_BUILD = "0.8.7";
 // The command line tool refuses a crate of any other version; Cargo.toml pins the same one.
 const WASM_BINDGEN = "0.2.129";
+const CARGO_DENY = "0.20.2";
 const MIN_RUST = 91;
 const TARGET = "wasm32-unknown-unknown";
 const STEPS = 6;
@@ -27,6 +28,8 @@ export const tools = {
   wrangler: join(root, "node_modules", "wrangler", "bin", "wrangler.js"),
   workerBuild: cargoTool("worker-build", WORKER_BUILD, "worker-build"),
   wasmBindgen: cargoTool("wasm-bindgen-cli", WASM_BINDGEN, "wasm-bindgen"),
+  // Only once `installCargoDeny` has returned: neither a build nor a test needs it.
+  cargoDeny: cargoTool("cargo-deny", CARGO_DENY, "cargo-deny"),
   wasmOpt: npmTool("wasm-opt"),
   esbuild: npmTool("esbuild"),
 };
@@ -88,11 +91,16 @@ function installPackages() {
   writeFileSync(stamp, lock);
 }
 
-function installCargoTool(crate, version, program) {
+function installCargoTool(crate, version, program, options = [], env = {}) {
   if (existsSync(program)) return;
   console.log(`      compiling ${crate} ${version}; this takes a few minutes, once for all clones`);
   const args = ["install", crate, "--version", version, "--locked", "--root", join(cache, `${crate}-${version}`)];
-  run("cargo", args, "Is the crate registry reachable? A C compiler (`cc`) is needed too.");
+  run("cargo", [...args, ...options], "Is the crate registry reachable? A C compiler (`cc`) is needed too.", env);
+}
+
+/** Brings cargo-deny. Not optimized, because it works for three seconds and would be compiled for minutes more. */
+export function installCargoDeny() {
+  installCargoTool("cargo-deny", CARGO_DENY, tools.cargoDeny, ["--debug"], { CARGO_PROFILE_DEV_DEBUG: "false" });
 }
 
 function writeSecrets() {

@@ -43,7 +43,9 @@ fn pages() -> Vec<PathBuf> {
 
 /// Those that say what shows what.
 fn index() -> Vec<PathBuf> {
-    ["docs/INVARIANTS.md", "docs/TESTING.md", "CHANGELOG.md"].map(|page| root().join(page)).to_vec()
+    ["docs/INVARIANTS.md", "docs/SECURITY.md", "docs/TESTING.md", "CHANGELOG.md"]
+        .map(|page| root().join(page))
+        .to_vec()
 }
 
 /// The text without its fenced blocks.
