@@ -1,5 +1,5 @@
 // Conflicts by who changed what: a change conflicts if somebody other than its client changed the record after its
-// base. A conflicting mutation changes nothing; parking it is not tested here.
+// base. A conflicting mutation changes nothing; what becomes of it is in parking.test.mjs.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

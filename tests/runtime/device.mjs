@@ -47,6 +47,32 @@ export class Device {
     return this.ask("/sync/push", { ...options, method: "POST", headers, body: text });
   }
 
+  /** The open conflicts, page by page, with how many pages that took. */
+  async conflicts() {
+    const all = [];
+    for (let [cursor, pages] = [null, 1]; ; pages += 1) {
+      const { status, body, text } = await this.ask(`/sync/conflict${cursor ? `?cursor=${cursor}` : ""}`);
+      assert.equal(status, 200, text);
+      assert.equal(body.more, body.cursor !== null);
+      assert.ok(body.conflicts.length > 0 || !body.more, "a page that says more has something");
+      all.push(...body.conflicts);
+      if (!body.more) return { conflicts: all, pages };
+      cursor = body.cursor;
+    }
+  }
+
+  /** Resolves as this device's next mutation and returns its result. */
+  async resolve(resolutions, envelope = {}) {
+    const epoch = this.epoch ?? this.min?.split(".")[0];
+    const body = JSON.stringify({ client: this.id, ...(epoch && { epoch }), id: this.next, ...envelope, resolutions });
+    const headers = { "content-type": JSON_TYPE };
+    const answer = await this.ask("/sync/conflict", { method: "POST", headers, body });
+    assert.equal(answer.status, 200, answer.text);
+    this.next += 1;
+    this.#learn(`${answer.body.epoch}.${answer.body.version}`);
+    return answer.body.results[0];
+  }
+
   /** Pushes mutations, each `{changes, …}`, numbered by this device. Numbers are used up only by a 200. */
   async pushMutations(mutations, envelope = {}) {
     const numbered = mutations.map((mutation, at) => ({ id: this.next + at, ...mutation }));
