@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
@@ -46,13 +45,6 @@ struct Held {
 struct Touches {
     records: BTreeSet<Key>,
     /// Older conflicts that touch records of a mutation parked here: their edits come first.
-    rests_on: BTreeSet<Version>,
-}
-
-/// [`Touches`] in a conflict's row.
-#[derive(Serialize, Deserialize)]
-struct TouchesText {
-    records: Vec<(String, String)>,
     rests_on: Vec<Version>,
 }
 
@@ -60,7 +52,7 @@ struct TouchesText {
 #[derive(Debug)]
 pub(super) struct Joining {
     opened: Version,
-    rests_on: BTreeSet<Version>,
+    rests_on: Vec<Version>,
 }
 
 /// What a mutation with resolutions comes to.
@@ -139,19 +131,23 @@ impl Parking {
         if mutation.changes.is_empty() || !mutation.resolutions.is_empty() {
             return Ok(None);
         }
-        let mut rests_on = BTreeSet::new();
+        let mut rests_on = Vec::new();
         if let Some(after) = &mutation.after
             && self.open(ledger, after)?.is_some_and(|held| held.row.user == *user)
         {
-            rests_on.insert(after.opened);
+            rests_on.push(after.opened);
         }
         for id in unacknowledged {
             let Some(held) = self.open(ledger, id)? else { continue };
             if mutation.changes.iter().any(|change| held.touches.records.contains(&change.key)) {
-                rests_on.insert(id.opened);
+                rests_on.push(id.opened);
             }
         }
-        Ok(rests_on.pop_last().map(|opened| Joining { opened, rests_on }))
+        let newest = rests_on.iter().max().copied();
+        Ok(newest.map(|opened| {
+            rests_on.retain(|older| *older != opened);
+            Joining { opened, rests_on }
+        }))
     }
 
     /// Opens a conflict and returns the announcement of it.
@@ -161,7 +157,7 @@ impl Parking {
         touched: BTreeSet<Key>,
         parked: Vec<ParkedChange>,
     ) -> String {
-        let touches = Touches { records: touched, rests_on: BTreeSet::new() };
+        let touches = Touches { records: touched, rests_on: Vec::new() };
         let opened = row.id.opened;
         let mut held = Held { row, touches, stored: 0, parked: Vec::new(), is_closed: false };
         held.add(parked);
@@ -185,7 +181,8 @@ impl Parking {
         let held = self.conflicts.get_mut(&joining.opened).and_then(Option::as_mut);
         let held = held.expect("BUG: a conflict that is joined was looked at");
         let (changes, bytes) = (held.row.changes + parked.len() as u64, held.row.bytes + bytes_of(&parked));
-        let records = held.touches.records.union(&touched).count();
+        let new = touched.iter().filter(|key| !held.touches.records.contains(*key)).count();
+        let records = held.touches.records.len() + new;
         if changes > limits::CONFLICT_CHANGES_MAX as u64
             || bytes > limits::CONFLICT_TEXT_MAX as u64
             || records > limits::CONFLICT_CHANGES_MAX
@@ -193,7 +190,11 @@ impl Parking {
             return Err(too_many("it belongs to a conflict that has no room left: resolve that first"));
         }
         held.touches.records.extend(touched);
-        held.touches.rests_on.extend(joining.rests_on);
+        for older in joining.rests_on {
+            if !held.touches.rests_on.contains(&older) {
+                held.touches.rests_on.push(older);
+            }
+        }
         held.add(parked);
         Ok((held.row.id.clone(), held.announcement()))
     }
@@ -376,27 +377,37 @@ impl Held {
 }
 
 impl Touches {
+    /// Out of a row: a line with the versions that opened the older conflicts, then a line per record, its collection and
+    /// its id, of which neither can contain a line feed.
     fn parse(text: &str) -> LedgerResult<Self> {
-        let text: TouchesText = serde_json::from_str(text).map_err(|_| {
-            LedgerError::Failed("BUG: what a conflict touches is not what was written".to_owned())
-        })?;
-        let key = |(collection, id): (String, String)| Key {
-            collection: Collection::stored(&collection),
-            id: RecordId::stored(&id),
-        };
-        Ok(Self {
-            records: text.records.into_iter().map(key).collect(),
-            rests_on: text.rests_on.into_iter().collect(),
-        })
+        let unexpected =
+            || LedgerError::Failed("BUG: what a conflict touches is not what was written".to_owned());
+        let mut touches = Self::default();
+        let (first, lines) = text.split_once('\n').ok_or_else(unexpected)?;
+        for opened in first.split_terminator(' ') {
+            touches.rests_on.push(Version::parse(opened).ok_or_else(unexpected)?);
+        }
+        for line in lines.split_terminator('\n') {
+            let (collection, id) = line.split_once(' ').ok_or_else(unexpected)?;
+            let key = Key { collection: Collection::stored(collection), id: RecordId::stored(id) };
+            touches.records.insert(key);
+        }
+        Ok(touches)
     }
 
     fn text(&self) -> String {
-        let name = |key: &Key| (key.collection.as_str().to_owned(), key.id.as_str().to_owned());
-        let text = TouchesText {
-            records: self.records.iter().map(name).collect(),
-            rests_on: self.rests_on.iter().copied().collect(),
-        };
-        serde_json::to_string(&text).expect("BUG: names and numbers are JSON")
+        let mut text = String::new();
+        for opened in &self.rests_on {
+            text.push_str(&opened.to_string());
+            text.push(' ');
+        }
+        text.push('\n');
+        for key in &self.records {
+            for part in [key.collection.as_str(), " ", key.id.as_str(), "\n"] {
+                text.push_str(part);
+            }
+        }
+        text
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::{
     ledger::{Client, Clock, Conflict, Ledger, LedgerResult, Meta, Record, deleted_line, live_line},
     merge::{self, Base},
@@ -21,6 +19,7 @@ use crate::{
         },
     },
     time::Millis,
+    value,
     version::{ConflictId, Position, Version},
 };
 
@@ -367,9 +366,10 @@ impl Plan {
         let id = RecordId::stored(of.collection.as_str());
         let key = Key { collection: Collection::stored("$policies"), id };
         let value = self.record(ledger, &key)?.and_then(|record| record.value(&key));
-        let value = value.and_then(|value| serde_json::from_str::<Value>(value).ok());
-        let policy = value.as_ref().and_then(|value| value["onConflict"].as_str());
-        Ok(policy.and_then(OnConflict::parse).unwrap_or_default())
+        let fields = value.map(value::fields).unwrap_or_default();
+        let policy = fields.iter().find(|(name, _)| name == "onConflict");
+        let policy = policy.and_then(|(_, text)| OnConflict::parse(text.trim_matches('"')));
+        Ok(policy.unwrap_or_default())
     }
 
     /// Parks a mutation under a conflict of its own, which is a step.
@@ -411,7 +411,8 @@ impl Plan {
         joining: Joining,
         by: &Author<'_>,
     ) -> LedgerResult<Settled> {
-        let touched = mutation.changes.iter().map(|change| change.key.clone()).collect();
+        let mut touched = BTreeSet::new();
+        touched.extend(mutation.changes.iter().map(|change| change.key.clone()));
         let (id, announcement) = match self.parking.join(joining, touched, parking::parkable(submitted)) {
             Ok(joined) => joined,
             Err(rejection) => return Ok(Settled::Rejected(rejection)),

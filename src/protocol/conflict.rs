@@ -1,13 +1,10 @@
 //! `/sync/conflict`: the list of open conflicts, and resolutions as a push of one mutation.
 
-use std::fmt::Write as _;
-
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     error::ApiError,
-    push::{PushRequest, Standing},
+    push::{Pairs, PushRequest, Standing},
 };
 use crate::{
     ids::{ClientId, UserHash},
@@ -100,26 +97,6 @@ pub fn parse_cursor(text: &str) -> Result<Version, ApiError> {
     Version::parse(text).ok_or_else(|| ApiError::Malformed("cursor is not one of this list".to_owned()))
 }
 
-#[derive(Deserialize)]
-struct RawResolutions<'a> {
-    #[serde(borrow)]
-    client: Option<&'a RawValue>,
-    #[serde(borrow)]
-    epoch: Option<&'a RawValue>,
-    #[serde(borrow)]
-    since: Option<&'a RawValue>,
-    #[serde(borrow)]
-    acked: Option<&'a RawValue>,
-    #[serde(borrow, rename = "onConflict")]
-    on_conflict: Option<&'a RawValue>,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    base: Option<&'a RawValue>,
-    #[serde(borrow)]
-    resolutions: Option<&'a RawValue>,
-}
-
 impl PushRequest {
     /// Parses the body of `POST /sync/conflict`: what it means is the push that it is short for, so that the same mutation
     /// may be repeated by either.
@@ -135,40 +112,40 @@ impl PushRequest {
         if !text.trim_ascii_start().starts_with('{') {
             return Err(malformed("the body is not a JSON object"));
         }
-        let raw: RawResolutions<'_> =
+        let Pairs(members) =
             serde_json::from_str(text).map_err(|_| malformed("the body is not a list of resolutions"))?;
-        let resolutions = raw.resolutions.ok_or_else(|| malformed("resolutions is missing"))?;
-        let mut push = String::with_capacity(text.len() + 64);
-        push.push('{');
-        for (name, value) in [
-            ("client", raw.client),
-            ("epoch", raw.epoch),
-            ("since", raw.since),
-            ("acked", raw.acked),
-            ("onConflict", raw.on_conflict),
-        ] {
-            member(&mut push, name, value);
-        }
-        push.push_str("\"mutations\":[{");
-        member(&mut push, "id", raw.id);
-        member(&mut push, "base", raw.base);
-        push.push_str("\"changes\":");
-        // What is no list of objects is rejected as what it is.
-        match serde_json::from_str::<Vec<&RawValue>>(resolutions.get()) {
-            Ok(resolutions) => {
-                let changes: Vec<_> = resolutions.into_iter().map(|raw| with_op(raw.get())).collect();
-                let _ = write!(push, "[{}]", changes.join(","));
+        // Whatever stands in the body stands in the push, or in its one mutation, so that all of it is judged there.
+        let (mut envelope, mut mutation) = (String::from("{"), String::from("{"));
+        let mut has_resolutions = false;
+        for (name, value) in members {
+            match name.as_str() {
+                "id" | "base" => member(&mut mutation, &name, value.get()),
+                "resolutions" => {
+                    has_resolutions = true;
+                    // What is no list is rejected as what it is.
+                    let list = serde_json::from_str::<Vec<&RawValue>>(value.get());
+                    let changes =
+                        list.map(|list| list.iter().map(|raw| with_op(raw.get())).collect::<Vec<_>>());
+                    let changes = changes.map(|changes| format!("[{}]", changes.join(",")));
+                    member(&mut mutation, "changes", changes.as_deref().unwrap_or(value.get()));
+                }
+                "client" | "epoch" | "since" | "acked" | "onConflict" => {
+                    member(&mut envelope, &name, value.get());
+                }
+                _ => {}
             }
-            Err(_) => push.push_str(resolutions.get()),
         }
-        push.push_str("}]}");
-        Self::parse_text(&push)
+        if !has_resolutions {
+            return Err(malformed("resolutions is missing"));
+        }
+        mutation.pop();
+        Self::parse_text(&format!("{envelope}\"mutations\":[{mutation}}}]}}"))
     }
 }
 
-fn member(push: &mut String, name: &str, value: Option<&RawValue>) {
-    if let Some(value) = value {
-        let _ = write!(push, "\"{name}\":{},", value.get());
+fn member(object: &mut String, name: &str, value: &str) {
+    for part in ["\"", name, "\":", value, ","] {
+        object.push_str(part);
     }
 }
 

@@ -131,7 +131,7 @@ pub struct Conflict {
     pub changes: u64,
     /// Bytes of their texts.
     pub bytes: u64,
-    /// The records that they touch, and the older conflicts on whose edits they rest: JSON text that belongs to `parking`.
+    /// The records that they touch, and the older conflicts on whose edits they rest: text that belongs to `parking`.
     pub touches: String,
 }
 

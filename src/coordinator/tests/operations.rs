@@ -24,6 +24,28 @@ impl<L: Ledger> System for Desk<L> {
     }
 }
 
+/// A desk whose pushes say nothing of conflicts: what they would say is the policy of the collections.
+struct ByCollection(Desk);
+
+impl System for ByCollection {
+    fn push(&mut self, body: &str) -> Result<String, String> {
+        let (start, rest) = body.split_once(r#""onConflict":""#).unwrap_or((body, ""));
+        let (policy, rest) = rest.split_once(r#"","#).unwrap_or_default();
+        for collection in ["c", "d"] {
+            let key = Key { collection: Collection::stored("$policies"), id: RecordId::stored(collection) };
+            let clock = ledger::Clock { version: Version::ZERO, writer: 0, foreign: Version::ZERO };
+            let line = ledger::live_line(&key, &format!(r#"{{"onConflict":"{policy}"}}"#));
+            let record = ledger::Record { clock, deleted_at: None, line, fields: None };
+            self.0.core.ledger().put_record(&key, &record).expect("a write");
+        }
+        System::push(&mut self.0, &format!("{start}{rest}"))
+    }
+
+    fn value(&mut self, collection: &str, id: &str) -> Option<String> {
+        System::value(&mut self.0, collection, id)
+    }
+}
+
 /// Some are equal in several texts, which only a comparison of what they mean tells.
 const SCALARS: [&str; 16] = [
     "null",
@@ -170,6 +192,17 @@ proptest! {
     #[test]
     fn any_sequence_of_mutations_does_in_memory_what_the_protocol_says(submissions in vec(submission(), 1..40)) {
         assert_follows(Desk::new, &submissions);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn any_sequence_of_mutations_does_by_policies_of_collections_what_the_protocol_says(
+        submissions in vec(submission(), 1..40)
+    ) {
+        assert_follows(|| ByCollection(Desk::new()), &submissions);
     }
 }
 

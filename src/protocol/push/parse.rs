@@ -138,6 +138,13 @@ pub(super) struct RawChange<'a> {
     /// Of a record of a resolution.
     #[serde(borrow)]
     pub(super) deleted: Option<&'a RawValue>,
+    /// Of a resolution.
+    #[serde(borrow)]
+    pub(super) conflict: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) take: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) records: Option<&'a RawValue>,
     #[serde(borrow)]
     set: Option<Pairs<'a>>,
     unset: Option<Vec<String>>,
@@ -151,7 +158,7 @@ pub(super) struct RawChange<'a> {
 }
 
 /// An object's members in order, repeated names included.
-struct Pairs<'a>(Vec<(String, &'a RawValue)>);
+pub(in crate::protocol) struct Pairs<'a>(pub(in crate::protocol) Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -321,7 +328,7 @@ fn step(text: &str, base: Option<Version>) -> Result<Step, Rejection> {
     let raw = RawChange::parse(text)?;
     let name = raw.op.as_deref().ok_or_else(|| Rejection::invalid("op is missing"))?;
     if name == "resolve" {
-        return Resolution::parse(text, field(raw.base, "base")?.or(base)).map(Step::Resolve);
+        return Resolution::parse(&raw, field(raw.base, "base")?.or(base)).map(Step::Resolve);
     }
     if !matches!(name, "put" | "patch" | "delete" | "add" | "include" | "exclude") {
         return Err(Rejection::new(RejectCode::UnsupportedOp, "this server does not know the op"));

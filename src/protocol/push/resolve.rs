@@ -1,6 +1,5 @@
 //! The op `resolve`: how a user ends a conflict.
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
@@ -33,21 +32,9 @@ pub enum Decision {
     Records(Vec<Change>),
 }
 
-#[derive(Deserialize)]
-struct RawResolution<'a> {
-    #[serde(borrow)]
-    conflict: Option<&'a RawValue>,
-    #[serde(borrow)]
-    take: Option<&'a RawValue>,
-    #[serde(borrow)]
-    records: Option<&'a RawValue>,
-}
-
 impl Resolution {
     /// Parses a change whose op is `resolve`; `base` is its own or its mutation's.
-    pub(super) fn parse(text: &str, base: Option<Version>) -> Result<Self, Rejection> {
-        let raw: RawResolution<'_> = serde_json::from_str(text)
-            .map_err(|_| Rejection::invalid("the resolution has the wrong form"))?;
+    pub(super) fn parse(raw: &RawChange<'_>, base: Option<Version>) -> Result<Self, Rejection> {
         let conflict: Option<String> = field(raw.conflict, "conflict")?;
         let conflict = conflict.as_deref().and_then(ConflictId::parse);
         let conflict = conflict.ok_or_else(|| Rejection::invalid("conflict is not a conflict id"))?;
