@@ -1,25 +1,23 @@
 //! What pushes would do: everything is decided and checked here, in memory, before the first row is written.
 
+mod judge;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ledger::{Client, Clock, Conflict, Ledger, LedgerResult, Meta, Record, deleted_line, live_line},
-    merge::{self, Base},
+    ledger::{Client, Clock, Ledger, LedgerResult, Meta, Record, deleted_line, live_line},
+    merge,
     numbering::History,
-    parking::{self, Joining, Parking},
+    parking::Parking,
 };
 use crate::{
-    ids::{ClientId, Collection, Key, RecordId, UserHash},
+    ids::{ClientId, Key, UserHash},
     limits,
     protocol::{
         error::ApiError,
-        push::{
-            Change, Mutation, MutationResult, OnConflict, PushRequest, RejectCode, Rejection, Settled,
-            Standing, Submitted,
-        },
+        push::{Change, MutationResult, OnConflict, PushRequest, RejectCode, Rejection, Settled, Standing},
     },
     time::Millis,
-    value,
     version::{ConflictId, Position, Version},
 };
 
@@ -257,184 +255,6 @@ impl Plan {
             self.records.insert(key.clone(), ledger.record(key)?);
         }
         Ok(self.records.get(key).and_then(Option::as_ref))
-    }
-
-    /// What becomes of one mutation: its resolutions are replaced by what they come to, then it joins a conflict, or is
-    /// parked, or applied.
-    fn mutation<L: Ledger>(
-        &mut self,
-        ledger: &L,
-        submitted: &Submitted,
-        mutation: &Mutation,
-        by: &Author<'_>,
-    ) -> LedgerResult<Settled> {
-        let resolved = match mutation.resolutions.is_empty() {
-            true => None,
-            false => match self.parking.resolve(ledger, &self.meta, by.user, mutation)? {
-                Ok(resolved) => Some(resolved),
-                Err(rejection) => return Ok(Settled::Rejected(rejection)),
-            },
-        };
-        let (changes, seen) = match &resolved {
-            Some(resolved) => (&resolved.changes, &resolved.seen[..]),
-            None => (&mutation.changes, &[][..]),
-        };
-        if let Some(resolved) = &resolved {
-            self.push_bytes += resolved.bytes;
-            self.push_parked += resolved.parked;
-        }
-        let present_epoch = mutation.epoch.as_ref().is_none_or(|epoch| *epoch == self.meta.epoch);
-        let checked = changes.iter().chain(seen);
-        let mut bases = checked.clone().map(|change| Base::of(change, present_epoch));
-        if bases.any(|base| matches!(base, Base::At(version) if version > self.version)) {
-            return Ok(Settled::Rejected(invalid("a base lies in the future")));
-        }
-        if let Some(joining) = self.parking.joined_by(ledger, mutation, by.user, &by.unacknowledged)? {
-            return self.join(ledger, submitted, mutation, joining, by);
-        }
-        if let Some(standing) = self.standing_in_the_way(ledger, checked, present_epoch, by)? {
-            if resolved.as_ref().is_some_and(|resolved| !resolved.is_parkable(mutation, submitted)) {
-                let detail = "it conflicts again and is too large to be parked: resolve less at once";
-                return Ok(Settled::Rejected(parking::too_many(detail)));
-            }
-            let mut touched = resolved.map_or_else(BTreeSet::new, |resolved| resolved.touched);
-            touched.extend(mutation.changes.iter().map(|change| change.key.clone()));
-            return self.park(ledger, submitted, touched, standing, by);
-        }
-        let mut draft = match self.draft(ledger, changes)? {
-            Ok(draft) => draft,
-            Err(rejection) => return Ok(Settled::Rejected(rejection)),
-        };
-        for id in resolved.iter().flat_map(|resolved| &resolved.closed) {
-            self.parking.close(id);
-            self.announce(ledger, id, None, &mut draft)?;
-        }
-        Ok(Settled::Applied(self.adopt(draft, by.writer, by.now)))
-    }
-
-    /// What stands in the way of changes that conflict, as far as the answer has room; none if no change does.
-    fn standing_in_the_way<'a, L: Ledger>(
-        &mut self,
-        ledger: &L,
-        changes: impl Iterator<Item = &'a Change>,
-        present_epoch: bool,
-        by: &Author<'_>,
-    ) -> LedgerResult<Option<Vec<Standing>>> {
-        let (mut standing, mut is_conflict) = (BTreeMap::new(), false);
-        for change in changes {
-            let base = Base::of(change, present_epoch);
-            if !self.conflicts(ledger, change, base, by)? {
-                continue;
-            }
-            is_conflict = true;
-            // What does not fit the answer is not copied either.
-            let record = self.records.get(&change.key).and_then(Option::as_ref);
-            let bytes = record.map_or(0, |record| record.line.len());
-            if let Some(room) = self.theirs_room.checked_sub(bytes) {
-                standing.insert(change.key.clone(), standing_of(&change.key, record));
-                self.theirs_room = room;
-            }
-        }
-        Ok(is_conflict.then(|| standing.into_values().collect()))
-    }
-
-    /// Whether a change conflicts: by the policy of its push, or else by that of its collection, which is looked up only
-    /// where it can make a difference.
-    fn conflicts<L: Ledger>(
-        &mut self,
-        ledger: &L,
-        change: &Change,
-        base: Base,
-        by: &Author<'_>,
-    ) -> LedgerResult<bool> {
-        let (writer, horizon) = (by.writer, self.meta.horizon);
-        let policy = by.on_conflict.unwrap_or_default();
-        let record = self.record(ledger, &change.key)?;
-        if !merge::conflicts(change, record, base, writer, horizon, policy) {
-            return Ok(false);
-        }
-        if by.on_conflict.is_some() {
-            return Ok(true);
-        }
-        let policy = self.policy(ledger, &change.key)?;
-        let record = self.record(ledger, &change.key)?;
-        Ok(merge::conflicts(change, record, base, writer, horizon, policy))
-    }
-
-    /// The policy of a record's collection.
-    fn policy<L: Ledger>(&mut self, ledger: &L, of: &Key) -> LedgerResult<OnConflict> {
-        let id = RecordId::stored(of.collection.as_str());
-        let key = Key { collection: Collection::stored("$policies"), id };
-        let value = self.record(ledger, &key)?.and_then(|record| record.value(&key));
-        let fields = value.map(value::fields).unwrap_or_default();
-        let policy = fields.iter().find(|(name, _)| name == "onConflict");
-        let policy = policy.and_then(|(_, text)| OnConflict::parse(text.trim_matches('"')));
-        Ok(policy.unwrap_or_default())
-    }
-
-    /// Parks a mutation under a conflict of its own, which is a step.
-    fn park<L: Ledger>(
-        &mut self,
-        ledger: &L,
-        submitted: &Submitted,
-        touched: BTreeSet<Key>,
-        standing: Vec<Standing>,
-        by: &Author<'_>,
-    ) -> LedgerResult<Settled> {
-        if !self.parking.has_room(ledger)? {
-            return Ok(Settled::Rejected(parking::too_many("a space has at most 10,000 open conflicts")));
-        }
-        let id = ConflictId { epoch: self.meta.epoch.clone(), opened: self.version.next() };
-        let row = Conflict {
-            id: id.clone(),
-            user: by.user.clone(),
-            client: by.client.clone(),
-            at: by.now,
-            changes: 0,
-            bytes: 0,
-            touches: String::new(),
-        };
-        let announcement = self.parking.park(row, touched, parking::parkable(submitted));
-        let mut draft = Draft::default();
-        self.announce(ledger, &id, Some(announcement), &mut draft)?;
-        let opened = self.adopt(draft, OWN_WRITER, by.now);
-        assert!(opened == id.opened, "BUG: {id} was opened at {opened}");
-        Ok(Settled::Conflict { id, standing })
-    }
-
-    /// Parks a mutation behind others. That is a step only where the announcement changes.
-    fn join<L: Ledger>(
-        &mut self,
-        ledger: &L,
-        submitted: &Submitted,
-        mutation: &Mutation,
-        joining: Joining,
-        by: &Author<'_>,
-    ) -> LedgerResult<Settled> {
-        let mut touched = BTreeSet::new();
-        touched.extend(mutation.changes.iter().map(|change| change.key.clone()));
-        let (id, announcement) = match self.parking.join(joining, touched, parking::parkable(submitted)) {
-            Ok(joined) => joined,
-            Err(rejection) => return Ok(Settled::Rejected(rejection)),
-        };
-        let mut draft = Draft::default();
-        self.announce(ledger, &id, Some(announcement), &mut draft)?;
-        self.adopt(draft, OWN_WRITER, by.now);
-        Ok(Settled::Conflict { id, standing: Vec::new() })
-    }
-
-    /// Adds the record that announces a conflict to a draft; without an announcement its deletion.
-    fn announce<L: Ledger>(
-        &mut self,
-        ledger: &L,
-        id: &ConflictId,
-        value: Option<String>,
-        draft: &mut Draft,
-    ) -> LedgerResult<()> {
-        let key = parking::key_of(id);
-        let before = self.record(ledger, &key)?.cloned();
-        draft.values.insert(key, DraftValue { before, value, was_absent: true });
-        Ok(())
     }
 
     /// Applies the changes in order, beside the plan.

@@ -521,6 +521,32 @@ fn a_push_that_resolves_too_much_is_split_and_a_mutation_that_does_is_rejected()
 }
 
 #[test]
+fn resolutions_that_are_rejected_count_as_what_they_made_us_read() {
+    let mut desk = Desk::new();
+    desk.put(B, 1, "r", "{}");
+    let many = mutation(1, r#","base":0"#, &vec![set("r", r#""x":1"#); 900]);
+    let id = parked(&desk.settle(A, &many));
+    let twice = |number: u64| mutation(number, "", &[mine(&id), mine(&id)]);
+    let outbox: Vec<_> = (2..6).map(twice).collect();
+    assert!(matches!(desk.push(&body(A, &outbox)), Err(ApiError::TooLarge(_))));
+    let split = desk.push(&body(A, &outbox[..3])).expect("an answer");
+    let codes: Vec<_> = split.results.iter().map(|result| code(&result.settled)).collect();
+    assert_eq!(codes, [Some(RejectCode::NotFound); 3]);
+}
+
+#[test]
+fn what_follows_a_resolution_that_is_parked_joins_it_whichever_record_it_writes() {
+    let mut desk = Desk::new();
+    let first = contested(&mut desk);
+    let records = r#""records":[{"collection":"c","id":"r","value":{},"base":1},
+        {"collection":"c","id":"beside","value":{"made":1}}]"#;
+    let second = parked(&desk.settle(A, &mutation(3, "", &[resolve(&first, records)])));
+    assert_eq!(parked(&desk.unacked(A, &mutation(4, "", &[set("beside", r#""more":2"#)]))), second);
+    assert!(matches!(desk.settle(A, &mutation(5, "", &[mine(&second)])), Settled::Applied(_)));
+    assert_eq!(desk.value("beside").as_deref(), Some(r#"{"made":1,"more":2}"#));
+}
+
+#[test]
 fn resolutions_of_the_wrong_form_are_rejected_alone() {
     let mut desk = Desk::new();
     let id = contested(&mut desk);

@@ -1,0 +1,160 @@
+//! What resolutions come to: the changes they stand for, and the conflicts they close.
+
+use std::collections::BTreeSet;
+
+use super::{Held, Parking};
+use crate::{
+    coordinator::{
+        ledger::{Ledger, LedgerResult, Meta},
+        members,
+    },
+    ids::{Key, UserHash},
+    limits,
+    protocol::{
+        push::{Change, Decision, Mutation, Op, RejectCode, Rejection, Resolution, Submitted},
+        role::Role,
+    },
+    version::{ConflictId, Version},
+};
+
+/// What a mutation with resolutions comes to.
+#[derive(Debug, Default)]
+pub(in crate::coordinator) struct Resolved {
+    /// To check and to apply, in order.
+    pub(in crate::coordinator) changes: Vec<Change>,
+    /// Stands for records that the user has seen as of a base, to be checked as if they were put.
+    pub(in crate::coordinator) seen: Vec<Change>,
+    /// The conflicts that it closes.
+    pub(in crate::coordinator) closed: Vec<ConflictId>,
+    /// The records that they touch.
+    pub(in crate::coordinator) touched: BTreeSet<Key>,
+    /// How many parked changes it takes out.
+    pub(in crate::coordinator) parked: usize,
+    /// Bytes of their texts.
+    pub(in crate::coordinator) bytes: usize,
+    /// How deep resolutions lie in each other.
+    depth: usize,
+}
+
+impl Parking {
+    /// What the changes and resolutions of a mutation come to where `user` sends it, or why it is rejected; then how far
+    /// it was read.
+    pub(in crate::coordinator) fn resolve<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        meta: &Meta,
+        user: &UserHash,
+        mutation: &Mutation,
+    ) -> LedgerResult<(Resolved, Result<(), Rejection>)> {
+        let mut resolved = Resolved::default();
+        let outcome = self.expand(ledger, (meta, user), mutation, 0, &mut resolved)?;
+        Ok((resolved, outcome))
+    }
+
+    /// Adds a mutation's changes and what its resolutions come to. The parked ones of a conflict may resolve others, which
+    /// were opened before it, as nothing that resolves joins; so this ends.
+    fn expand<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        who: (&Meta, &UserHash),
+        mutation: &Mutation,
+        depth: usize,
+        resolved: &mut Resolved,
+    ) -> LedgerResult<Result<(), Rejection>> {
+        let mut from = 0;
+        for resolution in &mutation.resolutions {
+            resolved.changes.extend_from_slice(&mutation.changes[from..resolution.at]);
+            from = resolution.at;
+            if let Err(rejection) = self.expand_one(ledger, who, resolution, depth, resolved)? {
+                return Ok(Err(rejection));
+            }
+        }
+        resolved.changes.extend_from_slice(&mutation.changes[from..]);
+        Ok(Ok(()))
+    }
+
+    fn expand_one<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        who: (&Meta, &UserHash),
+        resolution: &Resolution,
+        depth: usize,
+        resolved: &mut Resolved,
+    ) -> LedgerResult<Result<(), Rejection>> {
+        let id = &resolution.conflict;
+        let is_closed = resolved.closed.contains(id);
+        let Some(held) = self.open(ledger, id)?.filter(|_| !is_closed) else {
+            return Ok(Err(Rejection::new(RejectCode::NotFound, "the conflict is closed, or never was")));
+        };
+        if held.row.user != *who.1 && members::role_of(ledger, who.0, who.1)? < Some(Role::Owner) {
+            return Ok(Err(Rejection::new(RejectCode::Forbidden, "the conflict is another user's")));
+        }
+        if let Err(rejection) = resolved.close(held, resolution.base, depth) {
+            return Ok(Err(rejection));
+        }
+        match &resolution.decision {
+            Decision::Theirs => return Ok(Ok(())),
+            Decision::Records(records) => {
+                resolved.changes.extend_from_slice(records);
+                return Ok(Ok(()));
+            }
+            Decision::Mine => {}
+        }
+        let rests_on = held.touches.rests_on.clone();
+        let stored = if held.stored > 0 { ledger.parked(id.opened)? } else { Vec::new() };
+        let texts = stored.iter().chain(&held.parked).map(|change| change.text.as_str());
+        let parked = match Mutation::parked(texts) {
+            Ok(parked) => parked,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let earlier = |resolution: &Resolution| resolution.conflict.opened < id.opened;
+        assert!(parked.resolutions.iter().all(earlier), "BUG: {id} resolves a conflict that came after it");
+        if let Err(rejection) = self.expand(ledger, who, &parked, depth + 1, resolved)? {
+            return Ok(Err(rejection));
+        }
+        for opened in rests_on {
+            let is_closed = resolved.closed.iter().any(|id| id.opened == opened);
+            if let Some(older) = self.opened_at(ledger, opened)?.filter(|_| !is_closed) {
+                let detail =
+                    format!("its edits follow those of an older conflict: resolve {} first", older.row.id);
+                return Ok(Err(Rejection::new(RejectCode::InvalidValue, detail)));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+impl Resolved {
+    /// Whether the mutation, if it is parked itself, can be re-applied within the limits of one.
+    pub(in crate::coordinator) fn is_parkable(&self, mutation: &Mutation, submitted: &Submitted) -> bool {
+        self.depth < limits::RESOLUTIONS_NESTED_MAX
+            && self.parked + mutation.size() <= limits::CONFLICT_CHANGES_MAX
+            && self.bytes + submitted.changes.len() <= limits::CONFLICT_TEXT_MAX
+            && self.touched.len() + mutation.size() <= limits::CONFLICT_CHANGES_MAX
+    }
+
+    fn close(&mut self, held: &Held, base: Option<Version>, depth: usize) -> Result<(), Rejection> {
+        self.parked += usize::try_from(held.row.changes).unwrap_or(usize::MAX);
+        self.bytes += usize::try_from(held.row.bytes).unwrap_or(usize::MAX);
+        self.touched.extend(held.touches.records.iter().cloned());
+        // What has to be read, written and removed in one section. One conflict alone never has more.
+        if self.parked > limits::CONFLICT_CHANGES_MAX
+            || self.bytes > limits::CONFLICT_TEXT_MAX
+            || self.touched.len() > 2 * limits::CONFLICT_CHANGES_MAX
+            || depth == limits::RESOLUTIONS_NESTED_MAX
+        {
+            return Err(too_large("it resolves more than 1,000 parked changes or 4 MiB of them at once"));
+        }
+        self.depth = self.depth.max(depth + 1);
+        self.closed.push(held.row.id.clone());
+        if base.is_some() {
+            let seen = |key: &Key| Change { key: key.clone(), base, op: Op::Put("{}".to_owned()) };
+            self.seen.extend(held.touches.records.iter().map(seen));
+        }
+        Ok(())
+    }
+}
+
+fn too_large(detail: &'static str) -> Rejection {
+    Rejection::new(RejectCode::TooLarge, detail)
+}
