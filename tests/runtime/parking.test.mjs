@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { startRuntime } from "./harness.mjs";
+import { Member } from "./member.mjs";
 
 const put = (value, fields) => ({ op: "put", collection: "c", id: "r", value, ...fields });
 const patch = (set, fields) => ({ op: "patch", collection: "c", id: "r", set, ...fields });
@@ -43,7 +44,7 @@ describe("parking", { concurrency: 8 }, () => {
       { collection: "c", id: "r", version: 2, theirs: { n: 2 } },
       { collection: "c", id: "t9", version: 0, deleted: true },
     ]);
-    await other.pull();
+    await other.pull({ min: mine.min });
     const [[key, { version, value }]] = announced(other);
     assert.deepEqual([key, version, value.count, value.client], [`$conflicts ${id}`, 3, 2, mine.id]);
     assert.deepEqual(value.records, [{ collection: "c", id: "r" }, { collection: "c", id: "t9" }]);
@@ -57,8 +58,7 @@ describe("parking", { concurrency: 8 }, () => {
     assert.deepEqual((await third.pull()).sources, ["kv"]);
     assert.deepEqual(announced(third).map(([key]) => key), [`$conflicts ${id}`]);
     assert.equal((await other.resolve([{ conflict: id, take: "mine" }])).status, "applied");
-    third.min = other.min;
-    await third.pull();
+    await third.pull({ min: other.min });
     assert.deepEqual(announced(third), []);
     assert.deepEqual(third.state(), [["c r", { n: 3 }], ["c t9", { new: true }]]);
   });
@@ -140,6 +140,36 @@ describe("parking", { concurrency: 8 }, () => {
     assert.deepEqual(await record(mine), { n: 3, m: 1 });
   });
 
+  test("a policy of the collection decides where the push says nothing, and syncs like data", async () => {
+    const sub = runtime.subject();
+    const [mine, other] = [runtime.device(sub), runtime.device(sub)];
+    await mine.push([put({ title: "x", done: false })]);
+    await other.push([patch({ title: "y" })]);
+    const set = async (method, policy) => {
+      const headers = { "content-type": "application/json" };
+      const init = { method, headers, ...(policy && { body: JSON.stringify({ onConflict: policy }) }) };
+      const answer = await mine.ask("/spaces/~/policies/c", init);
+      assert.ok(answer.status < 300, answer.text);
+    };
+    const push = async (fields, envelope = {}) => {
+      const acked = { acked: mine.next - 1 };
+      return (await mine.push([patch(fields)], { base: 1, envelope: { ...acked, ...envelope } })).status;
+    };
+    assert.equal(await push({ done: true }), "conflict", "reject is the default");
+    await set("PUT", "merge");
+    assert.equal(await push({ done: true }), "applied");
+    assert.equal(await push({ title: "z" }), "conflict");
+    assert.equal(await push({ done: 2 }, { onConflict: "reject" }), "conflict", "what the push says wins");
+    await set("PUT", "overwrite");
+    assert.equal(await push({ title: "z" }), "applied");
+    const policies = [...(await runtime.truth(sub)).records].filter(([key]) => key.startsWith("$policies "));
+    assert.deepEqual(policies.map(([key, { value }]) => [key, value]), [["$policies c", { onConflict: "overwrite" }]]);
+    await set("DELETE");
+    await other.push([patch({ title: "w" })]);
+    assert.equal(await push({ title: "v" }), "conflict");
+    assert.deepEqual(await record(mine), { title: "w", done: true });
+  });
+
   test("the list comes in pages, oldest first, with what stands there up to a limit", async () => {
     const sub = runtime.subject();
     const [mine, other] = [runtime.device(sub), runtime.device(sub)];
@@ -163,6 +193,40 @@ describe("parking", { concurrency: 8 }, () => {
     assert.deepEqual(await open(stranger), []);
     assert.equal((await stranger.resolve([{ conflict: id, take: "mine" }])).code, "not_found");
     assert.equal((await stranger.push([put({})], { after: id })).status, "applied");
+  });
+
+  test("in a shared space one sees and resolves one's own, an owner all, and who is no member nothing", async () => {
+    const [owner, writer, other, reader] = ["owner", "writer", "other", "reader"].map((name) => new Member(runtime, name));
+    const id = await owner.create();
+    for (const who of [writer, other]) assert.equal((await owner.set(id, who, "writer")).status, 200);
+    assert.equal((await owner.set(id, reader, "reader")).status, 200);
+    await owner.put(id, "r", { n: 1 });
+    const { body } = await writer.push(id, [put({ n: 2 }, { base: 0 })]);
+    const { conflict, status } = body.results[0];
+    assert.equal(status, "conflict");
+    const list = async (who) => {
+      const answer = await who.ask("GET", `/sync/conflict?space=${id}`);
+      return answer.status === 200 ? answer.body.conflicts.map((open) => open.conflict) : answer.status;
+    };
+    const resolveAs = async (who, take = "mine") => {
+      const resolution = { client: who.client, id: who.next, resolutions: [{ conflict, take }] };
+      const answer = await who.ask("POST", `/sync/conflict?space=${id}`, { body: resolution });
+      if (answer.status !== 200) return answer.status;
+      who.next += 1;
+      return answer.body.results[0].code ?? answer.body.results[0].status;
+    };
+    const stranger = new Member(runtime, "stranger");
+    assert.deepEqual(
+      [await list(owner), await list(writer), await list(other), await list(reader), await list(stranger)],
+      [[conflict], [conflict], [], [], 403],
+    );
+    assert.deepEqual([await resolveAs(other), await resolveAs(reader), await resolveAs(stranger)], ["forbidden", 403, 403]);
+    assert.equal((await owner.remove(id, writer)).status, 204);
+    assert.deepEqual([await list(writer), await resolveAs(writer)], [403, 403], "a removed member's edit stays for an owner");
+    assert.equal(await resolveAs(owner), "applied");
+    assert.deepEqual([await list(owner), await resolveAs(owner)], [[], "not_found"]);
+    assert.equal((await owner.ask("DELETE", `/spaces/${id}`)).status, 204);
+    assert.deepEqual([await list(owner), await resolveAs(owner)], [410, 410]);
   });
 
   test("hostile bodies get a 4xx or a rejected result, and block nothing", async () => {
