@@ -36,8 +36,8 @@ pub(super) struct Plan {
     newcomers: BTreeSet<UserHash>,
     collections: Option<BTreeSet<String>>,
     line_bytes: usize,
-    /// Bytes of values that the push being planned leaves so far.
-    push_bytes: usize,
+    /// What has been done so far.
+    work: Work,
     /// Bytes of `theirs` for which its answer has room.
     theirs_room: usize,
     /// Parked changes that it has taken out so far.
@@ -77,6 +77,20 @@ struct DraftValue {
     was_absent: bool,
 }
 
+/// Bytes of record texts that were read from storage, and that operations have written, each time anew.
+#[derive(Debug, Clone, Copy, Default)]
+struct Work {
+    read: usize,
+    written: usize,
+}
+
+impl Work {
+    /// Whichever is more of what was done after `before`.
+    fn since(self, before: Self) -> usize {
+        (self.read - before.read).max(self.written - before.written)
+    }
+}
+
 impl Plan {
     /// A plan that begins at the durable state: `version` is its version, `collections` its collections if known.
     #[must_use]
@@ -91,7 +105,7 @@ impl Plan {
             newcomers: BTreeSet::new(),
             collections,
             line_bytes: 0,
-            push_bytes: 0,
+            work: Work::default(),
             theirs_room: 0,
             push_parked: 0,
             parking: Parking::default(),
@@ -176,7 +190,7 @@ impl Plan {
             unacknowledged: history.conflicts_above(acked_before),
             now,
         };
-        (self.push_bytes, self.push_parked, self.theirs_room) = (0, 0, limits::CONFLICT_BYTES_MAX);
+        (self.push_parked, self.theirs_room) = (0, limits::CONFLICT_BYTES_MAX);
         for submitted in &push.mutations[results.len()..] {
             if let Some(limit) = self.limit_of_push() {
                 self.is_spoilt = true;
@@ -205,7 +219,7 @@ impl Plan {
 
     /// The limit that the push has passed: only planning shows how much it makes of what it says.
     fn limit_of_push(&self) -> Option<&'static str> {
-        if self.push_bytes > limits::PUSH_VALUES_MAX {
+        if self.work.since(Work::default()) > limits::PUSH_VALUES_MAX {
             return Some("The records that a push changes have at most 16 MiB: split it between mutations.");
         }
         (self.push_parked >= limits::CHANGES_MAX)
@@ -255,7 +269,9 @@ impl Plan {
 
     fn record<L: Ledger>(&mut self, ledger: &L, key: &Key) -> LedgerResult<Option<&Record>> {
         if !self.records.contains_key(key) {
-            self.records.insert(key.clone(), ledger.record(key)?);
+            let record = ledger.record(key)?;
+            self.work.read += record.as_ref().map_or(0, |record| record.line.len());
+            self.records.insert(key.clone(), record);
         }
         Ok(self.records.get(key).and_then(Option::as_ref))
     }
@@ -269,6 +285,7 @@ impl Plan {
         mutation: &Mutation,
         by: &Author<'_>,
     ) -> LedgerResult<Settled> {
+        let before = self.work;
         let resolved = match mutation.resolutions.is_empty() {
             true => None,
             false => match self.parking.resolve(ledger, &self.meta, by.user, mutation)? {
@@ -281,7 +298,7 @@ impl Plan {
             None => (&mutation.changes, &[][..]),
         };
         if let Some(resolved) = &resolved {
-            self.push_bytes += resolved.bytes;
+            self.work.read += resolved.bytes;
             self.push_parked += resolved.parked;
         }
         let present_epoch = mutation.epoch.as_ref().is_none_or(|epoch| *epoch == self.meta.epoch);
@@ -289,6 +306,12 @@ impl Plan {
         let mut bases = checked.clone().map(|change| Base::of(change, present_epoch));
         if bases.any(|base| matches!(base, Base::At(version) if version > self.version)) {
             return Ok(Settled::Rejected(invalid("a base lies in the future")));
+        }
+        for change in checked.clone() {
+            self.record(ledger, &change.key)?;
+            if self.work.since(before) > limits::MUTATION_WORK_MAX {
+                return Ok(Settled::Rejected(too_much_work()));
+            }
         }
         if let Some(joining) = self.parking.joined_by(ledger, mutation, by.user, &by.unacknowledged)? {
             return self.join(ledger, submitted, mutation, joining, by);
@@ -302,7 +325,7 @@ impl Plan {
             touched.extend(mutation.changes.iter().map(|change| change.key.clone()));
             return self.park(ledger, submitted, touched, standing, by);
         }
-        let mut draft = match self.draft(ledger, changes)? {
+        let mut draft = match self.draft(ledger, changes, before)? {
             Ok(draft) => draft,
             Err(rejection) => return Ok(Settled::Rejected(rejection)),
         };
@@ -437,7 +460,12 @@ impl Plan {
     }
 
     /// Applies the changes in order, beside the plan.
-    fn draft<L: Ledger>(&mut self, ledger: &L, changes: &[Change]) -> LedgerResult<Result<Draft, Rejection>> {
+    fn draft<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        changes: &[Change],
+        work_before: Work,
+    ) -> LedgerResult<Result<Draft, Rejection>> {
         let mut draft = Draft::default();
         let mut bytes = 0;
         for change in changes {
@@ -455,16 +483,19 @@ impl Plan {
                     entry.was_absent |= value.is_none();
                     bytes = bytes - entry.value.as_ref().map_or(0, String::len)
                         + value.as_ref().map_or(0, String::len);
+                    self.work.written += value.as_ref().map_or(0, String::len);
                     entry.value = value;
                 }
                 Err(rejection) => return Ok(Err(rejection)),
+            }
+            if self.work.since(work_before) > limits::MUTATION_WORK_MAX {
+                return Ok(Err(too_much_work()));
             }
             if bytes > limits::MUTATION_VALUES_MAX {
                 let rule = "the records that a mutation changes have at most 4 MiB";
                 return Ok(Err(Rejection::new(RejectCode::TooLarge, rule)));
             }
         }
-        self.push_bytes += bytes;
         if self.has_room_for(ledger, &draft)? {
             return Ok(Ok(draft));
         }
@@ -532,6 +563,12 @@ impl Plan {
         });
         Record { clock, deleted_at: None, line: live_line(key, &value), fields }
     }
+}
+
+fn too_much_work() -> Rejection {
+    let rule =
+        "what a mutation reads or writes has at most 16 MiB, a record counted as often as it is changed";
+    Rejection::new(RejectCode::TooLarge, rule)
 }
 
 fn invalid(detail: &'static str) -> Rejection {
