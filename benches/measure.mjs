@@ -5,17 +5,18 @@ import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { root } from "../scripts/setup.mjs";
 import { machine } from "./machine.mjs";
+import { noisy } from "./noisy.mjs";
 import { pushes } from "./pushes.mjs";
 import { coldPolls, firstLoads, smallReads } from "./reads.mjs";
 import { print } from "./report.mjs";
-import { startKv, startMemory, startObject } from "./runtime.mjs";
+import { BOUNDED, startKv, startMemory, startObject } from "./runtime.mjs";
 import { tokens } from "./tokens.mjs";
 
 const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
-    // For working on one comparison: `--only kv`, `--only memory`, `--only object` or `--only tokens`.
+    // For working on one comparison: `--only kv`, `--only memory`, `--only object`, `--only noisy` or `--only tokens`.
     only: { type: "string" },
   },
 });
@@ -45,6 +46,8 @@ const object = await over("object", startObject, async (runtime) => ({
   many: await pushes(runtime, "push, 32 clients", { ...options, clients: 32 }),
 }));
 
+const neighbours = await over("noisy", () => startObject(BOUNDED), (runtime) => noisy(runtime, values.quick ? { rounds: 3, ms: 1500 } : { rounds: 6, ms: 3000 }));
+
 const verifying =
   values.only && values.only !== "tokens" ? undefined : await tokens({ rounds: options.rounds, quick: values.quick });
 
@@ -65,6 +68,7 @@ const result = {
   kv,
   memory,
   object,
+  noisy: neighbours,
   tokens: verifying,
 };
 

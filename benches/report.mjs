@@ -82,6 +82,16 @@ function verifying(tokens) {
   return table;
 }
 
+// A user at a person's pace, quiet and beside another who asks for all they can get, in a space of their own.
+function neighbours(rows) {
+  const table = [["beside one who sends", "refusals", "taken/s", "refused/s", "push p99", "quiet", "ratio", "pull p99", "quiet", "ratio"]];
+  for (const { name, heeds, taken, refused, pushes, pulls } of rows) {
+    const times = [pushes, pulls].flatMap(({ p99, quiet_p99, ratio }) => [number(p99), number(quiet_p99), ratio.toFixed(2)]);
+    table.push([name, heeds ? "waited for" : "ignored", number(taken), number(refused), ...times]);
+  }
+  return table;
+}
+
 export function print(result) {
   const rows = rowsOf(result);
   const { cores, node, load_before, fdatasync_ms } = result.machine;
@@ -93,6 +103,7 @@ which decides how much pushes gain by sharing a transaction.\n`);
   if (load_before > 1) console.log("The machine was busy before the run: that makes the ratios of pushes too high.\n");
   if (rows.length > 0) console.log(`${align(speeds(rows))}\n\n${align(uses(rows))}`);
   if (result.tokens) console.log(`\n${align(verifying(result.tokens))}`);
+  if (result.noisy) console.log(`\n${align(neighbours(result.noisy))}`);
   const loads = result.kv?.firstLoad;
   if (loads) {
     const line = ({ bytes, floorBytes, keys }) => `${bytes} bytes (floor ${floorBytes}) from ${keys} keys`;

@@ -13,6 +13,12 @@ import { forgetRuntime } from "./machine.mjs";
 export const EAGER = { PUBLISH_AFTER_PULLS: "0", PUBLISH_MAX_DELAY_MS: "1000", PUBLISH_INTERVAL_MS: "1000" };
 export const secret = randomBytes(32).toString("hex");
 
+// The benches measure what the machine can do, with one user at full speed.
+export const UNBOUNDED = { RATE_USER_PER_S: "0", RATE_SPACE_PER_S: "0" };
+
+/** The bounds as they are by default, for what they are to prevent. */
+export const BOUNDED = { RATE_USER_PER_S: "100", RATE_SPACE_PER_S: "500" };
+
 const COMPATIBILITY_DATE = "2026-07-01";
 
 function worker(name, script, options) {
@@ -34,7 +40,7 @@ function worker(name, script, options) {
 
 const headwater = (script, variables, options) =>
   worker("headwater", script, {
-    bindings: { JWT_SECRET: secret, GRANT_SECRET: secret, ...variables },
+    bindings: { JWT_SECRET: secret, GRANT_SECRET: secret, ...UNBOUNDED, ...variables },
     kvNamespaces: { SNAPSHOTS: "snapshots" },
     durableObjects: { COORDINATOR: { className: "Coordinator", useSQLite: true } },
     ...options,
@@ -87,9 +93,9 @@ export async function startMemory() {
 }
 
 // Headwater with the default settings, and floor (c).
-export async function startObject() {
+export async function startObject(variables = {}) {
   return start([
-    headwater("build/index.js", {}),
+    headwater("build/index.js", variables),
     worker("floor", "benches/floors/object.mjs", { durableObjects: { STORE: { className: "Store", useSQLite: true } } }),
   ]);
 }

@@ -14,9 +14,10 @@
 //! ```
 //!
 //! # A push, in the order of the code
-//! 1. `worker/lib.rs` reads the request; [`edge::route`] and [`edge::authorize`] say what and who. The body is passed on.
+//! 1. `worker/lib.rs` reads the request; [`edge::route`] and [`edge::authorize`] say what and who. The body is
+//!    passed on when it is whole.
 //! 2. `worker/object.rs` lets pushes that arrive together share a transaction.
-//! 3. [`protocol::push`]: out of bytes, a push; what is wrong inside a mutation is that mutation's.
+//! 3. [`coordinator::rate`]: whether its user may have more of the object. [`protocol::push`]: out of bytes, a push; what is wrong inside a mutation is that mutation's.
 //! 4. [`coordinator`]: `numbering` (new, settled or forked?), `merge` (does it conflict, what does it make of its record?
 //!    with [`value`]), `plan` (all of it in memory), then [`coordinator::ledger`], in one section.
 //! 5. The answer, with what the client was missing.

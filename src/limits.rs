@@ -10,6 +10,15 @@ pub const CHANGES_MAX: usize = 2_000;
 pub const MUTATION_BYTES_MAX: usize = MIB;
 /// Changes of one mutation.
 pub const MUTATION_CHANGES_MAX: usize = 1_000;
+/// Paths and values that the operations of one mutation name: a megabyte can name half a million, each of them a hundred
+/// bytes in memory.
+pub const MUTATION_FIELDS_MAX: usize = 50_000;
+/// Bytes that one mutation reads, or writes, each record counted as often as it is changed: a short body can change a long
+/// record a thousand times, while everybody else of the space waits.
+pub const MUTATION_WORK_MAX: usize = 16 * MIB;
+/// Bytes of bodies that an object holds at once, from their arrival to their answer. In memory each takes several times as
+/// much, and an isolate has 128 MB for all its objects.
+pub const BODIES_HELD_MAX: usize = 4 * BODY_BYTES_MAX;
 /// Bytes of a value without white space. A row may have 2 MB (durable-objects/platform/limits).
 pub const VALUE_BYTES_MAX: usize = 256 * KIB;
 /// Nesting of a value; `{}` is 1.
@@ -35,8 +44,17 @@ pub const UNACKED_KEPT: usize = 2 * MUTATIONS_MAX;
 /// Bytes of the values that one mutation leaves, all records together: a short `add` can rewrite a long value, and what
 /// shares a version is never cut between pages.
 pub const MUTATION_VALUES_MAX: usize = 4 * MIB;
-/// Bytes of the values that one push leaves. An isolate has 128 MB, and wasm memory never shrinks.
+/// Bytes that the pushes of one transaction read, or write, before the last mutation of theirs. An isolate has 128 MB, and
+/// wasm memory never shrinks.
 pub const PUSH_VALUES_MAX: usize = 16 * MIB;
+/// Bytes read or written, and changes, that take an object as long as a small call does; see `coordinator::rate`.
+pub const RATE_UNIT_BYTES: usize = 64 * KIB;
+/// About 20 µs of SQL each.
+pub const RATE_UNIT_CHANGES: usize = 20;
+/// How long the edge waits for the next bytes of a body, in ms. Longer pauses are a client that has gone.
+pub const BODY_IDLE_MS: u32 = 10_000;
+/// How long the edge waits for the whole of a body, in ms: 4 MiB at 35 KB/s.
+pub const BODY_TOTAL_MS: u32 = 120_000;
 /// Bytes of changes that ride on the answer to a push.
 const PIGGYBACK_BYTES_MAX: usize = 64 * KIB;
 /// Bytes of `theirs` in the answer to a push.

@@ -19,6 +19,7 @@ mod parking;
 mod plan;
 pub mod publication;
 mod pull;
+pub mod rate;
 #[cfg(test)]
 mod tests;
 mod turn;

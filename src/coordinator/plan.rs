@@ -33,8 +33,8 @@ pub(super) struct Plan {
     newcomers: BTreeSet<UserHash>,
     collections: Option<BTreeSet<String>>,
     line_bytes: usize,
-    /// Bytes of values that the push being planned leaves so far.
-    push_bytes: usize,
+    /// What has been done so far.
+    work: Work,
     /// Bytes of `theirs` for which its answer has room.
     theirs_room: usize,
     /// Parked changes that it has taken out so far.
@@ -74,6 +74,20 @@ struct DraftValue {
     was_absent: bool,
 }
 
+/// Bytes of record texts that were read from storage, and that operations have written, each time anew.
+#[derive(Debug, Clone, Copy, Default)]
+struct Work {
+    read: usize,
+    written: usize,
+}
+
+impl Work {
+    /// Whichever is more of what was done after `before`.
+    fn since(self, before: Self) -> usize {
+        (self.read - before.read).max(self.written - before.written)
+    }
+}
+
 impl Plan {
     /// A plan that begins at the durable state: `version` is its version, `collections` its collections if known.
     #[must_use]
@@ -88,7 +102,7 @@ impl Plan {
             newcomers: BTreeSet::new(),
             collections,
             line_bytes: 0,
-            push_bytes: 0,
+            work: Work::default(),
             theirs_room: 0,
             push_parked: 0,
             parking: Parking::default(),
@@ -173,7 +187,7 @@ impl Plan {
             unacknowledged: history.conflicts_above(acked_before),
             now,
         };
-        (self.push_bytes, self.push_parked, self.theirs_room) = (0, 0, limits::CONFLICT_BYTES_MAX);
+        (self.push_parked, self.theirs_room) = (0, limits::CONFLICT_BYTES_MAX);
         for submitted in &push.mutations[results.len()..] {
             if let Some(limit) = self.limit_of_push() {
                 self.is_spoilt = true;
@@ -202,7 +216,7 @@ impl Plan {
 
     /// The limit that the push has passed: only planning shows how much it makes of what it says.
     fn limit_of_push(&self) -> Option<&'static str> {
-        if self.push_bytes > limits::PUSH_VALUES_MAX {
+        if self.work.since(Work::default()) > limits::PUSH_VALUES_MAX {
             return Some("The records that a push changes have at most 16 MiB: split it between mutations.");
         }
         (self.push_parked >= limits::CHANGES_MAX)
@@ -252,13 +266,20 @@ impl Plan {
 
     fn record<L: Ledger>(&mut self, ledger: &L, key: &Key) -> LedgerResult<Option<&Record>> {
         if !self.records.contains_key(key) {
-            self.records.insert(key.clone(), ledger.record(key)?);
+            let record = ledger.record(key)?;
+            self.work.read += record.as_ref().map_or(0, |record| record.line.len());
+            self.records.insert(key.clone(), record);
         }
         Ok(self.records.get(key).and_then(Option::as_ref))
     }
 
     /// Applies the changes in order, beside the plan.
-    fn draft<L: Ledger>(&mut self, ledger: &L, changes: &[Change]) -> LedgerResult<Result<Draft, Rejection>> {
+    fn draft<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        changes: &[Change],
+        work_before: Work,
+    ) -> LedgerResult<Result<Draft, Rejection>> {
         let mut draft = Draft::default();
         let mut bytes = 0;
         for change in changes {
@@ -276,16 +297,19 @@ impl Plan {
                     entry.was_absent |= value.is_none();
                     bytes = bytes - entry.value.as_ref().map_or(0, String::len)
                         + value.as_ref().map_or(0, String::len);
+                    self.work.written += value.as_ref().map_or(0, String::len);
                     entry.value = value;
                 }
                 Err(rejection) => return Ok(Err(rejection)),
+            }
+            if self.work.since(work_before) > limits::MUTATION_WORK_MAX {
+                return Ok(Err(too_much_work()));
             }
             if bytes > limits::MUTATION_VALUES_MAX {
                 let rule = "the records that a mutation changes have at most 4 MiB";
                 return Ok(Err(Rejection::new(RejectCode::TooLarge, rule)));
             }
         }
-        self.push_bytes += bytes;
         if self.has_room_for(ledger, &draft)? {
             return Ok(Ok(draft));
         }
@@ -353,6 +377,12 @@ impl Plan {
         });
         Record { clock, deleted_at: None, line: live_line(key, &value), fields }
     }
+}
+
+fn too_much_work() -> Rejection {
+    let rule =
+        "what a mutation reads or writes has at most 16 MiB, a record counted as often as it is changed";
+    Rejection::new(RejectCode::TooLarge, rule)
 }
 
 fn invalid(detail: &'static str) -> Rejection {

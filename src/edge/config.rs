@@ -1,6 +1,10 @@
 //! Configuration: what the environment says, read once per isolate.
 
-use crate::{coordinator::publication::PublicationConfig, limits, limits::Sizes};
+use crate::{
+    coordinator::{publication::PublicationConfig, rate::RateConfig},
+    limits,
+    limits::Sizes,
+};
 
 const DAY_MS: f64 = 86_400_000.0;
 
@@ -23,6 +27,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// When to publish.
     pub publication: PublicationConfig,
+    /// How much of an object its users may take.
+    pub rate: RateConfig,
     /// What is logged.
     pub log_level: LogLevel,
     /// The deployment's name in log lines.
@@ -80,6 +86,10 @@ impl Config {
                 retain_ms: (days * DAY_MS) as u64,
                 sizes: Sizes::DEPLOYED,
             },
+            rate: RateConfig {
+                user_per_s: per_second(number("RATE_USER_PER_S", 100)),
+                space_per_s: per_second(number("RATE_SPACE_PER_S", 500)),
+            },
             environment: var("ENVIRONMENT").unwrap_or_default(),
             log_level: match var("LOG_LEVEL").as_deref() {
                 Some("debug") => LogLevel::Debug,
@@ -94,6 +104,11 @@ impl Config {
     pub fn publishes_eagerly(&self) -> bool {
         self.publication.after_pulls == 0
     }
+}
+
+/// A rate above this is no bound that anything could reach.
+fn per_second(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -111,6 +126,7 @@ mod tests {
             (50, 900_000, 30_000)
         );
         assert_eq!(publication.retain_ms, 30 * 86_400_000);
+        assert_eq!(config.rate, RateConfig { user_per_s: 100, space_per_s: 500 });
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod config;
 pub mod cors;
 pub mod grant;
 pub mod pull;
+pub mod refusals;
 pub mod route;
 pub mod space;
 pub mod state;

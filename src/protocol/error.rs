@@ -52,6 +52,11 @@ pub enum ApiError {
     TooLarge(&'static str),
     /// The body is not JSON by its own declaration.
     UnsupportedMediaType,
+    /// The caller, or all callers of the space together, have asked for more than their share.
+    RateLimited {
+        /// Seconds after which the same request will be taken, if nothing else is asked for meanwhile.
+        retry_after_s: u32,
+    },
     /// A fault of ours or of the configuration; the log says which.
     Internal,
     /// The coordinator has more to do than it can.
@@ -122,6 +127,12 @@ impl ApiError {
                 "Unsupported media type",
                 "Send Content-Type: application/json.",
             ),
+            Self::RateLimited { .. } => (
+                429,
+                "rate_limited",
+                "Too many requests",
+                "Nothing was done. Repeat the request after Retry-After seconds.",
+            ),
             Self::Internal => {
                 (500, "internal", "Internal error", "Repeat the request; report its id if it fails again.")
             }
@@ -155,7 +166,11 @@ impl ApiError {
     /// Seconds after which the same request may succeed, where waiting helps.
     #[must_use]
     pub fn retry_after_s(&self) -> Option<u32> {
-        matches!(self, Self::Overloaded | Self::Upstream).then_some(2)
+        match self {
+            Self::Overloaded | Self::Upstream => Some(2),
+            Self::RateLimited { retry_after_s } => Some(*retry_after_s),
+            _ => None,
+        }
     }
 
     /// The methods of the route, for the header that 405 must carry.
@@ -183,6 +198,7 @@ impl ApiError {
             Self::EpochMismatch { position, last, settled } => {
                 json!({ "position": position.to_string(), "last": last, "results": results(settled) })
             }
+            Self::RateLimited { retry_after_s } => json!({ "retryAfter": retry_after_s }),
             Self::ClientForked { last, settled } => json!({ "last": last, "results": results(settled) }),
             _ => Value::Null,
         };

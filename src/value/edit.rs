@@ -264,14 +264,24 @@ fn sum(existing: Option<&str>, by: f64) -> Result<Option<f64>, Refused> {
 }
 
 fn with(existing: Option<&str>, values: &[&str]) -> Result<String, Refused> {
-    let mut all: Vec<_> = existing_elements(existing).collect();
-    let mut known = BTreeSet::new();
-    known.extend(all.iter().filter_map(|element| Scalar::of(element)));
+    // A tree of what is new, not of what is there: the array may be long, and is looked through each time.
+    let mut new = BTreeSet::new();
+    let mut candidates = Vec::new();
     for value in values {
-        if known.insert(Scalar::of(value).ok_or(Refused::NotScalar)?) {
-            all.push(value);
+        if new.insert(Scalar::of(value).ok_or(Refused::NotScalar)?) {
+            candidates.push(*value);
         }
     }
+    let mut all = Vec::new();
+    for element in existing_elements(existing) {
+        if let Some(scalar) = Scalar::of(element) {
+            new.remove(&scalar);
+        }
+        all.push(element);
+    }
+    all.extend(
+        candidates.into_iter().filter(|value| Scalar::of(value).is_some_and(|value| new.contains(&value))),
+    );
     Ok(format!("[{}]", all.join(",")))
 }
 

@@ -10,12 +10,14 @@ use headwater::{
 use js_sys::{Array, Promise};
 use wasm_bindgen::{JsCast, prelude::*};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::Response;
+use web_sys::{Request, Response};
 use worker::Env;
 
 use crate::{
     Space,
-    http::{Body, Headers, Reply},
+    http::{self, Body, Headers, Reply},
+    isolate,
+    location::now,
 };
 
 #[wasm_bindgen(module = "/shell.js")]
@@ -26,10 +28,22 @@ extern "C" {
         name: &str,
         path: &str,
         caller: &str,
-        body: &JsValue,
-        wants_text: bool,
+        body: &str,
         timeout_ms: u32,
     ) -> Promise;
+    #[wasm_bindgen(js_name = passOn)]
+    fn pass_on(
+        env: &JsValue,
+        name: &str,
+        path: &str,
+        caller: &str,
+        source: &JsValue,
+        limit: usize,
+        idle_ms: u32,
+        total_ms: u32,
+    ) -> Promise;
+    #[wasm_bindgen(js_name = retryAfter)]
+    fn retry_after(response: &Response) -> u32;
     #[wasm_bindgen(js_name = isOverloaded)]
     fn is_overloaded(error: &JsValue) -> bool;
 }
@@ -41,23 +55,46 @@ pub(crate) async fn call(
     path: &str,
     body: &str,
 ) -> Result<(String, String), ApiError> {
-    let (name, caller, body) = (space.hash.as_str(), caller(space)?, JsValue::from_str(body));
-    let answer = JsFuture::from(call_object(env, name, path, &caller, &body, true, 0)).await;
+    isolate::check_refusals(env, &space.caller.user, &space.hash, now())?;
+    let (name, caller) = (space.hash.as_str(), caller(space)?);
+    let answer = JsFuture::from(call_object(env, name, path, &caller, body, 0)).await;
     let answer: Array = answer.map_err(|error| unreachable(&error))?.unchecked_into();
     let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
     let text = answer.get(2).as_string().unwrap_or_default();
     if matches!(status, 200 | 204) {
         Ok((text, answer.get(1).as_string().unwrap_or_default()))
     } else {
-        Err(error_of(status, &text))
+        let error = error_of(status, &text);
+        if let ApiError::RateLimited { retry_after_s } = error {
+            isolate::note_refusal(env, &space.caller.user, &space.hash, retry_after_s, now());
+        }
+        Err(error)
     }
 }
 
-/// Makes a call whose answer is the answer to the request. The object's response is complete.
-pub(crate) async fn pass(env: &Env, space: &Space, path: &str, body: &JsValue) -> Result<Reply, ApiError> {
-    let (name, caller) = (space.hash.as_str(), caller(space)?);
-    let response = JsFuture::from(call_object(env, name, path, &caller, body, false, 0)).await;
-    let response: Response = response.map_err(|error| unreachable(&error))?.unchecked_into();
+/// Passes a request (or a text of our own) on once its body is there, which does not enter the module: an object that waited for a slow body would be
+/// billed for it. The object's response is complete. An error says whether the object was asked.
+pub(crate) async fn pass(
+    env: &Env,
+    space: &Space,
+    path: &str,
+    source: &JsValue,
+) -> Result<Reply, (ApiError, bool)> {
+    let (user, unasked) = (&space.caller.user, |error| (error, false));
+    if let Err(error) = isolate::check_refusals(env, user, &space.hash, now()) {
+        if let Some(request) = source.dyn_ref::<Request>() {
+            http::drain(request).await;
+        }
+        return Err(unasked(error));
+    }
+    let (name, caller) = (space.hash.as_str(), caller(space).map_err(unasked)?);
+    let (limit, idle_ms, total_ms) = (limits::BODY_BYTES_MAX, limits::BODY_IDLE_MS, limits::BODY_TOTAL_MS);
+    let answer = JsFuture::from(pass_on(env, name, path, &caller, source, limit, idle_ms, total_ms)).await;
+    let answer = answer.map_err(|error| (unreachable(&error), true))?;
+    let response: Response = answer.dyn_into().map_err(|why| unasked(http::no_body(&why)))?;
+    if response.status() == 429 {
+        isolate::note_refusal(env, user, &space.hash, retry_after(&response), now());
+    }
     let (status, headers) = (response.status(), Headers::Named(String::new()));
     Ok(Reply { status, headers, body: Body::Whole(response), usage: Usage { object: 1, ..Usage::default() } })
 }
@@ -80,9 +117,8 @@ pub(crate) async fn tell(env: &Env, notice: &Notice) -> bool {
     };
     let (order, Ok(caller)) = (order.into_text(), serde_json::to_string(&caller)) else { return false };
     let path = format!("/{}", Act::Told.as_str());
-    let body = JsValue::from_str(&order);
     let timeout_ms = limits::NOTICE_TIMEOUT_MS;
-    let answer = JsFuture::from(call_object(env, home, &path, &caller, &body, true, timeout_ms)).await;
+    let answer = JsFuture::from(call_object(env, home, &path, &caller, &order, timeout_ms)).await;
     answer.is_ok_and(|answer| answer.unchecked_into::<Array>().get(0).as_f64() == Some(204.0))
 }
 
@@ -113,6 +149,8 @@ fn error_of(status: u16, body: &str) -> ApiError {
         code: String,
         position: Option<String>,
         last: Option<u64>,
+        #[serde(rename = "retryAfter")]
+        retry_after_s: Option<u32>,
     }
     let problem: Option<Problem> = serde_json::from_str(body).ok();
     match problem.as_ref().map(|problem| problem.code.as_str()) {
@@ -122,6 +160,9 @@ fn error_of(status: u16, body: &str) -> ApiError {
         Some("forbidden") => ApiError::Forbidden(FORBIDDEN),
         Some("not_found") => ApiError::NotFound("There is no such space."),
         Some("storage_full") => ApiError::StorageFull,
+        Some("rate_limited") => {
+            ApiError::RateLimited { retry_after_s: problem.and_then(|p| p.retry_after_s).unwrap_or(1) }
+        }
         Some("epoch_mismatch") => {
             let position = problem.as_ref().and_then(|problem| problem.position.as_deref());
             match position.and_then(headwater::version::Position::parse) {

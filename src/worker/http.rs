@@ -5,11 +5,12 @@ use headwater::{
         answer::{PullHeaders, Usage},
         cors,
     },
+    limits,
     protocol::{PROBLEM_JSON, error::ApiError},
     time::Millis,
 };
 use js_sys::Promise;
-use wasm_bindgen::prelude::*;
+use wasm_bindgen::{JsCast, prelude::*};
 use web_sys::{ReadableStream, Request, Response};
 
 #[wasm_bindgen(module = "/shell.js")]
@@ -26,10 +27,13 @@ extern "C" {
     fn respond_pull(status: u16, body: &JsValue, values: &str) -> Result<Response, JsValue>;
     #[wasm_bindgen(js_name = orElse)]
     fn or_else(promise: &Promise, status: u16, body: &str, headers: &str) -> Promise;
-    #[wasm_bindgen(catch, js_name = readBody)]
-    async fn read_body(request: &Request, limit: usize) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(catch, js_name = drain)]
-    async fn drain_body(request: &Request, limit: usize) -> Result<JsValue, JsValue>;
+    /// The length of a call's body; 0 where it is not known, as when an older edge passes a stream on.
+    #[wasm_bindgen(js_name = callLength)]
+    pub(crate) fn call_length(request: &Request) -> usize;
+    #[wasm_bindgen(catch, js_name = bodyOfCall)]
+    async fn body_of_call(request: &Request, limit: usize) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = receiveBody)]
+    async fn receive_body(request: &Request, limit: usize, idle_ms: u32, total_ms: u32) -> JsValue;
 }
 
 /// What is read off a request at once. An absent header is empty.
@@ -44,7 +48,6 @@ pub(crate) struct Incoming {
     pub(crate) accept: String,
     pub(crate) origin: String,
     pub(crate) content_type: String,
-    pub(crate) content_length: Option<usize>,
     /// Empty unless the request accepts NDJSON.
     pub(crate) accept_encoding: String,
     pub(crate) now: Millis,
@@ -77,7 +80,6 @@ impl Incoming {
             accept: field(),
             accept_encoding: field(),
             content_type: field(),
-            content_length: field().parse().ok(),
         }
     }
 
@@ -98,20 +100,38 @@ pub(crate) fn path_and_caller(request: &Request) -> (String, String) {
     (url.rsplit('/').next().unwrap_or_default().to_owned(), caller.to_owned())
 }
 
-/// The bytes of a body.
+/// The bytes of a client's body, which may come slowly, or never.
+///
+/// # Errors
+/// [`ApiError::TooLarge`], and [`ApiError::Malformed`] for one that did not arrive.
 pub(crate) async fn body_bytes(request: &Request, limit: usize) -> Result<Vec<u8>, ApiError> {
-    let bytes =
-        read_body(request, limit).await.map_err(|_| ApiError::Malformed("the body broke off".to_owned()))?;
+    let body = receive_body(request, limit, limits::BODY_IDLE_MS, limits::BODY_TOTAL_MS).await;
+    let bytes: js_sys::Uint8Array = body.dyn_into().map_err(|why| no_body(&why))?;
+    Ok(bytes.to_vec())
+}
+
+/// Reads the body of a request that is refused: a sender that is cut off while it writes does not see why.
+pub(crate) async fn drain(request: &Request) {
+    let _ = receive_body(request, 0, limits::BODY_IDLE_MS, limits::BODY_TOTAL_MS).await;
+}
+
+/// What is said instead of a body by whoever receives it.
+pub(crate) fn no_body(why: &JsValue) -> ApiError {
+    if why.is_null() {
+        ApiError::TooLarge("The body is too long. A push has at most 4 MiB: split it between mutations.")
+    } else {
+        ApiError::Malformed("the body did not arrive".to_owned())
+    }
+}
+
+/// The bytes of a call's body, in the object: the edge sends it whole.
+pub(crate) async fn call_bytes(request: &Request, limit: usize) -> Result<Vec<u8>, ApiError> {
+    let bytes = body_of_call(request, limit).await;
+    let bytes = bytes.map_err(|_| ApiError::Malformed("the body broke off".to_owned()))?;
     if bytes.is_null() {
         return Err(ApiError::TooLarge("A body has at most 4 MiB."));
     }
     Ok(js_sys::Uint8Array::from(bytes).to_vec())
-}
-
-/// Reads a body that is refused, so that its sender gets to see why.
-pub(crate) async fn drain(request: &Request, limit: usize) {
-    // A sender that has gone does not want to know.
-    let _ = drain_body(request, limit).await;
 }
 
 /// Whether a content type says JSON.

@@ -9,10 +9,11 @@ use headwater::{
         config::{Config, LogLevel},
         cors,
         grant::Granter,
+        refusals::Refusals,
         space::Meant,
         state::{Known, Memory},
     },
-    ids::UserHash,
+    ids::{SpaceHash, UserHash},
     protocol::{error::ApiError, role::Role},
     snapshot::keys::Scope,
     time::Millis,
@@ -26,6 +27,8 @@ use crate::log;
 extern "C" {
     #[wasm_bindgen(js_name = breakOff)]
     fn break_off();
+    #[wasm_bindgen(js_name = mayPass)]
+    async fn may_pass(env: &JsValue, key: &str) -> JsValue;
 }
 
 struct Isolate {
@@ -33,6 +36,9 @@ struct Isolate {
     verifier: Verifier,
     granter: Granter,
     memory: Memory,
+    refusals: Refusals,
+    /// Whether the platform's rate limiter is bound.
+    has_limiter: bool,
 }
 
 thread_local! {
@@ -51,7 +57,10 @@ fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
                 log::why(LogLevel::Error, "a key is not usable", problem);
             }
             let granter = Granter::new(&config);
-            Isolate { verifier, granter, config, memory: Memory::default() }
+            let has_limiter =
+                js_sys::Reflect::get(env, &"RATE_LIMITER".into()).is_ok_and(|it| it.is_object());
+            let (memory, refusals) = (Memory::default(), Refusals::default());
+            Isolate { verifier, granter, config, memory, refusals, has_limiter }
         }))
     })
 }
@@ -149,6 +158,29 @@ fn log_refusal(refused: &Refused) -> ApiError {
         _ => log::why(LogLevel::Debug, "token refused", refused.why),
     }
     refused.error.clone()
+}
+
+/// Asks the platform's rate limiter, if one is bound. It counts per user and location, in all spaces together.
+pub(crate) async fn check_limiter(env: &Env, user: &UserHash) -> Result<(), ApiError> {
+    if with(env, |isolate| isolate.has_limiter) && !may_pass(env, user.as_str()).await.is_truthy() {
+        // It does not say when; the shorter of the two periods that it can have.
+        return Err(ApiError::RateLimited { retry_after_s: 10 });
+    }
+    Ok(())
+}
+
+/// Whether the object of `space` may be asked for `user`, whom it may have told to come back later.
+pub(crate) fn check_refusals(
+    env: &Env,
+    user: &UserHash,
+    space: &SpaceHash,
+    now: Millis,
+) -> Result<(), ApiError> {
+    with(env, |isolate| isolate.refusals.check(user, space, now))
+}
+
+pub(crate) fn note_refusal(env: &Env, user: &UserHash, space: &SpaceHash, retry_after_s: u32, now: Millis) {
+    with(env, |isolate| isolate.refusals.note(user, space, retry_after_s, now));
 }
 
 pub(crate) fn recall(env: &Env, scope: &Scope) -> Option<(Known, Millis)> {

@@ -24,7 +24,6 @@ use headwater::{
         space::Meant,
     },
     ids::{SpaceHash, SpaceId},
-    limits,
     protocol::{conflict, error::ApiError, internal::ConflictsAfter, pull::query_pairs},
     snapshot::keys::Scope,
 };
@@ -183,11 +182,14 @@ async fn serve(
 ) -> Served {
     let free = |error| (error, Usage::default());
     let Job { route, space, pull } = job;
+    // Not asked before memory was: a refusal costs the same Worker request as an answer from there.
+    if let Err(error) = isolate::check_limiter(env, &space.caller.user).await {
+        http::drain(request).await;
+        return Err(free(error));
+    }
     let asked = Asked { incoming, env, context, space: &space };
     match route {
-        Route::Push => push(&asked, "/push", request)
-            .await
-            .map_err(|error| (error, Usage { object: 1, ..Usage::default() })),
+        Route::Push => push(&asked, "/push", request).await,
         Route::Pull { .. } => {
             let begun = match pull {
                 Some(begun) => *begun,
@@ -195,9 +197,7 @@ async fn serve(
             };
             pull::finish(&asked, begun).await
         }
-        Route::Conflict { resolves: true } => push(&asked, "/resolve", request)
-            .await
-            .map_err(|error| (error, Usage { object: 1, ..Usage::default() })),
+        Route::Conflict { resolves: true } => push(&asked, "/resolve", request).await,
         Route::Conflict { resolves: false } => conflicts(&asked).await.map_err(free),
         Route::Head => head(&asked).await.map_err(free),
         Route::Object(hash) => object(&asked, &hash).await.map_err(free),
@@ -248,17 +248,13 @@ async fn conflicts(asked: &Asked<'_>) -> Result<Reply, ApiError> {
     Ok(reply)
 }
 
-/// `POST /sync/push` and `/sync/conflict`: length and type are looked at, the body is passed on unread.
-async fn push(asked: &Asked<'_>, path: &str, request: &web_sys::Request) -> Result<Reply, ApiError> {
+/// `POST /sync/push` and `/sync/conflict`: the type is looked at, the body is passed on unread.
+async fn push(asked: &Asked<'_>, path: &str, request: &web_sys::Request) -> Served {
     if !http::is_json(&asked.incoming.content_type) {
-        return Err(ApiError::UnsupportedMediaType);
+        return Err((ApiError::UnsupportedMediaType, Usage::default()));
     }
-    if asked.incoming.content_length.is_some_and(|length| length > limits::BODY_BYTES_MAX) {
-        http::drain(request, limits::BODY_BYTES_MAX).await;
-        return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
-    }
-    let body = request.body().map_or(JsValue::NULL, JsValue::from);
-    coordinator::pass(asked.env, asked.space, path, &body).await
+    let passed = coordinator::pass(asked.env, asked.space, path, request).await;
+    passed.map_err(|(error, was_asked)| (error, Usage { object: u32::from(was_asked), ..Usage::default() }))
 }
 
 /// `GET /sync/head`: the first line of the published head.

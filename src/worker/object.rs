@@ -13,6 +13,7 @@ use headwater::{
         Coordinator as Core, Person,
         ledger::{LedgerResult, SqlLedger},
         publication::{Effect, PutOutcome},
+        rate::{self, Rate},
     },
     edge::{answer::Usage, config::LogLevel},
     ids::{SpaceId, UserHash},
@@ -110,6 +111,18 @@ impl Drop for Event<'_> {
     }
 }
 
+/// A body that is held.
+struct Held<'a> {
+    all: &'a Cell<usize>,
+    bytes: usize,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.all.set(self.all.get() - self.bytes);
+    }
+}
+
 /// One space: the only writer of its changes.
 #[durable_object]
 struct Coordinator {
@@ -117,6 +130,9 @@ struct Coordinator {
     storage: ObjectStorage,
     sql: ObjectSql,
     core: RefCell<Option<Core<Ledger>>>,
+    rate: RefCell<Option<Rate>>,
+    /// Bytes of bodies from their arrival to their answer.
+    held: Cell<usize>,
     waiting: RefCell<Vec<Waiting>>,
     group: Group,
     events: Events,
@@ -133,6 +149,8 @@ impl DurableObject for Coordinator {
             events: Events::new(state.as_raw()),
             storage,
             core: RefCell::new(None),
+            rate: RefCell::new(None),
+            held: Cell::new(0),
             waiting: RefCell::new(Vec::new()),
             last_group: Cell::new(0),
         }
@@ -196,8 +214,13 @@ impl Coordinator {
         caller: &Caller,
     ) -> std::result::Result<Reply, ApiError> {
         let user = UserHash::parse(&caller.user).map_err(|_| ApiError::Internal)?;
-        let body = http::body_bytes(request, limits::BODY_BYTES_MAX).await?;
         let act = Act::parse(path);
+        // A notice is not the user's own doing, and is given once.
+        if act != Some(Act::Told) {
+            self.rate(|rate| rate.admit(&user, now()))?;
+        }
+        let _held = self.hold(http::call_length(request))?;
+        let body = http::call_bytes(request, limits::BODY_BYTES_MAX).await?;
         let order: Order = match act {
             Some(_) => Order::parse(&body).ok_or(ApiError::Internal)?,
             None => Order::default(),
@@ -214,12 +237,22 @@ impl Coordinator {
         self.open(whose).await?;
         match (act, path) {
             (Some(act), _) => self.act(&user, act, &order).await,
-            (None, "push") => self.push(user, PushRequest::parse(&body)?).await,
-            (None, "resolve") => self.push(user, PushRequest::parse_resolutions(&body)?).await,
+            (None, "push") => self.push(user, &body, PushRequest::parse).await,
+            (None, "resolve") => self.push(user, &body, PushRequest::parse_resolutions).await,
             (None, "conflicts") => self.conflicts(&user, &body),
             (None, "pull") => self.pull(&user, &scope.ok_or(ApiError::GrantRequired)?, &body).await,
             _ => Err(ApiError::NotFound("There is no such call.")),
         }
+    }
+
+    /// Notes that a body of so many bytes is held, unless as many are as memory has room for. One alone always has.
+    fn hold(&self, bytes: usize) -> std::result::Result<Held<'_>, ApiError> {
+        let held = self.held.get();
+        if held > 0 && held + bytes > limits::BODIES_HELD_MAX {
+            return Err(ApiError::Overloaded);
+        }
+        self.held.set(held + bytes);
+        Ok(Held { all: &self.held, bytes })
     }
 
     /// Opens the space at the first event of an instance.
@@ -279,9 +312,28 @@ impl Coordinator {
         Ok(reply)
     }
 
-    async fn push(&self, user: UserHash, push: PushRequest) -> std::result::Result<Reply, ApiError> {
+    fn rate<T>(&self, use_it: impl FnOnce(&mut Rate) -> T) -> T {
+        let mut rate = self.rate.borrow_mut();
+        use_it(rate.get_or_insert_with(|| Rate::new(isolate::config(&self.env).rate, now())))
+    }
+
+    /// Charges a call that was admitted for the bytes and changes it has brought or will bring.
+    fn charge(&self, user: &UserHash, bytes: usize, changes: usize) {
+        self.rate(|rate| rate.charge(user, rate::cost(bytes, changes), now()));
+    }
+
+    async fn push(
+        &self,
+        user: UserHash,
+        body: &[u8],
+        parse: fn(&[u8]) -> std::result::Result<PushRequest, ApiError>,
+    ) -> std::result::Result<Reply, ApiError> {
         // Who may not push does not get to say that storage has gone back either.
         self.with(|core| core.admit(&user, Role::Writer))?;
+        let push = parse(body);
+        // One that cannot be read has cost as much.
+        self.charge(&user, body.len(), push.as_ref().map_or(0, PushRequest::changes));
+        let push = push?;
         if let (Some(epoch), Some(since)) = (&push.epoch, push.since) {
             let claimed = Position { epoch: epoch.clone(), version: since };
             self.settle_claim(Some(claimed)).await?;
@@ -350,6 +402,7 @@ impl Coordinator {
         self.sql.take_rows();
         let (reply, lines) = self.with(|core| core.pull(user, scope, &ask, now()))?;
         let rows = self.sql.take_rows();
+        self.charge(user, lines.len(), 0);
         self.arm().await?;
         let mut answer = Reply::json(200, encode_reply(&reply, &lines));
         answer.usage = Usage { rows_read: rows.read, rows_written: rows.written, ..Usage::default() };

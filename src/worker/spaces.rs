@@ -67,7 +67,7 @@ fn home_of(space: &Space) -> Space {
 
 async fn send(asked: &Asked<'_>, space: &Space, act: Act, order: Order) -> Result<Reply, ApiError> {
     let body = JsValue::from_str(&order.into_text());
-    pass(asked.env, space, &path_of(act), &body).await
+    pass(asked.env, space, &path_of(act), &body).await.map_err(|(error, _)| error)
 }
 
 fn path_of(act: Act) -> String {

@@ -58,6 +58,9 @@ async function answerControl(request, env) {
   return Response.json({ ...(await control(command, env.SNAPSHOTS)), unhandled });
 }
 
+// How often each object was asked, by its id; an object that the platform ends for idling begins with nothing of its own.
+const calls = new Map();
+
 // Beside the Worker's class, not above it: that one is a proxy that returns another object than `this`.
 export class Coordinator {
   #faults = new ObjectFaults();
@@ -72,13 +75,18 @@ export class Coordinator {
   }
 
   async fetch(request) {
-    if (request.headers.get("kv-control") !== this.#env.KV_CONTROL) return this.#inner.fetch(request);
+    if (request.headers.get("kv-control") !== this.#env.KV_CONTROL) {
+      const id = String(this.#state.id);
+      calls.set(id, (calls.get(id) ?? 0) + 1);
+      return this.#inner.fetch(request);
+    }
     const { ring, abort, ...command } = await request.json();
     // Whatever it does is broken off and its memory is lost, as when the platform moves it; its isolate lives on.
     if (abort) this.#state.abort("ended by the test");
     // An alarm that the platform did not promise: too early, or once more.
     if (ring) await this.#inner.alarm();
-    return Response.json(await this.#faults.control(command, this.#state.storage));
+    const answer = await this.#faults.control(command, this.#state.storage);
+    return Response.json({ ...answer, calls: calls.get(String(this.#state.id)) ?? 0 });
   }
 
   alarm(info) {

@@ -29,6 +29,9 @@ export const VARIABLES = {
   PUBLISH_MAX_DELAY_MS: "1000",
   PUBLISH_INTERVAL_MS: "1000",
   RETAIN_TOMBSTONES_DAYS: "30",
+  // One user pushes as fast as it can in most tests: what that is refused is tested in rate.test.mjs.
+  RATE_USER_PER_S: "0",
+  RATE_SPACE_PER_S: "0",
   LOG_LEVEL: "debug",
   ENVIRONMENT: "test",
 };
@@ -47,8 +50,8 @@ export async function eventually(what, attempt, ms = 40_000) {
   }
 }
 
-export async function startRuntime({ locations = [], variables = {} } = {}) {
-  const runtime = new Runtime(["home", ...locations], { ...VARIABLES, ...variables });
+export async function startRuntime({ locations = [], variables = {}, worker = {} } = {}) {
+  const runtime = new Runtime(["home", ...locations], { ...VARIABLES, ...variables }, worker);
   await runtime.start();
   return runtime;
 }
@@ -60,8 +63,10 @@ class Runtime {
   #controlKey = randomBytes(8).toString("hex");
   logs = [];
 
-  constructor(locations, variables) {
+  /** `worker`: what each Worker has beside what all tests give it, such as more bindings. */
+  constructor(locations, variables, worker) {
     this.locations = locations;
+    this.worker = worker;
     this.variables = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== null));
   }
 
@@ -90,6 +95,7 @@ class Runtime {
         ],
         compatibilityDate,
         bindings: { ...this.variables, LOCATION: name, KV_CONTROL: this.#controlKey },
+        ...this.worker,
         kvNamespaces: { SNAPSHOTS: "snapshots" },
         durableObjects: {
           COORDINATOR: { className: "Coordinator", useSQLite: true, ...(at > 0 && { scriptName: "home" }) },

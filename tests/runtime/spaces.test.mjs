@@ -406,7 +406,7 @@ test("h6: a re-created id under a KV that still has the old head never shows wha
   const oldGrant = await writer.grant(id);
   assert.ok((await writer.read(id, "/sync/pull", { at: "a" })).text.includes(SECRET_VALUE));
   // No deletion of ours frees an id: storage is lost.
-  const tables = ["schema_version", "meta", "publication", "records", "clients", "members"];
+  const tables = ["schema_version", "meta", "publication", "records", "clients", "conflicts", "conflict_changes", "members"];
   await runtime.object({ scope: sharedHash(id) }, { alarm: null, sql: tables.map((table) => [`DROP TABLE ${table}`]) });
   await runtime.object({ scope: sharedHash(id) }, { abort: true });
   const mallory = member("mallory");

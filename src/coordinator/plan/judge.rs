@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Author, Draft, DraftValue, OWN_WRITER, Plan, invalid, standing_of};
+use super::{Author, Draft, DraftValue, OWN_WRITER, Plan, invalid, standing_of, too_much_work};
 use crate::{
     coordinator::{
         ledger::{Conflict, Ledger, LedgerResult},
@@ -10,6 +10,7 @@ use crate::{
         parking::{self, Joining},
     },
     ids::{Collection, Key, RecordId},
+    limits,
     protocol::push::{Change, Mutation, OnConflict, Settled, Standing, Submitted},
     value,
     version::ConflictId,
@@ -25,12 +26,13 @@ impl Plan {
         mutation: &Mutation,
         by: &Author<'_>,
     ) -> LedgerResult<Settled> {
+        let before = self.work;
         let resolved = match mutation.resolutions.is_empty() {
             true => None,
             false => {
                 let (resolved, outcome) = self.parking.resolve(ledger, &self.meta, by.user, mutation)?;
                 // Also what is rejected has been read.
-                self.push_bytes += resolved.bytes;
+                self.work.read += resolved.bytes;
                 self.push_parked += resolved.parked;
                 if let Err(rejection) = outcome {
                     return Ok(Settled::Rejected(rejection));
@@ -48,6 +50,12 @@ impl Plan {
         if bases.any(|base| matches!(base, Base::At(version) if version > self.version)) {
             return Ok(Settled::Rejected(invalid("a base lies in the future")));
         }
+        for change in checked.clone() {
+            self.record(ledger, &change.key)?;
+            if self.work.since(before) > limits::MUTATION_WORK_MAX {
+                return Ok(Settled::Rejected(too_much_work()));
+            }
+        }
         if let Some(joining) = self.parking.joined_by(ledger, mutation, by.user, &by.unacknowledged)? {
             return self.join(ledger, submitted, mutation, joining, by);
         }
@@ -61,7 +69,7 @@ impl Plan {
             touched.extend(resolved.into_iter().flat_map(|resolved| resolved.touched));
             return self.park(ledger, submitted, touched, standing, by);
         }
-        let mut draft = match self.draft(ledger, changes)? {
+        let mut draft = match self.draft(ledger, changes, before)? {
             Ok(draft) => draft,
             Err(rejection) => return Ok(Settled::Rejected(rejection)),
         };

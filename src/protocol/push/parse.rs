@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -42,7 +42,7 @@ impl PushRequest {
             .map_err(|error| malformed(format!("the body is not a push: {}", position_of(&error))))?;
         let client: String = typed(raw.client, "client")?.ok_or_else(|| malformed("client is missing"))?;
         let epoch: Option<String> = typed(raw.epoch, "epoch")?;
-        let mutations: Vec<&RawValue> =
+        let List(mutations): Changes<'_> =
             typed(raw.mutations, "mutations")?.ok_or_else(|| malformed("mutations is missing"))?;
         if mutations.len() > limits::MUTATIONS_MAX {
             return Err(ApiError::TooLarge("A push has at most 500 mutations: split it between mutations."));
@@ -55,7 +55,7 @@ impl PushRequest {
             since: typed(raw.since, "since")?,
             acked: typed::<Version>(raw.acked, "acked")?.map_or(0, Version::get),
             on_conflict: raw.on_conflict.filter(|raw| raw.get() != "null").map(on_conflict),
-            mutations: mutations.into_iter().map(submitted).collect::<Result<_, _>>()?,
+            mutations: all_submitted(&mutations)?,
         };
         request.check()?;
         Ok(request)
@@ -83,9 +83,6 @@ impl PushRequest {
         }
         if self.epoch.is_none() && self.since.is_some_and(|since| since > Version::ZERO) {
             return Err(malformed("since belongs to an epoch: send both"));
-        }
-        if self.changes() > limits::CHANGES_MAX {
-            return Err(ApiError::TooLarge("A push has at most 2,000 changes: split it between mutations."));
         }
         Ok(())
     }
@@ -147,17 +144,18 @@ pub(super) struct RawChange<'a> {
     pub(super) records: Option<&'a RawValue>,
     #[serde(borrow)]
     set: Option<Pairs<'a>>,
-    unset: Option<Vec<String>>,
+    #[serde(borrow)]
+    unset: Option<Named<'a>>,
     path: Option<String>,
     #[serde(borrow)]
     by: Option<&'a RawValue>,
     #[serde(borrow)]
-    values: Option<Vec<&'a RawValue>>,
+    values: Option<Named<'a>>,
     #[serde(borrow, rename = "orPut")]
     or_put: Option<&'a RawValue>,
 }
 
-/// An object's members in order, repeated names included.
+/// An object's members in order, repeated names included, and no more than a [`Named`] list keeps.
 pub(in crate::protocol) struct Pairs<'a>(pub(in crate::protocol) Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
@@ -172,15 +170,51 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
+                while pairs.len() <= limits::MUTATION_FIELDS_MAX
+                    && let Some(pair) = map.next_entry()?
+                {
                     pairs.push(pair);
                 }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(pairs)
             }
         }
         deserializer.deserialize_map(Members).map(Self)
     }
 }
+
+/// An array's members as texts. Of more than `MAX` one more is kept, and the others are passed over: it shows that there
+/// are too many as well as millions would.
+pub(super) struct List<'a, const MAX: usize>(pub(super) Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for List<'a, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<const MAX: usize>;
+        impl<'de, const MAX: usize> Visitor<'de> for Members<MAX> {
+            type Value = Vec<&'de RawValue>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
+                let mut members = Vec::new();
+                while members.len() <= MAX
+                    && let Some(member) = seq.next_element()?
+                {
+                    members.push(member);
+                }
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_seq(Members::<MAX>).map(Self)
+    }
+}
+
+/// What the envelope and a mutation list, and what an operation does.
+pub(super) type Changes<'a> = List<'a, { limits::MUTATION_CHANGES_MAX }>;
+type Named<'a> = List<'a, { limits::MUTATION_FIELDS_MAX }>;
 
 fn malformed(detail: impl Into<String>) -> ApiError {
     ApiError::Malformed(detail.into())
@@ -202,6 +236,20 @@ fn typed<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, name: &str) -> Resul
 /// An unknown policy is no policy: the default refuses, and a refused edit is shown, never lost.
 fn on_conflict(raw: &RawValue) -> OnConflict {
     OnConflict::parse(raw.get().trim_matches('"')).unwrap_or_default()
+}
+
+/// The mutations of a push, which ends where its changes are too many: no list of all that a body can hold is made.
+fn all_submitted(raw: &[&RawValue]) -> Result<Vec<Submitted>, ApiError> {
+    let (mut all, mut changes) = (Vec::with_capacity(raw.len()), 0);
+    for raw in raw {
+        let one = submitted(raw)?;
+        changes += one.mutation.as_ref().map_or(0, Mutation::size);
+        if changes > limits::CHANGES_MAX {
+            return Err(ApiError::TooLarge("A push has at most 2,000 changes: split it between mutations."));
+        }
+        all.push(one);
+    }
+    Ok(all)
 }
 
 fn submitted(raw: &RawValue) -> Result<Submitted, ApiError> {
@@ -248,13 +296,17 @@ impl Mutation {
 
     fn of(steps: impl Iterator<Item = Result<Step, Rejection>>) -> Result<Self, Rejection> {
         let mut mutation = Self { epoch: None, after: None, changes: Vec::new(), resolutions: Vec::new() };
+        let mut room = limits::MUTATION_FIELDS_MAX;
         for (index, step) in steps.enumerate() {
             let named = |rejection: Rejection| Rejection {
                 detail: format!("change {index}: {}", rejection.detail).into(),
                 ..rejection
             };
             match step.map_err(named)? {
-                Step::Change(change) => mutation.changes.push(change),
+                Step::Change(change) => {
+                    fitting(&change, &mut room)?;
+                    mutation.changes.push(change);
+                }
                 Step::Resolve(resolution) => {
                     mutation.resolutions.push(Resolution { at: mutation.changes.len(), ..resolution });
                 }
@@ -276,7 +328,7 @@ fn mutation(text: &str) -> Result<Mutation, Rejection> {
     }
     let raw: RawMutation<'_> =
         serde_json::from_str(text).map_err(|_| Rejection::invalid("the mutation has the wrong form"))?;
-    let changes: Vec<&RawValue> =
+    let List(changes): Changes<'_> =
         field(raw.changes, "changes")?.ok_or_else(|| Rejection::invalid("changes is missing"))?;
     if changes.len() > limits::MUTATION_CHANGES_MAX {
         return Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1,000 changes"));
@@ -291,6 +343,21 @@ fn mutation(text: &str) -> Result<Mutation, Rejection> {
         return Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1,000 changes"));
     }
     Ok(Mutation { epoch: field(raw.epoch, "epoch")?, after: after.transpose()?, ..mutation })
+}
+
+/// Takes what a change names out of the room that its mutation has for paths and values.
+fn fitting(change: &Change, room: &mut usize) -> Result<(), Rejection> {
+    let named = match &change.op {
+        Op::Patch { set, unset, .. } => set.len() + unset.len(),
+        Op::Include { values, .. } | Op::Exclude { values, .. } => values.len(),
+        Op::Put(_) | Op::Delete | Op::Add { .. } => 0,
+    };
+    *room = room.checked_sub(named).ok_or_else(too_many_named)?;
+    Ok(())
+}
+
+fn too_many_named() -> Rejection {
+    Rejection::new(RejectCode::TooLarge, "a mutation names at most 50,000 paths and values")
 }
 
 pub(super) fn field<'a, T: Deserialize<'a>>(
@@ -346,9 +413,13 @@ fn step(text: &str, base: Option<Version>) -> Result<Step, Rejection> {
 
 fn patch(raw: RawChange<'_>) -> Result<Op, Rejection> {
     let set = raw.set.map_or_else(Vec::new, |pairs| pairs.0);
+    let unset = raw.unset.map_or_else(Vec::new, |list| list.0);
+    if set.len() + unset.len() > limits::MUTATION_FIELDS_MAX {
+        return Err(too_many_named());
+    }
     let set: Vec<_> = set.into_iter().map(set_pair).collect::<Result<_, _>>()?;
-    let unset = raw.unset.unwrap_or_default();
-    let unset: Vec<_> = unset.iter().map(|text| path(text)).collect::<Result<_, _>>()?;
+    let unset = unset.into_iter().map(|raw| path(&text_of(raw)?));
+    let unset: Vec<_> = unset.collect::<Result<_, _>>()?;
     // Not left to whoever applies it: an absent record has nothing to apply it to.
     value::distinct(set.iter().map(|(path, _)| path).chain(&unset)).map_err(refused)?;
     Ok(Op::Patch { set, unset, or_put: object(raw.or_put, "orPut")? })
@@ -366,7 +437,10 @@ fn on_path(name: &str, raw: &RawChange<'_>) -> Result<Op, Rejection> {
         let by = by.ok_or_else(|| Rejection::invalid("by is not a finite number"))?;
         return Ok(Op::Add { path, by, or_put });
     }
-    let values = raw.values.as_ref().ok_or_else(|| Rejection::invalid("values is missing"))?;
+    let List(values) = raw.values.as_ref().ok_or_else(|| Rejection::invalid("values is missing"))?;
+    if values.len() > limits::MUTATION_FIELDS_MAX {
+        return Err(too_many_named());
+    }
     let values: Vec<String> = values.iter().map(|value| value.get().to_owned()).collect();
     if values.iter().any(|value| value.starts_with(['{', '['])) {
         return Err(Rejection::invalid("values are scalars"));
@@ -376,6 +450,10 @@ fn on_path(name: &str, raw: &RawChange<'_>) -> Result<Op, Rejection> {
     } else {
         Op::Exclude { path, values, or_put }
     })
+}
+
+fn text_of(raw: &RawValue) -> Result<String, Rejection> {
+    serde_json::from_str(raw.get()).map_err(|_| Rejection::invalid("the change has the wrong form"))
 }
 
 fn path(text: &str) -> Result<Path, Rejection> {

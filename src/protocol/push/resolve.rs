@@ -1,10 +1,8 @@
 //! The op `resolve`: how a user ends a conflict.
 
-use serde_json::value::RawValue;
-
 use super::{
     Change, Op, Rejection,
-    parse::{RawChange, field, key_of, object},
+    parse::{Changes, List, RawChange, field, key_of, object},
 };
 use crate::version::{ConflictId, Version};
 
@@ -39,11 +37,11 @@ impl Resolution {
         let conflict = conflict.as_deref().and_then(ConflictId::parse);
         let conflict = conflict.ok_or_else(|| Rejection::invalid("conflict is not a conflict id"))?;
         let take: Option<String> = field(raw.take, "take")?;
-        let records: Option<Vec<&RawValue>> = field(raw.records, "records")?;
+        let records: Option<Changes<'_>> = field(raw.records, "records")?;
         let decision = match (take.as_deref(), records) {
             (Some("mine"), None) => Decision::Mine,
             (Some("theirs"), None) => Decision::Theirs,
-            (None, Some(records)) if !records.is_empty() => {
+            (None, Some(List(records))) if !records.is_empty() => {
                 let records = records.into_iter().map(|raw| record(raw.get(), base));
                 Decision::Records(records.collect::<Result<_, _>>()?)
             }

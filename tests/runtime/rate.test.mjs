@@ -1,0 +1,167 @@
+// Who asks too often: the buckets in the object, what the edge remembers of a refusal, and the platform's rate limiter.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { startRuntime } from "./harness.mjs";
+
+const put = (id, value = {}) => ({ op: "put", collection: "c", id, value });
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** One mutation of a device's own counting, whatever the answer. */
+const pushOne = (device) => device.pushMutations([{ changes: [put("r", { n: device.next })] }]);
+
+/** Pushes until one is refused; that answer, and how many were taken. */
+async function pushUntilRefused(device, most = 200) {
+  for (let taken = 0; taken < most; taken += 1) {
+    const answer = await pushOne(device);
+    if (answer.status !== 200) return { answer, taken };
+  }
+  return assert.fail(`${most} pushes were taken`);
+}
+
+function assertRateLimited({ status, body, response, text }) {
+  assert.deepEqual([status, body?.code], [429, "rate_limited"], text);
+  const seconds = Number(response.headers.get("retry-after"));
+  assert.ok(Number.isInteger(seconds) && seconds >= 1, `Retry-After is ${seconds}`);
+  assert.equal(body.retryAfter, seconds);
+  assert.equal(response.headers.get("cache-control"), "private, no-store");
+  return seconds;
+}
+
+describe("the buckets of a space", () => {
+  let runtime;
+  before(async () => {
+    const variables = { RATE_USER_PER_S: "2", RATE_SPACE_PER_S: "1000" };
+    runtime = await startRuntime({ variables, locations: ["a"] });
+  });
+  after(() => runtime.stop());
+
+  test("a user has ten seconds' worth at once, is then told when to come back, and is taken then", async () => {
+    const device = runtime.device(runtime.subject());
+    const { answer, taken } = await pushUntilRefused(device);
+    assert.ok(taken >= 20 && taken <= 40, `${taken} were taken at 2 a second`);
+    const seconds = assertRateLimited(answer);
+    assert.equal(answer.response.headers.get("access-control-allow-origin"), null);
+    await pause(seconds * 1000);
+    assert.equal((await pushOne(device)).status, 200, "after Retry-After it is taken");
+    const now = await runtime.device(device.sub).ask(`/sync/pull?consistency=eventual`);
+    assert.ok([200, 429].includes(now.status));
+  });
+
+  test("nothing of a refused push is applied, and its numbers stay free", async () => {
+    const device = runtime.device(runtime.subject());
+    const { answer, taken } = await pushUntilRefused(device);
+    await pause(assertRateLimited(answer) * 1000);
+    const { body } = await pushOne(device);
+    assert.deepEqual([body.version, body.results[0].version], [taken + 1, taken + 1]);
+  });
+
+  test("the same user at another location is refused too, and another user is not", async () => {
+    const device = runtime.device(runtime.subject());
+    assertRateLimited((await pushUntilRefused(device)).answer);
+    const there = runtime.device(device.sub, { at: "a" });
+    assertRateLimited(await there.pushMutations([{ changes: [put("r")] }]));
+    assert.equal((await pushOne(runtime.device(runtime.subject()))).status, 200);
+  });
+
+  test("a refusal is repeated from memory: the object is not asked, and can answer when it is over", async () => {
+    const device = runtime.device(runtime.subject());
+    const { answer } = await pushUntilRefused(device);
+    assert.equal(answer.used.object, 1, "the object refused");
+    let repeated = 0;
+    for (let n = 0; n < 20; n += 1) {
+      const again = await pushOne(device);
+      if (again.status === 200) break;
+      assertRateLimited(again);
+      if (again.used.object === 0) repeated += 1;
+    }
+    assert.ok(repeated >= 5, `${repeated} refusals came from memory`);
+  });
+
+  test("a refusal from memory is seen by a sender whose body is long", async () => {
+    const device = runtime.device(runtime.subject());
+    assertRateLimited((await pushUntilRefused(device)).answer);
+    const changes = [put("r", { text: "x".repeat(250_000) })];
+    for (let n = 0; n < 4; n += 1) {
+      const answer = await device.post({ client: "c_long_bodies", mutations: [1, 2, 3, 4, 5, 6, 7, 8].map((id) => ({ id, changes })) });
+      if (answer.status !== 200) assertRateLimited(answer);
+    }
+  });
+
+  test("a pull that asks the object is refused; one that memory answers is not", async () => {
+    const device = runtime.device(runtime.subject());
+    await pushOne(device);
+    await device.pull();
+    assertRateLimited((await pushUntilRefused(device)).answer);
+    assertRateLimited(await device.ask("/sync/pull?consistency=strong"));
+    const held = await device.ask(`/sync/pull?consistency=eventual&epoch=${device.epoch}&since=${device.version}`);
+    assert.equal(held.status, 200, held.text);
+    assert.equal(held.used.object ?? 0, 0);
+  });
+
+  test("a big push is taken at once and delays the next", async () => {
+    const device = runtime.device(runtime.subject());
+    const changes = Array.from({ length: 1000 }, (_, at) => put(`r${at}`));
+    const big = await device.pushMutations([{ changes }, { changes }]);
+    assert.equal(big.status, 200, big.text);
+    const seconds = assertRateLimited(await pushOne(device));
+    assert.ok(seconds >= 35 && seconds <= 50, `2,000 changes cost 100 units, at 2 a second: ${seconds} s`);
+  });
+
+  test("a body that is no push costs as much as one that is", async () => {
+    const device = runtime.device(runtime.subject());
+    const answer = await device.post(`[${" ".repeat(4 * 1024 * 1024 - 10)}]`);
+    assert.equal(answer.status, 400);
+    const seconds = assertRateLimited(await pushOne(device));
+    assert.ok(seconds >= 15, `4 MiB cost 64 units: ${seconds} s`);
+  });
+});
+
+test("the space as a whole has a bound of its own", async () => {
+  const runtime = await startRuntime({ variables: { RATE_USER_PER_S: "0", RATE_SPACE_PER_S: "2" } });
+  try {
+    const device = runtime.device(runtime.subject());
+    const { answer, taken } = await pushUntilRefused(device);
+    assert.ok(taken >= 20 && taken <= 40, `${taken}`);
+    assertRateLimited(answer);
+    assert.equal((await pushOne(runtime.device(runtime.subject()))).status, 200, "another space has its own");
+  } finally {
+    await runtime.stop();
+  }
+});
+
+describe("the platform's rate limiter", () => {
+  const limited = (options) => startRuntime({ variables: { RATE_USER_PER_S: "0", RATE_SPACE_PER_S: "0" }, ...options });
+
+  test("where it is bound, a user is refused above its limit, and what memory answers never is", async () => {
+    const runtime = await limited({ worker: { ratelimits: { RATE_LIMITER: { namespace_id: "1", simple: { limit: 20, period: 10 } } } } });
+    try {
+      const device = runtime.device(runtime.subject());
+      const { answer, taken } = await pushUntilRefused(device);
+      assert.ok(taken >= 20 && taken <= 40, `${taken} were taken, in one or two of its periods`);
+      assert.equal(assertRateLimited(answer), 10);
+      assert.equal(answer.used.object, 0, "the object was not asked");
+      assert.equal((await pushOne(runtime.device(runtime.subject()))).status, 200, "others are not meant");
+      const other = runtime.device(runtime.subject());
+      await pushOne(other);
+      await other.pull();
+      for (let n = 0; n < 100; n += 1) {
+        const poll = await other.ask(`/sync/pull?consistency=eventual&epoch=${other.epoch}&since=${other.version}`);
+        assert.equal(poll.status, 200, `poll ${n}`);
+      }
+    } finally {
+      await runtime.stop();
+    }
+  });
+
+  test("when it fails, requests pass", async () => {
+    const runtime = await limited({ variables: { RATE_USER_PER_S: "0", RATE_SPACE_PER_S: "0", RATE_LIMITER: { broken: true } } });
+    try {
+      for (let n = 0; n < 5; n += 1) {
+        assert.equal((await pushOne(runtime.device(runtime.subject()))).status, 200);
+      }
+    } finally {
+      await runtime.stop();
+    }
+  });
+});
