@@ -58,7 +58,7 @@ impl Desk {
 impl<L: Ledger> Desk<L> {
     fn act(&mut self, caller: &str, act: Act, order: &Order) -> Result<Value, ApiError> {
         let done = self.core.administer(&user(caller), act, order, self.now, 9);
-        done.map(|body| body.unwrap_or(Value::Null))
+        done.map(|body| body.map_or(Value::Null, |body| serde_json::from_str(&body).expect("JSON")))
     }
 
     fn set(&mut self, caller: &str, name: &str, role: &str) -> Result<Value, ApiError> {

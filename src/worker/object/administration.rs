@@ -22,7 +22,7 @@ impl Coordinator {
             Act::Grant => self.grant(user),
             act => {
                 let body = self.with(|core| core.administer(user, act, order, now(), random()));
-                body.map(|body| body.map_or_else(nothing, |body| Reply::json(200, body.to_string())))
+                body.map(|body| body.map_or_else(nothing, |body| Reply::json(200, body)))
             }
         };
         let rows = self.sql.take_rows();
