@@ -249,6 +249,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_caller_of_an_older_edge_means_a_private_space_and_an_older_object_refuses_a_shared_one() {
+        let caller: Caller = serde_json::from_str(r#"{"user":"u","scope":"s"}"#).expect("a caller");
+        assert_eq!(caller.space, "");
+        assert_eq!(
+            crate::snapshot::keys::Scope::parse(""),
+            None,
+            "an older object asks for a scope, and opens no space"
+        );
+    }
+
+    #[test]
     fn an_ask_of_an_older_edge_is_understood() {
         let ask: Ask = serde_json::from_str(r#"{"since":41}"#).expect("an ask");
         assert_eq!(ask.since.get(), 41);
