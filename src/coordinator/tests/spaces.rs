@@ -83,7 +83,7 @@ impl<L: Ledger> Desk<L> {
     fn turn(&mut self, is_told: bool) -> Vec<Notice> {
         let mut notices = Vec::new();
         self.core.begin_turn(self.now);
-        loop {
+        for _ in 0..1_000 {
             match self.core.next_effect(self.now) {
                 Effect::Tell(notice) => {
                     self.core.was_told(&notice.user, notice.at.version, is_told);
@@ -95,6 +95,7 @@ impl<L: Ledger> Desk<L> {
                 Effect::Sleep(_) => return notices,
             }
         }
+        panic!("the turn has no end")
     }
 
     /// As [`Self::turn`], as `name role version`, until nothing is told any more.
