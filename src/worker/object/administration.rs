@@ -17,7 +17,10 @@ use crate::{
 
 impl Coordinator {
     pub(super) async fn act(&self, user: &UserHash, act: Act, order: &Order) -> Result<Reply, ApiError> {
-        self.sql.take_rows();
+        // What a creation writes it has written when the space was opened.
+        if act != Act::Create {
+            self.sql.take_rows();
+        }
         let done = match act {
             Act::Grant => self.grant(user),
             act => {
