@@ -29,6 +29,11 @@
 //! 3. If no layer is new enough: `coordinator/pull.rs`, a fresh tail for all readers, or pages for one.
 //! 4. [`edge::answer`]: bodies and headers. Published objects are streamed without entering wasm.
 //!
+//! # Shared spaces
+//! [`edge::space`] says which space a request means, and hands the routes below `/spaces` to its object as acts
+//! ([`protocol::act`]); `coordinator/members.rs` says who may do what, `coordinator/administration.rs` does it, and
+//! `coordinator/notices.rs` tells the members' homes. Pulls bring a grant ([`edge::grant`]), so that the edge asks nobody.
+//!
 //! # Modules, in the order of the flow
 //! [`ids`], [`version`], [`time`], [`limits`]: what is spoken of · [`protocol`]: what crosses a wire, and the one table
 //! from error to HTTP · [`edge`]: near the user · [`coordinator`]: once per space, the only writer · [`value`]: record

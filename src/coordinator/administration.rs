@@ -4,8 +4,6 @@
 //! the section that writes, one version for a step that changes a record, none for one that changes nothing, so that whoever
 //! lost an answer can ask again.
 
-use serde_json::{Value, json};
-
 use super::{
     Coordinator,
     ledger::{Clock, Ledger, LedgerResult, Meta, Record, deleted_line, live_line},
@@ -19,6 +17,7 @@ use crate::{
     protocol::{act::Act, error::ApiError, internal::Order, role::Role},
     snapshot::keys::Scope,
     time::Millis,
+    value::{json_text, text_field},
     version::{Epoch, Position, Version},
 };
 
@@ -93,7 +92,7 @@ impl<L: Ledger> Coordinator<L> {
         order: &Order,
         now: Millis,
         random: u64,
-    ) -> Result<Option<Value>, ApiError> {
+    ) -> Result<Option<String>, ApiError> {
         let needed = match act {
             Act::SetMember | Act::SetPolicy | Act::RemovePolicy | Act::Delete | Act::ResetEpoch => {
                 Role::Owner
@@ -119,7 +118,7 @@ impl<L: Ledger> Coordinator<L> {
                 let begun = self.begin_epoch(&epoch, now, random);
                 begun.map_err(|error| self.storage_failed(error))?;
                 let Position { epoch, version } = self.position();
-                return Ok(Some(json!({ "epoch": epoch, "version": version })));
+                return Ok(Some(format!(r#"{{"epoch":"{epoch}","version":{version}}}"#)));
             }
             Act::Spaces => return self.spaces(order).map(Some),
             Act::MayOwn => self.may_own(order)?,
@@ -130,20 +129,19 @@ impl<L: Ledger> Coordinator<L> {
         Ok(None)
     }
 
-    fn shown(&self, role: Role) -> Value {
+    fn shown(&self, role: Role) -> String {
         let Position { epoch, version } = self.position();
         let space = self.meta.space.as_ref().map_or("~", SpaceId::as_str);
-        json!({ "space": space, "role": role.as_str(), "epoch": epoch, "version": version })
+        let role = role.as_str();
+        format!(r#"{{"space":"{space}","role":"{role}","epoch":"{epoch}","version":{version}}}"#)
     }
 
     /// All members, by the order of their hashes.
-    fn members_now(&mut self) -> Result<Vec<(RecordId, Member, Role)>, ApiError> {
+    fn members_now(&mut self) -> Result<Vec<(RecordId, Member)>, ApiError> {
         self.shared_only()?;
         let records = self.ledger.records_of(&members::collection(), None, usize::MAX);
         let records = records.map_err(|error| self.storage_failed(error))?;
-        let read = |(user, value): (RecordId, String)| {
-            Member::parse(&value).map(|(member, role)| (user, member, role))
-        };
+        let read = |(user, value): (RecordId, String)| Some((user, Member::parse(&value)?));
         Ok(records.into_iter().filter_map(read).collect())
     }
 
@@ -152,14 +150,15 @@ impl<L: Ledger> Coordinator<L> {
         self.meta.space.is_some().then_some(()).ok_or(only)
     }
 
-    fn members(&mut self) -> Result<Value, ApiError> {
+    fn members(&mut self) -> Result<String, ApiError> {
         let members = self.members_now()?;
         let shown =
-            |(user, member, role): &(RecordId, Member, Role)| member_shown(user.as_str(), &member.sub, *role);
-        Ok(json!({ "members": members.iter().map(shown).collect::<Vec<_>>() }))
+            |(user, member): &(RecordId, Member)| member_shown(user.as_str(), &member.sub, member.role);
+        let shown: Vec<_> = members.iter().map(shown).collect();
+        Ok(format!(r#"{{"members":[{}]}}"#, shown.join(",")))
     }
 
-    fn member(&mut self, order: &Order) -> Result<Value, ApiError> {
+    fn member(&mut self, order: &Order) -> Result<String, ApiError> {
         self.shared_only()?;
         let person = Person::of(order)?;
         let role = members::role_of(&self.ledger, &self.meta, &person.user);
@@ -169,7 +168,7 @@ impl<L: Ledger> Coordinator<L> {
         }
     }
 
-    fn set_member(&mut self, order: &Order, now: Millis) -> Result<Value, ApiError> {
+    fn set_member(&mut self, order: &Order, now: Millis) -> Result<String, ApiError> {
         self.shared_only()?;
         let person = Person::of(order)?;
         let role = Role::parse(&order.role).ok_or(ApiError::Internal)?;
@@ -211,33 +210,33 @@ impl<L: Ledger> Coordinator<L> {
     /// Refuses to take away the last owner, after whom nobody could do anything about the space.
     fn keeps_an_owner(&mut self) -> Result<(), ApiError> {
         let members = self.members_now()?;
-        let owners = members.iter().filter(|(_, _, role)| *role == Role::Owner).count();
+        let owners = members.iter().filter(|(_, member)| member.role == Role::Owner).count();
         let last =
             ApiError::Forbidden("The last owner has to make another one first, or to delete the space.");
         (owners > 1).then_some(()).ok_or(last)
     }
 
-    fn policies(&mut self) -> Result<Value, ApiError> {
+    fn policies(&mut self) -> Result<String, ApiError> {
         let records = self.ledger.records_of(&policies(), None, usize::MAX);
         let records = records.map_err(|error| self.storage_failed(error))?;
         let policy = |(collection, value): (RecordId, String)| {
-            let value: Value = serde_json::from_str(&value).ok()?;
-            Some((collection.as_str().to_owned(), value.get("onConflict")?.clone()))
+            let policy = text_field(&value, "onConflict")?;
+            Some(format!("{}:{}", json_text(collection.as_str()), json_text(&policy)))
         };
-        let policies: serde_json::Map<_, _> = records.into_iter().filter_map(policy).collect();
-        Ok(json!({ "policies": policies }))
+        let policies: Vec<_> = records.into_iter().filter_map(policy).collect();
+        Ok(format!(r#"{{"policies":{{{}}}}}"#, policies.join(",")))
     }
 
-    fn set_policy(&mut self, order: &Order, now: Millis) -> Result<Value, ApiError> {
+    fn set_policy(&mut self, order: &Order, now: Millis) -> Result<String, ApiError> {
         let key = policy_key(order);
-        let value = json!({ "onConflict": order.policy });
+        let value = format!(r#"{{"onConflict":{}}}"#, json_text(&order.policy));
         let before = self.ledger.record(&key).map_err(|error| self.storage_failed(error))?;
         let before = before.as_ref().and_then(|record| record.value(&key));
         if before.is_none() && self.count_of(&policies())? >= limits::POLICIES_MAX {
             return Err(ApiError::Forbidden("A space has at most 200 policies."));
         }
-        if before != Some(value.to_string().as_str()) {
-            self.step(&(key, Some(value.to_string())), now, &mut |_, _| Ok(()))?;
+        if before != Some(value.as_str()) {
+            self.step(&(key, Some(value.clone())), now, &mut |_, _| Ok(()))?;
         }
         Ok(value)
     }
@@ -352,8 +351,8 @@ fn record_after(
     }
 }
 
-fn member_shown(user: &str, sub: &str, role: Role) -> Value {
-    json!({ "sub": sub, "user": user, "role": role.as_str() })
+fn member_shown(user: &str, sub: &str, role: Role) -> String {
+    format!(r#"{{"sub":{},"user":"{user}","role":"{}"}}"#, json_text(sub), role.as_str())
 }
 
 fn policies() -> Collection {

@@ -1,31 +1,28 @@
 //! Who may do what in a space: its members are records of `$members`, so they sync like data.
 
-use serde::Deserialize;
-
 use super::ledger::{Ledger, LedgerResult, Meta};
 use crate::{
     ids::{Collection, Key, RecordId, UserHash},
     protocol::{error::ApiError, role::Role},
+    value::{json_text, text_field},
 };
 
 /// The value of a record of `$members`, whose id is the member's [`UserHash`].
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member {
-    #[serde(default)]
     pub(super) sub: String,
-    role: String,
+    pub(super) role: Role,
 }
 
 impl Member {
-    pub(super) fn parse(value: &str) -> Option<(Self, Role)> {
-        let member: Self = serde_json::from_str(value).ok()?;
-        let role = Role::parse(&member.role)?;
-        Some((member, role))
+    pub(super) fn parse(value: &str) -> Option<Self> {
+        let role = Role::parse(&text_field(value, "role")?)?;
+        Some(Self { sub: text_field(value, "sub").unwrap_or_default(), role })
     }
 
     /// The value of a member's record.
     pub(super) fn value(sub: &str, role: Role) -> String {
-        format!(r#"{{"sub":{},"role":"{}"}}"#, serde_json::Value::from(sub), role.as_str())
+        format!(r#"{{"sub":{},"role":"{}"}}"#, json_text(sub), role.as_str())
     }
 }
 
@@ -49,7 +46,7 @@ pub(super) fn role_of<L: Ledger>(ledger: &L, meta: &Meta, user: &UserHash) -> Le
     let key = key_of(user);
     let record = ledger.record(&key)?;
     let value = record.as_ref().and_then(|record| record.value(&key));
-    Ok(value.and_then(Member::parse).map(|(_, role)| role))
+    Ok(value.and_then(Member::parse).map(|member| member.role))
 }
 
 /// The role of a user who has to have at least `needed`, or why the request is refused.

@@ -6,6 +6,7 @@ use crate::{
     protocol::{act::Act, error::ApiError, internal::Order, pull::query_pairs, role::Role},
     snapshot::keys::Scope,
     time::Millis,
+    value::text_field,
 };
 
 /// The space that a request means.
@@ -99,14 +100,16 @@ pub fn order_of(
         order.home = SpaceHash::private(iss, sub).as_str().to_owned();
         order.sub = sub.to_owned();
     }
+    // What else is in a body is for later versions.
+    let field = |name: &str| std::str::from_utf8(body).ok().and_then(|body| text_field(body, name));
     match act {
         Act::SetMember => {
-            let role = field(body, "role").as_deref().and_then(Role::parse);
+            let role = field("role").as_deref().and_then(Role::parse);
             let role = role.ok_or_else(|| malformed("role is reader, writer or owner"))?;
             order.role = role.as_str().to_owned();
         }
         Act::SetPolicy => {
-            let policy = field(body, "onConflict");
+            let policy = field("onConflict");
             let policy = policy.filter(|policy| matches!(policy.as_str(), "reject" | "merge" | "overwrite"));
             order.policy = policy.ok_or_else(|| malformed("onConflict is reject, merge or overwrite"))?;
             order.collection = about.to_owned();
@@ -115,12 +118,6 @@ pub fn order_of(
         _ => {}
     }
     Ok(order)
-}
-
-/// A text among the fields of an object. What else is in it is for later versions.
-fn field(body: &[u8], name: &str) -> Option<String> {
-    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-    body.get(name)?.as_str().map(str::to_owned)
 }
 
 fn malformed(detail: &str) -> ApiError {

@@ -1,10 +1,8 @@
 //! `/sync/conflict`: the list of open conflicts, and resolutions as a push of one mutation.
 
-use serde_json::value::RawValue;
-
 use super::{
     error::ApiError,
-    push::{Pairs, PushRequest, Standing},
+    push::{Changes, List, Pairs, PushRequest, Standing},
 };
 use crate::{
     ids::{ClientId, UserHash},
@@ -123,9 +121,9 @@ impl PushRequest {
                 "resolutions" => {
                     has_resolutions = true;
                     // What is no list is rejected as what it is.
-                    let list = serde_json::from_str::<Vec<&RawValue>>(value.get());
+                    let list = serde_json::from_str::<Changes<'_>>(value.get());
                     let changes =
-                        list.map(|list| list.iter().map(|raw| with_op(raw.get())).collect::<Vec<_>>());
+                        list.map(|List(list)| list.iter().map(|raw| with_op(raw.get())).collect::<Vec<_>>());
                     let changes = changes.map(|changes| format!("[{}]", changes.join(",")));
                     member(&mut mutation, "changes", changes.as_deref().unwrap_or(value.get()));
                 }

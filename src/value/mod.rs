@@ -14,10 +14,12 @@ mod edit;
 mod path;
 mod scalar;
 mod scan;
+mod text;
 
 pub use edit::{Refused, add, distinct, exclude, include, patch};
 pub use path::Path;
 pub use scan::{compact, fields, touched};
+pub use text::{json_text, text_field};
 
 #[cfg(test)]
 mod tests;

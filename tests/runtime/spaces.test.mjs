@@ -331,6 +331,25 @@ describe("listing", () => {
     await Promise.all([told(owner, undefined), told(reader, undefined)]);
   });
 
+  test("a home that hangs keeps neither the space nor other homes waiting, and is told later", async () => {
+    const other = await startRuntime();
+    try {
+      const [owner, deaf, carol] = ["owner", "deaf", "carol"].map((name) => new Member(other, name));
+      const id = await owner.create();
+      await other.object(deaf.sub, { rules: [{ call: "setAlarm", fault: "held", times: 100 }] });
+      assert.equal((await owner.set(id, deaf, "writer")).status, 200);
+      assert.equal((await owner.set(id, carol, "writer")).status, 200);
+      await eventually("carol is told", async () => (await carol.spaces())[id] === "writer");
+      assert.equal((await owner.put(id, "r")).status, 200);
+      await eventually("the notice is given up", () => /a home was not told/.test(other.logs.join("")));
+      await other.restart();
+      assert.equal((await owner.ask("GET", `/spaces/${id}`)).status, 200);
+      await eventually("the deaf one is told", async () => (await deaf.spaces())[id] === "writer");
+    } finally {
+      await other.stop();
+    }
+  });
+
   test("a home is told although the runtime stops between the change and the notice", async () => {
     const other = await startRuntime();
     try {
@@ -406,8 +425,10 @@ test("h6: a re-created id under a KV that still has the old head never shows wha
   const oldGrant = await writer.grant(id);
   assert.ok((await writer.read(id, "/sync/pull", { at: "a" })).text.includes(SECRET_VALUE));
   // No deletion of ours frees an id: storage is lost.
-  const tables = ["schema_version", "meta", "publication", "records", "clients", "conflicts", "conflict_changes", "members"];
-  await runtime.object({ scope: sharedHash(id) }, { alarm: null, sql: tables.map((table) => [`DROP TABLE ${table}`]) });
+  const listing = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '!_%' ESCAPE '!'";
+  const { rows: [tables] } = await runtime.object({ scope: sharedHash(id) }, { sql: [[listing]] });
+  const sql = tables.map(([table]) => [`DROP TABLE ${table}`]);
+  await runtime.object({ scope: sharedHash(id) }, { alarm: null, sql });
   await runtime.object({ scope: sharedHash(id) }, { abort: true });
   const mallory = member("mallory");
   await mallory.create(id);

@@ -58,7 +58,7 @@ impl Desk {
 impl<L: Ledger> Desk<L> {
     fn act(&mut self, caller: &str, act: Act, order: &Order) -> Result<Value, ApiError> {
         let done = self.core.administer(&user(caller), act, order, self.now, 9);
-        done.map(|body| body.unwrap_or(Value::Null))
+        done.map(|body| body.map_or(Value::Null, |body| serde_json::from_str(&body).expect("JSON")))
     }
 
     fn set(&mut self, caller: &str, name: &str, role: &str) -> Result<Value, ApiError> {
@@ -83,7 +83,7 @@ impl<L: Ledger> Desk<L> {
     fn turn(&mut self, is_told: bool) -> Vec<Notice> {
         let mut notices = Vec::new();
         self.core.begin_turn(self.now);
-        loop {
+        for _ in 0..1_000 {
             match self.core.next_effect(self.now) {
                 Effect::Tell(notice) => {
                     self.core.was_told(&notice.user, notice.at.version, is_told);
@@ -95,6 +95,7 @@ impl<L: Ledger> Desk<L> {
                 Effect::Sleep(_) => return notices,
             }
         }
+        panic!("the turn has no end")
     }
 
     /// As [`Self::turn`], as `name role version`, until nothing is told any more.
@@ -523,6 +524,57 @@ fn a_private_space_that_is_deleted_begins_anew_and_its_clients_know_what_was_app
     desk.now = desk.now.plus(BY_DEMAND.interval_ms);
     desk.turn(true);
     assert_eq!(desk.core.publisher().row().published.as_ref().map(|put| put.position.clone()), Some(after));
+}
+
+#[test]
+fn what_is_put_while_a_private_space_is_deleted_is_replaced_at_once() {
+    let mut desk = Desk::new();
+    let filler = "x".repeat(200_000);
+    for number in 1..=10 {
+        desk.put("client-a", number, &format!("r{number}"), &format!("{{\"x\":\"{filler}\"}}"));
+    }
+    desk.core.begin_turn(desk.now);
+    let mut parts = 0;
+    // Once while each of the things that a turn puts is under way.
+    for stop_at in 0.. {
+        let mut effect = desk.core.next_effect(desk.now);
+        let is_put = |effect: &Effect| matches!(effect, Effect::PutObject { .. } | Effect::PutHead { .. });
+        for _ in 0..stop_at {
+            match effect {
+                Effect::ReadHead { .. } => desk.core.head_was_read(None, desk.now, 1),
+                Effect::PutObject { .. } => desk.core.object_was_put(PutOutcome::Done, desk.now),
+                _ => break,
+            }
+            effect = desk.core.next_effect(desk.now);
+        }
+        let is_head = matches!(effect, Effect::PutHead { .. });
+        if is_put(&effect) {
+            parts += usize::from(!is_head);
+            let mut copy = Desk { core: open(desk.core.ledger().clone(), desk.now), now: desk.now };
+            std::mem::swap(&mut copy.core.publisher, &mut desk.core.publisher);
+            copy.act("alice", Act::Delete, &Order::default()).expect("an end");
+            match is_head {
+                true => copy.core.head_was_put(PutOutcome::Done, copy.now),
+                false => copy.core.object_was_put(PutOutcome::Done, copy.now),
+            }
+            for _ in 0..3 {
+                copy.turn(true);
+                copy.now = copy.now.plus(BY_DEMAND.interval_ms);
+            }
+            let row = copy.core.publisher().row();
+            assert_eq!(row.published.as_ref().map(|put| put.position.clone()), Some(copy.core.position()));
+            assert!(row.base.is_none() && row.delta.is_none(), "nothing old is named");
+        }
+        if is_head || stop_at > 20 {
+            break;
+        }
+        desk = Desk::new();
+        for number in 1..=10 {
+            desk.put("client-a", number, &format!("r{number}"), &format!("{{\"x\":\"{filler}\"}}"));
+        }
+        desk.core.begin_turn(desk.now);
+    }
+    assert!(parts > 0);
 }
 
 #[test]

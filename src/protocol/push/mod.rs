@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use sha2::{Digest, Sha256};
 
 pub use answer::{MutationResult, PushAnswer, Settled, Standing, joined_lines};
-pub(super) use parse::Pairs;
+pub(super) use parse::{Changes, List, Pairs};
 pub use resolve::{Decision, Resolution};
 
 use crate::{

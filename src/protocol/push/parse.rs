@@ -185,7 +185,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
 
 /// An array's members as texts. Of more than `MAX` one more is kept, and the others are passed over: it shows that there
 /// are too many as well as millions would.
-pub(super) struct List<'a, const MAX: usize>(pub(super) Vec<&'a RawValue>);
+pub(in crate::protocol) struct List<'a, const MAX: usize>(pub(in crate::protocol) Vec<&'a RawValue>);
 
 impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for List<'a, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -213,7 +213,7 @@ impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for List<'a, MAX> {
 }
 
 /// What the envelope and a mutation list, and what an operation does.
-pub(super) type Changes<'a> = List<'a, { limits::MUTATION_CHANGES_MAX }>;
+pub(in crate::protocol) type Changes<'a> = List<'a, { limits::MUTATION_CHANGES_MAX }>;
 type Named<'a> = List<'a, { limits::MUTATION_FIELDS_MAX }>;
 
 fn malformed(detail: impl Into<String>) -> ApiError {

@@ -17,12 +17,15 @@ use crate::{
 
 impl Coordinator {
     pub(super) async fn act(&self, user: &UserHash, act: Act, order: &Order) -> Result<Reply, ApiError> {
-        self.sql.take_rows();
+        // What a creation writes it has written when the space was opened.
+        if act != Act::Create {
+            self.sql.take_rows();
+        }
         let done = match act {
             Act::Grant => self.grant(user),
             act => {
                 let body = self.with(|core| core.administer(user, act, order, now(), random()));
-                body.map(|body| body.map_or_else(nothing, |body| Reply::json(200, body.to_string())))
+                body.map(|body| body.map_or_else(nothing, |body| Reply::json(200, body)))
             }
         };
         let rows = self.sql.take_rows();
