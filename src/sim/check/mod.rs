@@ -2,6 +2,7 @@
 //! break. A checker that finds a violation panics with a message that begins with the invariant's name.
 
 mod conflicts;
+mod members;
 mod published;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
 };
 
 use conflicts::{Parked, Submission};
+pub use members::{Deed, policy_text};
 
 pub use super::history::{Brand, Change, Edit, Row, Take};
 use super::{
@@ -22,7 +24,8 @@ use crate::{
     ids::{Collection, Key, RecordId},
     protocol::{
         pull::{Consistency, Min, PullRequest},
-        push::{MutationResult, PushAnswer, PushRequest, Settled},
+        push::{MutationResult, OnConflict, PushAnswer, PushRequest, Settled},
+        role::Role,
     },
     time::Millis,
     version::{ConflictId, Epoch, Position, Version},
@@ -55,6 +58,10 @@ pub struct Oracle {
     acked: BTreeMap<String, u64>,
     published: Option<Position>,
     brand: Brand,
+    /// Until when each user has grants.
+    granted_until: BTreeMap<usize, Millis>,
+    /// Everybody who ever was a member.
+    ever_members: BTreeSet<usize>,
 }
 
 /// What a restore of storage takes back.
@@ -64,6 +71,12 @@ pub struct Present {
     records: State,
     own: Own,
     history: History,
+    /// The members of a shared space; a private one has its user alone.
+    roles: Option<BTreeMap<usize, Role>>,
+    /// Policies of collections.
+    policies: BTreeMap<String, OnConflict>,
+    /// Whether the space was deleted.
+    pub(super) is_gone: bool,
     /// Open conflicts by when they were opened.
     conflicts: BTreeMap<Version, Parked>,
     /// Results of each client that name a conflict, by the number of the mutation.
@@ -82,6 +95,9 @@ impl Oracle {
             here,
             records: State::new(),
             own: Own::new(),
+            roles: None,
+            policies: BTreeMap::new(),
+            is_gone: false,
             conflicts: BTreeMap::new(),
             told: BTreeMap::new(),
             history: History::default(),
@@ -97,6 +113,8 @@ impl Oracle {
             acked: BTreeMap::new(),
             published: None,
             brand,
+            granted_until: BTreeMap::new(),
+            ever_members: BTreeSet::new(),
         }
     }
 
@@ -318,6 +336,12 @@ impl Oracle {
     pub fn check_brand(&self, text: &str, place: &str) {
         let foreign = self.brand.foreign_in(text);
         assert!(foreign.is_none(), "I9: {place} shows {foreign:?} in the space of {:?}: {text}", self.brand);
+    }
+
+    /// Whether an epoch was the space's.
+    #[must_use]
+    pub fn had(&self, epoch: &Epoch) -> bool {
+        self.states.keys().any(|own| own.epoch == *epoch)
     }
 
     /// What storage holds, to be restored later.

@@ -84,6 +84,12 @@ pub enum Kind {
     Compact,
     /// A user resolves a conflict.
     Resolve,
+    /// A user does something about a space, allowed or not.
+    Administer,
+    /// A user tries some grant that was ever given to somebody, or asks for another one.
+    Grant,
+    /// An operator wipes the object of a shared space, and somebody makes a space of that id.
+    BeginAgain,
     /// An owner begins a new epoch.
     ResetEpoch,
     /// Storage is restored to an older state, and the owner begins a new epoch.
@@ -91,7 +97,7 @@ pub enum Kind {
 }
 
 /// All kinds with their usual shares.
-const SHARES: [(Kind, u64); 22] = [
+const SHARES: [(Kind, u64); 25] = [
     (Kind::Change, 200),
     (Kind::Pull, 200),
     (Kind::Arrival, 300),
@@ -112,6 +118,9 @@ const SHARES: [(Kind, u64); 22] = [
     (Kind::Backup, 6),
     (Kind::Compact, 8),
     (Kind::Resolve, 40),
+    (Kind::Administer, 25),
+    (Kind::Grant, 25),
+    (Kind::BeginAgain, 2),
     (Kind::ResetEpoch, 3),
     (Kind::RestoreStorage, 2),
 ];
