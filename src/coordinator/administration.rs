@@ -261,6 +261,7 @@ impl<L: Ledger> Coordinator<L> {
             ledger.erase_records()?;
             ledger.close_conflicts()?;
             ledger.erase_clients()?;
+            ledger.close_conflicts()?;
             ledger.put_publication("{}")?;
             ledger.put_meta(&meta)
         });

@@ -84,11 +84,12 @@ impl World {
     ) {
         let mut outcome = Outcome::default();
         let receiver = &mut self.clients[client];
-        let oracle = &self.spaces[receiver.space].oracle;
+        let space = &self.spaces[receiver.space];
+        let oracle = &space.oracle;
         match answer {
             Ok(answer) => {
                 if let Some(position) = receiver.take_push_answer(sent, answer, &mut outcome) {
-                    oracle.check_client(receiver, &position);
+                    space.oracle_at(&position.epoch).check_client(receiver, &position);
                 }
             }
             Err(error) => receiver.take_push_error(&sent.name, error, &mut outcome),

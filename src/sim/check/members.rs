@@ -94,10 +94,10 @@ impl Oracle {
 
     /// Whether `caller` may do it.
     fn may(&self, caller: usize, deed: &Deed) -> bool {
-        let Some(roles) = &self.now.roles else { return false };
+        let roles = self.now.roles.iter().flatten();
         let is_owner = self.role(caller) == Some(Role::Owner);
         let is_last = |user: &usize| {
-            let owners = roles.iter().filter(|(_, role)| **role == Role::Owner);
+            let owners = roles.clone().filter(|(_, role)| **role == Role::Owner);
             self.role(*user) == Some(Role::Owner) && owners.count() == 1
         };
         match deed {
@@ -155,6 +155,7 @@ impl Oracle {
             }
             Deed::Delete => {
                 self.now.is_gone = true;
+                self.published = None;
                 (self.now.records, self.now.own) = Default::default();
                 self.now.conflicts.clear();
                 self.now.here.version = self.now.here.version.next();

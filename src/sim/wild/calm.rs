@@ -228,8 +228,14 @@ impl Wild {
         let Space { id: Some(id), oracle, .. } = &self.world.spaces[space] else { return };
         for user in oracle.ever_members() {
             let hash = person(user).home;
-            let Some(home) = self.world.spaces.iter().find(|home| home.hash == hash) else { continue };
-            home.oracle.check_home(id.as_str(), oracle.role(user).filter(|_| !oracle.is_gone()));
+            let Some(home) = self.world.spaces.iter().position(|home| home.hash == hash) else { continue };
+            // Restored storage does not know what was told, or that it has been told.
+            if self.watches[home].went_back || self.watches[space].went_back {
+                continue;
+            }
+            self.world.spaces[home]
+                .oracle
+                .check_home(id.as_str(), oracle.role(user).filter(|_| !oracle.is_gone()));
         }
     }
 }
