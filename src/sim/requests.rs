@@ -12,6 +12,7 @@ use crate::{
     edge::pull::Format,
     protocol::{
         error::ApiError,
+        internal::{Ask, Reply},
         pull::PullRequest,
         push::{PushAnswer, PushRequest},
     },
@@ -120,6 +121,15 @@ impl World {
         let request = PullRequest::from_body(body.as_bytes(), self.space()).expect("a pull");
         let sender = Reader { user: 0, space: 0, grant: None };
         self.answer(&sender, location, request, format, None)
+    }
+
+    /// What the first space's coordinator answers to an edge that asks for its user.
+    ///
+    /// # Errors
+    /// What it refuses with.
+    pub fn ask_coordinator(&mut self, ask: &Ask) -> Result<(Reply, String), ApiError> {
+        let Space { host, scope, .. } = &mut self.spaces[0];
+        host.pull(&user_hash(0), scope, ask, self.now)
     }
 
     /// One request of a pull by `client`, which goes on where its last one ended. Returns whether the pull is complete.

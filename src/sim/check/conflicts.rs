@@ -102,7 +102,7 @@ impl Oracle {
             assert!(is_rejected, "I12: mutation {mark} cannot resolve, {code:?}, and was {settled:?}");
             return;
         }
-        let joins = self.joins(sent, number);
+        let joins = self.joins(sent);
         if let Some((newest, others)) = joins {
             let Settled::Conflict { id, .. } = settled else {
                 panic!("I12: mutation {mark} follows what is parked under {newest} and was {settled:?}")
@@ -200,13 +200,13 @@ impl Oracle {
 
     /// The conflict that a mutation has to join, and the older ones on which it rests as well: the one that it names, and
     /// those of its client under which a record of its is parked, while their results are not acknowledged.
-    fn joins(&self, sent: &Submission<'_>, number: u64) -> Option<(Version, BTreeSet<Version>)> {
+    fn joins(&self, sent: &Submission<'_>) -> Option<(Version, BTreeSet<Version>)> {
         let resolves = sent.changes.iter().any(|change| matches!(change, Change::Resolve(..)));
         if resolves || sent.changes.is_empty() {
             return None;
         }
         let names = sent.names();
-        let acked = self.acked.get(&**sent.writer).copied().unwrap_or(0).min(number - 1);
+        let acked = self.now.acked.get(&**sent.writer).copied().unwrap_or(0);
         let told = self.now.told.get(&**sent.writer).into_iter().flatten();
         let unacknowledged = told.filter(|(number, id)| *number > acked && self.is_open(id));
         let touching =

@@ -54,8 +54,6 @@ pub struct Oracle {
     pub(super) copied: BTreeSet<u64>,
     /// How mutations ended in some history, also if storage was restored to before it.
     ever_settled: BTreeMap<u64, Vec<Settled>>,
-    /// The highest number that each client id has acknowledged in a push.
-    acked: BTreeMap<String, u64>,
     published: Option<Position>,
     brand: Brand,
     /// Until when each user has grants.
@@ -84,6 +82,8 @@ pub struct Present {
     settled: BTreeMap<u64, Settled>,
     /// The last number of each client id.
     last: BTreeMap<String, u64>,
+    /// The highest number of which each client id has acknowledged the result.
+    acked: BTreeMap<String, u64>,
 }
 
 impl Oracle {
@@ -103,6 +103,7 @@ impl Oracle {
             history: History::default(),
             settled: BTreeMap::new(),
             last: BTreeMap::new(),
+            acked: BTreeMap::new(),
         };
         Self {
             now,
@@ -110,7 +111,6 @@ impl Oracle {
             intents: Vec::new(),
             copied: BTreeSet::new(),
             ever_settled: BTreeMap::new(),
-            acked: BTreeMap::new(),
             published: None,
             brand,
             granted_until: BTreeMap::new(),
@@ -199,8 +199,10 @@ impl Oracle {
     ) {
         assert!(answer.results.len() == push.mutations.len(), "I11: a mutation has no result");
         let writer: Rc<str> = format!("{user}/{}", push.client.as_str()).into();
-        let acked = self.acked.entry(writer.to_string()).or_default();
-        *acked = push.acked.max(*acked);
+        let last = self.now.last.get(&*writer).copied().unwrap_or_default();
+        let acked = self.now.acked.entry(writer.to_string()).or_default();
+        // What was not settled when it pushed it cannot have been told.
+        *acked = push.acked.min(last).max(*acked);
         let acked = *acked;
         for (submitted, result) in push.mutations.iter().zip(&answer.results) {
             let mark = mark_of(sent, result.id);

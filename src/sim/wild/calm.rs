@@ -125,6 +125,7 @@ impl Wild {
     fn calm_round(&mut self, round: usize) -> bool {
         let world = &mut self.world;
         world.note(|| format!("calm round {round}"));
+        let puts = world.kv.puts.len();
         world.settle(50 * world.spaces.len());
         world.pass(20 * 60_000);
         let location = round % LOCATIONS;
@@ -158,7 +159,9 @@ impl Wild {
             world.clients.truncate(clients);
         }
         world.settle(50 * world.spaces.len());
-        world.spaces.iter().all(|space| space.host.alarm.is_none())
+        // Each round may find one more object that is missing.
+        world.kv.puts.len() == puts
+            && world.spaces.iter().all(|space| space.host.alarm.is_none())
             && world
                 .clients
                 .iter()
