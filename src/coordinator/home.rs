@@ -77,7 +77,9 @@ impl<L: Ledger> Coordinator<L> {
         let known = known.and_then(|value| serde_json::from_str::<Membership>(value).ok());
         let is_old =
             known.as_ref().and_then(|known| Position::parse(&known.at)).is_some_and(|known| at <= known);
-        if is_old || (known.is_none() && self.count_of(&spaces())? >= limits::SPACES_LISTED_MAX) {
+        if (is_old && !planted!(OldNoticeTaken))
+            || (known.is_none() && self.count_of(&spaces())? >= limits::SPACES_LISTED_MAX)
+        {
             return Ok(());
         }
         let role = Value::from(role);

@@ -136,11 +136,11 @@ impl Parking {
     ) -> LedgerResult<Option<Joining>> {
         // A resolution was made in the knowledge of what stands, and parking one under a conflict that it closes would
         // close a circle.
-        if mutation.changes.is_empty() || !mutation.resolutions.is_empty() {
+        if mutation.changes.is_empty() || !mutation.resolutions.is_empty() || planted!(DependantsApplied) {
             return Ok(None);
         }
         let mut rests_on = BTreeSet::new();
-        if let Some(after) = &mutation.after
+        if let Some(after) = mutation.after.as_ref().filter(|_| !planted!(AfterIgnored))
             && self.open(ledger, after)?.is_some_and(|held| held.row.user == *user)
         {
             rests_on.insert(after.opened);
@@ -194,7 +194,7 @@ impl Parking {
         }
         held.touches.records.extend(touched);
         held.touches.rests_on.extend(joining.rests_on);
-        held.add(parked);
+        held.add(if planted!(JoinedLost) { Vec::new() } else { parked });
         Ok((held.row.id.clone(), held.announcement()))
     }
 
@@ -246,7 +246,10 @@ impl Parking {
         let Some(held) = self.open(ledger, id)?.filter(|_| !is_closed) else {
             return Ok(Err(Rejection::new(RejectCode::NotFound, "the conflict is closed, or never was")));
         };
-        if held.row.user != *who.1 && members::role_of(ledger, who.0, who.1)? < Some(Role::Owner) {
+        if held.row.user != *who.1
+            && !planted!(AnybodyResolves)
+            && members::role_of(ledger, who.0, who.1)? < Some(Role::Owner)
+        {
             return Ok(Err(Rejection::new(RejectCode::Forbidden, "the conflict is another user's")));
         }
         if let Err(rejection) = resolved.close(held, resolution.base, depth) {
@@ -273,6 +276,9 @@ impl Parking {
         assert!(parked.resolutions.iter().all(earlier), "BUG: {id} resolves a conflict that came after it");
         if let Err(rejection) = self.expand(ledger, who, &parked, depth + 1, resolved)? {
             return Ok(Err(rejection));
+        }
+        if planted!(MineTakenTwice) {
+            resolved.changes.extend_from_slice(&parked.changes);
         }
         for opened in rests_on {
             let is_closed = resolved.closed.iter().any(|id| id.opened == opened);
@@ -306,7 +312,8 @@ impl Parking {
                 continue;
             }
             ledger.put_conflict(&Conflict { touches: held.touches.text(), ..held.row.clone() })?;
-            for (at, change) in (held.stored..).zip(&held.parked) {
+            let parked = if planted!(ParkedByHalves) { &held.parked[..1] } else { &held.parked[..] };
+            for (at, change) in (held.stored..).zip(parked) {
                 ledger.park(opened, at, change)?;
             }
         }

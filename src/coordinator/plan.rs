@@ -308,8 +308,12 @@ impl Plan {
             Err(rejection) => return Ok(Settled::Rejected(rejection)),
         };
         for id in resolved.iter().flat_map(|resolved| &resolved.closed) {
-            self.parking.close(id);
-            self.announce(ledger, id, None, &mut draft)?;
+            if !planted!(ResolvedStaysOpen) {
+                self.parking.close(id);
+            }
+            if !planted!(AnnouncementStays) {
+                self.announce(ledger, id, None, &mut draft)?;
+            }
         }
         Ok(Settled::Applied(self.adopt(draft, by.writer, by.now)))
     }
@@ -356,6 +360,9 @@ impl Plan {
             return Ok(false);
         }
         if by.on_conflict.is_some() {
+            return Ok(true);
+        }
+        if planted!(PolicyIgnored) {
             return Ok(true);
         }
         let policy = self.policy(ledger, &change.key)?;

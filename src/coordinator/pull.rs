@@ -57,8 +57,9 @@ impl<L: Ledger> Coordinator<L> {
         ask: &Ask,
         now: Millis,
     ) -> Result<(Reply, String), ApiError> {
-        self.admit(user, Role::Reader)?;
-        if *scope != self.meta.scope {
+        let admitted = self.admit(user, Role::Reader);
+        admitted.or_else(|refused| if planted!(AnybodyPulls) { Ok(Role::Reader) } else { Err(refused) })?;
+        if *scope != self.meta.scope && !planted!(OldGrantReachesNewSpace) {
             return Err(ApiError::GrantRequired);
         }
         self.publisher.pulled(ask, now);

@@ -54,6 +54,9 @@ impl Around<'_> {
         if let Err(error @ (ApiError::Forbidden(_) | ApiError::Gone | ApiError::GrantRequired)) = &answer {
             self.refusal = Some(error.clone());
         }
+        if answer.is_ok() {
+            self.space.check_asker(&self.scope, &self.user);
+        }
         answer
     }
 }

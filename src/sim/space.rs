@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     coordinator::{Person, publication::PublicationConfig},
-    ids::{SpaceHash, SpaceId},
+    ids::{SpaceHash, SpaceId, UserHash},
     snapshot::keys::Scope,
     time::Millis,
     version::Epoch,
@@ -72,6 +72,17 @@ impl Space {
         let oracle = Oracle::shared(&epoch, owner, brand);
         let before = (std::mem::replace(&mut self.scope, scope), std::mem::replace(&mut self.oracle, oracle));
         self.past.push(before);
+    }
+
+    /// I9: the coordinator answers members, about the space of their grant.
+    pub fn check_asker(&self, scope: &Scope, user: &UserHash) {
+        let asker = (0..USERS.len()).find(|asker| user_hash(*asker) == *user).expect("a user of this world");
+        let may = self.oracle.role(asker).is_some() && !self.oracle.is_gone();
+        assert!(
+            may && *scope == self.scope,
+            "I9: the coordinator has answered {} under {scope}",
+            USERS[asker]
+        );
     }
 
     /// What ought to be in the space of this scope.

@@ -142,6 +142,50 @@ pub(crate) enum Fault {
     TailNotHashed,
     /// A client id is the same client, whoever uses it.
     ClientIdIsAnybodys,
+    /// Keys have the space and not its incarnation, and nobody looks at whose head it is.
+    IncarnationLeftOut,
+    /// The coordinator takes pushes of whom the edge has let through.
+    AnybodyPushes,
+    /// The coordinator answers pulls of whom the edge has let through.
+    AnybodyPulls,
+    /// The coordinator answers who has a grant of an earlier space of its id.
+    OldGrantReachesNewSpace,
+    /// A deleted space goes on.
+    GoneSpaceServes,
+    /// What was parked stays when the space is deleted.
+    ParkedOutlivesSpace,
+    /// The last owner may leave.
+    LastOwnerLeaves,
+    /// A grant serves whoever has found it.
+    GrantOfAnybody,
+    /// A grant for one space opens another.
+    GrantForAnySpace,
+    /// A grant is good for ever.
+    GrantNeverEnds,
+    /// A home that did not answer counts as told.
+    NoticeNotRepeated,
+    /// A home believes a notice that is older than what it knows.
+    OldNoticeTaken,
+
+    // Conflicts.
+    /// What follows a parked mutation is applied.
+    DependantsApplied,
+    /// The conflict that a mutation says it follows is not looked at.
+    AfterIgnored,
+    /// Of what is parked only the first change is written.
+    ParkedByHalves,
+    /// What joins is acknowledged and not kept.
+    JoinedLost,
+    /// Whoever may write may resolve what others have parked.
+    AnybodyResolves,
+    /// `mine` applies what is parked twice.
+    MineTakenTwice,
+    /// A resolved conflict can be resolved again.
+    ResolvedStaysOpen,
+    /// A resolved conflict is still announced.
+    AnnouncementStays,
+    /// The policy of a collection changes nothing.
+    PolicyIgnored,
 
     // Clients.
     /// A client applies changes at or below its version.
@@ -216,6 +260,27 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::CacheKeyedByParameter, &["I9"], 100),
     (Fault::TailNotHashed, &["I6"], 100),
     (Fault::ClientIdIsAnybodys, &["I2"], 100),
+    (Fault::IncarnationLeftOut, &["I9"], 300),
+    (Fault::AnybodyPushes, &["I9"], 100),
+    (Fault::AnybodyPulls, &["I9"], 300),
+    (Fault::OldGrantReachesNewSpace, &["I9"], 300),
+    (Fault::GoneSpaceServes, &["I9"], 300),
+    (Fault::ParkedOutlivesSpace, &["I12"], 300),
+    (Fault::LastOwnerLeaves, &["I9"], 100),
+    (Fault::GrantOfAnybody, &["I9"], 300),
+    (Fault::GrantForAnySpace, &["I9"], 300),
+    (Fault::GrantNeverEnds, &["I9"], 100),
+    (Fault::NoticeNotRepeated, &["I8"], 300),
+    (Fault::OldNoticeTaken, &["I1"], 300),
+    (Fault::DependantsApplied, &["I12"], 100),
+    (Fault::AfterIgnored, &["I12"], 100),
+    (Fault::ParkedByHalves, &["I12"], 100),
+    (Fault::JoinedLost, &["I12"], 100),
+    (Fault::AnybodyResolves, &["I12"], 300),
+    (Fault::MineTakenTwice, &["I1", "I10"], 300),
+    (Fault::ResolvedStaysOpen, &["I12", "BUG"], 100),
+    (Fault::AnnouncementStays, &["I1", "I7", "I10"], 100),
+    (Fault::PolicyIgnored, &["I13"], 100),
     (Fault::OldChangesApplied, &["I7"], 100),
     (Fault::FullLoadMerged, &["I7"], 1500),
     (Fault::LiveGapIgnored, &["I7"], 100),
