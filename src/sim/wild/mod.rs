@@ -49,7 +49,9 @@ impl Wild {
         if options.clients.iter().any(|(_, space)| *space > 0) {
             let team = world.add_shared_space("team", 0);
             world.add_private_space(1);
+            let club = world.add_shared_space("club", 1);
             world.administer(0, team, &Deed::SetMember(1, Role::Writer)).expect("nothing fails yet");
+            world.administer(1, club, &Deed::SetMember(0, Role::Writer)).expect("nothing fails yet");
         }
         options.clients.iter().for_each(|(user, space)| world.add_client(*user, *space));
         world.locations[LOCATIONS - 1].has_cache = false;
