@@ -343,7 +343,8 @@ impl Oracle {
     /// Whether an epoch was the space's.
     #[must_use]
     pub fn had(&self, epoch: &Epoch) -> bool {
-        self.states.keys().any(|own| own.epoch == *epoch)
+        let from = Position { epoch: epoch.clone(), version: Version::ZERO };
+        self.states.range(from..).next().is_some_and(|(own, _)| own.epoch == *epoch)
     }
 
     /// What storage holds, to be restored later.
@@ -396,6 +397,7 @@ impl Oracle {
 
     /// I3: nobody goes back, and `session` reaches `min`.
     pub fn check_pull(&self, asked: &PullRequest, before: Option<&Position>, after: &Position) {
+        assert!(self.had(&after.epoch), "I9: a pull brought {after}, which is of another space");
         assert!(*after <= self.now.here, "I1: a pull brought {after}, above {}", self.now.here);
         assert!(before.is_none_or(|before| before <= after), "I3: a pull went back to {after}");
         if let Some(Min::Position(min)) = &asked.min {

@@ -126,7 +126,8 @@ const SHARES: [(Kind, u64); 25] = [
 ];
 
 /// Whose the clients are, and of which spaces: one space alone, so that much happens in it; or several, most of it in one.
-const LAYOUTS: [&[(usize, usize)]; 5] = [
+const LAYOUTS: [&[(usize, usize)]; 6] = [
+    &[(0, 0), (0, 0), (0, 0), (0, 0)],
     &[(0, 0), (0, 0), (0, 0), (0, 0)],
     &[(0, 0), (0, 0), (0, 0), (0, 0)],
     &[(0, 1), (0, 1), (1, 1), (1, 2)],

@@ -35,7 +35,7 @@ impl Wild {
                 let policy = [OnConflict::Reject, OnConflict::Merge, OnConflict::Overwrite][rng.index(3)];
                 Deed::SetPolicy(collection, policy)
             }
-            35..=38 => Deed::RemovePolicy(collection),
+            35..=37 => Deed::RemovePolicy(collection),
             _ => Deed::Delete,
         };
         let is_private = self.world.spaces[space].id.is_none();

@@ -62,6 +62,7 @@ fn h06_an_id_that_is_used_again_shows_nobody_what_is_not_theirs() {
     let new = world.ask_grant(BOB, team);
     assert_eq!(world.ask_grant(ALICE, team), None, "she is no member of it");
     let bobs = edit_of(&mut world, "bobs");
+    world.pass(31_000);
     for published in [false, true] {
         for location in 0..3 {
             let mine = load(&mut world, BOB, new.clone(), location).expect("it is his");
