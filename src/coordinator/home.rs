@@ -70,7 +70,9 @@ impl<L: Ledger> Coordinator<L> {
         let known = before.as_ref().and_then(|record| record.value(&key));
         let known_at = known.and_then(|value| Position::parse(&text_field(value, "at")?));
         let is_old = known_at.is_some_and(|known_at| at <= known_at);
-        if is_old || (known.is_none() && self.count_of(&spaces())? >= limits::SPACES_LISTED_MAX) {
+        if (is_old && !planted!(OldNoticeTaken))
+            || (known.is_none() && self.count_of(&spaces())? >= limits::SPACES_LISTED_MAX)
+        {
             return Ok(());
         }
         let role = role.map_or_else(|| "null".to_owned(), json_text);

@@ -105,11 +105,11 @@ impl Parking {
     ) -> LedgerResult<Option<Joining>> {
         // A resolution was made in the knowledge of what stands, and parking one under a conflict that it closes would
         // close a circle.
-        if mutation.changes.is_empty() || !mutation.resolutions.is_empty() {
+        if mutation.changes.is_empty() || !mutation.resolutions.is_empty() || planted!(DependantsApplied) {
             return Ok(None);
         }
         let mut rests_on = Vec::new();
-        if let Some(after) = &mutation.after
+        if let Some(after) = mutation.after.as_ref().filter(|_| !planted!(AfterIgnored))
             && self.open(ledger, after)?.is_some_and(|held| held.row.user == *user)
         {
             rests_on.push(after.opened);
@@ -172,7 +172,7 @@ impl Parking {
                 held.touches.rests_on.push(older);
             }
         }
-        held.add(parked);
+        held.add(if planted!(JoinedLost) { Vec::new() } else { parked });
         Ok((held.row.id.clone(), held.announcement()))
     }
 
@@ -197,7 +197,8 @@ impl Parking {
                 continue;
             }
             ledger.put_conflict(&Conflict { touches: held.touches.text(), ..held.row.clone() })?;
-            for (at, change) in (held.stored..).zip(&held.parked) {
+            let parked = if planted!(ParkedByHalves) { &held.parked[..1] } else { &held.parked[..] };
+            for (at, change) in (held.stored..).zip(parked) {
                 ledger.park(opened, at, change)?;
             }
         }

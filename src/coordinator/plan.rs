@@ -207,9 +207,10 @@ impl Plan {
             }
             results.push(MutationResult { id: submitted.id, settled, duplicate: false });
         }
-        let acked = push.acked.max(acked).min(history.last());
-        history.acknowledge(acked);
-        let client = Client { writer, last: history.last(), acked, used_at: now, history: history.text() };
+        // A result that it has not had yet it cannot have stored, whatever another history has told it.
+        history.acknowledge(acked_before);
+        let (last, acked) = (history.last(), acked_before);
+        let client = Client { writer, last, acked, used_at: now, history: history.text() };
         self.clients.insert(name, client);
         Ok(Ok(results))
     }

@@ -32,7 +32,10 @@ impl<L: Ledger> Coordinator<L> {
         now: Millis,
     ) -> Result<Option<Position>, ApiError> {
         // A false claim resets every client of the space, so only who may change its records is believed.
-        let is_believed = self.admit(user, Role::Reader)? >= Role::Writer;
+        let admitted = self.admit(user, Role::Reader);
+        let admitted =
+            admitted.or_else(|refused| if planted!(AnybodyPulls) { Ok(Role::Reader) } else { Err(refused) });
+        let is_believed = admitted? >= Role::Writer;
         let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
         // A bare version claims nothing about this history; only a position of an epoch does. So does a head of ours, for
         // which the client is not to blame.
@@ -57,8 +60,9 @@ impl<L: Ledger> Coordinator<L> {
         ask: &Ask,
         now: Millis,
     ) -> Result<(Reply, String), ApiError> {
-        self.admit(user, Role::Reader)?;
-        if *scope != self.meta.scope {
+        let admitted = self.admit(user, Role::Reader);
+        admitted.or_else(|refused| if planted!(AnybodyPulls) { Ok(Role::Reader) } else { Err(refused) })?;
+        if *scope != self.meta.scope && !planted!(OldGrantReachesNewSpace) {
             return Err(ApiError::GrantRequired);
         }
         self.publisher.pulled(ask, now);

@@ -100,7 +100,10 @@ impl Granter {
         // Of a grant that ends later than any of ours, somebody else has the secret.
         let is_of_now =
             now < verified.ends && verified.ends.since(now) <= limits::GRANT_MS + limits::GRANT_SKEW_MS;
-        if !is_of_now || verified.user != *user || verified.space != *space {
+        let is_of_now = is_of_now || planted!(GrantNeverEnds);
+        let is_theirs = verified.user == *user || planted!(GrantOfAnybody);
+        let is_for_it = verified.space == *space || planted!(GrantForAnySpace);
+        if !is_of_now || !is_theirs || !is_for_it {
             self.known.remove(grant);
             return Err(ApiError::GrantRequired);
         }

@@ -9,15 +9,18 @@ use super::{
 };
 use crate::{
     coordinator::{
-        Coordinator, Notice,
+        Coordinator, Notice, Person,
         ledger::MemoryLedger,
         publication::{Effect, PublicationConfig, PutOutcome},
     },
-    ids::UserHash,
+    edge::grant::Granter,
+    ids::{SpaceId, UserHash},
     protocol::{
+        act::Act,
         error::ApiError,
-        internal::{Ask, Reply, decode_reply, encode_reply},
+        internal::{Ask, Order, Reply, decode_reply, encode_reply},
         push::{PushAnswer, PushRequest},
+        role::Role,
     },
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
@@ -31,7 +34,7 @@ enum Waiting {
     Head(Option<HeadMetadata>),
     Object(PutOutcome),
     HeadPut(PutOutcome),
-    Told(Box<Notice>),
+    Told(Box<Notice>, bool),
 }
 
 /// How the next section of storage ends. Rows and the alarm that is set with them share their fate.
@@ -86,7 +89,8 @@ pub struct Host {
     pub alarms_set: u64,
     core: Option<Coordinator<MemoryLedger>>,
     storage: MemoryLedger,
-    scope: Scope,
+    /// Under what a private space's keys stand; a shared space's storage says it.
+    scope: Option<Scope>,
     config: PublicationConfig,
     rng: Rng,
     turn: Option<Waiting>,
@@ -95,9 +99,9 @@ pub struct Host {
 }
 
 impl Host {
-    /// An object that was never used.
+    /// An object that was never used. A shared space's has to be created next.
     #[must_use]
-    pub fn new(scope: Scope, config: PublicationConfig, rng: Rng) -> Self {
+    pub fn new(scope: Option<Scope>, config: PublicationConfig, rng: Rng) -> Self {
         Self {
             alarm: None,
             section_fault: None,
@@ -118,18 +122,78 @@ impl Host {
         }
     }
 
-    /// Who asks in this world.
-    fn user() -> UserHash {
-        UserHash::new("https://issuer.example", "alice")
-    }
-
     /// The coordinator, opened if it is not running.
     pub fn core(&mut self, now: Millis) -> &mut Coordinator<MemoryLedger> {
         self.core.get_or_insert_with(|| {
             let (storage, scope) = (std::mem::take(&mut self.storage), self.scope.clone());
-            Coordinator::open(storage, Some(scope), self.config, self.alarm, now, self.rng.any())
+            Coordinator::open(storage, scope, self.config, self.alarm, now, self.rng.any())
                 .expect("storage in memory can be read")
         })
+    }
+
+    /// Everything is lost, and the shared space of this id begins once more.
+    pub fn create(&mut self, id: &SpaceId, owner: &Person, now: Millis) {
+        self.kill();
+        self.alarm = None;
+        let core = Coordinator::create(MemoryLedger::default(), id, owner, self.config, now, self.rng.any());
+        self.core = Some(core.expect("storage in memory can be written"));
+        self.arm(now).expect("the alarm can be set");
+    }
+
+    /// What the shell does about a space beside pushes and pulls. Gives what the caller is told, and what happened.
+    pub fn administer(
+        &mut self,
+        caller: &UserHash,
+        act: Act,
+        order: &Order,
+        now: Millis,
+    ) -> (Result<(), ApiError>, Result<(), ApiError>) {
+        if self.is_unreachable {
+            return (Err(ApiError::Upstream), Err(ApiError::Upstream));
+        }
+        let is_kept = self.section_fault == Some(SectionFault::Kept);
+        let mut done = Err(ApiError::Upstream);
+        let section = self.section(now, |core, random| {
+            done = core.administer(caller, act, order, now, random).map(drop);
+        });
+        if section == Err(Died) {
+            return (Err(ApiError::Upstream), if is_kept { done } else { Err(ApiError::Upstream) });
+        }
+        let told = if done.is_ok() { self.arm(now) } else { done.clone() };
+        (told, done)
+    }
+
+    /// A grant for a member, as the shell has it signed.
+    ///
+    /// # Errors
+    /// When the coordinator refuses, or cannot be reached.
+    pub fn grant(
+        &mut self,
+        user: &UserHash,
+        granter: &Granter,
+        now: Millis,
+    ) -> Result<(String, Millis), ApiError> {
+        if self.is_unreachable {
+            return Err(ApiError::Upstream);
+        }
+        let role = self.core(now).admit(user, Role::Reader)?;
+        granter.sign(user, self.core(now).scope(), role, now)
+    }
+
+    /// The notice that waits to be sent to a home.
+    #[must_use]
+    pub fn notice(&self) -> Option<Notice> {
+        match &self.turn {
+            Some(Waiting::Told(notice, false)) => Some((**notice).clone()),
+            _ => None,
+        }
+    }
+
+    /// The home has answered.
+    pub fn notice_was_taken(&mut self) {
+        if let Some(Waiting::Told(_, is_told)) = &mut self.turn {
+            *is_told = true;
+        }
     }
 
     /// The coordinator if it is running.
@@ -197,7 +261,14 @@ impl Host {
         if self.is_unreachable {
             return vec![Err(ApiError::Upstream); pushes.len()];
         }
-        for (_, push) in pushes {
+        for (user, push) in pushes {
+            // Who may not push does not get to say that storage has gone back either.
+            if let Err(error) = self.core(now).admit(user, Role::Writer) {
+                if pushes.len() == 1 {
+                    return vec![Err(error)];
+                }
+                continue;
+            }
             let claimed = push.epoch.clone().zip(push.since);
             let claimed = claimed.map(|(epoch, version)| Position { epoch, version });
             if let Err(error) = self.settle_claim(claimed, now) {
@@ -224,17 +295,22 @@ impl Host {
     ///
     /// # Errors
     /// What the coordinator refuses with.
-    pub fn pull(&mut self, ask: &Ask, now: Millis) -> Result<(Reply, String), ApiError> {
+    pub fn pull(
+        &mut self,
+        user: &UserHash,
+        scope: &Scope,
+        ask: &Ask,
+        now: Millis,
+    ) -> Result<(Reply, String), ApiError> {
         self.requests += 1;
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
         let ask: Ask =
             serde_json::from_str(&serde_json::to_string(ask).expect("an ask is JSON")).expect("an ask");
-        let (user, scope) = (Self::user(), self.scope.clone());
-        let claimed = self.core(now).claimed_by(&user, &ask, now)?;
+        let claimed = self.core(now).claimed_by(user, &ask, now)?;
         self.settle_claim(claimed, now)?;
-        let (reply, lines) = self.core(now).pull(&user, &scope, &ask, now)?;
+        let (reply, lines) = self.core(now).pull(user, scope, &ask, now)?;
         self.arm(now)?;
         let text = encode_reply(&reply, &lines);
         let (reply, lines) = decode_reply(&text).expect("a reply");
@@ -314,7 +390,7 @@ impl Host {
             Waiting::Head(metadata) => core.head_was_read(metadata.as_ref(), now, random),
             Waiting::Object(outcome) => core.object_was_put(outcome, now),
             Waiting::HeadPut(outcome) => core.head_was_put(outcome, now),
-            Waiting::Told(notice) => core.was_told(&notice.user, notice.at.version, true),
+            Waiting::Told(notice, is_told) => core.was_told(&notice.user, notice.at.version, is_told),
         });
         if reported == Err(Died) {
             return false;
@@ -343,7 +419,7 @@ impl Host {
                 let entry = Entry { value, metadata, expires: Millis(expiration_s * 1000) };
                 Some(Waiting::HeadPut(kv.put(&key, entry, now)))
             }
-            Effect::Tell(notice) => Some(Waiting::Told(notice)),
+            Effect::Tell(notice) => Some(Waiting::Told(notice, false)),
             Effect::Sleep(alarm) => {
                 if self.set_alarm(alarm).is_err() {
                     return self.handler_failed(now);

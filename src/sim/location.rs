@@ -9,17 +9,19 @@ use super::{
 use crate::{
     edge::{
         answer::{self, Usage},
+        config::Config,
+        grant::Granter,
         pull::{Answer, Format, LOCATION_MS, Load, Next, Pull, ReadPlan, Source},
         state::{Known, KnownHead, Memory, Overlay},
     },
-    ids::ContentHash,
+    ids::{ContentHash, UserHash},
     limits,
     protocol::{
         error::ApiError,
         internal::{Ask, OrderedCursor, Reply},
         pull::{Cursor, PullRequest},
     },
-    snapshot::head::HeadMetadata,
+    snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
     version::Position,
 };
@@ -34,10 +36,29 @@ pub struct Around<'a> {
     pub kv: &'a mut Kv,
     /// The space that is asked for.
     pub space: &'a mut Space,
+    /// Who asks.
+    pub user: UserHash,
+    /// Under what the keys of the space stand, as the request may read them.
+    pub scope: Scope,
+    /// What the coordinator has said, if it was asked and refused.
+    pub refusal: Option<ApiError>,
     /// The present.
     pub now: Millis,
     /// Behind how many objects or pages a stream breaks.
     pub chunks: Option<usize>,
+}
+
+impl Around<'_> {
+    fn ask(&mut self, ask: &Ask) -> Result<(Reply, String), ApiError> {
+        let answer = self.space.host.pull(&self.user, &self.scope, ask, self.now);
+        if let Err(error @ (ApiError::Forbidden(_) | ApiError::Gone | ApiError::GrantRequired)) = &answer {
+            self.refusal = Some(error.clone());
+        }
+        if answer.is_ok() {
+            self.space.check_asker(&self.scope, &self.user);
+        }
+        answer
+    }
 }
 
 /// The body of an answer.
@@ -59,6 +80,17 @@ impl Wire {
     }
 }
 
+/// Who asks for a space, and with what.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    /// The user.
+    pub user: usize,
+    /// The space.
+    pub space: usize,
+    /// The grant for it, if it is shared and the client has one.
+    pub grant: Option<String>,
+}
+
 /// What a location answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
@@ -72,11 +104,28 @@ pub struct Response {
     pub is_nothing: bool,
 }
 
+impl Response {
+    /// An error of the edge itself.
+    #[must_use]
+    pub fn refused(error: ApiError) -> Self {
+        Self { body: Err(error), source: Source::Edge, usage: Usage::default(), is_nothing: false }
+    }
+}
+
+/// The key of all grants of a world.
+#[must_use]
+pub fn granter() -> Granter {
+    let secret = |name: &str| (name == "GRANT_SECRET").then(|| "0123456789abcdef0123456789abcdef".to_owned());
+    Granter::new(&Config::read(secret))
+}
+
 /// One location with one isolate.
 #[derive(Debug)]
 pub struct Location {
     /// Whether there is a cache; on workers.dev there is none.
     pub has_cache: bool,
+    /// Verifies grants, and remembers them as long as the isolate lives.
+    pub granter: Granter,
     index: usize,
     memory: Memory,
     cache: BTreeMap<String, Cached>,
@@ -93,12 +142,13 @@ impl Location {
     /// A location that has seen nothing.
     #[must_use]
     pub fn new(index: usize) -> Self {
-        Self { has_cache: true, index, memory: Memory::default(), cache: BTreeMap::new() }
+        Self { has_cache: true, granter: granter(), index, memory: Memory::default(), cache: BTreeMap::new() }
     }
 
     /// Another isolate takes over.
     pub fn forget_memory(&mut self) {
         self.memory = Memory::default();
+        self.granter = granter();
     }
 
     /// Its cache loses everything.
@@ -114,7 +164,7 @@ impl Location {
         plan: ReadPlan,
         around: &mut Around<'_>,
     ) -> Response {
-        let scope = around.space.scope.clone();
+        let scope = around.scope.clone();
         let memory = self.memory.recall(&scope);
         let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();
         let mut pull = Pull::new(request, format, plan, memory);
@@ -126,7 +176,7 @@ impl Location {
         }
         if *after != before && pull.source() != Source::Edge && self.has_cache {
             let (head, fresh) = (after.head.clone(), after.overlay.clone());
-            let cached = self.cache.entry(cache_key(around.space)).or_default();
+            let cached = self.cache.entry(cache_key(around)).or_default();
             if let Some(head) = head.filter(|head| before.head.as_ref() != Some(head)) {
                 cached.head = Some((head, around.now.plus(LOCATION_MS)));
             }
@@ -159,9 +209,12 @@ impl Location {
                 }
                 Next::Ask(ask) => {
                     usage.object += 1;
-                    match around.space.host.pull(&ask, now) {
+                    match around.ask(&ask) {
                         Ok((reply, lines)) => {
-                            around.space.oracle.check_brand(&lines, "the coordinator's answer");
+                            around
+                                .space
+                                .oracle_of(&around.scope)
+                                .check_brand(&lines, "the coordinator's answer");
                             pull.learn_reply(reply, &lines, now);
                         }
                         Err(error) => pull.coordinator_failed(error),
@@ -187,7 +240,7 @@ impl Location {
 
     fn known_in_cache(&self, around: &Around<'_>, wants_body: impl Fn(&HeadMetadata) -> bool) -> Known {
         let now = around.now;
-        let Some(cached) = self.cache.get(&cache_key(around.space)) else { return Known::default() };
+        let Some(cached) = self.cache.get(&cache_key(around)) else { return Known::default() };
         let head = cached.head.as_ref().filter(|(_, until)| *until > now).map(|(head, _)| head);
         let head = head.map(|head| match wants_body(&head.metadata) {
             true => Rc::clone(head),
@@ -202,10 +255,10 @@ impl Location {
         around: &mut Around<'_>,
         wants_body: impl FnOnce(&HeadMetadata) -> bool,
     ) -> Result<Option<KnownHead>, ()> {
-        let scope = &around.space.scope;
+        let scope = &around.scope;
         let entry = around.kv.read(self.index, &scope.head_key(), HEAD_TTL_MS, around.now).map_err(drop)?;
         let Some(entry) = entry else { return Ok(None) };
-        around.space.oracle.check_brand(&entry.value, "the head in KV");
+        around.space.oracle_of(&around.scope).check_brand(&entry.value, "the head in KV");
         let metadata = HeadMetadata::parse(&entry.metadata).ok_or(())?;
         let value = wants_body(&metadata).then(|| entry.value.clone());
         let known = KnownHead::new(metadata, value, scope, around.now);
@@ -227,10 +280,10 @@ impl Location {
                 return Ok(text);
             }
             usage.kv += 1;
-            let key = around.space.scope.object_key(&part.sha256.0);
+            let key = around.scope.object_key(&part.sha256.0);
             match around.kv.read(self.index, &key, OBJECT_TTL_MS, around.now) {
                 Ok(Some(entry)) => {
-                    around.space.oracle.check_brand(&entry.value, "an object in KV");
+                    around.space.oracle_of(&around.scope).check_brand(&entry.value, "an object in KV");
                     text.push_str(&entry.value);
                 }
                 Ok(None) if index == 0 => return Err(Some(part.sha256.0.clone())),
@@ -249,8 +302,8 @@ impl Location {
 }
 
 /// The name under which the location's cache has a space, as the shell forms it.
-fn cache_key(space: &Space) -> String {
-    if planted!(CacheKeyedByParameter) { space.parameter.clone() } else { space.scope.to_string() }
+fn cache_key(around: &Around<'_>) -> String {
+    if planted!(CacheKeyedByParameter) { around.space.parameter.clone() } else { around.scope.to_string() }
 }
 
 fn stream_pages(answer: Answer, usage: &mut Usage, around: &mut Around<'_>) -> String {
@@ -271,7 +324,7 @@ fn stream_pages(answer: Answer, usage: &mut Usage, around: &mut Around<'_>) -> S
         pages += 1;
         usage.object += 1;
         let ask = Ask { cursor: Some(cursor), page_bytes: limits::STREAM_PAGE_BYTES, ..Ask::default() };
-        match around.space.host.pull(&ask, around.now) {
+        match around.ask(&ask) {
             Ok((Reply::Page { epoch, version, reset: false, next: following }, lines)) => {
                 text.push_str(&lines);
                 end = Position { epoch, version };

@@ -16,6 +16,7 @@ pub mod location;
 pub mod network;
 mod requests;
 mod rng;
+mod shared;
 pub mod space;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -24,8 +25,8 @@ pub mod wild;
 
 use crate::{
     coordinator::publication::PublicationConfig,
-    edge::pull::ReadPlan,
-    ids::{SpaceHash, SpaceId, UserHash},
+    edge::{grant::Granter, pull::ReadPlan},
+    ids::{SpaceHash, UserHash},
     limits::Sizes,
     time::Millis,
 };
@@ -122,6 +123,9 @@ pub struct World {
     plan: ReadPlan,
     publication: PublicationConfig,
     puts_checked: usize,
+    granter: Granter,
+    /// How many brands are used up.
+    brands: u8,
 }
 
 impl World {
@@ -140,6 +144,8 @@ impl World {
             plan: settings.plan,
             publication: settings.publication,
             puts_checked: 0,
+            granter: location::granter(),
+            brands: 0,
             rng,
         };
         let private = world.add_private_space(0);
@@ -149,20 +155,21 @@ impl World {
 
     /// The private space of a user, never used. Returns its place.
     pub fn add_private_space(&mut self, user: usize) -> usize {
-        self.add_space("~", SpaceHash::private(ISSUER, USERS[user]))
-    }
-
-    /// A shared space, never used. Returns its place.
-    pub fn add_shared_space(&mut self, id: &str) -> usize {
-        let hash = SpaceHash::shared(&SpaceId::parse(id).expect("a space id"));
-        self.add_space(id, hash)
-    }
-
-    fn add_space(&mut self, parameter: &str, hash: SpaceHash) -> usize {
-        let brand = Brand(char::from(b'A' + u8::try_from(self.spaces.len()).expect("a few spaces")));
-        let rng = Rng::new(self.rng.any());
-        self.spaces.push(Space::new(parameter, hash, brand, self.publication, rng));
+        let (brand, rng) = (self.next_brand(), Rng::new(self.rng.any()));
+        self.spaces.push(Space::private(user, brand, self.publication, rng));
         self.spaces.len() - 1
+    }
+
+    /// A shared space, which `owner` has just made. Returns its place.
+    pub fn add_shared_space(&mut self, id: &str, owner: usize) -> usize {
+        let (brand, rng) = (self.next_brand(), Rng::new(self.rng.any()));
+        self.spaces.push(Space::shared(id, owner, brand, self.publication, rng));
+        self.spaces.len() - 1
+    }
+
+    fn next_brand(&mut self) -> Brand {
+        self.brands += 1;
+        Brand(char::from(b'@' + self.brands))
     }
 
     /// Another database of `user` for `space`.
@@ -202,6 +209,7 @@ impl World {
         let goes_on = host.step(&mut self.kv, self.now);
         let first = std::mem::replace(&mut self.puts_checked, self.kv.puts.len());
         oracle.check_publication(host, &self.kv, first, scope, self.now);
+        self.send_notice(space);
         if self.kv.puts.len() > puts {
             let (key, outcome) = (self.kv.puts[puts].0.clone(), self.kv.last_outcome);
             self.note(|| format!("put {key}: {outcome:?}"));

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use super::{Rng, check::Sent, location::Wire};
+use super::{
+    Rng,
+    check::Sent,
+    location::{Reader, Wire},
+};
 use crate::{
     edge::pull::Format,
     protocol::{error::ApiError, pull::PullRequest, push::PushAnswer},
@@ -54,6 +58,8 @@ pub struct SentPush {
 /// A pull as it was asked.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    /// By whom, with which grant.
+    pub reader: Reader,
     /// At which location.
     pub location: usize,
     /// In which form.

@@ -2,8 +2,8 @@
 
 use super::{
     World,
-    client::{Outcome, PUSH_MUTATIONS_MAX, Taken},
-    location::{Around, Response, Wire},
+    client::{Client, Outcome, PUSH_MUTATIONS_MAX, Taken},
+    location::{Around, Reader, Response, Wire},
     network::SentPush,
     space::Space,
     traffic, user_hash,
@@ -12,6 +12,7 @@ use crate::{
     edge::pull::Format,
     protocol::{
         error::ApiError,
+        internal::{Ask, Reply},
         pull::PullRequest,
         push::{PushAnswer, PushRequest},
     },
@@ -63,6 +64,7 @@ impl World {
         let here = host.core(self.now).position();
         oracle.learn_epoch(&here.epoch);
         for (((_, push), sent), answer) in pushes.iter().zip(sent).zip(done) {
+            oracle.check_pusher(sent.user, answer);
             if let Ok(answer) = answer {
                 oracle.check_brand(&answer.changes, "the answer to a push");
                 oracle.learn_push(sent.user, push, &sent.marks, answer, horizon, self.now);
@@ -83,11 +85,12 @@ impl World {
     ) {
         let mut outcome = Outcome::default();
         let receiver = &mut self.clients[client];
-        let oracle = &self.spaces[receiver.space].oracle;
+        let space = &self.spaces[receiver.space];
+        let oracle = &space.oracle;
         match answer {
             Ok(answer) => {
                 if let Some(position) = receiver.take_push_answer(sent, answer, &mut outcome) {
-                    oracle.check_client(receiver, &position);
+                    space.oracle_at(&position.epoch).check_client(receiver, &position);
                 }
             }
             Err(error) => receiver.take_push_error(&sent.name, error, &mut outcome),
@@ -116,7 +119,17 @@ impl World {
     /// A pull of the first space as the location answers it, without a client that would apply it.
     pub fn ask(&mut self, location: usize, body: &str, format: Format) -> Response {
         let request = PullRequest::from_body(body.as_bytes(), self.space()).expect("a pull");
-        self.answer(0, location, request, format, None)
+        let sender = Reader { user: 0, space: 0, grant: None };
+        self.answer(&sender, location, request, format, None)
+    }
+
+    /// What the first space's coordinator answers to an edge that asks for its user.
+    ///
+    /// # Errors
+    /// What it refuses with.
+    pub fn ask_coordinator(&mut self, ask: &Ask) -> Result<(Reply, String), ApiError> {
+        let Space { host, scope, .. } = &mut self.spaces[0];
+        host.pull(&user_hash(0), scope, ask, self.now)
     }
 
     /// One request of a pull by `client`, which goes on where its last one ended. Returns whether the pull is complete.
@@ -130,7 +143,7 @@ impl World {
     ) -> Result<bool, ApiError> {
         let request = self.compose_pull(client, 0);
         let since = self.clients[client].position.clone();
-        let response = self.answer(self.clients[client].space, location, request.clone(), format, chunks);
+        let response = self.answer(&self.reader(client), location, request.clone(), format, chunks);
         let taken = self.receive_pull_answer(client, 0, since.as_ref(), &request, response.body)?;
         Ok(matches!(taken, Taken::Complete { .. }))
     }
@@ -160,7 +173,7 @@ impl World {
             Ok(Wire::Stream(text)) => client.take_stream(tab, since, &text),
         };
         if let Taken::Complete { before, after } = &taken {
-            let oracle = &self.spaces[client.space].oracle;
+            let oracle = self.spaces[client.space].oracle_at(&after.epoch);
             oracle.check_pull(asked, before.as_ref(), after);
             oracle.check_client(client, after);
         }
@@ -177,19 +190,46 @@ impl World {
         panic!("I8: a pull did not end after 200 requests");
     }
 
-    /// What `location` answers to a pull of `space`. I9: nothing but what is this space's.
+    /// Who asks when a client does.
+    pub(super) fn reader(&self, client: usize) -> Reader {
+        let Client { user, space, grant, .. } = &self.clients[client];
+        Reader { user: *user, space: *space, grant: grant.clone() }
+    }
+
+    /// What `location` answers to a pull. I9: nothing but what is of the space that the reader's grant is for, and nothing at
+    /// all without one or once the coordinator has refused.
     pub(super) fn answer(
         &mut self,
-        space: usize,
+        reader: &Reader,
         location: usize,
         request: PullRequest,
         format: Format,
         chunks: Option<usize>,
     ) -> Response {
-        let mut around = Around { kv: &mut self.kv, space: &mut self.spaces[space], now: self.now, chunks };
+        let user = user_hash(reader.user);
+        let opened = match &self.spaces[reader.space] {
+            Space { id: None, scope, .. } => Ok(scope.clone()),
+            Space { hash, .. } => {
+                let grant = reader.grant.as_deref().unwrap_or_default();
+                self.locations[location].granter.open(grant, &user, hash, self.now)
+            }
+        };
+        let scope = match opened {
+            Ok(scope) => scope,
+            Err(error) => return Response::refused(error),
+        };
+        let (kv, space, now) = (&mut self.kv, &mut self.spaces[reader.space], self.now);
+        let mut around = Around { kv, space, user, scope: scope.clone(), refusal: None, now, chunks };
         let response = self.locations[location].pull(request, format, self.plan, &mut around);
+        let refusal = around.refusal;
+        let oracle = self.spaces[reader.space].oracle_of(&scope);
+        oracle.check_reader(reader.user, self.now);
         if let Ok(wire) = &response.body {
-            self.spaces[space].oracle.check_brand(wire.text(), "the answer of an edge");
+            oracle.check_brand(wire.text(), "the answer of an edge");
+            assert!(
+                refusal.is_none(),
+                "I9: the coordinator has refused, {refusal:?}, and the edge has answered"
+            );
         }
         response
     }

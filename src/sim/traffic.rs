@@ -43,6 +43,7 @@ impl World {
         format: Format,
         chunks: Option<usize>,
     ) {
+        self.renew_grant(client);
         let sender = self.next_request(client, tab);
         let request = Rc::new(self.compose_pull(client, tab));
         let since = self.clients[client].pull_began_at(tab);
@@ -55,7 +56,8 @@ impl World {
             let goes_on = if request.cursor.is_some() { ", with a cursor" } else { "" };
             format!("client {client}.{tab} pulls {format:?} at {location} since {since}, min {min}{goes_on}")
         });
-        let asked = Asked { location, format, chunks, since, request };
+        let reader = self.reader(client);
+        let asked = Asked { reader, location, format, chunks, since, request };
         self.network.send(Message::Pull(sender, asked), self.now);
     }
 
@@ -92,8 +94,8 @@ impl World {
             }
             Message::Pull(sender, asked) => {
                 let request = (*asked.request).clone();
-                let space = self.clients[sender.client].space;
-                let response = self.answer(space, asked.location, request, asked.format, asked.chunks);
+                let response =
+                    self.answer(&asked.reader, asked.location, request, asked.format, asked.chunks);
                 self.note(|| format!("location {} answers from {:?}", asked.location, response.source));
                 self.network.send(Message::Pulled(sender, asked, Rc::new(response.body)), self.now);
             }
@@ -114,7 +116,8 @@ impl World {
                 self.note(|| format!("client {client} hears live {changes} from {from} to {at}"));
                 let receiver = &mut self.clients[client];
                 if let Some(position) = receiver.take_live(from, &at, lines.as_deref()) {
-                    self.spaces[receiver.space].oracle.check_client(receiver, &position);
+                    let oracle = self.spaces[receiver.space].oracle_at(&position.epoch);
+                    oracle.check_client(receiver, &position);
                 }
             }
         }

@@ -209,7 +209,7 @@ impl Head {
         let (line, tail) = value.split_once('\n')?;
         let head: Self = serde_json::from_str(line).ok()?;
         let sound = head.format == FORMAT
-            && head.scope == *scope
+            && (head.scope == *scope || planted!(IncarnationLeftOut))
             && head.tail.bytes == tail.len()
             && (head.tail.sha256 == ContentHash::of(tail.as_bytes()).as_str() || planted!(TailNotHashed))
             && lines::are_lines(tail);

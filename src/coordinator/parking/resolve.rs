@@ -86,7 +86,10 @@ impl Parking {
         let Some(held) = self.open(ledger, id)?.filter(|_| !is_closed) else {
             return Ok(Err(Rejection::new(RejectCode::NotFound, "the conflict is closed, or never was")));
         };
-        if held.row.user != *who.1 && members::role_of(ledger, who.0, who.1)? < Some(Role::Owner) {
+        if held.row.user != *who.1
+            && !planted!(AnybodyResolves)
+            && members::role_of(ledger, who.0, who.1)? < Some(Role::Owner)
+        {
             return Ok(Err(Rejection::new(RejectCode::Forbidden, "the conflict is another user's")));
         }
         if let Err(rejection) = resolved.close(held, resolution.base, depth) {
@@ -111,6 +114,9 @@ impl Parking {
         assert!(parked.resolutions.iter().all(earlier), "BUG: {id} resolves a conflict that came after it");
         if let Err(rejection) = self.expand(ledger, who, &parked, depth + 1, resolved)? {
             return Ok(Err(rejection));
+        }
+        if planted!(MineTakenTwice) {
+            resolved.changes.extend_from_slice(&parked.changes);
         }
         for opened in rests_on {
             let is_closed = resolved.closed.iter().any(|id| id.opened == opened);

@@ -74,8 +74,12 @@ impl Plan {
             Err(rejection) => return Ok(Settled::Rejected(rejection)),
         };
         for id in resolved.iter().flat_map(|resolved| &resolved.closed) {
-            self.parking.close(id);
-            self.announce(ledger, id, None, &mut draft)?;
+            if !planted!(ResolvedStaysOpen) {
+                self.parking.close(id);
+            }
+            if !planted!(AnnouncementStays) {
+                self.announce(ledger, id, None, &mut draft)?;
+            }
         }
         Ok(Settled::Applied(self.adopt(draft, by.writer, by.now)))
     }
@@ -122,6 +126,9 @@ impl Plan {
             return Ok(false);
         }
         if by.on_conflict.is_some() {
+            return Ok(true);
+        }
+        if planted!(PolicyIgnored) {
             return Ok(true);
         }
         let policy = self.policy(ledger, &change.key)?;

@@ -203,6 +203,6 @@ fn a_claim_that_cannot_be_is_told_where_the_space_stands() {
         since: crate::version::Version::MAX,
         ..Ask::default()
     };
-    assert!(world.spaces[0].host.pull(&claim, world.now).is_ok(), "an hour later it begins an epoch");
+    assert!(world.ask_coordinator(&claim).is_ok(), "an hour later it begins an epoch");
     assert!(world.spaces[0].host.core(world.now).position() > *world.spaces[0].oracle.here());
 }

@@ -6,7 +6,10 @@ use super::{Change, Edit, Oracle, Row, Take};
 use crate::{
     coordinator::ledger::Ledger,
     limits,
-    protocol::push::{Change as WireChange, Mutation, OnConflict, PushRequest, RejectCode, Settled},
+    protocol::{
+        push::{Change as WireChange, Mutation, PushRequest, RejectCode, Settled},
+        role::Role,
+    },
     sim::{client::Name, host::Host, user_hash},
     time::Millis,
     version::{ConflictId, Version},
@@ -99,7 +102,7 @@ impl Oracle {
             assert!(is_rejected, "I12: mutation {mark} cannot resolve, {code:?}, and was {settled:?}");
             return;
         }
-        let joins = self.joins(sent, number);
+        let joins = self.joins(sent);
         if let Some((newest, others)) = joins {
             let Settled::Conflict { id, .. } = settled else {
                 panic!("I12: mutation {mark} follows what is parked under {newest} and was {settled:?}")
@@ -167,7 +170,7 @@ impl Oracle {
             };
             let open = self.now.conflicts.get(&id.opened).filter(|parked| parked.id == *id);
             let parked = open.filter(|_| !into.closed.contains(&id.opened)).ok_or(RejectCode::NotFound)?;
-            if parked.user != user && !self.is_owner(user) {
+            if parked.user != user && self.role(user) < Some(Role::Owner) {
                 return Err(RejectCode::Forbidden);
             }
             into.closed.push(id.opened);
@@ -195,20 +198,15 @@ impl Oracle {
         Ok(())
     }
 
-    /// Whether a user may resolve what others have parked.
-    fn is_owner(&self, _user: usize) -> bool {
-        true
-    }
-
     /// The conflict that a mutation has to join, and the older ones on which it rests as well: the one that it names, and
     /// those of its client under which a record of its is parked, while their results are not acknowledged.
-    fn joins(&self, sent: &Submission<'_>, number: u64) -> Option<(Version, BTreeSet<Version>)> {
+    fn joins(&self, sent: &Submission<'_>) -> Option<(Version, BTreeSet<Version>)> {
         let resolves = sent.changes.iter().any(|change| matches!(change, Change::Resolve(..)));
         if resolves || sent.changes.is_empty() {
             return None;
         }
         let names = sent.names();
-        let acked = self.acked.get(&**sent.writer).copied().unwrap_or(0).min(number - 1);
+        let acked = self.now.acked.get(&**sent.writer).copied().unwrap_or(0);
         let told = self.now.told.get(&**sent.writer).into_iter().flatten();
         let unacknowledged = told.filter(|(number, id)| *number > acked && self.is_open(id));
         let touching =
@@ -276,7 +274,7 @@ impl Oracle {
             is_exact &= horizon == Version::ZERO || (is_present && base >= horizon);
             let base = (is_present || base == Version::ZERO).then_some(base);
             let history = &self.now.history;
-            let policy = push.on_conflict.unwrap_or_else(|| self.policy_of(edit.name()));
+            let policy = push.on_conflict.unwrap_or_else(|| self.policy_of(&edit.name().0));
             conflicts |= history.conflicts(edit, base, sent.writer, policy);
             surely |= history.surely_conflicts(edit, base, sent.writer, policy);
         }
@@ -287,11 +285,6 @@ impl Oracle {
             sent.mark,
             sent.writer
         );
-    }
-
-    /// The policy of a record's collection.
-    fn policy_of(&self, _name: &Name) -> OnConflict {
-        OnConflict::default()
     }
 
     /// I10, I12: storage has the open conflicts, and all that is parked under those that `settled` names.

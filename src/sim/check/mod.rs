@@ -2,6 +2,7 @@
 //! break. A checker that finds a violation panics with a message that begins with the invariant's name.
 
 mod conflicts;
+mod members;
 mod published;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
 };
 
 use conflicts::{Parked, Submission};
+pub use members::{Deed, policy_text};
 
 pub use super::history::{Brand, Change, Edit, Row, Take};
 use super::{
@@ -22,7 +24,8 @@ use crate::{
     ids::{Collection, Key, RecordId},
     protocol::{
         pull::{Consistency, Min, PullRequest},
-        push::{MutationResult, PushAnswer, PushRequest, Settled},
+        push::{MutationResult, OnConflict, PushAnswer, PushRequest, Settled},
+        role::Role,
     },
     time::Millis,
     version::{ConflictId, Epoch, Position, Version},
@@ -51,10 +54,12 @@ pub struct Oracle {
     pub(super) copied: BTreeSet<u64>,
     /// How mutations ended in some history, also if storage was restored to before it.
     ever_settled: BTreeMap<u64, Vec<Settled>>,
-    /// The highest number that each client id has acknowledged in a push.
-    acked: BTreeMap<String, u64>,
     published: Option<Position>,
     brand: Brand,
+    /// Until when each user has grants.
+    granted_until: BTreeMap<usize, Millis>,
+    /// Everybody who ever was a member.
+    ever_members: BTreeSet<usize>,
 }
 
 /// What a restore of storage takes back.
@@ -64,6 +69,12 @@ pub struct Present {
     records: State,
     own: Own,
     history: History,
+    /// The members of a shared space; a private one has its user alone.
+    roles: Option<BTreeMap<usize, Role>>,
+    /// Policies of collections.
+    policies: BTreeMap<String, OnConflict>,
+    /// Whether the space was deleted.
+    pub(super) is_gone: bool,
     /// Open conflicts by when they were opened.
     conflicts: BTreeMap<Version, Parked>,
     /// Results of each client that name a conflict, by the number of the mutation.
@@ -71,6 +82,8 @@ pub struct Present {
     settled: BTreeMap<u64, Settled>,
     /// The last number of each client id.
     last: BTreeMap<String, u64>,
+    /// The highest number of which each client id has acknowledged the result.
+    acked: BTreeMap<String, u64>,
 }
 
 impl Oracle {
@@ -82,11 +95,15 @@ impl Oracle {
             here,
             records: State::new(),
             own: Own::new(),
+            roles: None,
+            policies: BTreeMap::new(),
+            is_gone: false,
             conflicts: BTreeMap::new(),
             told: BTreeMap::new(),
             history: History::default(),
             settled: BTreeMap::new(),
             last: BTreeMap::new(),
+            acked: BTreeMap::new(),
         };
         Self {
             now,
@@ -94,9 +111,10 @@ impl Oracle {
             intents: Vec::new(),
             copied: BTreeSet::new(),
             ever_settled: BTreeMap::new(),
-            acked: BTreeMap::new(),
             published: None,
             brand,
+            granted_until: BTreeMap::new(),
+            ever_members: BTreeSet::new(),
         }
     }
 
@@ -181,8 +199,10 @@ impl Oracle {
     ) {
         assert!(answer.results.len() == push.mutations.len(), "I11: a mutation has no result");
         let writer: Rc<str> = format!("{user}/{}", push.client.as_str()).into();
-        let acked = self.acked.entry(writer.to_string()).or_default();
-        *acked = push.acked.max(*acked);
+        let last = self.now.last.get(&*writer).copied().unwrap_or_default();
+        let acked = self.now.acked.entry(writer.to_string()).or_default();
+        // What was not settled when it pushed it cannot have been told.
+        *acked = push.acked.min(last).max(*acked);
         let acked = *acked;
         for (submitted, result) in push.mutations.iter().zip(&answer.results) {
             let mark = mark_of(sent, result.id);
@@ -320,6 +340,13 @@ impl Oracle {
         assert!(foreign.is_none(), "I9: {place} shows {foreign:?} in the space of {:?}: {text}", self.brand);
     }
 
+    /// Whether an epoch was the space's.
+    #[must_use]
+    pub fn had(&self, epoch: &Epoch) -> bool {
+        let from = Position { epoch: epoch.clone(), version: Version::ZERO };
+        self.states.range(from..).next().is_some_and(|(own, _)| own.epoch == *epoch)
+    }
+
     /// What storage holds, to be restored later.
     #[must_use]
     pub fn copy(&self) -> Present {
@@ -370,6 +397,7 @@ impl Oracle {
 
     /// I3: nobody goes back, and `session` reaches `min`.
     pub fn check_pull(&self, asked: &PullRequest, before: Option<&Position>, after: &Position) {
+        assert!(self.had(&after.epoch), "I9: a pull brought {after}, which is of another space");
         assert!(*after <= self.now.here, "I1: a pull brought {after}, above {}", self.now.here);
         assert!(before.is_none_or(|before| before <= after), "I3: a pull went back to {after}");
         if let Some(Min::Position(min)) = &asked.min {

@@ -21,6 +21,10 @@ impl Oracle {
     ///
     /// Looks at those puts to `kv` from number `first` on, all of which this space's host has sent.
     pub fn check_publication(&mut self, host: &mut Host, kv: &Kv, first: usize, scope: &Scope, now: Millis) {
+        if self.is_gone() {
+            assert!(kv.puts.len() == first, "I9: of a space that is gone something is put");
+            return;
+        }
         let durable = host.core(now).position();
         let published =
             host.core(now).publisher().row().published.as_ref().map(|published| published.position.clone());

@@ -84,6 +84,8 @@ pub struct Client {
     pub outbox: VecDeque<Queued>,
     /// Its policy for conflicts; none: what the space says.
     pub policy: Option<&'static str>,
+    /// Its grant for a shared space.
+    pub grant: Option<String>,
     /// Whether its next pull asks for the coordinator's word.
     pub is_strict: bool,
     device: usize,
@@ -110,6 +112,7 @@ impl Client {
             position: None,
             min: None,
             outbox: VecDeque::new(),
+            grant: None,
             is_strict: false,
             policy: None,
             next_id: 1,
@@ -151,8 +154,10 @@ impl Client {
         // Names stay unique in the world, as random client ids are.
         let names = self.names.max(copy.names);
         let Self { user, device, requests, .. } = *self;
+        // It belongs to the user, not to the database.
+        let grant = self.grant.take();
         let (tabs, waits_for) = ([None, None], [0; TABS + 1]);
-        *self = Self { user, names, device, requests, tabs, waits_for, ..copy.clone() };
+        *self = Self { user, grant, names, device, requests, tabs, waits_for, ..copy.clone() };
     }
 
     /// A tab is closed in the middle of a pull and what it had brought is lost.

@@ -99,6 +99,9 @@ impl Client {
             self.tabs[tab] = None;
             self.is_strict = true;
         }
+        if *error == ApiError::GrantRequired {
+            self.grant = None;
+        }
     }
 
     /// Takes in a JSON page of a pull that began at `since`.

@@ -142,6 +142,50 @@ pub(crate) enum Fault {
     TailNotHashed,
     /// A client id is the same client, whoever uses it.
     ClientIdIsAnybodys,
+    /// Keys have the space and not its incarnation, and nobody looks at whose head it is.
+    IncarnationLeftOut,
+    /// The coordinator takes pushes of whom the edge has let through.
+    AnybodyPushes,
+    /// The coordinator answers pulls of whom the edge has let through.
+    AnybodyPulls,
+    /// The coordinator answers who has a grant of an earlier space of its id.
+    OldGrantReachesNewSpace,
+    /// A deleted space goes on.
+    GoneSpaceServes,
+    /// What was parked stays when the space is deleted.
+    ParkedOutlivesSpace,
+    /// The last owner may leave.
+    LastOwnerLeaves,
+    /// A grant serves whoever has found it.
+    GrantOfAnybody,
+    /// A grant for one space opens another.
+    GrantForAnySpace,
+    /// A grant is good for ever.
+    GrantNeverEnds,
+    /// A home that did not answer counts as told.
+    NoticeNotRepeated,
+    /// A home believes a notice that is older than what it knows.
+    OldNoticeTaken,
+
+    // Conflicts.
+    /// What follows a parked mutation is applied.
+    DependantsApplied,
+    /// The conflict that a mutation says it follows is not looked at.
+    AfterIgnored,
+    /// Of what is parked only the first change is written.
+    ParkedByHalves,
+    /// What joins is acknowledged and not kept.
+    JoinedLost,
+    /// Whoever may write may resolve what others have parked.
+    AnybodyResolves,
+    /// `mine` applies what is parked twice.
+    MineTakenTwice,
+    /// A resolved conflict can be resolved again.
+    ResolvedStaysOpen,
+    /// A resolved conflict is still announced.
+    AnnouncementStays,
+    /// The policy of a collection changes nothing.
+    PolicyIgnored,
 
     // Clients.
     /// A client applies changes at or below its version.
@@ -171,16 +215,16 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::TailTooShort, &["I7"], 100),
     (Fault::HeadBelowItsTail, &["I7"], 100),
     (Fault::HeadOutlivesParts, &["I5"], 100),
-    (Fault::OldPartsNotPutAgain, &["I5", "I8"], 100),
+    (Fault::OldPartsNotPutAgain, &["I5", "I8"], 600),
     (Fault::PublishedBeforePut, &["I4", "I8"], 100),
     (Fault::FailedHeadTakenForPublished, &["I4", "I8"], 100),
-    (Fault::EmptyEpochNotPublished, &["I8"], 500),
-    (Fault::ForgottenBelowTheBase, &["I7"], 600),
+    (Fault::EmptyEpochNotPublished, &["I8"], 1000),
+    (Fault::ForgottenBelowTheBase, &["I7"], 1500),
     (Fault::AlarmNotArmed, &["I8"], 100),
     (Fault::DroppedAlarmAwaited, &["I8"], 400),
     (Fault::WatchdogNotSet, &["I8"], 100),
     (Fault::FloorIgnored, &["BUG", "I1"], 100),
-    (Fault::FloorNotRaised, &["BUG", "I1"], 100),
+    (Fault::FloorNotRaised, &["BUG", "I1"], 300),
     (Fault::EpochUnordered, &["I3"], 300),
     (Fault::EpochComparedForEquality, &["I3"], 300),
     (Fault::EpochChangedSilently, &["I7"], 100),
@@ -190,36 +234,57 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::RejectionNotNoted, &["I2"], 100),
     (Fault::BadMutationBlocks, &["I8"], 100),
     (Fault::MutationNotWhole, &["I1", "I10"], 100),
-    (Fault::AcknowledgedUnwritten, &["I10"], 100),
-    (Fault::SectionNotRolledBack, &["I10"], 100),
+    (Fault::AcknowledgedUnwritten, &["I10", "I12"], 100),
+    (Fault::SectionNotRolledBack, &["I1", "I10", "I12"], 100),
     (Fault::ErrorSwallowed, &["I2"], 600),
     (Fault::WritersNotCounted, &["I13"], 100),
     (Fault::OwnCountsAsForeign, &["I13"], 100),
     (Fault::OwnMasksForeign, &["I13"], 100),
-    (Fault::EpochOfBaseIgnored, &["I13"], 100),
+    (Fault::EpochOfBaseIgnored, &["I13", "I12"], 100),
     (Fault::ResultsLeftOut, &["I12"], 100),
     (Fault::LastTooHigh, &["I12"], 150),
     (Fault::OwnPositionIgnored, &["I3"], 100),
     (Fault::MinIgnored, &["I3"], 100),
     (Fault::NothingNewByHead, &["I7"], 100),
     (Fault::FreshTailKept, &["I7"], 100),
-    (Fault::OverlayAboveHead, &["I7"], 100),
-    (Fault::HeadBelowHorizonContinued, &["I7"], 150),
+    (Fault::OverlayAboveHead, &["I7"], 300),
+    (Fault::HeadBelowHorizonContinued, &["I7"], 300),
     (Fault::HorizonNotRaised, &["I7", "I13"], 100),
-    (Fault::HorizonOnFirstPageOnly, &["I7"], 100),
-    (Fault::RestartNotSaid, &["I7"], 100),
+    (Fault::HorizonOnFirstPageOnly, &["I7"], 600),
+    (Fault::RestartNotSaid, &["I7"], 600),
     (Fault::PulledFromBelowHorizon, &["I7"], 100),
-    (Fault::ServedBelowHorizon, &["I7"], 100),
-    (Fault::PushAnsweredBelowHorizon, &["I7"], 100),
+    (Fault::ServedBelowHorizon, &["I7"], 300),
+    (Fault::PushAnsweredBelowHorizon, &["I7"], 300),
     (Fault::PageCutInsideVersion, &["I7"], 100),
     (Fault::OtherBaseResumed, &["I7"], 1500),
     (Fault::CacheKeyedByParameter, &["I9"], 100),
-    (Fault::TailNotHashed, &["I6"], 100),
-    (Fault::ClientIdIsAnybodys, &["I2"], 100),
-    (Fault::OldChangesApplied, &["I7"], 100),
-    (Fault::FullLoadMerged, &["I7"], 1500),
+    (Fault::TailNotHashed, &["I6"], 300),
+    (Fault::ClientIdIsAnybodys, &["I2", "I7"], 100),
+    (Fault::IncarnationLeftOut, &["I9"], 1000),
+    (Fault::AnybodyPushes, &["I9"], 100),
+    (Fault::AnybodyPulls, &["I9"], 300),
+    (Fault::OldGrantReachesNewSpace, &["I9"], 300),
+    (Fault::GoneSpaceServes, &["I9"], 300),
+    (Fault::ParkedOutlivesSpace, &["I12"], 1000),
+    (Fault::LastOwnerLeaves, &["I9"], 100),
+    (Fault::GrantOfAnybody, &["I9"], 300),
+    (Fault::GrantForAnySpace, &["I9"], 600),
+    (Fault::GrantNeverEnds, &["I9"], 100),
+    (Fault::NoticeNotRepeated, &["I8"], 600),
+    (Fault::OldNoticeTaken, &["I1"], 300),
+    (Fault::DependantsApplied, &["I12"], 100),
+    (Fault::AfterIgnored, &["I12"], 100),
+    (Fault::ParkedByHalves, &["I12"], 100),
+    (Fault::JoinedLost, &["I12"], 100),
+    (Fault::AnybodyResolves, &["I12"], 300),
+    (Fault::MineTakenTwice, &["I1", "I7", "I10"], 300),
+    (Fault::ResolvedStaysOpen, &["I12", "BUG"], 100),
+    (Fault::AnnouncementStays, &["I1", "I7", "I10"], 100),
+    (Fault::PolicyIgnored, &["I13"], 100),
+    (Fault::OldChangesApplied, &["I7"], 300),
+    (Fault::FullLoadMerged, &["I7"], 2500),
     (Fault::LiveGapIgnored, &["I7"], 100),
-    (Fault::LastTrustedBlindly, &["I12"], 600),
+    (Fault::LastTrustedBlindly, &["I12"], 2500),
     (Fault::TabsPushApart, &["I12", "I2"], 100),
     (Fault::EpochLeftOut, &["I7", "I13"], 100),
     (Fault::AfterNotSaid, &["I12"], 100),

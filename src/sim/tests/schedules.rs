@@ -5,10 +5,10 @@
 //! |---|---|---|
 //! | H1 | an earlier epoch takes a client back, or keeps it | `edge/tests/resets.rs` `h01_…`, `coordinator/tests/pulls.rs` `h01_…` |
 //! | H2 | a client conflicts with itself | `coordinator/tests/conflicts.rs` `h02_…` |
-//! | H3 | a parked mutation takes its dependants' ground away | nothing is parked yet |
+//! | H3 | a parked mutation takes its dependants' ground away | `parked.rs` `h03_…`, `coordinator/tests/parking.rs` `h03_…` |
 //! | H4 | a copied or rewritten outbox is swallowed | `coordinator/tests/numbers.rs` `h04_…`, `i2_…`; `coordinator/numbering.rs` |
 //! | H5 | a queue stops for ever | `queues.rs` `h05_…`; `coordinator/tests/numbers.rs` (gaps, forgotten clients, epochs) |
-//! | H6 | a name given again shows the old space | there are no shared spaces yet; `ids.rs` for private ones |
+//! | H6 | a name given again shows the old space | `shared.rs` `h06_…`; `ids.rs` for private ones |
 //! | H7 | KV's head stays back | `coordinator/tests/publication/settling.rs` `h07_…`; `crashes.rs` |
 //! | H8 | objects expire under a head | `coordinator/tests/publication/lifetimes.rs` `h08_…` |
 //! | H9 | a run of several turns loses what moved meanwhile | `runs.rs` `h09_…`, `coordinator/tests/publication.rs` `h09_…` |
@@ -22,18 +22,21 @@
 //! | H17 | bases of other epochs, of deleted records, of none | `coordinator/tests/conflicts.rs` `h17_…` (a–d), `queues.rs` `h17e_…` |
 //! | H18 | `merge` means two things | `coordinator/tests/conflicts.rs` `h18_…` |
 //! | H19 | an op is not defined for some value | `coordinator/tests/pushes.rs`, `value/tests.rs` and its reference model |
-//! | H20 | a client id is taken by another user | `coordinator/tests/numbers.rs` `h20_…` |
+//! | H20 | a client id is taken by another user | `shared.rs` `h20_…`, `coordinator/tests/numbers.rs` `h20_…`, `coordinator/tests/spaces.rs` `h20_…` |
 //! | H21 | every reader of a new version asks the coordinator | `pulls.rs` `h21_…`, `edge/tests/layers.rs` `h21_…` |
 //! | H22 | a reset that breaks off leaves a fragment | the client's part: [`crate::sim::client`] keeps its state until the last page |
 //! | H23 | an older line follows a newer one | `pulls.rs` `h23_…` |
-//! | H24 | grants and tickets outlive what they are for | there are none yet |
+//! | H24 | grants and tickets outlive what they are for | `shared.rs` `h24_…`; `edge/grant.rs`; there are no tickets |
 //! | H25 | a superseded instance judges | `pulls.rs` `h25_…` |
 //! | H26 | answers and rows without bound | `queues.rs` `h26_…`, `coordinator/tests/pushes.rs` |
-//! | H27, H28 | conflicts are counted and resolved apart | nothing is parked yet |
+//! | H27 | a device is not told of a conflict | `parked.rs` `h27_…` |
+//! | H28 | two ways to resolve get in each other's way | `parked.rs` `h28_…` |
 
+mod parked;
 mod pulls;
 mod queues;
 mod runs;
+mod shared;
 
 use super::super::{
     EAGER, Settings, World,
@@ -46,6 +49,7 @@ use crate::{
     limits::Sizes,
     protocol::{
         error::ApiError,
+        pull::PullRequest,
         push::{PushAnswer, PushRequest},
     },
     snapshot::{head::Head, keys::Scope},

@@ -4,7 +4,13 @@ use super::{LOCATIONS, Wild};
 use crate::{
     coordinator::{Coordinator, ledger::Ledger},
     edge::pull::Format,
-    sim::{client::TABS, kv::Faults, network::Weather, space::Space},
+    protocol::error::ApiError,
+    sim::{
+        client::TABS,
+        kv::Faults,
+        network::Weather,
+        space::{Space, person},
+    },
     snapshot::head::{Head, HeadMetadata},
     time::Millis,
     version::Version,
@@ -43,6 +49,7 @@ impl Wild {
             world.deliver();
         }
         self.find_lost_alarms();
+        (0..self.world.spaces.len()).for_each(|space| self.world.let_everybody_write(space));
         self.world.settle(50 * self.world.spaces.len());
         (0..self.world.spaces.len()).for_each(|space| self.check_idle(space));
         for round in 0..40 {
@@ -70,7 +77,10 @@ impl Wild {
     /// died with its instance.
     pub(super) fn check_published(&mut self, space: usize) {
         let (kv, now, watch) = (&self.world.kv, self.world.now, &mut self.watches[space]);
-        let Space { host, scope, .. } = &self.world.spaces[space];
+        let Space { host, scope, oracle, .. } = &self.world.spaces[space];
+        if oracle.is_gone() {
+            return;
+        }
         if host.deaths != watch.deaths.0 {
             watch.deaths = (host.deaths, now);
         }
@@ -94,14 +104,14 @@ impl Wild {
     /// only notice that they did not.
     pub(super) fn check_idle(&mut self, space: usize) {
         let watch = &mut self.watches[space];
-        let Space { host, scope, .. } = &self.world.spaces[space];
+        let Space { host, scope, oracle, .. } = &self.world.spaces[space];
         if !host.alarm_faults.is_empty() {
             watch.alarm_is_lost = true;
         } else if host.alarm.is_some() {
             watch.alarm_is_lost = false;
         }
         let is_idle = host.alarm.is_none() && !host.in_turn() && host.running().is_some();
-        if !is_idle || watch.alarm_is_lost || watch.went_back {
+        if !is_idle || watch.alarm_is_lost || watch.went_back || oracle.is_gone() {
             return;
         }
         let (kv, key) = (&self.world.kv, scope.head_key());
@@ -115,6 +125,7 @@ impl Wild {
     fn calm_round(&mut self, round: usize) -> bool {
         let world = &mut self.world;
         world.note(|| format!("calm round {round}"));
+        let puts = world.kv.puts.len();
         world.settle(50 * world.spaces.len());
         world.pass(20 * 60_000);
         let location = round % LOCATIONS;
@@ -123,6 +134,8 @@ impl Wild {
             for tab in 0..TABS {
                 world.clients[client].forget_pull(tab);
             }
+            world.clients[client].grant = None;
+            world.renew_grant(client);
             let _ = world.pull(client, location, Format::Json);
             for _ in 0..8 {
                 if world.clients[client].outbox.is_empty() {
@@ -141,12 +154,18 @@ impl Wild {
             let user =
                 world.clients.iter().find(|client| client.space == space).map_or(0, |client| client.user);
             world.add_client(user, space);
+            world.renew_grant(clients);
             let _ = world.pull(clients, location, Format::Ndjson);
             world.clients.truncate(clients);
         }
         world.settle(50 * world.spaces.len());
-        world.spaces.iter().all(|space| space.host.alarm.is_none())
-            && world.clients.iter().all(|client| client.outbox.is_empty())
+        // Each round may find one more object that is missing.
+        world.kv.puts.len() == puts
+            && world.spaces.iter().all(|space| space.host.alarm.is_none())
+            && world
+                .clients
+                .iter()
+                .all(|client| client.outbox.is_empty() || world.spaces[client.space].oracle.is_gone())
     }
 
     /// I8: KV's head is at the durable state.
@@ -180,19 +199,46 @@ impl Wild {
     fn check_calm(&mut self) {
         for space in 0..self.world.spaces.len() {
             assert_eq!(self.world.spaces[space].host.alarm, None, "I8: an alarm is left");
-            self.check_head(space);
-            self.check_objects(space);
+            self.check_homes(space);
+            if !self.world.spaces[space].oracle.is_gone() {
+                self.check_head(space);
+                self.check_objects(space);
+            }
             let Space { host, oracle, .. } = &mut self.world.spaces[space];
             oracle.check_all_parked(host, self.world.now);
         }
         let world = &mut self.world;
         for client in 0..world.clients.len() {
+            if world.spaces[world.clients[client].space].oracle.is_gone() {
+                let refused = world.push(client, false);
+                let is_told = refused == Err(ApiError::Gone);
+                assert!(is_told, "I9: a deleted space answers {refused:?}");
+                continue;
+            }
+            world.clients[client].grant = None;
+            world.renew_grant(client);
             for is_strict in [false, true] {
                 world.clients[client].is_strict = is_strict;
                 world.pull(client, 0, Format::Json).expect("I8: a pull succeeds");
             }
             let left = &world.clients[client].outbox;
             assert!(left.is_empty(), "I8: an outbox does not empty: {left:?}");
+        }
+    }
+
+    /// I8: the homes of all who ever were members know how that stands.
+    fn check_homes(&self, space: usize) {
+        let Space { id: Some(id), oracle, .. } = &self.world.spaces[space] else { return };
+        for user in oracle.ever_members() {
+            let hash = person(user).home;
+            let Some(home) = self.world.spaces.iter().position(|home| home.hash == hash) else { continue };
+            // Restored storage does not know what was told, or that it has been told.
+            if self.watches[home].went_back || self.watches[space].went_back {
+                continue;
+            }
+            self.world.spaces[home]
+                .oracle
+                .check_home(id.as_str(), oracle.role(user).filter(|_| !oracle.is_gone()));
         }
     }
 }

@@ -77,6 +77,9 @@ impl Wild {
     pub(super) fn reset_epoch(&mut self, space: usize) {
         let now = self.world.now;
         let Space { host, oracle, .. } = &mut self.world.spaces[space];
+        if oracle.is_gone() {
+            return;
+        }
         let _ = host.reset_epoch(now);
         oracle.learn_epoch(&host.core(now).position().epoch);
     }
@@ -85,6 +88,10 @@ impl Wild {
     pub(super) fn restore_storage(&mut self, space: usize) {
         let now = self.world.now;
         let Some((space, storage, present)) = self.storage_copy.take() else {
+            // What was deleted is not brought back, so that its id stays used up.
+            if self.world.spaces[space].oracle.is_gone() {
+                return;
+            }
             let Space { host, oracle, .. } = &mut self.world.spaces[space];
             self.storage_copy = Some((space, host.copy_of_storage(now), oracle.copy()));
             return;

@@ -3,16 +3,20 @@
 mod calm;
 mod faults;
 mod options;
+mod people;
 
 use calm::Watch;
 pub use options::{Kind, Options};
+use people::Given;
 
 use super::{
     DAY_MS, Rng, Settings, World,
-    check::{Change, Edit, Present, Row, Take},
+    check::{Change, Deed, Edit, Present, Row, Take},
     client::{Client, Name, TABS},
 };
-use crate::{coordinator::ledger::MemoryLedger, edge::pull::Format, version::ConflictId};
+use crate::{
+    coordinator::ledger::MemoryLedger, edge::pull::Format, protocol::role::Role, version::ConflictId,
+};
 
 /// Steps of a world before it calms down.
 pub const STEPS: u64 = 500;
@@ -28,6 +32,8 @@ pub struct Wild {
     client_copy: Option<Client>,
     /// A copy of a space's storage, and what it holds.
     storage_copy: Option<(usize, MemoryLedger, Present)>,
+    /// Grants that were ever given.
+    grants: Vec<Given>,
     /// One per space.
     watches: Vec<Watch>,
 }
@@ -41,15 +47,26 @@ impl Wild {
         let mut world = World::new(&Settings { seed, publication, plan, locations: LOCATIONS, clients: 0 });
         world.trace = is_traced.then(Vec::new);
         if options.clients.iter().any(|(_, space)| *space > 0) {
-            world.add_shared_space("team");
+            let team = world.add_shared_space("team", 0);
             world.add_private_space(1);
+            let club = world.add_shared_space("club", 1);
+            world.administer(0, team, &Deed::SetMember(1, Role::Writer)).expect("nothing fails yet");
+            world.administer(1, club, &Deed::SetMember(0, Role::Writer)).expect("nothing fails yet");
         }
         options.clients.iter().for_each(|(user, space)| world.add_client(*user, *space));
         world.locations[LOCATIONS - 1].has_cache = false;
         world.network.weather = options.weather;
         let total_share = options.shares.iter().map(|(_, share)| share).sum();
         let watches = world.spaces.iter().map(|_| Watch::default()).collect();
-        Self { world, options, total_share, client_copy: None, storage_copy: None, watches }
+        Self {
+            world,
+            options,
+            total_share,
+            client_copy: None,
+            storage_copy: None,
+            grants: Vec::new(),
+            watches,
+        }
     }
 
     /// Lives through `steps` events, and then through the calm.
@@ -106,6 +123,9 @@ impl Wild {
             Kind::Backup => self.backup(client),
             Kind::Compact => self.compact(client),
             Kind::Resolve => self.resolve(client, tab),
+            Kind::Administer => self.administer(client),
+            Kind::Grant => self.try_grant(client),
+            Kind::BeginAgain => self.begin_again(space),
             Kind::ResetEpoch => self.reset_epoch(space),
             Kind::RestoreStorage => self.restore_storage(space),
         }

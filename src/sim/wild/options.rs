@@ -27,7 +27,7 @@ pub struct Options {
     pub publication: PublicationConfig,
     /// Which layers answer which pulls.
     pub plan: ReadPlan,
-    /// The user and the space of each client. Space 0 is alice's private one, 1 both users' and 2 bob's private one.
+    /// The user and the space of each client. Space 0 is alice's private one, 2 bob's; 1 and 3 are shared.
     pub clients: Vec<(usize, usize)>,
     /// Bytes by which records are longer at most.
     pub filler: u64,
@@ -84,6 +84,12 @@ pub enum Kind {
     Compact,
     /// A user resolves a conflict.
     Resolve,
+    /// A user does something about a space, allowed or not.
+    Administer,
+    /// A user tries some grant that was ever given to somebody, or asks for another one.
+    Grant,
+    /// An operator wipes the object of a shared space, and somebody makes a space of that id.
+    BeginAgain,
     /// An owner begins a new epoch.
     ResetEpoch,
     /// Storage is restored to an older state, and the owner begins a new epoch.
@@ -91,7 +97,7 @@ pub enum Kind {
 }
 
 /// All kinds with their usual shares.
-const SHARES: [(Kind, u64); 22] = [
+const SHARES: [(Kind, u64); 25] = [
     (Kind::Change, 200),
     (Kind::Pull, 200),
     (Kind::Arrival, 300),
@@ -112,16 +118,21 @@ const SHARES: [(Kind, u64); 22] = [
     (Kind::Backup, 6),
     (Kind::Compact, 8),
     (Kind::Resolve, 40),
+    (Kind::Administer, 25),
+    (Kind::Grant, 25),
+    (Kind::BeginAgain, 4),
     (Kind::ResetEpoch, 3),
     (Kind::RestoreStorage, 2),
 ];
 
 /// Whose the clients are, and of which spaces: one space alone, so that much happens in it; or several, most of it in one.
-const LAYOUTS: [&[(usize, usize)]; 4] = [
+const LAYOUTS: [&[(usize, usize)]; 6] = [
+    &[(0, 0), (0, 0), (0, 0), (0, 0)],
     &[(0, 0), (0, 0), (0, 0), (0, 0)],
     &[(0, 0), (0, 0), (0, 0), (0, 0)],
     &[(0, 1), (0, 1), (1, 1), (1, 2)],
     &[(0, 1), (1, 1), (0, 1), (0, 0), (1, 2)],
+    &[(0, 1), (1, 1), (0, 3), (1, 3)],
 ];
 
 impl Options {
@@ -133,16 +144,19 @@ impl Options {
         let retain_ms = [0, 60_000, 30 * DAY_MS][rng.index(3)];
         let sizes = if rng.chance(90) { SMALL } else { Sizes::DEPLOYED };
         let publication = PublicationConfig { retain_ms, sizes, ..if is_eager { EAGER } else { BY_DEMAND } };
+        let clients = LAYOUTS[rng.index(LAYOUTS.len())].to_vec();
+        let is_shared = clients.iter().any(|(_, space)| space % 2 == 1);
         let leaves_out = rng.below(60);
         let shares = SHARES.into_iter().map(|(kind, share)| {
             let usual = matches!(kind, Kind::Change | Kind::Pull | Kind::Arrival | Kind::Pass | Kind::Alarm);
-            (kind, if !usual && rng.chance(leaves_out) { 0 } else { share })
+            let is_idle = !is_shared && matches!(kind, Kind::Grant | Kind::BeginAgain);
+            (kind, if is_idle || (!usual && rng.chance(leaves_out)) { 0 } else { share })
         });
         Self {
             publication,
             shares: shares.collect(),
             plan: ReadPlan { increments_from_kv: rng.chance(60) },
-            clients: LAYOUTS[rng.index(LAYOUTS.len())].to_vec(),
+            clients,
             filler: [20, 60, 200][rng.index(3)],
             records: [3, 8, 30][rng.index(3)],
             weather: Weather { lost: rng.below(15), repeated: rng.below(15), slow: rng.below(25) },

@@ -183,7 +183,7 @@ impl Run {
             Act::Claim => {
                 let epoch = Some(self.world.spaces[0].host.core(self.world.now).position().epoch);
                 let ask = Ask { epoch, since: Version::MAX, ..Ask::default() };
-                let _ = self.event(|world| world.spaces[0].host.pull(&ask, world.now));
+                let _ = self.event(|world| world.ask_coordinator(&ask));
             }
         }
     }
@@ -250,7 +250,7 @@ impl Run {
         for _ in 0..lost_alarms {
             if !self.head_is_durable() {
                 // An alarm that could not be set when it was due is set by the next event.
-                self.event(|world| drop(world.spaces[0].host.pull(&Ask::default(), world.now)));
+                self.event(|world| drop(world.ask_coordinator(&Ask::default())));
                 self.settle();
             }
         }

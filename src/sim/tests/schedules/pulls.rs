@@ -142,15 +142,15 @@ fn h25_an_instance_that_cannot_write_does_not_say_that_it_has_nothing_as_new() {
         ];
         for ask in &claims {
             world.spaces[0].host.section_fault = Some(SectionFault::Refused(1));
-            let answer = world.spaces[0].host.pull(ask, world.now);
+            let answer = world.ask_coordinator(ask);
             assert_eq!(answer, Err(ApiError::Internal), "its storage refuses: it was superseded");
             assert_eq!(world.spaces[0].host.core(world.now).position(), here, "and it begins no epoch");
         }
-        let answer = world.spaces[0].host.pull(&claims[0], world.now);
+        let answer = world.ask_coordinator(&claims[0]);
         match hours {
             0 => {
                 assert!(matches!(answer, Err(ApiError::EpochMismatch { .. })), "{answer:?}");
-                let by_the_edge = world.spaces[0].host.pull(&claims[2], world.now);
+                let by_the_edge = world.ask_coordinator(&claims[2]);
                 assert!(
                     by_the_edge.is_ok(),
                     "a client is not refused for what the edge holds: {by_the_edge:?}"

@@ -1,0 +1,245 @@
+//! Who may do what, and until when they may read: I9. What owners do to a space, and what homes are told.
+
+use super::{OnConflict, Oracle, Own, Position};
+use crate::{
+    protocol::{act::Act, error::ApiError, role::Role},
+    sim::{USERS, history::Brand, user_hash},
+    time::Millis,
+    version::{Epoch, Version},
+};
+
+/// An administrative act as the oracle knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    /// Makes a user a member, or changes the role of one.
+    SetMember(usize, Role),
+    /// A user is a member no more.
+    RemoveMember(usize),
+    /// What becomes of conflicts in a collection.
+    SetPolicy(&'static str, OnConflict),
+    /// That is forgotten.
+    RemovePolicy(&'static str),
+    /// The end of the space.
+    Delete,
+}
+
+impl Deed {
+    /// As the wire names it.
+    #[must_use]
+    pub fn act(&self) -> Act {
+        match self {
+            Self::SetMember(..) => Act::SetMember,
+            Self::RemoveMember(_) => Act::RemoveMember,
+            Self::SetPolicy(..) => Act::SetPolicy,
+            Self::RemovePolicy(_) => Act::RemovePolicy,
+            Self::Delete => Act::Delete,
+        }
+    }
+}
+
+/// The word for a policy.
+#[must_use]
+pub fn policy_text(policy: OnConflict) -> &'static str {
+    match policy {
+        OnConflict::Reject => "reject",
+        OnConflict::Merge => "merge",
+        OnConflict::Overwrite => "overwrite",
+    }
+}
+
+impl Oracle {
+    /// A shared space that `owner` has just made.
+    #[must_use]
+    pub fn shared(incarnation: &Epoch, owner: usize, brand: Brand) -> Self {
+        let here = Position { epoch: incarnation.clone(), version: Version::ZERO };
+        let mut oracle = Self::new(here, brand);
+        oracle.now.roles = Some([(owner, Role::Owner)].into());
+        oracle.ever_members.insert(owner);
+        oracle.step("$members", user_hash(owner).as_str(), Some(member_text(owner, Role::Owner)));
+        oracle
+    }
+
+    /// What a user may do.
+    #[must_use]
+    pub fn role(&self, user: usize) -> Option<Role> {
+        self.now.roles.as_ref().map_or(Some(Role::Owner), |roles| roles.get(&user).copied())
+    }
+
+    /// Whether the space was deleted.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.now.is_gone
+    }
+
+    /// Everybody who ever was a member.
+    pub fn ever_members(&self) -> impl Iterator<Item = usize> {
+        self.ever_members.iter().copied()
+    }
+
+    /// The policy of a collection.
+    pub(super) fn policy_of(&self, collection: &str) -> OnConflict {
+        self.now.policies.get(collection).copied().unwrap_or_default()
+    }
+
+    /// A step by Headwater itself.
+    fn step(&mut self, collection: &str, id: &str, text: Option<String>) {
+        self.now.here.version = self.now.here.version.next();
+        let name = (collection.to_owned(), id.to_owned());
+        match text {
+            Some(text) => drop(self.now.own.insert(name, text.into())),
+            None => drop(self.now.own.remove(&name)),
+        }
+        self.note_state();
+    }
+
+    /// Whether `caller` may do it.
+    fn may(&self, caller: usize, deed: &Deed) -> bool {
+        let roles = self.now.roles.iter().flatten();
+        let is_owner = self.role(caller) == Some(Role::Owner);
+        let is_last = |user: &usize| {
+            let owners = roles.clone().filter(|(_, role)| **role == Role::Owner);
+            self.role(*user) == Some(Role::Owner) && owners.count() == 1
+        };
+        match deed {
+            _ if self.now.is_gone => false,
+            Deed::RemoveMember(user) if *user == caller => self.role(caller).is_some() && !is_last(user),
+            Deed::RemoveMember(user) => is_owner && !is_last(user),
+            Deed::SetMember(user, role) => is_owner && (*role == Role::Owner || !is_last(user)),
+            _ => is_owner,
+        }
+    }
+
+    /// I9: an act ends as the members of this moment allow, and what follows from it.
+    pub fn learn_deed(&mut self, caller: usize, deed: &Deed, done: &Result<(), ApiError>) {
+        let may = self.may(caller, deed);
+        match done {
+            Ok(()) => assert!(may, "I9: {} may not {deed:?}, and did", USERS[caller]),
+            Err(ApiError::Gone) => assert!(self.now.is_gone, "I9: {deed:?} is told that the space is gone"),
+            Err(ApiError::Forbidden(why)) => {
+                assert!(
+                    !may && !self.now.is_gone,
+                    "I9: {} may {deed:?} and is refused: {why}",
+                    USERS[caller]
+                );
+            }
+            // Storage or the instance failed, and nothing happened.
+            Err(_) => {}
+        }
+        if done.is_ok() {
+            self.carry_out(deed);
+        }
+    }
+
+    fn carry_out(&mut self, deed: &Deed) {
+        match deed {
+            Deed::SetMember(user, role) if self.role(*user) != Some(*role) => {
+                self.ever_members.insert(*user);
+                self.now.roles.get_or_insert_default().insert(*user, *role);
+                self.step("$members", user_hash(*user).as_str(), Some(member_text(*user, *role)));
+            }
+            Deed::RemoveMember(user) if self.role(*user).is_some() => {
+                self.now.roles.get_or_insert_default().remove(user);
+                self.step("$members", user_hash(*user).as_str(), None);
+            }
+            Deed::SetPolicy(collection, policy) => {
+                let before = self.now.policies.insert((*collection).to_owned(), *policy);
+                if before != Some(*policy) {
+                    let text = format!("{{\"onConflict\":\"{}\"}}", policy_text(*policy));
+                    self.step("$policies", collection, Some(text));
+                }
+            }
+            Deed::RemovePolicy(collection) => {
+                if self.now.policies.remove(*collection).is_some() {
+                    self.step("$policies", collection, None);
+                }
+            }
+            Deed::Delete => {
+                self.now.is_gone = true;
+                self.published = None;
+                (self.now.records, self.now.own) = Default::default();
+                self.now.conflicts.clear();
+                self.now.here.version = self.now.here.version.next();
+                self.note_state();
+            }
+            Deed::SetMember(..) | Deed::RemoveMember(_) => {}
+        }
+    }
+
+    /// I9: a push ends as the members of this moment allow.
+    pub fn check_pusher<T>(&self, user: usize, answer: &Result<T, ApiError>) {
+        let may = self.role(user) >= Some(Role::Writer) && !self.now.is_gone;
+        match answer {
+            Ok(_) => assert!(may, "I9: {} may not write and has pushed", USERS[user]),
+            Err(ApiError::Forbidden(_) | ApiError::Gone) => {
+                assert!(!may, "I9: {} may write and is refused", USERS[user]);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// I9: a grant is given to members only. It is noted until when.
+    pub fn learn_grant(&mut self, user: usize, ends: Millis, now: Millis) {
+        assert!(
+            self.role(user).is_some() && !self.now.is_gone,
+            "I9: {} is no member and got a grant",
+            USERS[user]
+        );
+        assert!(ends.since(now) <= 10 * 60_000, "I9: a grant for more than ten minutes");
+        let until = self.granted_until.entry(user).or_default();
+        *until = ends.max(*until);
+    }
+
+    /// I9: who reads at an edge has a grant that has not ended.
+    pub fn check_reader(&self, user: usize, now: Millis) {
+        let is_private = self.now.roles.is_none();
+        let until = self.granted_until.get(&user).copied().unwrap_or_default();
+        assert!(
+            is_private || now < until,
+            "I9: {} reads at {}, with grants until {}",
+            USERS[user],
+            now.0,
+            until.0
+        );
+    }
+
+    /// A home is told what has become of a membership; what is older than what it knows changes nothing.
+    pub fn learn_notice(&mut self, space: &str, role: Option<Role>, at: &Position) {
+        let name = ("$spaces".to_owned(), space.to_owned());
+        let known = self.now.own.get(&name).and_then(|text| {
+            let (_, at) = text.split_once("\"at\":\"")?;
+            Position::parse(at.strip_suffix("\"}")?)
+        });
+        if known.is_some_and(|known| *at <= known) {
+            return;
+        }
+        self.step("$spaces", space, Some(notice_text(role, at)));
+    }
+
+    /// I8: once all is calm, a home knows what its user may do.
+    pub fn check_home(&self, space: &str, role: Option<Role>) {
+        let name = ("$spaces".to_owned(), space.to_owned());
+        let text = self.now.own.get(&name);
+        let begins = notice_text(role, self.here())
+            .split_once("\"at\"")
+            .map_or(String::new(), |(start, _)| start.to_owned());
+        assert!(
+            text.is_some_and(|text| text.starts_with(&begins)),
+            "I8: a home has {text:?} of {space}, where its user is {role:?}"
+        );
+    }
+
+    /// All that Headwater wrote itself.
+    #[must_use]
+    pub fn own(&self) -> &Own {
+        &self.now.own
+    }
+}
+
+fn member_text(user: usize, role: Role) -> String {
+    format!("{{\"sub\":\"{}\",\"role\":\"{}\"}}", USERS[user], role.as_str())
+}
+
+fn notice_text(role: Option<Role>, at: &Position) -> String {
+    let role = role.map_or("null".to_owned(), |role| format!("\"{}\"", role.as_str()));
+    format!("{{\"role\":{role},\"at\":\"{at}\"}}")
+}

@@ -1,0 +1,97 @@
+//! What people do to spaces at random: members come and go, grants are tried by whoever has them, ids are used again.
+
+use super::Wild;
+use crate::{
+    edge::pull::Format,
+    protocol::{error::ApiError, pull::PullRequest, push::OnConflict, role::Role},
+    sim::{USERS, check::Deed, location::Reader},
+    snapshot::keys::Scope,
+    time::Millis,
+};
+
+/// A grant that was given once.
+#[derive(Debug)]
+pub(super) struct Given {
+    text: String,
+    user: usize,
+    space: usize,
+    scope: Scope,
+    at: Millis,
+}
+
+impl Wild {
+    pub(super) fn administer(&mut self, client: usize) {
+        let (caller, space) = (self.world.clients[client].user, self.world.clients[client].space);
+        let rng = &mut self.world.rng;
+        let collection = ["notes", "todos"][rng.index(2)];
+        let about = rng.index(USERS.len());
+        let deed = match rng.below(40) {
+            0..=15 => {
+                let role = [Role::Reader, Role::Writer, Role::Writer, Role::Owner][rng.index(4)];
+                Deed::SetMember(about, role)
+            }
+            16..=25 => Deed::RemoveMember(about),
+            26..=34 => {
+                let policy = [OnConflict::Reject, OnConflict::Merge, OnConflict::Overwrite][rng.index(3)];
+                Deed::SetPolicy(collection, policy)
+            }
+            35..=37 => Deed::RemovePolicy(collection),
+            _ => Deed::Delete,
+        };
+        let is_private = self.world.spaces[space].id.is_none();
+        if is_private && !matches!(deed, Deed::SetPolicy(..) | Deed::RemovePolicy(_)) {
+            return;
+        }
+        let _ = self.world.administer(caller, space, &deed);
+    }
+
+    /// I9: a grant opens the space it was given for, to the user it was given to, until it ends.
+    pub(super) fn try_grant(&mut self, client: usize) {
+        let (user, space) = (self.world.clients[client].user, self.world.clients[client].space);
+        if self.world.spaces[space].id.is_none() {
+            return;
+        }
+        if self.grants.is_empty() || self.world.rng.chance(40) {
+            let Some(text) = self.world.ask_grant(user, space) else { return };
+            let (scope, at) = (self.world.spaces[space].scope.clone(), self.world.now);
+            self.world.clients[client].grant = Some(text.clone());
+            self.grants.push(Given { text, user, space, scope, at });
+            return;
+        }
+        let given = &self.grants[self.world.rng.index(self.grants.len())];
+        let lives = self.world.now.since(given.at) <= 10 * 60_000;
+        let may = given.user == user && given.space == space && lives;
+        let (grant, scope) = (Some(given.text.clone()), given.scope.clone());
+        let hash = &self.world.spaces[space].hash;
+        let request = PullRequest::from_body(b"{}", hash).expect("a pull");
+        let location = self.world.rng.index(super::LOCATIONS);
+        let response =
+            self.world.answer(&Reader { user, space, grant }, location, request, Format::Json, None);
+        match &response.body {
+            Ok(wire) => {
+                assert!(may, "I9: {} reads with a grant that is not for it", USERS[user]);
+                self.world.spaces[space]
+                    .oracle_of(&scope)
+                    .check_brand(wire.text(), "an answer to an old grant");
+            }
+            Err(error) => {
+                let is_refused = *error == ApiError::GrantRequired;
+                assert!(may || is_refused, "I9: a grant that is not for it gets {error:?}");
+            }
+        }
+    }
+
+    pub(super) fn begin_again(&mut self, space: usize) {
+        if self.world.spaces[space].id.is_none() {
+            return;
+        }
+        // What still runs of the old instance cannot write any more.
+        let owner = self.world.rng.index(USERS.len());
+        self.world.spaces[space].host.section_fault = None;
+        self.world.spaces[space].host.alarm_faults.clear();
+        self.world.begin_again(space, owner);
+        self.watches[space] = Default::default();
+        self.client_copy = self.client_copy.take().filter(|copy| copy.space != space);
+        self.storage_copy = self.storage_copy.take().filter(|(of, ..)| *of != space);
+    }
+}
