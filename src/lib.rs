@@ -14,25 +14,27 @@
 //! ```
 //!
 //! # A push, in the order of the code
-//! 1. `worker/lib.rs` reads the request; [`edge::route`] and [`edge::authorize`] say what and who. The body is
-//!    passed on when it is whole.
-//! 2. `worker/object.rs` lets pushes that arrive together share a transaction.
-//! 3. [`coordinator::rate`]: whether its user may have more of the object. [`protocol::push`]: out of bytes, a push; what is wrong inside a mutation is that mutation's.
-//! 4. [`coordinator`]: `numbering` (new, settled or forked?), `merge` (does it conflict, what does it make of its record?
+//! 1. `worker/lib.rs` reads the request; [`edge::route`], [`edge::authorize`] and [`edge::space`] say what, who and where.
+//!    The body is passed on when it is whole, unless [`edge::refusals`] knows that the object has had enough of its sender.
+//! 2. `worker/object.rs`: [`coordinator::rate`] says whether the user may have more of the object, `coordinator/members.rs`
+//!    whether they may write; [`protocol::push`] makes a push out of bytes. What is wrong inside a mutation is that mutation's.
+//! 3. Pushes that arrive together share a transaction.
+//! 4. [`coordinator`]: `numbering` (new, settled or forked?), `plan/judge` (applied, parked or rejected?), for that `parking`
+//!    (does it follow what is parked, what does it resolve?) and `merge` (does it conflict, what does it make of its record?
 //!    with [`value`]), `plan` (all of it in memory), then [`coordinator::ledger`], in one section.
-//! 5. The answer, with what the client was missing.
+//! 5. The answer, with what the client was missing. What is parked is listed by `coordinator/listing.rs`.
 //! 6. Later: [`coordinator::publication`] cuts parts ([`snapshot::part`]) and the head ([`snapshot::head`]).
 //!
 //! # A pull
-//! 1. As above; then [`protocol::pull`].
+//! 1. As above; then [`protocol::pull`]. A shared space is opened by a grant ([`edge::grant`]), so that the edge asks nobody.
 //! 2. [`edge::pull`]: which layer to ask next, and whether what is known ([`edge::state`]) is an answer.
 //! 3. If no layer is new enough: `coordinator/pull.rs`, a fresh tail for all readers, or pages for one.
 //! 4. [`edge::answer`]: bodies and headers. Published objects are streamed without entering wasm.
 //!
 //! # Shared spaces
-//! [`edge::space`] says which space a request means, and hands the routes below `/spaces` to its object as acts
-//! ([`protocol::act`]); `coordinator/members.rs` says who may do what, `coordinator/administration.rs` does it, and
-//! `coordinator/notices.rs` tells the members' homes. Pulls bring a grant ([`edge::grant`]), so that the edge asks nobody.
+//! The routes below `/spaces` go to the space's object as acts ([`protocol::act`]): `worker/spaces.rs`, then
+//! `coordinator/members.rs` (who may do what), `coordinator/administration.rs` (does it) and, in the alarm (`turn`),
+//! `coordinator/notices.rs`, which tells the members' homes (`coordinator/home.rs`).
 //!
 //! # Modules, in the order of the flow
 //! [`ids`], [`version`], [`time`], [`limits`]: what is spoken of · [`protocol`]: what crosses a wire, and the one table
