@@ -140,13 +140,14 @@ pub const KEYS_TIMEOUT_MS: u32 = 3_000;
 pub const TOKENS_REMEMBERED: usize = 1_000;
 /// How long a verified token is remembered, in ms.
 pub const TOKEN_REMEMBERED_MS: u64 = 10 * 60_000;
-/// Present members of a shared space: they are listed in one answer, and told one by one when it is deleted.
+/// Present members of a shared space: they are told one by one when it is deleted.
 pub const MEMBERS_MAX: usize = 10_000;
 /// Policies of a space: one per collection it may have.
 pub const POLICIES_MAX: usize = COLLECTIONS_MAX;
-/// Shared spaces that one user may own, so that nobody makes objects without end.
-pub const SPACES_OWNED_MAX: usize = 1_000;
-/// Shared spaces that one user's list holds. Anybody may make anybody a member, so something must bound it.
+/// Shared spaces that one user has made and that are not deleted, so that nobody makes objects without end.
+pub const SPACES_MADE_MAX: usize = 1_000;
+/// Shared spaces that one user's list holds, beside those that the user makes later. Anybody may make anybody a member, so
+/// something must bound it.
 pub const SPACES_LISTED_MAX: usize = 10_000;
 /// Spaces on one page of a user's list.
 pub const SPACES_PAGE: usize = 1_000;

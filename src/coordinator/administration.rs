@@ -104,7 +104,7 @@ impl<L: Ledger> Coordinator<L> {
         let role = self.admit(caller, needed)?;
         match act {
             Act::Create | Act::Show => return Ok(Some(self.shown(role))),
-            Act::Members => return self.members().map(Some),
+            Act::Members => return self.members(order).map(Some),
             Act::Member => return self.member(order).map(Some),
             Act::SetMember => return self.set_member(order, now).map(Some),
             Act::RemoveMember => self.remove_member(order, now)?,
@@ -121,7 +121,7 @@ impl<L: Ledger> Coordinator<L> {
                 return Ok(Some(format!(r#"{{"epoch":"{epoch}","version":{version}}}"#)));
             }
             Act::Spaces => return self.spaces(order).map(Some),
-            Act::MayOwn => self.may_own(order)?,
+            Act::NoteMade => self.note_made(order, now)?,
             Act::Told => self.told(order, now)?,
             // Signed by the shell, which has the key.
             Act::Grant => return Err(ApiError::Internal),
@@ -136,26 +136,9 @@ impl<L: Ledger> Coordinator<L> {
         format!(r#"{{"space":"{space}","role":"{role}","epoch":"{epoch}","version":{version}}}"#)
     }
 
-    /// All members, by the order of their hashes.
-    fn members_now(&mut self) -> Result<Vec<(RecordId, Member)>, ApiError> {
-        self.shared_only()?;
-        let records = self.ledger.records_of(&members::collection(), None, usize::MAX);
-        let records = records.map_err(|error| self.storage_failed(error))?;
-        let read = |(user, value): (RecordId, String)| Some((user, Member::parse(&value)?));
-        Ok(records.into_iter().filter_map(read).collect())
-    }
-
-    fn shared_only(&self) -> Result<(), ApiError> {
+    pub(super) fn shared_only(&self) -> Result<(), ApiError> {
         let only = ApiError::Forbidden("A private space has one user: make a shared space to have members.");
         self.meta.space.is_some().then_some(()).ok_or(only)
-    }
-
-    fn members(&mut self) -> Result<String, ApiError> {
-        let members = self.members_now()?;
-        let shown =
-            |(user, member): &(RecordId, Member)| member_shown(user.as_str(), &member.sub, member.role);
-        let shown: Vec<_> = members.iter().map(shown).collect();
-        Ok(format!(r#"{{"members":[{}]}}"#, shown.join(",")))
     }
 
     fn member(&mut self, order: &Order) -> Result<String, ApiError> {
@@ -163,7 +146,7 @@ impl<L: Ledger> Coordinator<L> {
         let person = Person::of(order)?;
         let role = members::role_of(&self.ledger, &self.meta, &person.user);
         match role.map_err(|error| self.storage_failed(error))? {
-            Some(role) => Ok(member_shown(&order.user, &order.sub, role)),
+            Some(role) => Ok(members::shown(&order.user, &order.sub, role)),
             None => Err(ApiError::NotFound("There is no such member.")),
         }
     }
@@ -187,7 +170,7 @@ impl<L: Ledger> Coordinator<L> {
             })?;
             self.notices.arise(now);
         }
-        Ok(member_shown(&order.user, &order.sub, role))
+        Ok(members::shown(&order.user, &order.sub, role))
     }
 
     fn remove_member(&mut self, order: &Order, now: Millis) -> Result<(), ApiError> {
@@ -205,15 +188,6 @@ impl<L: Ledger> Coordinator<L> {
         })?;
         self.notices.arise(now);
         Ok(())
-    }
-
-    /// Refuses to take away the last owner, after whom nobody could do anything about the space.
-    fn keeps_an_owner(&mut self) -> Result<(), ApiError> {
-        let members = self.members_now()?;
-        let owners = members.iter().filter(|(_, member)| member.role == Role::Owner).count();
-        let last =
-            ApiError::Forbidden("The last owner has to make another one first, or to delete the space.");
-        (owners > 1 || planted!(LastOwnerLeaves)).then_some(()).ok_or(last)
     }
 
     fn policies(&mut self) -> Result<String, ApiError> {
@@ -351,10 +325,6 @@ fn record_after(
         Some(value) => Record { clock, deleted_at: None, line: live_line(key, value), fields: None },
         None => Record { clock, deleted_at: Some(now), line: deleted_line(key), fields: None },
     }
-}
-
-fn member_shown(user: &str, sub: &str, role: Role) -> String {
-    format!(r#"{{"sub":{},"user":"{user}","role":"{}"}}"#, json_text(sub), role.as_str())
 }
 
 fn policies() -> Collection {

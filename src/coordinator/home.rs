@@ -1,12 +1,17 @@
 //! A user's home, their private space, keeps the list of the shared spaces they are in: records of `$spaces`, so it syncs.
 //!
-//! The list is what members' spaces have told (`notices`). What a user may do in a space is said by the space alone.
+//! The list is what members' spaces have told (`notices`), and what their user has set out to make. What a user may do in a
+//! space is said by the space alone.
 
 use super::{Coordinator, ledger::Ledger};
 use crate::{
     ids::{Collection, Key, RecordId, SpaceId},
     limits,
-    protocol::{error::ApiError, internal::Order, role::Role},
+    protocol::{
+        error::ApiError,
+        internal::{GONE, Order},
+        role::Role,
+    },
     time::Millis,
     value::{json_text, text_field},
     version::Position,
@@ -15,9 +20,34 @@ use crate::{
 /// The value of a record of `$spaces`, whose id is the space's.
 #[derive(Debug)]
 struct Membership {
-    space: String,
-    /// None when it has ended. The record stays, so that a notice from before the end is known to be old.
+    space: RecordId,
+    /// None when it has ended, or the space has not told yet. The record stays, so that a notice from before the end is known
+    /// to be old.
     role: Option<Role>,
+    /// Where the space stood when what it last told changed; none before it has told anything.
+    at: Option<Position>,
+    /// Whether the user has set out to make the space. So from before it is made until it is deleted, whoever owns it.
+    is_made: bool,
+}
+
+/// How the value of a space ends that the user has made.
+const MADE: &str = r#","made":true}"#;
+
+impl Membership {
+    fn parse((space, value): (RecordId, String)) -> Self {
+        Self {
+            space,
+            role: text_field(&value, "role").and_then(|role| Role::parse(&role)),
+            at: text_field(&value, "at").and_then(|at| Position::parse(&at)),
+            is_made: value.ends_with(MADE),
+        }
+    }
+
+    fn value(&self) -> String {
+        let role = self.role.map_or_else(|| "null".to_owned(), |role| json_text(role.as_str()));
+        let at = self.at.as_ref().map_or_else(String::new, |at| format!(r#","at":"{at}""#));
+        format!(r#"{{"role":{role}{at}{}"#, if self.is_made { MADE } else { "}" })
+    }
 }
 
 /// The collection of those records.
@@ -32,52 +62,66 @@ impl<L: Ledger> Coordinator<L> {
         let after = (!order.cursor.is_empty()).then(|| RecordId::stored(&order.cursor));
         let memberships = self.memberships(after.as_ref(), limits::SPACES_PAGE)?;
         let last = memberships.last().filter(|_| memberships.len() == limits::SPACES_PAGE);
-        let cursor = last.map_or_else(|| "null".to_owned(), |last| json_text(&last.space));
+        let cursor = last.map_or_else(|| "null".to_owned(), |last| json_text(last.space.as_str()));
         let mut spaces = String::new();
-        for Membership { space, role } in &memberships {
+        for Membership { space, role, .. } in &memberships {
             if let Some(role) = role {
                 let comma = if spaces.is_empty() { "" } else { "," };
                 let role = role.as_str();
-                spaces.push_str(&format!(r#"{comma}{{"space":{},"role":"{role}"}}"#, json_text(space)));
+                spaces.push_str(&format!(
+                    r#"{comma}{{"space":{},"role":"{role}"}}"#,
+                    json_text(space.as_str())
+                ));
             }
         }
         Ok(format!(r#"{{"spaces":[{spaces}],"cursor":{cursor}}}"#))
     }
 
-    /// Refuses one space too many. What has not been told yet does not count, so whoever makes several at once can come to
-    /// own a few more.
-    pub(super) fn may_own(&mut self, order: &Order) -> Result<(), ApiError> {
-        let memberships = self.memberships(None, limits::SPACES_LISTED_MAX)?;
-        let is_in = |one: &Membership| one.space == order.space && one.role.is_some();
-        let owned = memberships.iter().filter(|one| one.role == Some(Role::Owner)).count();
-        if owned < limits::SPACES_OWNED_MAX || memberships.iter().any(is_in) {
+    /// Notes that this user sets out to make a space, or refuses one too many. Noted before it is made, and here, where one
+    /// thing happens after the other: so that whoever makes several at once, or leaves what was made, makes no more than that.
+    pub(super) fn note_made(&mut self, order: &Order, now: Millis) -> Result<(), ApiError> {
+        let space = space_of(order)?;
+        let mut memberships = self.memberships(None, usize::MAX)?;
+        let made = memberships.iter().filter(|one| one.is_made).count();
+        let known = memberships.iter().position(|one| one.space == space);
+        let known = known.map(|at| memberships.swap_remove(at));
+        if known.as_ref().is_some_and(|one| one.is_made) {
             return Ok(());
         }
-        Err(ApiError::Forbidden("A user owns at most 1,000 spaces: delete one first."))
+        if made >= limits::SPACES_MADE_MAX {
+            return Err(ApiError::Forbidden(
+                "You have made 1,000 spaces that are not deleted: delete one first.",
+            ));
+        }
+        let known = known.unwrap_or(Membership { space, role: None, at: None, is_made: false });
+        self.note(&Membership { is_made: true, ..known }, now)
     }
 
-    /// Notes what has become of a membership, unless something newer is known. A list that is full takes no more spaces: who
-    /// makes others members could fill their storage.
+    /// Notes what has become of a membership, unless something newer is known. A list that is full takes no more spaces but
+    /// those that the user makes: who makes others members could fill their storage.
     pub(super) fn told(&mut self, order: &Order, now: Millis) -> Result<(), ApiError> {
         if self.meta.space.is_some() {
             return Err(ApiError::Internal);
         }
-        let space = SpaceId::parse(&order.space).map_err(|_| ApiError::Internal)?;
+        let space = space_of(order)?;
         let at = Position::parse(&order.at).ok_or(ApiError::Internal)?;
-        let role = Role::parse(&order.role).map(Role::as_str);
-        let key = Key { collection: spaces(), id: RecordId::stored(space.as_str()) };
+        let key = Key { collection: spaces(), id: space.clone() };
         let before = self.ledger.record(&key).map_err(|error| self.storage_failed(error))?;
         let known = before.as_ref().and_then(|record| record.value(&key));
-        let known_at = known.and_then(|value| Position::parse(&text_field(value, "at")?));
-        let is_old = known_at.is_some_and(|known_at| at <= known_at);
+        let known = known.map(|value| Membership::parse((space.clone(), value.to_owned())));
+        let is_old = known.as_ref().and_then(|one| one.at.as_ref()).is_some_and(|known_at| at <= *known_at);
         if (is_old && !planted!(OldNoticeTaken))
             || (known.is_none() && self.count_of(&spaces())? >= limits::SPACES_LISTED_MAX)
         {
             return Ok(());
         }
-        let role = role.map_or_else(|| "null".to_owned(), json_text);
-        let value = format!(r#"{{"role":{role},"at":"{at}"}}"#);
-        self.step(&(key, Some(value)), now, &mut |_, _| Ok(()))
+        let is_made = known.is_some_and(|one| one.is_made) && order.role != GONE;
+        self.note(&Membership { space, role: Role::parse(&order.role), at: Some(at), is_made }, now)
+    }
+
+    fn note(&mut self, membership: &Membership, now: Millis) -> Result<(), ApiError> {
+        let key = Key { collection: spaces(), id: membership.space.clone() };
+        self.step(&(key, Some(membership.value())), now, &mut |_, _| Ok(()))
     }
 
     fn memberships(&mut self, after: Option<&RecordId>, count: usize) -> Result<Vec<Membership>, ApiError> {
@@ -86,10 +130,12 @@ impl<L: Ledger> Coordinator<L> {
         }
         let records = self.ledger.records_of(&spaces(), after, count);
         let records = records.map_err(|error| self.storage_failed(error))?;
-        let read = |(id, value): (RecordId, String)| Membership {
-            space: id.as_str().to_owned(),
-            role: text_field(&value, "role").and_then(|role| Role::parse(&role)),
-        };
-        Ok(records.into_iter().map(read).collect())
+        Ok(records.into_iter().map(Membership::parse).collect())
     }
+}
+
+/// The space that an order is about, by the id of its record.
+fn space_of(order: &Order) -> Result<RecordId, ApiError> {
+    let space = SpaceId::parse(&order.space).map_err(|_| ApiError::Internal)?;
+    Ok(RecordId::stored(space.as_str()))
 }

@@ -1,11 +1,18 @@
 //! Who may do what in a space: its members are records of `$members`, so they sync like data.
 
-use super::ledger::{Ledger, LedgerResult, Meta};
+use super::{
+    Coordinator,
+    ledger::{Ledger, LedgerResult, Meta},
+};
 use crate::{
     ids::{Collection, Key, RecordId, UserHash},
-    protocol::{error::ApiError, role::Role},
+    limits,
+    protocol::{error::ApiError, internal::Order, role::Role},
     value::{json_text, text_field},
 };
+
+/// Members that are read at a time: 10,000 subjects do not fit into memory beside everything else.
+const SLICE: usize = 64;
 
 /// The value of a record of `$members`, whose id is the member's [`UserHash`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,4 +74,65 @@ pub(super) fn admit<L: Ledger>(
         Some(_) => Err(ApiError::Forbidden("Only an owner of the space may do this.")),
         None => Err(ApiError::Forbidden("You are not a member of this space.")),
     })
+}
+
+impl<L: Ledger> Coordinator<L> {
+    /// A page of the members, by the order of their hashes: about 256 KiB, but one at least.
+    pub(super) fn members(&mut self, order: &Order) -> Result<String, ApiError> {
+        self.shared_only()?;
+        let after = (!order.cursor.is_empty()).then(|| RecordId::stored(&order.cursor));
+        let (mut members, mut last, mut cursor) = (String::new(), String::new(), "null".to_owned());
+        self.each_member(after, &mut |user, member| {
+            if members.len() >= limits::JSON_PAGE_BYTES {
+                cursor = json_text(&last);
+                return false;
+            }
+            if !members.is_empty() {
+                members.push(',');
+            }
+            members.push_str(&shown(user.as_str(), &member.sub, member.role));
+            user.as_str().clone_into(&mut last);
+            true
+        })?;
+        Ok(format!(r#"{{"members":[{members}],"cursor":{cursor}}}"#))
+    }
+
+    /// Refuses to take away the last owner, after whom nobody could do anything about the space.
+    pub(super) fn keeps_an_owner(&mut self) -> Result<(), ApiError> {
+        let mut owners = 0;
+        self.each_member(None, &mut |_, member| {
+            owners += usize::from(member.role == Role::Owner);
+            owners < 2
+        })?;
+        let last =
+            ApiError::Forbidden("The last owner has to make another one first, or to delete the space.");
+        (owners > 1 || planted!(LastOwnerLeaves)).then_some(()).ok_or(last)
+    }
+
+    /// Shows `each` the members behind `after` until it has seen enough and returns false.
+    fn each_member(
+        &mut self,
+        mut after: Option<RecordId>,
+        each: &mut dyn FnMut(&RecordId, &Member) -> bool,
+    ) -> Result<(), ApiError> {
+        loop {
+            let slice = self.ledger.records_of(&collection(), after.as_ref(), SLICE);
+            let slice = slice.map_err(|error| self.storage_failed(error))?;
+            for (user, value) in &slice {
+                if Member::parse(value).is_some_and(|member| !each(user, &member)) {
+                    return Ok(());
+                }
+            }
+            match slice.last() {
+                Some((user, _)) if slice.len() == SLICE => after = Some(user.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// A member as answers show one.
+#[must_use]
+pub(super) fn shown(user: &str, sub: &str, role: Role) -> String {
+    format!(r#"{{"sub":{},"user":"{user}","role":"{}"}}"#, json_text(sub), role.as_str())
 }

@@ -11,7 +11,10 @@ use super::{
 use crate::{
     ids::{SpaceHash, SpaceId, UserHash},
     limits::{NOTICE_RETRY_MS, NOTICES_PER_TURN},
-    protocol::role::Role,
+    protocol::{
+        internal::{GONE, Order},
+        role::Role,
+    },
     time::Millis,
     version::{Position, Version},
 };
@@ -27,8 +30,24 @@ pub struct Notice {
     pub space: SpaceId,
     /// What the member may do in it; none: nothing any more.
     pub role: Option<Role>,
+    /// Whether that is so because the space was deleted.
+    pub is_gone: bool,
     /// Where the space stood when that changed: of two notices the one from further on holds.
     pub at: Position,
+}
+
+impl Notice {
+    /// What the home is told.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        let role = if self.is_gone { GONE } else { self.role.map_or("", Role::as_str) };
+        Order {
+            space: self.space.as_str().to_owned(),
+            role: role.to_owned(),
+            at: self.at.to_string(),
+            ..Order::default()
+        }
+    }
 }
 
 /// Which homes have to be told. The rows say it; this says when to look at them.
@@ -93,7 +112,8 @@ impl<L: Ledger> Coordinator<L> {
             let Some(Untold { user, home, version }) = untold else { return Ok(None) };
             let role = members::role_of(&self.ledger, &self.meta, &user)?;
             let at = Position { epoch: self.meta.epoch.clone(), version };
-            Ok(Some(Notice { user, home, space, role, at }))
+            let is_gone = self.meta.gone_at.is_some();
+            Ok(Some(Notice { user, home, space, role, is_gone, at }))
         });
         notice.unwrap_or_else(|error| {
             self.storage_failed(error);

@@ -29,8 +29,8 @@ pub enum Act {
     ResetEpoch,
     /// `GET /spaces`, asked of the caller's home.
     Spaces,
-    /// Whether the caller may own one more space, asked of the caller's home.
-    MayOwn,
+    /// The caller is about to make a space: noted in the caller's home, or refused there.
+    NoteMade,
     /// What has become of a membership, told to the member's home.
     Told,
 }
@@ -50,7 +50,7 @@ impl Act {
         Self::Grant,
         Self::ResetEpoch,
         Self::Spaces,
-        Self::MayOwn,
+        Self::NoteMade,
         Self::Told,
     ];
 
@@ -71,7 +71,7 @@ impl Act {
             Self::Grant => "grant",
             Self::ResetEpoch => "reset-epoch",
             Self::Spaces => "spaces",
-            Self::MayOwn => "may-own",
+            Self::NoteMade => "note-made",
             Self::Told => "told",
         }
     }

@@ -31,6 +31,9 @@ pub struct Caller {
 /// The header that carries the [`Caller`].
 pub const CALLER_HEADER: &str = "headwater-caller";
 
+/// In the place of a role: the space was deleted. Code that does not know it reads that there is no role.
+pub const GONE: &str = "gone";
+
 /// What an administrative call is about. Each act uses some of the fields; the others are empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Order {
@@ -40,7 +43,7 @@ pub struct Order {
     pub home: String,
     /// That user's subject.
     pub sub: String,
-    /// The user's role from now on; empty in a notice that there is none any more.
+    /// The user's role from now on; in a notice empty if there is none any more, and [`GONE`] if there is no space any more.
     pub role: String,
     /// The collection that a policy is for.
     pub collection: String,

@@ -49,14 +49,8 @@ impl World {
     pub(super) fn send_notice(&mut self, space: usize) {
         let Some(notice) = self.spaces[space].host.notice() else { return };
         let Some(home) = self.spaces.iter().position(|home| home.hash == notice.home) else { return };
-        let order = Order {
-            space: notice.space.as_str().to_owned(),
-            at: notice.at.to_string(),
-            role: notice.role.map_or(String::new(), |role| role.as_str().to_owned()),
-            ..Order::default()
-        };
         let Space { host, oracle, .. } = &mut self.spaces[home];
-        let (told, done) = host.administer(&notice.user, Act::Told, &order, self.now);
+        let (told, done) = host.administer(&notice.user, Act::Told, &notice.order(), self.now);
         if done.is_ok() {
             oracle.learn_epoch(&host.core(self.now).position().epoch);
             oracle.learn_notice(notice.space.as_str(), notice.role, &notice.at);

@@ -5,7 +5,7 @@ use headwater::{
     edge::answer::Usage,
     ids::SpaceId,
     limits,
-    protocol::{act::Act, error::ApiError, internal, role::Role},
+    protocol::{act::Act, error::ApiError, internal},
 };
 use js_sys::{Array, Promise};
 use wasm_bindgen::{JsCast, prelude::*};
@@ -101,12 +101,6 @@ pub(crate) async fn pass(
 
 /// Tells a member's home, from the space's object; returns whether it has noted that.
 pub(crate) async fn tell(env: &Env, notice: &Notice) -> bool {
-    let order = internal::Order {
-        space: notice.space.as_str().to_owned(),
-        role: notice.role.map_or("", Role::as_str).to_owned(),
-        at: notice.at.to_string(),
-        ..internal::Order::default()
-    };
     let home = notice.home.as_str();
     let caller = internal::Caller {
         user: notice.user.as_str().to_owned(),
@@ -115,7 +109,9 @@ pub(crate) async fn tell(env: &Env, notice: &Notice) -> bool {
         request: String::new(),
         origin: String::new(),
     };
-    let (order, Ok(caller)) = (order.into_text(), serde_json::to_string(&caller)) else { return false };
+    let (order, Ok(caller)) = (notice.order().into_text(), serde_json::to_string(&caller)) else {
+        return false;
+    };
     let path = format!("/{}", Act::Told.as_str());
     let timeout_ms = limits::NOTICE_TIMEOUT_MS;
     let answer = JsFuture::from(call_object(env, home, &path, &caller, &order, timeout_ms)).await;
@@ -139,8 +135,8 @@ fn unreachable(error: &JsValue) -> ApiError {
     if is_overloaded(error) { ApiError::Overloaded } else { ApiError::Upstream }
 }
 
-/// The one thing that a coordinator forbids to whoever has a grant, or to own one more space.
-const FORBIDDEN: &str = "You are not a member of this space any more, or own as many spaces as a user may.";
+/// The one thing that a coordinator forbids to whoever may ask at all.
+const FORBIDDEN: &str = "You are not a member of this space.";
 
 /// The error that the object's problem document states.
 fn error_of(status: u16, body: &str) -> ApiError {

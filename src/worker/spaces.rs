@@ -1,8 +1,8 @@
 //! The routes below `/spaces`: what they ask of a space's object, or of the caller's home.
 
 use headwater::{
-    edge::space::order_of,
-    ids::SpaceId,
+    edge::{answer::Usage, space::order_of},
+    ids::{SpaceId, UserHash},
     limits,
     protocol::{act::Act, error::ApiError, internal::Order, pull::query_pairs},
     snapshot::keys::Scope,
@@ -19,11 +19,7 @@ use crate::{
 
 /// `GET /spaces`.
 pub(crate) async fn list(asked: &Asked<'_>) -> Result<Reply, ApiError> {
-    let mut pairs = query_pairs(&asked.incoming.query)?.into_iter();
-    let cursor = pairs.find_map(|(name, value)| (name == "cursor").then_some(value)).unwrap_or_default();
-    if !cursor.is_empty() {
-        SpaceId::parse(&cursor).map_err(|_| ApiError::Malformed("cursor is not a cursor".to_owned()))?;
-    }
+    let cursor = cursor(asked, |cursor| SpaceId::parse(cursor).is_ok())?;
     send(asked, asked.space, Act::Spaces, Order { cursor, ..Order::default() }).await
 }
 
@@ -33,19 +29,66 @@ pub(crate) async fn administer(
     act: Act,
     about: &str,
     request: &Request,
-) -> Result<Reply, ApiError> {
+) -> Result<Reply, (ApiError, Usage)> {
+    let free = |error| (error, Usage::default());
     let space = asked.space;
     let body = match act {
-        Act::SetMember | Act::SetPolicy => body(asked, request).await?,
+        Act::SetMember | Act::SetPolicy => body(asked, request).await.map_err(free)?,
         _ => Vec::new(),
     };
-    let mut order = order_of(&space.caller, space.id.as_ref(), act, about, &body)?;
+    let mut order = order_of(&space.caller, space.id.as_ref(), act, about, &body).map_err(free)?;
     if let (Act::Create, Some(id)) = (act, &space.id) {
         order.space = id.as_str().to_owned();
-        let question = order.clone().into_text();
-        call(asked.env, &home_of(space), &path_of(Act::MayOwn), &question).await?;
+        let mut usage = Usage::default();
+        let made = create(asked, &order.into_text(), &mut usage).await;
+        let mut reply = Reply::json(200, made.map_err(|error| (error, usage))?);
+        reply.usage = usage;
+        return Ok(reply);
     }
-    send(asked, space, act, order).await
+    if act == Act::Members {
+        order.cursor = cursor(asked, |cursor| UserHash::parse(cursor).is_ok()).map_err(free)?;
+    }
+    send(asked, space, act, order).await.map_err(free)
+}
+
+/// Makes a space unless it is there. The caller's home counts what its user makes, so it is asked before, but only of what is
+/// not there: an id that is taken would be counted for ever.
+async fn create(asked: &Asked<'_>, order: &str, usage: &mut Usage) -> Result<String, ApiError> {
+    match ask(asked, asked.space, Act::Show, order, usage).await {
+        Err(ApiError::NotFound(_)) => {}
+        there => return there,
+    }
+    let noted = ask(asked, &home_of(asked.space), Act::NoteMade, order, usage).await;
+    noted.map_err(|error| match error {
+        ApiError::Forbidden(_) => {
+            ApiError::Forbidden("You have made 1,000 spaces that are not deleted: delete one first.")
+        }
+        error => error,
+    })?;
+    ask(asked, asked.space, Act::Create, order, usage).await
+}
+
+async fn ask(
+    asked: &Asked<'_>,
+    space: &Space,
+    act: Act,
+    order: &str,
+    usage: &mut Usage,
+) -> Result<String, ApiError> {
+    usage.object += 1;
+    let (body, timing) = call(asked.env, space, &path_of(act), order).await?;
+    usage.add_rows(&timing);
+    Ok(body)
+}
+
+/// Where a list goes on; empty if it begins.
+fn cursor(asked: &Asked<'_>, is_right: fn(&str) -> bool) -> Result<String, ApiError> {
+    let mut pairs = query_pairs(&asked.incoming.query)?.into_iter();
+    let cursor = pairs.find_map(|(name, value)| (name == "cursor").then_some(value)).unwrap_or_default();
+    if cursor.is_empty() || is_right(&cursor) {
+        return Ok(cursor);
+    }
+    Err(ApiError::Malformed("cursor is not a cursor".to_owned()))
 }
 
 async fn body(asked: &Asked<'_>, request: &Request) -> Result<Vec<u8>, ApiError> {

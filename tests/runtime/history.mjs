@@ -8,6 +8,10 @@
 // mutation that changed nothing has no version of its own; it may stand wherever its answer is right, between its sending
 // and its answer.
 //
+// Parking is a step too: who opened a conflict took the version in the conflict's id. Who joined one took a version only
+// if it touches records that the announcement did not name yet, and no answer says which. Such a version belongs to the
+// conflict whose announcement somebody has read at it; else to whoever may have taken it and could wait the least.
+//
 // What a history must hold to: one epoch; a client has one request outstanding; and each mutation that may change anything
 // changes something that no other can (recorder.mjs counts each in its client's own counter), so that who took a version
 // is never in doubt.
@@ -37,8 +41,8 @@ export class History {
   }
 
   /** A push leaves its client, for the first time or again. `mutations`: `[{id, base, changes}]`. */
-  sends(client, onConflict, mutations) {
-    return this.#record({ kind: "send", client, onConflict, mutations });
+  sends(client, onConflict, mutations, acked = 0) {
+    return this.#record({ kind: "send", client, onConflict, mutations, acked });
   }
 
   /** A push was answered with 200. An answer that was lost is not an event. */
@@ -75,9 +79,13 @@ export function checkHistory(history) {
   };
 }
 
+const CONFLICT = /^x_([0-9a-z]{12,32})_([1-9][0-9]*)$/;
+
 /** What one look through the events tells, with the rules that need no model. */
 class Seen {
-  mutations = new Map(); // "client id" → {client, id, onConflict, changes, base, floor, outcome, ceiling}
+  // "client id" → {client, id, onConflict, changes, base, acked, floor, outcome, ceiling}, and `claim`: the version that its
+  // outcome names as its own
+  mutations = new Map();
   reads = [];
   known = 0; // the highest version that any answer has named so far
   #epoch = null;
@@ -108,12 +116,13 @@ class Seen {
     this.known = Math.max(this.known, version);
   }
 
-  #send({ client, onConflict, mutations }) {
+  #send({ client, onConflict, mutations, acked }) {
     for (const { id, changes, base } of mutations) {
       const key = `${client} ${id}`;
       if (this.mutations.has(key)) continue;
-      // Whatever anybody knew of when it was sent came before it.
-      this.mutations.set(key, { client, id, onConflict, changes, base, floor: this.known });
+      // Whatever anybody knew of when it was sent came before it. What its client had acknowledged stays the same when it
+      // is sent again, as long as nothing was answered.
+      this.mutations.set(key, { client, id, onConflict, changes, base, acked, floor: this.known });
     }
   }
 
@@ -125,17 +134,24 @@ class Seen {
       // How it ended may be forgotten once the client has said that it knows.
       if (result.status === "done") continue;
       const { outcome } = mutation;
-      const same = !outcome || ["status", "version", "code"].every((name) => outcome[name] === result[name]);
+      const same = !outcome || ["status", "version", "code", "conflict"].every((name) => outcome[name] === result[name]);
       must("one outcome", same, () => `${name(mutation)}: ${say(outcome)}, then ${say(result)}`);
       const told = () => `${client} ${result.id}: ${say(result)}`;
       must("real time", (result.version ?? Infinity) >= mutation.floor, () => `${told()}; sent at ${mutation.floor}`);
-      must("results", (result.version ?? 0) <= version, () => `${told()} in an answer at ${version}`);
+      const at = result.status === "conflict" ? this.#openedAt(result, told) : (result.version ?? 0);
+      must("results", at <= version, () => `${told()} in an answer at ${version}`);
       // A repeated result may leave the details out.
       mutation.outcome = { ...result, ...outcome, ...(!duplicate && { records }) };
       mutation.ceiling = Math.min(mutation.ceiling ?? Infinity, version);
       const own = this.#ownOf(client);
       own.written = Math.max(own.written, result.status === "applied" ? result.version : 0);
     }
+  }
+
+  #openedAt({ conflict }, told) {
+    const [, epoch, opened] = CONFLICT.exec(conflict) ?? [];
+    must("one epoch", epoch === this.#epoch, () => `${told()} is of ${epoch} after ${this.#epoch}`);
+    return Number(opened);
   }
 
   #read({ client, asked, consistency, min, epoch, version, records }) {
@@ -174,34 +190,42 @@ function queuesOf(mutations, settled) {
     if (!queues.has(client)) queues.set(client, []);
     const queue = queues.get(client);
     must("client order", id === queue.length + 1, `${client} ${id} is settled, and not all before it`);
+    mutation.claim = claimOf(outcome, queue);
     queue.push(mutation);
   }
   return queues;
 }
 
+/** The first mutation that is told of a conflict has opened it; the others of its client have joined it. */
+function claimOf({ status, version, conflict }, before) {
+  if (status !== "conflict") return version;
+  return before.some(({ outcome }) => outcome.conflict === conflict) ? undefined : Number(CONFLICT.exec(conflict)[2]);
+}
+
 /** Does everything again in the order of the versions, on the model. */
 function walk({ mutations, reads, known }, queues) {
-  const applied = [...mutations.values()].filter(({ outcome }) => outcome?.status === "applied");
-  const claims = Map.groupBy(applied, ({ outcome }) => outcome.version);
+  const claims = Map.groupBy(mutations.values(), ({ claim }) => claim);
   const readsAt = Map.groupBy(reads, ({ version }) => version);
+  const announcements = new Announcements(reads);
   const model = new Model();
   for (let version = 0; version <= known; version += 1) {
-    if (version > 0) take(model, version, claims.get(version) ?? [], queues);
+    if (version > 0) take(model, version, claims.get(version) ?? [], queues, announcements);
     for (const queue of queues.values()) settleWhatChangesNothing(model, queue);
-    for (const read of readsAt.get(version) ?? []) compare(model, read);
+    for (const read of readsAt.get(version) ?? []) compare(model, read, announcements);
   }
   for (const queue of queues.values()) {
     must("results", queue.length === 0, () => unplaced(model, queue[0]));
   }
 }
 
-const judge = (model, { client, base, changes, onConflict }) => model.judge(client, { base, changes }, onConflict);
+const judge = (model, { client, onConflict, ...mutation }) => model.judge(client, mutation, onConflict);
 const name = ({ client, id }) => `${client} ${id}`;
 
 /** Lets the one mutation that took this version happen. */
-function take(model, version, claims, queues) {
+function take(model, version, claims, queues, announcements) {
   const judged = claims.map((mutation) => ({ mutation, verdict: judge(model, mutation) }));
-  const takers = judged.filter(({ verdict }) => verdict.status !== "applied" || verdict.changed.size > 0);
+  const named = judged.filter(({ verdict }) => verdict.status !== "applied" || verdict.changed.size > 0);
+  const takers = named.length > 0 ? named : joinerAt(model, version, queues, announcements);
   must("each version once", takers.length > 0, `nobody took version ${version}`);
   const all = () => takers.map(({ mutation }) => name(mutation)).join(" and ");
   must("each version once", takers.length === 1, () => `${all()} took ${version}`);
@@ -209,31 +233,90 @@ function take(model, version, claims, queues) {
   must("real time", version > mutation.floor, () => `${name(mutation)} took ${version}; sent at ${mutation.floor}`);
   const queue = queues.get(mutation.client);
   const isNext = queue[0] === mutation;
-  must("results", isNext || queue[0]?.outcome.status === "applied", () => unplaced(model, queue[0]));
+  must("results", isNext || queue[0]?.claim !== undefined, () => unplaced(model, queue[0]));
   must("client order", isNext, () => `${name(mutation)} took ${version} before ${queue[0] && name(queue[0])}`);
-  const isApplied = verdict.status === "applied";
-  must("results", isApplied, () => `${name(mutation)} was applied as ${version} and should be ${say(verdict)}`);
+  const told = () => `${name(mutation)} took ${version} as ${say(mutation.outcome)} and should be ${say(verdict)}`;
+  must("results", isRight(mutation, verdict) && isStep(verdict), told);
   queue.shift();
-  model.step(mutation.client, verdict.changed);
+  if (verdict.status === "applied") model.step(mutation.client, verdict.changed);
+  else model.park(mutation.client, mutation, mutation.outcome.conflict);
+}
+
+/** Who took a version that no answer names: one that joined a conflict. None or one. */
+function joinerAt(model, version, queues, announcements) {
+  const joiners = [...queues.values()].flatMap((queue) => {
+    const [mutation] = queue;
+    if (mutation?.outcome.status !== "conflict" || mutation.claim !== undefined) return [];
+    if (version <= mutation.floor || !announcements.mayChange(mutation.outcome.conflict, version)) return [];
+    const verdict = judge(model, mutation);
+    if (!verdict.announces || !isRight(mutation, verdict)) return [];
+    const latest = Math.min(...queue.map(({ claim, ceiling }) => (claim === undefined ? ceiling : claim - 1)));
+    return { mutation, verdict, latest };
+  });
+  return joiners.toSorted((a, b) => a.latest - b.latest).slice(0, 1);
 }
 
 /** Takes from the front of a client's queue what has no version of its own and whose answer is right at this version. */
 function settleWhatChangesNothing(model, queue) {
   while (queue.length > 0) {
     const [mutation] = queue;
-    const { floor, ceiling, outcome } = mutation;
-    if (model.version < floor || (outcome.status === "applied" && outcome.version !== model.version)) return;
+    const { floor, ceiling, outcome, claim } = mutation;
+    if (model.version < floor || (claim !== undefined && claim !== model.version)) return;
     must("results", model.version <= ceiling, () => unplaced(model, mutation));
-    if (!isRight(outcome, judge(model, mutation))) return;
+    const verdict = judge(model, mutation);
+    if (!isRight(mutation, verdict) || isStep(verdict)) return;
     queue.shift();
+    if (outcome.status === "conflict") model.park(mutation.client, mutation, outcome.conflict);
   }
 }
 
-function isRight(outcome, verdict) {
+/** Whether the mutation was told what it comes to, whichever version that takes. */
+function isRight({ outcome, claim }, verdict) {
   if (outcome.status !== verdict.status) return false;
-  if (outcome.status === "applied") return verdict.changed.size === 0;
+  if (outcome.status === "applied") return true;
   if (outcome.status === "rejected") return outcome.code === verdict.code;
-  return outcome.records === undefined || sorted(outcome.records) === sorted(verdict.records);
+  if (verdict.joins !== (claim === undefined ? outcome.conflict : undefined)) return false;
+  return outcome.records === undefined || sorted(outcome.records) === sorted(verdict.records ?? []);
+}
+
+/** Whether it takes a version. */
+const isStep = ({ status, changed, joins, announces }) =>
+  status === "applied" ? changed.size > 0 : status === "conflict" && (joins === undefined || announces);
+
+const ANNOUNCEMENT = "$conflicts ";
+
+/** What reads show of the records that announce conflicts. */
+class Announcements {
+  #shown = new Map(); // version → the conflict whose announcement is of that version
+  #unchanged = new Map(); // conflict → [[from, to]]: between them it was read as of `from`
+  #made = new Map(); // conflict → by whom and when, as every read has to say it
+
+  constructor(reads) {
+    for (const { version: to, records } of reads) {
+      for (const [key, { version: from }] of records) {
+        if (!key.startsWith(ANNOUNCEMENT)) continue;
+        const conflict = key.slice(ANNOUNCEMENT.length);
+        this.#shown.set(from, conflict);
+        if (!this.#unchanged.has(conflict)) this.#unchanged.set(conflict, []);
+        this.#unchanged.get(conflict).push([from, to]);
+      }
+    }
+  }
+
+  /** Whether the announcement of a conflict may have changed at a version that no answer names. */
+  mayChange(conflict, version) {
+    if (this.#shown.has(version)) return this.#shown.get(version) === conflict;
+    return !this.#unchanged.get(conflict)?.some(([from, to]) => from < version && version <= to);
+  }
+
+  /** An announcement as the model has it. All are of one user, and each is of one time. */
+  withoutWhoAndWhen(conflict, { user, at, ...value }) {
+    for (const [of, is] of [["user", user], [conflict, at]]) {
+      if (!this.#made.has(of)) this.#made.set(of, is);
+      must("prefix equality", is !== undefined && this.#made.get(of) === is, () => `${conflict} is of ${is} and ${this.#made.get(of)}`);
+    }
+    return value;
+  }
 }
 
 function unplaced(model, mutation) {
@@ -249,10 +332,12 @@ const say = ({ changed: _, ...verdict }) => shortened(JSON.stringify(verdict));
 const shortened = (text) => (text?.length > 800 ? `${text.slice(0, 800)}…` : text);
 
 /** Prefix equality: a client at a version has precisely the records of that version. */
-function compare(model, { client, version, records }) {
+function compare(model, { client, version, records }, announcements) {
   const wrong = [];
-  for (const [key, { value, version: at }] of records) {
+  for (const [key, { value: read, version: at }] of records) {
     const there = model.records.get(key);
+    const isAnnounced = key.startsWith(ANNOUNCEMENT);
+    const value = isAnnounced ? announcements.withoutWhoAndWhen(key.slice(ANNOUNCEMENT.length), read) : read;
     const isRight = there?.value !== undefined && there.version === at && there.text === textOf(value);
     if (!isRight) wrong.push([key, at, value, there]);
   }

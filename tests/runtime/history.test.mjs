@@ -116,6 +116,35 @@ const FALSIFIED = {
     changeResults(history, two.client, b.id, (result) => (result.version = versionA));
     return true;
   },
+  "a conflict is told under another version"(history, pick) {
+    const parked = history.events.filter(isOf("answer")).flatMap(({ client, results }) =>
+      results.filter(({ status }) => status === "conflict").map((result) => ({ client, result })),
+    );
+    if (parked.length === 0) return false;
+    const { client, result } = pick(parked);
+    const [, epoch, opened] = result.conflict.split("_");
+    const other = `x_${epoch}_${Number(opened) - 1}`;
+    changeResults(history, client, result.id, (told) => (told.conflict = other));
+    return true;
+  },
+  "a parked mutation is told to be applied"(history, pick) {
+    const isParked = ({ kind, results }) => kind === "answer" && results.some(({ status }) => status === "conflict");
+    const answers = history.events.filter(isParked);
+    if (answers.length === 0) return false;
+    const { client, version, results } = pick(answers);
+    const { id } = results.find(({ status }) => status === "conflict");
+    changeResults(history, client, id, (result) => Object.assign(result, { status: "applied", version, conflict: undefined }));
+    return true;
+  },
+  "an announcement names a record less"(history, pick) {
+    const isAnnouncement = ([key]) => key.startsWith("$conflicts ");
+    const reads = history.events.filter(({ kind, records }) => kind === "read" && [...records].some(isAnnouncement));
+    if (reads.length === 0) return false;
+    const read = pick(reads);
+    const [key, { version, value }] = pick([...read.records].filter(isAnnouncement));
+    read.records = new Map(read.records).set(key, { version, value: { ...value, records: value.records.slice(1) } });
+    return true;
+  },
   "what was applied is told to be rejected"(history, pick) {
     const { client, results } = pick(history.events.filter(took));
     const rejected = { status: "rejected", code: "too_large", version: undefined };
@@ -185,15 +214,28 @@ describe(`recorded runs (SEED=${seed})`, () => {
 const E = "0mwrnsa6yk3v9q2";
 const put = (id, value) => ({ op: "put", collection: "c", id, value });
 const add = (id) => ({ op: "add", collection: "c", id, path: "n", by: 1, orPut: { n: 1 } });
-const conflict = (id, record) => ({ id, status: "conflict", records: [{ collection: "c", id: "x", ...record }] });
+const conflictOf = (opened) => `x_${E}_${opened}`;
+const conflict = (id, opened, ...records) => ({
+  id,
+  status: "conflict",
+  conflict: conflictOf(opened),
+  records: records.map((record) => ({ collection: "c", id: "x", ...record })),
+});
 const applied = (id, version) => ({ id, status: "applied", version });
-const row = ([id, [version, value]]) => [`c ${id}`, { version, value }];
+const row = ([id, [version, value]]) => [id.startsWith("$") ? id : `c ${id}`, { version, value }];
+/** The announcement of a conflict of client b, as a read shows it. */
+const announced = (opened, version, names, more) => {
+  const records = names.map((id) => ({ collection: "c", id }));
+  const value = { user: "u", client: "b", at: 5, records, count: names.length, ...more };
+  return { [`$conflicts ${conflictOf(opened)}`]: [version, value] };
+};
 const rows = (entries) => new Map(Object.entries(entries).map(row));
 
 /** Writes a history in few words; `tell` gets the words, and may tell what is not true. */
 function told(tell) {
   const history = new History();
-  const send = (client, id, changes, more) => history.sends(client, "reject", [{ id, changes, ...more }]);
+  const send = (client, id, changes, { acked, ...more } = {}) =>
+    history.sends(client, "reject", [{ id, changes, ...more }], acked);
   const answer = (client, version, ...results) => history.answers(client, { epoch: E, version, results });
   const read = (client, version, entries, more) =>
     history.reads(client, { epoch: E, version, records: rows(entries), ...more });
@@ -209,6 +251,19 @@ function told(tell) {
   return history;
 }
 
+/** A conflict of b with a's record x, opened at version 2. */
+function contest({ push, send, answer }) {
+  push("a", 1, 1, [put("x", { n: 1 })]);
+  send("b", 1, [put("x", { n: 2 })], { base: 0 });
+  answer("b", 2, conflict(1, 2, { version: 1, theirs: { n: 1 } }));
+}
+
+/** b's second mutation, told at a version that it has joined that conflict. */
+function join({ send, answer }, version, changes) {
+  send("b", 2, changes);
+  answer("b", version, conflict(2, 2));
+}
+
 describe("the checker", () => {
   test("takes a true history: pushes that overlap, a conflict, one that changes nothing, a lost answer, old reads", () => {
     const history = told(({ send, answer, read, push, ask, history: { settled } }) => {
@@ -219,17 +274,58 @@ describe("the checker", () => {
       read("c", 1, { x: [1, { n: 1 }] });
       answer("a", 3, applied(2, 3));
       send("b", 2, [put("x", { n: 9 })], { base: 2 });
-      answer("b", 3, conflict(2, { version: 3, theirs: { n: 3 } }));
-      push("b", 3, 3, []);
+      answer("b", 4, conflict(2, 4, { version: 3, theirs: { n: 3 } }));
+      push("b", 3, 4, []);
       send("a", 3, [put("z", {})]);
       send("a", 3, [put("z", {})]);
-      answer("a", 4, { ...applied(3, 4), duplicate: true });
+      answer("a", 5, { ...applied(3, 5), duplicate: true });
       send("d", 1, [put("lost", {})]);
       settled.set("d", 0);
       const asked = ask("c");
-      read("c", 4, { x: [3, { n: 3 }], y: [2, { by: "b" }], z: [4, {}] }, { consistency: "strong", asked });
+      const records = { x: [3, { n: 3 }], y: [2, { by: "b" }], z: [5, {}], ...announced(4, 4, ["x"]) };
+      read("c", 5, records, { consistency: "strong", asked });
     });
-    assert.deepEqual(checkHistory(history), { versions: 4, reads: 2, applied: 5, conflict: 1, rejected: 0, absent: 1 });
+    assert.deepEqual(checkHistory(history), { versions: 5, reads: 2, applied: 5, conflict: 1, rejected: 0, absent: 1 });
+  });
+
+  test("takes joins: with a version that no answer names, without one, and none once the conflict is known", () => {
+    const history = told(({ send, answer, read, push }) => {
+      push("a", 1, 1, [put("x", { n: 1 })]);
+      send("b", 1, [put("x", { n: 2 }), put("y", {})], { base: 0 });
+      answer("b", 2, conflict(1, 2, { version: 1, theirs: { n: 1 } }));
+      send("b", 2, [put("y", { more: 1 })]);
+      answer("b", 2, conflict(2, 2));
+      send("b", 3, [put("y", {}), put("z", {})]);
+      send("d", 1, [put("x", { n: 3 })], { base: 0 });
+      answer("d", 4, conflict(1, 4, { version: 1, theirs: { n: 1 } }));
+      read("c", 3, { x: [1, { n: 1 }], ...announced(2, 3, ["x", "y", "z"]) });
+      answer("b", 4, conflict(3, 2));
+      send("b", 4, [put("y", { known: true })], { acked: 3 });
+      answer("b", 5, applied(4, 5));
+    });
+    assert.deepEqual(checkHistory(history), { versions: 5, reads: 1, applied: 2, conflict: 4, rejected: 0, absent: 0 });
+  });
+
+  test("takes joins of two clients that were under way together, whichever took which version", () => {
+    for (const shown of [3, 5, 6]) {
+      const history = told(({ send, answer, read, push, history: { settled } }) => {
+        push("a", 1, 1, [put("x", { n: 1 })]);
+        for (const [client, at] of [["d", 2], ["b", 3]]) {
+          send(client, 1, [put("x", { by: client })], { base: 0 });
+          answer(client, at, conflict(1, at, { version: 1, theirs: { n: 1 } }));
+        }
+        push("a", 2, 4, [put("late", {})]);
+        send("d", 2, [put("x", {}), put("y", {})]);
+        send("b", 2, [put("x", {}), put("z", {})]);
+        // The one that is read first may have come second; one of which nothing is read may have come any time.
+        answer("b", 6, conflict(2, 3));
+        answer("d", 6, conflict(2, 2));
+        const others = shown === 3 ? {} : { [`$conflicts ${conflictOf(2)}`]: [11 - shown, { user: "u", client: "d", at: 4, records: [{ collection: "c", id: "x" }, { collection: "c", id: "y" }], count: 2 }] };
+        if (shown !== 3) read("c", 6, { x: [1, { n: 1 }], late: [4, {}], ...others, ...announced(3, shown, ["x", "z"]) });
+        settled.set("c", 0);
+      });
+      assert.equal(checkHistory(history).versions, 6);
+    }
   });
 
   const FALSE = [
@@ -318,7 +414,74 @@ describe("the checker", () => {
     ["a conflict with nobody", "results", ({ push, send, answer }) => {
       push("a", 1, 1, [put("x", { n: 1 })]);
       send("a", 2, [put("x", { n: 2 })], { base: 0 });
-      answer("a", 1, conflict(2, { version: 1, theirs: { n: 1 } }));
+      answer("a", 2, conflict(2, 2, { version: 1, theirs: { n: 1 } }));
+    }],
+    ["a conflict that took no version", "each version once", ({ push, send, answer }) => {
+      push("a", 1, 1, [put("x", { n: 1 })]);
+      send("b", 1, [put("x", { n: 2 })], { base: 0 });
+      answer("b", 1, conflict(1, 1, { version: 1, theirs: { n: 1 } }));
+    }],
+    ["a conflict of another epoch", "one epoch", ({ push, send, answer }) => {
+      push("a", 1, 1, [put("x", { n: 1 })]);
+      send("b", 1, [put("x", { n: 2 })], { base: 0 });
+      answer("b", 2, { ...conflict(1, 2, { version: 1, theirs: { n: 1 } }), conflict: "x_0mwrnsa6yk3v9q3_2" });
+    }],
+    ["a repeat that is told another conflict", "one outcome", (words) => {
+      contest(words);
+      words.send("b", 1, [put("x", { n: 2 })], { base: 0 });
+      words.answer("b", 3, { ...conflict(1, 3), duplicate: true });
+    }],
+    ["a parked mutation that took effect as well", "prefix equality", (words) => {
+      contest(words);
+      words.read("c", 2, { x: [1, { n: 2 }], ...announced(2, 2, ["x"]) });
+    }],
+    ["a parked mutation that nobody announces", "prefix equality", (words) => {
+      contest(words);
+      words.read("c", 2, { x: [1, { n: 1 }] });
+    }],
+    ["an announcement that names too little", "prefix equality", (words) => {
+      contest(words);
+      join(words, 3, [put("x", {}), put("y", {})]);
+      words.read("c", 3, { x: [1, { n: 1 }], ...announced(2, 3, ["x"]) });
+    }],
+    ["an announcement that is suddenly another user's", "prefix equality", (words) => {
+      contest(words);
+      words.read("c", 2, { x: [1, { n: 1 }], ...announced(2, 2, ["x"]) });
+      words.read("d", 2, { x: [1, { n: 1 }], ...announced(2, 2, ["x"], { user: "v" }) });
+    }],
+    ["a join whose version nobody took", "results", (words) => {
+      contest(words);
+      join(words, 2, [put("x", {}), put("y", {})]);
+    }],
+    ["a join that took a version and had nothing new to announce", "each version once", (words) => {
+      contest(words);
+      join(words, 3, [put("x", {})]);
+    }],
+    ["a join that was sent after the version it would have to take", "each version once", (words) => {
+      contest(words);
+      words.push("a", 2, 4, [put("z", {})]);
+      join(words, 4, [put("x", {}), put("y", {})]);
+    }],
+    ["a join at a version at which the announcement was read as before", "each version once", (words) => {
+      contest(words);
+      words.send("b", 2, [put("x", {}), put("y", {})]);
+      words.push("a", 2, 4, [put("z", {})]);
+      words.read("c", 4, { x: [1, { n: 1 }], z: [4, {}], ...announced(2, 2, ["x"]) });
+      words.answer("b", 4, conflict(2, 2));
+    }],
+    ["what rests on a parked mutation and was applied", "results", (words) => {
+      contest(words);
+      words.push("b", 2, 3, [put("x", { n: 5 })]);
+    }],
+    ["a join of what the client knew to be parked", "results", (words) => {
+      contest(words);
+      words.send("b", 2, [put("x", {})], { acked: 1 });
+      words.answer("b", 2, conflict(2, 2));
+    }],
+    ["a join of another client's conflict", "each version once", (words) => {
+      contest(words);
+      words.send("d", 1, [put("x", { n: 5 })], { base: 0 });
+      words.answer("d", 3, conflict(1, 2));
     }],
     ["another epoch", "one epoch", ({ push, read }) => {
       push("a", 1, 1, [put("x", {})]);

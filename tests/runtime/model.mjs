@@ -6,6 +6,7 @@ const keyOf = ({ collection, id }) => `${collection} ${id}`;
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const copy = (value) => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)));
 const ALL = "all";
+const NAMES_MAX = 100; // records that an announcement names
 
 /** A change that the contract does not define on the value that stands there. */
 class Rejected extends Error {
@@ -80,14 +81,20 @@ function touched(before, after) {
   return new Set([...names].filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name])));
 }
 
-/** One space: its records, and for each who changed what of it and when. */
+/** One space: its records, and for each who changed what of it and when; and what is parked. */
 export class Model {
   version = 0;
   records = new Map(); // key → {value or undefined, text, version, steps: [{version, client, fields}]}
+  parked = new Map(); // conflict id → {client, numbers of its mutations, touched: key → {collection, id}}
 
-  /** What a mutation would come to here: `{status}` with `code`, `records` or `changed`. Changes nothing. */
+  /**
+   * What a mutation would come to here: `{status}` with `code`, `changed`, `records`, or `joins`: the conflict behind
+   * which it is parked; `announces`: whether that names new records. Changes nothing.
+   */
   judge(client, mutation, onConflict = "reject") {
     if (mutation.changes.some((change) => !(change.op in OPS))) return { status: "rejected", code: "unsupported_op" };
+    const joined = this.#joined(client, mutation);
+    if (joined) return { status: "conflict", ...joined };
     const conflicting = mutation.changes.filter((change) => this.#conflicts(client, change, mutation.base, onConflict));
     if (conflicting.length > 0) return { status: "conflict", records: this.#standing(conflicting) };
     try {
@@ -109,6 +116,33 @@ export class Model {
       steps.push({ version: this.version, client, fields });
       this.records.set(key, { value, text, version: this.version, steps });
     }
+  }
+
+  /**
+   * Parks a mutation under a conflict, its own or one that it joins. Where the announcement of the conflict changes, that
+   * takes the next version. (Of a user and of times the model knows nothing, so an announcement here is without them.)
+   */
+  park(client, { id, changes }, conflict) {
+    const parked = this.parked.get(conflict) ?? { client, numbers: [], touched: new Map() };
+    this.parked.set(conflict, parked);
+    parked.numbers.push(id);
+    const known = parked.touched.size;
+    for (const change of changes) parked.touched.set(keyOf(change), { collection: change.collection, id: change.id });
+    if (parked.touched.size === known) return;
+    this.version += 1;
+    const records = [...parked.touched].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, record]) => record);
+    const value = { client: parked.client, records: records.slice(0, NAMES_MAX), count: records.length };
+    const text = JSON.stringify(value);
+    this.records.set(`$conflicts ${conflict}`, { value, text, version: this.version, steps: [] });
+  }
+
+  /** The newest conflict of this client, of which it did not know, that touches a record of the mutation. */
+  #joined(client, { acked = 0, changes }) {
+    const keys = changes.map(keyOf);
+    const isJoined = ([, { client: whose, numbers, touched }]) =>
+      whose === client && numbers.some((number) => number > acked) && keys.some((key) => touched.has(key));
+    const newest = [...this.parked].filter(isJoined).at(-1);
+    return newest && { joins: newest[0], announces: keys.some((key) => !newest[1].touched.has(key)) };
   }
 
   #draft(changes) {

@@ -96,7 +96,7 @@ export class Client {
     const since = epoch && this.#below(2) ? { since: device.version } : {};
     const mutations = [...this.#outbox];
     const body = { ...this.#envelope(), ...(epoch && { epoch }), ...since, mutations };
-    history.sends(this.id, this.onConflict, mutations);
+    history.sends(this.id, this.onConflict, mutations, this.#acked);
     const answer = await this.#send(body);
     this.#settle(answer.body);
     if (since.since !== undefined && !answer.body.more) {

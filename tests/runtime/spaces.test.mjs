@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { usedBy } from "./device.mjs";
 import { ISSUER, eventually, startRuntime } from "./harness.mjs";
 import { Member, mintGrant, spaceId } from "./member.mjs";
 import { scopeOf, sharedHash, userHash } from "./published.mjs";
@@ -179,6 +180,36 @@ describe("the life of a space", { concurrency: 4 }, () => {
     assert.equal((await alone.ask("GET", "/spaces/~")).body.role, "owner");
   });
 
+  test("making a space asks three times, what is there once, and Server-Timing says so with all rows", async () => {
+    const [owner, stranger] = [member("owner"), member("stranger")];
+    const used = ({ response }) => usedBy(response);
+    const id = spaceId();
+    const made = used(await owner.ask("PUT", `/spaces/${id}`));
+    assert.equal(made.object, 3);
+    const again = used(await owner.ask("PUT", `/spaces/${id}`));
+    assert.deepEqual([again.object, again.rows_written], [1, 0]);
+    assert.equal(used(await stranger.ask("PUT", `/spaces/${id}`)).object, 1);
+    const other = used(await owner.ask("PUT", `/spaces/${spaceId()}`));
+    assert.ok(other.rows_written < made.rows_written, "the first one also begins the home");
+  });
+
+  test("members come in pages of bytes", async () => {
+    const { id, owner, writer } = await staffed();
+    const subs = Array.from({ length: 60 }, (_, at) => `${String(at).padStart(4, "0")}${"\u0001".repeat(1_020)}`);
+    for (const sub of subs) assert.equal((await owner.set(id, { sub }, "reader")).status, 200);
+    const pages = [];
+    for (let cursor = ""; cursor !== null; cursor = pages.at(-1).body.cursor) {
+      pages.push(await writer.ask("GET", `/spaces/${id}/members${cursor && `?cursor=${cursor}`}`));
+      assert.ok(pages.at(-1).text.length < 272 * 1024, `${pages.at(-1).text.length}`);
+    }
+    const listed = pages.flatMap(({ body }) => body.members.map(({ sub }) => sub));
+    assert.deepEqual([pages.length, new Set(listed).size, listed.length], [2, 63, 63]);
+    assert.ok(subs.every((sub) => listed.includes(sub)));
+    for (const cursor of ["x", "~", "%00", `${pages[0].body.cursor}0`]) {
+      assertProblem(await writer.ask("GET", `/spaces/${id}/members?cursor=${cursor}`), 400, "malformed", cursor);
+    }
+  });
+
   test("bodies are bounded and checked", async () => {
     const { id, owner } = await staffed();
     const path = `/spaces/${id}/members/bob`;
@@ -205,6 +236,63 @@ describe("the life of a space", { concurrency: 4 }, () => {
     assert.equal((await odd.put(id, "r")).status, 200);
     assert.equal((await odd.ask("GET", `/spaces/${id}/members/${encodeURIComponent(odd.sub)}`)).body.sub, odd.sub);
     await eventually("the odd one is told", async () => (await odd.spaces())[id] === "writer");
+  });
+});
+
+/** Writes so many records of `$spaces` into the home of a user that was used before, each with this value. */
+async function fillHome(who, count, value) {
+  const line = `'"collection":"$spaces","id":"' || id || '","value":${value}}'`;
+  const ids = `WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ${count}) SELECT 'filler' || n AS id FROM n`;
+  const insert = `INSERT INTO records (collection, id, version, writer, foreign_version, line) SELECT '$spaces', id, 1, 0, 0, ${line} FROM (${ids})`;
+  await runtime.object(who.sub, { sql: [[insert]] });
+}
+
+describe("how many spaces a user makes", { concurrency: 3 }, () => {
+  const [MADE, OWNED] = [',"made":true', ""].map((made) => `{"role":"owner","at":"0mwrnsa6yk3v9q2.1"${made}}`);
+
+  test("1,000, and handing them over makes no room; several at once are no more; a deletion makes room", async () => {
+    const [owner, heir] = [member("owner"), member("heir")];
+    await owner.put("~", "r");
+    await fillHome(owner, 997, MADE);
+    const handedOver = await owner.create();
+    assert.equal((await owner.set(handedOver, heir, "owner")).status, 200);
+    assert.equal((await owner.remove(handedOver, owner)).status, 204);
+    await eventually("the home knows", async () => !((await owner.spaces())[handedOver]));
+    const kept = await owner.create();
+    const ids = Array.from({ length: 8 }, () => spaceId());
+    const answers = await Promise.all(ids.map((id) => owner.ask("PUT", `/spaces/${id}`)));
+    assert.deepEqual(answers.map(({ status }) => status).toSorted(), [200, 403, 403, 403, 403, 403, 403, 403]);
+    const refused = answers.find(({ status }) => status === 403);
+    assert.deepEqual([refused.body.code, /1,000/.test(refused.body.detail)], ["forbidden", true], refused.text);
+    for (const [at, { status }] of answers.entries()) {
+      if (status === 403) assertProblem(await heir.ask("GET", `/spaces/${ids[at]}`), 404, "not_found", "what was refused");
+    }
+    assert.equal((await owner.ask("PUT", `/spaces/${kept}`)).status, 200, "what is there is no new one");
+    assert.equal((await owner.ask("DELETE", "/spaces/~")).status, 204);
+    assertProblem(await owner.ask("PUT", `/spaces/${spaceId()}`), 403, "forbidden", "after emptying the home");
+    assert.equal((await owner.ask("DELETE", `/spaces/${kept}`)).status, 204);
+    await eventually("there is room", async () => (await owner.ask("PUT", `/spaces/${spaceId()}`)).status === 200);
+    assertProblem(await owner.ask("PUT", `/spaces/${spaceId()}`), 403, "forbidden", "one more");
+  });
+
+  test("whom others make an owner of thousands makes and lists spaces all the same", async () => {
+    const victim = member("victim");
+    await victim.put("~", "r");
+    await fillHome(victim, 10_000, OWNED);
+    // Comes first on the list, which goes by id.
+    const id = await victim.create(spaceId("0"));
+    await eventually("it is listed", async () => (await victim.spaces())[id] === "owner");
+  });
+
+  test("ids that others have are not counted", async () => {
+    const [owner, other] = [member("owner"), member("other")];
+    const taken = [await owner.create(), await owner.create()];
+    await owner.ask("DELETE", `/spaces/${taken[1]}`);
+    await other.put("~", "r");
+    assertProblem(await other.ask("PUT", `/spaces/${taken[0]}`), 403, "forbidden", "taken");
+    assertProblem(await other.ask("PUT", `/spaces/${taken[1]}`), 410, "gone", "used up");
+    const { rows } = await runtime.object(other.sub, { sql: [["SELECT count(*) FROM records WHERE collection = '$spaces'"]] });
+    assert.deepEqual(rows, [[[0]]]);
   });
 });
 

@@ -446,25 +446,151 @@ fn a_home_lists_the_spaces_and_the_newest_notice_holds_whatever_comes_last() {
 }
 
 #[test]
-fn a_long_list_comes_in_pages_and_a_user_owns_at_most_1000_spaces() {
+fn a_long_list_comes_in_pages() {
     let mut desk = Desk::new();
-    let may_own =
-        |desk: &mut Desk, space: &str| desk.act("alice", Act::MayOwn, &notice(space, "", "")).is_ok();
     for number in 0..1_001 {
-        assert!(number > 1_000 || may_own(&mut desk, "new"), "{number}");
-        let role = if number == 0 { "reader" } else { "owner" };
-        desk.act("alice", Act::Told, &notice(&format!("s{number:04}"), role, "0mwrnsa6yk3v9q2.1"))
-            .expect("noted");
+        let order = notice(&format!("s{number:04}"), "owner", "0mwrnsa6yk3v9q2.1");
+        desk.act("alice", Act::Told, &order).expect("noted");
     }
-    assert!(!may_own(&mut desk, "new"));
-    assert!(may_own(&mut desk, "s0500"), "what is one's own already is no new one");
     let first = desk.act("alice", Act::Spaces, &Order::default()).expect("a page");
     assert_eq!(first["spaces"].as_array().map(Vec::len), Some(1_000));
     let cursor = first["cursor"].as_str().expect("a cursor").to_owned();
     let rest = desk.act("alice", Act::Spaces, &Order { cursor, ..Order::default() }).expect("a page");
     assert_eq!(rest, json!({ "spaces": [{ "space": "s1000", "role": "owner" }], "cursor": null }));
-    desk.act("alice", Act::Told, &notice("s0500", "", "0mwrnsa6yk3v9q2.2")).expect("noted");
-    assert!(may_own(&mut desk, "new"), "one was deleted");
+}
+
+impl Desk {
+    /// A home whose user has made this many spaces, `m0000` and so on, and was told of each.
+    fn maker(made: usize) -> Self {
+        let mut desk = Self::new();
+        for number in 0..made {
+            let space = format!("m{number:04}");
+            desk.make(&space).expect("noted");
+            desk.act("alice", Act::Told, &notice(&space, "owner", "0mwrnsa6yk3v9q2.1")).expect("noted");
+        }
+        desk
+    }
+
+    fn make(&mut self, space: &str) -> Result<Value, ApiError> {
+        self.act("alice", Act::NoteMade, &notice(space, "", ""))
+    }
+}
+
+#[test]
+fn a_user_makes_at_most_1000_spaces_and_only_a_deletion_makes_room() {
+    let mut desk = Desk::maker(limits::SPACES_MADE_MAX);
+    let too_many = ApiError::Forbidden("You have made 1,000 spaces that are not deleted: delete one first.");
+    let at = desk.version();
+    assert_eq!(desk.make("new"), Err(too_many.clone()));
+    assert_eq!(desk.make("m0500"), Ok(Value::Null), "a lost answer is repeated");
+    assert_eq!(desk.version(), at, "and nothing is written");
+    let tell = |desk: &mut Desk, space: &str, role: &str, version: u64| {
+        let order = notice(space, role, &format!("0mwrnsa6yk3v9q2.{version}"));
+        desk.act("alice", Act::Told, &order).expect("noted");
+    };
+    tell(&mut desk, "m0001", "reader", 2);
+    tell(&mut desk, "m0002", "", 2);
+    assert_eq!(
+        desk.make("new"),
+        Err(too_many.clone()),
+        "who hands a space over and leaves has made it all the same"
+    );
+    desk.act("alice", Act::Delete, &Order::default()).expect("an empty home");
+    assert_eq!(desk.make("new"), Err(too_many.clone()), "nor does it help to empty one's home");
+    tell(&mut desk, "m0003", "gone", 2);
+    assert_eq!(desk.make("new"), Ok(Value::Null));
+    assert_eq!(desk.make("newer"), Err(too_many), "of several at once only as many as there is room for");
+    let listed = desk.act("alice", Act::Spaces, &Order::default()).expect("a list").to_string();
+    assert!(listed.contains("m0004") && !listed.contains("m0002") && !listed.contains("m0003"));
+}
+
+#[test]
+fn whoever_is_made_an_owner_by_others_makes_spaces_all_the_same() {
+    let mut desk = Desk::new();
+    for number in 0..limits::SPACES_MADE_MAX {
+        let order = notice(&format!("trap{number}"), "owner", "0mwrnsa6yk3v9q2.1");
+        desk.act("alice", Act::Told, &order).expect("noted");
+    }
+    assert_eq!(desk.make("new"), Ok(Value::Null));
+}
+
+#[test]
+fn what_is_being_made_is_listed_once_its_space_has_told() {
+    let mut desk = Desk::new();
+    desk.make("team").expect("noted");
+    let spaces = |desk: &mut Desk| {
+        desk.act("alice", Act::Spaces, &Order::default()).expect("a list")["spaces"].clone()
+    };
+    assert_eq!(spaces(&mut desk), json!([]));
+    let lines = |desk: &mut Desk| desk.pull_as("alice").expect("lines");
+    let consequence =
+        "clients read where they are members from these records, and homes what their users have made";
+    assert!(lines(&mut desk).contains(r#""id":"team","value":{"role":null,"made":true}"#), "{consequence}");
+    desk.act("alice", Act::Told, &notice("team", "owner", "0mwrnsa6yk3v9q2.1")).expect("noted");
+    assert_eq!(spaces(&mut desk), json!([{ "space": "team", "role": "owner" }]));
+    let told = r#""value":{"role":"owner","at":"0mwrnsa6yk3v9q2.1","made":true}"#;
+    assert!(lines(&mut desk).contains(told), "{consequence}");
+    desk.act("alice", Act::Told, &notice("team", "gone", "0mwrnsa6yk3v9q2.9")).expect("noted");
+    let gone = r#""value":{"role":null,"at":"0mwrnsa6yk3v9q2.9"}"#;
+    assert!(lines(&mut desk).contains(gone), "{consequence}");
+}
+
+#[test]
+fn a_notice_says_that_the_space_is_gone_and_code_that_does_not_know_the_word_reads_an_end() {
+    let mut desk = Desk::staffed();
+    desk.tell();
+    desk.remove("alice", "bob").expect("an end");
+    let orders = |desk: &mut Desk| desk.turn(true).iter().map(Notice::order).collect::<Vec<_>>();
+    let removed: Vec<_> = orders(&mut desk).into_iter().map(|order| order.role).collect();
+    assert_eq!(removed, [""]);
+    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    let gone = orders(&mut desk);
+    assert!(gone.len() == 2 && gone.iter().all(|order| order.role == "gone" && order.space == "team"));
+    assert_eq!(Role::parse("gone"), None);
+}
+
+#[test]
+fn members_come_in_pages_of_bytes_however_long_their_names_are() {
+    let mut desk = Desk::team();
+    // Each of these bytes is six in JSON.
+    let name = |number: u64| format!("{number:03}{}", "\u{1}".repeat(limits::SUBJECT_BYTES_MAX - 3));
+    for number in 0..200 {
+        desk.set("alice", &name(number), "reader").expect("a member");
+    }
+    let (mut all, mut cursor, mut pages) = (BTreeSet::new(), String::new(), 0);
+    loop {
+        let order = Order { cursor, ..Order::default() };
+        let page = desk.core.administer(&user("alice"), Act::Members, &order, desk.now, 9);
+        let page = page.expect("a page").expect("a body");
+        assert!(page.len() < limits::JSON_PAGE_BYTES + 8_192, "{}", page.len());
+        let page: Value = serde_json::from_str(&page).expect("JSON");
+        for member in page["members"].as_array().expect("a list") {
+            assert!(all.insert(member["sub"].as_str().expect("a subject").to_owned()), "listed twice");
+        }
+        pages += 1;
+        let Some(next) = page["cursor"].as_str() else { break };
+        cursor = next.to_owned();
+    }
+    assert_eq!((all.len(), pages), (201, 5));
+    assert!(all.contains("alice") && (0..200).all(|number| all.contains(&name(number))));
+}
+
+#[test]
+fn another_owner_is_found_among_many_members_wherever_the_hash_stands() {
+    let mut desk = Desk::team();
+    for number in 0..200 {
+        desk.set("alice", &format!("user {number}"), "reader").expect("a member");
+    }
+    assert_eq!(desk.remove("alice", "alice"), Err(LAST));
+    let mut names: Vec<_> = (0..200).map(|number| format!("user {number}")).collect();
+    names.sort_by_key(|name| user(name).as_str().to_owned());
+    for name in [&names[0], &names[199]] {
+        desk.set("alice", name, "owner").expect("a second one");
+        desk.set("alice", "alice", "writer").expect("now she may");
+        desk.set(name, "alice", "owner").expect("and back");
+        desk.set("alice", name, "reader").expect("a reader again");
+    }
+    assert_eq!(desk.remove("alice", "alice"), Err(LAST));
 }
 
 #[test]
@@ -482,6 +608,10 @@ fn nobody_fills_the_home_of_another() {
     assert_eq!(desk.version(), at);
     desk.act("alice", Act::Told, &notice("s7", "reader", "0mwrnsa6yk3v9q2.2")).expect("an answer");
     assert_eq!(desk.version(), at + 1, "what is listed stays right");
+    desk.make("s0-own").expect("room for one's own");
+    desk.act("alice", Act::Told, &notice("s0-own", "owner", "0mwrnsa6yk3v9q2.1")).expect("an answer");
+    let listed = desk.act("alice", Act::Spaces, &Order::default()).expect("a list");
+    assert_eq!(listed["spaces"], json!([{ "space": "s0-own", "role": "owner" }]), "which is listed as well");
 }
 
 #[test]

@@ -17,8 +17,8 @@ use crate::{
 
 impl Coordinator {
     pub(super) async fn act(&self, user: &UserHash, act: Act, order: &Order) -> Result<Reply, ApiError> {
-        // What a creation writes it has written when the space was opened.
-        if act != Act::Create {
+        // What a creation writes it has written when the space was opened, or the home.
+        if !matches!(act, Act::Create | Act::NoteMade) {
             self.sql.take_rows();
         }
         let done = match act {
