@@ -64,9 +64,9 @@ pub(super) fn conflicts(
     };
     match record {
         Some(record) if record.deleted_at.is_none() => match &change.op {
-            Op::Patch { set, unset, .. } if policy == OnConflict::Merge => {
-                let mut tops = set.iter().map(|(path, _)| path).chain(unset).map(value::Path::top);
-                tops.any(|top| base.is_before(field_clock(record, top).last_by_others(writer)))
+            op @ Op::Patch { .. } if policy == OnConflict::Merge => {
+                let tops = tops(op).unwrap_or_default();
+                tops.into_iter().any(|top| base.is_before(field_clock(record, top).last_by_others(writer)))
             }
             _ => base.is_before(record.clock.last_by_others(writer)),
         },
@@ -91,6 +91,19 @@ fn may_have_been_deleted_after(base: Base, horizon: Version) -> bool {
 
 fn field_clock(record: &Record, name: &str) -> Clock {
     record.fields.as_ref().map_or(record.clock, |fields| *fields.named.get(name).unwrap_or(&fields.rest))
+}
+
+/// The top-level fields that `op` names, which are all that it can change of a record that is there. None if it sees to the
+/// record as a whole.
+#[must_use]
+pub(super) fn tops(op: &Op) -> Option<Vec<&str>> {
+    match op {
+        Op::Put(_) | Op::Delete => None,
+        Op::Patch { set, unset, .. } => {
+            Some(set.iter().map(|(path, _)| path).chain(unset).map(value::Path::top).collect())
+        }
+        Op::Add { path, .. } | Op::Include { path, .. } | Op::Exclude { path, .. } => Some(vec![path.top()]),
+    }
 }
 
 /// The value after `op`, or none if the record is then absent.
@@ -139,12 +152,13 @@ fn refused(refused: Refused) -> Rejection {
 const NAMED_FIELDS_MAX: usize = 256;
 const NAMED_BYTES_MAX: usize = 16 * 1024;
 
-/// The field clocks after `writer` turned `before` into `after` at `version`, where the record lived throughout.
+/// The field clocks after `writer` turned `before` into `after` at `version`, where the record lived throughout. `tops` are
+/// the fields that the operations named, if none of them saw to the whole record.
 #[must_use]
 pub(super) fn field_clocks(
     record: &Record,
-    before: &str,
-    after: &str,
+    (before, after): (&str, &str),
+    tops: Option<Vec<&str>>,
     writer: u64,
     version: Version,
 ) -> Option<FieldClocks> {
@@ -152,7 +166,11 @@ pub(super) fn field_clocks(
         .fields
         .clone()
         .unwrap_or_else(|| FieldClocks { rest: record.clock, named: Default::default() });
-    for name in value::touched(before, after) {
+    let touched = match tops {
+        Some(tops) => value::touched_among(before, after, tops),
+        None => value::touched(before, after),
+    };
+    for name in touched {
         let clock = Clock::tick(Some(field_clock(record, &name)), writer, version);
         fields.named.insert(name, clock);
     }

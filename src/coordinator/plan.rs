@@ -62,14 +62,16 @@ pub(super) type Clients = BTreeMap<(UserHash, ClientId), Client>;
 
 /// What one mutation does, kept apart until it is known to succeed as a whole.
 #[derive(Debug, Default)]
-struct Draft {
-    values: BTreeMap<Key, DraftValue>,
+struct Draft<'a> {
+    values: BTreeMap<Key, DraftValue<'a>>,
 }
 
 #[derive(Debug)]
-struct DraftValue {
+struct DraftValue<'a> {
     before: Option<Record>,
     value: Option<String>,
+    /// The top-level fields that operations named; none once one of them saw to the whole record.
+    tops: Option<Vec<&'a str>>,
     /// Whether the record was absent at any moment: then all its fields count as touched.
     was_absent: bool,
 }
@@ -275,12 +277,12 @@ impl Plan {
     }
 
     /// Applies the changes in order, beside the plan.
-    fn draft<L: Ledger>(
+    fn draft<'a, L: Ledger>(
         &mut self,
         ledger: &L,
-        changes: &[Change],
+        changes: &'a [Change],
         work_before: Work,
-    ) -> LedgerResult<Result<Draft, Rejection>> {
+    ) -> LedgerResult<Result<Draft<'a>, Rejection>> {
         let mut draft = Draft::default();
         let mut bytes = 0;
         for change in changes {
@@ -290,9 +292,14 @@ impl Plan {
                 let value = before.as_ref().and_then(|record| record.value(key)).map(str::to_owned);
                 bytes += value.as_ref().map_or(0, String::len);
                 let was_absent = value.is_none();
-                draft.values.insert(key.clone(), DraftValue { before, value, was_absent });
+                let tops = Some(Vec::new());
+                draft.values.insert(key.clone(), DraftValue { before, value, tops, was_absent });
             }
             let entry = draft.values.get_mut(key).expect("BUG: the draft holds the record");
+            entry.tops = entry.tops.take().zip(merge::tops(&change.op)).map(|(mut tops, more)| {
+                tops.extend(more);
+                tops
+            });
             match merge::apply(&change.op, entry.value.as_deref()) {
                 Ok(value) => {
                     entry.was_absent |= value.is_none();
@@ -317,7 +324,7 @@ impl Plan {
         Ok(Err(Rejection::new(RejectCode::QuotaExceeded, "a space has at most 200 collections")))
     }
 
-    fn has_room_for<L: Ledger>(&mut self, ledger: &L, draft: &Draft) -> LedgerResult<bool> {
+    fn has_room_for<L: Ledger>(&mut self, ledger: &L, draft: &Draft<'_>) -> LedgerResult<bool> {
         let made = draft.values.iter().filter(|(_, entry)| entry.before.is_none() && entry.value.is_some());
         let names: BTreeSet<&str> =
             made.map(|(key, _)| key.collection.as_str()).fold(BTreeSet::new(), |mut names, name| {
@@ -341,7 +348,7 @@ impl Plan {
     }
 
     /// Takes the draft over as the next step, if it changes anything, and returns the version.
-    fn adopt(&mut self, draft: Draft, writer: u64, now: Millis) -> Version {
+    fn adopt(&mut self, draft: Draft<'_>, writer: u64, now: Millis) -> Version {
         let changed: Vec<_> = draft
             .values
             .into_iter()
@@ -367,14 +374,14 @@ impl Plan {
         self.version
     }
 
-    fn step(&self, key: &Key, entry: DraftValue, writer: u64, now: Millis) -> Record {
+    fn step(&self, key: &Key, entry: DraftValue<'_>, writer: u64, now: Millis) -> Record {
         let clock = Clock::tick(entry.before.as_ref().map(|record| record.clock), writer, self.version);
         let Some(value) = entry.value else {
             return Record { clock, deleted_at: Some(now), line: deleted_line(key), fields: None };
         };
         let fields = entry.before.as_ref().filter(|_| !entry.was_absent).and_then(|record| {
             let before = record.value(key).unwrap_or("{}");
-            merge::field_clocks(record, before, &value, writer, self.version)
+            merge::field_clocks(record, (before, &value), entry.tops, writer, self.version)
         });
         Record { clock, deleted_at: None, line: live_line(key, &value), fields }
     }

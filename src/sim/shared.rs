@@ -20,6 +20,7 @@ impl World {
         let Space { host, oracle, .. } = &mut self.spaces[space];
         let (told, done) = host.administer(&user_hash(caller), deed.act(), &order_of(deed), self.now);
         oracle.learn_deed(caller, deed, &done);
+        oracle.learn_epoch(&host.core(self.now).position().epoch);
         oracle.check_position(&host.core(self.now).position());
         self.note(|| format!("user {caller} asks space {space} to {deed:?}: {told:?}, done {done:?}"));
         told

@@ -18,7 +18,7 @@ mod text;
 
 pub use edit::{Refused, add, distinct, exclude, include, patch};
 pub use path::Path;
-pub use scan::{compact, fields, touched};
+pub use scan::{compact, fields, touched, touched_among};
 pub use text::{json_text, text_field};
 
 #[cfg(test)]

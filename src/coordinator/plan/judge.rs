@@ -204,11 +204,11 @@ impl Plan {
         ledger: &L,
         id: &ConflictId,
         value: Option<String>,
-        draft: &mut Draft,
+        draft: &mut Draft<'_>,
     ) -> LedgerResult<()> {
         let key = parking::key_of(id);
         let before = self.record(ledger, &key)?.cloned();
-        draft.values.insert(key, DraftValue { before, value, was_absent: true });
+        draft.values.insert(key, DraftValue { before, value, tops: None, was_absent: true });
         Ok(())
     }
 }

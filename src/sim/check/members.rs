@@ -1,6 +1,6 @@
 //! Who may do what, and until when they may read: I9. What owners do to a space, and what homes are told.
 
-use super::{OnConflict, Oracle, Own, Position};
+use super::{History, OnConflict, Oracle, Own, Position};
 use crate::{
     protocol::{act::Act, error::ApiError, role::Role},
     sim::{USERS, history::Brand, user_hash},
@@ -153,6 +153,7 @@ impl Oracle {
                     self.step("$policies", collection, None);
                 }
             }
+            Deed::Delete if self.now.roles.is_none() => self.empty(),
             Deed::Delete => {
                 self.now.is_gone = true;
                 self.published = None;
@@ -162,6 +163,20 @@ impl Oracle {
                 self.note_state();
             }
             Deed::SetMember(..) | Deed::RemoveMember(_) => {}
+        }
+    }
+
+    /// A private space loses everything but the list of shared spaces, and goes on in another epoch, of which the caller
+    /// has to tell next.
+    fn empty(&mut self) {
+        self.now.records.clear();
+        self.now.own.retain(|(collection, _), _| collection == "$spaces");
+        self.now.conflicts.clear();
+        self.now.policies.clear();
+        self.now.history = History::default();
+        self.published = None;
+        if !self.now.own.is_empty() {
+            self.now.here.version = self.now.here.version.next();
         }
     }
 

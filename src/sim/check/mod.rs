@@ -4,27 +4,25 @@
 mod conflicts;
 mod members;
 mod published;
+mod pushes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
-use conflicts::{Parked, Submission};
+use conflicts::Parked;
 pub use members::{Deed, policy_text};
 
 pub use super::history::{Brand, Change, Edit, Row, Take};
 use super::{
-    client::{Client, Name, Outcome, Records},
+    client::{Client, Name, Records},
     history::{Effect, History, Own, Snapshot, State, effects},
-    host::Host,
 };
 use crate::{
-    coordinator::ledger::Ledger,
-    ids::{Collection, Key, RecordId},
     protocol::{
         pull::{Consistency, Min, PullRequest},
-        push::{MutationResult, OnConflict, PushAnswer, PushRequest, Settled},
+        push::{OnConflict, Settled},
         role::Role,
     },
     time::Millis,
@@ -183,75 +181,9 @@ impl Oracle {
         &self.intents[usize::try_from(mark).expect("a mark")]
     }
 
-    /// Takes in the answer that the coordinator gave to a push, whether or not anybody receives it. I1: versions without
-    /// gap or repeat. I2: nothing twice, and a repeated result is the first one. I11: what is wrong is rejected, alone.
-    /// I13: conflicts are those of the whole history.
-    ///
-    /// A client id is nobody's: `user` and client id together are who wrote.
-    pub fn learn_push(
-        &mut self,
-        user: usize,
-        push: &PushRequest,
-        sent: &[Sent],
-        answer: &PushAnswer,
-        horizon: Version,
-        now: Millis,
-    ) {
-        assert!(answer.results.len() == push.mutations.len(), "I11: a mutation has no result");
-        let writer: Rc<str> = format!("{user}/{}", push.client.as_str()).into();
-        let last = self.now.last.get(&*writer).copied().unwrap_or_default();
-        let acked = self.now.acked.entry(writer.to_string()).or_default();
-        // What was not settled when it pushed it cannot have been told.
-        *acked = push.acked.min(last).max(*acked);
-        let acked = *acked;
-        for (submitted, result) in push.mutations.iter().zip(&answer.results) {
-            let mark = mark_of(sent, result.id);
-            if result.duplicate {
-                assert!(
-                    result.settled != Settled::Done || result.id <= acked,
-                    "I2: how {} of {writer} ended was forgotten and never acknowledged",
-                    result.id
-                );
-                self.check_repeated(mark, result);
-                continue;
-            }
-            let last = self.now.last.insert(writer.to_string(), result.id).unwrap_or(0);
-            assert!(result.id == last + 1, "I2: {writer} numbers {} behind {last}", result.id);
-            let first = self.now.settled.get(&mark);
-            assert!(first.is_none(), "I2: mutation {mark} was settled twice, first {first:?}");
-            match (self.intent(mark).clone(), &result.settled) {
-                (Intent::Invalid, settled) => {
-                    let is_rejected = matches!(settled, Settled::Rejected(_));
-                    assert!(is_rejected, "I11: mutation {mark} cannot be applied and was {settled:?}");
-                }
-                (Intent::Changes(changes, grounds), settled) => {
-                    let Ok(mutation) = &submitted.mutation else {
-                        panic!("I11: mutation {mark} was refused: {submitted:?}")
-                    };
-                    let sent = Submission { mark, changes, grounds, mutation, push, user, writer: &writer };
-                    self.learn_result(&sent, result.id, settled, horizon, now);
-                }
-            }
-            self.now.settled.insert(mark, result.settled.clone());
-            self.ever_settled.entry(mark).or_default().push(result.settled.clone());
-        }
-        assert!(
-            answer.position >= self.now.here,
-            "I1: the answer to a push is at {}, below {}",
-            answer.position,
-            self.now.here
-        );
-    }
-
     /// The last answer of a transaction says where the space stands.
     pub fn check_position(&self, position: &Position) {
         assert_eq!(*position, self.now.here, "I1: the space is not where its history ends");
-    }
-
-    fn check_repeated(&self, mark: u64, result: &MutationResult) {
-        let first = self.now.settled.get(&mark);
-        let same = first.is_some_and(|first| is_repetition(&result.settled, first));
-        assert!(same, "I2: {result:?} repeats what was {first:?}");
     }
 
     /// A mutation that was applied, and the conflicts that it has closed.
@@ -283,45 +215,6 @@ impl Oracle {
     fn note_state(&mut self) {
         let snapshot = Snapshot { rows: self.now.records.clone(), own: self.now.own.clone() };
         self.states.insert(self.now.here.clone(), Rc::new(snapshot));
-    }
-
-    /// I10: of the records that a push names exactly what its results say is in storage, also when it failed.
-    pub fn check_storage(
-        &self,
-        push: &PushRequest,
-        answer: Option<&PushAnswer>,
-        host: &mut Host,
-        now: Millis,
-    ) {
-        let results = answer.into_iter().flat_map(|answer| &answer.results);
-        self.check_parked(results.map(|result| &result.settled), host, now);
-        let ledger = host.core(now).ledger();
-        let mutations = push.mutations.iter().filter_map(|submitted| submitted.mutation.as_ref().ok());
-        for change in mutations.flat_map(|mutation| &mutation.changes) {
-            let key = Key {
-                collection: Collection::stored(change.key.collection.as_str()),
-                id: RecordId::stored(change.key.id.as_str()),
-            };
-            let record = ledger.record(&key).expect("storage in memory can be read");
-            let value = record.as_ref().and_then(|record| record.value(&key));
-            let name = (key.collection.as_str().to_owned(), key.id.as_str().to_owned());
-            let row = self.now.records.get(&name).map(|row| row.text(self.brand));
-            assert!(value == row.as_deref(), "I10: storage has {value:?} of {name:?}, not {row:?}");
-        }
-    }
-
-    /// I12: what left an outbox left it with its end, which the application is told, or because it had ended.
-    pub fn learn_outcome(&self, outcome: &Outcome) {
-        for (mark, told) in &outcome.settled {
-            let ends = self.ever_settled.get(mark);
-            let ends =
-                ends.unwrap_or_else(|| panic!("I12: mutation {mark} left the outbox and was never settled"));
-            let is_true = ends.iter().any(|end| is_repetition(told, end));
-            assert!(is_true, "I12: mutation {mark} was {ends:?}, and the application is told {told:?}");
-        }
-        if let Some(mark) = outcome.dropped.first() {
-            panic!("I12: mutation {mark} left the outbox and nobody was told how it ended");
-        }
     }
 
     /// Another epoch began; the records and the count of versions go on.
@@ -412,18 +305,4 @@ impl Oracle {
         let rows = self.now.records.iter().map(|(name, row)| (name.clone(), row.text(self.brand)));
         rows.chain(self.now.own.iter().map(|(name, text)| (name.clone(), text.to_string()))).collect()
     }
-}
-
-/// Whether a result says of the end of a mutation what was said first, in full or with less detail.
-fn is_repetition(result: &Settled, first: &Settled) -> bool {
-    match (result, first) {
-        (Settled::Conflict { id: now, .. }, Settled::Conflict { id: first, .. }) => now == first,
-        (Settled::Done, _) => true,
-        (Settled::Rejected(now), Settled::Rejected(first)) => now.code == first.code,
-        (now, first) => now == first,
-    }
-}
-
-fn mark_of(sent: &[Sent], id: u64) -> u64 {
-    sent.iter().find(|(sent, _)| *sent == id).expect("an answer to what was sent").1
 }

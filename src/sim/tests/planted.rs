@@ -248,7 +248,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::NothingNewByHead, &["I7"], 100),
     (Fault::FreshTailKept, &["I7"], 100),
     (Fault::OverlayAboveHead, &["I7"], 300),
-    (Fault::HeadBelowHorizonContinued, &["I7"], 300),
+    (Fault::HeadBelowHorizonContinued, &["I7"], 1000),
     (Fault::HorizonNotRaised, &["I7", "I13"], 100),
     (Fault::HorizonOnFirstPageOnly, &["I7"], 600),
     (Fault::RestartNotSaid, &["I7"], 600),

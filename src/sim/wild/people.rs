@@ -39,7 +39,7 @@ impl Wild {
             _ => Deed::Delete,
         };
         let is_private = self.world.spaces[space].id.is_none();
-        if is_private && !matches!(deed, Deed::SetPolicy(..) | Deed::RemovePolicy(_)) {
+        if is_private && matches!(deed, Deed::SetMember(..) | Deed::RemoveMember(_)) {
             return;
         }
         let _ = self.world.administer(caller, space, &deed);
