@@ -31,6 +31,9 @@ pub const CONFLICT_CHANGES_MAX: usize = MUTATION_CHANGES_MAX;
 pub const CONFLICT_TEXT_MAX: usize = 4 * MIB;
 /// Records that the announcement of a conflict names; it counts all of them.
 pub const CONFLICT_NAMES_MAX: usize = 100;
+/// Bytes of the names of all records that the conflicts touch whose results one client has not acknowledged: they are in
+/// memory while it pushes.
+pub const CONFLICT_NAMES_BYTES_MAX: usize = 4 * MIB;
 /// How deep resolutions may lie in what resolutions re-apply: an edit that was parked, resolved, and overtaken again.
 pub const RESOLUTIONS_NESTED_MAX: usize = 8;
 /// Collections of a space.

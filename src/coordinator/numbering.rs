@@ -15,10 +15,12 @@ use crate::{
 /// What a client's row remembers of its mutations, newest last.
 ///
 /// As text: entries joined by spaces, each 16 hex digits, and while the client has not acknowledged the result `:` and
-/// `a<version>` for applied, `c<conflict id>` for parked, `r<code>` for rejected.
+/// `a<version>` for applied, `c<conflict id>` for parked, `r<code>` for rejected. Before them `!<number>:<conflict id>` for
+/// each older mutation that is parked and not acknowledged: what follows it has to be known for as long.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct History {
     last: u64,
+    parked: Vec<(u64, ConflictId)>,
     entries: VecDeque<Entry>,
 }
 
@@ -28,17 +30,31 @@ struct Entry {
     result: Option<String>,
 }
 
+impl Entry {
+    /// The conflict under which the mutation is parked, while that is not acknowledged.
+    fn conflict(&self) -> Option<ConflictId> {
+        ConflictId::parse(self.result.as_deref()?.strip_prefix('c')?)
+    }
+}
+
 impl History {
     /// What the row remembers; nothing for a client that has none.
     #[must_use]
     pub(super) fn of(client: Option<&Client>) -> Self {
         let Some(client) = client else { return Self::default() };
-        let entries = client.history.split_terminator(' ').map(|entry| {
+        let mut history = Self { last: client.last, ..Self::default() };
+        for entry in client.history.split_terminator(' ') {
             let (digest, result) =
                 entry.split_once(':').map_or((entry, None), |(digest, result)| (digest, Some(result)));
-            Entry { digest: MutationDigest::stored(digest), result: result.map(str::to_owned) }
-        });
-        Self { last: client.last, entries: entries.collect() }
+            if let Some(number) = digest.strip_prefix('!') {
+                let conflict = result.and_then(ConflictId::parse);
+                history.parked.extend(number.parse().ok().zip(conflict));
+                continue;
+            }
+            let (digest, result) = (MutationDigest::stored(digest), result.map(str::to_owned));
+            history.entries.push_back(Entry { digest, result });
+        }
+        history
     }
 
     /// The last settled mutation.
@@ -115,9 +131,12 @@ impl History {
     pub(super) fn acknowledge(&mut self, acked: u64) {
         let unacknowledged = usize::try_from(self.last.saturating_sub(acked)).unwrap_or(usize::MAX);
         let keep = unacknowledged.clamp(DIGESTS_KEPT, UNACKED_KEPT);
-        self.entries.drain(..self.entries.len().saturating_sub(keep));
-        let oldest = self.last + 1 - self.entries.len() as u64;
-        for (id, entry) in (oldest..).zip(&mut self.entries) {
+        let forgotten = self.entries.len().saturating_sub(keep);
+        let first = self.first();
+        let forgotten = (first..).zip(self.entries.drain(..forgotten));
+        self.parked.extend(forgotten.filter_map(|(id, entry)| Some((id, entry.conflict()?))));
+        self.parked.retain(|(id, _)| *id > acked);
+        for (id, entry) in (self.first()..).zip(&mut self.entries) {
             if id <= acked {
                 entry.result = None;
             }
@@ -126,20 +145,26 @@ impl History {
 
     /// The conflicts under which mutations above `acked` are parked: later ones were made without knowing of them.
     pub(super) fn conflicts_above(&self, acked: u64) -> Vec<ConflictId> {
-        let oldest = self.last + 1 - self.entries.len() as u64;
-        let parked = (oldest..).zip(&self.entries).filter_map(|(id, entry)| {
-            let conflict = entry.result.as_deref()?.strip_prefix('c')?;
-            ConflictId::parse(conflict).filter(|_| id > acked)
-        });
-        let mut conflicts: Vec<_> = parked.collect();
+        let entries = (self.first()..).zip(&self.entries);
+        let recent = entries.filter_map(|(id, entry)| Some((id, entry.conflict()?)));
+        let parked = self.parked.iter().cloned().chain(recent).filter(|(id, _)| *id > acked);
+        let mut conflicts: Vec<_> = parked.map(|(_, conflict)| conflict).collect();
         conflicts.dedup();
         conflicts
+    }
+
+    /// The number of the oldest entry.
+    fn first(&self) -> u64 {
+        self.last + 1 - self.entries.len() as u64
     }
 
     /// The text of the row.
     #[must_use]
     pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(self.entries.len() * 24);
+        for (id, conflict) in &self.parked {
+            text.push_str(&format!("!{id}:{conflict} "));
+        }
         for entry in &self.entries {
             text.push_str(entry.digest.as_str());
             if let Some(result) = &entry.result {

@@ -22,6 +22,8 @@ use crate::{
 pub(super) struct Parking {
     conflicts: BTreeMap<Version, Option<Held>>,
     open: Option<usize>,
+    /// Bytes of what it has read of them and not told yet.
+    read: usize,
 }
 
 /// A conflict in memory.
@@ -40,6 +42,8 @@ struct Held {
 #[derive(Debug, Default)]
 struct Touches {
     records: BTreeSet<Key>,
+    /// Of the names of those.
+    bytes: usize,
     /// Older conflicts that touch records of a mutation parked here: their edits come first.
     rests_on: Vec<Version>,
 }
@@ -80,7 +84,11 @@ impl Parking {
     fn opened_at<L: Ledger>(&mut self, ledger: &L, opened: Version) -> LedgerResult<Option<&mut Held>> {
         let held = match self.conflicts.entry(opened) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(ledger.conflict(opened)?.map(Held::stored).transpose()?),
+            Entry::Vacant(unknown) => {
+                let row = ledger.conflict(opened)?;
+                self.read += row.as_ref().map_or(0, |row| row.touches.len());
+                unknown.insert(row.map(Held::stored).transpose()?)
+            }
         };
         Ok(held.as_mut().filter(|held| !held.is_closed))
     }
@@ -92,6 +100,35 @@ impl Parking {
             None => *self.open.insert(ledger.open_conflicts()?),
         };
         Ok(open < limits::CONFLICTS_MAX)
+    }
+
+    /// Bytes that were read of conflicts since this was asked.
+    pub(super) fn take_read(&mut self) -> usize {
+        std::mem::take(&mut self.read)
+    }
+
+    /// Whether the names that the conflicts of a client touch, which it has not acknowledged, leave room for more: they are
+    /// looked at with each of its mutations.
+    pub(super) fn has_room_for_names(&self, unacknowledged: &[ConflictId], touched: &BTreeSet<Key>) -> bool {
+        let held = unacknowledged.iter().filter_map(|id| self.conflicts.get(&id.opened)?.as_ref());
+        let known: usize = held.filter(|held| !held.is_closed).map(|held| held.touches.bytes).sum();
+        known + touched.iter().map(bytes_of_name).sum::<usize>() <= limits::CONFLICT_NAMES_BYTES_MAX
+    }
+
+    /// Whether a mutation was made behind a parked one whose conflict has been closed since, which its client does not know:
+    /// it names it, or has not acknowledged its result. What the parked one would have made may then not be there.
+    pub(super) fn has_lost_ground<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        mutation: &Mutation,
+        unacknowledged: &[ConflictId],
+    ) -> LedgerResult<bool> {
+        for id in mutation.after.iter().chain(unacknowledged) {
+            if self.open(ledger, id)?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The conflict that a mutation joins: the newest one that it names or rests on. It names an open one of its user, or it
@@ -134,7 +171,8 @@ impl Parking {
         touched: BTreeSet<Key>,
         parked: Vec<ParkedChange>,
     ) -> String {
-        let touches = Touches { records: touched, rests_on: Vec::new() };
+        let mut touches = Touches::default();
+        touches.add(touched);
         let opened = row.id.opened;
         let mut held = Held { row, touches, stored: 0, parked: Vec::new(), is_closed: false };
         held.add(parked);
@@ -166,7 +204,7 @@ impl Parking {
         {
             return Err(too_many("it belongs to a conflict that has no room left: resolve that first"));
         }
-        held.touches.records.extend(touched);
+        held.touches.add(touched);
         for older in joining.rests_on {
             if !held.touches.rests_on.contains(&older) {
                 held.touches.rests_on.push(older);
@@ -237,6 +275,13 @@ impl Held {
 }
 
 impl Touches {
+    fn add(&mut self, touched: BTreeSet<Key>) {
+        for key in touched {
+            let bytes = bytes_of_name(&key);
+            self.bytes += if self.records.insert(key) { bytes } else { 0 };
+        }
+    }
+
     /// Out of a row: a line with the versions that opened the older conflicts, then a line per record, its collection and
     /// its id, of which neither can contain a line feed.
     fn parse(text: &str) -> LedgerResult<Self> {
@@ -252,6 +297,7 @@ impl Touches {
             let key = Key { collection: Collection::stored(collection), id: RecordId::stored(id) };
             touches.records.insert(key);
         }
+        touches.bytes = lines.len();
         Ok(touches)
     }
 
@@ -273,6 +319,11 @@ impl Touches {
 
 fn bytes_of(parked: &[ParkedChange]) -> u64 {
     parked.iter().map(|change| change.text.len() as u64).sum()
+}
+
+/// A line of [`Touches::text`].
+fn bytes_of_name(key: &Key) -> usize {
+    key.collection.as_str().len() + key.id.as_str().len() + 2
 }
 
 /// The rejection of a mutation for which there is no room to be parked.

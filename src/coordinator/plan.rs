@@ -15,7 +15,9 @@ use crate::{
     limits,
     protocol::{
         error::ApiError,
-        push::{Change, MutationResult, OnConflict, PushRequest, RejectCode, Rejection, Settled, Standing},
+        push::{
+            Change, MutationResult, OnConflict, Op, PushRequest, RejectCode, Rejection, Settled, Standing,
+        },
     },
     time::Millis,
     version::{ConflictId, Position, Version},
@@ -64,6 +66,8 @@ pub(super) type Clients = BTreeMap<(UserHash, ClientId), Client>;
 #[derive(Debug, Default)]
 struct Draft<'a> {
     values: BTreeMap<Key, DraftValue<'a>>,
+    /// Whether an operation found no record and did nothing.
+    is_in_vain: bool,
 }
 
 #[derive(Debug)]
@@ -302,6 +306,8 @@ impl Plan {
             });
             match merge::apply(&change.op, entry.value.as_deref()) {
                 Ok(value) => {
+                    let is_absent = entry.value.is_none() && value.is_none();
+                    draft.is_in_vain |= is_absent && !matches!(change.op, Op::Delete);
                     entry.was_absent |= value.is_none();
                     bytes = bytes - entry.value.as_ref().map_or(0, String::len)
                         + value.as_ref().map_or(0, String::len);

@@ -11,10 +11,13 @@ use crate::{
     },
     ids::{Collection, Key, RecordId},
     limits,
-    protocol::push::{Change, Mutation, OnConflict, Settled, Standing, Submitted},
+    protocol::push::{Change, Mutation, OnConflict, RejectCode, Rejection, Settled, Standing, Submitted},
     value,
     version::ConflictId,
 };
+
+/// Of a client that goes on pushing without taking in how its mutations ended.
+const UNACKNOWLEDGED: &str = "conflicts that touch too many records are not acknowledged: send acked";
 
 impl Plan {
     /// What becomes of one mutation: its resolutions are replaced by what they come to, then it joins a conflict, or is
@@ -56,7 +59,9 @@ impl Plan {
                 return Ok(Settled::Rejected(too_much_work()));
             }
         }
-        if let Some(joining) = self.parking.joined_by(ledger, mutation, by.user, &by.unacknowledged)? {
+        let joining = self.parking.joined_by(ledger, mutation, by.user, &by.unacknowledged)?;
+        self.work.read += self.parking.take_read();
+        if let Some(joining) = joining {
             return self.join(ledger, submitted, mutation, joining, by);
         }
         if let Some(standing) = self.standing_in_the_way(ledger, checked, present_epoch, by)? {
@@ -73,6 +78,15 @@ impl Plan {
             Ok(draft) => draft,
             Err(rejection) => return Ok(Settled::Rejected(rejection)),
         };
+        // Applied, it would leave the outbox and be nowhere.
+        if draft.is_in_vain
+            && resolved.is_none()
+            && !planted!(ClosedGroundIgnored)
+            && self.parking.has_lost_ground(ledger, mutation, &by.unacknowledged)?
+        {
+            let detail = "it changes a record that is not there, and follows a conflict that is closed";
+            return Ok(Settled::Rejected(Rejection::new(RejectCode::NotFound, detail)));
+        }
         for id in resolved.iter().flat_map(|resolved| &resolved.closed) {
             if !planted!(ResolvedStaysOpen) {
                 self.parking.close(id);
@@ -159,6 +173,9 @@ impl Plan {
         if !self.parking.has_room(ledger)? {
             return Ok(Settled::Rejected(parking::too_many("a space has at most 10,000 open conflicts")));
         }
+        if !self.parking.has_room_for_names(&by.unacknowledged, &touched) {
+            return Ok(Settled::Rejected(parking::too_many(UNACKNOWLEDGED)));
+        }
         let id = ConflictId { epoch: self.meta.epoch.clone(), opened: self.version.next() };
         let row = Conflict {
             id: id.clone(),
@@ -188,6 +205,9 @@ impl Plan {
     ) -> LedgerResult<Settled> {
         let mut touched = BTreeSet::new();
         touched.extend(mutation.changes.iter().map(|change| change.key.clone()));
+        if !self.parking.has_room_for_names(&by.unacknowledged, &touched) {
+            return Ok(Settled::Rejected(parking::too_many(UNACKNOWLEDGED)));
+        }
         let (id, announcement) = match self.parking.join(joining, touched, parking::parkable(submitted)) {
             Ok(joined) => joined,
             Err(rejection) => return Ok(Settled::Rejected(rejection)),

@@ -204,6 +204,66 @@ fn after_a_conflict_that_was_closed_goes_on() {
     assert!(matches!(desk.unacked(A, &after), Settled::Applied(_)));
 }
 
+/// A parks the creation of `new` beside a stale put, and B drops it.
+fn dropped(desk: &mut Desk<MemoryLedger>) -> ConflictId {
+    desk.settle(B, &mutation(1, "", &[change("put", "r", r#","value":{}"#)]));
+    let stale = [change("put", "r", r#","base":0,"value":{}"#), change("put", "new", r#","value":{}"#)];
+    let id = parked(&desk.unacked(A, &mutation(1, "", &stale)));
+    desk.settle(B, &mutation(2, "", &[theirs(&id)]));
+    id
+}
+
+#[test]
+fn i12_what_changes_a_record_that_was_dropped_with_its_conflict_is_rejected() {
+    let mut desk = Desk::new();
+    let id = dropped(&mut desk);
+    let edits = [
+        set("new", r#""a":1"#),
+        change("add", "new", r#","path":"n","by":1"#),
+        change("include", "new", r#","path":"n","values":[1]"#),
+    ];
+    for (at, edit) in (2..).zip(edits) {
+        let unaware = desk.unacked(A, &mutation(at, "", &[edit]));
+        assert_eq!(code(&unaware), Some(RejectCode::NotFound));
+    }
+    let named = mutation(5, &format!(r#","after":"{id}""#), &[set("new", r#""a":1"#)]);
+    assert_eq!(code(&desk.settle(A, &named)), Some(RejectCode::NotFound));
+    let made = mutation(6, "", &[change("patch", "new", r#","set":{"a":1},"orPut":{}"#)]);
+    assert!(matches!(desk.unacked(A, &made), Settled::Applied(_)));
+    let found = mutation(7, "", &[set("new", r#""a":2"#)]);
+    assert!(matches!(desk.unacked(A, &found), Settled::Applied(_)), "there is something to change now");
+}
+
+#[test]
+fn i12_a_mutation_joins_however_many_came_since_the_one_that_it_follows() {
+    let mut desk = Desk::new();
+    desk.settle(B, &mutation(1, "", &[change("put", "r", r#","value":{}"#)]));
+    let stale = [change("put", "r", r#","base":0,"value":{}"#), change("put", "new", r#","value":{}"#)];
+    let id = parked(&desk.unacked(A, &mutation(1, "", &stale)));
+    for first in [2, 502, 1_002] {
+        let mutations: Vec<_> = (first..first + 500).map(|number| mutation(number, "", &[])).collect();
+        desk.push(&body(A, &mutations)).expect("an answer");
+    }
+    let late = desk.unacked(A, &mutation(1_502, "", &[set("new", r#""a":1"#)]));
+    assert_eq!(parked(&late), id);
+}
+
+#[test]
+fn what_unacknowledged_conflicts_touch_is_bounded_and_acknowledging_makes_room() {
+    let mut desk = Desk::new();
+    desk.settle(B, &mutation(1, "", &[change("put", "r", r#","value":{}"#)]));
+    let wide = |number: u64| {
+        let id = |at: u64| format!("{number:08}{at:08}{}", "x".repeat(230));
+        let deletions = (0..998).map(|at| change("delete", &id(at), ""));
+        let changes: Vec<_> = deletions.chain([change("put", "r", r#","base":0,"value":{}"#)]).collect();
+        mutation(number, "", &changes)
+    };
+    let refused = (1..30).find(|number| code(&desk.unacked(A, &wide(*number))).is_some()).expect("a bound");
+    assert!((10..20).contains(&refused), "{refused} of 250 KB each are 4 MiB");
+    let settled = desk.settle(A, &wide(refused + 1));
+    assert!(matches!(settled, Settled::Conflict { .. }), "{settled:?}");
+}
+
 #[test]
 fn joining_is_a_step_only_where_the_announcement_changes() {
     let mut desk = Desk::new();

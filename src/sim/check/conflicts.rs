@@ -1,6 +1,9 @@
 //! What the contract makes of a mutation that conflicts, that follows one, or that resolves one: I10, I12, I13.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use super::{Change, Edit, Oracle, Row, Take};
 use crate::{
@@ -116,6 +119,16 @@ impl Oracle {
             return;
         }
         self.check_conflict(sent, &expanded, settled, horizon);
+        let is_parked = matches!(settled, Settled::Conflict { .. });
+        if !is_parked && self.has_lost_ground(sent) && self.is_in_vain(&expanded) {
+            let is_told =
+                matches!(settled, Settled::Rejected(rejection) if rejection.code == RejectCode::NotFound);
+            assert!(
+                is_told,
+                "I12: mutation {mark} does nothing without what is dropped, and was {settled:?}"
+            );
+            return;
+        }
         match settled {
             Settled::Applied(version) => {
                 // What one copy of a database has acknowledged, another one may not know. And a mutation that rests on two
@@ -218,6 +231,32 @@ impl Oracle {
             joined.insert(after.opened);
         }
         joined.pop_last().map(|newest| (newest, joined))
+    }
+
+    /// Whether a mutation was made behind one that was parked, in a conflict that is closed without its client's knowledge.
+    fn has_lost_ground(&self, sent: &Submission<'_>) -> bool {
+        let acked = self.now.acked.get(&**sent.writer).copied().unwrap_or(0);
+        let told = self.now.told.get(&**sent.writer).into_iter().flatten();
+        let mut unacknowledged = told.filter(|(number, _)| *number > acked).map(|(_, id)| id);
+        let resolves = sent.changes.iter().any(|change| matches!(change, Change::Resolve(..)));
+        let is_closed = |id: &ConflictId| !self.is_open(id);
+        !resolves && (sent.mutation.after.as_ref().is_some_and(is_closed) || unacknowledged.any(is_closed))
+    }
+
+    /// Whether one of the edits finds no record to change.
+    fn is_in_vain(&self, expanded: &Expanded) -> bool {
+        let mut there: BTreeMap<&Name, bool> = BTreeMap::new();
+        expanded.edits.iter().any(|(edit, _)| {
+            let is_there =
+                there.entry(edit.name()).or_insert_with(|| self.now.records.contains_key(edit.name()));
+            let in_vain = !*is_there && matches!(edit, Edit::Fill(..) | Edit::Add(..));
+            *is_there = match edit {
+                Edit::Put(..) | Edit::Patch(..) => true,
+                Edit::Delete(_) => false,
+                Edit::Fill(..) | Edit::Add(..) => *is_there,
+            };
+            in_vain
+        })
     }
 
     fn join(&mut self, sent: &Submission<'_>, newest: Version, others: BTreeSet<Version>) {

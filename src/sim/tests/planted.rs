@@ -170,6 +170,8 @@ pub(crate) enum Fault {
     // Conflicts.
     /// What follows a parked mutation is applied.
     DependantsApplied,
+    /// What follows one whose conflict is closed counts as applied where it finds nothing to change.
+    ClosedGroundIgnored,
     /// The conflict that a mutation says it follows is not looked at.
     AfterIgnored,
     /// Of what is parked only the first change is written.
@@ -272,6 +274,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::GrantNeverEnds, &["I9"], 100),
     (Fault::NoticeNotRepeated, &["I8"], 600),
     (Fault::OldNoticeTaken, &["I1"], 300),
+    (Fault::ClosedGroundIgnored, &["I12"], 400),
     (Fault::DependantsApplied, &["I12"], 100),
     (Fault::AfterIgnored, &["I12"], 100),
     (Fault::ParkedByHalves, &["I12"], 100),
