@@ -4,7 +4,10 @@
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -42,6 +45,12 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// Held by a test from its first line on: the counters see all threads, and tests run on several.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What `work` gives, the most memory it held at once in bytes, and how long it took in ms.
 fn measured<T>(work: impl FnOnce() -> T) -> (T, usize, f64) {
@@ -245,6 +254,7 @@ fn bodies() -> Vec<(&'static str, String)> {
 
 #[test]
 fn i11_no_body_takes_more_than_its_length_five_times_over_to_read() {
+    let _alone = alone();
     let mut above = Vec::new();
     for (name, body) in bodies() {
         assert!(body.len() <= limits::BODY_BYTES_MAX, "{name} has {} bytes", body.len());
@@ -361,6 +371,7 @@ fn edits() -> Vec<(&'static str, String, usize, Vec<String>)> {
 
 #[test]
 fn i11_no_push_takes_memory_or_time_by_what_it_makes_of_long_records() {
+    let _alone = alone();
     let (mut above, mut kept) = (Vec::new(), None::<(usize, String, Space)>);
     for (name, value, count, mutations) in edits() {
         let mut space = match kept.take() {
