@@ -4,7 +4,10 @@
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -42,6 +45,9 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// Held by the test that measures: memory is counted for the whole program.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// What `work` gives, the most memory it held at once in bytes, and how long it took in ms.
 fn measured<T>(work: impl FnOnce() -> T) -> (T, usize, f64) {
@@ -245,6 +251,7 @@ fn bodies() -> Vec<(&'static str, String)> {
 
 #[test]
 fn i11_no_body_takes_more_than_its_length_five_times_over_to_read() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut above = Vec::new();
     for (name, body) in bodies() {
         assert!(body.len() <= limits::BODY_BYTES_MAX, "{name} has {} bytes", body.len());
@@ -361,6 +368,7 @@ fn edits() -> Vec<(&'static str, String, usize, Vec<String>)> {
 
 #[test]
 fn i11_no_push_takes_memory_or_time_by_what_it_makes_of_long_records() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (mut above, mut kept) = (Vec::new(), None::<(usize, String, Space)>);
     for (name, value, count, mutations) in edits() {
         let mut space = match kept.take() {
