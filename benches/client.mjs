@@ -34,6 +34,7 @@ export class Connection {
   // set, the body itself.
   send(bytes, keep = false) {
     return new Promise((resolve, reject) => {
+      if (this.failed) return void reject(this.failed);
       this.waiting = { resolve, reject };
       this.keep = keep;
       this.socket.write(bytes);
@@ -56,6 +57,7 @@ export class Connection {
   }
 
   #fail(error) {
+    this.failed = error;
     const waiting = this.waiting;
     this.waiting = null;
     waiting?.reject(error);

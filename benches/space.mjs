@@ -1,4 +1,4 @@
-// One private space of Headwater as the bench sees it: a token, pushes that fill it, and what it has published.
+// A space of Headwater as the bench sees it, a user's own or a shared one: a token, pushes that fill it, and what it has published.
 import { createHash, createHmac } from "node:crypto";
 import { once, header, request } from "./client.mjs";
 import { secret } from "./runtime.mjs";
@@ -26,8 +26,10 @@ function scopeOf(sub) {
 }
 
 export class Space {
-  constructor(runtime, sub) {
+  constructor(runtime, sub, id) {
     this.runtime = runtime;
+    this.sub = sub;
+    this.id = id;
     this.authorization = `Bearer ${token(sub)}`;
     this.scope = scopeOf(sub);
     this.version = 0;
@@ -35,14 +37,36 @@ export class Space {
     this.next = 1;
   }
 
+  // Makes the shared space of that id, with a user of each name, of whom the first owns it. Each has a grant to read it.
+  static async shared(runtime, id, subs) {
+    const users = subs.map((sub) => new Space(runtime, sub, id));
+    const [owner, ...others] = users;
+    await owner.#administer("PUT", "");
+    for (const { sub } of others) await owner.#administer("PUT", `/members/${sub}`, { role: "writer" });
+    for (const user of users) user.grant = (await user.#administer("POST", "/grant")).grant;
+    return users;
+  }
+
+  async #administer(method, path, body) {
+    const headers = { authorization: this.authorization, ...(body && { "content-type": "application/json" }) };
+    const answer = await once(this.runtime.headwater, request(method, `/spaces/${this.id}${path}`, headers, body && JSON.stringify(body)));
+    if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.head}\n${answer.body}`);
+    return JSON.parse(answer.body);
+  }
+
+  #named(path) {
+    return this.id === undefined ? path : `${path}${path.includes("?") ? "&" : "?"}space=${this.id}`;
+  }
+
   get(path, headers = {}) {
-    return request("GET", path, { authorization: this.authorization, ...headers });
+    const grant = this.grant && { "headwater-grant": this.grant };
+    return request("GET", this.#named(path), { authorization: this.authorization, ...grant, ...headers });
   }
 
   // A request whose body is compact, because that is what a client sends.
   push(body) {
     const headers = { authorization: this.authorization, "content-type": "application/json" };
-    return request("POST", "/sync/push", headers, JSON.stringify({ epoch: this.epoch, ...body }));
+    return request("POST", this.#named("/sync/push"), headers, JSON.stringify({ epoch: this.epoch, ...body }));
   }
 
   // Puts records as one client, 1,000 changes to a mutation and two mutations to a push, as the limits allow.

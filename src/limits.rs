@@ -50,10 +50,14 @@ pub const MUTATION_VALUES_MAX: usize = 4 * MIB;
 /// Bytes that the pushes of one transaction read, or write, before the last mutation of theirs. An isolate has 128 MB, and
 /// wasm memory never shrinks.
 pub const PUSH_VALUES_MAX: usize = 16 * MIB;
+/// Bytes that the pushes of one transaction have read, or written, after which the next push waits for the next transaction.
+pub const GROUP_WORK_MAX: usize = 2 * MIB;
 /// Bytes read or written, and changes, that take an object as long as a small call does; see `coordinator::rate`.
 pub const RATE_UNIT_BYTES: usize = 64 * KIB;
 /// About 20 µs of SQL each.
 pub const RATE_UNIT_CHANGES: usize = 20;
+/// Rows of lists, which are read in one go.
+pub const RATE_UNIT_ROWS: usize = 100;
 /// How long the edge waits for the next bytes of a body, in ms. Longer pauses are a client that has gone.
 pub const BODY_IDLE_MS: u32 = 10_000;
 /// How long the edge waits for the whole of a body, in ms: 4 MiB at 35 KB/s.

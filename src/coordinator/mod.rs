@@ -36,6 +36,7 @@ use pull::FreshTail;
 
 use crate::{
     ids::UserHash,
+    limits,
     protocol::{
         error::ApiError,
         push::{MutationResult, PushAnswer, PushRequest},
@@ -52,6 +53,9 @@ const EPOCH_MS_MIN: u64 = 3_600_000;
 const CLIENTS_REMEMBERED: usize = 100;
 /// How far ahead of our clock an epoch may begin before it is taken for nonsense, in ms.
 const CLOCK_SKEW_MS_MAX: u64 = 86_400_000;
+
+/// The results of a planned push, and the bytes that were read or written for it.
+type Planned = (Vec<MutationResult>, usize);
 
 /// The coordinator of one space.
 #[derive(Debug)]
@@ -158,7 +162,8 @@ impl<L: Ledger> Coordinator<L> {
         self.failure.take()
     }
 
-    /// Applies pushes that arrived together, in order, in one transaction, and answers each.
+    /// Applies pushes that arrived together, in order, in one transaction, and answers each of those that it has taken: one at
+    /// least, and perhaps not all, where they turn out to be more than others should wait for at once.
     ///
     /// When storage refuses the transaction the pushes are taken one by one, so that one push's failure is its own.
     pub fn push(
@@ -172,7 +177,7 @@ impl<L: Ledger> Coordinator<L> {
             Err(_) => pushes.chunks(1).flat_map(|alone| self.push_alone(alone, now)).collect(),
         };
         let answer = |(push, outcome): (&(UserHash, PushRequest), Result<_, _>)| {
-            outcome.and_then(|results| self.push_answer(&push.1, results))
+            outcome.and_then(|(results, work)| self.push_answer(&push.1, results, work))
         };
         pushes.iter().zip(outcome).map(answer).collect()
     }
@@ -181,7 +186,7 @@ impl<L: Ledger> Coordinator<L> {
         &mut self,
         push: &[(UserHash, PushRequest)],
         now: Millis,
-    ) -> Vec<Result<Vec<MutationResult>, ApiError>> {
+    ) -> Vec<Result<Planned, ApiError>> {
         self.push_together(push, now).unwrap_or_else(|error| vec![Err(self.storage_failed(error))])
     }
 
@@ -189,7 +194,7 @@ impl<L: Ledger> Coordinator<L> {
         &mut self,
         pushes: &[(UserHash, PushRequest)],
         now: Millis,
-    ) -> LedgerResult<Vec<Result<Vec<MutationResult>, ApiError>>> {
+    ) -> LedgerResult<Vec<Result<Planned, ApiError>>> {
         // Taken out, so that a plan that fails leaves nothing behind: what is not put back is read again.
         let mut plan = Plan::new(self.meta.clone(), self.version, self.collections.take());
         let mut results = Vec::with_capacity(pushes.len());
@@ -201,13 +206,19 @@ impl<L: Ledger> Coordinator<L> {
                 results.push(Err(refused));
                 continue;
             }
-            results.push(plan.push(&self.ledger, &self.clients, user, push, now)?);
+            let before = plan.work();
+            if before > limits::GROUP_WORK_MAX {
+                break;
+            }
+            let planned = plan.push(&self.ledger, &self.clients, user, push, now)?;
             if plan.is_spoilt() {
-                return match results.pop() {
-                    Some(refused) if pushes.len() == 1 => Ok(vec![refused]),
-                    _ => Err(LedgerError::Failed("a push of the group was given up".to_owned())),
+                // Without it the others come to the same again.
+                return match results.len() {
+                    0 => Ok(vec![planned.map(|results| (results, 0))]),
+                    others => self.push_together(&pushes[..others], now),
                 };
             }
+            results.push(planned.map(|results| (results, plan.work() - before)));
         }
         if !plan.is_empty() {
             let written = self.ledger.atomically(&mut |ledger| plan.write(ledger));
@@ -233,10 +244,11 @@ impl<L: Ledger> Coordinator<L> {
         &mut self,
         push: &PushRequest,
         results: Vec<MutationResult>,
+        work: usize,
     ) -> Result<PushAnswer, ApiError> {
         let position = self.position();
         let Some(since) = push.since else {
-            return Ok(PushAnswer { position, results, more: false, changes: String::new() });
+            return Ok(PushAnswer { position, results, more: false, changes: String::new(), work });
         };
         let forgotten =
             since > Version::ZERO && since < self.meta.horizon && !planted!(PushAnsweredBelowHorizon);
@@ -248,7 +260,8 @@ impl<L: Ledger> Coordinator<L> {
             let lines = lines.map_err(|error| self.storage_failed(error))?;
             (!lines.more && lines.text.len() <= room).then_some(lines.text)
         };
-        Ok(PushAnswer { position, results, more: lines.is_none(), changes: lines.unwrap_or_default() })
+        let (more, changes) = (lines.is_none(), lines.unwrap_or_default());
+        Ok(PushAnswer { position, results, more, changes, work })
     }
 
     /// The role of a user who has to have at least `needed`, as the members are at this moment.

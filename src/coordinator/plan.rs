@@ -128,6 +128,12 @@ impl Plan {
         self.line_bytes
     }
 
+    /// Bytes of record texts that have been read, or written, so far.
+    #[must_use]
+    pub(super) fn work(&self) -> usize {
+        self.work.since(Work::default())
+    }
+
     /// Whether there is anything to write.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {
@@ -223,7 +229,7 @@ impl Plan {
 
     /// The limit that the push has passed: only planning shows how much it makes of what it says.
     fn limit_of_push(&self) -> Option<&'static str> {
-        if self.work.since(Work::default()) > limits::PUSH_VALUES_MAX {
+        if self.work() > limits::PUSH_VALUES_MAX {
             return Some("The records that a push changes have at most 16 MiB: split it between mutations.");
         }
         (self.push_parked >= limits::CHANGES_MAX)

@@ -71,6 +71,12 @@ pub fn cost(bytes: usize, changes: usize) -> u64 {
     (bytes / limits::RATE_UNIT_BYTES + changes / limits::RATE_UNIT_CHANGES) as u64
 }
 
+/// Units that it costs to read or write so many rows outside of a push.
+#[must_use]
+pub fn cost_of_rows(rows: usize) -> u64 {
+    (rows / limits::RATE_UNIT_ROWS) as u64
+}
+
 impl Rate {
     /// Full buckets.
     #[must_use]
@@ -97,6 +103,19 @@ impl Rate {
                 bucket.balance -= UNIT;
             }
         }
+        wait.map_or(Ok(()), |retry_after_s| Err(ApiError::RateLimited { retry_after_s }))
+    }
+
+    /// Whether a call that was admitted may go on after it has waited: not if others of its user have meanwhile cost more than
+    /// the user has. Without that, all calls that arrive at once would be admitted, whatever the first of them turns out to
+    /// cost.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn admit_again(&mut self, user: &UserHash, now: Millis) -> Result<(), ApiError> {
+        let per_s = self.config.user_per_s;
+        let bucket = (per_s > 0).then(|| *self.user(user, now)).filter(|bucket| bucket.balance < 0);
+        let wait = bucket.and_then(|bucket| bucket.wait_s(per_s));
         wait.map_or(Ok(()), |retry_after_s| Err(ApiError::RateLimited { retry_after_s }))
     }
 
@@ -217,11 +236,28 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_refused_when_its_user_has_come_into_debt_meanwhile() {
+        let mut rate = Rate::new(CONFIG, START);
+        for name in ["alice", "bob"] {
+            for _ in 0..1_000 {
+                assert!(rate.admit(&user(name), START).is_ok());
+            }
+        }
+        assert_eq!(rate.admit_again(&user("alice"), START), Ok(()), "it has paid with the last unit");
+        rate.charge(&user("alice"), 250, START);
+        let refused = Err(ApiError::RateLimited { retry_after_s: 3 });
+        assert_eq!(rate.admit_again(&user("alice"), START), refused);
+        assert_eq!(rate.admit_again(&user("bob"), START), Ok(()), "it is not his debt");
+        assert_eq!(rate.admit_again(&user("alice"), START.plus(2_500)), Ok(()));
+    }
+
+    #[test]
     fn zero_is_no_bound() {
         let mut rate = Rate::new(RateConfig { user_per_s: 0, space_per_s: 0 }, START);
         for _ in 0..100_000 {
             assert!(rate.admit(&user("alice"), START).is_ok());
             rate.charge(&user("alice"), 1_000, START);
+            assert!(rate.admit_again(&user("alice"), START).is_ok());
         }
         assert!(rate.users.is_empty());
     }

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::path::Path;
 use super::scalar::{Scalar, decoded, number, number_text, quoted};
-use super::scan::{Members, elements};
+use super::scan::{Members, array_body, elements};
 
 /// Why an operation cannot be done on a value: the mutation is rejected with the code `invalid_value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,17 +272,24 @@ fn with(existing: Option<&str>, values: &[&str]) -> Result<String, Refused> {
             candidates.push(*value);
         }
     }
-    let mut all = Vec::new();
     for element in existing_elements(existing) {
+        if new.is_empty() {
+            break;
+        }
         if let Some(scalar) = Scalar::of(element) {
             new.remove(&scalar);
         }
-        all.push(element);
     }
-    all.extend(
-        candidates.into_iter().filter(|value| Scalar::of(value).is_some_and(|value| new.contains(&value))),
-    );
-    Ok(format!("[{}]", all.join(",")))
+    candidates.retain(|value| Scalar::of(value).is_some_and(|value| new.contains(&value)));
+    let there = array_body(existing.unwrap_or_default());
+    let all = Some(there).filter(|there| !there.is_empty()).into_iter().chain(candidates);
+    let mut array = String::with_capacity(there.len() + 64);
+    for element in all {
+        array.push(if array.is_empty() { '[' } else { ',' });
+        array.push_str(element);
+    }
+    array.push_str(if array.is_empty() { "[]" } else { "]" });
+    Ok(array)
 }
 
 fn without(existing: Option<&str>, values: &[&str]) -> Result<String, Refused> {

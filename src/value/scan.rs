@@ -155,9 +155,14 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
+/// The text between the brackets of an array; empty of any other text.
+pub(super) fn array_body(array: &str) -> &str {
+    body(array, '[', ']')
+}
+
 /// The texts of an array's elements; none of any other text.
 pub(super) fn elements(array: &str) -> impl Iterator<Item = &str> {
-    let body = body(array, '[', ']');
+    let body = array_body(array);
     let mut at = 0;
     std::iter::from_fn(move || {
         let start = at;

@@ -56,6 +56,8 @@ extern "C" {
     async fn turn(this: &Group) -> std::result::Result<JsValue, JsValue>;
     #[wasm_bindgen(method)]
     fn committed(this: &Group);
+    #[wasm_bindgen(method, getter, js_name = isCommitting)]
+    fn is_committing(this: &Group) -> bool;
     type Events;
     #[wasm_bindgen(constructor)]
     fn new(state: &JsValue) -> Events;
@@ -90,6 +92,8 @@ enum Whose {
 struct Waiting {
     user: UserHash,
     push: PushRequest,
+    /// What it has cost to read it, in units.
+    units: u64,
     settled: Rc<RefCell<Option<Settled>>>,
 }
 
@@ -307,7 +311,9 @@ impl Coordinator {
         self.sql.take_rows();
         let page = self.with(|core| core.conflicts(user, ask.after))?;
         let rows = self.sql.take_rows();
-        let mut reply = Reply::json(200, page.to_json());
+        let body = page.to_json();
+        self.charge(user, rate::cost(body.len(), 0) + rows.units());
+        let mut reply = Reply::json(200, body);
         reply.usage = Usage { rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
         Ok(reply)
     }
@@ -317,9 +323,9 @@ impl Coordinator {
         use_it(rate.get_or_insert_with(|| Rate::new(isolate::config(&self.env).rate, now())))
     }
 
-    /// Charges a call that was admitted for the bytes and changes it has brought or will bring.
-    fn charge(&self, user: &UserHash, bytes: usize, changes: usize) {
-        self.rate(|rate| rate.charge(user, rate::cost(bytes, changes), now()));
+    /// Charges a call that was admitted what it has cost beyond its unit.
+    fn charge(&self, user: &UserHash, units: u64) {
+        self.rate(|rate| rate.charge(user, units, now()));
     }
 
     async fn push(
@@ -331,20 +337,23 @@ impl Coordinator {
         // Who may not push does not get to say that storage has gone back either.
         self.with(|core| core.admit(&user, Role::Writer))?;
         let push = parse(body);
+        let units = rate::cost(body.len(), push.as_ref().map_or(0, PushRequest::changes));
         // One that cannot be read has cost as much.
-        self.charge(&user, body.len(), push.as_ref().map_or(0, PushRequest::changes));
-        let push = push?;
+        let push = push.inspect_err(|_| self.charge(&user, units))?;
         if let (Some(epoch), Some(since)) = (&push.epoch, push.since) {
             let claimed = Position { epoch: epoch.clone(), version: since };
             self.settle_claim(Some(claimed)).await?;
         }
         let settled = Rc::new(RefCell::new(None));
-        self.waiting.borrow_mut().push(Waiting { user, push, settled: Rc::clone(&settled) });
+        self.waiting.borrow_mut().push(Waiting { user, push, units, settled: Rc::clone(&settled) });
         // Pushes that are read in the meantime join. Whoever wakes first takes them all, so that none depends on a request
-        // whose client may hang up.
-        self.group.turn().await.map_err(|_| ApiError::Upstream)?;
+        // whose client may hang up. Those that are too many have another turn, so that others are heard in between.
         while settled.borrow().is_none() && !self.waiting.borrow().is_empty() {
-            self.settle_waiting().await?;
+            self.group.turn().await.map_err(|_| ApiError::Upstream)?;
+            let is_left = settled.borrow().is_none() && !self.group.is_committing();
+            if is_left && !self.waiting.borrow().is_empty() {
+                self.settle_waiting().await?;
+            }
         }
         let (answer, rows) = settled.take().ok_or(ApiError::Internal)??;
         let mut reply = Reply::json(200, answer.to_json());
@@ -353,9 +362,8 @@ impl Coordinator {
         Ok(reply)
     }
 
-    /// Settles every push that waits, in one transaction.
+    /// Settles pushes that wait, in one transaction. No more than one push may have: what is left over is for the next turn.
     async fn settle_waiting(&self) -> std::result::Result<(), ApiError> {
-        // No more than one push may have: what is left over is taken by whoever waits for it.
         let mut waiting = self.waiting.take();
         let mut changes = 0;
         let fits = waiting.iter().take_while(|waiting| {
@@ -364,20 +372,33 @@ impl Coordinator {
             before == 0 || changes <= limits::CHANGES_MAX
         });
         let rest = waiting.split_off(fits.count());
-        self.waiting.replace(rest);
-        let (slots, pushes): (Vec<_>, Vec<_>) =
-            waiting.into_iter().map(|waiting| (waiting.settled, (waiting.user, waiting.push))).unzip();
+        waiting.retain(|waiting| self.may_go_on(waiting));
+        let (mut slots, mut pushes): (Vec<_>, Vec<_>) =
+            waiting.into_iter().map(|one| ((one.settled, one.units), (one.user, one.push))).unzip();
         self.sql.take_rows();
         let answers = self.with(|core| core.push(&pushes, now()));
         // Rows are counted for the transaction; the first push of a group carries them all.
         let mut rows = self.sql.take_rows();
-        for (slot, answer) in slots.iter().zip(answers) {
+        let left = slots.split_off(answers.len()).into_iter().zip(pushes.split_off(answers.len()));
+        let left = left.map(|((settled, units), (user, push))| Waiting { user, push, units, settled });
+        self.waiting.replace(left.chain(rest).collect());
+        for (((slot, units), (user, _)), answer) in slots.iter().zip(&pushes).zip(answers) {
+            self.charge(user, units + cost_of(&answer));
             slot.replace(Some(answer.map(|answer| (answer, std::mem::take(&mut rows)))));
         }
         self.last_group.set(u32::try_from(slots.len()).unwrap_or(u32::MAX));
         let armed = self.arm().await;
         self.group.committed();
         armed
+    }
+
+    /// Whether a push that has waited for its turn may go on. If not, it is refused, and charged for having been read.
+    fn may_go_on(&self, waiting: &Waiting) -> bool {
+        let admitted = self.rate(|rate| rate.admit_again(&waiting.user, now()));
+        let Err(refused) = admitted else { return true };
+        self.charge(&waiting.user, waiting.units);
+        waiting.settled.replace(Some(Err(refused)));
+        false
     }
 
     /// Sets the alarm if it has to be set. The first await after the rows were written, so that both are one transaction.
@@ -402,7 +423,7 @@ impl Coordinator {
         self.sql.take_rows();
         let (reply, lines) = self.with(|core| core.pull(user, scope, &ask, now()))?;
         let rows = self.sql.take_rows();
-        self.charge(user, lines.len(), 0);
+        self.charge(user, rate::cost(lines.len(), 0));
         self.arm().await?;
         let mut answer = Reply::json(200, encode_reply(&reply, &lines));
         answer.usage = Usage { rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
@@ -506,6 +527,17 @@ impl Coordinator {
         });
         log::write(LogLevel::Info, "published", fields);
     }
+}
+
+/// Units that a push has cost beyond being read.
+fn cost_of(answer: &std::result::Result<PushAnswer, ApiError>) -> u64 {
+    let bytes = match answer {
+        Ok(answer) => answer.work + answer.changes.len(),
+        // It was given up because it had reached this.
+        Err(ApiError::TooLarge(_)) => limits::PUSH_VALUES_MAX,
+        Err(_) => 0,
+    };
+    rate::cost(bytes, 0)
 }
 
 fn random() -> u64 {

@@ -2,7 +2,10 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use headwater::coordinator::ledger::{LedgerError, LedgerResult, Sql, SqlValue};
+use headwater::coordinator::{
+    ledger::{LedgerError, LedgerResult, Sql, SqlValue},
+    rate,
+};
 use js_sys::Array;
 use wasm_bindgen::{JsCast, prelude::*};
 
@@ -50,6 +53,13 @@ pub(crate) struct ObjectSql {
 pub(crate) struct Rows {
     pub(crate) read: u32,
     pub(crate) written: u32,
+}
+
+impl Rows {
+    /// What it costs an object to read and write so many.
+    pub(crate) fn units(self) -> u64 {
+        rate::cost_of_rows((self.read + self.written) as usize)
+    }
 }
 
 impl ObjectSql {

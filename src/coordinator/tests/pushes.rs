@@ -214,17 +214,44 @@ fn a_push_that_would_leave_more_than_memory_holds_is_refused_whole_and_nothing_o
     let alone = desk.push(&body("client-b", &mutations));
     assert!(matches!(alone, Err(ApiError::TooLarge(_))), "{alone:?}");
     assert_eq!(desk.version(), 100);
-    // In a group the others are not harmed.
-    let pushes = [
-        (user("alice"), parsed(&body("client-b", &mutations))),
-        (user("alice"), parsed(&body("client-c", &[put(1, "small", "{}")]))),
-    ];
-    let answers = desk.core.push(&pushes, desk.now);
-    assert!(matches!(answers[0], Err(ApiError::TooLarge(_))));
-    assert!(answers[1].is_ok());
-    assert_eq!(desk.version(), 101);
+    // In a group the others are not harmed, and do not wait until it has been tried.
+    let small = |client: &str| (user("alice"), parsed(&body(client, &[put(1, client, "{}")])));
+    let pushes =
+        [small("client-c"), (user("alice"), parsed(&body("client-b", &mutations))), small("client-d")];
+    let first = desk.core.push(&pushes, desk.now);
+    assert!(first.len() == 1 && first[0].is_ok(), "{first:?}");
+    let second = desk.core.push(&pushes[1..], desk.now);
+    assert!(second.len() == 1 && matches!(second[0], Err(ApiError::TooLarge(_))), "{second:?}");
+    let third = desk.core.push(&pushes[2..], desk.now);
+    assert!(third.len() == 1 && third[0].is_ok(), "{third:?}");
+    assert_eq!(desk.version(), 102);
     let half = desk.push(&body("client-b", &mutations[..50]));
     assert!(half.is_ok(), "split between mutations it is applied");
+}
+
+#[test]
+fn a_push_says_what_it_took_and_whoever_comes_behind_much_has_a_turn_of_its_own() {
+    let mut desk = Desk::new();
+    let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(250_000));
+    desk.put("client-a", 1, "long", &long);
+    let add = |times: usize| {
+        let add = r#"{"op":"add","collection":"c","id":"long","path":"n","by":1}"#;
+        (
+            user("alice"),
+            parsed(&body("client-b", &[format!(r#"{{"id":1,"changes":[{}]}}"#, vec![add; times].join(","))])),
+        )
+    };
+    let small = (user("bob"), parsed(&body("client-c", &[put(1, "small", "{}")])));
+    let works = |answers: Vec<Result<PushAnswer, ApiError>>| {
+        answers.into_iter().map(|answer| answer.expect("an answer").work).collect::<Vec<_>>()
+    };
+    let taken = works(desk.core.push(&[add(10), small.clone()], desk.now));
+    assert!(
+        taken.len() == 1 && taken[0] > 10 * 250_000,
+        "a short body rewrote a long record ten times: {taken:?}"
+    );
+    let taken = works(desk.core.push(&[small, add(10)], desk.now));
+    assert_eq!(taken, [2, 0], "what is little shares the transaction, and what is settled takes nothing");
 }
 
 #[test]

@@ -276,7 +276,11 @@ impl Host {
         }
         let is_kept = self.section_fault == Some(SectionFault::Kept);
         let mut answers = Vec::new();
-        let pushed = self.section(now, |core, _| answers = core.push(pushes, now));
+        let pushed = self.section(now, |core, _| {
+            while answers.len() < pushes.len() {
+                answers.extend(core.push(&pushes[answers.len()..], now));
+            }
+        });
         if pushed == Err(Died) {
             let nothing = vec![Err(ApiError::Upstream); pushes.len()];
             self.untold = Some(if is_kept { answers } else { nothing.clone() });

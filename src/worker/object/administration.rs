@@ -29,6 +29,10 @@ impl Coordinator {
             }
         };
         let rows = self.sql.take_rows();
+        // A list may have thousands of rows. A notice is not its user's own doing.
+        if act != Act::Told {
+            self.charge(user, rows.units());
+        }
         // Opening the space may have found something to do, whatever became of the act itself.
         self.arm().await?;
         let mut reply = done?;
