@@ -41,6 +41,7 @@ extern "C" {
         limit: usize,
         idle_ms: u32,
         total_ms: u32,
+        expires: f64,
     ) -> Promise;
     #[wasm_bindgen(js_name = retryAfter)]
     fn retry_after(response: &Response) -> u32;
@@ -89,7 +90,9 @@ pub(crate) async fn pass(
     }
     let (name, caller) = (space.hash.as_str(), caller(space).map_err(unasked)?);
     let (limit, idle_ms, total_ms) = (limits::BODY_BYTES_MAX, limits::BODY_IDLE_MS, limits::BODY_TOTAL_MS);
-    let answer = JsFuture::from(pass_on(env, name, path, &caller, source, limit, idle_ms, total_ms)).await;
+    let expires = space.caller.expires.0 as f64;
+    let answer = pass_on(env, name, path, &caller, source, limit, idle_ms, total_ms, expires);
+    let answer = JsFuture::from(answer).await;
     let answer = answer.map_err(|error| (unreachable(&error), true))?;
     let response: Response = answer.dyn_into().map_err(|why| unasked(http::no_body(&why)))?;
     if response.status() == 429 {

@@ -120,12 +120,14 @@ pub(crate) async fn drain(request: &Request) {
     let _ = receive_body(request, 0, limits::BODY_IDLE_MS, limits::BODY_TOTAL_MS).await;
 }
 
-/// What is said instead of a body by whoever receives it.
+/// What is said instead of a body by whoever receives it, or passes it on.
 pub(crate) fn no_body(why: &JsValue) -> ApiError {
     if why.is_null() {
         ApiError::TooLarge("The body is too long. A push has at most 4 MiB: split it between mutations.")
     } else if *why == JsValue::FALSE {
         ApiError::Overloaded
+    } else if why.is_string() {
+        ApiError::TokenExpired
     } else {
         ApiError::Malformed("the body did not arrive".to_owned())
     }

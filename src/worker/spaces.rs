@@ -11,7 +11,7 @@ use wasm_bindgen::JsValue;
 use web_sys::Request;
 
 use crate::{
-    Space,
+    Space, check_again,
     coordinator::{call, pass},
     http::{self, Reply},
     pull::Asked,
@@ -96,10 +96,12 @@ async fn body(asked: &Asked<'_>, request: &Request) -> Result<Vec<u8>, ApiError>
         return Err(ApiError::UnsupportedMediaType);
     }
     let body = http::body_bytes(request, limits::ORDER_BYTES_MAX).await;
-    body.map_err(|error| match error {
+    let body = body.map_err(|error| match error {
         ApiError::TooLarge(_) => ApiError::TooLarge("A body has at most 16 KiB here."),
         error => error,
-    })
+    })?;
+    check_again(asked, request)?;
+    Ok(body)
 }
 
 /// The caller's private space.
