@@ -397,7 +397,7 @@ impl Coordinator {
         body: &[u8],
     ) -> std::result::Result<Reply, ApiError> {
         let ask: Ask = serde_json::from_slice(body).map_err(|_| ApiError::Internal)?;
-        let claimed = self.with(|core| core.claimed_by(user, &ask, now()))?;
+        let claimed = self.with(|core| core.claimed_by(user, scope, &ask, now()))?;
         self.settle_claim(claimed).await?;
         self.sql.take_rows();
         let (reply, lines) = self.with(|core| core.pull(user, scope, &ask, now()))?;

@@ -728,6 +728,14 @@ fn h6_a_grant_of_an_earlier_space_of_this_id_reads_nothing() {
     assert_eq!(asked, Err(ApiError::GrantRequired));
     assert!(!desk.pull_as("alice").expect("lines").contains("secret"));
 }
+    // Nor does what it claims to have seen there begin an epoch here, which would reset every client.
+    desk.set("mallory", "alice", "writer").expect("a member");
+    let seen = Position { epoch: desk.core.position().epoch, version: version(99) };
+    let claim = Ask { held: Some(seen.clone()), min: Some(seen), ..Ask::default() };
+    let later = desk.now.plus(2 * EPOCH_MS_MIN);
+    assert_eq!(desk.core.claimed_by(&user("alice"), &old, &claim, later), Err(ApiError::GrantRequired));
+    let present = desk.core.scope().clone();
+    assert!(matches!(desk.core.claimed_by(&user("alice"), &present, &claim, later), Ok(Some(_))));
 
 #[test]
 fn a_reader_cannot_reset_everybody_by_claiming_the_future() {
@@ -735,11 +743,15 @@ fn a_reader_cannot_reset_everybody_by_claiming_the_future() {
     let now = START.plus(2 * EPOCH_MS_MIN);
     let min = Some(Position { version: version(99), ..desk.core.position() });
     let ask = Ask { min, ..Ask::default() };
-    assert_eq!(desk.core.claimed_by(&user("rita"), &ask, now), Ok(None));
-    assert!(matches!(desk.core.claimed_by(&user("bob"), &ask, now), Ok(Some(_))));
-    assert_eq!(desk.core.claimed_by(&user("eve"), &ask, now), Err(MEMBERS));
+    let scope = desk.core.scope().clone();
+    assert_eq!(desk.core.claimed_by(&user("rita"), &scope, &ask, now), Ok(None));
+    assert!(matches!(desk.core.claimed_by(&user("bob"), &scope, &ask, now), Ok(Some(_))));
+    assert_eq!(desk.core.claimed_by(&user("eve"), &scope, &ask, now), Err(MEMBERS));
     let held = Ask { held: ask.min.clone(), ..Ask::default() };
-    assert!(matches!(desk.core.claimed_by(&user("rita"), &held, now), Ok(Some(_))), "a head of ours says so");
+    assert!(
+        matches!(desk.core.claimed_by(&user("rita"), &scope, &held, now), Ok(Some(_))),
+        "a head of ours says so"
+    );
 }
 
 #[test]
