@@ -1,8 +1,12 @@
 //! Errors of the protocol, and the one table that maps them to HTTP.
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{protocol::push::MutationResult, version::Position};
+
+/// The one thing that a coordinator forbids to whoever may ask at all.
+const FORBIDDEN: &str = "You are not a member of this space.";
 
 /// Why a request as a whole was not answered with what it asked for.
 ///
