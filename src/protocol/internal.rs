@@ -86,10 +86,15 @@ impl Order {
         text
     }
 
-    /// Out of [`Self::into_text`]; none if that wrote something else.
+    /// Out of [`Self::into_text`]; none if that wrote something else. Nothing at all says nothing: so did the first edges
+    /// when they asked for a new epoch.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut order = Self::default();
+        if text.is_empty() {
+            return Some(order);
+        }
+        let text = std::str::from_utf8(text).ok().filter(|text| text.starts_with('{'))?;
         for (name, value) in order.fields() {
             *value = text_field(text, name).unwrap_or_default();
         }

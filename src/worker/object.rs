@@ -241,18 +241,13 @@ impl Coordinator {
             self.open(Whose::of(caller, Some((act, &order)))?).await?;
             return self.act(&user, act, &order).await;
         }
-        let _held = self.hold(http::call_length(request))?;
-        let body = http::call_bytes(request, limits::BODY_BYTES_MAX).await?;
-        let order: Order = match act {
-            Some(_) => Order::parse(&body).ok_or(ApiError::Internal)?,
-            None => Order::default(),
-        };
-        let scope = Scope::parse(&caller.scope);
-        let whose = match (caller.space.as_str(), act) {
-            ("", _) => Whose::Private(scope.clone().ok_or(ApiError::Internal)?),
-            (id, Some(Act::Create)) => {
-                let id = SpaceId::parse(id).map_err(|_| ApiError::Internal)?;
-                Whose::SharedAnew(id, Box::new(Person::of(&order)?))
+        self.open(Whose::of(caller, None)?).await?;
+        match path {
+            "push" => self.receive_push(user, request, PushRequest::parse).await,
+            "resolve" => self.receive_push(user, request, PushRequest::parse_resolutions).await,
+            "conflicts" => {
+                let body = http::call_bytes(request, limits::CALL_BYTES_MAX).await?;
+                self.conflicts(&user, &body)
             }
             "pull" => {
                 let body = http::call_bytes(request, limits::CALL_BYTES_MAX).await?;
