@@ -171,7 +171,7 @@ pub(crate) fn internal(bytes: &[u8]) {
     let mut core = small_space();
     let now = START.plus(1);
     let (user, scope) = (UserHash::new("https://issuer.example", "alice"), Scope::private(&space()));
-    if let Ok(Some(claimed)) = core.claimed_by(&user, &ask, now) {
+    if let Ok(Some(claimed)) = core.claimed_by(&user, &scope, &ask, now) {
         assert!(claimed > core.position());
     }
     let Ok((reply, lines)) = core.pull(&user, &scope, &ask, now) else { return };

@@ -21,21 +21,31 @@ pub(super) struct FreshTail {
 }
 
 impl<L: Ledger> Coordinator<L> {
+    /// Whether `user` may read, and whether what the edge serves under `scope` is this space and not an earlier one of its
+    /// id, about which this one's positions say nothing.
+    fn admit_pull(&mut self, user: &UserHash, scope: &Scope) -> Result<Role, ApiError> {
+        let admitted = self.admit(user, Role::Reader);
+        let role = admitted
+            .or_else(|refused| if planted!(AnybodyPulls) { Ok(Role::Reader) } else { Err(refused) })?;
+        if *scope != self.meta.scope && !planted!(OldGrantReachesNewSpace) {
+            return Err(ApiError::GrantRequired);
+        }
+        Ok(role)
+    }
+
     /// The position above this space's own that a pull claims to exist, if it does.
     ///
     /// # Errors
-    /// As [`Self::admit`].
+    /// [`ApiError::Gone`], [`ApiError::Forbidden`] and [`ApiError::GrantRequired`], as [`Self::pull`].
     pub fn claimed_by(
         &mut self,
         user: &UserHash,
+        scope: &Scope,
         ask: &Ask,
         now: Millis,
     ) -> Result<Option<Position>, ApiError> {
         // A false claim resets every client of the space, so only who may change its records is believed.
-        let admitted = self.admit(user, Role::Reader);
-        let admitted =
-            admitted.or_else(|refused| if planted!(AnybodyPulls) { Ok(Role::Reader) } else { Err(refused) });
-        let is_believed = admitted? >= Role::Writer;
+        let is_believed = self.admit_pull(user, scope)? >= Role::Writer;
         let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
         // A bare version claims nothing about this history; only a position of an epoch does. So does a head of ours, for
         // which the client is not to blame.
@@ -60,11 +70,7 @@ impl<L: Ledger> Coordinator<L> {
         ask: &Ask,
         now: Millis,
     ) -> Result<(Reply, String), ApiError> {
-        let admitted = self.admit(user, Role::Reader);
-        admitted.or_else(|refused| if planted!(AnybodyPulls) { Ok(Role::Reader) } else { Err(refused) })?;
-        if *scope != self.meta.scope && !planted!(OldGrantReachesNewSpace) {
-            return Err(ApiError::GrantRequired);
-        }
+        self.admit_pull(user, scope)?;
         self.publisher.pulled(ask, now);
         let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
         let here = self.position();

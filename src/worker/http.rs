@@ -32,6 +32,10 @@ extern "C" {
     pub(crate) fn call_length(request: &Request) -> usize;
     #[wasm_bindgen(catch, js_name = bodyOfCall)]
     async fn body_of_call(request: &Request, limit: usize) -> Result<JsValue, JsValue>;
+}
+
+#[wasm_bindgen(module = "/body.js")]
+extern "C" {
     #[wasm_bindgen(js_name = receiveBody)]
     async fn receive_body(request: &Request, limit: usize, idle_ms: u32, total_ms: u32) -> JsValue;
 }
@@ -103,7 +107,8 @@ pub(crate) fn path_and_caller(request: &Request) -> (String, String) {
 /// The bytes of a client's body, which may come slowly, or never.
 ///
 /// # Errors
-/// [`ApiError::TooLarge`], and [`ApiError::Malformed`] for one that did not arrive.
+/// [`ApiError::TooLarge`], [`ApiError::Malformed`] for one that did not arrive, and [`ApiError::Overloaded`] where too many
+/// others are held.
 pub(crate) async fn body_bytes(request: &Request, limit: usize) -> Result<Vec<u8>, ApiError> {
     let body = receive_body(request, limit, limits::BODY_IDLE_MS, limits::BODY_TOTAL_MS).await;
     let bytes: js_sys::Uint8Array = body.dyn_into().map_err(|why| no_body(&why))?;
@@ -115,10 +120,14 @@ pub(crate) async fn drain(request: &Request) {
     let _ = receive_body(request, 0, limits::BODY_IDLE_MS, limits::BODY_TOTAL_MS).await;
 }
 
-/// What is said instead of a body by whoever receives it.
+/// What is said instead of a body by whoever receives it, or passes it on.
 pub(crate) fn no_body(why: &JsValue) -> ApiError {
     if why.is_null() {
         ApiError::TooLarge("The body is too long. A push has at most 4 MiB: split it between mutations.")
+    } else if *why == JsValue::FALSE {
+        ApiError::Overloaded
+    } else if why.is_string() {
+        ApiError::TokenExpired
     } else {
         ApiError::Malformed("the body did not arrive".to_owned())
     }

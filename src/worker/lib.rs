@@ -233,6 +233,20 @@ fn space_of(
     Ok(Space { caller, hash, id, scope, request: incoming.id.clone(), origin })
 }
 
+/// Whether what let a request in still does. To be asked once its body has come, which may have taken two minutes: nobody
+/// may keep a grant or a token beyond its end by a body that is slow.
+pub(crate) fn check_again(asked: &Asked<'_>, request: &web_sys::Request) -> Result<(), ApiError> {
+    let (space, now) = (asked.space, location::now());
+    if now >= space.caller.expires {
+        return Err(ApiError::TokenExpired);
+    }
+    if space.id.is_none() || space.scope.is_none() {
+        return Ok(());
+    }
+    let mut meant = Meant { hash: space.hash.clone(), id: space.id.clone(), scope: None };
+    isolate::open_grant(asked.env, &mut meant, &http::grant(request), &space.caller.user, now)
+}
+
 /// `GET /sync/conflict`: only the coordinator knows what is parked.
 async fn conflicts(asked: &Asked<'_>) -> Result<Reply, ApiError> {
     let query = query_pairs(&asked.incoming.query)?;

@@ -24,7 +24,7 @@ use web_sys::{ReadableStream, Request};
 use worker::{Context, Env};
 
 use crate::{
-    Space,
+    Space, check_again,
     coordinator::call,
     http::{self, Body, Headers, Incoming, Reply},
     isolate,
@@ -80,6 +80,7 @@ pub(crate) async fn begin_post(asked: &Asked<'_>, request: &Request) -> Result<B
         return Err(ApiError::UnsupportedMediaType);
     }
     let body = http::body_bytes(request, limits::BODY_BYTES_MAX).await?;
+    check_again(asked, request)?;
     let parsed = PullRequest::from_body(&body, &asked.space.hash)?;
     Ok(begin(asked.incoming, asked.env, asked.space, parsed))
 }

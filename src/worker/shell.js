@@ -1,6 +1,8 @@
 // The JavaScript half of the shell. A function stands here because one call out of wasm is cheaper than several, or
 // because what it handles, streams and cursors, should never enter wasm memory. No sync rule lives here.
 
+import { collect, withBody } from "./body.js";
+
 // Header and URL texts cannot hold a line break, so one string carries them all in a single crossing. Each header that is
 // looked up costs, so what only some requests need is only looked up for those.
 export function readRequest(request) {
@@ -70,71 +72,6 @@ export async function mayPass(env, key) {
   }
 }
 
-// Bytes of a body that is too long, or not wanted, that are read all the same: four times what is taken.
-const READ_MAX = 16 * 1024 * 1024;
-
-// The bytes of a client's body; null when it has more than `limit`, undefined when it does not arrive: nothing of it for
-// `idleMs`, or not all of it within `totalMs`. Counted while reading, because a length may be missing.
-export async function receiveBody(request, limit, idleMs, totalMs) {
-  if (request.body === null) return new Uint8Array(0);
-  const expected = Number(request.headers.get("content-length") ?? limit);
-  if (expected <= Math.min(limit, WHOLE_BODY)) return receiveWhole(request, idleMs + (totalMs * expected) / limit);
-  const reader = request.body.getReader();
-  const chunks = [];
-  let [length, timer, heard] = [0, null, Date.now()];
-  const end = heard + totalMs;
-  const late = new Promise((_, reject) => {
-    const look = () => {
-      const left = Math.min(heard + idleMs, end) - Date.now();
-      if (left <= 0) reject(new Error("the body did not arrive"));
-      else timer = setTimeout(look, left);
-    };
-    timer = setTimeout(look, idleMs);
-  });
-  late.catch(() => {});
-  try {
-    // A sender that is cut off while it writes does not see the answer: so more is read than is taken.
-    while (length <= READ_MAX) {
-      const { done, value } = await Promise.race([reader.read(), late]);
-      if (done) return length > limit ? null : joined(chunks, length);
-      heard = Date.now();
-      length += value.length;
-      if (Math.max(length, expected) > limit) chunks.length = 0;
-      else chunks.push(value);
-    }
-    return null;
-  } catch {
-    return undefined;
-  } finally {
-    clearTimeout(timer);
-    reader.cancel().catch(() => {});
-  }
-}
-
-// Most bodies are short and say so, and the platform ends them where they have said. One read for all of such a body costs
-// a tenth of a push less than reading it by chunks; it cannot see a pause, so the whole has a time by its length.
-const WHOLE_BODY = 256 * 1024;
-async function receiveWhole(request, ms) {
-  let timer;
-  const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  const body = await Promise.race([request.arrayBuffer(), late]).catch(() => undefined);
-  clearTimeout(timer);
-  return body && new Uint8Array(body);
-}
-
-function joined(chunks, length) {
-  if (chunks.length === 1) return chunks[0];
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
-}
-
 export function callLength(request) {
   return Number(request.headers.get("content-length") ?? 0);
 }
@@ -146,17 +83,6 @@ export async function bodyOfCall(request, limit) {
     return new Uint8Array(await request.arrayBuffer());
   }
   return collect(request.body, limit);
-}
-
-async function collect(body, limit) {
-  const chunks = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > limit) return null;
-    chunks.push(chunk);
-  }
-  return joined(chunks, length);
 }
 
 // --- tokens ---
@@ -262,11 +188,13 @@ export async function callObject(env, name, path, caller, body, timeoutMs) {
   return [response.status, response.headers.get("server-timing") ?? "", await response.text()];
 }
 
-// Passes the body of a request, or a text, on and resolves to the response, to be passed on too, or to what `receiveBody` says instead of a
-// body: then the object was not asked.
-export async function passOn(env, name, path, caller, source, limit, idleMs, totalMs) {
-  const body = typeof source === "string" ? source : await receiveBody(source, limit, idleMs, totalMs);
-  return typeof body === "string" || body instanceof Uint8Array ? ask(env, name, path, caller, body) : body;
+// Passes the body of a request, or a text, on and resolves to the response, to be passed on too, or to what `withBody` says
+// instead of a body, or to a text if the caller's token has ended at `expires`, while the body came: then the object was
+// not asked.
+export async function passOn(env, name, path, caller, source, limit, idleMs, totalMs, expires) {
+  if (typeof source === "string") return ask(env, name, path, caller, source);
+  const send = (body) => (Date.now() < expires ? ask(env, name, path, caller, body) : "expired");
+  return withBody(source, limit, idleMs, totalMs, send);
 }
 
 export function retryAfter(response) {

@@ -1,6 +1,7 @@
 // Grants on the real runtime: only one of the coordinator's own, for this user and this space, and not yet ended, reads.
 
 import assert from "node:assert/strict";
+import { request } from "node:http";
 import { after, before, test } from "node:test";
 import { startRuntime } from "./harness.mjs";
 import { Member, mintGrant } from "./member.mjs";
@@ -17,6 +18,7 @@ before(async () => {
 });
 after(() => runtime.stop());
 
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const now = () => Math.floor(Date.now() / 1000);
 const minted = (claims = {}, options = {}) => mintGrant(runtime, { sub: owner.sub, space: id, incarnation, ...claims }, options);
 const PATHS = ["/sync/pull", "/sync/pull?consistency=strong", "/sync/pull?consistency=eventual", "/sync/head", `/sync/objects/${"0".repeat(64)}`];
@@ -113,4 +115,65 @@ test("without GRANT_SECRET shared spaces cannot be read, and the log says why", 
       await keyless.stop();
     }
   }
+});
+
+/** Sends all of a request but its body, and the body when `meanwhile` has ended; the answer. */
+async function slowly(path, { token, grant, method = "POST", body = "{}" }, meanwhile) {
+  const url = new URL(await runtime.url("home"));
+  const headers = {
+    authorization: `Bearer ${token}`,
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(body),
+    ...(grant && { "headwater-grant": grant }),
+  };
+  const answer = new Promise((resolve, reject) => {
+    const outgoing = request({ host: url.hostname, port: url.port, method, path, headers, agent: false }, async (response) => {
+      const text = await new Response(response).text();
+      resolve({ status: response.statusCode, code: JSON.parse(text).code, text });
+    });
+    outgoing.on("error", reject);
+    outgoing.flushHeaders();
+    meanwhile().then(() => outgoing.end(body), reject);
+  });
+  return answer;
+}
+
+test("a removed member whose body comes after the last grant has ended reads nothing", async () => {
+  const bob = new Member(runtime, "bob");
+  await owner.set(id, bob, "reader");
+  for (const [seconds, expected] of [[60, [200, undefined]], [3, [403, "grant_required"]]]) {
+    const grant = minted({ sub: bob.sub, exp: now() + seconds });
+    assert.equal((await bob.read(id, "/sync/pull", { grant })).status, 200);
+    const { status, code, text } = await slowly(`/sync/pull?space=${id}`, { token: bob.token, grant }, async () => {
+      await pause(500);
+      if (seconds === 3) {
+        await owner.remove(id, bob);
+        await owner.put(id, "made-after-the-removal");
+        await owner.read(id, "/sync/pull?consistency=strong");
+      }
+      await pause(3500);
+    });
+    assert.deepEqual([status, code], expected, text);
+    assert.ok(!text.includes("made-after"));
+  }
+});
+
+test("a token that ends while the body comes lets nobody in, on any route that has one", async () => {
+  // A minute of leeway belongs to the end of a token.
+  const token = runtime.token(owner.sub, { exp: now() - 60 + 4 });
+  const grant = minted();
+  const push = JSON.stringify({ client: owner.client, mutations: [{ id: owner.next, changes: [{ op: "put", collection: "c", id: "late", value: {} }] }] });
+  const long = push.padEnd(300_000, " ");
+  const answers = await Promise.all([
+    slowly(`/sync/pull?space=${id}`, { token, grant }, () => pause(5500)),
+    slowly("/sync/pull", { token }, () => pause(5500)),
+    slowly(`/sync/push?space=${id}`, { token, body: push }, () => pause(5500)),
+    slowly(`/sync/push?space=${id}`, { token, body: long }, () => pause(5500)),
+    slowly(`/sync/conflict?space=${id}`, { token }, () => pause(5500)),
+    slowly(`/spaces/${id}/members/eve`, { token, method: "PUT", body: '{"role":"owner"}' }, () => pause(5500)),
+    slowly(`/spaces/${id}/policies/c`, { token, method: "PUT", body: '{"onConflict":"merge"}' }, () => pause(5500)),
+  ]);
+  assert.deepEqual(answers.map(({ status, code }) => [status, code]), answers.map(() => [401, "token_expired"]));
+  assert.equal((await owner.ask("GET", `/spaces/${id}/members/eve`)).status, 404);
+  assert.ok(!(await owner.records(id, { query: "consistency=strong" })).includes("c/late"));
 });

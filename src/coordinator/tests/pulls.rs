@@ -220,7 +220,7 @@ fn a_bare_min_claims_nothing_about_this_history_and_begins_no_epoch() {
     let mut desk = large();
     let ask = Ask { min_version: Some(version(9_999)), ..Ask::default() };
     let later = desk.now.plus(2 * 3_600_000);
-    assert_eq!(desk.core.claimed_by(&user("alice"), &ask, later), Ok(None));
+    assert_eq!(desk.core.claimed_by(&user("alice"), &scope(), &ask, later), Ok(None));
     assert!(matches!(
         desk.core.pull(&user("alice"), &scope(), &ask, later),
         Err(ApiError::EpochMismatch { .. })

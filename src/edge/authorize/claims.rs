@@ -28,7 +28,8 @@ pub struct Caller {
     /// What those are hashes of, for what has to be written about the user or hashed with the same issuer. Shared, because
     /// every request of a client is answered with a copy of this.
     pub person: Rc<Person>,
-    pub(super) expires: Millis,
+    /// Until when the token is good, with the leeway.
+    pub expires: Millis,
 }
 
 /// Whom a token names.

@@ -311,7 +311,7 @@ impl Host {
         }
         let ask: Ask =
             serde_json::from_str(&serde_json::to_string(ask).expect("an ask is JSON")).expect("an ask");
-        let claimed = self.core(now).claimed_by(user, &ask, now)?;
+        let claimed = self.core(now).claimed_by(user, scope, &ask, now)?;
         self.settle_claim(claimed, now)?;
         let (reply, lines) = self.core(now).pull(user, scope, &ask, now)?;
         self.arm(now)?;
