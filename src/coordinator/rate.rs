@@ -71,6 +71,10 @@ pub fn cost(bytes: usize, changes: usize) -> u64 {
     (bytes / limits::RATE_UNIT_BYTES + changes / limits::RATE_UNIT_CHANGES) as u64
 }
 
+fn thousandths(units: u64) -> i64 {
+    i64::try_from(units).unwrap_or(i64::MAX).saturating_mul(UNIT)
+}
+
 impl Rate {
     /// Full buckets.
     #[must_use]
@@ -84,12 +88,27 @@ impl Rate {
     /// # Errors
     /// [`ApiError::RateLimited`] says when it would be admitted. Nothing is paid then.
     pub fn admit(&mut self, user: &UserHash, now: Millis) -> Result<(), ApiError> {
-        let RateConfig { user_per_s, space_per_s } = self.config;
+        let space_per_s = self.config.space_per_s;
         let mut wait = None;
         if space_per_s > 0 {
             self.space.gain(space_per_s, now);
             wait = self.space.wait_s(space_per_s);
         }
+        self.admit_after(wait, user, now)
+    }
+
+    /// Admits a call that only an owner may make, whatever the space has left: whoever uses up what all have together could
+    /// not be removed otherwise.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn admit_owners(&mut self, user: &UserHash, now: Millis) -> Result<(), ApiError> {
+        self.admit_after(None, user, now)
+    }
+
+    /// Admits a call of `user` unless the space has to `wait`, or the user has.
+    fn admit_after(&mut self, mut wait: Option<u32>, user: &UserHash, now: Millis) -> Result<(), ApiError> {
+        let user_per_s = self.config.user_per_s;
         if user_per_s > 0 {
             let bucket = self.user(user, now);
             wait = wait.max(bucket.wait_s(user_per_s));
@@ -102,12 +121,18 @@ impl Rate {
 
     /// Charges an admitted call what it cost beyond its unit.
     pub fn charge(&mut self, user: &UserHash, units: u64, now: Millis) {
-        let thousandths = i64::try_from(units).unwrap_or(i64::MAX).saturating_mul(UNIT);
+        self.charge_refused(user, units, now);
+        let thousandths = thousandths(units).saturating_add(UNIT);
+        self.space.balance = self.space.balance.saturating_sub(thousandths);
+    }
+
+    /// Charges whoever made a call that was admitted but may not do what it asks for: the user alone, for the same reason
+    /// for which [`Self::admit`] takes nothing from the space.
+    pub fn charge_refused(&mut self, user: &UserHash, units: u64, now: Millis) {
         if self.config.user_per_s > 0 {
             let bucket = self.user(user, now);
-            bucket.balance = bucket.balance.saturating_sub(thousandths);
+            bucket.balance = bucket.balance.saturating_sub(thousandths(units));
         }
-        self.space.balance = self.space.balance.saturating_sub(thousandths.saturating_add(UNIT));
     }
 
     /// The bucket of a user, who is now the one that called last.
@@ -201,6 +226,32 @@ mod tests {
             while rate.admit(&user(&stranger.to_string()), START).is_ok() {}
         }
         assert_eq!(drain(&mut rate, "alice", START).0, 1_000);
+    }
+
+    #[test]
+    fn whoever_exhausts_the_space_can_be_removed_by_an_owner() {
+        let mut rate = Rate::new(CONFIG, START);
+        assert!(rate.admit(&user("mallory"), START).is_ok());
+        rate.charge(&user("mallory"), 1_000_000, START);
+        assert_eq!(rate.admit(&user("owner"), START), Err(ApiError::RateLimited { retry_after_s: 1_991 }));
+        assert_eq!(rate.admit_owners(&user("owner"), START), Ok(()));
+        rate.charge(&user("owner"), 0, START);
+        while rate.admit_owners(&user("owner"), START).is_ok() {}
+        let own = Err(ApiError::RateLimited { retry_after_s: 1 });
+        assert_eq!(rate.admit_owners(&user("owner"), START), own, "it is paid for all the same");
+        assert!(matches!(rate.admit_owners(&user("mallory"), START), Err(ApiError::RateLimited { .. })));
+    }
+
+    #[test]
+    fn a_stranger_pays_for_the_bodies_that_are_not_taken_and_the_space_does_not() {
+        let mut rate = Rate::new(CONFIG, START);
+        let mut refused = 0;
+        while rate.admit(&user("eve"), START).is_ok() {
+            rate.charge_refused(&user("eve"), cost(limits::BODY_BYTES_MAX, 0), START);
+            refused += 1;
+        }
+        assert_eq!(refused, 16, "1,000 units, and 65 a time");
+        assert_eq!(rate.space.balance, burst(500));
     }
 
     #[test]

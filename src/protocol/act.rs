@@ -54,6 +54,20 @@ impl Act {
         Self::Told,
     ];
 
+    /// Whether nobody but an owner may do it; but everybody may remove themselves.
+    #[must_use]
+    pub const fn is_owners(self) -> bool {
+        matches!(
+            self,
+            Self::SetMember
+                | Self::RemoveMember
+                | Self::SetPolicy
+                | Self::RemovePolicy
+                | Self::Delete
+                | Self::ResetEpoch
+        )
+    }
+
     /// Its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,8 +1,12 @@
 //! Errors of the protocol, and the one table that maps them to HTTP.
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{protocol::push::MutationResult, version::Position};
+
+/// The one thing that a coordinator forbids to whoever may ask at all.
+const FORBIDDEN: &str = "You are not a member of this space.";
 
 /// Why a request as a whole was not answered with what it asked for.
 ///
@@ -207,6 +211,42 @@ impl ApiError {
         }
         Value::Object(body).to_string()
     }
+
+    /// The error that the problem document of an object states, which the edge asked for somebody. What nobody may be told
+    /// as it is, such as an act that an object of another version does not know, is a fault between the two.
+    #[must_use]
+    pub fn of_object(status: u16, body: &str) -> Self {
+        let problem: Problem = serde_json::from_str(body).unwrap_or_default();
+        match problem.code.as_str() {
+            "cursor_expired" => Self::CursorExpired,
+            "gone" => Self::Gone,
+            "grant_required" => Self::GrantRequired,
+            "forbidden" => Self::Forbidden(FORBIDDEN),
+            "not_found" => Self::NotFound("There is no such space."),
+            "overloaded" => Self::Overloaded,
+            "storage_full" => Self::StorageFull,
+            "rate_limited" => Self::RateLimited { retry_after_s: problem.retry_after_s.unwrap_or(1) },
+            "epoch_mismatch" => match problem.position.as_deref().and_then(Position::parse) {
+                Some(position) => {
+                    Self::EpochMismatch { position, last: problem.last.unwrap_or(0), settled: Vec::new() }
+                }
+                None => Self::Internal,
+            },
+            _ if status == 503 => Self::Upstream,
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// What is read of an object's problem document.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    code: String,
+    position: Option<String>,
+    last: Option<u64>,
+    #[serde(rename = "retryAfter")]
+    retry_after_s: Option<u32>,
 }
 
 fn results(settled: &[MutationResult]) -> Vec<Value> {
@@ -227,5 +267,30 @@ mod tests {
         assert_eq!(body["position"], "0mwrnsa6yk3v9q2.7");
         assert_eq!(body["last"], 3);
         assert_eq!(body["request"], "r1");
+    }
+
+    #[test]
+    fn what_an_object_answers_stays_what_it_is_on_its_way_through_the_edge() {
+        let position = Position::parse("0mwrnsa6yk3v9q2.7").expect("a position");
+        for error in [
+            ApiError::CursorExpired,
+            ApiError::Gone,
+            ApiError::GrantRequired,
+            ApiError::Forbidden(FORBIDDEN),
+            ApiError::NotFound("There is no such space."),
+            ApiError::Overloaded,
+            ApiError::StorageFull,
+            ApiError::Upstream,
+            ApiError::Internal,
+            ApiError::RateLimited { retry_after_s: 7 },
+            ApiError::EpochMismatch { position, last: 3, settled: Vec::new() },
+        ] {
+            assert_eq!(ApiError::of_object(error.status(), &error.body("r1")), error);
+        }
+        for (status, body) in [(500, ""), (404, "<html>"), (400, "{}"), (409, r#"{"code":"epoch_mismatch"}"#)]
+        {
+            assert_eq!(ApiError::of_object(status, body), ApiError::Internal, "{status} {body}");
+        }
+        assert_eq!(ApiError::of_object(503, "no object"), ApiError::Upstream);
     }
 }

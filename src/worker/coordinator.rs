@@ -65,7 +65,7 @@ pub(crate) async fn call(
     if matches!(status, 200 | 204) {
         Ok((text, answer.get(1).as_string().unwrap_or_default()))
     } else {
-        let error = error_of(status, &text);
+        let error = ApiError::of_object(status, &text);
         if let ApiError::RateLimited { retry_after_s } = error {
             isolate::note_refusal(env, &space.caller.user, &space.hash, retry_after_s, now());
         }
@@ -82,7 +82,10 @@ pub(crate) async fn pass(
     source: &JsValue,
 ) -> Result<Reply, (ApiError, bool)> {
     let (user, unasked) = (&space.caller.user, |error| (error, false));
-    if let Err(error) = isolate::check_refusals(env, user, &space.hash, now()) {
+    // The object admits an owner's acts where it refuses everything else.
+    let is_owners = Act::parse(path.trim_start_matches('/')).is_some_and(Act::is_owners);
+    let refused = isolate::check_refusals(env, user, &space.hash, now());
+    if let Some(error) = refused.err().filter(|_| !is_owners) {
         if let Some(request) = source.dyn_ref::<Request>() {
             http::drain(request).await;
         }
@@ -136,44 +139,4 @@ fn caller(space: &Space) -> Result<String, ApiError> {
 /// to wait.
 fn unreachable(error: &JsValue) -> ApiError {
     if is_overloaded(error) { ApiError::Overloaded } else { ApiError::Upstream }
-}
-
-/// The one thing that a coordinator forbids to whoever may ask at all.
-const FORBIDDEN: &str = "You are not a member of this space.";
-
-/// The error that the object's problem document states.
-fn error_of(status: u16, body: &str) -> ApiError {
-    #[derive(serde::Deserialize)]
-    struct Problem {
-        code: String,
-        position: Option<String>,
-        last: Option<u64>,
-        #[serde(rename = "retryAfter")]
-        retry_after_s: Option<u32>,
-    }
-    let problem: Option<Problem> = serde_json::from_str(body).ok();
-    match problem.as_ref().map(|problem| problem.code.as_str()) {
-        Some("cursor_expired") => ApiError::CursorExpired,
-        Some("gone") => ApiError::Gone,
-        Some("grant_required") => ApiError::GrantRequired,
-        Some("forbidden") => ApiError::Forbidden(FORBIDDEN),
-        Some("not_found") => ApiError::NotFound("There is no such space."),
-        Some("storage_full") => ApiError::StorageFull,
-        Some("rate_limited") => {
-            ApiError::RateLimited { retry_after_s: problem.and_then(|p| p.retry_after_s).unwrap_or(1) }
-        }
-        Some("epoch_mismatch") => {
-            let position = problem.as_ref().and_then(|problem| problem.position.as_deref());
-            match position.and_then(headwater::version::Position::parse) {
-                Some(position) => ApiError::EpochMismatch {
-                    position,
-                    last: problem.and_then(|p| p.last).unwrap_or(0),
-                    settled: Vec::new(),
-                },
-                None => ApiError::Internal,
-            }
-        }
-        _ if status == 503 => ApiError::Upstream,
-        _ => ApiError::Internal,
-    }
 }

@@ -74,6 +74,7 @@ extern "C" {
 }
 
 type Ledger = SqlLedger<ObjectSql>;
+type Parse = fn(&[u8]) -> std::result::Result<PushRequest, ApiError>;
 type Settled = std::result::Result<(PushAnswer, Rows), ApiError>;
 
 /// Whose space an object is that no event has opened yet.
@@ -84,6 +85,19 @@ enum Whose {
     SharedAnew(SpaceId, Box<Person>),
     /// One that is there, or none.
     Known,
+}
+
+impl Whose {
+    fn of(caller: &Caller, act: Option<(Act, &Order)>) -> std::result::Result<Self, ApiError> {
+        match (caller.space.as_str(), act) {
+            ("", _) => Scope::parse(&caller.scope).map(Self::Private).ok_or(ApiError::Internal),
+            (id, Some((Act::Create, order))) => {
+                let id = SpaceId::parse(id).map_err(|_| ApiError::Internal)?;
+                Ok(Self::SharedAnew(id, Box::new(Person::of(order)?)))
+            }
+            _ => Ok(Self::Known),
+        }
+    }
 }
 
 /// A push that waits for the transaction it will share.
@@ -215,34 +229,52 @@ impl Coordinator {
     ) -> std::result::Result<Reply, ApiError> {
         let user = UserHash::parse(&caller.user).map_err(|_| ApiError::Internal)?;
         let act = Act::parse(path);
-        // A notice is not the user's own doing, and is given once.
-        if act != Some(Act::Told) {
-            self.rate(|rate| rate.admit(&user, now()))?;
+        match act {
+            // A notice is not the user's own doing, and is given once.
+            Some(Act::Told) => Ok(()),
+            Some(act) if act.is_owners() => self.rate(|rate| rate.admit_owners(&user, now())),
+            _ => self.rate(|rate| rate.admit(&user, now())),
+        }?;
+        if let Some(act) = act {
+            let body = http::call_bytes(request, limits::CALL_BYTES_MAX).await?;
+            let order = Order::parse(&body).ok_or(ApiError::Internal)?;
+            self.open(Whose::of(caller, Some((act, &order)))?).await?;
+            return self.act(&user, act, &order).await;
         }
-        let _held = self.hold(http::call_length(request))?;
-        let body = http::call_bytes(request, limits::BODY_BYTES_MAX).await?;
-        let order: Order = match act {
-            Some(_) => Order::parse(&body).ok_or(ApiError::Internal)?,
-            None => Order::default(),
-        };
-        let scope = Scope::parse(&caller.scope);
-        let whose = match (caller.space.as_str(), act) {
-            ("", _) => Whose::Private(scope.clone().ok_or(ApiError::Internal)?),
-            (id, Some(Act::Create)) => {
-                let id = SpaceId::parse(id).map_err(|_| ApiError::Internal)?;
-                Whose::SharedAnew(id, Box::new(Person::of(&order)?))
+        self.open(Whose::of(caller, None)?).await?;
+        match path {
+            "push" => self.receive_push(user, request, PushRequest::parse).await,
+            "resolve" => self.receive_push(user, request, PushRequest::parse_resolutions).await,
+            "conflicts" => {
+                let body = http::call_bytes(request, limits::CALL_BYTES_MAX).await?;
+                self.conflicts(&user, &body)
             }
-            _ => Whose::Known,
-        };
-        self.open(whose).await?;
-        match (act, path) {
-            (Some(act), _) => self.act(&user, act, &order).await,
-            (None, "push") => self.push(user, &body, PushRequest::parse).await,
-            (None, "resolve") => self.push(user, &body, PushRequest::parse_resolutions).await,
-            (None, "conflicts") => self.conflicts(&user, &body),
-            (None, "pull") => self.pull(&user, &scope.ok_or(ApiError::GrantRequired)?, &body).await,
-            _ => Err(ApiError::NotFound("There is no such call.")),
+            "pull" => {
+                let body = http::call_bytes(request, limits::CALL_BYTES_MAX).await?;
+                let scope = Scope::parse(&caller.scope).ok_or(ApiError::GrantRequired)?;
+                self.pull(&user, &scope, &body).await
+            }
+            // That of an edge which is newer: there will be one soon.
+            _ => Err(ApiError::Upstream),
         }
+    }
+
+    /// Takes the body of a push, unless its user may not push: then nothing of it enters memory, in which there is room for
+    /// four such bodies at once, and the user pays for it.
+    async fn receive_push(
+        &self,
+        user: UserHash,
+        request: &web_sys::Request,
+        parse: Parse,
+    ) -> std::result::Result<Reply, ApiError> {
+        let length = http::call_length(request);
+        if let Err(refused) = self.with(|core| core.admit(&user, Role::Writer)) {
+            self.rate(|rate| rate.charge_refused(&user, rate::cost(length, 0), now()));
+            return Err(refused);
+        }
+        let _held = self.hold(length)?;
+        let body = http::call_bytes(request, limits::BODY_BYTES_MAX).await?;
+        self.push(user, &body, parse).await
     }
 
     /// Notes that a body of so many bytes is held, unless as many are as memory has room for. One alone always has.
@@ -322,13 +354,8 @@ impl Coordinator {
         self.rate(|rate| rate.charge(user, rate::cost(bytes, changes), now()));
     }
 
-    async fn push(
-        &self,
-        user: UserHash,
-        body: &[u8],
-        parse: fn(&[u8]) -> std::result::Result<PushRequest, ApiError>,
-    ) -> std::result::Result<Reply, ApiError> {
-        // Who may not push does not get to say that storage has gone back either.
+    async fn push(&self, user: UserHash, body: &[u8], parse: Parse) -> std::result::Result<Reply, ApiError> {
+        // Who may not push does not get to say that storage has gone back either; that may have changed with the body.
         self.with(|core| core.admit(&user, Role::Writer))?;
         let push = parse(body);
         // One that cannot be read has cost as much.
