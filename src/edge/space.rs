@@ -120,6 +120,30 @@ pub fn order_of(
     Ok(order)
 }
 
+/// What `PUT /spaces/{id}` answers where the space is there: what an owner is `shown`, whose first answer may have been lost.
+///
+/// # Errors
+/// [`ApiError::Forbidden`] for every other member.
+pub fn made_before(shown: String) -> Result<String, ApiError> {
+    match text_field(&shown, "role").as_deref().and_then(Role::parse) {
+        Some(Role::Owner) => Ok(shown),
+        _ => Err(ApiError::Forbidden("There is such a space, and you are not an owner of it.")),
+    }
+}
+
+/// Why a space is not made whose maker's home did not note it.
+#[must_use]
+pub fn not_noted(error: ApiError) -> ApiError {
+    match error {
+        ApiError::Forbidden(_) => {
+            ApiError::Forbidden("You have made 1,000 spaces that are not deleted: delete one first.")
+        }
+        // A home is always there: its object is of a version that does not know what it is asked.
+        ApiError::NotFound(_) => ApiError::Upstream,
+        error => error,
+    }
+}
+
 fn malformed(detail: &str) -> ApiError {
     ApiError::Malformed(detail.to_owned())
 }
@@ -278,6 +302,26 @@ mod tests {
             assert!(matches!(meant(path, query), Err(ApiError::Malformed(_))), "{path} {query}");
         }
         assert_eq!(meant("/spaces", "space=team").expect("a space").hash, me.private_space);
+    }
+
+    #[test]
+    fn only_an_owner_is_told_that_the_space_is_there_as_if_it_had_been_made() {
+        let shown = |role: &str| {
+            format!(r#"{{"space":"team","role":"{role}","epoch":"0mwrnsa6yk3v9q2","version":1}}"#)
+        };
+        assert_eq!(made_before(shown("owner")), Ok(shown("owner")));
+        for other in [shown("writer"), shown("reader"), shown("later"), String::new()] {
+            assert!(matches!(made_before(other), Err(ApiError::Forbidden(_))));
+        }
+    }
+
+    #[test]
+    fn a_home_of_another_version_is_a_fault_and_not_a_space_that_is_missing() {
+        assert_eq!(not_noted(ApiError::NotFound("There is no such space.")), ApiError::Upstream);
+        assert!(
+            matches!(not_noted(ApiError::Forbidden("")), ApiError::Forbidden(why) if why.contains("1,000"))
+        );
+        assert_eq!(not_noted(ApiError::Overloaded), ApiError::Overloaded);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The routes below `/spaces`: what they ask of a space's object, or of the caller's home.
 
 use headwater::{
-    edge::{answer::Usage, space::order_of},
+    edge::{
+        answer::Usage,
+        space::{made_before, not_noted, order_of},
+    },
     ids::{SpaceId, UserHash},
     limits,
     protocol::{act::Act, error::ApiError, internal::Order, pull::query_pairs},
@@ -56,15 +59,10 @@ pub(crate) async fn administer(
 async fn create(asked: &Asked<'_>, order: &str, usage: &mut Usage) -> Result<String, ApiError> {
     match ask(asked, asked.space, Act::Show, order, usage).await {
         Err(ApiError::NotFound(_)) => {}
-        there => return there,
+        there => return there.and_then(made_before),
     }
     let noted = ask(asked, &home_of(asked.space), Act::NoteMade, order, usage).await;
-    noted.map_err(|error| match error {
-        ApiError::Forbidden(_) => {
-            ApiError::Forbidden("You have made 1,000 spaces that are not deleted: delete one first.")
-        }
-        error => error,
-    })?;
+    noted.map_err(not_noted)?;
     ask(asked, asked.space, Act::Create, order, usage).await
 }
 

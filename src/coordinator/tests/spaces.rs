@@ -136,6 +136,7 @@ fn every_role_may_do_what_the_table_says() {
     let policy = Order { collection: "todos".to_owned(), policy: "merge".to_owned(), ..Order::default() };
     let acts = [
         (Act::Show, Order::default(), "reader"),
+        (Act::Create, about("bob"), "owner"),
         (Act::Members, Order::default(), "reader"),
         (Act::Member, about("bob"), "reader"),
         (Act::Policies, Order::default(), "reader"),
@@ -152,6 +153,7 @@ fn every_role_may_do_what_the_table_says() {
             let before = desk.core.ledger().clone();
             let rank = |role: &str| ["none", "reader", "writer", "owner"].iter().position(|one| *one == role);
             let is_allowed = rank(role) >= rank(least) || (act == Act::RemoveMember && name == "bob");
+            assert_eq!(act.is_owners(), least == "owner" && act != Act::Create, "{act:?}");
             let done = desk.act(name, act, &order);
             assert_eq!(done.is_ok(), is_allowed, "{act:?} by {role}: {done:?}");
             if let Err(error) = done {
@@ -726,8 +728,6 @@ fn h6_a_grant_of_an_earlier_space_of_this_id_reads_nothing() {
     assert_ne!(*desk.core.scope(), old);
     let asked = desk.core.pull(&user("alice"), &old, &Ask::default(), desk.now);
     assert_eq!(asked, Err(ApiError::GrantRequired));
-    assert!(!desk.pull_as("alice").expect("lines").contains("secret"));
-}
     // Nor does what it claims to have seen there begin an epoch here, which would reset every client.
     desk.set("mallory", "alice", "writer").expect("a member");
     let seen = Position { epoch: desk.core.position().epoch, version: version(99) };
@@ -736,14 +736,16 @@ fn h6_a_grant_of_an_earlier_space_of_this_id_reads_nothing() {
     assert_eq!(desk.core.claimed_by(&user("alice"), &old, &claim, later), Err(ApiError::GrantRequired));
     let present = desk.core.scope().clone();
     assert!(matches!(desk.core.claimed_by(&user("alice"), &present, &claim, later), Ok(Some(_))));
+    assert!(!desk.pull_as("alice").expect("lines").contains("secret"));
+}
 
 #[test]
 fn a_reader_cannot_reset_everybody_by_claiming_the_future() {
     let mut desk = Desk::staffed();
     let now = START.plus(2 * EPOCH_MS_MIN);
+    let scope = desk.core.scope().clone();
     let min = Some(Position { version: version(99), ..desk.core.position() });
     let ask = Ask { min, ..Ask::default() };
-    let scope = desk.core.scope().clone();
     assert_eq!(desk.core.claimed_by(&user("rita"), &scope, &ask, now), Ok(None));
     assert!(matches!(desk.core.claimed_by(&user("bob"), &scope, &ask, now), Ok(Some(_))));
     assert_eq!(desk.core.claimed_by(&user("eve"), &scope, &ask, now), Err(MEMBERS));
