@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { startRuntime } from "./harness.mjs";
+import { Member } from "./member.mjs";
 
 const put = (id, value = {}) => ({ op: "put", collection: "c", id, value });
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -114,6 +115,53 @@ describe("the buckets of a space", () => {
     assert.equal(answer.status, 400);
     const seconds = assertRateLimited(await pushOne(device));
     assert.ok(seconds >= 15, `4 MiB cost 64 units: ${seconds} s`);
+  });
+});
+
+describe("a shared space", () => {
+  let runtime;
+  before(async () => (runtime = await startRuntime({ variables: { RATE_USER_PER_S: "4", RATE_SPACE_PER_S: "4" } })));
+  after(() => runtime.stop());
+
+  test("a stranger's long bodies are refused as that, paid for by the stranger, and cost the members nothing", async () => {
+    const [alice, eve, rita] = ["alice", "eve", "rita"].map((name) => new Member(runtime, name));
+    const id = await alice.create();
+    await alice.set(id, rita, "reader");
+    const body = "x".repeat(4 * 1024 * 1024 - 10);
+    for (const other of [eve, rita]) {
+      const answers = [];
+      for (let n = 0; n < 3; n += 1) answers.push(await other.ask("POST", `/sync/push?space=${id}`, { body }));
+      assert.deepEqual([answers[0].status, answers[0].body.code], [403, "forbidden"], answers[0].text);
+      const seconds = assertRateLimited(answers[1]);
+      assert.ok(seconds >= 5, `65 units of the 40 that there were, at 4 a second: ${seconds} s`);
+      assertRateLimited(answers[2]);
+    }
+    assert.equal((await alice.put(id, "r")).status, 200);
+  });
+
+  test("bodies of strangers do not take the room of a member's", async () => {
+    const alice = new Member(runtime, "alice");
+    const id = await alice.create();
+    const body = "x".repeat(4 * 1024 * 1024 - 10);
+    const strangers = Array.from({ length: 8 }, () => new Member(runtime, "eve").ask("POST", `/sync/push?space=${id}`, { body }));
+    const statuses = (await Promise.all(strangers)).map(({ status, body }) => `${status} ${body.code}`);
+    // The edge has a bound too; the object says nothing but that they are strangers.
+    assert.ok(statuses.every((status) => ["403 forbidden", "503 overloaded"].includes(status)), `${statuses}`);
+    assert.equal((await alice.put(id, "r")).status, 200);
+  });
+
+  test("whoever uses up what the space has can be removed by an owner who was refused before", async () => {
+    const [alice, mallory] = ["alice", "mallory"].map((name) => new Member(runtime, name));
+    const id = await alice.create();
+    await alice.set(id, mallory, "writer");
+    const changes = Array.from({ length: 1000 }, (_, at) => put(`r${at}`));
+    const mutations = [{ id: 1, changes }, { id: 2, changes }];
+    assert.equal((await mallory.ask("POST", `/sync/push?space=${id}`, { body: { client: mallory.client, mutations } })).status, 200);
+    assertRateLimited(await alice.put(id, "r"));
+    assertRateLimited(await alice.ask("GET", `/spaces/${id}/members`));
+    assert.equal((await alice.remove(id, mallory)).status, 204, "although the edge remembers that the space refused alice");
+    const again = await mallory.put(id, "r");
+    assert.ok([403, 429].includes(again.status), again.text);
   });
 });
 

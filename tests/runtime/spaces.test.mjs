@@ -56,7 +56,7 @@ describe("the life of a space", { concurrency: 4 }, () => {
     const push = { client: "c_12345678", mutations: [] };
     const table = [
       ["GET", `/spaces/${id}`, undefined, "reader"],
-      ["PUT", `/spaces/${id}`, undefined, "reader"],
+      ["PUT", `/spaces/${id}`, undefined, "owner"],
       ["GET", `/spaces/${id}/members`, undefined, "reader"],
       ["GET", `/spaces/${id}/members/${bob}`, undefined, "reader"],
       ["GET", `/spaces/${id}/policies`, undefined, "reader"],
