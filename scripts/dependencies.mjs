@@ -9,7 +9,8 @@ import { Stop, installCargoDeny, isMain, main, root, run, tools } from "./setup.
 
 const TIMEOUT_MS = 120_000;
 
-const deny = (...args) => ["--workspace", "--locked", ...args];
+// What fuzzes is no part of the workspace: it has a Cargo.lock of its own.
+const LOCKS = [["--workspace"], ["--manifest-path", "fuzz/Cargo.toml", "--config", "deny.toml"]];
 
 function ask(program, args) {
   return spawnSync(program, args, { cwd: root, encoding: "utf8", timeout: TIMEOUT_MS, maxBuffer: 2 ** 28 });
@@ -27,12 +28,15 @@ function notChecked(what, why) {
 /** Judges crates by the RustSec database. Returns whether it was there to be asked. */
 function adviseOnCrates() {
   console.log("\n== crates: advisories");
-  const { status, stderr } = ask(tools.cargoDeny, deny("fetch", "db"));
+  const { status, stderr } = ask(tools.cargoDeny, [...LOCKS[0], "--locked", "fetch", "db"]);
   if (status !== 0) {
     const why = (stderr ?? "").trim().split("\n").at(-1) || "no answer";
     return notChecked("crates", `the RustSec database could not be fetched (${why})`);
   }
-  run(tools.cargoDeny, deny("--offline", "check", "advisories"), "Update what is named above, or say in deny.toml why not.");
+  for (const lock of LOCKS) {
+    const advice = "Update what is named above, or say in deny.toml why not.";
+    run(tools.cargoDeny, [...lock, "--locked", "--offline", "check", "advisories"], advice);
+  }
   return true;
 }
 
@@ -68,7 +72,10 @@ function adviseOnPackages() {
 export function checkDependencies() {
   installCargoDeny();
   console.log("\n== crates: licences, bans, sources");
-  run(tools.cargoDeny, deny("check", "licenses", "bans", "sources"), "deny.toml says what is let in, and why.");
+  for (const lock of LOCKS) {
+    const what = ["--locked", "check", "licenses", "bans", "sources"];
+    run(tools.cargoDeny, [...lock, ...what], "deny.toml says what is let in, and why.");
+  }
   return [adviseOnCrates(), adviseOnPackages()].every((asked) => asked);
 }
 
