@@ -175,6 +175,10 @@ impl Ledger for MemoryLedger {
         Ok(self.records.get(key).cloned())
     }
 
+    fn version_of(&self, key: &Key) -> LedgerResult<Version> {
+        Ok(self.records.get(key).map_or(Version::ZERO, |record| record.clock.version))
+    }
+
     fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()> {
         assert!(
             !record.line.contains('\n'),

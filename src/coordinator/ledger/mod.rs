@@ -197,6 +197,8 @@ pub trait Ledger {
     fn newest(&self) -> LedgerResult<Version>;
     /// A record or remembered deletion.
     fn record(&self, key: &Key) -> LedgerResult<Option<Record>>;
+    /// The version of a record or remembered deletion, whose line is not read; 0 if there is none.
+    fn version_of(&self, key: &Key) -> LedgerResult<Version>;
     /// Writes a record: two rows, itself and its place in the order of versions; one more when it is deleted.
     fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()>;
     /// What is remembered of a client.

@@ -86,6 +86,7 @@ const HAS_META: &str = "SELECT 1 FROM meta";
 pub(super) const NEWEST: &str = "SELECT ifnull(max(version), 0) FROM records";
 pub(super) const RECORD: &str = "SELECT version, writer, foreign_version, deleted_at, line, fields FROM records \
                                  WHERE collection = ?1 AND id = ?2";
+pub(super) const VERSION_OF: &str = "SELECT version FROM records WHERE collection = ?1 AND id = ?2";
 pub(super) const PUT_RECORD: &str = "INSERT INTO records \
      (collection, id, version, writer, foreign_version, deleted_at, line, fields) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (collection, id) DO UPDATE SET \
@@ -262,6 +263,11 @@ impl<S: Sql> Ledger for SqlLedger<S> {
         let line = row.text()?;
         let fields = row.text_or_null()?.map(|json| serde_json::from_str(&json).map_err(|_| unexpected()));
         Ok(Some(Record { clock, deleted_at, line, fields: fields.transpose()? }))
+    }
+
+    fn version_of(&self, key: &Key) -> LedgerResult<Version> {
+        let row = self.row(VERSION_OF, &[text(key.collection.as_str()), text(key.id.as_str())])?;
+        row.map_or(Ok(Version::ZERO), |mut row| row.version())
     }
 
     fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()> {
