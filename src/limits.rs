@@ -164,8 +164,12 @@ pub const SPACES_PAGE: usize = 1_000;
 pub const ORDER_BYTES_MAX: usize = 16 * KIB;
 /// Homes that are told in one turn. An invocation may make 50 requests on the free plan (workers/platform/limits).
 pub const NOTICES_PER_TURN: usize = 40;
-/// How long a home that could not be told is left alone, in ms.
+/// How long a turn tells homes before it lets the next one publish, in ms: one that hangs takes as long.
+pub const NOTICES_MS_PER_TURN: u64 = 10_000;
+/// How long a home that was told is left alone, in ms; twice as long each time that it does not answer.
 pub const NOTICE_RETRY_MS: u64 = 60_000;
+/// How long a home is left alone at most, in ms.
+pub const NOTICE_RETRY_MS_MAX: u64 = 3_600_000;
 /// How long a home may take to answer, in ms.
 pub const NOTICE_TIMEOUT_MS: u32 = 10_000;
 /// How long a grant is good, in ms: so long may a member read who was removed.

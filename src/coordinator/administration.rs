@@ -76,7 +76,9 @@ impl<L: Ledger> Coordinator<L> {
             assert!(ledger.meta()?.is_none(), "BUG: a space is created where one is");
             ledger.put_meta(&meta)?;
             ledger.put_record(&key, &record)?;
-            ledger.put_member(&owner.user, &owner.home, version)
+            ledger.put_member(&owner.user, &owner.home, version)?;
+            // This home has noted that its user makes the space, so it has to hear of the end in any case.
+            ledger.was_told(&owner.user, Version::ZERO, Millis(1))
         })?;
         Self::open(ledger, None, config, None, now, random)
     }
@@ -111,7 +113,7 @@ impl<L: Ledger> Coordinator<L> {
             Act::Policies => return self.policies().map(Some),
             Act::SetPolicy => return self.set_policy(order, now).map(Some),
             Act::RemovePolicy => self.remove_policy(order, now)?,
-            Act::Delete if self.meta.space.is_some() => self.end(now)?,
+            Act::Delete if self.meta.space.is_some() => self.end(now, random)?,
             Act::Delete => self.empty(now, random)?,
             Act::ResetEpoch => {
                 let epoch = self.meta.epoch.clone();
@@ -183,9 +185,7 @@ impl<L: Ledger> Coordinator<L> {
             Some(_) => {}
         }
         let change = (members::key_of(&person.user), None);
-        self.step(&change, now, &mut |ledger, version| {
-            ledger.put_member(&person.user, &person.home, version)
-        })?;
+        self.step(&change, now, &mut |ledger, version| ledger.end_member(&person.user, version))?;
         self.notices.arise(now);
         Ok(())
     }
@@ -226,9 +226,12 @@ impl<L: Ledger> Coordinator<L> {
 
     /// Ends a shared space: nothing stays but the row that says so, and whom to tell. What KV holds of it can be read with a
     /// grant of this incarnation, so until the last of them ends, and expires by itself.
-    fn end(&mut self, now: Millis) -> Result<(), ApiError> {
+    ///
+    /// It is a step in an epoch of its own: nothing may be newer for the homes, also where storage had gone back.
+    fn end(&mut self, now: Millis, random: u64) -> Result<(), ApiError> {
         let version = self.version.next();
-        let meta = Meta { gone_at: Some(now), floor: version, horizon: version, ..self.meta.clone() };
+        let epoch = Epoch::begin(now, Some(&self.meta.epoch), random);
+        let meta = Meta { epoch, gone_at: Some(now), floor: version, horizon: version, ..self.meta.clone() };
         let ended = self.ledger.atomically(&mut |ledger| {
             ledger.tell_all(version)?;
             ledger.erase_records()?;

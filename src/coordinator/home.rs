@@ -3,6 +3,8 @@
 //! The list is what members' spaces have told (`notices`), and what their user has set out to make. What a user may do in a
 //! space is said by the space alone.
 
+use std::cmp::Ordering;
+
 use super::{Coordinator, ledger::Ledger};
 use crate::{
     ids::{Collection, Key, RecordId, SpaceId},
@@ -97,8 +99,11 @@ impl<L: Ledger> Coordinator<L> {
         self.note(&Membership { is_made: true, ..known }, now)
     }
 
-    /// Notes what has become of a membership, unless something newer is known. A list that is full takes no more spaces but
-    /// those that the user makes: who makes others members could fill their storage.
+    /// Notes what has become of a membership. What is older than what is known is refused: where it is what its space holds
+    /// now, storage has gone back there, and the space has to tell it again in a later epoch.
+    ///
+    /// An end of what is not known is noted by there being nothing, so nobody writes into the home of somebody of whom they
+    /// only know the name. No earlier notice can come behind it: a space tells a home once a minute.
     pub(super) fn told(&mut self, order: &Order, now: Millis) -> Result<(), ApiError> {
         if self.meta.space.is_some() {
             return Err(ApiError::Internal);
@@ -109,14 +114,21 @@ impl<L: Ledger> Coordinator<L> {
         let before = self.ledger.record(&key).map_err(|error| self.storage_failed(error))?;
         let known = before.as_ref().and_then(|record| record.value(&key));
         let known = known.map(|value| Membership::parse((space.clone(), value.to_owned())));
-        let is_old = known.as_ref().and_then(|one| one.at.as_ref()).is_some_and(|known_at| at <= *known_at);
-        if (is_old && !planted!(OldNoticeTaken))
-            || (known.is_none() && self.count_of(&spaces())? >= limits::SPACES_LISTED_MAX)
-        {
+        let role = Role::parse(&order.role);
+        let known_at = known.as_ref().and_then(|one| one.at.as_ref()).filter(|_| !planted!(OldNoticeTaken));
+        match known_at.map(|known_at| at.cmp(known_at)) {
+            Some(Ordering::Less) => {
+                return Err(ApiError::Forbidden("Something newer is known of this space."));
+            }
+            Some(Ordering::Equal) => return Ok(()),
+            _ if known.is_none() && role.is_none() => return Ok(()),
+            _ => {}
+        }
+        if known.is_none() && self.count_of(&spaces())? >= limits::SPACES_LISTED_MAX {
             return Ok(());
         }
         let is_made = known.is_some_and(|one| one.is_made) && order.role != GONE;
-        self.note(&Membership { space, role: Role::parse(&order.role), at: Some(at), is_made }, now)
+        self.note(&Membership { space, role, at: Some(at), is_made }, now)
     }
 
     fn note(&mut self, membership: &Membership, now: Millis) -> Result<(), ApiError> {

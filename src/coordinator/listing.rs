@@ -1,5 +1,7 @@
 //! The list of open conflicts, with what is parked and what stands there now.
 
+use std::collections::BTreeSet;
+
 use super::{
     Coordinator,
     ledger::{Conflict, Ledger, LedgerResult},
@@ -7,22 +9,24 @@ use super::{
     plan::standing_of,
 };
 use crate::{
-    ids::UserHash,
+    ids::{Key, UserHash},
     limits,
     protocol::{
         conflict::{ConflictPage, OpenConflict, Parked},
         error::ApiError,
+        push::Standing,
         role::Role,
     },
     version::Version,
 };
 
-/// Conflicts that are read at a time.
-const BATCH: usize = 64;
+/// Conflicts that are read at a time. The names that one touches can have half a megabyte.
+const BATCH: usize = 8;
 
 impl<L: Ledger> Coordinator<L> {
     /// A page of the open conflicts that were opened after `after`, oldest first: those of `user`, of an owner all. It has
-    /// about 256 KiB of parked changes, but one conflict at least, and at most 1 MiB of values that stand there.
+    /// about 256 KiB of parked changes and 1,000 records, but one conflict at least, and at most 1 MiB of values that stand
+    /// there.
     ///
     /// # Errors
     /// [`ApiError::Gone`], [`ApiError::Forbidden`], or storage failures.
@@ -34,19 +38,24 @@ impl<L: Ledger> Coordinator<L> {
 
     fn conflict_page(&self, of: Option<&UserHash>, after: Version) -> LedgerResult<ConflictPage> {
         let mut page = ConflictPage { position: self.position(), conflicts: Vec::new(), cursor: None };
-        let (mut reached, mut bytes, mut theirs) = (after, 0, limits::CONFLICTS_THEIRS_MAX);
+        let (mut reached, mut bytes, mut records) = (after, 0, 0);
+        let mut theirs = limits::CONFLICTS_THEIRS_MAX;
         loop {
             let batch = self.ledger.conflicts(reached, of, BATCH)?;
             let is_last = batch.len() < BATCH;
             for row in batch {
-                if reached > after && bytes + row.bytes > limits::JSON_PAGE_BYTES as u64 {
+                let touched = parking::touched_by(&row)?;
+                // Names are not values, and a page of many small conflicts must end too.
+                (bytes, records) =
+                    (bytes + row.bytes + row.touches.len() as u64 + 256, records + touched.len());
+                let is_full =
+                    bytes > limits::JSON_PAGE_BYTES as u64 || records > limits::CONFLICT_CHANGES_MAX;
+                if reached > after && is_full {
                     page.cursor = Some(reached);
                     return Ok(page);
                 }
                 reached = row.id.opened;
-                // Names are not values, and a page of many small conflicts must end too.
-                bytes += row.bytes + row.touches.len() as u64 + 256;
-                let open = self.open_conflict(row, &mut theirs)?;
+                let open = self.open_conflict(row, touched, &mut theirs)?;
                 page.conflicts.push(open);
             }
             if is_last {
@@ -55,7 +64,13 @@ impl<L: Ledger> Coordinator<L> {
         }
     }
 
-    fn open_conflict(&self, row: Conflict, theirs: &mut usize) -> LedgerResult<OpenConflict> {
+    /// A conflict as it is listed; `theirs` is for how many bytes of values the page has room.
+    fn open_conflict(
+        &self,
+        row: Conflict,
+        touched: BTreeSet<Key>,
+        theirs: &mut usize,
+    ) -> LedgerResult<OpenConflict> {
         let mut mutations: Vec<Parked> = Vec::new();
         for change in self.ledger.parked(row.id.opened)? {
             match mutations.last_mut().filter(|last| last.id == change.mutation) {
@@ -64,13 +79,23 @@ impl<L: Ledger> Coordinator<L> {
             }
         }
         let mut standing = Vec::new();
-        for key in parking::touched_by(&row)? {
-            let record = self.ledger.record(&key)?;
-            let bytes = record.as_ref().map_or(0, |record| record.line.len());
-            let room = theirs.checked_sub(bytes);
-            *theirs = room.unwrap_or(*theirs);
-            standing.push((standing_of(&key, record.as_ref()), room.is_some()));
+        for key in touched {
+            standing.push(self.listed_standing(key, theirs)?);
         }
         Ok(OpenConflict { id: row.id, user: row.user, client: row.client, at: row.at, mutations, standing })
+    }
+
+    /// What stands under a key, and whether its value is told. The first one that has no room takes what is left of it: after
+    /// that no value is even read, because a conflict can touch a thousand long ones.
+    fn listed_standing(&self, key: Key, theirs: &mut usize) -> LedgerResult<(Standing, bool)> {
+        if *theirs > 0 {
+            let record = self.ledger.record(&key)?;
+            *theirs = theirs.saturating_sub(record.as_ref().map_or(0, |record| record.line.len()));
+            if *theirs > 0 {
+                return Ok((standing_of(&key, record.as_ref()), true));
+            }
+        }
+        let version = self.ledger.version_of(&key)?;
+        Ok((Standing { key, version, value: None }, false))
     }
 }

@@ -324,10 +324,20 @@ impl<L: Ledger> Coordinator<L> {
             epoch: Epoch::begin(now, Some(previous).filter(|_| !planted!(EpochUnordered)), random),
             ..self.meta.clone()
         };
-        self.ledger.put_meta(&meta)?;
+        let (version, is_shared) = (self.version, self.meta.space.is_some());
+        self.ledger.atomically(&mut |ledger| {
+            // Where storage has gone back, homes know positions that it does not, and hold what is told now for old.
+            if is_shared {
+                ledger.tell_all_again(version)?;
+            }
+            ledger.put_meta(&meta)
+        })?;
         self.meta = meta;
         self.fresh_tail = None;
         self.publisher.epoch_began(now);
+        if is_shared {
+            self.notices.arise(now);
+        }
         Ok(())
     }
 

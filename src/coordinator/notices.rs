@@ -2,6 +2,10 @@
 //!
 //! A notice is due from the section on in which a membership changes, and stays so until the home has answered: it survives
 //! restarts. It says what holds when it is sent, so of several changes only the last is told.
+//!
+//! The rows are a queue by the time before which each home is left alone: a minute after it was told, as nobody may write into
+//! another's home at the speed of their own requests, and longer the more often it has not answered. That is noted before
+//! anything is sent, so a home that does not answer goes behind all others, whatever becomes of this instance.
 
 use super::{
     Coordinator,
@@ -10,7 +14,7 @@ use super::{
 };
 use crate::{
     ids::{SpaceHash, SpaceId, UserHash},
-    limits::{NOTICE_RETRY_MS, NOTICES_PER_TURN},
+    limits::{NOTICE_RETRY_MS, NOTICE_RETRY_MS_MAX, NOTICES_MS_PER_TURN, NOTICES_PER_TURN},
     protocol::{
         internal::{GONE, Order},
         role::Role,
@@ -53,23 +57,28 @@ impl Notice {
 /// Which homes have to be told. The rows say it; this says when to look at them.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    /// When the next round begins, or goes on; none if everybody knows.
+    /// When to look next; none if everybody knows.
     due: Option<Millis>,
-    /// How far the round has got: a home that does not answer does not keep the others waiting.
-    after: Option<UserHash>,
-    has_failed: bool,
-    sent_in_turn: usize,
+    turn: Option<Turn>,
+}
+
+/// What was sent in a turn of the alarm.
+#[derive(Debug, Default)]
+struct Turn {
+    sent: usize,
+    first_at: Option<Millis>,
+    last_at: Millis,
 }
 
 impl Notices {
     pub(super) fn open<L: Ledger>(ledger: &L, meta: &Meta, now: Millis) -> LedgerResult<Self> {
-        let is_due = meta.space.is_some() && ledger.untold(None)?.is_some();
-        Ok(Self { due: is_due.then_some(now), ..Self::default() })
+        let first = if meta.space.is_some() { ledger.untold()? } else { None };
+        Ok(Self { due: first.map(|first| first.next_at.max(now)), turn: None })
     }
 
     /// Notes that there is something to tell.
     pub(super) fn arise(&mut self, now: Millis) {
-        (self.due, self.after) = (Some(now), None);
+        self.due = Some(now);
     }
 
     /// When the next turn has to be for their sake.
@@ -80,36 +89,45 @@ impl Notices {
 
     /// A turn begins; whether it has to do with them.
     pub(super) fn begin_turn(&mut self, now: Millis) -> bool {
-        self.sent_in_turn = 0;
+        self.turn = Some(Turn::default());
         self.due.is_some_and(|due| due <= now)
     }
 
-    /// Whom to tell next, if anybody.
-    fn next<L: Ledger>(&mut self, ledger: &L, now: Millis) -> LedgerResult<Option<Untold>> {
+    /// Whether a turn is under way.
+    pub(super) fn in_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    /// The turn is over.
+    pub(super) fn end_turn(&mut self) {
+        self.turn = None;
+    }
+
+    /// Whom to tell next in this turn, if anybody. A turn ends in time, so that the next one can publish.
+    fn next<L: Ledger>(&mut self, ledger: &mut L, now: Millis) -> LedgerResult<Option<Untold>> {
         let is_due = self.due.is_some_and(|due| due <= now);
-        if !is_due || self.sent_in_turn >= NOTICES_PER_TURN {
+        let Some(turn) = self.turn.as_mut().filter(|_| is_due) else { return Ok(None) };
+        let took_ms = turn.first_at.map_or(0, |first| now.since(first));
+        if turn.sent >= NOTICES_PER_TURN || took_ms >= NOTICES_MS_PER_TURN {
             return Ok(None);
         }
-        let untold = ledger.untold(self.after.as_ref())?;
-        match &untold {
-            Some(untold) => {
-                self.sent_in_turn += 1;
-                self.after = Some(untold.user.clone());
-            }
-            None => {
-                self.due = std::mem::take(&mut self.has_failed).then(|| now.plus(NOTICE_RETRY_MS));
-                self.after = None;
-            }
-        }
-        Ok(untold)
+        let first = ledger.untold()?;
+        self.due = first.as_ref().map(|first| first.next_at);
+        let Some(first) = first.filter(|first| first.next_at <= now) else { return Ok(None) };
+        let wait = NOTICE_RETRY_MS << first.tries.min(10);
+        ledger.is_telling(&first.user, now.plus(wait.min(NOTICE_RETRY_MS_MAX)))?;
+        turn.sent += 1;
+        turn.first_at.get_or_insert(now);
+        turn.last_at = now;
+        Ok(Some(first))
     }
 }
 
 impl<L: Ledger> Coordinator<L> {
     pub(super) fn next_notice(&mut self, now: Millis) -> Option<Notice> {
         let space = self.meta.space.clone()?;
-        let notice = self.notices.next(&self.ledger, now).and_then(|untold| {
-            let Some(Untold { user, home, version }) = untold else { return Ok(None) };
+        let notice = self.notices.next(&mut self.ledger, now).and_then(|untold| {
+            let Some(Untold { user, home, version, .. }) = untold else { return Ok(None) };
             let role = members::role_of(&self.ledger, &self.meta, &user)?;
             let at = Position { epoch: self.meta.epoch.clone(), version };
             let is_gone = self.meta.gone_at.is_some();
@@ -122,11 +140,23 @@ impl<L: Ledger> Coordinator<L> {
         })
     }
 
-    /// How telling a home ended: whether it has answered that it knows. `version` is the one of the notice.
+    /// How telling a home ended: whether it has answered that it knows. `version` is the one of the notice. A home that does
+    /// not know is told again, which was noted before it was told.
     pub fn was_told(&mut self, user: &UserHash, version: Version, is_told: bool) {
-        let noted =
-            if is_told || planted!(NoticeNotRepeated) { self.ledger.was_told(user, version) } else { Ok(()) };
-        self.notices.has_failed |= !is_told || noted.is_err();
+        let told_at = self.notices.turn.as_ref().map(|turn| turn.last_at);
+        // Another turn has taken over since, and tells it again.
+        let Some(told_at) = told_at.filter(|_| is_told || planted!(NoticeNotRepeated)) else { return };
+        let next_at = told_at.plus(NOTICE_RETRY_MS);
+        let role = members::role_of(&self.ledger, &self.meta, user);
+        let noted = role.and_then(|role| {
+            self.ledger.atomically(&mut |ledger| {
+                // Who is no member, and knows it, is never told anything again.
+                if role.is_none() {
+                    ledger.forget_member(user, version)?;
+                }
+                ledger.was_told(user, version, next_at)
+            })
+        });
         if let Err(error) = noted {
             self.storage_failed(error);
         }

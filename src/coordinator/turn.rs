@@ -1,5 +1,5 @@
-//! The alarm: when it is due, and what a turn does. The members' homes are told first (`notices`), then the publisher has its
-//! turn (`publication`).
+//! The alarm: when it is due, and what a turn does. The publisher has its turn first (`publication`), then
+//! the members' homes are told (`notices`), of which some may not answer.
 
 use super::{
     Coordinator,
@@ -29,7 +29,7 @@ impl<L: Ledger> Coordinator<L> {
     /// When the shell has to set the alarm to, if it has to. To be asked after every event, and the alarm to be set
     /// before anything else is awaited, so that it is part of the transaction.
     pub fn poll_alarm(&mut self, now: Millis) -> Option<Millis> {
-        if self.publisher.in_turn() || planted!(AlarmNotArmed) {
+        if self.publisher.in_turn() || self.notices.in_turn() || planted!(AlarmNotArmed) {
             return None;
         }
         let due = self.due(now)?;
@@ -69,14 +69,12 @@ impl<L: Ledger> Coordinator<L> {
     /// The turn broke off outside, and nobody knows which alarm is set: the next event sets one.
     pub fn turn_broke_off(&mut self) {
         self.publisher.break_off();
+        self.notices.end_turn();
         self.alarm = None;
     }
 
     /// The next effect of the turn; see `publication`.
     pub fn next_effect(&mut self, now: Millis) -> Effect {
-        if let Some(notice) = self.next_notice(now) {
-            return Effect::Tell(Box::new(notice));
-        }
         let durable = Durable { meta: &self.meta, version: self.version };
         let effect = match self.is_gone() {
             true => Ok(Effect::Sleep(None)),
@@ -88,6 +86,10 @@ impl<L: Ledger> Coordinator<L> {
         });
         if let Effect::Sleep(_) = effect {
             self.publisher.break_off();
+            if let Some(notice) = self.next_notice(now) {
+                return Effect::Tell(Box::new(notice));
+            }
+            self.notices.end_turn();
             self.alarm = self.due(now);
             return Effect::Sleep(self.alarm);
         }

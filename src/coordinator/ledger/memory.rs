@@ -11,7 +11,6 @@ use std::{
 
 use super::{Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, ParkedChange, Record, Untold};
 use crate::{
-    coordinator::members,
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, UserHash},
     time::Millis,
     version::Version,
@@ -50,8 +49,15 @@ enum Undo {
     Member(UserHash, Option<Member>),
 }
 
-/// Where a member's home is, and the step it has not been told of; 0: it knows.
-type Member = (SpaceHash, Version);
+/// Where a member's home is, and when to tell it what.
+#[derive(Debug, Clone)]
+struct Member {
+    home: SpaceHash,
+    /// The step it has not been told of; 0: it knows.
+    untold: Version,
+    next_at: Millis,
+    tries: u64,
+}
 
 impl MemoryLedger {
     fn count_write(&mut self) -> LedgerResult<()> {
@@ -131,6 +137,22 @@ impl MemoryLedger {
         Ok(())
     }
 
+    /// One write: what `change` makes of the row of a user, or of each that there is.
+    fn change_members(
+        &mut self,
+        user: Option<&UserHash>,
+        change: impl Fn(Option<Member>) -> Option<Member>,
+    ) -> LedgerResult<()> {
+        self.count_write()?;
+        let users = user.map_or_else(|| self.members.keys().cloned().collect(), |user| vec![user.clone()]);
+        for user in users {
+            let row = change(self.members.get(&user).cloned());
+            let before = self.set_member(&user, row);
+            self.remember(Undo::Member(user, before));
+        }
+        Ok(())
+    }
+
     fn set_member(&mut self, user: &UserHash, row: Option<Member>) -> Option<Member> {
         match row {
             Some(row) => self.members.insert(user.clone(), row),
@@ -173,6 +195,10 @@ impl Ledger for MemoryLedger {
 
     fn record(&self, key: &Key) -> LedgerResult<Option<Record>> {
         Ok(self.records.get(key).cloned())
+    }
+
+    fn version_of(&self, key: &Key) -> LedgerResult<Version> {
+        Ok(self.records.get(key).map_or(Version::ZERO, |record| record.clock.version))
     }
 
     fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()> {
@@ -370,42 +396,56 @@ impl Ledger for MemoryLedger {
     }
 
     fn put_member(&mut self, user: &UserHash, home: &SpaceHash, untold: Version) -> LedgerResult<()> {
-        self.count_write()?;
-        let before = self.set_member(user, Some((home.clone(), untold)));
-        self.remember(Undo::Member(user.clone(), before));
-        Ok(())
+        let (next_at, tries) =
+            self.members.get(user).map_or((Millis(0), 0), |member| (member.next_at, member.tries));
+        self.change_members(Some(user), |_| Some(Member { home: home.clone(), untold, next_at, tries }))
     }
 
-    fn untold(&self, after: Option<&UserHash>) -> LedgerResult<Option<Untold>> {
-        let mut members = self.members.range((after.map_or(Unbounded, Excluded), Unbounded));
-        let untold = members.find(|(_, (_, untold))| *untold > Version::ZERO);
-        Ok(untold.map(|(user, (home, version))| Untold {
+    fn end_member(&mut self, user: &UserHash, untold: Version) -> LedgerResult<()> {
+        self.change_members(Some(user), |member| member.filter(|member| member.next_at > Millis(0)))?;
+        self.change_members(Some(user), |member| Some(Member { untold, ..member? }))
+    }
+
+    fn untold(&self) -> LedgerResult<Option<Untold>> {
+        let untold = self.members.iter().filter(|(_, member)| member.untold > Version::ZERO);
+        let first = untold.min_by_key(|(user, member)| (member.next_at, *user));
+        Ok(first.map(|(user, member)| Untold {
             user: user.clone(),
-            home: home.clone(),
-            version: *version,
+            home: member.home.clone(),
+            version: member.untold,
+            next_at: member.next_at,
+            tries: member.tries,
         }))
     }
 
-    fn was_told(&mut self, user: &UserHash, version: Version) -> LedgerResult<()> {
-        self.count_write()?;
-        let Some((home, untold)) = self.members.get(user).cloned() else { return Ok(()) };
-        if untold == version {
-            let before = self.set_member(user, Some((home, Version::ZERO)));
-            self.remember(Undo::Member(user.clone(), before));
-        }
-        Ok(())
+    fn is_telling(&mut self, user: &UserHash, next_at: Millis) -> LedgerResult<()> {
+        self.change_members(Some(user), |member| {
+            member.map(|member| Member { next_at, tries: member.tries + 1, ..member })
+        })
+    }
+
+    fn was_told(&mut self, user: &UserHash, version: Version, next_at: Millis) -> LedgerResult<()> {
+        self.change_members(Some(user), |member| {
+            let member = member?;
+            let untold = if member.untold == version { Version::ZERO } else { member.untold };
+            Some(Member { untold, next_at, tries: 0, ..member })
+        })
+    }
+
+    fn forget_member(&mut self, user: &UserHash, version: Version) -> LedgerResult<()> {
+        self.change_members(Some(user), |member| member.filter(|member| member.untold != version))
     }
 
     fn tell_all(&mut self, untold: Version) -> LedgerResult<()> {
-        self.count_write()?;
-        for (user, (home, _)) in self.members.clone() {
-            let key = members::key_of(&user);
-            if self.records.get(&key).is_some_and(|record| record.deleted_at.is_none()) {
-                let before = self.set_member(&user, Some((home, untold)));
-                self.remember(Undo::Member(user, before));
-            }
-        }
-        Ok(())
+        self.change_members(None, |member| member.filter(|member| member.next_at > Millis(0)))?;
+        self.change_members(None, |member| Some(Member { untold, ..member? }))
+    }
+
+    fn tell_all_again(&mut self, untold: Version) -> LedgerResult<()> {
+        self.change_members(None, |member| {
+            let member = member?;
+            Some(if member.untold > Version::ZERO { member } else { Member { untold, ..member } })
+        })
     }
 
     fn erase_records(&mut self) -> LedgerResult<()> {

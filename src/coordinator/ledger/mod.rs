@@ -174,6 +174,10 @@ pub struct Untold {
     pub home: SpaceHash,
     /// The step since which there is something to tell.
     pub version: Version,
+    /// Before when the home is left alone; 0 if it was never told anything.
+    pub next_at: Millis,
+    /// How often the home was told since it last answered.
+    pub tries: u64,
 }
 
 /// Lines of records, each `{"version":57,"collection":…}` and a line feed.
@@ -197,6 +201,8 @@ pub trait Ledger {
     fn newest(&self) -> LedgerResult<Version>;
     /// A record or remembered deletion.
     fn record(&self, key: &Key) -> LedgerResult<Option<Record>>;
+    /// The version of a record or remembered deletion, whose line is not read; 0 if there is none.
+    fn version_of(&self, key: &Key) -> LedgerResult<Version>;
     /// Writes a record: two rows, itself and its place in the order of versions; one more when it is deleted.
     fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()>;
     /// What is remembered of a client.
@@ -262,15 +268,25 @@ pub trait Ledger {
     ) -> LedgerResult<Vec<(RecordId, String)>>;
     /// How many live records a collection has. Reads each of them.
     fn count_of(&self, collection: &Collection) -> LedgerResult<usize>;
-    /// Notes where a member's home is, and that it has to be told of the step `untold`: a row and its index entry. The row
-    /// outlives the membership, because its end has to be told too.
+    /// Notes where a member's home is, and that it has to be told of the step `untold`: a row and its index entry. When that
+    /// may happen stays as it was.
     fn put_member(&mut self, user: &UserHash, home: &SpaceHash, untold: Version) -> LedgerResult<()>;
-    /// The next member behind `after`, by user, whose home has not been told.
-    fn untold(&self, after: Option<&UserHash>) -> LedgerResult<Option<Untold>>;
-    /// Notes that a home was told of the step `version`, unless there is something newer to tell it.
-    fn was_told(&mut self, user: &UserHash, version: Version) -> LedgerResult<()>;
-    /// Notes that the homes of all present members have to be told of the step `untold`.
+    /// Notes that a member's home has to be told of the end of the membership. Where it was never told of a beginning, the row
+    /// is removed instead.
+    fn end_member(&mut self, user: &UserHash, untold: Version) -> LedgerResult<()>;
+    /// Of the homes that have to be told the one that may be told first.
+    fn untold(&self) -> LedgerResult<Option<Untold>>;
+    /// Notes before a home is told when it may be told again, whatever becomes of that: one try more.
+    fn is_telling(&mut self, user: &UserHash, next_at: Millis) -> LedgerResult<()>;
+    /// Notes that a home was told of the step `version`, unless there is something newer to tell it, and when it may be told
+    /// again.
+    fn was_told(&mut self, user: &UserHash, version: Version, next_at: Millis) -> LedgerResult<()>;
+    /// Forgets where a home is that was told of the step `version`, unless there is something newer to tell it.
+    fn forget_member(&mut self, user: &UserHash, version: Version) -> LedgerResult<()>;
+    /// Notes that all homes have to be told of the step `untold`, and forgets those that were never told anything.
     fn tell_all(&mut self, untold: Version) -> LedgerResult<()>;
+    /// Notes that all homes have to be told again; `untold` is the step of those that were told of everything.
+    fn tell_all_again(&mut self, untold: Version) -> LedgerResult<()>;
     /// Removes all records and remembered deletions.
     fn erase_records(&mut self) -> LedgerResult<()>;
     /// Forgets all clients.

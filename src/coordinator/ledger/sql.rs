@@ -68,6 +68,7 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
      text TEXT NOT NULL, PRIMARY KEY (opened, seq)) STRICT, WITHOUT ROWID",
     ],
     members::MIGRATION,
+    members::QUEUE_MIGRATION,
 ];
 
 const SCHEMA_VERSION: &str = "SELECT version FROM schema_version";
@@ -86,6 +87,7 @@ const HAS_META: &str = "SELECT 1 FROM meta";
 pub(super) const NEWEST: &str = "SELECT ifnull(max(version), 0) FROM records";
 pub(super) const RECORD: &str = "SELECT version, writer, foreign_version, deleted_at, line, fields FROM records \
                                  WHERE collection = ?1 AND id = ?2";
+pub(super) const VERSION_OF: &str = "SELECT version FROM records WHERE collection = ?1 AND id = ?2";
 pub(super) const PUT_RECORD: &str = "INSERT INTO records \
      (collection, id, version, writer, foreign_version, deleted_at, line, fields) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (collection, id) DO UPDATE SET \
@@ -262,6 +264,11 @@ impl<S: Sql> Ledger for SqlLedger<S> {
         let line = row.text()?;
         let fields = row.text_or_null()?.map(|json| serde_json::from_str(&json).map_err(|_| unexpected()));
         Ok(Some(Record { clock, deleted_at, line, fields: fields.transpose()? }))
+    }
+
+    fn version_of(&self, key: &Key) -> LedgerResult<Version> {
+        let row = self.row(VERSION_OF, &[text(key.collection.as_str()), text(key.id.as_str())])?;
+        row.map_or(Ok(Version::ZERO), |mut row| row.version())
     }
 
     fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()> {
@@ -459,17 +466,36 @@ impl<S: Sql> Ledger for SqlLedger<S> {
         self.sql.query(members::PUT_MEMBER, &params).map(drop)
     }
 
-    fn untold(&self, after: Option<&UserHash>) -> LedgerResult<Option<Untold>> {
-        self.next_untold(after)
+    fn end_member(&mut self, user: &UserHash, untold: Version) -> LedgerResult<()> {
+        self.sql.query(members::FORGET_NEVER_TOLD, &[text(user.as_str())])?;
+        self.sql.query(members::END_MEMBER, &[text(user.as_str()), integer(untold.get())]).map(drop)
     }
 
-    fn was_told(&mut self, user: &UserHash, version: Version) -> LedgerResult<()> {
-        let params = [text(user.as_str()), integer(version.get())];
+    fn untold(&self) -> LedgerResult<Option<Untold>> {
+        self.next_untold()
+    }
+
+    fn is_telling(&mut self, user: &UserHash, next_at: Millis) -> LedgerResult<()> {
+        self.sql.query(members::IS_TELLING, &[text(user.as_str()), integer(next_at.0)]).map(drop)
+    }
+
+    fn was_told(&mut self, user: &UserHash, version: Version, next_at: Millis) -> LedgerResult<()> {
+        let params = [text(user.as_str()), integer(version.get()), integer(next_at.0)];
         self.sql.query(members::WAS_TOLD, &params).map(drop)
     }
 
+    fn forget_member(&mut self, user: &UserHash, version: Version) -> LedgerResult<()> {
+        let params = [text(user.as_str()), integer(version.get())];
+        self.sql.query(members::FORGET_MEMBER, &params).map(drop)
+    }
+
     fn tell_all(&mut self, untold: Version) -> LedgerResult<()> {
+        self.sql.query(members::FORGET_ALL_NEVER_TOLD, &[])?;
         self.sql.query(members::TELL_ALL, &[integer(untold.get())]).map(drop)
+    }
+
+    fn tell_all_again(&mut self, untold: Version) -> LedgerResult<()> {
+        self.sql.query(members::TELL_ALL_AGAIN, &[integer(untold.get())]).map(drop)
     }
 
     fn erase_records(&mut self) -> LedgerResult<()> {

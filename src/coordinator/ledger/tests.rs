@@ -248,8 +248,7 @@ fn dump(ledger: &impl Ledger) -> String {
     let deletion = ledger.newest_deletion_before(Millis(1_000_000));
     let conflicts = (ledger.conflicts(Version::ZERO, None, usize::MAX), ledger.open_conflicts());
     let parked: Vec<_> = (0..13).map(|opened| ledger.parked(version(opened))).collect();
-    let untold =
-        (ledger.untold(None), ledger.untold(Some(&user_hash(0))), ledger.untold(Some(&user_hash(1))));
+    let untold = ledger.untold();
     let one_rows = (ledger.meta(), ledger.publication(), ledger.newest(), ledger.collections());
     format!(
         "{lines:#?}\n{by_key:#?}\n{clients:#?}\n{deletion:?}\n{untold:?}\n{one_rows:#?}\n{conflicts:#?}\n{parked:#?}"
@@ -271,6 +270,8 @@ fn fill(ledger: &mut impl Ledger) {
     open_conflict(ledger, 4, 2);
     ledger.put_member(&user_hash(0), &home(0), version(1)).unwrap();
     ledger.put_member(&user_hash(1), &home(1), version(2)).unwrap();
+    ledger.is_telling(&user_hash(0), Millis(7)).unwrap();
+    ledger.is_telling(&user_hash(1), Millis(8)).unwrap();
     ledger.put_record(&member(1), &live(&member(1), 3, "{}")).unwrap();
 }
 
@@ -283,12 +284,16 @@ fn home(number: u64) -> SpaceHash {
     SpaceHash::private("https://issuer.example", &format!("user {number}"))
 }
 
-const WRITES: u64 = 18;
+const WRITES: u64 = 24;
 
 /// Each of the methods that write, `WRITES` in all.
 fn write_everything(ledger: &mut impl Ledger) -> LedgerResult<()> {
     ledger.put_member(&user_hash(2), &home(2), version(4))?;
-    ledger.was_told(&user_hash(0), version(1))?;
+    ledger.is_telling(&user_hash(2), Millis(5))?;
+    ledger.was_told(&user_hash(0), version(1), Millis(9))?;
+    ledger.tell_all_again(version(8))?;
+    ledger.end_member(&user_hash(1), version(9))?;
+    ledger.forget_member(&user_hash(2), version(4))?;
     ledger.tell_all(version(9))?;
     ledger.erase_records()?;
     ledger.erase_clients()?;
@@ -332,7 +337,7 @@ mod claims {
         ledger.close_conflicts().unwrap();
         assert_eq!(ledger.records_of(&Collection::stored("todos"), None, 5), Ok(vec![]));
         assert_eq!(ledger.count_of(&Collection::stored("todos")), Ok(0));
-        assert_eq!(ledger.untold(None), Ok(None));
+        assert_eq!(ledger.untold(), Ok(None));
     }
 
     pub(super) fn live_records_of_a_collection_come_by_id_in_slices(ledger: &mut impl FaultyLedger) {
@@ -350,22 +355,55 @@ mod claims {
 
     pub(super) fn a_home_is_told_until_it_knows_the_newest(ledger: &mut impl FaultyLedger) {
         ledger.put_member(&user_hash(1), &home(1), version(3)).unwrap();
-        let untold = |at| Ok(Some(Untold { user: user_hash(1), home: home(1), version: version(at) }));
-        assert_eq!(ledger.untold(None), untold(3));
-        assert_eq!(ledger.untold(Some(&user_hash(1))), Ok(None));
+        let untold = |at, next_at, tries| {
+            let (version, next_at) = (version(at), Millis(next_at));
+            Ok(Some(Untold { user: user_hash(1), home: home(1), version, next_at, tries }))
+        };
+        assert_eq!(ledger.untold(), untold(3, 0, 0));
+        ledger.is_telling(&user_hash(1), Millis(50)).unwrap();
+        ledger.is_telling(&user_hash(1), Millis(60)).unwrap();
         ledger.put_member(&user_hash(1), &home(1), version(5)).unwrap();
-        ledger.was_told(&user_hash(1), version(3)).unwrap();
-        assert_eq!(ledger.untold(None), untold(5), "what it was told is old already");
-        ledger.was_told(&user_hash(1), version(5)).unwrap();
-        assert_eq!(ledger.untold(None), Ok(None));
-        ledger.was_told(&user_hash(2), version(5)).unwrap();
-        ledger.put_record(&member(1), &live(&member(1), 6, "{}")).unwrap();
-        ledger.put_record(&member(2), &live(&member(2), 6, "{}")).unwrap();
-        ledger.put_member(&user_hash(3), &home(3), Version::ZERO).unwrap();
-        ledger.tell_all(version(7)).unwrap();
-        assert_eq!(ledger.untold(None), untold(7), "a present member is told");
-        ledger.was_told(&user_hash(1), version(7)).unwrap();
-        assert_eq!(ledger.untold(None), Ok(None), "who is none any more, or has no home, is not");
+        assert_eq!(ledger.untold(), untold(5, 60, 2), "a change does not make it due earlier");
+        ledger.was_told(&user_hash(1), version(3), Millis(40)).unwrap();
+        assert_eq!(ledger.untold(), untold(5, 40, 0), "what it was told is old already");
+        ledger.was_told(&user_hash(1), version(5), Millis(70)).unwrap();
+        assert_eq!(ledger.untold(), Ok(None));
+        ledger.was_told(&user_hash(2), version(5), Millis(70)).unwrap();
+        ledger.tell_all_again(version(6)).unwrap();
+        assert_eq!(ledger.untold(), untold(6, 70, 0));
+        ledger.tell_all_again(version(7)).unwrap();
+        assert_eq!(ledger.untold(), untold(6, 70, 0), "who has to be told in any case costs no row");
+        ledger.put_member(&user_hash(2), &home(2), version(7)).unwrap();
+        ledger.tell_all(version(8)).unwrap();
+        assert_eq!(ledger.untold(), untold(8, 70, 0));
+        ledger.forget_member(&user_hash(1), version(7)).unwrap();
+        assert_eq!(ledger.untold(), untold(8, 70, 0));
+        ledger.forget_member(&user_hash(1), version(8)).unwrap();
+        assert_eq!(ledger.untold(), Ok(None), "and who was never told anything is not told of an end");
+    }
+
+    pub(super) fn whom_to_tell_is_a_queue_and_an_end_is_told_to_whom_was_told(
+        ledger: &mut impl FaultyLedger,
+    ) {
+        for number in 0..3 {
+            ledger.put_member(&user_hash(number), &home(number), version(1)).unwrap();
+        }
+        let next = |ledger: &mut dyn FnMut() -> LedgerResult<Option<Untold>>| {
+            ledger().unwrap().map(|untold| untold.user)
+        };
+        let mut order = Vec::new();
+        for at in 10..13 {
+            let user = next(&mut || ledger.untold()).unwrap();
+            ledger.is_telling(&user, Millis(at)).unwrap();
+            order.push(user);
+        }
+        assert_eq!(next(&mut || ledger.untold()).as_ref(), Some(&order[0]), "who has waited longest is next");
+        ledger.put_member(&user_hash(9), &home(9), version(2)).unwrap();
+        assert_eq!(next(&mut || ledger.untold()), Some(user_hash(9)), "and before that who was never told");
+        ledger.end_member(&user_hash(9), version(3)).unwrap();
+        ledger.end_member(&order[0], version(3)).unwrap();
+        let first = ledger.untold().unwrap().unwrap();
+        assert_eq!((first.user, first.version), (order[0].clone(), version(3)));
     }
 
     pub(super) fn what_is_erased_is_gone_and_the_rest_stays(ledger: &mut impl FaultyLedger) {
@@ -379,7 +417,7 @@ mod claims {
         ledger.erase_clients().unwrap();
         assert_eq!(ledger.client(&user_hash(0), &client_id(0)), Ok(None));
         assert_eq!(ledger.meta(), Ok(Some(meta())));
-        assert!(ledger.untold(None).unwrap().is_some());
+        assert!(ledger.untold().unwrap().is_some());
     }
 
     pub(super) fn the_one_row_tables_hold_what_was_written_last(ledger: &mut impl FaultyLedger) {
@@ -741,6 +779,7 @@ run_claims! {
     conflicts_come_oldest_first_and_by_user_and_a_closed_one_leaves_nothing,
     live_records_of_a_collection_come_by_id_in_slices,
     a_home_is_told_until_it_knows_the_newest,
+    whom_to_tell_is_a_queue_and_an_end_is_told_to_whom_was_told,
     what_is_erased_is_gone_and_the_rest_stays,
     a_section_whose_nth_write_fails_leaves_nothing,
     a_section_that_gives_up_leaves_nothing_and_returns_its_error,
@@ -767,8 +806,13 @@ enum Call {
     Conflicts { after: u64, user: Option<u64>, count: usize },
     PutMember { user: u64, at: u64 },
     PutMembersRecord { user: u64, at: u64, is_deleted: bool },
-    WasTold { user: u64, at: u64 },
+    EndMember { user: u64, at: u64 },
+    IsTelling { user: u64, next_at: u64 },
+    WasTold { user: u64, at: u64, next_at: u64 },
+    ForgetMember { user: u64, at: u64 },
     TellAll(u64),
+    TellAllAgain(u64),
+    VersionOf(Key),
     RecordsOf { key: Key, count: usize },
     EraseRecords,
     EraseClients,
@@ -816,8 +860,14 @@ fn calls() -> impl Strategy<Value = Call> {
         2 => (0..3u64, 0..5u64).prop_map(|(user, at)| Call::PutMember { user, at }),
         2 => (0..3u64, 1..12u64, any::<bool>())
             .prop_map(|(user, at, is_deleted)| Call::PutMembersRecord { user, at, is_deleted }),
-        2 => (0..3u64, 0..5u64).prop_map(|(user, at)| Call::WasTold { user, at }),
+        2 => (0..3u64, 0..5u64).prop_map(|(user, at)| Call::EndMember { user, at }),
+        2 => (0..3u64, 0..5u64).prop_map(|(user, next_at)| Call::IsTelling { user, next_at }),
+        2 => (0..3u64, 0..5u64, 0..5u64)
+            .prop_map(|(user, at, next_at)| Call::WasTold { user, at, next_at }),
+        1 => (0..3u64, 0..5u64).prop_map(|(user, at)| Call::ForgetMember { user, at }),
         1 => (0..5u64).prop_map(Call::TellAll),
+        1 => (0..5u64).prop_map(Call::TellAllAgain),
+        1 => keys().prop_map(Call::VersionOf),
         2 => (keys(), 0..4usize).prop_map(|(key, count)| Call::RecordsOf { key, count }),
         1 => Just(Call::EraseRecords),
         1 => Just(Call::EraseClients),
@@ -877,8 +927,15 @@ fn make<L: FaultyLedger>(ledger: &mut L, call: &Call) -> LedgerResult<String> {
             let record = if *is_deleted { deleted(&key, *at, 3) } else { live(&key, *at, "{}") };
             ledger.put_record(&key, &record).map(text)
         }
-        Call::WasTold { user, at } => ledger.was_told(&user_hash(*user), version(*at)).map(text),
+        Call::EndMember { user, at } => ledger.end_member(&user_hash(*user), version(*at)).map(text),
+        Call::IsTelling { user, next_at } => ledger.is_telling(&user_hash(*user), Millis(*next_at)).map(text),
+        Call::WasTold { user, at, next_at } => {
+            ledger.was_told(&user_hash(*user), version(*at), Millis(*next_at)).map(text)
+        }
+        Call::ForgetMember { user, at } => ledger.forget_member(&user_hash(*user), version(*at)).map(text),
         Call::TellAll(at) => ledger.tell_all(version(*at)).map(text),
+        Call::TellAllAgain(at) => ledger.tell_all_again(version(*at)).map(text),
+        Call::VersionOf(key) => ledger.version_of(key).map(text),
         Call::RecordsOf { key, count } => Ok(text((
             ledger.records_of(&key.collection, Some(&key.id), *count)?,
             ledger.count_of(&key.collection)?,
@@ -1002,7 +1059,7 @@ mod in_sqlite {
             schema(&database),
             "\
 CREATE INDEX deletions_by_version ON records (version, collection, id, deleted_at) WHERE deleted_at IS NOT NULL
-CREATE INDEX members_untold ON members (user) WHERE untold > 0
+CREATE INDEX members_untold ON members (next_at, user) WHERE untold > 0
 CREATE INDEX records_by_version ON records (version)
 CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, last INTEGER NOT NULL, \
 acked INTEGER NOT NULL, used_at INTEGER NOT NULL, history TEXT NOT NULL, PRIMARY KEY (user, client)) STRICT, \
@@ -1012,7 +1069,7 @@ text TEXT NOT NULL, PRIMARY KEY (opened, seq)) STRICT, WITHOUT ROWID
 CREATE TABLE conflicts (opened INTEGER PRIMARY KEY, epoch TEXT NOT NULL, user TEXT NOT NULL, client TEXT NOT NULL, \
 at INTEGER NOT NULL, changes INTEGER NOT NULL, bytes INTEGER NOT NULL, touches TEXT NOT NULL) STRICT
 CREATE TABLE members (user TEXT NOT NULL, home TEXT NOT NULL, untold INTEGER NOT NULL, \
-PRIMARY KEY (user)) STRICT, WITHOUT ROWID
+next_at INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (user)) STRICT, WITHOUT ROWID
 CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
 incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL, \
 space TEXT, gone_at INTEGER) STRICT
@@ -1040,7 +1097,7 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
         let ledger = SqlLedger::open(database.clone()).unwrap();
         let expected = Meta { horizon: version(5), space: None, gone_at: None, ..meta() };
         assert_eq!(ledger.meta(), Ok(Some(expected)));
-        assert_eq!(ledger.untold(None), Ok(None));
+        assert_eq!(ledger.untold(), Ok(None));
         let new = Sqlite::in_memory();
         drop(SqlLedger::open(new.clone()).unwrap());
         assert_eq!(schema(&database), schema(&new), "an old space and a new one are the same");

@@ -778,6 +778,39 @@ fn what_stands_there_is_told_up_to_1_mib_of_a_page() {
     assert!(desk.listed().to_json().contains(r#"{"collection":"c","id":"r6","version":6}"#));
 }
 
+#[test]
+fn a_page_of_conflicts_holds_no_more_than_it_tells_however_many_long_records_they_touch() {
+    let mut desk = Desk::new();
+    let large = format!(r#"{{"x":"{}"}}"#, "x".repeat(100_000));
+    let ids: Vec<_> = (1..=150).map(|number| format!("r{number:03}")).collect();
+    for (number, id) in (1..).zip(&ids) {
+        desk.put(B, number, id, &large);
+    }
+    let changes: Vec<_> = ids.iter().map(|id| set(id, r#""y":1"#)).collect();
+    for number in 1..=8 {
+        parked(&desk.settle(A, &mutation(number, r#","base":0"#, &changes)));
+    }
+    let (mut after, mut listed, mut pages) = (Version::ZERO, 0, 0);
+    loop {
+        let page = desk.core.conflicts(&user("alice"), after).expect("a page");
+        let standing = || page.conflicts.iter().flat_map(|open| &open.standing);
+        let held: usize =
+            standing().filter_map(|(standing, _)| standing.value.as_ref()).map(String::len).sum();
+        assert!(held <= limits::CONFLICTS_THEIRS_MAX, "{held}");
+        assert!(standing().count() <= limits::CONFLICT_CHANGES_MAX, "{}", standing().count());
+        assert!(
+            standing().all(|(standing, _)| standing.version > Version::ZERO),
+            "what has no room has a version"
+        );
+        (listed, pages) = (listed + page.conflicts.len(), pages + 1);
+        match page.cursor {
+            Some(cursor) => after = cursor,
+            None => break,
+        }
+    }
+    assert_eq!((listed, pages), (8, 2));
+}
+
 /// Merged patches of different fields, in any order and from any version, go together.
 #[test]
 fn patches_of_disjoint_fields_merge_to_the_same_record_in_any_interleaving() {

@@ -98,9 +98,10 @@ impl<L: Ledger> Desk<L> {
         panic!("the turn has no end")
     }
 
-    /// As [`Self::turn`], as `name role version`, until nothing is told any more.
+    /// As [`Self::turn`], a minute later, as `name role version`, until nothing is told any more.
     fn tell(&mut self) -> Vec<String> {
         let mut told = Vec::new();
+        self.now = self.now.plus(limits::NOTICE_RETRY_MS);
         loop {
             let notices = self.turn(true);
             if notices.is_empty() {
@@ -348,53 +349,185 @@ fn a_home_is_told_in_an_alarm_that_is_due_at_once_and_again_until_it_knows() {
     let mut desk = Desk::team();
     assert_eq!(desk.core.poll_alarm(desk.now), Some(desk.now.plus(1)));
     assert_eq!(desk.turn(false).len(), 1);
-    desk.now = desk.now.plus(30_000);
-    assert_eq!(desk.turn(true), [], "not yet");
-    desk.now = desk.now.plus(30_000);
-    assert_eq!(desk.turn(false).len(), 1);
-    let ledger = std::mem::take(desk.core.ledger());
-    desk.core = Coordinator::open(ledger, None, BY_DEMAND, None, desk.now, 7).expect("a space");
-    assert_eq!(desk.core.poll_alarm(desk.now), Some(desk.now.plus(1)), "also after a restart");
+    for wait in [60_000, 120_000, 240_000] {
+        desk.now = desk.now.plus(wait - 1);
+        assert_eq!(desk.turn(true), [], "not yet");
+        desk.now = desk.now.plus(1);
+        assert_eq!(desk.turn(false).len(), 1, "{wait}");
+        let ledger = std::mem::take(desk.core.ledger());
+        desk.core = Coordinator::open(ledger, None, BY_DEMAND, None, desk.now, 7).expect("a space");
+    }
+    let due = desk.core.poll_alarm(desk.now).map(|at| at.since(desk.now));
+    assert_eq!(due, Some(BY_DEMAND.max_delay_ms.min(480_000)), "also after a restart");
+    desk.now = desk.now.plus(480_000);
     assert_eq!(desk.tell(), ["alice owner 1"]);
     let ledger = std::mem::take(desk.core.ledger());
     desk.core = Coordinator::open(ledger, None, BY_DEMAND, None, desk.now, 7).expect("a space");
     assert_eq!(desk.turn(true), [], "who knows is not told again");
 }
 
+/// The names of as many users, by their hashes.
+fn many(count: usize) -> Vec<String> {
+    let mut names: Vec<_> = (0..count).map(|number| format!("user {number}")).collect();
+    by_user_name(&mut names);
+    names
+}
+
+fn by_user_name(names: &mut [String]) {
+    names.sort_by_key(|name| user(name).as_str().to_owned());
+}
+
 #[test]
-fn a_home_that_does_not_answer_keeps_nobody_else_waiting() {
+fn homes_that_do_not_answer_keep_nobody_else_waiting_whatever_goes_on_meanwhile() {
     let mut desk = Desk::team();
     desk.tell();
-    for number in 0..100 {
-        desk.set("alice", &format!("user {number}"), "reader").expect("a member");
+    let names = many(100);
+    for name in &names {
+        desk.set("alice", name, "reader").expect("a member");
     }
-    let deaf = person("user 7").home;
+    // Those who would come first are deaf.
+    let deaf: BTreeSet<_> = names[..60].iter().map(|name| person(name).home).collect();
     let mut told = BTreeSet::new();
-    for _ in 0..4 {
+    for turn in 0..10 {
+        desk.set("alice", &names[turn % 2], ["writer", "reader"][turn % 2]).expect("a change");
         desk.core.begin_turn(desk.now);
         while let Effect::Tell(notice) = desk.core.next_effect(desk.now) {
-            desk.core.was_told(&notice.user, notice.at.version, notice.home != deaf);
+            // Each that hangs takes its time.
+            let is_deaf = deaf.contains(&notice.home);
+            desk.now = desk.now.plus(if is_deaf { u64::from(limits::NOTICE_TIMEOUT_MS) } else { 10 });
+            desk.core.was_told(&notice.user, notice.at.version, !is_deaf);
             told.insert(notice.home);
         }
     }
+    // One that hangs ends its turn, so of the first ten each is heard of once, whoever changes meanwhile.
+    assert_eq!(told.len(), 10);
+    for _ in 0..100 {
+        desk.core.begin_turn(desk.now);
+        while let Effect::Tell(notice) = desk.core.next_effect(desk.now) {
+            let is_deaf = deaf.contains(&notice.home);
+            desk.now = desk.now.plus(if is_deaf { u64::from(limits::NOTICE_TIMEOUT_MS) } else { 10 });
+            desk.core.was_told(&notice.user, notice.at.version, !is_deaf);
+            told.insert(notice.home);
+        }
+        assert!(desk.now < START.plus(3_600_000));
+    }
     assert_eq!(told.len(), 100);
-    let later = desk.core.poll_alarm(desk.now);
-    assert_eq!(desk.core.untold_count(), 1);
-    desk.now = desk.now.plus(limits::NOTICE_RETRY_MS);
-    assert_eq!(desk.turn(true).len(), 1, "{later:?}");
-    assert_eq!(desk.core.untold_count(), 0);
+    assert!(desk.core.ledger().untold().expect("a read").is_some_and(|untold| deaf.contains(&untold.home)));
 }
 
-impl Coordinator<MemoryLedger> {
-    fn untold_count(&mut self) -> usize {
-        let mut after = None;
-        std::iter::from_fn(|| {
-            let untold = self.ledger.untold(after.as_ref()).expect("a read")?;
-            after = Some(untold.user);
-            Some(())
-        })
-        .count()
+#[test]
+fn homes_that_do_not_answer_do_not_keep_the_space_from_being_published() {
+    let mut desk = Desk::team();
+    desk.tell();
+    for name in &many(100) {
+        desk.set("alice", name, "reader").expect("a member");
     }
+    desk.now = desk.now.plus(BY_DEMAND.max_delay_ms);
+    desk.core.begin_turn(desk.now);
+    let effect = desk.core.next_effect(desk.now);
+    assert!(matches!(effect, Effect::PutHead { .. }), "{effect:?}");
+    desk.core.head_was_put(PutOutcome::Done, desk.now);
+    let (mut sent, began) = (0, desk.now);
+    while let Effect::Tell(notice) = desk.core.next_effect(desk.now) {
+        assert_eq!(desk.core.poll_alarm(desk.now), None, "the turn sets the alarm when it is over");
+        desk.now = desk.now.plus(3_000);
+        desk.core.was_told(&notice.user, notice.at.version, false);
+        sent += 1;
+    }
+    assert_eq!((sent, desk.now.since(began)), (4, 12_000));
+    desk.put_as("alice", "client-a", 1, "r").expect("a change");
+    assert_eq!(desk.core.alarm, Some(desk.now.plus(1)), "the next turn goes on with them at once");
+}
+
+#[test]
+fn a_home_is_written_into_once_a_minute_however_often_its_member_is_changed() {
+    let mut desk = Desk::team();
+    desk.tell();
+    let mut told = Vec::new();
+    for second in 0..150 {
+        desk.set("alice", "bob", ["reader", "writer"][second % 2]).expect("a change");
+        for _ in 0..3 {
+            told.extend(desk.turn(true).into_iter().map(|notice| (second, notice.role)));
+        }
+        desk.now = desk.now.plus(1_000);
+    }
+    assert_eq!(told, [(0, Some(Role::Reader)), (60, Some(Role::Reader)), (120, Some(Role::Reader))]);
+    assert_eq!(desk.tell().len(), 1, "and the last change is told");
+}
+
+#[test]
+fn who_was_never_told_of_a_membership_is_not_told_of_its_end_and_nobody_is_kept_for_ever() {
+    let mut desk = Desk::team();
+    desk.tell();
+    let rows = |desk: &Desk| format!("{:?}", desk.core.ledger).matches("untold: ").count();
+    assert_eq!(rows(&desk), 1);
+    for number in 0..50 {
+        let name = format!("invented {number}");
+        desk.set("alice", &name, "reader").expect("a member");
+        desk.remove("alice", &name).expect("an end");
+    }
+    assert_eq!((desk.tell(), rows(&desk)), (Vec::new(), 1));
+    desk.set("alice", "bob", "reader").expect("a member");
+    let at = desk.version();
+    assert_eq!(desk.tell(), [format!("bob reader {at}")]);
+    desk.remove("alice", "bob").expect("an end");
+    assert_eq!(desk.tell(), [format!("bob none {}", at + 1)]);
+    assert_eq!(rows(&desk), 1, "who knows of the end is forgotten");
+    // A notice that is under way may have been read, even if nobody will know.
+    desk.set("alice", "rita", "reader").expect("a member");
+    desk.core.begin_turn(desk.now);
+    assert!(matches!(desk.core.next_effect(desk.now), Effect::Tell(_)));
+    let ledger = std::mem::take(desk.core.ledger());
+    desk.core = Coordinator::open(ledger, None, BY_DEMAND, None, desk.now, 7).expect("a space");
+    desk.remove("alice", "rita").expect("an end");
+    assert_eq!(desk.tell(), [format!("rita none {}", desk.version())]);
+    desk.set("alice", "mallory", "reader").expect("a member");
+    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    assert_eq!(desk.tell(), [format!("alice none {}", desk.version())], "nor of the end of the space");
+    assert_eq!(rows(&desk), 0);
+}
+
+#[test]
+fn who_makes_a_space_is_told_of_its_end_at_once_because_it_counts_among_those_that_are_made() {
+    let mut desk = Desk::team();
+    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    assert_eq!(
+        desk.turn(true).iter().map(Notice::order).map(|order| order.role).collect::<Vec<_>>(),
+        ["gone"]
+    );
+}
+
+#[test]
+fn after_a_restore_all_homes_are_told_again_in_the_new_epoch() {
+    let mut desk = Desk::staffed();
+    desk.tell();
+    let old = desk.core.ledger().clone();
+    desk.set("alice", "bob", "reader").expect("a change");
+    desk.set("alice", "bob", "owner").expect("a change");
+    desk.tell();
+    let known = desk.core.position();
+    let mut home = Desk::new();
+    let order = |notice: &Notice| notice.order();
+    home.act("bob", Act::Told, &notice("team", "owner", &known.to_string())).expect("noted");
+    // Storage goes back, and bob is removed before anybody notices.
+    desk.core = Coordinator::open(old, None, BY_DEMAND, None, desk.now, 7).expect("a space");
+    desk.remove("alice", "bob").expect("an end");
+    desk.now = desk.now.plus(limits::NOTICE_RETRY_MS);
+    desk.core.begin_turn(desk.now);
+    let Effect::Tell(late) = desk.core.next_effect(desk.now) else { panic!("the end is not told") };
+    let answer = home.act("bob", Act::Told, &order(&late));
+    assert!(answer.is_err(), "what a home holds for old it has not noted");
+    desk.core.was_told(&late.user, late.at.version, false);
+    desk.core.begin_epoch(&known.epoch, desk.now, 8).expect("an epoch");
+    desk.now = desk.now.plus(2 * limits::NOTICE_RETRY_MS);
+    let told = desk.turn(true);
+    let names: BTreeSet<_> = told.iter().map(|notice| notice.home.clone()).collect();
+    assert_eq!(names, ["alice", "bob", "rita"].map(|name| person(name).home).into());
+    let of_bob = told.iter().find(|notice| notice.home == person("bob").home).expect("a notice");
+    home.act("bob", Act::Told, &order(of_bob)).expect("noted");
+    assert_eq!(home.act("bob", Act::Spaces, &Order::default()).expect("a list")["spaces"], json!([]));
+    desk.core.begin_epoch(&known.epoch, desk.now, 9).expect("an epoch");
+    assert_eq!(desk.tell().len(), 2, "but nobody who knows of the end");
 }
 
 #[test]
@@ -406,6 +539,8 @@ fn of_a_change_while_a_notice_is_under_way_the_home_is_told_too() {
     let Effect::Tell(notice) = desk.core.next_effect(desk.now) else { panic!("nobody is told") };
     desk.remove("alice", "bob").expect("an end");
     desk.core.was_told(&notice.user, notice.at.version, true);
+    desk.now = desk.now.plus(limits::NOTICE_RETRY_MS);
+    desk.core.begin_turn(desk.now);
     let Effect::Tell(second) = desk.core.next_effect(desk.now) else { panic!("the end is not told") };
     assert_eq!((notice.role, second.role), (Some(Role::Writer), None));
     assert!(second.at > notice.at);
@@ -431,15 +566,22 @@ fn a_home_lists_the_spaces_and_the_newest_notice_holds_whatever_comes_last() {
     let spaces = |desk: &mut Desk| desk.act("alice", Act::Spaces, &Order::default()).expect("a list");
     assert_eq!(spaces(&mut desk), json!({ "spaces": [], "cursor": null }));
     let tell = |desk: &mut Desk, role: &str, at: String| {
-        desk.act("alice", Act::Told, &notice("team", role, &at)).expect("noted");
-        spaces(desk)["spaces"][0]["role"].as_str().map(str::to_owned)
+        let told = desk.act("alice", Act::Told, &notice("team", role, &at));
+        (told.is_ok(), spaces(desk)["spaces"][0]["role"].as_str().map(str::to_owned))
     };
-    assert_eq!(tell(&mut desk, "owner", format!("{early}.5")).as_deref(), Some("owner"));
-    assert_eq!(tell(&mut desk, "reader", format!("{early}.4")).as_deref(), Some("owner"), "an older one");
+    let owner = Some("owner".to_owned());
+    assert_eq!(tell(&mut desk, "owner", format!("{early}.5")), (true, owner.clone()));
+    assert_eq!(tell(&mut desk, "reader", format!("{early}.4")), (false, owner.clone()), "an older one");
+    assert_eq!(tell(&mut desk, "owner", format!("{early}.5")), (true, owner), "a lost answer is repeated");
     assert_eq!(desk.version(), 1, "which takes no version");
-    assert_eq!(tell(&mut desk, "", format!("{early}.10")), None, "an end, by number and not by letter");
-    assert_eq!(tell(&mut desk, "owner", format!("{early}.9")), None, "an end stays known");
-    assert_eq!(tell(&mut desk, "writer", format!("{late}.1")).as_deref(), Some("writer"), "a later epoch");
+    assert_eq!(
+        tell(&mut desk, "", format!("{early}.10")),
+        (true, None),
+        "an end, by number and not by letter"
+    );
+    assert_eq!(tell(&mut desk, "owner", format!("{early}.9")), (false, None), "an end stays known");
+    let writer = Some("writer".to_owned());
+    assert_eq!(tell(&mut desk, "writer", format!("{late}.1")), (true, writer), "a later epoch");
     let lines = desk.pull_as("alice").expect("lines");
     let line = format!(
         "{{\"version\":3,\"collection\":\"$spaces\",\"id\":\"team\",\"value\":{{\"role\":\"writer\",\"at\":\"{late}.1\"}}}}\n"
@@ -542,7 +684,10 @@ fn a_notice_says_that_the_space_is_gone_and_code_that_does_not_know_the_word_rea
     let mut desk = Desk::staffed();
     desk.tell();
     desk.remove("alice", "bob").expect("an end");
-    let orders = |desk: &mut Desk| desk.turn(true).iter().map(Notice::order).collect::<Vec<_>>();
+    let orders = |desk: &mut Desk| {
+        desk.now = desk.now.plus(limits::NOTICE_RETRY_MS);
+        desk.turn(true).iter().map(Notice::order).collect::<Vec<_>>()
+    };
     let removed: Vec<_> = orders(&mut desk).into_iter().map(|order| order.role).collect();
     assert_eq!(removed, [""]);
     desk.act("alice", Act::Delete, &Order::default()).expect("an end");
@@ -801,9 +946,7 @@ fn in_sqlite_a_space_lives_and_ends_alike() {
     desk.put_as("bob", "client-b", 2, "r2").expect("a change");
     let second = database.writes() - writes - first;
     assert_eq!((first, second), (4, 2), "its record and its client; the first one also counts the client");
-    let mut words = [told(&["alice owner"], 1), told(&["bob writer"], 2)].concat();
-    by_user(&mut words);
-    assert_eq!(desk.tell(), words);
+    assert_eq!(desk.tell(), ["bob writer 2", "alice owner 1"], "whoever was never told anything comes first");
     desk.act("alice", Act::Delete, &Order::default()).expect("an end");
     assert_eq!(SqlLedger::is_used(&database), Ok(true));
     let ledger = SqlLedger::open(database).expect("a database");
