@@ -162,6 +162,8 @@ pub const SPACES_LISTED_MAX: usize = 10_000;
 pub const SPACES_PAGE: usize = 1_000;
 /// Bytes of the body of an administrative request.
 pub const ORDER_BYTES_MAX: usize = 16 * KIB;
+/// Notices of spaces that others have made, which a home notes in a minute: each is a version and published.
+pub const NOTICES_HEARD_PER_MINUTE: usize = 60;
 /// Homes that are told in one turn. An invocation may make 50 requests on the free plan (workers/platform/limits).
 pub const NOTICES_PER_TURN: usize = 40;
 /// How long a turn tells homes before it lets the next one publish, in ms: one that hangs takes as long.

@@ -32,6 +32,9 @@ pub struct Person {
     pub sub: String,
 }
 
+/// How often a private space with a long list of shared ones is emptied at most, in ms.
+const EMPTIED_MS_MIN: u64 = 60_000;
+
 impl Person {
     /// The person that an order is about.
     ///
@@ -255,6 +258,11 @@ impl<L: Ledger> Coordinator<L> {
     fn empty(&mut self, now: Millis, random: u64) -> Result<(), ApiError> {
         let spaces = self.ledger.records_of(&super::home::spaces(), None, usize::MAX);
         let spaces = spaces.map_err(|error| self.storage_failed(error))?;
+        // Each record of the list is written anew.
+        let is_again = now.since(self.meta.epoch.began()) < EMPTIED_MS_MIN;
+        if is_again && spaces.len() > limits::SPACES_PAGE {
+            return Err(ApiError::RateLimited { retry_after_s: 60 });
+        }
         let horizon = self.version;
         let version = if spaces.is_empty() { horizon } else { horizon.next() };
         let kept = spaces.into_iter().map(|(id, value)| {
@@ -296,21 +304,33 @@ impl<L: Ledger> Coordinator<L> {
     /// Changes one record at the next version; without a value it is deleted. `also` writes what belongs into the same section.
     pub(super) fn step(
         &mut self,
-        (key, value): &(Key, Option<String>),
+        change: &(Key, Option<String>),
         now: Millis,
         also: &mut dyn FnMut(&mut L, Version) -> LedgerResult<()>,
     ) -> Result<(), ApiError> {
-        let version = self.version.next();
-        let before = self.ledger.record(key).map_err(|error| self.storage_failed(error))?;
-        let record = record_after(before, key, value.as_deref(), version, now);
+        self.step_all(std::slice::from_ref(change), now, also)
+    }
+
+    /// As [`Self::step`], several records at one version.
+    pub(super) fn step_all(
+        &mut self,
+        changes: &[(Key, Option<String>)],
+        now: Millis,
+        also: &mut dyn FnMut(&mut L, Version) -> LedgerResult<()>,
+    ) -> Result<(), ApiError> {
+        let (version, mut bytes) = (self.version.next(), 0);
         let written = self.ledger.atomically(&mut |ledger| {
-            ledger.put_record(key, &record)?;
+            for (key, value) in changes {
+                let record = record_after(ledger.record(key)?, key, value.as_deref(), version, now);
+                bytes += record.published_line().len();
+                ledger.put_record(key, &record)?;
+            }
             also(ledger, version)
         });
         written.map_err(|error| self.storage_failed(error))?;
         self.version = version;
         self.fresh_tail = None;
-        self.publisher.committed(record.published_line().len(), now);
+        self.publisher.committed(bytes, now);
         Ok(())
     }
 }

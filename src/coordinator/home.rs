@@ -16,7 +16,7 @@ use crate::{
     },
     time::Millis,
     value::{json_text, text_field},
-    version::Position,
+    version::{Position, Version},
 };
 
 /// The value of a record of `$spaces`, whose id is the space's.
@@ -56,6 +56,39 @@ impl Membership {
 #[must_use]
 pub(super) fn spaces() -> Collection {
     Collection::stored("$spaces")
+}
+
+/// What a home answers that notes nothing: the space tells it again.
+const LATER: ApiError = ApiError::RateLimited { retry_after_s: 60 };
+/// For how long a notice may be under way, in ms, with much to spare.
+const MINUTE_MS: u64 = 60_000;
+/// Memberships forgotten at once, because finding them reads the whole list.
+const FORGOTTEN_AT_ONCE: usize = 100;
+
+/// What a home has heard of spaces that its user has not made. Anybody can make spaces with anybody as a member.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// When the present minute began, and where the home stood then.
+    minute: Option<(Millis, Version)>,
+    count: usize,
+    /// What was noted up to here is a minute old: no notice from before it is under way any more, so it may be forgotten
+    /// that it ended.
+    settled: Option<Version>,
+}
+
+impl Heard {
+    /// Counts a notice that changes something, or refuses it.
+    fn admit(&mut self, version: Version, now: Millis) -> Result<(), ApiError> {
+        if self.minute.is_none_or(|(began, _)| now.since(began) >= MINUTE_MS) {
+            self.settled = self.minute.map(|(_, version)| version);
+            (self.minute, self.count) = (Some((now, version)), 0);
+        }
+        if self.count >= limits::NOTICES_HEARD_PER_MINUTE {
+            return Err(LATER);
+        }
+        self.count += 1;
+        Ok(())
+    }
 }
 
 impl<L: Ledger> Coordinator<L> {
@@ -102,6 +135,9 @@ impl<L: Ledger> Coordinator<L> {
     /// Notes what has become of a membership. What is older than what is known is refused: where it is what its space holds
     /// now, storage has gone back there, and the space has to tell it again in a later epoch.
     ///
+    /// What is not noted is refused, and told again: too much at once, or a list that is full of memberships. Those of spaces
+    /// that the user makes have their places in any case.
+    ///
     /// An end of what is not known is noted by there being nothing, so nobody writes into the home of somebody of whom they
     /// only know the name. No earlier notice can come behind it: a space tells a home once a minute.
     pub(super) fn told(&mut self, order: &Order, now: Millis) -> Result<(), ApiError> {
@@ -124,11 +160,35 @@ impl<L: Ledger> Coordinator<L> {
             _ if known.is_none() && role.is_none() => return Ok(()),
             _ => {}
         }
-        if known.is_none() && self.count_of(&spaces())? >= limits::SPACES_LISTED_MAX {
-            return Ok(());
+        if !known.as_ref().is_some_and(|one| one.is_made) {
+            self.heard.admit(self.version, now)?;
+            if known.is_none() && self.count_of(&spaces())? >= limits::SPACES_LISTED_MAX {
+                self.forget_ended(now)?;
+            }
         }
         let is_made = known.is_some_and(|one| one.is_made) && order.role != GONE;
         self.note(&Membership { space, role, at: Some(at), is_made }, now)
+    }
+
+    /// Makes room in a full list: memberships that ended go, the oldest first. Refused where there is none.
+    fn forget_ended(&mut self, now: Millis) -> Result<(), ApiError> {
+        let settled = self.heard.settled.ok_or(LATER)?;
+        let mut ended = Vec::new();
+        for one in self.memberships(None, usize::MAX)? {
+            let key = Key { collection: spaces(), id: one.space };
+            if one.role.is_none() && !one.is_made {
+                let version = self.ledger.version_of(&key).map_err(|error| self.storage_failed(error))?;
+                ended.push((version, key));
+            }
+        }
+        ended.retain(|(version, _)| *version <= settled);
+        ended.sort();
+        ended.truncate(FORGOTTEN_AT_ONCE);
+        if ended.is_empty() {
+            return Err(LATER);
+        }
+        let changes: Vec<_> = ended.into_iter().map(|(_, key)| (key, None)).collect();
+        self.step_all(&changes, now, &mut |_, _| Ok(()))
     }
 
     fn note(&mut self, membership: &Membership, now: Millis) -> Result<(), ApiError> {

@@ -27,6 +27,7 @@ mod turn;
 use std::collections::BTreeSet;
 
 pub use administration::Person;
+use home::Heard;
 use ledger::{Ledger, LedgerError, LedgerResult, Meta};
 pub use notices::Notice;
 use notices::Notices;
@@ -69,6 +70,7 @@ pub struct Coordinator<L> {
     fresh_tail: Option<FreshTail>,
     publisher: Publisher,
     notices: Notices,
+    heard: Heard,
     alarm: Option<Millis>,
     failure: Option<String>,
 }
@@ -129,6 +131,7 @@ impl<L: Ledger> Coordinator<L> {
             fresh_tail: None,
             publisher,
             notices,
+            heard: Heard::default(),
             alarm,
             failure: None,
         })

@@ -594,6 +594,7 @@ fn a_long_list_comes_in_pages() {
     let mut desk = Desk::new();
     for number in 0..1_001 {
         let order = notice(&format!("s{number:04}"), "owner", "0mwrnsa6yk3v9q2.1");
+        desk.now = desk.now.plus(1_000);
         desk.act("alice", Act::Told, &order).expect("noted");
     }
     let first = desk.act("alice", Act::Spaces, &Order::default()).expect("a page");
@@ -653,6 +654,7 @@ fn whoever_is_made_an_owner_by_others_makes_spaces_all_the_same() {
     let mut desk = Desk::new();
     for number in 0..limits::SPACES_MADE_MAX {
         let order = notice(&format!("trap{number}"), "owner", "0mwrnsa6yk3v9q2.1");
+        desk.now = desk.now.plus(1_000);
         desk.act("alice", Act::Told, &order).expect("noted");
     }
     assert_eq!(desk.make("new"), Ok(Value::Null));
@@ -740,25 +742,101 @@ fn another_owner_is_found_among_many_members_wherever_the_hash_stands() {
     assert_eq!(desk.remove("alice", "alice"), Err(LAST));
 }
 
-#[test]
-fn nobody_fills_the_home_of_another() {
-    let mut desk = Desk::new();
-    for number in 0..limits::SPACES_LISTED_MAX {
-        let key = Key { collection: home::spaces(), id: RecordId::stored(&format!("s{number}")) };
-        let line = ledger::live_line(&key, r#"{"role":null,"at":"0mwrnsa6yk3v9q2.1"}"#);
-        let clock = ledger::Clock { version: version(1), writer: 0, foreign: Version::ZERO };
-        let record = ledger::Record { clock, deleted_at: None, line, fields: None };
-        desk.core.ledger().put_record(&key, &record).expect("a write");
+impl Desk {
+    /// A home that lists as many spaces as it can, `s0` and so on, all with `role`, and has been there for a while.
+    fn full(role: &str) -> Self {
+        let mut desk = Self::new();
+        for number in 0..limits::SPACES_LISTED_MAX {
+            let key = Key { collection: home::spaces(), id: RecordId::stored(&format!("s{number}")) };
+            let line = ledger::live_line(&key, &format!(r#"{{"role":{role},"at":"0mwrnsa6yk3v9q2.1"}}"#));
+            let version = version(1 + number as u64);
+            let clock = ledger::Clock { version, writer: 0, foreign: Version::ZERO };
+            let record = ledger::Record { clock, deleted_at: None, line, fields: None };
+            desk.core.ledger().put_record(&key, &record).expect("a write");
+        }
+        desk.core = open(desk.core.ledger.clone(), desk.now);
+        desk
     }
+
+    /// Whether the home notes it.
+    fn hears(&mut self, space: &str, role: &str, version: u64) -> bool {
+        self.act("alice", Act::Told, &notice(space, role, &format!("0mwrnsa6yk3v9q2.{version}"))).is_ok()
+    }
+
+    fn lists(&mut self, space: &str) -> Option<String> {
+        let key = Key { collection: home::spaces(), id: RecordId::stored(space) };
+        let record = self.core.ledger().record(&key).expect("a read")?;
+        record.value(&key).map(str::to_owned)
+    }
+}
+
+#[test]
+fn nobody_fills_the_home_of_another_with_memberships_that_have_ended() {
+    let mut desk = Desk::full("null");
     let at = desk.version();
-    desk.act("alice", Act::Told, &notice("one-more", "reader", "0mwrnsa6yk3v9q2.1")).expect("an answer");
-    assert_eq!(desk.version(), at);
-    desk.act("alice", Act::Told, &notice("s7", "reader", "0mwrnsa6yk3v9q2.2")).expect("an answer");
-    assert_eq!(desk.version(), at + 1, "what is listed stays right");
+    assert!(
+        !desk.hears("one-more", "reader", 1),
+        "who has just begun does not know what is old, and says so"
+    );
+    assert_eq!((desk.version(), desk.lists("one-more")), (at, None));
+    desk.now = desk.now.plus(60_000);
+    assert!(desk.hears("s7", "", 2), "what is listed stays right");
+    assert!(desk.hears("one-more", "reader", 1));
+    assert!(desk.lists("one-more").is_some_and(|value| value.contains("reader")));
+    let gone: Vec<_> = (0..200).filter(|number| desk.lists(&format!("s{number}")).is_none()).collect();
+    assert_eq!(gone.len(), 100);
+    assert!(!gone.contains(&7) && gone.contains(&100), "the oldest went, and not what ended a moment ago");
+    assert_eq!(desk.version(), at + 3, "one version for all that went");
+}
+
+#[test]
+fn a_list_that_is_full_of_memberships_takes_no_more_and_says_so_but_one_s_own_have_their_places() {
+    let mut desk = Desk::full("\"reader\"");
+    for _ in 0..2 {
+        assert!(!desk.hears("one-more", "reader", 1));
+        desk.now = desk.now.plus(60_000);
+    }
     desk.make("s0-own").expect("room for one's own");
-    desk.act("alice", Act::Told, &notice("s0-own", "owner", "0mwrnsa6yk3v9q2.1")).expect("an answer");
-    let listed = desk.act("alice", Act::Spaces, &Order::default()).expect("a list");
-    assert_eq!(listed["spaces"], json!([{ "space": "s0-own", "role": "owner" }]), "which is listed as well");
+    assert!(desk.hears("s0-own", "owner", 1));
+    assert_eq!(desk.lists("one-more"), None);
+    assert!(desk.lists("s0-own").is_some_and(|value| value.contains("owner")));
+    assert!(desk.hears("s3", "", 2), "who leaves one");
+    assert!(!desk.hears("one-more", "reader", 1), "has room");
+    desk.now = desk.now.plus(120_000);
+    desk.hears("s5", "writer", 2);
+    desk.now = desk.now.plus(60_000);
+    assert!(desk.hears("one-more", "reader", 1), "a little later");
+}
+
+#[test]
+fn all_spaces_together_write_into_a_home_60_times_a_minute_and_its_user_s_own_ones_besides() {
+    let mut desk = Desk::new();
+    desk.make("own").expect("noted");
+    let noted =
+        |desk: &mut Desk| (0..200).filter(|number| desk.hears(&format!("s{number}"), "reader", 1)).count();
+    assert_eq!(noted(&mut desk), 60);
+    assert!(desk.hears("own", "owner", 1));
+    let at = desk.version();
+    assert!(
+        desk.hears("s0", "reader", 1) && desk.hears("nobody-knows", "", 1),
+        "what changes nothing is free"
+    );
+    assert_eq!(desk.version(), at);
+    desk.now = desk.now.plus(60_000);
+    assert_eq!(noted(&mut desk), 120, "60 are repeated, and 60 new");
+}
+
+#[test]
+fn a_home_with_a_long_list_is_not_emptied_again_at_once() {
+    let mut desk = Desk::full("null");
+    desk.now = desk.now.plus(60_000);
+    desk.act("alice", Act::Delete, &Order::default()).expect("an empty home");
+    let at = desk.version();
+    let later = ApiError::RateLimited { retry_after_s: 60 };
+    assert_eq!(desk.act("alice", Act::Delete, &Order::default()), Err(later));
+    assert_eq!(desk.version(), at);
+    desk.now = desk.now.plus(60_000);
+    desk.act("alice", Act::Delete, &Order::default()).expect("an empty home");
 }
 
 #[test]
