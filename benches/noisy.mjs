@@ -6,9 +6,9 @@ import { Connection, header, quantile } from "./client.mjs";
 import { runtimeSeconds } from "./machine.mjs";
 import { Space } from "./space.mjs";
 
-// The others, and how often each of them pushes and pulls: a hundred times a second together, within everybody's bounds.
+// The others, and how often each of them pushes and pulls: 133 times a second together, within everybody's bounds.
 const QUIET = 4;
-const PACE_MS = 40;
+const PACE_MS = 30;
 const FIRST_MS = 3_000;
 const LEAD_MS = 1_000;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
