@@ -83,8 +83,8 @@ function verifying(tokens) {
 }
 
 // Users at a person's pace, quiet and beside another who asks for all they can get.
-const NEIGHBOURS = `Four users at a person's pace beside one who sends all that is taken, in its own space or in theirs; all objects, the Worker
-and the runtime share one thread here. p99 in ms of the four, quiet and beside the fifth, whose ten seconds' worth are used
+const NEIGHBOURS = `Four users at a person's pace beside one who sends all that is taken, in its own space or in theirs; all objects and the Worker
+share one thread here. p99 in ms of the four, quiet and beside the fifth, whose ten seconds' worth are used
 up; in the first seconds they are not. "busy" is the part of a core that the runtime used, quiet and so.`;
 
 function neighbours(rows) {

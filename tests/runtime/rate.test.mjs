@@ -109,6 +109,16 @@ describe("the buckets of a space", () => {
     assert.ok(seconds >= 35 && seconds <= 50, `2,000 changes cost 100 units, at 2 a second: ${seconds} s`);
   });
 
+  test("a short push costs what it makes of a long record", async () => {
+    const device = runtime.device(runtime.subject());
+    await device.pushMutations([{ changes: [put("long", { text: "x".repeat(250_000) })] }]);
+    const patch = (n) => ({ changes: [{ op: "patch", collection: "c", id: "long", set: { n } }] });
+    const short = await device.pushMutations(Array.from({ length: 60 }, (_, n) => patch(n)));
+    assert.equal(short.status, 200, short.text);
+    const seconds = assertRateLimited(await pushOne(device));
+    assert.ok(seconds >= 95 && seconds <= 115, `60 times 250 KB cost 228 units, at 2 a second: ${seconds} s`);
+  });
+
   test("a body that is no push costs as much as one that is", async () => {
     const device = runtime.device(runtime.subject());
     const answer = await device.post(`[${" ".repeat(4 * 1024 * 1024 - 10)}]`);
