@@ -149,6 +149,17 @@ describe("a shared space", () => {
     assert.equal((await alice.put(id, "r")).status, 200);
   });
 
+  test("what strangers are refused otherwise costs the members nothing either", async () => {
+    const [alice, ...strangers] = ["alice", "eve", "mallory"].map((name) => new Member(runtime, name));
+    const id = await alice.create();
+    for (const stranger of strangers) {
+      const ask = () => stranger.ask("GET", `/spaces/${id}/members`);
+      const answers = await Promise.all(Array.from({ length: 60 }, ask));
+      assert.ok(answers.filter(({ status }) => status === 403).length >= 30, "as many as a bucket holds, but for a few");
+    }
+    assert.equal((await alice.put(id, "r")).status, 200);
+  });
+
   test("bodies of strangers do not take the room of a member's", async () => {
     const alice = new Member(runtime, "alice");
     const id = await alice.create();

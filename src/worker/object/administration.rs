@@ -29,9 +29,11 @@ impl Coordinator {
             }
         };
         let rows = self.sql.take_rows();
-        // A list may have thousands of rows. A notice is not its user's own doing.
-        if act != Act::Told {
-            self.charge(user, rows.units());
+        // A list may have thousands of rows. A notice is not its user's own doing, and the space does not pay for refusals.
+        match act {
+            Act::Told => {}
+            _ if done.is_ok() => self.charge(user, rows.units()),
+            _ => self.rate(|rate| rate.charge_refused(user, rows.units(), now())),
         }
         // Opening the space may have found something to do, whatever became of the act itself.
         self.arm().await?;
