@@ -217,7 +217,26 @@ impl Space {
         if mutation.changes.iter().any(|change| self.conflicts(change, submission, is_stale)) {
             return Verdict::Conflict;
         }
+        // It follows a conflict that is not there, and finds nothing to change: applied, it would be nowhere.
+        if mutation.after.is_some() && self.is_in_vain(&mutation.changes) {
+            return Verdict::Rejected;
+        }
         self.apply(&mutation.changes).map_or(Verdict::Rejected, Verdict::Applied)
+    }
+
+    /// Whether one of the changes needs a record where none is at that moment.
+    fn is_in_vain(&self, changes: &[Change]) -> bool {
+        let mut there = BTreeMap::new();
+        changes.iter().any(|change| {
+            let is_there = there.entry(&change.name).or_insert_with(|| self.text(&change.name).is_some());
+            let was_there = *is_there;
+            *is_there = match &change.kind {
+                Kind::Put(_) => true,
+                Kind::Delete => false,
+                Kind::Patch(_, or_put) | Kind::Combine(_, or_put) => was_there || or_put.is_some(),
+            };
+            !*is_there && !matches!(change.kind, Kind::Delete)
+        })
     }
 
     /// Whether somebody else changed what the change rests on after its base.

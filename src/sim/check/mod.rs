@@ -178,7 +178,9 @@ impl Oracle {
     }
 
     fn intent(&self, mark: u64) -> &Intent {
-        &self.intents[usize::try_from(mark).expect("a mark")]
+        let intent = self.intents.get(usize::try_from(mark).expect("a mark"));
+        // After an id was used again it is a mutation of the earlier space.
+        intent.unwrap_or_else(|| panic!("I9: mutation {mark} was made in no space that is here"))
     }
 
     /// The last answer of a transaction says where the space stands.

@@ -289,7 +289,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::LiveGapIgnored, &["I7"], 100),
     (Fault::LastTrustedBlindly, &["I12"], 2500),
     (Fault::TabsPushApart, &["I12", "I2"], 100),
-    (Fault::EpochLeftOut, &["I7", "I13"], 100),
+    (Fault::EpochLeftOut, &["I7", "I9", "I13"], 100),
     (Fault::AfterNotSaid, &["I12"], 100),
 ];
 
