@@ -11,7 +11,10 @@ use headwater::{
     version::{ConflictId, Epoch, Version},
 };
 
-use super::reference::json::{elements, is_json, members, nesting, number, spaced, string};
+use super::reference::{
+    canonical::{canonical, respelled},
+    json::{elements, is_json, members, nesting, number, spaced, string},
+};
 
 /// A body whose envelope is in order is a push, whatever its mutations are; anything else is refused with 400 or 413. What
 /// is accepted says what the JSON says and lies within the limits. White space changes nothing, digests included.
@@ -76,10 +79,9 @@ fn only<'a>(object: &'a str, name: &str) -> Option<&'a str> {
 
 fn assert_submitted(submitted: &Submitted, text: &str) {
     assert_eq!(Some(submitted.id), only(text, "id").and_then(number));
-    assert_eq!(MutationDigest::stored(submitted.digest.as_str()), submitted.digest);
+    assert_same(submitted, text);
     let Ok(mutation) = &submitted.mutation else { return };
     let changes = only(text, "changes").expect("a mutation has changes");
-    assert_eq!(submitted.digest, MutationDigest::of(&spaced(changes, "")), "of the changes alone");
     assert_eq!(submitted.changes, spaced(changes, ""), "what is parked is what was pushed");
     let after = only(text, "after").filter(|after| *after != "null");
     let after = after.map(|after| string(after).expect("after is a string"));
@@ -104,6 +106,17 @@ fn assert_submitted(submitted: &Submitted, text: &str) {
     let parked = elements(&submitted.changes).expect("an array");
     let parked = Mutation::parked(parked.into_iter()).expect("what was taken is taken again");
     assert_eq!(parked.size(), mutation.size());
+}
+
+/// The digest is that of the canonical text, and another spelling has it too.
+fn assert_same(submitted: &Submitted, text: &str) {
+    let Some(canonical) = canonical(text) else { return };
+    assert_eq!(submitted.digest, MutationDigest::of(&canonical), "{canonical}");
+    let respelled = respelled(text, submitted.id).expect("a mutation is an object");
+    let push = format!(r#"{{"client":"client-0","mutations":[{respelled}]}}"#);
+    if let Ok(again) = PushRequest::parse(push.as_bytes()) {
+        assert_eq!(again.mutations[0].digest, submitted.digest, "{respelled}");
+    }
 }
 
 fn assert_resolution(resolution: &Resolution, text: &str, base: Option<&str>) {
@@ -166,7 +179,9 @@ pub(crate) fn resolutions(body: &[u8]) {
         }
         let op = |text: &&str| spaced(text, "").replacen('{', "{\"op\":\"resolve\",", 1);
         let changes: Vec<_> = written.iter().map(op).collect();
-        assert_eq!(submitted.digest, MutationDigest::of(&format!("[{}]", changes.join(","))), "as that push");
+        let at = member("at").map_or_else(String::new, |at| format!("\"at\":{at},"));
+        let push = format!("{{{at}\"changes\":[{}]}}", changes.join(","));
+        assert_same(submitted, &push);
     }
     let wide = spaced(text, "\r\n \t");
     if wide.len() < limits::MUTATION_BYTES_MAX {

@@ -3,6 +3,7 @@
 // Whoever includes this uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod canonical;
 pub(crate) mod json;
 mod reading;
 // The tests of values have it too.

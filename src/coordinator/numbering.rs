@@ -1,7 +1,5 @@
 //! Which mutations of a push are new, which were settled before, and which cannot be trusted (I2).
 
-use std::collections::VecDeque;
-
 use super::ledger::Client;
 use crate::{
     limits::{DIGESTS_KEPT, UNACKED_KEPT},
@@ -12,47 +10,46 @@ use crate::{
     version::{ConflictId, Version},
 };
 
-/// What a client's row remembers of its mutations, newest last.
+/// What a client's row remembers of its mutations.
 ///
-/// As text: entries joined by spaces, each 16 hex digits, and while the client has not acknowledged the result `:` and
-/// `a<version>` for applied, `c<conflict id>` for parked, `r<code>` for rejected. Before them `!<number>:<conflict id>` for
-/// each older mutation that is parked and not acknowledged: what follows it has to be known for as long.
+/// As text, words joined by spaces: first the digests of the latest mutations, oldest first and without anything between
+/// them. Then how the last so many of them ended, which are those that the client has not acknowledged: `a<version>` for
+/// applied, `a<version>+<n>` for that and `n` more, each a version later, `c<conflict id>` for parked, `r<code>` for rejected. Then `!<number>:<conflict id>` for each older mutation that is parked and not
+/// acknowledged: what follows it has to be known for as long.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct History {
     last: u64,
+    digests: String,
+    results: Vec<Settled>,
     parked: Vec<(u64, ConflictId)>,
-    entries: VecDeque<Entry>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    digest: MutationDigest,
-    result: Option<String>,
-}
-
-impl Entry {
-    /// The conflict under which the mutation is parked, while that is not acknowledged.
-    fn conflict(&self) -> Option<ConflictId> {
-        ConflictId::parse(self.result.as_deref()?.strip_prefix('c')?)
-    }
-}
+/// The detail of a rejection that is repeated.
+const BEFORE: &str = "rejected before";
 
 impl History {
     /// What the row remembers; nothing for a client that has none.
     #[must_use]
     pub(super) fn of(client: Option<&Client>) -> Self {
         let Some(client) = client else { return Self::default() };
-        let mut history = Self { last: client.last, ..Self::default() };
-        for entry in client.history.split_terminator(' ') {
-            let (digest, result) =
-                entry.split_once(':').map_or((entry, None), |(digest, result)| (digest, Some(result)));
-            if let Some(number) = digest.strip_prefix('!') {
-                let conflict = result.and_then(ConflictId::parse);
-                history.parked.extend(number.parse().ok().zip(conflict));
-                continue;
+        let mut words = client.history.split_terminator(' ');
+        let digests = words.next().unwrap_or_default().to_owned();
+        let mut history = Self { last: client.last, digests, ..Self::default() };
+        for word in words {
+            let (kind, rest) = word.split_at_checked(1).unwrap_or_default();
+            match kind {
+                "!" => {
+                    let (number, conflict) = rest.split_once(':').unwrap_or_default();
+                    history.parked.extend(number.parse().ok().zip(ConflictId::parse(conflict)));
+                }
+                "a" => {
+                    let (first, more) = rest.split_once('+').unwrap_or((rest, "0"));
+                    let (first, more) = (first.parse().unwrap_or(0), more.parse().unwrap_or(0));
+                    let versions = (first..=first + more).map_while(Version::new);
+                    history.results.extend(versions.map(Settled::Applied));
+                }
+                _ => history.results.push(stored(kind, rest).unwrap_or(Settled::Done)),
             }
-            let (digest, result) = (MutationDigest::stored(digest), result.map(str::to_owned));
-            history.entries.push_back(Entry { digest, result });
         }
         history
     }
@@ -82,13 +79,13 @@ impl History {
         }
     }
 
-    /// The results of the first mutations of a push, as far as they are settled and their changes are the same.
+    /// The results of the first mutations of a push, as far as they are settled and are the same.
     pub(super) fn settled(&self, push: &PushRequest) -> Vec<MutationResult> {
         let same = |mutation: &&Submitted| {
-            self.entry(mutation.id)
-                .is_some_and(|entry| entry.digest == mutation.digest || planted!(RepeatsNotCompared))
+            let digest = self.digest(mutation.id);
+            digest.is_some_and(|digest| digest == mutation.digest.as_str() || planted!(RepeatsNotCompared))
         };
-        push.mutations.iter().take_while(same).map(|mutation| self.repeat(mutation)).collect()
+        push.mutations.iter().take_while(same).map(|mutation| self.repeat(mutation.id)).collect()
     }
 
     /// The highest mutation that this history and the client which sends `push` have in common, as far as can be told:
@@ -100,86 +97,105 @@ impl History {
     }
 
     /// The result of a settled mutation.
-    fn repeat(&self, mutation: &Submitted) -> MutationResult {
-        let result = self.entry(mutation.id).and_then(|entry| entry.result.as_deref()).unwrap_or_default();
-        let settled = match result.split_at_checked(1) {
-            Some(("a", version)) => Version::parse(version).map_or(Settled::Done, Settled::Applied),
-            // Without an id it was refused by code that did not park, and its client has it.
-            Some(("c", id)) => ConflictId::parse(id)
-                .map_or(Settled::Done, |id| Settled::Conflict { id, standing: Vec::new() }),
-            Some(("r", code)) => RejectCode::parse(code)
-                .map_or(Settled::Done, |code| Settled::Rejected(Rejection::new(code, "rejected before"))),
-            _ => Settled::Done,
-        };
-        MutationResult { id: mutation.id, settled, duplicate: true }
+    fn repeat(&self, id: u64) -> MutationResult {
+        let result = self.results.len().checked_sub(self.age(id) + 1).and_then(|at| self.results.get(at));
+        MutationResult { id, settled: result.cloned().unwrap_or(Settled::Done), duplicate: true }
     }
 
     /// Notes the next mutation.
     pub(super) fn settle(&mut self, digest: &MutationDigest, settled: &Settled) {
-        let result = match settled {
-            Settled::Applied(version) => Some(format!("a{version}")),
-            Settled::Conflict { id, .. } => Some(format!("c{id}")),
-            Settled::Rejected(rejection) => Some(format!("r{}", rejection.code.as_str())),
-            Settled::Done => None,
-        };
         self.last += 1;
-        self.entries.push_back(Entry { digest: *digest, result });
+        self.digests.push_str(digest.as_str());
+        self.results.push(repeated(settled));
     }
 
     /// Forgets the results up to `acked`, and the digests of what is neither recent nor unacknowledged: a push whose answer
     /// was lost must be recognized as a whole when it comes again.
     pub(super) fn acknowledge(&mut self, acked: u64) {
         let unacknowledged = usize::try_from(self.last.saturating_sub(acked)).unwrap_or(usize::MAX);
-        let keep = unacknowledged.clamp(DIGESTS_KEPT, UNACKED_KEPT);
-        let forgotten = self.entries.len().saturating_sub(keep);
-        let first = self.first();
-        let forgotten = (first..).zip(self.entries.drain(..forgotten));
-        self.parked.extend(forgotten.filter_map(|(id, entry)| Some((id, entry.conflict()?))));
+        let forgotten = self.results.len().saturating_sub(unacknowledged.min(UNACKED_KEPT));
+        let forgotten = (self.first_result()..).zip(self.results.drain(..forgotten));
+        self.parked.extend(forgotten.filter_map(|(id, result)| Some((id, parked_under(&result)?.clone()))));
         self.parked.retain(|(id, _)| *id > acked);
-        for (id, entry) in (self.first()..).zip(&mut self.entries) {
-            if id <= acked {
-                entry.result = None;
-            }
-        }
+        let kept = MutationDigest::LEN * unacknowledged.clamp(DIGESTS_KEPT, UNACKED_KEPT);
+        self.digests.drain(..self.digests.len().saturating_sub(kept));
     }
 
     /// The conflicts under which mutations above `acked` are parked: later ones were made without knowing of them.
     pub(super) fn conflicts_above(&self, acked: u64) -> Vec<ConflictId> {
-        let entries = (self.first()..).zip(&self.entries);
-        let recent = entries.filter_map(|(id, entry)| Some((id, entry.conflict()?)));
-        let parked = self.parked.iter().cloned().chain(recent).filter(|(id, _)| *id > acked);
-        let mut conflicts: Vec<_> = parked.map(|(_, conflict)| conflict).collect();
+        let results = (self.first_result()..).zip(&self.results);
+        let recent = results.filter_map(|(id, result)| Some((id, parked_under(result)?)));
+        let parked = self.parked.iter().map(|(id, conflict)| (*id, conflict));
+        let mut conflicts: Vec<_> = parked
+            .chain(recent)
+            .filter(|(id, _)| *id > acked)
+            .map(|(_, conflict)| conflict.clone())
+            .collect();
         conflicts.dedup();
         conflicts
     }
 
-    /// The number of the oldest entry.
-    fn first(&self) -> u64 {
-        self.last + 1 - self.entries.len() as u64
+    /// The number of the oldest mutation whose result is known.
+    fn first_result(&self) -> u64 {
+        self.last + 1 - self.results.len() as u64
     }
 
     /// The text of the row.
     #[must_use]
     pub(super) fn text(&self) -> String {
-        let mut text = String::with_capacity(self.entries.len() * 24);
-        for (id, conflict) in &self.parked {
-            text.push_str(&format!("!{id}:{conflict} "));
+        let mut text = self.digests.clone();
+        for run in self.results.chunk_by(follows_on) {
+            text.push_str(&match &run[0] {
+                Settled::Applied(first) if run.len() > 1 => format!(" a{first}+{}", run.len() - 1),
+                Settled::Applied(version) => format!(" a{version}"),
+                Settled::Conflict { id, .. } => format!(" c{id}"),
+                Settled::Rejected(rejection) => format!(" r{}", rejection.code.as_str()),
+                Settled::Done => " d".to_owned(),
+            });
         }
-        for entry in &self.entries {
-            text.push_str(entry.digest.as_str());
-            if let Some(result) = &entry.result {
-                text.push(':');
-                text.push_str(result);
-            }
-            text.push(' ');
+        for (id, conflict) in &self.parked {
+            text.push_str(&format!(" !{id}:{conflict}"));
         }
         text
     }
 
-    fn entry(&self, id: u64) -> Option<&Entry> {
-        let age = usize::try_from(self.last.checked_sub(id)?).ok()?;
-        self.entries.len().checked_sub(age + 1).and_then(|index| self.entries.get(index))
+    fn digest(&self, id: u64) -> Option<&str> {
+        let end = self.digests.len().checked_sub(self.age(id).checked_mul(MutationDigest::LEN)?)?;
+        self.digests.get(end.checked_sub(MutationDigest::LEN)?..end)
     }
+
+    /// How many settled mutations are younger; of one that is not settled more than there can be.
+    fn age(&self, id: u64) -> usize {
+        self.last.checked_sub(id).and_then(|age| usize::try_from(age).ok()).unwrap_or(usize::MAX - 1)
+    }
+}
+
+/// Whether both are applied, the next one a version later: then the row has one word for both.
+fn follows_on(one: &Settled, next: &Settled) -> bool {
+    matches!((one, next), (Settled::Applied(one), Settled::Applied(next)) if one.next() == *next)
+}
+
+/// A result, out of a word of the row.
+fn stored(kind: &str, rest: &str) -> Option<Settled> {
+    match kind {
+        "c" => ConflictId::parse(rest).map(|id| Settled::Conflict { id, standing: Vec::new() }),
+        "r" => RejectCode::parse(rest).map(|code| Settled::Rejected(Rejection::new(code, BEFORE))),
+        _ => None,
+    }
+}
+
+/// A result as it is repeated.
+fn repeated(settled: &Settled) -> Settled {
+    match settled {
+        Settled::Conflict { id, .. } => Settled::Conflict { id: id.clone(), standing: Vec::new() },
+        Settled::Rejected(rejection) => Settled::Rejected(Rejection::new(rejection.code, BEFORE)),
+        Settled::Applied(_) | Settled::Done => settled.clone(),
+    }
+}
+
+/// The conflict under which a mutation of this result is parked.
+fn parked_under(result: &Settled) -> Option<&ConflictId> {
+    if let Settled::Conflict { id, .. } = result { Some(id) } else { None }
 }
 
 #[cfg(test)]
@@ -272,7 +288,7 @@ mod tests {
         assert_eq!(forked_after(&history, &[(1, "r1")]), Some(0));
         assert_eq!(results(&history, &push(&[(2, "r2")])).len(), 1);
         history.acknowledge(UNACKED_KEPT as u64);
-        assert_eq!(history.text().split_terminator(' ').count(), DIGESTS_KEPT);
+        assert_eq!(history.text().find(' '), Some(DIGESTS_KEPT * MutationDigest::LEN));
     }
 
     #[test]
@@ -291,12 +307,20 @@ mod tests {
         let two = push(&[(2, "r2")]);
         history
             .settle(&two.mutations[0].digest, &Settled::Rejected(Rejection::new(RejectCode::TooLarge, "x")));
+        for (id, version) in [(3, 30), (4, 31), (5, 31), (6, 33)] {
+            let push = push(&[(id, &format!("r{id}"))]);
+            history.settle(&push.mutations[0].digest, &applied(version));
+        }
+        let id = ConflictId::parse("x_0mwrnsa6yk3v9q2_34").expect("an id");
+        history.parked.push((1, id.clone()));
+        history.settle(&two.mutations[0].digest, &Settled::Conflict { id, standing: Vec::new() });
         let text = history.text();
         assert_eq!(
-            text, "181433ea55bc54ce 0c688b44dde8d3b1:rtoo_large ",
+            text,
+            "8F8RYVlEQttW0fh_etYlnNDYnNHeqtVlEQt rtoo_large a30+1 a31 a33 cx_0mwrnsa6yk3v9q2_34 !1:x_0mwrnsa6yk3v9q2_34",
             "clients that pushed before an update would be told that they forked"
         );
-        let row = Client { writer: 1, last: 2, acked: 1, used_at: Millis(0), history: text };
+        let row = Client { writer: 1, last: 7, acked: 1, used_at: Millis(0), history: text };
         assert_eq!(History::of(Some(&row)), history);
     }
 }

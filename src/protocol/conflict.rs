@@ -117,7 +117,7 @@ impl PushRequest {
         let mut has_resolutions = false;
         for (name, value) in members {
             match name.as_str() {
-                "id" | "base" => member(&mut mutation, &name, value.get()),
+                "id" | "at" | "base" => member(&mut mutation, &name, value.get()),
                 "resolutions" => {
                     has_resolutions = true;
                     // What is no list is rejected as what it is.

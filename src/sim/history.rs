@@ -42,11 +42,11 @@ pub struct Row {
 }
 
 impl Row {
-    /// The JSON text in the space of this brand.
+    /// The JSON text in the space of this brand, its members in order: a client that writes it anew writes this again.
     #[must_use]
     pub fn text(&self, brand: Brand) -> String {
         let Self { count, tag, filler } = self;
-        format!("{{\"count\":{count},\"tag\":{tag},{}}}", brand.filler(*filler))
+        format!("{{\"count\":{count},{},\"tag\":{tag}}}", brand.filler(*filler))
     }
 
     /// The fields in which two rows differ.
@@ -81,11 +81,11 @@ pub enum Edit {
 }
 
 impl Edit {
-    /// The change as the wire has it. The mark makes it differ from every other mutation's; the server ignores it.
+    /// The change as the wire has it.
     #[must_use]
-    pub fn json(&self, mark: u64, brand: Brand) -> String {
+    pub fn json(&self, brand: Brand) -> String {
         let named = |op: &str, (collection, id): &Name| {
-            format!("{{\"op\":\"{op}\",\"mark\":{mark},\"collection\":\"{collection}\",\"id\":\"{id}\"")
+            format!("{{\"op\":\"{op}\",\"collection\":\"{collection}\",\"id\":\"{id}\"")
         };
         match self {
             Self::Put(name, row) => format!("{},\"value\":{}}}", named("put", name), row.text(brand)),
@@ -159,9 +159,9 @@ pub enum Take {
 impl Change {
     /// The change as the wire has it.
     #[must_use]
-    pub fn json(&self, mark: u64, brand: Brand) -> String {
+    pub fn json(&self, brand: Brand) -> String {
         let (id, take) = match self {
-            Self::Edit(edit) => return edit.json(mark, brand),
+            Self::Edit(edit) => return edit.json(brand),
             Self::Resolve(id, take) => (id, take),
         };
         let taken = match take {
@@ -172,15 +172,14 @@ impl Change {
                 format!("\"records\":[{}]", records.join(","))
             }
         };
-        format!("{{\"op\":\"resolve\",\"mark\":{mark},\"conflict\":\"{id}\",{taken}}}")
+        format!("{{\"op\":\"resolve\",\"conflict\":\"{id}\",{taken}}}")
     }
 
-    /// Whether it is what `text` says, whatever mark that has.
+    /// Whether it is what `text` says, in either of the ways in which clients write it.
     #[must_use]
     pub fn is_text(&self, text: &str, brand: Brand) -> bool {
-        let (_, marked) = text.split_once("\"mark\":").unwrap_or_default();
-        let digits = marked.len() - marked.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
-        marked[..digits].parse().is_ok_and(|mark| self.json(mark, brand) == text)
+        let own = self.json(brand);
+        own == text || respelled(&own) == text
     }
 
     /// The records that it changes, but for those that are parked.
@@ -192,6 +191,12 @@ impl Change {
         };
         edits.iter().map(Edit::name)
     }
+}
+
+/// JSON as another library writes it: with the members of each object in order.
+#[must_use]
+pub fn respelled(json: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(json).expect("JSON").to_string()
 }
 
 /// Records that Headwater writes itself, with their text.

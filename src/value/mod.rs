@@ -10,15 +10,18 @@
 //!
 //! Results may be larger and deeper than what came in; the limits on size and nesting are the caller's to check.
 
+mod canonical;
 mod edit;
 mod path;
 mod scalar;
 mod scan;
 mod text;
 
+pub(crate) use canonical::{order_of_names, push_number, push_text};
 pub use edit::{Refused, add, distinct, exclude, include, patch};
 pub use path::Path;
 pub use scan::{compact, fields, touched, touched_among};
+pub(crate) use scan::{string_end, value_end};
 pub use text::{json_text, text_field};
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ fn unescape<'a>(escape: &'a [u8], content: &mut Vec<u8>) -> &'a [u8] {
 }
 
 /// Decodes the digits of a `\u` escape, and with them the escape that follows if both are one surrogate pair.
-fn unescape_unit<'a>(digits: &'a [u8], content: &mut Vec<u8>) -> &'a [u8] {
+pub(super) fn unescape_unit<'a>(digits: &'a [u8], content: &mut Vec<u8>) -> &'a [u8] {
     let Some((unit, rest)) = unit(digits) else { return digits };
     let pair = rest.strip_prefix(b"\\u").and_then(self::unit);
     if let Some((low @ 0xdc00..=0xdfff, after)) = pair

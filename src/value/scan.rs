@@ -177,7 +177,7 @@ fn body(text: &str, open: char, close: char) -> &str {
 }
 
 /// The index after the value that begins at `at`. It counts brackets instead of recursing.
-fn value_end(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn value_end(bytes: &[u8], mut at: usize) -> usize {
     let mut open = 0_usize;
     while let Some(byte) = bytes.get(at) {
         match byte {
@@ -201,7 +201,7 @@ fn value_end(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// The index after the string whose opening quote is at `open`.
-fn string_end(bytes: &[u8], open: usize) -> usize {
+pub(crate) fn string_end(bytes: &[u8], open: usize) -> usize {
     let mut at = open + 1;
     loop {
         while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {

@@ -2,6 +2,8 @@
 // conflict.test.mjs.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { startRuntime } from "./harness.mjs";
 
@@ -24,6 +26,56 @@ async function assertRefused(device, body, status, code) {
   assert.deepEqual([now.position, now.state()], [before.position, before.state()]);
   return answer.body;
 }
+
+const { mutations: FIXTURES } = JSON.parse(readFileSync(new URL("../../fixtures/canonical.json", import.meta.url)));
+
+/** JSON as RFC 8785 says. */
+function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical)}]`;
+  if (!isObject(value)) return JSON.stringify(value);
+  return `{${Object.keys(value).toSorted().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`)}}`;
+}
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Changes, or the records of a resolution, without what the contract leaves out. */
+function meaning(changes) {
+  if (!Array.isArray(changes)) return changes;
+  const counts = ([name, value]) =>
+    value !== null && name !== "base" && !["set {}", "unset []", "deleted false"].includes(`${name} ${canonical(value)}`);
+  const entries = (change) => Object.entries(change).filter(counts);
+  const nested = ([name, value]) => [name, name === "records" ? meaning(value) : value];
+  return changes.map((change) => (isObject(change) ? Object.fromEntries(entries(change).map(nested)) : change));
+}
+
+describe("what is the same mutation", { concurrency: 4 }, () => {
+  test("a client in JavaScript comes to the canonical texts and hashes of the fixtures", () => {
+    for (const { name, texts, canonical: expected, sha256, beyondDoubles } of FIXTURES) {
+      assert.equal(createHash("sha256").update(expected).digest("hex"), sha256, name);
+      for (const text of beyondDoubles ? [] : texts) {
+        const { at, changes } = JSON.parse(text);
+        const present = Object.entries({ at, changes: meaning(changes) }).filter(([, value]) => value != null);
+        assert.equal(canonical(Object.fromEntries(present)), expected, name);
+      }
+    }
+  });
+
+  for (const [at, { name, texts }] of FIXTURES.entries()) {
+    test(`every spelling is a duplicate, and another mutation a fork: ${name}`, async () => {
+      const device = newDevice();
+      const body = (text) => `{"client":"${device.id}","mutations":[${text}]}`;
+      const first = await device.post(body(texts[0]));
+      assert.equal(first.status, 200, first.text);
+      for (const text of texts) {
+        const again = await device.post(body(text));
+        assert.equal(again.status, 200, again.text);
+        assert.deepEqual(again.body.results.map((result) => result.duplicate), [true]);
+      }
+      const other = FIXTURES[(at + 1) % FIXTURES.length];
+      await assertRefused(device, body(other.texts[0]), 409, "client_forked");
+    });
+  }
+});
 
 describe("numbering", { concurrency: 4 }, () => {
   test("mutations take versions 1, 2, 3, and the changes of one share its version", async () => {

@@ -26,6 +26,36 @@ fn i2_a_repeated_push_is_answered_alike_and_applied_once() {
 }
 
 #[test]
+fn i2_a_mutation_that_is_written_anew_is_a_duplicate() {
+    let mut desk = Desk::new();
+    let mutations = [
+        r#"{"id":1,"at":1795341182362,"changes":[{"op":"add","collection":"c","id":"r","path":"n","by":1,"orPut":{"n":1,"é":"a/b"}}]}"#,
+        r#"{"changes":[{"by":1.0,"collection":"c","id":"r","op":"add","orPut":{"\u00e9":"a\/b","n":1e0},"path":"n","set":null,"base":7}],"base":3,"at":1.795341182362e12,"id":1}"#,
+    ];
+    for mutation in mutations {
+        assert_eq!(desk.settle(A, mutation), applied(1));
+    }
+    assert_eq!(desk.value("r").as_deref(), Some(r#"{"n":1,"é":"a/b"}"#));
+}
+
+#[test]
+fn i2_a_restored_client_that_makes_the_same_edit_again_is_told_that_it_forked() {
+    let mut desk = Desk::new();
+    let add = |at: &str| {
+        format!(
+            r#"{{"id":1,{at}"changes":[{{"op":"add","collection":"c","id":"r","path":"n","by":1,"orPut":{{"n":1}}}}]}}"#
+        )
+    };
+    let first = add(r#""at":1795341182362,"#);
+    assert_eq!(desk.settle(A, &first), applied(1));
+    for again in [add(r#""at":1795341182363,"#), add("")] {
+        let forked = desk.push(&body(A, &[again]));
+        assert!(matches!(forked, Err(ApiError::ClientForked { last: 0, .. })));
+    }
+    assert!(desk.push(&body(A, &[first])).expect("an answer").results[0].duplicate);
+}
+
+#[test]
 fn after_a_409_nothing_of_the_request_is_applied() {
     let mut desk = Desk::new();
     desk.put(A, 1, "r", r#"{"n":1}"#);

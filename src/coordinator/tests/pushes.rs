@@ -119,6 +119,19 @@ fn i10_one_change_that_cannot_be_applied_leaves_nothing_of_its_mutation() {
 }
 
 #[test]
+fn the_time_of_a_mutation_is_a_number_or_absent() {
+    let mut desk = Desk::new();
+    for (number, at) in (1..).zip(["1795341182362", "-0.5e3", "null"]) {
+        let mutation = format!(r#"{{"id":{number},"at":{at},"changes":[]}}"#);
+        assert_eq!(desk.settle(CLIENT, &mutation), applied(0), "{at}");
+    }
+    for (number, at) in (4..).zip([r#""2026-11-28""#, "true", "{}", "[1]"]) {
+        let mutation = format!(r#"{{"id":{number},"at":{at},"changes":[]}}"#);
+        assert_eq!(code(&desk.settle(CLIENT, &mutation)), Some(RejectCode::InvalidValue), "{at}");
+    }
+}
+
+#[test]
 fn i11_an_empty_mutation_takes_the_place_of_one_that_cannot_be_sent() {
     let mut desk = Desk::new();
     assert_eq!(desk.settle(CLIENT, r#"{"id":1,"changes":[]}"#), applied(0));

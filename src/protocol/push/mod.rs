@@ -1,11 +1,13 @@
 //! `POST /sync/push`: the request, parsed, and the answer.
 
 mod answer;
+mod canonical;
 mod parse;
 mod resolve;
 
 use std::borrow::Cow;
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
 pub use answer::{MutationResult, PushAnswer, Settled, Standing, joined_lines};
@@ -52,7 +54,7 @@ pub enum OnConflict {
 pub struct Submitted {
     /// The client's own counter, from 1.
     pub id: u64,
-    /// Tells mutations with the same number apart: of the text of `changes`, without white space.
+    /// Tells mutations with the same number apart.
     pub digest: MutationDigest,
     /// The text of its `changes`, without white space: what is parked if it conflicts. Empty for what cannot be.
     pub changes: String,
@@ -60,27 +62,28 @@ pub struct Submitted {
     pub mutation: Result<Mutation, Rejection>,
 }
 
-/// The first 8 bytes of a SHA-256, as 16 hex digits.
+/// The first characters of the SHA-256, in base64, of a mutation's canonical text: 30 bits. A client's row has one for each
+/// of its latest mutations and is written with each of its pushes, and nobody gains by mutations of their own that look alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MutationDigest([u8; 16]);
+pub struct MutationDigest([u8; Self::LEN]);
 
 impl MutationDigest {
-    /// Of the text of a mutation's changes, without white space.
+    /// Characters of a digest.
+    pub const LEN: usize = 5;
+
+    /// Of a canonical text.
     #[must_use]
-    pub fn of(changes: &str) -> Self {
-        let mut digits = [0; 16];
-        let encoded = hex::encode_to_slice(&Sha256::digest(changes.as_bytes())[..8], &mut digits);
-        assert!(encoded.is_ok(), "BUG: 8 bytes are not 16 digits");
-        Self(digits)
+    pub fn of(canonical: &str) -> Self {
+        let hash = Sha256::digest(canonical.as_bytes());
+        let mut characters = [0; 8];
+        let encoded = Base64UrlUnpadded::encode(&hash[..6], &mut characters);
+        assert!(encoded.is_ok(), "BUG: 6 bytes are not 8 characters");
+        let mut digest = [0; Self::LEN];
+        digest.copy_from_slice(&characters[..Self::LEN]);
+        Self(digest)
     }
 
-    /// Out of a client's row. What is no digest there equals no digest that a mutation has.
-    #[must_use]
-    pub fn stored(text: &str) -> Self {
-        Self(text.as_bytes().try_into().unwrap_or([b'?'; 16]))
-    }
-
-    /// 16 hex digits.
+    /// As it stands in a client's row.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()

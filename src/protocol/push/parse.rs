@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Change, Decision, Mutation, MutationDigest, OnConflict, Op, PushRequest, RejectCode, Rejection,
-    Resolution, Submitted,
+    Resolution, Submitted, canonical::canonical,
 };
 use crate::{
     ids::{ClientId, Collection, Key, RecordId},
@@ -119,6 +119,8 @@ struct RawMutation<'a> {
     after: Option<&'a RawValue>,
     #[serde(borrow)]
     epoch: Option<&'a RawValue>,
+    #[serde(borrow)]
+    at: Option<&'a RawValue>,
     #[serde(borrow)]
     changes: Option<&'a RawValue>,
 }
@@ -260,13 +262,12 @@ fn submitted(raw: &RawValue) -> Result<Submitted, ApiError> {
     if id == Version::ZERO {
         return Err(malformed("ids count from 1"));
     }
-    // A mutation of the wrong form is told from another one by its whole text.
-    let changes = serde_json::from_str::<RawMutation<'_>>(raw.get())
-        .map_or(raw.get(), |mutation| mutation.changes.map_or("", RawValue::get));
-    let (changes, _) = value::compact(changes);
-    let digest = MutationDigest::of(&changes);
-    let mutation = mutation(raw.get());
-    let changes = if mutation.is_ok() { changes.into_owned() } else { String::new() };
+    let digest = MutationDigest::of(&canonical(raw.get()));
+    let digest = if planted!(SpellingCompared) { MutationDigest::of(raw.get()) } else { digest };
+    let (mutation, changes) = match mutation(raw.get()) {
+        Ok((mutation, changes)) => (Ok(mutation), changes),
+        Err(rejection) => (Err(rejection), String::new()),
+    };
     Ok(Submitted { id: id.get(), digest, changes, mutation })
 }
 
@@ -322,7 +323,8 @@ enum Step {
     Resolve(Resolution),
 }
 
-fn mutation(text: &str) -> Result<Mutation, Rejection> {
+/// The mutation, and the text of its changes without white space.
+fn mutation(text: &str) -> Result<(Mutation, String), Rejection> {
     if text.len() > limits::MUTATION_BYTES_MAX {
         return Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1 MiB"));
     }
@@ -342,7 +344,13 @@ fn mutation(text: &str) -> Result<Mutation, Rejection> {
     if mutation.size() > limits::MUTATION_CHANGES_MAX {
         return Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1,000 changes"));
     }
-    Ok(Mutation { epoch: field(raw.epoch, "epoch")?, after: after.transpose()?, ..mutation })
+    let is_number =
+        |raw: &RawValue| raw.get().starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    if raw.at.is_some_and(|at| at.get() != "null" && !is_number(at)) {
+        return Err(Rejection::invalid("at is not a number of milliseconds"));
+    }
+    let mutation = Mutation { epoch: field(raw.epoch, "epoch")?, after: after.transpose()?, ..mutation };
+    Ok((mutation, raw.changes.map_or_else(String::new, |raw| value::compact(raw.get()).0.into_owned())))
 }
 
 /// Takes what a change names out of the room that its mutation has for paths and values.

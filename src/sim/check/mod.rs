@@ -136,7 +136,7 @@ impl Oracle {
     /// The same for any changes, which are made while the mutations `before` wait in the same outbox.
     pub fn plan_behind(&mut self, changes: Vec<Change>, before: &[u64]) -> (u64, String) {
         let mark = self.intents.len() as u64;
-        let texts: Vec<String> = changes.iter().map(|change| change.json(mark, self.brand)).collect();
+        let texts: Vec<String> = changes.iter().map(|change| change.json(self.brand)).collect();
         let grounds =
             before.iter().copied().filter(|before| self.shares_a_record(*before, &changes)).collect();
         self.intents.push(Intent::Changes(changes, grounds));

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use pulls::{Incoming, Line, Page, begins_at_nothing};
 
-use super::network::SentPush;
+use super::{history::respelled, network::SentPush};
 use crate::{
     protocol::{
         error::ApiError,
@@ -42,6 +42,8 @@ pub const PUSH_MUTATIONS_MAX: usize = 8;
 pub struct Queued {
     /// Its number.
     pub id: u64,
+    /// When it was made, as the client tells.
+    pub at: u64,
     /// The JSON text of its changes.
     pub changes: Rc<str>,
     /// The position of the client when it was made.
@@ -127,8 +129,15 @@ impl Client {
     /// Puts a mutation with these changes (a JSON array) into the outbox.
     pub fn queue(&mut self, changes: &str, mark: u64) {
         let base = self.position.clone();
-        let mutation =
-            Queued { id: self.next_id, changes: changes.into(), base, has_base: true, after: None, mark };
+        let mutation = Queued {
+            id: self.next_id,
+            at: mark,
+            changes: changes.into(),
+            base,
+            has_base: true,
+            after: None,
+            mark,
+        };
         self.outbox.push_back(mutation);
         self.next_id += 1;
     }
@@ -136,7 +145,7 @@ impl Client {
     /// Rewrites the last mutation, although it may have been sent already, as home-made clients do when an answer was
     /// lost. An answer that still arrives is for what was, and is ignored.
     pub fn compact(&mut self, changes: &str, mark: u64) {
-        if let Some(last) = self.outbox.back_mut() {
+        if let Some(last) = self.outbox.back_mut().filter(|last| &*last.changes != changes) {
             (last.changes, last.mark) = (changes.into(), mark);
             self.waits_for[OUTBOX] = 0;
         }
@@ -189,7 +198,11 @@ impl Client {
     pub fn push_body(&self) -> String {
         let epoch = self.position.as_ref().map(|position| &position.epoch);
         let mutations = self.outbox.iter().take(PUSH_MUTATIONS_MAX);
-        let mutations: Vec<String> = mutations.map(|queued| mutation_text(queued, epoch)).collect();
+        let mutations = mutations.map(|queued| mutation_text(queued, epoch));
+        // An app that was restarted may write with another library what it has kept.
+        let is_respelled = self.requests % 2 == 1;
+        let respell = |mutation: String| if is_respelled { respelled(&mutation) } else { mutation };
+        let mutations: Vec<String> = mutations.map(respell).collect();
         let place = self.position.as_ref().map_or_else(String::new, |position| {
             format!("\"epoch\":\"{}\",\"since\":{},", position.epoch, position.version)
         });
@@ -344,5 +357,5 @@ fn mutation_text(queued: &Queued, epoch: Option<&Epoch>) -> String {
     );
     let base = if queued.has_base { base } else { String::new() };
     let after = queued.after.as_ref().map_or_else(String::new, |id| format!("\"after\":\"{id}\","));
-    format!("{{\"id\":{},{base}{after}\"changes\":{}}}", queued.id, queued.changes)
+    format!("{{\"id\":{},\"at\":{},{base}{after}\"changes\":{}}}", queued.id, queued.at, queued.changes)
 }

@@ -80,6 +80,10 @@ pub(crate) enum Fault {
     RepeatsApplied,
     /// A repeated number is a repeated mutation, whatever it says.
     RepeatsNotCompared,
+    /// A mutation that is written in another way is another one.
+    SpellingCompared,
+    /// The same edit, made at another time, is the same mutation.
+    AtNotCompared,
     /// A rejected mutation does not use up its number.
     RejectionNotNoted,
     /// A push with a mutation that cannot be understood is refused.
@@ -233,6 +237,8 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::CursorOutlivesEpoch, &["I7"], 100),
     (Fault::RepeatsApplied, &["I2"], 100),
     (Fault::RepeatsNotCompared, &["I2"], 100),
+    (Fault::SpellingCompared, &["I2"], 100),
+    (Fault::AtNotCompared, &["I2"], 600),
     (Fault::RejectionNotNoted, &["I2"], 100),
     (Fault::BadMutationBlocks, &["I8"], 100),
     (Fault::MutationNotWhole, &["I1", "I10"], 100),

@@ -166,9 +166,8 @@ impl Wild {
         for _ in 0..count {
             if self.world.rng.chance(3) {
                 let mark = self.world.spaces[space].oracle.plan_invalid();
-                let changes =
-                    format!("[{{\"op\":\"what\",\"mark\":{mark},\"collection\":\"c\",\"id\":\"r\"}}]");
-                self.world.clients[client].queue(&changes, mark);
+                let changes = r#"[{"op":"what","collection":"c","id":"r"}]"#;
+                self.world.clients[client].queue(changes, mark);
                 continue;
             }
             let changes = self.edits(space).into_iter().map(Change::Edit).collect();
