@@ -88,12 +88,19 @@ impl History {
         push.mutations.iter().take_while(same).map(|mutation| self.repeat(mutation.id)).collect()
     }
 
-    /// The highest mutation that this history and the client which sends `push` have in common, as far as can be told:
-    /// a copy of the client's database may have numbered something else alike.
-    pub(super) fn last_in_common(&self, push: &PushRequest, settled: usize) -> u64 {
-        let other =
-            push.mutations.get(settled).filter(|other| other.id <= self.last && !planted!(LastTooHigh));
-        other.map_or(self.last, |other| other.id - 1)
+    /// The highest mutation of which is known that this history and the client which sends `push` have it in common, and
+    /// whether they may have more: this history goes on, and the push does not say how the client does. A copy of the
+    /// client's database may have numbered something else alike, so nothing is said of what the push does not name.
+    pub(super) fn in_common(&self, push: &PushRequest, settled: usize) -> (u64, bool) {
+        match push.mutations.get(settled) {
+            _ if planted!(LastTooHigh) => (self.last, false),
+            Some(other) => (self.last.min(other.id - 1), false),
+            None if planted!(UnnamedInCommon) => (self.last, false),
+            None => {
+                let named = push.mutations.last().map_or(push.acked, |last| last.id);
+                (self.last.min(named), self.last > named && !planted!(MoreNotSaid))
+            }
+        }
     }
 
     /// The result of a settled mutation.
@@ -269,8 +276,27 @@ mod tests {
         let copy = push(&[(2, "r2"), (3, "other"), (4, "new")]);
         let Err(ApiError::ClientForked { last, settled }) = history.admit(&copy) else { panic!("a fork") };
         assert_eq!((last, settled.len(), settled[0].settled.clone()), (2, 1, applied(20)));
-        assert_eq!(history.last_in_common(&copy, settled.len()), 2);
-        assert_eq!(history.last_in_common(&push(&[(2, "r2")]), 1), 3);
+        assert_eq!(history.in_common(&copy, settled.len()), (2, false));
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_a_push_does_not_name_but_that_there_is_more() {
+        let history = settled(3);
+        let mut acked = push(&[]);
+        acked.acked = 1;
+        let cases = [
+            (push(&[(1, "r1"), (2, "r2")]), (2, true)),
+            (push(&[(2, "r2"), (3, "r3")]), (3, false)),
+            (push(&[(3, "r3"), (4, "new")]), (3, false)),
+            (push(&[(4, "new")]), (3, false)),
+            (push(&[(9, "new")]), (3, false)),
+            (push(&[(2, "other")]), (1, false)),
+            (push(&[]), (0, true)),
+            (acked, (1, true)),
+        ];
+        for (push, expected) in cases {
+            assert_eq!(history.in_common(&push, history.settled(&push).len()), expected, "{push:?}");
+        }
     }
 
     #[test]

@@ -172,9 +172,9 @@ impl Plan {
         if is_of_another || push.since.is_some_and(|since| since > self.version) {
             let position = Position { epoch: self.meta.epoch.clone(), version: self.version };
             let settled = history.settled(push);
-            let last = history.last_in_common(push, settled.len());
+            let (last, more) = history.in_common(push, settled.len());
             let settled = if planted!(ResultsLeftOut) { Vec::new() } else { settled };
-            return Ok(Err(ApiError::EpochMismatch { position, last, settled }));
+            return Ok(Err(ApiError::EpochMismatch { position, last, settled, more }));
         }
         let mut results = match history.admit(push) {
             Ok(_) if planted!(RepeatsApplied) => Vec::new(),

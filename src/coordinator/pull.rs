@@ -77,7 +77,7 @@ impl<L: Ledger> Coordinator<L> {
         let min_version = ask.min_version.map(|version| Position { version, ..here.clone() });
         let required = [own.as_ref(), ask.min.as_ref(), min_version.as_ref()];
         if required.into_iter().flatten().any(|position| *position > here) {
-            return Err(ApiError::EpochMismatch { position: here, last: 0, settled: Vec::new() });
+            return Err(ApiError::EpochMismatch { position: here, last: 0, settled: Vec::new(), more: true });
         }
         if let Some(cursor) = &ask.cursor {
             return self.next_page(cursor, ask.page_bytes);

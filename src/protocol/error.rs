@@ -36,10 +36,12 @@ pub enum ApiError {
     EpochMismatch {
         /// Where the present history stands.
         position: Position,
-        /// The highest mutation of this client that the present history contains.
+        /// Up to it the present history contains this client's mutations, as far as the request names them.
         last: u64,
         /// How those of this push up to `last` ended.
         settled: Vec<MutationResult>,
+        /// Whether it may contain more of them, which the request does not name.
+        more: bool,
     },
     /// A settled number came again with other changes, or is too old to be compared.
     ClientForked {
@@ -109,7 +111,7 @@ impl ApiError {
                 409,
                 "epoch_mismatch",
                 "Another epoch",
-                "Nothing was applied. Drop mutations up to `last`, pull with min=`position`, take a new client id.",
+                "Nothing was applied. Drop mutations up to `last`. With `more`, push the next ones in the same way; then pull with min=`position` and take a new client id.",
             ),
             Self::ClientForked { .. } => (
                 409,
@@ -199,8 +201,8 @@ impl ApiError {
         body.insert("request".into(), request.into());
         let fields = match self {
             Self::OutOfOrder { expected } => json!({ "expected": expected }),
-            Self::EpochMismatch { position, last, settled } => {
-                json!({ "position": position.to_string(), "last": last, "results": results(settled) })
+            Self::EpochMismatch { position, last, settled, more } => {
+                json!({ "position": position.to_string(), "last": last, "results": results(settled), "more": more })
             }
             Self::RateLimited { retry_after_s } => json!({ "retryAfter": retry_after_s }),
             Self::ClientForked { last, settled } => json!({ "last": last, "results": results(settled) }),
@@ -227,9 +229,8 @@ impl ApiError {
             "storage_full" => Self::StorageFull,
             "rate_limited" => Self::RateLimited { retry_after_s: problem.retry_after_s.unwrap_or(1) },
             "epoch_mismatch" => match problem.position.as_deref().and_then(Position::parse) {
-                Some(position) => {
-                    Self::EpochMismatch { position, last: problem.last.unwrap_or(0), settled: Vec::new() }
-                }
+                // A pull asked: it names no mutations.
+                Some(position) => Self::EpochMismatch { position, last: 0, settled: Vec::new(), more: true },
                 None => Self::Internal,
             },
             _ if status == 503 => Self::Upstream,
@@ -244,7 +245,6 @@ impl ApiError {
 struct Problem {
     code: String,
     position: Option<String>,
-    last: Option<u64>,
     #[serde(rename = "retryAfter")]
     retry_after_s: Option<u32>,
 }
@@ -260,12 +260,13 @@ mod tests {
     #[test]
     fn a_problem_has_the_fields_its_code_names() {
         let position = Position::parse("0mwrnsa6yk3v9q2.7").expect("a position");
-        let body = ApiError::EpochMismatch { position, last: 3, settled: Vec::new() }.body("r1");
+        let body = ApiError::EpochMismatch { position, last: 3, settled: Vec::new(), more: true }.body("r1");
         let body: Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!(body["code"], "epoch_mismatch");
         assert_eq!(body["status"], 409);
         assert_eq!(body["position"], "0mwrnsa6yk3v9q2.7");
         assert_eq!(body["last"], 3);
+        assert_eq!(body["more"], true);
         assert_eq!(body["request"], "r1");
     }
 
@@ -283,7 +284,7 @@ mod tests {
             ApiError::Upstream,
             ApiError::Internal,
             ApiError::RateLimited { retry_after_s: 7 },
-            ApiError::EpochMismatch { position, last: 3, settled: Vec::new() },
+            ApiError::EpochMismatch { position, last: 0, settled: Vec::new(), more: true },
         ] {
             assert_eq!(ApiError::of_object(error.status(), &error.body("r1")), error);
         }

@@ -2,7 +2,7 @@
 
 use super::{
     World,
-    client::{Client, Outcome, PUSH_MUTATIONS_MAX, Taken},
+    client::{Client, Outcome, Taken},
     location::{Around, Reader, Response, Wire},
     network::SentPush,
     space::Space,
@@ -39,7 +39,7 @@ impl World {
     /// What `client` would send now.
     pub(super) fn compose(&self, client: usize) -> SentPush {
         let client = &self.clients[client];
-        let marks = client.outbox.iter().take(PUSH_MUTATIONS_MAX).map(|queued| (queued.id, queued.mark));
+        let marks = client.next_push().map(|queued| (queued.id, queued.mark));
         let (name, since) = (client.name.clone(), client.position.clone());
         SentPush { name, user: client.user, since, body: client.push_body(), marks: marks.collect() }
     }

@@ -220,8 +220,8 @@ pub(super) fn brief(answer: &Result<PushAnswer, ApiError>) -> String {
     };
     match answer {
         Ok(answer) => format!("{} [{}] more {}", answer.position, results(&answer.results), answer.more),
-        Err(ApiError::EpochMismatch { position, last, settled }) => {
-            format!("epoch_mismatch {position} last {last} [{}]", results(settled))
+        Err(ApiError::EpochMismatch { position, last, settled, more }) => {
+            format!("epoch_mismatch {position} last {last} [{}] more {more}", results(settled))
         }
         Err(ApiError::ClientForked { last, settled }) => {
             format!("client_forked last {last} [{}]", results(settled))

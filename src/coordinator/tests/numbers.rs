@@ -104,6 +104,62 @@ fn i12_a_restored_client_drops_nothing_of_its_own_when_the_epoch_has_changed_too
     assert_eq!((last, settled.len()), (2, 1), "its third is another one, and must not be dropped");
 }
 
+/// Does with what a client has not acknowledged what the contract says after 409 `epoch_mismatch`, sending `at_once` of it at
+/// a time. Gives the results of which it was told and what it numbers anew, by its old numbers.
+fn leaves_the_epoch(
+    desk: &mut Desk,
+    old: &Epoch,
+    outbox: &[String],
+    at_once: usize,
+) -> (Vec<Settled>, Vec<u64>) {
+    let (mut outbox, mut told) = (outbox.to_vec(), Vec::new());
+    loop {
+        let sent = outbox[..at_once.min(outbox.len())].join(",");
+        let push = format!(r#"{{"client":"{A}","epoch":"{old}","mutations":[{sent}]}}"#);
+        let Err(ApiError::EpochMismatch { last, settled, more, .. }) = desk.push(&push) else {
+            panic!("a mismatch")
+        };
+        told.extend(settled.into_iter().map(|result| result.settled));
+        let number = |mutation: &String| parsed(&body(A, std::slice::from_ref(mutation))).mutations[0].id;
+        outbox.retain(|mutation| number(mutation) > last);
+        if outbox.is_empty() || !more {
+            return (told, outbox.iter().map(number).collect());
+        }
+    }
+}
+
+#[test]
+fn i12_a_restored_backup_that_meets_a_new_epoch_drops_no_edit_however_little_it_sends_at_once() {
+    let mut desk = Desk::new();
+    let old = desk.epoch();
+    for number in 1..=5 {
+        desk.put(A, number, "r", &format!("{{\"n\":{number}}}"));
+    }
+    desk.core.begin_epoch(&old, desk.now, 1).expect("a new epoch");
+    // The backup had the second in its outbox; the third, and those that follow, are its own.
+    let outbox = [put(2, "r", r#"{"n":2}"#), put(3, "s", "{}"), put(4, "t", "{}")];
+    for at_once in 1..=3 {
+        let (told, left) = leaves_the_epoch(&mut desk, &old, &outbox, at_once);
+        assert_eq!((told, left), (vec![Settled::Done], vec![3, 4]), "{at_once} at once");
+    }
+}
+
+#[test]
+fn i12_a_rejection_whose_answer_was_lost_is_told_in_a_new_epoch_however_little_is_sent_again() {
+    let mut desk = Desk::new();
+    let old = desk.epoch();
+    let bad = r#"{"id":3,"changes":[{"op":"what","collection":"c","id":"r"}]}"#.to_owned();
+    let outbox = [put(1, "r", "{}"), put(2, "s", "{}"), bad, put(4, "t", "{}")];
+    desk.push(&body(A, &outbox[..3])).expect("an answer that is lost");
+    desk.core.begin_epoch(&old, desk.now, 1).expect("a new epoch");
+    for at_once in 1..=4 {
+        let (told, left) = leaves_the_epoch(&mut desk, &old, &outbox, at_once);
+        assert_eq!(told[..2], [applied(1), applied(2)], "{at_once} at once");
+        assert_eq!((told.len(), code(&told[2])), (3, Some(RejectCode::UnsupportedOp)), "{at_once} at once");
+        assert_eq!(left, [4], "{at_once} at once");
+    }
+}
+
 #[test]
 fn acknowledged_results_are_forgotten_and_their_repetition_is_done() {
     let mut desk = Desk::new();
@@ -144,7 +200,8 @@ fn another_epoch_is_answered_with_where_the_present_one_stands_and_what_it_conta
     };
     let position = desk.core.position();
     assert_eq!(position.version, version(3), "records and the count of versions go on");
-    let mismatch = |last| ApiError::EpochMismatch { position: position.clone(), last, settled: Vec::new() };
+    let mismatch =
+        |last| ApiError::EpochMismatch { position: position.clone(), last, settled: Vec::new(), more: false };
     assert_eq!(desk.push(&push(A)), Err(mismatch(3)));
     assert_eq!(desk.push(&push("client-b")), Err(mismatch(0)));
     assert_eq!(desk.value("s"), None);
@@ -205,8 +262,8 @@ fn h15_a_position_from_the_future_begins_an_epoch_at_most_once_an_hour() {
     let epoch = desk.epoch();
     let ahead =
         format!(r#"{{"client":"{A}","epoch":"{epoch}","since":57,"mutations":[{}]}}"#, put(2, "s", "{}"));
-    let refused =
-        Err(ApiError::EpochMismatch { position: desk.core.position(), last: 1, settled: Vec::new() });
+    let position = desk.core.position();
+    let refused = Err(ApiError::EpochMismatch { position, last: 1, settled: Vec::new(), more: false });
     assert_eq!(desk.push(&ahead), refused, "what stands above this history is refused meanwhile");
     let later = desk.now.plus(3_600_000);
     assert_eq!(desk.core.begin_epoch_after(&claimed, later, 1), Ok(true));

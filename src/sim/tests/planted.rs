@@ -108,6 +108,10 @@ pub(crate) enum Fault {
     ResultsLeftOut,
     /// A refusal counts as settled what another copy of the client has numbered alike.
     LastTooHigh,
+    /// A refusal counts as settled what its push has not named.
+    UnnamedInCommon,
+    /// A refusal does not say that the history contains more than its push has named.
+    MoreNotSaid,
 
     // Pulls.
     /// An edge answers with what is older than the client.
@@ -200,8 +204,8 @@ pub(crate) enum Fault {
     FullLoadMerged,
     /// A client applies live changes that do not follow what it has.
     LiveGapIgnored,
-    /// A client drops what the history contains without asking how it ended.
-    LastTrustedBlindly,
+    /// A client does not ask after what else the history contains of it.
+    MoreIgnored,
     /// Each tab of a client sends pushes of its own.
     TabsPushApart,
     /// A client pushes without the epoch of its bases.
@@ -251,6 +255,8 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::EpochOfBaseIgnored, &["I13", "I12"], 100),
     (Fault::ResultsLeftOut, &["I12"], 100),
     (Fault::LastTooHigh, &["I12"], 150),
+    (Fault::UnnamedInCommon, &["I12"], 2500),
+    (Fault::MoreNotSaid, &["I2"], 2500),
     (Fault::OwnPositionIgnored, &["I3"], 100),
     (Fault::MinIgnored, &["I3"], 100),
     (Fault::NothingNewByHead, &["I7"], 100),
@@ -293,7 +299,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::OldChangesApplied, &["I7"], 300),
     (Fault::FullLoadMerged, &["I7"], 2500),
     (Fault::LiveGapIgnored, &["I7"], 100),
-    (Fault::LastTrustedBlindly, &["I12"], 2500),
+    (Fault::MoreIgnored, &["I2"], 2500),
     (Fault::TabsPushApart, &["I12", "I2"], 100),
     (Fault::EpochLeftOut, &["I7", "I9", "I13"], 100),
     (Fault::AfterNotSaid, &["I12"], 100),
