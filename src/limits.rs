@@ -172,6 +172,8 @@ pub const NOTICES_MS_PER_TURN: u64 = 10_000;
 pub const NOTICE_RETRY_MS: u64 = 60_000;
 /// How long a home is left alone at most, in ms.
 pub const NOTICE_RETRY_MS_MAX: u64 = 3_600_000;
+/// How often a home is told of one thing that it does not take: over a day, so what a day's trouble hides is told.
+pub const NOTICE_TRIES_MAX: u64 = 32;
 /// How long a home may take to answer, in ms.
 pub const NOTICE_TIMEOUT_MS: u32 = 10_000;
 /// How long a grant is good, in ms: so long may a member read who was removed.

@@ -3,9 +3,7 @@
 //! The list is what members' spaces have told (`notices`), and what their user has set out to make. What a user may do in a
 //! space is said by the space alone.
 
-use std::cmp::Ordering;
-
-use super::{Coordinator, ledger::Ledger};
+use super::{Coordinator, Told, ledger::Ledger};
 use crate::{
     ids::{Collection, Key, RecordId, SpaceId},
     limits,
@@ -132,15 +130,15 @@ impl<L: Ledger> Coordinator<L> {
         self.note(&Membership { is_made: true, ..known }, now)
     }
 
-    /// Notes what has become of a membership. What is older than what is known is refused: where it is what its space holds
-    /// now, storage has gone back there, and the space has to tell it again in a later epoch.
+    /// Notes what has become of a membership. Of what is older than what is known nothing is noted, and the position that is
+    /// known is answered: the space has to tell it again in a later epoch.
     ///
-    /// What is not noted is refused, and told again: too much at once, or a list that is full of memberships. Those of spaces
-    /// that the user makes have their places in any case.
+    /// What is refused is told again: too much at once, or a list that is full of memberships. Those of spaces that the user
+    /// makes have their places in any case.
     ///
     /// An end of what is not known is noted by there being nothing, so nobody writes into the home of somebody of whom they
     /// only know the name. No earlier notice can come behind it: a space tells a home once a minute.
-    pub(super) fn told(&mut self, order: &Order, now: Millis) -> Result<(), ApiError> {
+    pub(super) fn told(&mut self, order: &Order, now: Millis) -> Result<Option<String>, ApiError> {
         if self.meta.space.is_some() {
             return Err(ApiError::Internal);
         }
@@ -152,12 +150,10 @@ impl<L: Ledger> Coordinator<L> {
         let known = known.map(|value| Membership::parse((space.clone(), value.to_owned())));
         let role = Role::parse(&order.role);
         let known_at = known.as_ref().and_then(|one| one.at.as_ref()).filter(|_| !planted!(OldNoticeTaken));
-        match known_at.map(|known_at| at.cmp(known_at)) {
-            Some(Ordering::Less) => {
-                return Err(ApiError::Forbidden("Something newer is known of this space."));
-            }
-            Some(Ordering::Equal) => return Ok(()),
-            _ if known.is_none() && role.is_none() => return Ok(()),
+        match known_at {
+            Some(known_at) if at < *known_at => return Ok(Some(Told::later(known_at))),
+            Some(known_at) if at == *known_at => return Ok(None),
+            _ if known.is_none() && role.is_none() => return Ok(None),
             _ => {}
         }
         if !known.as_ref().is_some_and(|one| one.is_made) {
@@ -167,7 +163,7 @@ impl<L: Ledger> Coordinator<L> {
             }
         }
         let is_made = known.is_some_and(|one| one.is_made) && order.role != GONE;
-        self.note(&Membership { space, role, at: Some(at), is_made }, now)
+        self.note(&Membership { space, role, at: Some(at), is_made }, now).map(|()| None)
     }
 
     /// Makes room in a full list: memberships that ended go, the oldest first. Refused where there is none.

@@ -29,8 +29,8 @@ use std::collections::BTreeSet;
 pub use administration::Person;
 use home::Heard;
 use ledger::{Ledger, LedgerError, LedgerResult, Meta};
-pub use notices::Notice;
 use notices::Notices;
+pub use notices::{Notice, Told};
 use plan::{Clients, Plan};
 use publication::{Durable, PublicationConfig, Publisher};
 use pull::FreshTail;
@@ -39,6 +39,7 @@ use crate::{
     ids::UserHash,
     limits,
     protocol::{
+        act::Act,
         error::ApiError,
         push::{MutationResult, PushAnswer, PushRequest},
         role::Role,
@@ -48,12 +49,17 @@ use crate::{
     version::{Epoch, Position, Version},
 };
 
-/// A new epoch resets every client, so a request that claims to come from the future begins one at most this often, in ms.
+/// A new epoch resets every client, so requests that claim to come from the future begin one this often at most, in ms, …
 const EPOCH_MS_MIN: u64 = 3_600_000;
+/// … but so many at once: in a space made anew the claims of several former members may each lie above the one before.
+const EPOCHS_AT_ONCE: u64 = 3;
 /// Clients whose rows are kept in memory, some KB each.
 const CLIENTS_REMEMBERED: usize = 100;
 /// How far ahead of our clock an epoch may begin before it is taken for nonsense, in ms.
 const CLOCK_SKEW_MS_MAX: u64 = 86_400_000;
+/// How far ahead of our epoch one may begin, wherever our clock has got to, in ms. Epochs that the clock is behind of follow
+/// each other by a millisecond.
+const EPOCH_LEAD_MS_MAX: u64 = 1_000;
 
 /// The results of a planned push, and the bytes that were read or written for it.
 type Planned = (Vec<MutationResult>, usize);
@@ -105,6 +111,7 @@ impl<L: Ledger> Coordinator<L> {
                     floor: Version::ZERO,
                     horizon: Version::ZERO,
                     writers: 0,
+                    claims_until: Millis(0),
                     space: None,
                     gone_at: None,
                 };
@@ -276,6 +283,15 @@ impl<L: Ledger> Coordinator<L> {
         admitted.map_err(|error| self.storage_failed(error))?
     }
 
+    /// The key of KV's head if that has to be compared with storage ([`Self::head_was_read`]) before `act` begins an epoch, which
+    /// has to lie above the head's: this instance has not compared them yet, and storage may have gone back.
+    #[must_use]
+    pub fn head_before(&mut self, caller: &UserHash, act: Act) -> Option<String> {
+        let begins_epoch = matches!(act, Act::ResetEpoch | Act::Delete) && self.publisher.is_fresh();
+        let may = begins_epoch && self.admit(caller, Role::Owner).is_ok();
+        may.then(|| self.meta.scope.head_key())
+    }
+
     /// Under what the space's keys stand in KV.
     #[must_use]
     pub fn scope(&self) -> &Scope {
@@ -286,8 +302,9 @@ impl<L: Ledger> Coordinator<L> {
     /// gone back and its versions are about to be used twice.
     #[must_use]
     pub fn is_from_the_future(&self, position: &Position, now: Millis) -> bool {
-        let plausible = position.epoch.began() <= now.plus(CLOCK_SKEW_MS_MAX);
-        *position > self.position() && plausible
+        let own = self.meta.epoch.began().plus(EPOCH_LEAD_MS_MAX);
+        let is_plausible = position.epoch.began() <= now.plus(CLOCK_SKEW_MS_MAX).max(own);
+        *position > self.position() && is_plausible
     }
 
     /// Writes to storage without changing anything. Once that is confirmed, this instance is known not to have been
@@ -299,8 +316,8 @@ impl<L: Ledger> Coordinator<L> {
         self.ledger.put_meta(&self.meta)
     }
 
-    /// Begins a new epoch because of a request from the future at `claimed`, unless one began lately: then whoever claims
-    /// the position for itself is refused. Returns whether one began.
+    /// Begins a new epoch because of a claim from the future at `claimed`, unless claims have begun [`EPOCHS_AT_ONCE`] lately:
+    /// then whoever claims the position for itself is refused. Returns whether one began.
     ///
     /// # Errors
     /// When storage fails.
@@ -310,11 +327,16 @@ impl<L: Ledger> Coordinator<L> {
         now: Millis,
         random: u64,
     ) -> Result<bool, ApiError> {
-        let may_begin = now.since(self.meta.epoch.began()) >= EPOCH_MS_MIN;
-        if may_begin {
-            self.begin_epoch(&claimed.epoch, now, random).map_err(|error| self.storage_failed(error))?;
+        let latest = now.plus(EPOCHS_AT_ONCE * EPOCH_MS_MIN);
+        // One that lies further ahead was noted by a clock that has gone back since.
+        let until = Some(self.meta.claims_until).filter(|until| *until <= latest);
+        let until = until.map_or(now, |until| until.max(now)).plus(EPOCH_MS_MIN);
+        if until > latest || planted!(ClaimsNotBelieved) {
+            return Ok(false);
         }
-        Ok(may_begin)
+        let meta = Meta { claims_until: until, ..self.meta.clone() };
+        self.begin_epoch_of(meta, &claimed.epoch, now, random).map_err(|error| self.storage_failed(error))?;
+        Ok(true)
     }
 
     /// Begins a new epoch, later than the present one and than `after`. Records and the count of versions go on.
@@ -322,11 +344,12 @@ impl<L: Ledger> Coordinator<L> {
     /// # Errors
     /// When storage fails.
     pub fn begin_epoch(&mut self, after: &Epoch, now: Millis, random: u64) -> LedgerResult<()> {
-        let previous = after.max(&self.meta.epoch);
-        let meta = Meta {
-            epoch: Epoch::begin(now, Some(previous).filter(|_| !planted!(EpochUnordered)), random),
-            ..self.meta.clone()
-        };
+        self.begin_epoch_of(self.meta.clone(), after, now, random)
+    }
+
+    fn begin_epoch_of(&mut self, meta: Meta, after: &Epoch, now: Millis, random: u64) -> LedgerResult<()> {
+        let previous = Some(after.max(&meta.epoch)).filter(|_| !planted!(EpochUnordered));
+        let meta = Meta { epoch: Epoch::begin(now, previous, random), ..meta };
         let (version, is_shared) = (self.version, self.meta.space.is_some());
         self.ledger.atomically(&mut |ledger| {
             // Where storage has gone back, homes know positions that it does not, and hold what is told now for old.

@@ -5,7 +5,11 @@
 //!
 //! The rows are a queue by the time before which each home is left alone: a minute after it was told, as nobody may write into
 //! another's home at the speed of their own requests, and longer the more often it has not answered. That is noted before
-//! anything is sent, so a home that does not answer goes behind all others, whatever becomes of this instance.
+//! anything is sent, so a home that does not answer goes behind all others, whatever becomes of this instance. After a day of
+//! that it is told no more, until something else becomes of the membership.
+//!
+//! A home that knows of a later position than it is told says so: storage has gone back, or this is a later space of its id,
+//! begun by a clock that was behind. Then a new epoch begins, above what the home knows, and it is told again in that.
 
 use super::{
     Coordinator,
@@ -14,12 +18,13 @@ use super::{
 };
 use crate::{
     ids::{SpaceHash, SpaceId, UserHash},
-    limits::{NOTICE_RETRY_MS, NOTICE_RETRY_MS_MAX, NOTICES_MS_PER_TURN, NOTICES_PER_TURN},
+    limits::{NOTICE_RETRY_MS, NOTICE_RETRY_MS_MAX, NOTICE_TRIES_MAX, NOTICES_MS_PER_TURN, NOTICES_PER_TURN},
     protocol::{
         internal::{GONE, Order},
         role::Role,
     },
     time::Millis,
+    value::text_field,
     version::{Position, Version},
 };
 
@@ -51,6 +56,34 @@ impl Notice {
             at: self.at.to_string(),
             ..Order::default()
         }
+    }
+}
+
+/// How telling a home ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// It has noted that.
+    Noted,
+    /// It knows of a later position of the space, and has noted nothing.
+    Later(Position),
+    /// It has noted nothing, or nobody knows.
+    Failed,
+}
+
+impl Told {
+    /// Out of what a home has answered.
+    #[must_use]
+    pub fn of(status: u16, body: &str) -> Self {
+        match (status, text_field(body, "at").and_then(|at| Position::parse(&at))) {
+            (204, _) => Self::Noted,
+            (200, Some(at)) => Self::Later(at),
+            _ => Self::Failed,
+        }
+    }
+
+    /// The body of the answer of a home that knows of a later position.
+    pub(super) fn later(at: &Position) -> String {
+        format!(r#"{{"at":"{at}"}}"#)
     }
 }
 
@@ -114,6 +147,9 @@ impl Notices {
         let first = ledger.untold()?;
         self.due = first.as_ref().map(|first| first.next_at);
         let Some(first) = first.filter(|first| first.next_at <= now) else { return Ok(None) };
+        if first.tries >= NOTICE_TRIES_MAX {
+            return Ok(Some(first));
+        }
         let wait = NOTICE_RETRY_MS << first.tries.min(10);
         ledger.is_telling(&first.user, now.plus(wait.min(NOTICE_RETRY_MS_MAX)))?;
         turn.sent += 1;
@@ -126,39 +162,63 @@ impl Notices {
 impl<L: Ledger> Coordinator<L> {
     pub(super) fn next_notice(&mut self, now: Millis) -> Option<Notice> {
         let space = self.meta.space.clone()?;
-        let notice = self.notices.next(&mut self.ledger, now).and_then(|untold| {
-            let Some(Untold { user, home, version, .. }) = untold else { return Ok(None) };
-            let role = members::role_of(&self.ledger, &self.meta, &user)?;
-            let at = Position { epoch: self.meta.epoch.clone(), version };
-            let is_gone = self.meta.gone_at.is_some();
-            Ok(Some(Notice { user, home, space, role, is_gone, at }))
-        });
+        let notice = self.first_notice(&space, now);
         notice.unwrap_or_else(|error| {
             self.storage_failed(error);
-            self.notices.due = Some(now.plus(NOTICE_RETRY_MS));
+            self.notices.due = Some(now.plus(NOTICE_RETRY_MS_MAX));
             None
         })
     }
 
-    /// How telling a home ended: whether it has answered that it knows. `version` is the one of the notice. A home that does
-    /// not know is told again, which was noted before it was told.
-    pub fn was_told(&mut self, user: &UserHash, version: Version, is_told: bool) {
-        let told_at = self.notices.turn.as_ref().map(|turn| turn.last_at);
-        // Another turn has taken over since, and tells it again.
-        let Some(told_at) = told_at.filter(|_| is_told || planted!(NoticeNotRepeated)) else { return };
-        let next_at = told_at.plus(NOTICE_RETRY_MS);
-        let role = members::role_of(&self.ledger, &self.meta, user);
-        let noted = role.and_then(|role| {
-            self.ledger.atomically(&mut |ledger| {
-                // Who is no member, and knows it, is never told anything again.
-                if role.is_none() {
-                    ledger.forget_member(user, version)?;
-                }
-                ledger.was_told(user, version, next_at)
-            })
-        });
-        if let Err(error) = noted {
+    fn first_notice(&mut self, space: &SpaceId, now: Millis) -> LedgerResult<Option<Notice>> {
+        while let Some(Untold { user, home, version, tries, .. }) =
+            self.notices.next(&mut self.ledger, now)?
+        {
+            if tries >= NOTICE_TRIES_MAX {
+                self.tell_no_more(&user, version, now)?;
+                continue;
+            }
+            let role = members::role_of(&self.ledger, &self.meta, &user)?;
+            let at = Position { epoch: self.meta.epoch.clone(), version };
+            let is_gone = self.meta.gone_at.is_some();
+            return Ok(Some(Notice { user, home, space: space.clone(), role, is_gone, at }));
+        }
+        Ok(None)
+    }
+
+    /// How telling a home ended. `version` is the one of the notice. A home that has not noted it is told again, which was
+    /// noted before it was told.
+    pub fn was_told(&mut self, user: &UserHash, version: Version, told: &Told, now: Millis, random: u64) {
+        // Without a turn, another one has taken over since, and tells it again.
+        let Some(turn) = &self.notices.turn else { return };
+        let next_at = turn.last_at.plus(NOTICE_RETRY_MS);
+        match told {
+            // An epoch that began since the notice was sent may lie above what the home knows.
+            Told::Later(at) if at.epoch >= self.meta.epoch && !planted!(HomesNotBelieved) => {
+                // Where it fails, or may not begin yet, the home says so again.
+                let _ = self.begin_epoch_after(at, now, random);
+            }
+            Told::Noted => self.note_told(user, version, next_at),
+            Told::Failed if planted!(NoticeNotRepeated) => self.note_told(user, version, next_at),
+            Told::Later(_) | Told::Failed => {}
+        }
+    }
+
+    fn note_told(&mut self, user: &UserHash, version: Version, next_at: Millis) {
+        if let Err(error) = self.tell_no_more(user, version, next_at) {
             self.storage_failed(error);
         }
+    }
+
+    /// Notes that a home need not be told of the step `version` any more.
+    fn tell_no_more(&mut self, user: &UserHash, version: Version, next_at: Millis) -> LedgerResult<()> {
+        let role = members::role_of(&self.ledger, &self.meta, user)?;
+        self.ledger.atomically(&mut |ledger| {
+            // Who is no member, and knows it, is never told anything again.
+            if role.is_none() {
+                ledger.forget_member(user, version)?;
+            }
+            ledger.was_told(user, version, next_at)
+        })
     }
 }

@@ -125,7 +125,7 @@ pub struct World {
     puts_checked: usize,
     granter: Granter,
     /// How many brands are used up.
-    brands: u8,
+    brands: usize,
 }
 
 impl World {
@@ -168,8 +168,16 @@ impl World {
     }
 
     fn next_brand(&mut self) -> Brand {
+        let mut letters = (b'A'..=b'Z').chain(b'a'..=b'z').map(char::from);
+        let brand = letters.nth(self.brands).expect("a world has fewer spaces than there are letters");
         self.brands += 1;
-        Brand(char::from(b'@' + self.brands))
+        Brand(brand)
+    }
+
+    /// How many spaces there may be besides those that there were.
+    #[must_use]
+    pub fn brands_left(&self) -> usize {
+        52 - self.brands
     }
 
     /// Another database of `user` for `space`.

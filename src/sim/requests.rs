@@ -222,6 +222,11 @@ impl World {
         let mut around = Around { kv, space, user, scope: scope.clone(), refusal: None, now, chunks };
         let response = self.locations[location].pull(request, format, self.plan, &mut around);
         let refusal = around.refusal;
+        let Space { host, oracle, .. } = &mut self.spaces[reader.space];
+        if let Some(core) = host.running() {
+            // What the request claims may have begun an epoch.
+            oracle.learn_epoch(&core.position().epoch);
+        }
         let oracle = self.spaces[reader.space].oracle_of(&scope);
         oracle.check_reader(reader.user, self.now);
         if let Ok(wire) = &response.body {

@@ -7,7 +7,7 @@ use super::{
     user_hash,
 };
 use crate::{
-    coordinator::Person,
+    coordinator::{Person, Told},
     protocol::{act::Act, error::ApiError, internal::Order, role::Role},
 };
 
@@ -19,11 +19,11 @@ impl World {
     pub fn administer(&mut self, caller: usize, space: usize, deed: &Deed) -> Result<(), ApiError> {
         let Space { host, oracle, .. } = &mut self.spaces[space];
         let (told, done) = host.administer(&user_hash(caller), deed.act(), &order_of(deed), self.now);
-        oracle.learn_deed(caller, deed, &done);
+        oracle.learn_deed(caller, deed, &done.clone().map(drop));
         oracle.learn_epoch(&host.core(self.now).position().epoch);
         oracle.check_position(&host.core(self.now).position());
         self.note(|| format!("user {caller} asks space {space} to {deed:?}: {told:?}, done {done:?}"));
-        told
+        told.map(drop)
     }
 
     /// A client of a shared space asks for a grant if it has none.
@@ -56,9 +56,12 @@ impl World {
             oracle.learn_notice(notice.space.as_str(), notice.role, &notice.at);
             oracle.check_position(&host.core(self.now).position());
         }
-        if told.is_ok() {
-            self.spaces[space].host.notice_was_taken();
-        }
+        let answer = match &told {
+            Ok(None) => Told::Noted,
+            Ok(Some(body)) => Told::of(200, body),
+            Err(_) => Told::Failed,
+        };
+        self.spaces[space].host.notice_ended(answer);
         self.note(|| format!("home {home} hears of {:?} at {}: {told:?}", notice.role, notice.at));
     }
 

@@ -1,7 +1,7 @@
 //! Calls from the Worker to a space's object.
 
 use headwater::{
-    coordinator::Notice,
+    coordinator::{Notice, Told},
     edge::answer::Usage,
     ids::SpaceId,
     limits,
@@ -105,8 +105,8 @@ pub(crate) async fn pass(
     Ok(Reply { status, headers, body: Body::Whole(response), usage: Usage { object: 1, ..Usage::default() } })
 }
 
-/// Tells a member's home, from the space's object; returns whether it has noted that.
-pub(crate) async fn tell(env: &Env, notice: &Notice) -> bool {
+/// Tells a member's home, from the space's object.
+pub(crate) async fn tell(env: &Env, notice: &Notice) -> Told {
     let home = notice.home.as_str();
     let caller = internal::Caller {
         user: notice.user.as_str().to_owned(),
@@ -116,12 +116,14 @@ pub(crate) async fn tell(env: &Env, notice: &Notice) -> bool {
         origin: String::new(),
     };
     let (order, Ok(caller)) = (notice.order().into_text(), serde_json::to_string(&caller)) else {
-        return false;
+        return Told::Failed;
     };
     let path = format!("/{}", Act::Told.as_str());
     let timeout_ms = limits::NOTICE_TIMEOUT_MS;
     let answer = JsFuture::from(call_object(env, home, &path, &caller, &order, timeout_ms)).await;
-    answer.is_ok_and(|answer| answer.unchecked_into::<Array>().get(0).as_f64() == Some(204.0))
+    let Ok(answer) = answer.map(JsCast::unchecked_into::<Array>) else { return Told::Failed };
+    let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
+    Told::of(status, &answer.get(2).as_string().unwrap_or_default())
 }
 
 fn caller(space: &Space) -> Result<String, ApiError> {

@@ -10,7 +10,7 @@ use std::{
 
 use headwater::{
     coordinator::{
-        Coordinator as Core, Person,
+        Coordinator as Core, Person, Told,
         ledger::{LedgerResult, SqlLedger},
         publication::{Effect, PutOutcome},
         rate::{self, Rate},
@@ -508,11 +508,13 @@ impl Coordinator {
                     self.log_publication(&metadata, outcome, bytes);
                 }
                 Effect::Tell(notice) => {
-                    let is_told = coordinator::tell(&self.env, &notice).await;
-                    if !is_told {
+                    let told = coordinator::tell(&self.env, &notice).await;
+                    if told == Told::Failed {
                         log::write(LogLevel::Error, "a home was not told", json!({}));
                     }
-                    self.with(|core| core.was_told(&notice.user, notice.at.version, is_told));
+                    self.with(|core| {
+                        core.was_told(&notice.user, notice.at.version, &told, now(), random());
+                    });
                 }
                 Effect::Sleep(None) => {
                     return self.storage.delete_alarm().await.map(drop).map_err(|_| ApiError::Internal);

@@ -159,6 +159,8 @@ pub struct Meta {
     pub horizon: Version,
     /// The highest writer number that was given out.
     pub writers: u64,
+    /// Until when the epochs that claims have begun are as many as may be: each counts for an hour.
+    pub claims_until: Millis,
     /// The id of a shared space; a private one has none.
     pub space: Option<SpaceId>,
     /// When the space was deleted. Its id is never used again, so this row stays when everything else is gone.

@@ -69,6 +69,7 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
     ],
     members::MIGRATION,
     members::QUEUE_MIGRATION,
+    &["ALTER TABLE meta ADD COLUMN claims_until INTEGER NOT NULL DEFAULT 0"],
 ];
 
 const SCHEMA_VERSION: &str = "SELECT version FROM schema_version";
@@ -77,10 +78,11 @@ const PUT_SCHEMA_VERSION: &str = "INSERT OR REPLACE INTO schema_version (one, ve
 // it counts as a write even where it does nothing, and an object that only reads must not begin to write.
 const HAS_SCHEMA: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'";
 
-const META: &str = "SELECT scope, epoch, incarnation, floor, horizon, writers, space, gone_at FROM meta";
+const META: &str = "SELECT scope, epoch, incarnation, floor, horizon, writers, claims_until, space, gone_at \
+     FROM meta";
 const PUT_META: &str = "INSERT OR REPLACE INTO meta \
-     (one, scope, epoch, incarnation, floor, horizon, writers, space, gone_at) \
-     VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+     (one, scope, epoch, incarnation, floor, horizon, writers, claims_until, space, gone_at) \
+     VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 // Names no column, because it is asked before the table is migrated.
 const HAS_META: &str = "SELECT 1 FROM meta";
 
@@ -233,6 +235,7 @@ impl<S: Sql> Ledger for SqlLedger<S> {
             floor: row.version()?,
             horizon: row.version()?,
             writers: row.number()?,
+            claims_until: Millis(row.number()?),
             space: row.text_or_null()?.map(|id| SpaceId::stored(&id)),
             gone_at: row.number_or_null()?.map(Millis),
         }))
@@ -246,6 +249,7 @@ impl<S: Sql> Ledger for SqlLedger<S> {
             integer(meta.floor.get()),
             integer(meta.horizon.get()),
             integer(meta.writers),
+            integer(meta.claims_until.0),
             meta.space.as_ref().map_or(SqlValue::Null, |id| text(id.as_str())),
             meta.gone_at.map_or(SqlValue::Null, |at| integer(at.0)),
         ];

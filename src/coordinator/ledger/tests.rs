@@ -190,6 +190,7 @@ fn meta() -> Meta {
         floor: version(7),
         horizon: Version::MAX,
         writers: 3,
+        claims_until: Millis(4),
         space: Some(SpaceId::parse("team").unwrap()),
         gone_at: Some(Millis(77)),
     }
@@ -1072,7 +1073,7 @@ CREATE TABLE members (user TEXT NOT NULL, home TEXT NOT NULL, untold INTEGER NOT
 next_at INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (user)) STRICT, WITHOUT ROWID
 CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
 incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL, \
-space TEXT, gone_at INTEGER) STRICT
+space TEXT, gone_at INTEGER, claims_until INTEGER NOT NULL DEFAULT 0) STRICT
 CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT
 CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, writer INTEGER NOT NULL, \
 foreign_version INTEGER NOT NULL, deleted_at INTEGER, line TEXT NOT NULL, fields TEXT, \
@@ -1095,7 +1096,8 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
                    INSERT INTO meta VALUES (1, 'SCOPE', '0mwrnsa6yk3v9q2', '0mwrnsa6yk3v9q1', 7, 5, 3)";
         database.database.execute_batch(&old.replace("SCOPE", meta().scope.as_str())).unwrap();
         let ledger = SqlLedger::open(database.clone()).unwrap();
-        let expected = Meta { horizon: version(5), space: None, gone_at: None, ..meta() };
+        let expected =
+            Meta { horizon: version(5), claims_until: Millis(0), space: None, gone_at: None, ..meta() };
         assert_eq!(ledger.meta(), Ok(Some(expected)));
         assert_eq!(ledger.untold(), Ok(None));
         let new = Sqlite::in_memory();

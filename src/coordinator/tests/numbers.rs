@@ -253,24 +253,51 @@ fn i1_versions_go_on_after_the_newest_row_was_forgotten_and_after_a_restart() {
 }
 
 #[test]
-fn h15_a_position_from_the_future_begins_an_epoch_at_most_once_an_hour() {
+fn h15_positions_from_the_future_begin_three_epochs_at_once_and_then_one_an_hour() {
     let mut desk = Desk::new();
     desk.put(A, 1, "r", "{}");
-    let claimed = Position { version: version(57), ..desk.core.position() };
-    assert!(desk.core.is_from_the_future(&claimed, desk.now));
-    assert_eq!(desk.core.begin_epoch_after(&claimed, desk.now.plus(3_599_999), 1), Ok(false));
+    let claim = |desk: &mut Desk, now: Millis| {
+        let claimed = Position { version: version(57), ..desk.core.position() };
+        assert!(desk.core.is_from_the_future(&claimed, now));
+        let has_begun = desk.core.begin_epoch_after(&claimed, now, 1).expect("a write");
+        assert_eq!(has_begun, desk.core.position() > claimed, "whoever was there is not taken back");
+        assert_eq!(has_begun, !desk.core.is_from_the_future(&claimed, now));
+        has_begun
+    };
+    let now = desk.now;
+    assert_eq!([0; 4].map(|_| claim(&mut desk, now)), [true, true, true, false]);
     let epoch = desk.epoch();
     let ahead =
         format!(r#"{{"client":"{A}","epoch":"{epoch}","since":57,"mutations":[{}]}}"#, put(2, "s", "{}"));
     let position = desk.core.position();
     let refused = Err(ApiError::EpochMismatch { position, last: 1, settled: Vec::new(), more: false });
     assert_eq!(desk.push(&ahead), refused, "what stands above this history is refused meanwhile");
-    let later = desk.now.plus(3_600_000);
-    assert_eq!(desk.core.begin_epoch_after(&claimed, later, 1), Ok(true));
-    assert!(desk.core.position() > claimed, "whoever was there is not taken back");
-    assert!(!desk.core.is_from_the_future(&claimed, later));
-    let claimed = Position { version: version(57), ..desk.core.position() };
-    assert_eq!(desk.core.begin_epoch_after(&claimed, later.plus(1_000), 1), Ok(false));
+    desk.core = open(desk.core.ledger().clone(), now);
+    assert!(!claim(&mut desk, now.plus(3_599_999)), "also after a restart");
+    assert!(claim(&mut desk, now.plus(3_600_000)));
+    assert!(!claim(&mut desk, now.plus(3_600_001)));
+    assert!(claim(&mut desk, now.plus(7_200_000)));
+}
+
+#[test]
+fn a_clock_that_has_gone_back_refuses_no_claim_for_longer_than_an_hour() {
+    let mut desk = Desk::new();
+    let ahead = desk.now.plus(40 * 86_400_000);
+    for version_ahead in 1..=3 {
+        let claimed = Position { version: version(version_ahead), ..desk.core.position() };
+        assert_eq!(desk.core.begin_epoch_after(&claimed, ahead, 1), Ok(true));
+    }
+    // The epoch lies far ahead of the clock now. So does one that began after it and was lost with its storage.
+    for claimed in [desk.core.position().epoch, Epoch::begin(desk.now, Some(&desk.core.position().epoch), 3)]
+    {
+        let claimed = Position { epoch: claimed, version: version(99) };
+        assert!(desk.core.is_from_the_future(&claimed, desk.now));
+        assert_eq!(desk.core.begin_epoch_after(&claimed, desk.now, 1), Ok(true));
+        assert!(desk.core.position() > claimed);
+    }
+    let nonsense = Epoch::begin(desk.core.position().epoch.began().plus(1_001), None, 1);
+    let nonsense = Position { epoch: nonsense, version: version(1) };
+    assert!(!desk.core.is_from_the_future(&nonsense, desk.now));
 }
 
 #[test]

@@ -81,12 +81,18 @@ impl<L: Ledger> Desk<L> {
 
     /// One alarm; returns the notices it sent, which the homes answer as `is_told` says.
     fn turn(&mut self, is_told: bool) -> Vec<Notice> {
+        self.turn_answered(|_| if is_told { Told::Noted } else { Told::Failed })
+    }
+
+    /// The same; `home` says what the homes answer.
+    fn turn_answered(&mut self, mut home: impl FnMut(&Notice) -> Told) -> Vec<Notice> {
         let mut notices = Vec::new();
         self.core.begin_turn(self.now);
         for _ in 0..1_000 {
             match self.core.next_effect(self.now) {
                 Effect::Tell(notice) => {
-                    self.core.was_told(&notice.user, notice.at.version, is_told);
+                    let told = home(&notice);
+                    self.was_told(&notice, &told);
                     notices.push(*notice);
                 }
                 Effect::ReadHead { .. } => self.core.head_was_read(None, self.now, 1),
@@ -96,6 +102,10 @@ impl<L: Ledger> Desk<L> {
             }
         }
         panic!("the turn has no end")
+    }
+
+    fn was_told(&mut self, notice: &Notice, told: &Told) {
+        self.core.was_told(&notice.user, notice.at.version, told, self.now, 8);
     }
 
     /// As [`Self::turn`], a minute later, as `name role version`, until nothing is told any more.
@@ -395,7 +405,7 @@ fn homes_that_do_not_answer_keep_nobody_else_waiting_whatever_goes_on_meanwhile(
             // Each that hangs takes its time.
             let is_deaf = deaf.contains(&notice.home);
             desk.now = desk.now.plus(if is_deaf { u64::from(limits::NOTICE_TIMEOUT_MS) } else { 10 });
-            desk.core.was_told(&notice.user, notice.at.version, !is_deaf);
+            desk.was_told(&notice, if is_deaf { &Told::Failed } else { &Told::Noted });
             told.insert(notice.home);
         }
     }
@@ -406,7 +416,7 @@ fn homes_that_do_not_answer_keep_nobody_else_waiting_whatever_goes_on_meanwhile(
         while let Effect::Tell(notice) = desk.core.next_effect(desk.now) {
             let is_deaf = deaf.contains(&notice.home);
             desk.now = desk.now.plus(if is_deaf { u64::from(limits::NOTICE_TIMEOUT_MS) } else { 10 });
-            desk.core.was_told(&notice.user, notice.at.version, !is_deaf);
+            desk.was_told(&notice, if is_deaf { &Told::Failed } else { &Told::Noted });
             told.insert(notice.home);
         }
         assert!(desk.now < START.plus(3_600_000));
@@ -431,7 +441,7 @@ fn homes_that_do_not_answer_do_not_keep_the_space_from_being_published() {
     while let Effect::Tell(notice) = desk.core.next_effect(desk.now) {
         assert_eq!(desk.core.poll_alarm(desk.now), None, "the turn sets the alarm when it is over");
         desk.now = desk.now.plus(3_000);
-        desk.core.was_told(&notice.user, notice.at.version, false);
+        desk.was_told(&notice, &Told::Failed);
         sent += 1;
     }
     assert_eq!((sent, desk.now.since(began)), (4, 12_000));
@@ -515,10 +525,14 @@ fn after_a_restore_all_homes_are_told_again_in_the_new_epoch() {
     desk.now = desk.now.plus(limits::NOTICE_RETRY_MS);
     desk.core.begin_turn(desk.now);
     let Effect::Tell(late) = desk.core.next_effect(desk.now) else { panic!("the end is not told") };
-    let answer = home.act("bob", Act::Told, &order(&late));
-    assert!(answer.is_err(), "what a home holds for old it has not noted");
-    desk.core.was_told(&late.user, late.at.version, false);
-    desk.core.begin_epoch(&known.epoch, desk.now, 8).expect("an epoch");
+    let answer = home.act("bob", Act::Told, &order(&late)).expect("an answer").to_string();
+    assert_eq!(
+        Told::of(200, &answer),
+        Told::Later(known.clone()),
+        "what a home holds for old it has not noted"
+    );
+    desk.was_told(&late, &Told::of(200, &answer));
+    assert!(desk.core.position() > known, "so storage has gone back");
     desk.now = desk.now.plus(2 * limits::NOTICE_RETRY_MS);
     let told = desk.turn(true);
     let names: BTreeSet<_> = told.iter().map(|notice| notice.home.clone()).collect();
@@ -531,6 +545,72 @@ fn after_a_restore_all_homes_are_told_again_in_the_new_epoch() {
 }
 
 #[test]
+fn a_space_made_anew_begins_above_what_the_homes_know_of_the_one_before_whatever_the_clock_says() {
+    for is_deleted in [false, true] {
+        let mut home = Desk::new();
+        let ahead = Epoch::begin(START.plus(40 * 86_400_000), None, 1);
+        home.act("alice", Act::Told, &notice("team", "writer", &format!("{ahead}.9"))).expect("noted");
+        let mut desk = Desk::team();
+        if is_deleted {
+            desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+        }
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            desk.now = desk.now.plus(2 * limits::NOTICE_RETRY_MS);
+            desk.turn_answered(|notice| {
+                let answer = home.act("alice", Act::Told, &notice.order()).expect("an answer");
+                let told = if answer.is_null() { Told::Noted } else { Told::of(200, &answer.to_string()) };
+                answers.push(told.clone());
+                told
+            });
+        }
+        assert!(matches!(answers[..], [Told::Later(_), Told::Noted]), "{answers:?}");
+        assert!(desk.core.position().epoch > ahead);
+        let list = home.act("alice", Act::Spaces, &Order::default()).expect("a list")["spaces"].clone();
+        let owned = json!([{ "space": "team", "role": "owner" }]);
+        assert_eq!(list, if is_deleted { json!([]) } else { owned });
+        assert_eq!(desk.core.ledger().untold(), Ok(None));
+    }
+}
+
+#[test]
+fn a_home_that_takes_nothing_for_a_day_is_told_no_more_until_something_else_becomes_of_it() {
+    for role in ["reader", ""] {
+        let mut desk = Desk::team();
+        desk.tell();
+        desk.set("alice", "bob", "writer").expect("a member");
+        if role.is_empty() {
+            desk.tell();
+            desk.remove("alice", "bob").expect("an end");
+        }
+        let (began, mut tries) = (desk.now, 0);
+        while desk.core.ledger().untold().expect("a read").is_some() {
+            desk.now = desk.now.plus(limits::NOTICE_RETRY_MS);
+            tries += desk.turn(false).len();
+            assert!(desk.now.since(began) < 2 * 86_400_000, "an alarm that is refused for ever");
+        }
+        assert_eq!(tries, 32);
+        assert!(desk.now.since(began) > 86_400_000);
+        assert_eq!(desk.core.notices.due(desk.now), None, "no alarm is for the homes");
+        desk.set("alice", "bob", "owner").expect("a member");
+        assert_eq!(desk.tell(), [format!("bob owner {}", desk.version())]);
+    }
+}
+
+#[test]
+fn an_owner_who_begins_an_epoch_begins_it_above_kvs_head() {
+    let mut desk = Desk::staffed();
+    let key = desk.core.scope().head_key();
+    for act in [Act::ResetEpoch, Act::Delete] {
+        assert_eq!(desk.core.head_before(&user("alice"), act), Some(key.clone()));
+        assert_eq!(desk.core.head_before(&user("bob"), act), None, "who may not do it costs no read");
+    }
+    assert_eq!(desk.core.head_before(&user("alice"), Act::Show), None);
+    desk.core.head_was_read(None, desk.now, 1);
+    assert_eq!(desk.core.head_before(&user("alice"), Act::ResetEpoch), None, "it is compared once");
+}
+
+#[test]
 fn of_a_change_while_a_notice_is_under_way_the_home_is_told_too() {
     let mut desk = Desk::team();
     desk.tell();
@@ -538,7 +618,7 @@ fn of_a_change_while_a_notice_is_under_way_the_home_is_told_too() {
     desk.core.begin_turn(desk.now);
     let Effect::Tell(notice) = desk.core.next_effect(desk.now) else { panic!("nobody is told") };
     desk.remove("alice", "bob").expect("an end");
-    desk.core.was_told(&notice.user, notice.at.version, true);
+    desk.was_told(&notice, &Told::Noted);
     desk.now = desk.now.plus(limits::NOTICE_RETRY_MS);
     desk.core.begin_turn(desk.now);
     let Effect::Tell(second) = desk.core.next_effect(desk.now) else { panic!("the end is not told") };
@@ -567,7 +647,7 @@ fn a_home_lists_the_spaces_and_the_newest_notice_holds_whatever_comes_last() {
     assert_eq!(spaces(&mut desk), json!({ "spaces": [], "cursor": null }));
     let tell = |desk: &mut Desk, role: &str, at: String| {
         let told = desk.act("alice", Act::Told, &notice("team", role, &at));
-        (told.is_ok(), spaces(desk)["spaces"][0]["role"].as_str().map(str::to_owned))
+        (told == Ok(Value::Null), spaces(desk)["spaces"][0]["role"].as_str().map(str::to_owned))
     };
     let owner = Some("owner".to_owned());
     assert_eq!(tell(&mut desk, "owner", format!("{early}.5")), (true, owner.clone()));

@@ -219,17 +219,21 @@ impl Oracle {
 
     /// A home is told what has become of a membership; what is older than what it knows changes nothing.
     pub fn learn_notice(&mut self, space: &str, role: Option<Role>, at: &Position) {
-        let name = ("$spaces".to_owned(), space.to_owned());
-        let known = self.now.own.get(&name).and_then(|text| {
-            let (_, at) = text.split_once("\"at\":\"")?;
-            Position::parse(at.strip_suffix("\"}")?)
-        });
+        let known = self.told_at(space);
         let is_new = known.as_ref().is_none_or(|known| at > known);
         // The end of what a home never heard of leaves nothing behind.
         if !is_new || (known.is_none() && role.is_none()) {
             return;
         }
         self.step("$spaces", space, Some(notice_text(role, at)));
+    }
+
+    /// Where a space stood when it last told this home.
+    #[must_use]
+    pub fn told_at(&self, space: &str) -> Option<Position> {
+        let text = self.now.own.get(&("$spaces".to_owned(), space.to_owned()))?;
+        let (_, at) = text.split_once("\"at\":\"")?;
+        Position::parse(at.strip_suffix("\"}")?)
     }
 
     /// I8: once all is calm, a home knows what its user may do.

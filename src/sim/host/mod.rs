@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::Rng;
 use crate::{
     coordinator::{
-        Coordinator, Notice, Person,
+        Coordinator, Notice, Person, Told,
         ledger::MemoryLedger,
         publication::{PublicationConfig, PutOutcome},
     },
@@ -33,7 +33,7 @@ enum Waiting {
     Head(Option<HeadMetadata>),
     Object(PutOutcome),
     HeadPut(PutOutcome),
-    Told(Box<Notice>, bool),
+    Told(Box<Notice>, Option<Told>),
 }
 
 /// How the next section of storage ends. Rows and the alarm that is set with them share their fate.
@@ -55,6 +55,9 @@ pub enum AlarmFault {
     /// An error, and it happened.
     RefusedButSet,
 }
+
+/// The body of the answer to an administrative call, if it has one.
+type Administered = Result<Option<String>, ApiError>;
 
 /// The instance died during a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,19 +149,19 @@ impl Host {
         act: Act,
         order: &Order,
         now: Millis,
-    ) -> (Result<(), ApiError>, Result<(), ApiError>) {
+    ) -> (Administered, Administered) {
         if self.is_unreachable {
             return (Err(ApiError::Upstream), Err(ApiError::Upstream));
         }
         let is_kept = self.section_fault == Some(SectionFault::Kept);
         let mut done = Err(ApiError::Upstream);
         let section = self.section(now, |core, random| {
-            done = core.administer(caller, act, order, now, random).map(drop);
+            done = core.administer(caller, act, order, now, random);
         });
         if section == Err(Died) {
             return (Err(ApiError::Upstream), if is_kept { done } else { Err(ApiError::Upstream) });
         }
-        let told = if done.is_ok() { self.arm(now) } else { done.clone() };
+        let told = done.clone().and_then(|body| self.arm(now).map(|()| body));
         (told, done)
     }
 
@@ -183,15 +186,15 @@ impl Host {
     #[must_use]
     pub fn notice(&self) -> Option<Notice> {
         match &self.turn {
-            Some(Waiting::Told(notice, false)) => Some((**notice).clone()),
+            Some(Waiting::Told(notice, None)) => Some((**notice).clone()),
             _ => None,
         }
     }
 
-    /// The home has answered.
-    pub fn notice_was_taken(&mut self) {
-        if let Some(Waiting::Told(_, is_told)) = &mut self.turn {
-            *is_told = true;
+    /// What the home has answered.
+    pub fn notice_ended(&mut self, answer: Told) {
+        if let Some(Waiting::Told(_, told)) = &mut self.turn {
+            *told = Some(answer);
         }
     }
 

@@ -68,6 +68,10 @@ pub(crate) enum Fault {
     FloorNotRaised,
     /// An epoch begins by the clock alone.
     EpochUnordered,
+    /// A position of a later epoch that a request claims begins no epoch.
+    ClaimsNotBelieved,
+    /// A home that knows of a later position than it is told is told the same again.
+    HomesNotBelieved,
     /// At an edge any other epoch is as good as a later one.
     EpochComparedForEquality,
     /// A full state of another epoch is not announced as one.
@@ -236,6 +240,8 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::FloorIgnored, &["BUG", "I1"], 100),
     (Fault::FloorNotRaised, &["BUG", "I1"], 300),
     (Fault::EpochUnordered, &["I3"], 300),
+    (Fault::ClaimsNotBelieved, &["I8"], 600),
+    (Fault::HomesNotBelieved, &["I8"], 1000),
     (Fault::EpochComparedForEquality, &["I3"], 300),
     (Fault::EpochChangedSilently, &["I7"], 100),
     (Fault::CursorOutlivesEpoch, &["I7"], 100),

@@ -13,7 +13,7 @@ use crate::{
     },
     snapshot::head::{Head, HeadMetadata},
     time::Millis,
-    version::Version,
+    version::{Epoch, Version},
 };
 
 /// What is known about a space when its head in KV is judged.
@@ -229,6 +229,7 @@ impl Wild {
     /// I8: the homes of all who ever were members know how that stands.
     fn check_homes(&self, space: usize) {
         let Space { id: Some(id), oracle, .. } = &self.world.spaces[space] else { return };
+        let is_past = |epoch: &Epoch| !std::ptr::eq(self.world.spaces[space].oracle_at(epoch), oracle);
         for user in oracle.ever_members() {
             let hash = person(user).home;
             let Some(home) = self.world.spaces.iter().position(|home| home.hash == hash) else { continue };
@@ -236,9 +237,14 @@ impl Wild {
             if self.watches[home].went_back || self.watches[space].went_back {
                 continue;
             }
-            self.world.spaces[home]
-                .oracle
-                .check_home(id.as_str(), oracle.role(user).filter(|_| !oracle.is_gone()));
+            let role = oracle.role(user).filter(|_| !oracle.is_gone());
+            let home = &self.world.spaces[home].oracle;
+            // The gap of I8: what an earlier space of this id has told, no later one takes back from whom it never told of a
+            // membership of its own.
+            let is_of_earlier = home.told_at(id.as_str()).is_some_and(|at| is_past(&at.epoch));
+            if role.is_some() || !is_of_earlier {
+                home.check_home(id.as_str(), role);
+            }
         }
     }
 }

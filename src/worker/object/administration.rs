@@ -11,12 +11,17 @@ use super::{Coordinator, random};
 use crate::{
     http::{Body, Headers, Reply},
     isolate,
-    location::now,
+    location::{self, now},
     log,
 };
 
 impl Coordinator {
     pub(super) async fn act(&self, user: &UserHash, act: Act, order: &Order) -> Result<Reply, ApiError> {
+        if let Some(key) = self.with(|core| core.head_before(user, act)) {
+            let metadata = location::head_metadata(&self.env, &key).await;
+            let metadata = metadata.map_err(|()| ApiError::Upstream)?;
+            self.with(|core| core.head_was_read(metadata.as_ref(), now(), random()));
+        }
         // What a creation writes it has written when the space was opened, or the home.
         if !matches!(act, Act::Create | Act::NoteMade) {
             self.sql.take_rows();
