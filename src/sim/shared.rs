@@ -9,6 +9,7 @@ use super::{
 use crate::{
     coordinator::{Person, Told},
     protocol::{act::Act, error::ApiError, internal::Order, role::Role},
+    time::Millis,
 };
 
 impl World {
@@ -67,9 +68,9 @@ impl World {
 
     /// An operator wipes the object of a shared space, and another user makes one of the same id. What users had not sent is
     /// theirs, and of the old space, so they throw it away.
-    pub fn begin_again(&mut self, space: usize, owner: usize) {
+    pub fn begin_again(&mut self, space: usize, owner: usize, now: Millis) {
         let brand = self.next_brand();
-        self.spaces[space].begin_again(owner, brand, self.now);
+        self.spaces[space].begin_again(owner, brand, now);
         for client in self.clients.iter_mut().filter(|client| client.space == space) {
             client.outbox.clear();
         }

@@ -1,10 +1,17 @@
 //! What fails at random: storage, the alarm, KV, and what an owner does to a space.
 
-use super::{Kind, Wild};
-use crate::sim::{
-    host::{AlarmFault, SectionFault},
-    kv::{Faults, PutFault},
-    space::Space,
+use super::{Kind, LOCATIONS, Wild};
+use crate::{
+    edge::pull::Format,
+    protocol::pull::PullRequest,
+    sim::{
+        DAY_MS,
+        host::{AlarmFault, SectionFault},
+        kv::{Faults, PutFault},
+        space::Space,
+    },
+    time::Millis,
+    version::Epoch,
 };
 
 impl Wild {
@@ -46,6 +53,28 @@ impl Wild {
         3 * self.options.publication.interval_ms
     }
 
+    /// The present by the clock of the machine on which an object happens to be: some are ahead, by moments or by
+    /// most of a day.
+    pub(super) fn some_clock(&mut self) -> Millis {
+        let ahead_ms = [1, 1, 50, 5_000, 2 * 3_600_000, 20 * 3_600_000][self.world.rng.index(6)];
+        self.world.now.plus(self.world.rng.below(ahead_ms))
+    }
+
+    /// A position in an epoch that never was, up to a day ahead: what is further ahead is nonsense to everybody.
+    pub(super) fn claim_future(&mut self, client: usize) {
+        let rng = &mut self.world.rng;
+        let (ahead, random) = (rng.below(DAY_MS + 3_600_000), rng.any());
+        let epoch = Epoch::begin(self.world.now.plus(ahead), None, random);
+        let (location, version) = (rng.index(LOCATIONS), rng.below(20));
+        self.world.renew_grant(client);
+        let reader = self.world.reader(client);
+        let hash = &self.world.spaces[reader.space].hash;
+        let body = format!("{{\"min\":\"{epoch}.{version}\"}}");
+        let request = PullRequest::from_body(body.as_bytes(), hash).expect("a pull");
+        let response = self.world.answer(&reader, location, request, Format::Json, None);
+        self.world.note(|| format!("a claim of {epoch}.{version} gets {:?}", response.body));
+    }
+
     pub(super) fn change_faults(&mut self) {
         let late_ms = self.late_ms();
         let rng = &mut self.world.rng;
@@ -75,7 +104,7 @@ impl Wild {
     }
 
     pub(super) fn reset_epoch(&mut self, space: usize) {
-        let now = self.world.now;
+        let now = self.some_clock();
         let Space { host, oracle, .. } = &mut self.world.spaces[space];
         if oracle.is_gone() {
             return;

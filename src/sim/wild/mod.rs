@@ -126,6 +126,7 @@ impl Wild {
             Kind::Administer => self.administer(client),
             Kind::Grant => self.try_grant(client),
             Kind::BeginAgain => self.begin_again(space),
+            Kind::ClaimFuture => self.claim_future(client),
             Kind::ResetEpoch => self.reset_epoch(space),
             Kind::RestoreStorage => self.restore_storage(space),
         }

@@ -88,8 +88,10 @@ pub enum Kind {
     Administer,
     /// A user tries some grant that was ever given to somebody, or asks for another one.
     Grant,
-    /// An operator wipes the object of a shared space, and somebody makes a space of that id.
+    /// An operator wipes the object of a shared space, and somebody makes a space of that id; perhaps twice in one moment.
     BeginAgain,
+    /// A client claims that there is an epoch ahead of the clock.
+    ClaimFuture,
     /// An owner begins a new epoch.
     ResetEpoch,
     /// Storage is restored to an older state, and the owner begins a new epoch.
@@ -97,7 +99,7 @@ pub enum Kind {
 }
 
 /// All kinds with their usual shares.
-const SHARES: [(Kind, u64); 25] = [
+const SHARES: [(Kind, u64); 26] = [
     (Kind::Change, 200),
     (Kind::Pull, 200),
     (Kind::Arrival, 300),
@@ -121,6 +123,7 @@ const SHARES: [(Kind, u64); 25] = [
     (Kind::Administer, 25),
     (Kind::Grant, 25),
     (Kind::BeginAgain, 4),
+    (Kind::ClaimFuture, 3),
     (Kind::ResetEpoch, 3),
     (Kind::RestoreStorage, 2),
 ];

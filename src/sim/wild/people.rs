@@ -85,11 +85,30 @@ impl Wild {
         if self.world.spaces[space].id.is_none() {
             return;
         }
+        // Half of the time another incarnation begins within the same millisecond, when this one has been read.
+        for _ in 0..=self.world.rng.below(2) {
+            self.begin_again_once(space);
+            for client in 0..self.world.clients.len() {
+                if self.world.clients[client].space == space && self.world.rng.chance(50) {
+                    self.world.clients[client].forget_pull(0);
+                    self.world.clients[client].grant = None;
+                    self.world.renew_grant(client);
+                    let _ = self.world.pull(client, 0, Format::Json);
+                }
+            }
+        }
+    }
+
+    fn begin_again_once(&mut self, space: usize) {
+        if self.world.brands_left() == 0 {
+            return;
+        }
         // What still runs of the old instance cannot write any more.
         let owner = self.world.rng.index(USERS.len());
         self.world.spaces[space].host.section_fault = None;
         self.world.spaces[space].host.alarm_faults.clear();
-        self.world.begin_again(space, owner);
+        let now = self.some_clock();
+        self.world.begin_again(space, owner, now);
         self.watches[space] = Default::default();
         self.client_copy = self.client_copy.take().filter(|copy| copy.space != space);
         self.storage_copy = self.storage_copy.take().filter(|(of, ..)| *of != space);

@@ -58,7 +58,7 @@ fn load(world: &mut World, user: usize, grant: Option<String>, location: usize) 
 fn h06_an_id_that_is_used_again_shows_nobody_what_is_not_theirs() {
     let (mut world, team) = team();
     let old = [world.clients[ALICE].grant.clone(), world.clients[BOB].grant.clone()];
-    world.begin_again(team, BOB);
+    world.begin_again(team, BOB, world.now);
     let new = world.ask_grant(BOB, team);
     assert_eq!(world.ask_grant(ALICE, team), None, "she is no member of it");
     let bobs = edit_of(&mut world, "bobs");
