@@ -35,6 +35,19 @@ impl Version {
         text.parse().ok().and_then(Self::new)
     }
 
+    /// A version in a request, as JSON or a query may write it: `2`, `2.0` and `2e0` are one number. What a double cannot
+    /// hold exactly is above the last version, so reading it as a double loses nothing.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        Self::parse(text).or_else(|| {
+            let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+                && text.ends_with(|last: char| last.is_ascii_digit());
+            let number: f64 = text.parse().ok().filter(|_| is_number)?;
+            let is_whole = number.fract() == 0.0 && (0.0..=Self::MAX.0 as f64).contains(&number);
+            is_whole.then_some(Self(number as u64))
+        })
+    }
+
     /// The number.
     #[must_use]
     pub const fn get(self) -> u64 {
@@ -229,6 +242,48 @@ mod tests {
         assert_eq!(Version::parse("9007199254740991"), Some(Version::MAX));
         for text in ["9007199254740992", "", "-1", "+1", "01", "1.0", "1e3", " 1", "99999999999999999999"] {
             assert_eq!(Version::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_is_a_version_however_it_is_written() {
+        for (text, number) in [
+            ("2", 2),
+            ("2.0", 2),
+            ("2e0", 2),
+            ("20e-1", 2),
+            ("0.2E+1", 2),
+            ("0e999", 0),
+            ("-0.0", 0),
+            ("9.007199254740991e15", 9_007_199_254_740_991),
+            ("9007199254740991.0", 9_007_199_254_740_991),
+        ] {
+            assert_eq!(Version::read(text).map(Version::get), Some(number), "{text}");
+        }
+        for text in [
+            "",
+            "-",
+            "-1",
+            "-1.0",
+            "1.5",
+            "2e-1",
+            "1e16",
+            "1e999",
+            "9007199254740992.0",
+            "9007199254740993",
+            "\"2\"",
+            "2.",
+            "+2",
+            " 2",
+            "true",
+            "null",
+            "inf",
+            "-inf",
+            "nan",
+            "0x2",
+            "[2]",
+        ] {
+            assert_eq!(Version::read(text), None, "{text}");
         }
     }
 }

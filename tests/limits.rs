@@ -36,7 +36,7 @@ fn pushed(body: &str) -> String {
     let mut told: Vec<_> = results
         .iter()
         .map(|result| match &result.settled {
-            Settled::Applied(_) => "applied",
+            Settled::Applied(_) | Settled::Missing(_) => "applied",
             Settled::Rejected(rejection) => rejection.code.as_str(),
             _ => "else",
         })
@@ -77,8 +77,22 @@ fn body(bytes: usize) -> String {
 
 /// A mutation of so many bytes.
 fn mutation(bytes: usize) -> String {
-    let fields = |pad: usize| format!(r#""pad":"{}",{}"#, "x".repeat(pad), changes(&[put(1, "{}")]));
-    fields(bytes - r#"{"id":1,}"#.len() - fields(0).len())
+    let values = |last: usize| {
+        let long = limits::VALUE_BYTES_MAX - 1024;
+        changes(&[long, long, long, long, last].map(|bytes| put(1, &text(bytes))))
+    };
+    values(bytes - r#"{"id":1,}"#.len() - values(8).len() + 8)
+}
+
+#[test]
+fn what_escapes_make_longer_than_a_mutation_may_be_is_rejected() {
+    let long = |end: &str, count: usize| format!(r#"{{"s":"{}"}}"#, end.repeat(count));
+    assert_eq!(outcome(&one(put(1, &long("\u{2028}", 43_000)))), "applied");
+    assert_eq!(outcome(&one(put(1, &long("\u{2028}", 44_000)))), "too_large", "a value");
+    let puts =
+        |count: usize| changes(&(0..count).map(|id| put(id, &long("\u{85}", 40_000))).collect::<Vec<_>>());
+    assert_eq!(outcome(&[puts(4)]), "applied");
+    assert_eq!(outcome(&[puts(5)]), "too_large", "a mutation, which would not fit a row if it were parked");
 }
 
 #[test]

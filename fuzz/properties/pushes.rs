@@ -13,7 +13,8 @@ use headwater::{
 
 use super::reference::{
     canonical::{canonical, respelled},
-    json::{elements, is_json, members, nesting, number, spaced, string},
+    json::{elements, is_fit, is_json, kept, members, nesting, number, raw_members, spaced, string},
+    reading::{MUTATION, has_only_its_fields},
 };
 
 /// A body whose envelope is in order is a push, whatever its mutations are; anything else is refused with 400 or 413. What
@@ -49,7 +50,8 @@ pub(crate) fn push(body: &[u8]) {
 fn envelope(text: &str) -> Option<Vec<&str>> {
     let members = members(text)?;
     let known = ["client", "epoch", "since", "acked", "onConflict", "mutations"];
-    if known.iter().any(|known| members.iter().filter(|(name, _)| name == known).count() > 1) {
+    let is_once = |name: &String| members.iter().filter(|(other, _)| other == name).count() == 1;
+    if !members.iter().all(|(name, _)| known.contains(&name.as_str()) && is_once(name)) {
         return None;
     }
     let field = |wanted: &str| {
@@ -61,6 +63,9 @@ fn envelope(text: &str) -> Option<Vec<&str>> {
     }
     let since = field("since").map_or(Some(0), number)?;
     field("acked").map_or(Some(0), number)?;
+    if let Some(policy) = field("onConflict") {
+        ["reject", "merge", "overwrite"].contains(&string(policy)?.as_str()).then_some(())?;
+    }
     if since > 0 && field("epoch").is_none() {
         return None;
     }
@@ -72,8 +77,9 @@ fn envelope(text: &str) -> Option<Vec<&str>> {
 
 /// The one member of that name.
 fn only<'a>(object: &'a str, name: &str) -> Option<&'a str> {
-    let members = members(object)?;
-    let mut found = members.into_iter().filter(|(other, _)| other == name).map(|(_, text)| text);
+    let members = raw_members(object)?;
+    let is_it = |other: &str| string(other).as_deref() == Some(name);
+    let mut found = members.into_iter().filter(|(other, _)| is_it(other)).map(|(_, text)| text);
     found.next().filter(|_| found.next().is_none())
 }
 
@@ -81,8 +87,11 @@ fn assert_submitted(submitted: &Submitted, text: &str) {
     assert_eq!(Some(submitted.id), only(text, "id").and_then(number));
     assert_same(submitted, text);
     let Ok(mutation) = &submitted.mutation else { return };
+    let names = members(text).expect("a mutation is an object");
+    assert!(names.iter().all(|(name, _)| MUTATION.contains(&name.as_str())), "nothing is passed over");
     let changes = only(text, "changes").expect("a mutation has changes");
-    assert_eq!(submitted.changes, spaced(changes, ""), "what is parked is what was pushed");
+    assert_eq!(submitted.changes, kept(changes), "what is parked is what was pushed");
+    assert!(is_fit(changes), "every device can read it");
     let after = only(text, "after").filter(|after| *after != "null");
     let after = after.map(|after| string(after).expect("after is a string"));
     assert_eq!(mutation.after.as_ref().map(ConflictId::to_string), after);
@@ -120,6 +129,7 @@ fn assert_same(submitted: &Submitted, text: &str) {
 }
 
 fn assert_resolution(resolution: &Resolution, text: &str, base: Option<&str>) {
+    assert!(has_only_its_fields(text, Some("resolve")), "nothing is passed over");
     let given = |name: &str| only(text, name).filter(|text| *text != "null");
     assert_eq!(given("conflict").and_then(string), Some(resolution.conflict.to_string()));
     let base = given("base").or(base);
@@ -143,6 +153,7 @@ fn assert_resolution(resolution: &Resolution, text: &str, base: Option<&str>) {
 }
 
 fn assert_record(record: &Change, text: &str, base: Option<&str>) {
+    assert!(has_only_its_fields(text, None), "nothing is passed over");
     let given = |name: &str| only(text, name).filter(|text| *text != "null");
     assert_eq!(given("collection").and_then(string).as_deref(), Some(record.key.collection.as_str()));
     assert_eq!(given("id").and_then(string).as_deref(), Some(record.key.id.as_str()));
@@ -177,7 +188,7 @@ pub(crate) fn resolutions(body: &[u8]) {
         for (resolution, text) in mutation.resolutions.iter().zip(&written) {
             assert_resolution(resolution, text, base);
         }
-        let op = |text: &&str| spaced(text, "").replacen('{', "{\"op\":\"resolve\",", 1);
+        let op = |text: &&str| kept(text).replacen('{', "{\"op\":\"resolve\",", 1);
         let changes: Vec<_> = written.iter().map(op).collect();
         let at = member("at").map_or_else(String::new, |at| format!("\"at\":{at},"));
         let push = format!("{{{at}\"changes\":[{}]}}", changes.join(","));
@@ -208,7 +219,7 @@ fn assert_change(change: &Change, text: &str, base: Option<&str>) {
             assert_eq!(set.len(), written.len());
             for ((path, value), (name, text)) in set.iter().zip(written) {
                 assert_eq!(Ok(path), Path::parse(&name).as_ref());
-                assert_eq!(*value, spaced(text, ""));
+                assert_eq!(*value, kept(text));
                 assert!(path.names() + nesting(value) <= limits::VALUE_DEPTH_MAX);
             }
             let written = given("unset").map_or_else(Vec::new, |text| elements(text).expect("an array"));
@@ -236,6 +247,7 @@ fn assert_change(change: &Change, text: &str, base: Option<&str>) {
         }
     };
     assert_eq!(named("op").as_deref(), Some(name));
+    assert!(has_only_its_fields(text, Some(name)), "nothing is passed over");
 }
 
 fn assert_on_path<'a>(path: &Path, or_put: &Option<String>, given: &impl Fn(&str) -> Option<&'a str>) {
@@ -246,15 +258,15 @@ fn assert_on_path<'a>(path: &Path, or_put: &Option<String>, given: &impl Fn(&str
 
 /// A record's value is the object that was written, compact and within the limits.
 fn assert_value(value: Option<&String>, written: Option<&str>) {
-    assert_eq!(value.cloned(), written.map(|text| spaced(text, "")));
+    assert_eq!(value.cloned(), written.map(kept));
     if let Some(value) = value {
         assert!(value.starts_with('{') && is_json(value));
-        assert!(value.len() <= limits::VALUE_BYTES_MAX && compact(value).1 <= limits::VALUE_DEPTH_MAX);
+        assert!(value.len() <= limits::VALUE_BYTES_MAX && compact(value).depth <= limits::VALUE_DEPTH_MAX);
     }
 }
 
 fn assert_scalars(values: &[String], written: Option<&str>) {
     let written = elements(written.expect("values are given")).expect("values are an array");
-    assert_eq!(values, written);
+    assert!(values.iter().eq(written.into_iter().map(kept).collect::<Vec<_>>().iter()));
     assert!(values.iter().all(|value| nesting(value) == 0 && is_json(value)));
 }

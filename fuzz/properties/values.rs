@@ -2,24 +2,26 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use headwater::value::{compact, fields, touched};
+use headwater::value::{Compact, compact, fields, touched};
 use serde_json::Value;
 
-use super::reference::json::{elements, is_json, members, nesting, spaced};
+use super::reference::json::{elements, is_fit, is_json, kept, members, nesting, spaced};
 
 /// A JSON text without white space is the same value to another reader, and stays what it is; its fields are those of the
 /// object. Other text makes nothing panic. Of an array of two objects also what differs between them.
 pub(crate) fn value(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let (short, depth) = compact(text);
+    let Compact { text: short, depth, unfit } = compact(text);
     if !is_json(text) {
         let _ = (fields(text), touched(text, "{}"), touched("{}", text));
         return;
     }
-    assert_eq!(short, spaced(text, ""), "nothing but the white space between tokens is gone");
+    assert_eq!(short, kept(text), "nothing but the white space between tokens is gone");
+    assert_eq!(unfit.is_none(), is_fit(text), "every device can read it, or it is refused");
     assert_eq!(depth, nesting(text));
-    assert!(matches!(compact(&short), (Cow::Borrowed(same), again) if same == short && again == depth));
-    assert_eq!(compact(&spaced(text, " \r\n\t")).0, short, "whatever white space there was");
+    assert_eq!(compact(&short), Compact { text: Cow::Borrowed(&short), depth, unfit });
+    assert!(matches!(compact(&short).text, Cow::Borrowed(_)));
+    assert_eq!(compact(&spaced(text, " \r\n\t")).text, short, "whatever white space there was");
     let read = |text: &str| serde_json::from_str::<Value>(text).ok();
     assert_eq!(read(&short), read(text), "another reader reads the same");
     if short.starts_with('{') {

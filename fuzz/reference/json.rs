@@ -11,7 +11,12 @@ use serde_json::value::RawValue;
 /// The members of an object in order, repeated names included. None for anything else, and for a name that is no Rust
 /// text, such as half a surrogate pair.
 pub(crate) fn members(text: &str) -> Option<Vec<(String, &str)>> {
-    struct Members<'a>(Vec<(String, &'a RawValue)>);
+    raw_members(text)?.into_iter().map(|(name, value)| Some((string(name)?, value))).collect()
+}
+
+/// The same with the names as they are written.
+pub(crate) fn raw_members(text: &str) -> Option<Vec<(&str, &str)>> {
+    struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
     impl<'de> Deserialize<'de> for Members<'de> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             struct InOrder;
@@ -34,7 +39,7 @@ pub(crate) fn members(text: &str) -> Option<Vec<(String, &str)>> {
         }
     }
     let members: Members<'_> = serde_json::from_str(text).ok()?;
-    Some(members.0.into_iter().map(|(name, raw)| (name, raw.get())).collect())
+    Some(members.0.into_iter().map(|(name, raw)| (name.get(), raw.get())).collect())
 }
 
 /// The elements of an array. None for anything else.
@@ -48,9 +53,27 @@ pub(crate) fn string(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 
-/// A whole number that JavaScript holds exactly. None for anything else.
+/// A number that is whole and that JavaScript holds exactly, however it is written. None for anything else.
 pub(crate) fn number(text: &str) -> Option<u64> {
-    serde_json::from_str(text).ok().filter(|number| *number < 1 << 53)
+    let number: f64 = text.parse().ok().filter(|_| is_json(text))?;
+    (number.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&number)).then_some(number as u64)
+}
+
+/// Valid JSON as it is kept: without white space between tokens, line ends in strings as escapes.
+pub(crate) fn kept(text: &str) -> String {
+    let text = spaced(text, "");
+    text.replace('\u{85}', "\\u0085").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
+}
+
+/// Whether every string of valid JSON is one in UTF-8 and every number a finite double.
+pub(crate) fn is_fit(text: &str) -> bool {
+    let spaced = spaced(text, "\n");
+    // No string has a line feed.
+    spaced.split('\n').all(|token| match token.chars().next() {
+        Some('"') => string(token).is_some(),
+        Some('-' | '0'..='9') => token.parse().is_ok_and(f64::is_finite),
+        _ => true,
+    })
 }
 
 /// Whether the text is one JSON value.

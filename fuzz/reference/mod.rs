@@ -5,7 +5,7 @@
 
 pub(crate) mod canonical;
 pub(crate) mod json;
-mod reading;
+pub(crate) mod reading;
 // The tests of values have it too.
 #[path = "../../src/value/tests/model.rs"]
 #[allow(clippy::duplicate_mod)]
@@ -157,9 +157,8 @@ impl Space {
         for (name, steps) in &self.records {
             let text = steps.last().and_then(|step| step.text.clone());
             assert_eq!(system.value(&name.0, &name.1), text, "{name:?} after {submission:?}");
-            let compact =
-                text.as_deref().is_none_or(|text| json::spaced(text, "") == text && json::is_json(text));
-            assert!(compact, "{text:?}");
+            let is_whole = |text: &str| json::kept(text) == text && json::is_json(text) && json::is_fit(text);
+            assert!(text.as_deref().is_none_or(is_whole), "{text:?}");
         }
     }
 

@@ -4,9 +4,33 @@ use std::collections::BTreeSet;
 
 use super::{
     Name,
-    json::{elements, members, nesting, number, spaced, string},
+    json::{elements, is_fit, kept, members, nesting, number, string},
     tree::{Op, Tree},
 };
+
+/// The fields of a mutation, and those of a change by its op; a record of a resolution has none.
+pub(crate) const MUTATION: [&str; 6] = ["id", "at", "base", "after", "epoch", "changes"];
+pub(crate) const CHANGES: [(Option<&str>, &str); 8] = [
+    (Some("put"), "op collection id base value"),
+    (Some("patch"), "op collection id base set unset orPut"),
+    (Some("delete"), "op collection id base"),
+    (Some("add"), "op collection id base path by orPut"),
+    (Some("include"), "op collection id base path values orPut"),
+    (Some("exclude"), "op collection id base path values orPut"),
+    (Some("resolve"), "op base conflict take records"),
+    (None, "collection id base value deleted"),
+];
+
+/// Whether a change has no fields but those of its op: one of another op may be there as null.
+pub(crate) fn has_only_its_fields(change: &str, op: Option<&str>) -> bool {
+    let Some((_, own)) = CHANGES.iter().find(|(known, _)| *known == op) else { return false };
+    let has = |fields: &str, name: &str| fields.split(' ').any(|field| field == name);
+    let is_known = |name: &str| CHANGES.iter().any(|(_, fields)| has(fields, name));
+    let members = members(change);
+    members.is_some_and(|members| {
+        members.iter().all(|(name, value)| has(own, name) || (*value == "null" && is_known(name)))
+    })
+}
 
 /// A mutation that can be understood.
 pub(super) struct Mutation {
@@ -34,9 +58,12 @@ pub(super) enum Kind {
 impl Mutation {
     /// None for what is to be rejected.
     pub(super) fn read(text: &str) -> Option<Self> {
-        let fields = Fields::read(text, &["base", "after", "epoch", "changes"])?;
+        let fields = Fields::read(text)?;
+        if !fields.0.iter().all(|(name, _)| MUTATION.contains(&name.as_str())) {
+            return None;
+        }
         let base = fields.typed("base", number)?;
-        let changes = elements(fields.get("changes")?)?;
+        let changes = elements(fields.get("changes").filter(|changes| is_fit(changes))?)?;
         let is_epoch = |epoch: &String| {
             let allowed = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
             (12..=32).contains(&epoch.len()) && epoch.bytes().all(allowed)
@@ -56,25 +83,7 @@ impl Mutation {
 
 impl Change {
     fn read(text: &str, base: Option<u64>) -> Option<Self> {
-        let known = [
-            "op",
-            "collection",
-            "id",
-            "base",
-            "value",
-            "deleted",
-            "conflict",
-            "take",
-            "records",
-            "set",
-            "unset",
-            "path",
-            "by",
-            "values",
-            "orPut",
-        ];
-        let fields = Fields::read(text, &known)?;
-        // A known field has its type, also where the op does not use it.
+        let fields = Fields::read(text)?;
         let [op, collection, id, path] =
             ["op", "collection", "id", "path"].map(|name| fields.typed(name, string));
         let (op, collection, id, path) = (op??, collection??, id??, path?);
@@ -83,7 +92,7 @@ impl Change {
         let set = fields.typed("set", members)?.unwrap_or_default();
         let values = fields.typed("values", elements)?;
         let base = fields.typed("base", number)?.or(base);
-        if !is_collection(&collection) || !is_id(&id) {
+        if !has_only_its_fields(text, Some(&op)) || !is_collection(&collection) || !is_id(&id) {
             return None;
         }
         let kind = match op.as_str() {
@@ -94,7 +103,7 @@ impl Change {
                     |(path, text): &(String, &str)| path.split('.').count() + nesting(text) <= 64;
                 let is_good = set.iter().map(|(path, _)| path).chain(&unset).all(|path| is_path(path))
                     && set.iter().all(depth_fits);
-                let set = set.into_iter().map(|(path, text)| (path, spaced(text, ""))).collect();
+                let set = set.into_iter().map(|(path, text)| (path, kept(text))).collect();
                 let patch = Op::Patch(set, unset);
                 // Nothing of an empty object is in the way: what is refused there names a path twice.
                 let is_good = is_good && Tree::parse("{}").after(&patch).is_ok();
@@ -126,11 +135,11 @@ impl Change {
 struct Fields<'a>(Vec<(String, &'a str)>);
 
 impl<'a> Fields<'a> {
-    /// None for what is no object, or names one of `known` twice.
-    fn read(text: &'a str, known: &[&str]) -> Option<Self> {
+    /// None for what is no object, or has a name twice.
+    fn read(text: &'a str) -> Option<Self> {
         let fields = members(text)?;
-        let is_once = |known: &&str| fields.iter().filter(|(name, _)| name == known).count() <= 1;
-        known.iter().all(is_once).then_some(Self(fields))
+        let is_once = |(name, _): &(String, _)| fields.iter().filter(|(other, _)| other == name).count() == 1;
+        fields.iter().all(is_once).then_some(Self(fields))
     }
 
     /// A member that is there and not null.
@@ -160,7 +169,7 @@ fn is_path(path: &str) -> bool {
 }
 
 fn object(text: &str) -> Option<String> {
-    (text.starts_with('{') && nesting(text) <= 64).then(|| spaced(text, ""))
+    (text.starts_with('{') && nesting(text) <= 64).then(|| kept(text))
 }
 
 fn finite(text: &str) -> Option<f64> {
@@ -170,5 +179,5 @@ fn finite(text: &str) -> Option<f64> {
 
 fn scalars(texts: Vec<&str>) -> Option<Vec<String>> {
     let scalars = texts.iter().all(|text| nesting(text) == 0);
-    scalars.then(|| texts.into_iter().map(str::to_owned).collect())
+    scalars.then(|| texts.into_iter().map(kept).collect())
 }

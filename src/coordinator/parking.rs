@@ -7,13 +7,12 @@ mod resolve;
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use serde_json::{Value, value::RawValue};
-
 use super::ledger::{Conflict, Ledger, LedgerError, LedgerResult, ParkedChange};
 use crate::{
     ids::{Collection, Key, RecordId, UserHash},
     limits,
     protocol::push::{Mutation, RejectCode, Rejection, Submitted},
+    value::{elements, json_text},
     version::{ConflictId, Version},
 };
 
@@ -68,10 +67,8 @@ pub(super) fn touched_by(row: &Conflict) -> LedgerResult<BTreeSet<Key>> {
 
 /// The texts of a mutation's changes, as they are parked.
 pub(super) fn parkable(submitted: &Submitted) -> Vec<ParkedChange> {
-    let changes = serde_json::from_str::<Vec<&RawValue>>(&submitted.changes);
-    let changes = changes.expect("BUG: a mutation was read out of what is no list of changes");
-    let parked = |change: &RawValue| ParkedChange { mutation: submitted.id, text: change.get().to_owned() };
-    changes.into_iter().map(parked).collect()
+    let parked = |change: &str| ParkedChange { mutation: submitted.id, text: change.to_owned() };
+    elements(&submitted.changes).map(parked).collect()
 }
 
 impl Parking {
@@ -261,7 +258,7 @@ impl Held {
         let records = self.touches.records.iter().take(limits::CONFLICT_NAMES_MAX);
         let records: Vec<_> = records
             .map(|key| {
-                format!("{{\"collection\":\"{}\",\"id\":{}}}", key.collection, Value::from(key.id.as_str()))
+                format!("{{\"collection\":\"{}\",\"id\":{}}}", key.collection, json_text(key.id.as_str()))
             })
             .collect();
         format!(

@@ -3,7 +3,7 @@
 use crate::{
     ids::{Collection, ContentHash},
     limits,
-    protocol::{act::Act, error::ApiError, pull::percent_decoded},
+    protocol::{Misfit, act::Act, error::ApiError, pull::percent_decoded},
 };
 
 /// A route of the protocol.
@@ -137,6 +137,37 @@ impl Route {
     }
 }
 
+impl Route {
+    /// That a query has no parameter but those that mean something here, and none twice: one that is misspelt would be
+    /// ignored, and nobody would be told that what it says is not done.
+    ///
+    /// # Errors
+    /// [`ApiError::Malformed`] names the parameter.
+    pub fn check_query(&self, query: &str) -> Result<(), ApiError> {
+        let known: &[&str] = match self {
+            Self::Health | Self::Preflight => return Ok(()),
+            Self::Pull { in_body: false } => &["space", "epoch", "since", "min", "consistency", "cursor"],
+            Self::Conflict { resolves: false } => &["space", "cursor"],
+            Self::Push | Self::Pull { .. } | Self::Conflict { .. } | Self::Head | Self::Object(_) => {
+                &["space"]
+            }
+            Self::Spaces | Self::Space { act: Act::Members, .. } => &["cursor"],
+            Self::Space { .. } => &[],
+        };
+        let mut seen = [false; 6];
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let name = pair.split('=').next().unwrap_or_default();
+            let name = percent_decoded(name, true).unwrap_or_default();
+            let at = known.iter().position(|known| *known == name);
+            let at = at.ok_or_else(|| Misfit::unknown("this route", "parameter", &name))?;
+            if std::mem::replace(&mut seen[at], true) {
+                return Err(ApiError::Malformed(format!("{name} is given twice")));
+            }
+        }
+        Ok(())
+    }
+}
+
 const NO_ROUTE: ApiError = ApiError::NotFound("There is no such route.");
 
 /// A piece of a path; an empty one is none.
@@ -194,6 +225,33 @@ mod tests {
             ("GET", "/spaces/~/reset-epoch", "POST"),
         ] {
             assert_eq!(Route::of(method, path), Err(ApiError::MethodNotAllowed(allowed)), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_a_route_does_not_have_is_refused_and_so_is_one_twice() {
+        let route = |method, path: &str| Route::of(method, path).expect("a route");
+        for (method, path, query) in [
+            ("GET", "/sync/pull", ""),
+            ("GET", "/sync/pull", "space=~&epoch=a&since=1&min=2&consistency=strong&cursor="),
+            ("GET", "/sync/pull", "s%69nce=1&&"),
+            ("POST", "/sync/pull", "space=team"),
+            ("GET", "/sync/conflict", "space=team&cursor=1"),
+            ("GET", "/spaces/team/members", "cursor=x"),
+            ("GET", "/health", "whatever"),
+        ] {
+            assert_eq!(route(method, path).check_query(query), Ok(()), "{path}?{query}");
+        }
+        for (method, path, query, detail) in [
+            ("GET", "/sync/pull", "sinse=1", "this route has no parameter sinse"),
+            ("GET", "/sync/pull", "since=1&since=2", "since is given twice"),
+            ("POST", "/sync/pull", "since=1", "this route has no parameter since"),
+            ("POST", "/sync/push", "spaces=team", "this route has no parameter spaces"),
+            ("GET", "/sync/head", "%00=1", "this route has no parameter of such a name"),
+            ("PUT", "/spaces/team", "space=team", "this route has no parameter space"),
+        ] {
+            let refused = Err(ApiError::Malformed(detail.to_owned()));
+            assert_eq!(route(method, path).check_query(query), refused, "{path}?{query}");
         }
     }
 

@@ -1,9 +1,13 @@
 //! Which space a request is for. Everything is keyed by hashes of what was verified, nothing by a parameter (I9).
 
+use std::borrow::Cow;
+
 use super::{authorize::Caller, grant::Granter, route::Route};
 use crate::{
     ids::{SpaceHash, SpaceId, UserHash},
-    protocol::{act::Act, error::ApiError, internal::Order, pull::query_pairs, role::Role},
+    protocol::{
+        Fields, act::Act, error::ApiError, internal::Order, pull::query_pairs, push::OnConflict, role::Role,
+    },
     snapshot::keys::Scope,
     time::Millis,
     value::text_field,
@@ -24,9 +28,10 @@ impl Meant {
     /// The space that `route` and `query` mean when `caller` asks.
     ///
     /// # Errors
-    /// [`ApiError::Malformed`] for what is no id.
+    /// [`ApiError::Malformed`] for what is no id, and for a parameter that the route does not have.
     #[inline(never)]
     pub fn of(caller: &Caller, route: &Route, query: &str) -> Result<Self, ApiError> {
+        route.check_query(query)?;
         let named = match route {
             Route::Space { id, .. } => Some(id.clone()),
             Route::Spaces => None,
@@ -100,24 +105,30 @@ pub fn order_of(
         order.home = SpaceHash::private(iss, sub).as_str().to_owned();
         order.sub = sub.to_owned();
     }
-    // What else is in a body is for later versions.
-    let field = |name: &str| std::str::from_utf8(body).ok().and_then(|body| text_field(body, name));
     match act {
         Act::SetMember => {
-            let role = field("role").as_deref().and_then(Role::parse);
+            let role = only_field(body, &["role"])?.as_deref().and_then(Role::parse);
             let role = role.ok_or_else(|| malformed("role is reader, writer or owner"))?;
             order.role = role.as_str().to_owned();
         }
         Act::SetPolicy => {
-            let policy = field("onConflict");
-            let policy = policy.filter(|policy| matches!(policy.as_str(), "reject" | "merge" | "overwrite"));
-            order.policy = policy.ok_or_else(|| malformed("onConflict is reject, merge or overwrite"))?;
+            let policy = only_field(body, &["onConflict"])?;
+            let policy = policy.filter(|policy| OnConflict::parse(policy).is_some());
+            order.policy = policy.ok_or_else(|| malformed(OnConflict::RULE))?.into_owned();
             order.collection = about.to_owned();
         }
         Act::RemovePolicy => order.collection = about.to_owned(),
         _ => {}
     }
     Ok(order)
+}
+
+/// The text of the one field that a body has; none if it is absent.
+fn only_field<'a>(
+    body: &'a [u8],
+    names: &'static [&'static str; 1],
+) -> Result<Option<Cow<'a, str>>, ApiError> {
+    Ok(Fields::of_body(body, "the body", names)?.text(names[0])?)
 }
 
 /// What `PUT /spaces/{id}` answers where the space is there: what an owner is `shown`, whose first answer may have been lost.
@@ -233,7 +244,8 @@ mod tests {
             (other_iss, other_sub) in ("[a-z:/.]{0,12}", "\\PC{1,20}"),
             seed in any::<prop::sample::Index>(),
             picks in prop::collection::vec((any::<prop::sample::Index>(), "[ -~]{0,40}", 0..4u8), 4),
-            parameter in prop::sample::select(vec!["space", "sp%61ce", "%73pace", "Space", "space[]", "x=1&space"]),
+            parameter in prop::sample::select(vec!["space", "sp%61ce", "%73pace", "Space", "space[]", "since=1&space"]),
+            shape in 0..3_usize,
         ) {
             prop_assume!((&iss, &sub) != (&other_iss, &other_sub));
             let (me, other) = (caller(&iss, &sub), caller(&other_iss, &other_sub));
@@ -251,7 +263,8 @@ mod tests {
             let (of_mine, _) = granter.sign(&me.user, &team, Role::Reader, NOW).expect("a grant");
             let foreign = Scope::shared(&SpaceHash::parse(other.private_space.as_str()).expect("a hash"), &epoch);
             let (of_a_home, _) = granter.sign(&me.user, &foreign, Role::Owner, NOW).expect("a grant");
-            let query = format!("{parameter}={}&space={}", names[0], names[1]);
+            let given = format!("{parameter}={}", names[0]);
+            let query = [String::new(), given.clone(), format!("{given}&space={}", names[1])][shape].clone();
             let all = paths(&names[2], &names[3]);
             let (method, path) = &all[seed.index(all.len())];
             let Ok(route) = Route::of(method, path) else { return Ok(()) };
@@ -287,9 +300,9 @@ mod tests {
         for (path, query) in [
             ("/sync/pull", "space=team"),
             ("/sync/pull", "sp%61ce=te%61m"),
-            ("/sync/head", "since=1&space=team"),
+            ("/sync/pull", "since=1&space=team"),
             ("/spaces/team", ""),
-            ("/spaces/%74eam", "space=~"),
+            ("/spaces/%74eam", ""),
         ] {
             let meant = meant(path, query).expect("a space");
             assert_eq!((meant.hash.clone(), meant.scope.clone()), (shared("team"), None), "{path} {query}");
@@ -298,10 +311,51 @@ mod tests {
                 path.starts_with("/sync")
             );
         }
-        for (path, query) in [("/sync/pull", "space=a%2Fb"), ("/spaces/a%2Fb", ""), ("/spaces/..%2F~", "")] {
+        for (path, query) in [
+            ("/sync/pull", "space=a%2Fb"),
+            ("/sync/pull", "space=team&space=team"),
+            ("/sync/pull", "Space=team"),
+            ("/spaces/a%2Fb", ""),
+            ("/spaces/..%2F~", ""),
+            ("/spaces/team", "space=~"),
+            ("/spaces", "space=team"),
+        ] {
             assert!(matches!(meant(path, query), Err(ApiError::Malformed(_))), "{path} {query}");
         }
-        assert_eq!(meant("/spaces", "space=team").expect("a space").hash, me.private_space);
+    }
+
+    #[test]
+    fn a_body_has_the_one_field_that_it_is_for() {
+        let me = caller("issuer", "alice");
+        let team = SpaceId::parse("team").expect("an id");
+        let order = |act, body: &str| order_of(&me, Some(&team), act, "todos", body.as_bytes());
+        assert_eq!(
+            order(Act::SetMember, r#" { "role" : "\u0072eader" } "#).expect("an order").role,
+            "reader"
+        );
+        assert_eq!(order(Act::SetPolicy, r#"{"onConflict":"merge"}"#).expect("an order").policy, "merge");
+        for body in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"role":null}"#,
+            r#"{"role":"admin"}"#,
+            r#"{"role":["reader"]}"#,
+            r#"{"role":"reader","role":"reader"}"#,
+            r#"{"role":"reader","until":1}"#,
+            r#"{"Role":"reader"}"#,
+            r#"{"onConflict":"merge"}"#,
+            r#"{"role":"reader"}x"#,
+            r#"{"role":"reader","\ud800":1}"#,
+        ] {
+            assert!(matches!(order(Act::SetMember, body), Err(ApiError::Malformed(_))), "{body}");
+        }
+        for body in
+            [r#"{"onConflict":"last"}"#, r#"{"onconflict":"merge"}"#, r#"{"onConflict":"merge","of":"x"}"#]
+        {
+            assert!(matches!(order(Act::SetPolicy, body), Err(ApiError::Malformed(_))), "{body}");
+        }
     }
 
     #[test]
@@ -329,7 +383,7 @@ mod tests {
         let me = caller("issuer", "alice");
         let team = SpaceId::parse("team").expect("an id");
         let order = |act, about: &str, body: &str| order_of(&me, Some(&team), act, about, body.as_bytes());
-        let set = order(Act::SetMember, "bob", r#"{"role":"writer","later":1}"#).expect("an order");
+        let set = order(Act::SetMember, "bob", r#"{"role":"writer"}"#).expect("an order");
         assert_eq!(set.user, UserHash::new("issuer", "bob").as_str());
         assert_eq!(set.home, SpaceHash::private("issuer", "bob").as_str());
         assert_eq!((set.sub.as_str(), set.role.as_str()), ("bob", "writer"));

@@ -2,12 +2,14 @@
 
 use super::{
     error::ApiError,
-    push::{Changes, List, Pairs, PushRequest, Standing},
+    fields::{Fields, Misfit},
+    push::{PushRequest, Standing},
 };
 use crate::{
     ids::{ClientId, UserHash},
     limits,
     time::Millis,
+    value::elements,
     version::{ConflictId, Position, Version},
 };
 
@@ -105,47 +107,27 @@ impl PushRequest {
         if body.len() > limits::BODY_BYTES_MAX {
             return Err(ApiError::TooLarge("A body has at most 4 MiB: resolve fewer conflicts at once."));
         }
-        let malformed = |detail: &str| ApiError::Malformed(detail.to_owned());
-        let text = std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?;
-        if !text.trim_ascii_start().starts_with('{') {
-            return Err(malformed("the body is not a JSON object"));
-        }
-        let Pairs(members) =
-            serde_json::from_str(text).map_err(|_| malformed("the body is not a list of resolutions"))?;
-        // Whatever stands in the body stands in the push, or in its one mutation, so that all of it is judged there.
-        let (mut envelope, mut mutation) = (String::from("{"), String::from("{"));
-        let mut has_resolutions = false;
-        for (name, value) in members {
-            match name.as_str() {
-                "id" | "at" | "base" => member(&mut mutation, &name, value.get()),
-                "resolutions" => {
-                    has_resolutions = true;
-                    // What is no list is rejected as what it is.
-                    let list = serde_json::from_str::<Changes<'_>>(value.get());
-                    let changes =
-                        list.map(|List(list)| list.iter().map(|raw| with_op(raw.get())).collect::<Vec<_>>());
-                    let changes = changes.map(|changes| format!("[{}]", changes.join(",")));
-                    member(&mut mutation, "changes", changes.as_deref().unwrap_or(value.get()));
-                }
-                "client" | "epoch" | "since" | "acked" | "onConflict" => {
-                    member(&mut envelope, &name, value.get());
-                }
-                _ => {}
+        let fields = Fields::of_body(body, "the body", RESOLUTIONS)?;
+        let resolutions = fields.get("resolutions")?;
+        let resolutions = resolutions.ok_or(Misfit("resolutions is missing".to_owned()))?;
+        // What is no list is rejected as what it is.
+        let changes = resolutions.starts_with('[').then(|| {
+            let resolutions = elements(resolutions).take(limits::MUTATION_CHANGES_MAX + 1);
+            format!("[{}]", resolutions.map(with_op).collect::<Vec<_>>().join(","))
+        });
+        let mut mutation = format!("{{\"changes\":{}", changes.as_deref().unwrap_or(resolutions));
+        for name in ["id", "at", "base"] {
+            if let Some(value) = fields.get(name)? {
+                mutation.push_str(&format!(",\"{name}\":{value}"));
             }
         }
-        if !has_resolutions {
-            return Err(malformed("resolutions is missing"));
-        }
-        mutation.pop();
-        Self::parse_text(&format!("{envelope}\"mutations\":[{mutation}}}]}}"))
+        Self::of(&fields, &[&(mutation + "}")])
     }
 }
 
-fn member(object: &mut String, name: &str, value: &str) {
-    for part in ["\"", name, "\":", value, ","] {
-        object.push_str(part);
-    }
-}
+/// The fields of a push of one mutation, flat.
+const RESOLUTIONS: &[&str] =
+    &["client", "epoch", "since", "acked", "onConflict", "id", "at", "base", "resolutions"];
 
 fn with_op(resolution: &str) -> String {
     match resolution.strip_prefix('{').map(str::trim_ascii_start) {

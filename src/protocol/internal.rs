@@ -278,7 +278,7 @@ mod tests {
         let order = Order { sub: "a\"l\nice é".to_owned(), role: "writer".to_owned(), ..Order::default() };
         let text = order.clone().into_text();
         let consequence = "administrative requests would fail while a deployment is under way";
-        assert_eq!(text, r#"{"sub":"a\"l\nice é","role":"writer"}"#, "{consequence}");
+        assert_eq!(text, r#"{"sub":"a\"l\u000aice é","role":"writer"}"#, "{consequence}");
         assert_eq!(Order::parse(text.as_bytes()), Some(order));
         assert_eq!(Order::parse(br#"{"later":[1]}"#), Some(Order::default()));
         let empty = "an edge of the first version resets an epoch so: it would get 500 while a deployment is under way";

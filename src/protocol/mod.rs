@@ -3,10 +3,13 @@
 pub mod act;
 pub mod conflict;
 pub mod error;
+mod fields;
 pub mod internal;
 pub mod pull;
 pub mod push;
 pub mod role;
+
+pub(crate) use fields::{Fields, Misfit};
 
 /// Bodies that are one JSON document.
 pub const JSON: &str = "application/json";

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::error::ApiError;
+use super::{error::ApiError, fields::Fields};
 use crate::{
     ids::SpaceHash,
     version::{Epoch, Position, Version},
@@ -131,17 +128,8 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// The fields as a body has them; a query is brought into the same form.
-#[derive(Deserialize)]
-struct Fields<'a> {
-    epoch: Option<String>,
-    #[serde(borrow)]
-    since: Option<&'a RawValue>,
-    #[serde(borrow)]
-    min: Option<&'a RawValue>,
-    consistency: Option<String>,
-    cursor: Option<String>,
-}
+/// The fields of a pull, in a body and in a query.
+const FIELDS: &[&str] = &["epoch", "since", "min", "consistency", "cursor"];
 
 impl PullRequest {
     /// Out of a JSON body. An empty one asks for everything.
@@ -149,64 +137,52 @@ impl PullRequest {
     /// # Errors
     /// [`ApiError::Malformed`] names the field.
     pub fn from_body(body: &[u8], space: &SpaceHash) -> Result<Self, ApiError> {
-        let text = std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?;
-        let text = if text.trim_ascii().is_empty() { "{}" } else { text.trim_ascii_start() };
-        // serde would take an array for an object, its members in the order of our fields.
-        if !text.starts_with('{') {
-            return Err(malformed("the body is not a JSON object"));
-        }
-        let fields: Fields<'_> =
-            serde_json::from_str(text).map_err(|_| malformed("the body is not a pull"))?;
-        let given =
-            |raw: Option<&RawValue>| raw.map(|raw| raw.get().to_owned()).filter(|text| text != "null");
-        // A position is a string, a bare version a number; `since` is always a number.
-        let min = given(fields.min).map(|min| match min.split_once('.') {
-            Some(_) => min.trim_matches('"').to_owned(),
-            None => min,
-        });
-        Self::new(fields.epoch, given(fields.since), min, fields.consistency, fields.cursor, space)
+        let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+        let fields = Fields::of_body(body, "a pull", FIELDS)?;
+        // A position is a text, a bare version a number.
+        let min = match fields.get("min")? {
+            Some(json) if json.starts_with('"') => fields.text("min")?.map(|text| Min::position(&text)),
+            json => json.map(Min::version),
+        };
+        let texts = [fields.text("epoch")?, fields.text("consistency")?, fields.text("cursor")?];
+        Self::new(texts.each_ref().map(Option::as_deref), fields.number("since")?, min, space)
     }
 
-    /// Out of the decoded pairs of a query. Unknown names are ignored.
+    /// Out of the decoded pairs of a query.
     ///
     /// # Errors
     /// [`ApiError::Malformed`] names the field.
     pub fn from_query(pairs: &[(String, String)], space: &SpaceHash) -> Result<Self, ApiError> {
         let field = |name: &str| {
-            pairs.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.clone())
+            let pair = pairs.iter().find(|(key, value)| key == name && !value.is_empty());
+            pair.map(|(_, value)| value.as_str())
         };
-        Self::new(field("epoch"), field("since"), field("min"), field("consistency"), field("cursor"), space)
+        let since = field("since").map(|since| Version::read(since).ok_or_else(|| malformed(SINCE)));
+        let min = field("min").map(|min| Min::position(min).or_else(|_| Min::version(min)));
+        let texts = [field("epoch"), field("consistency"), field("cursor")];
+        Self::new(texts, since.transpose()?, min, space)
     }
 
     fn new(
-        epoch: Option<String>,
-        since: Option<String>,
-        min: Option<String>,
-        consistency: Option<String>,
-        cursor: Option<String>,
+        [epoch, consistency, cursor]: [Option<&str>; 3],
+        since: Option<Version>,
+        min: Option<Result<Min, ApiError>>,
         space: &SpaceHash,
     ) -> Result<Self, ApiError> {
         let epoch = epoch
-            .map(|epoch| Epoch::parse(&epoch).ok_or_else(|| malformed("epoch is not an epoch")))
+            .map(|epoch| Epoch::parse(epoch).ok_or_else(|| malformed("epoch is not an epoch")))
             .transpose()?;
-        let since = since.map_or(Some(Version::ZERO), |since| Version::parse(&since));
-        let since = since.ok_or_else(|| malformed("since is not a version"))?;
+        let since = since.unwrap_or_default();
         if since > Version::ZERO && epoch.is_none() {
             return Err(malformed("since belongs to an epoch: send both"));
         }
-        let min = min.map(|min| {
-            let position = Position::parse(&min).map(Min::Position);
-            position
-                .or_else(|| Version::parse(&min).map(Min::Version))
-                .ok_or_else(|| malformed("min is not a position"))
-        });
-        let consistency = match consistency.as_deref() {
+        let consistency = match consistency {
             None | Some("session") => Consistency::Session,
             Some("strong") => Consistency::Strong,
             Some("eventual") => Consistency::Eventual,
             Some(_) => return Err(malformed("consistency is session, strong or eventual")),
         };
-        let cursor = cursor.map(|cursor| Cursor::parse(&cursor, space)).transpose()?;
+        let cursor = cursor.map(|cursor| Cursor::parse(cursor, space)).transpose()?;
         Ok(Self { epoch, since, min: min.transpose()?, consistency, cursor })
     }
 
@@ -214,6 +190,19 @@ impl PullRequest {
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         self.epoch.clone().map(|epoch| Position { epoch, version: self.since })
+    }
+}
+
+const SINCE: &str = "since is not a whole number from 0 to 2^53-1";
+
+impl Min {
+    fn position(text: &str) -> Result<Self, ApiError> {
+        Position::parse(text).map(Self::Position).ok_or_else(|| malformed("min is not a position"))
+    }
+
+    fn version(number: &str) -> Result<Self, ApiError> {
+        let rule = "min is not a position, nor a whole number from 0 to 2^53-1";
+        Version::read(number).map(Self::Version).ok_or_else(|| malformed(rule))
     }
 }
 
@@ -278,6 +267,19 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let plain = br#"{"epoch":"0mwrnsa6yk3v9q2","since":41,"min":57}"#;
+        let plain = PullRequest::from_body(plain, &space()).expect("a pull");
+        for (since, min) in [("41.0", "57.0"), ("4.1e1", "570e-1")] {
+            let body = format!(r#"{{"epoch":"0mwrnsa6yk3v9q2","since":{since},"min":{min}}}"#);
+            assert_eq!(PullRequest::from_body(body.as_bytes(), &space()).as_ref(), Ok(&plain), "{body}");
+            let query = format!("epoch=0mwrnsa6yk3v9q2&since={since}&min={min}");
+            let pairs = query_pairs(&query).expect("pairs");
+            assert_eq!(PullRequest::from_query(&pairs, &space()).as_ref(), Ok(&plain), "{query}");
+        }
+    }
+
+    #[test]
     fn a_cursor_survives_its_own_text_and_belongs_to_one_space() {
         let epoch = Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch");
         let version = |number| Version::new(number).expect("a version");
@@ -304,6 +306,8 @@ mod tests {
             (r#"{"since":1}"#, "since"),
             (r#"{"since":"1","epoch":"0mwrnsa6yk3v9q2"}"#, "since"),
             (r#"{"min":"1"}"#, "min"),
+            (r#"{"min":1.5}"#, "min"),
+            (r#"{"since":1e16,"epoch":"0mwrnsa6yk3v9q2"}"#, "since"),
             (r#"{"since":-1,"epoch":"0mwrnsa6yk3v9q2"}"#, "since"),
             (r#"{"since":1.5,"epoch":"0mwrnsa6yk3v9q2"}"#, "since"),
             (r#"{"epoch":"x"}"#, "epoch"),

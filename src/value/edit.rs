@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 
 use super::path::Path;
-use super::scalar::{Scalar, decoded, number, number_text, quoted};
+use super::scalar::{Scalar, decoded, number, number_text};
 use super::scan::{Members, array_body, elements};
+use super::text::json_text;
 
 /// Why an operation cannot be done on a value: the mutation is rejected with the code `invalid_value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub enum Refused {
     NotFinite,
     /// A value to include or exclude is an object or an array.
     NotScalar,
+    /// A text holds half of a surrogate pair.
+    HalfPair,
+    /// A number is infinite as a double.
+    Infinite,
 }
 
 impl Refused {
@@ -32,6 +37,10 @@ impl Refused {
             Self::Array => "a path leads through an array",
             Self::NotFinite => "the sum is not a finite number",
             Self::NotScalar => "only null, booleans, numbers and strings can be included or excluded",
+            Self::HalfPair => {
+                "a text holds half of a surrogate pair, such as \\ud83c: cut strings between characters"
+            }
+            Self::Infinite => "a number is too large for a double",
         }
     }
 }
@@ -197,7 +206,7 @@ impl<'a> Changes<'a> {
         edited.push(&[body[copied..].trim_matches(',')]);
         for (((name, _), outcome), field) in self.in_order.iter().zip(&outcomes).zip(&fields) {
             if let (Outcome::Now(value), None) = (outcome, field) {
-                edited.push(&[&quoted(name), ":", value]);
+                edited.push(&[&json_text(name), ":", value]);
             }
         }
         Ok(Some(edited.closed()))

@@ -84,21 +84,6 @@ pub(super) fn decoded(quoted: &str) -> Cow<'_, [u8]> {
     Cow::Owned(content)
 }
 
-/// A JSON string of `content`, with its quotes.
-pub(super) fn quoted(content: &str) -> String {
-    let mut text = String::with_capacity(content.len() + 2);
-    text.push('"');
-    for character in content.chars() {
-        match character {
-            '"' | '\\' => text.extend(['\\', character]),
-            '\0'..' ' => text.push_str(&format!("\\u{:04x}", u32::from(character))),
-            _ => text.push(character),
-        }
-    }
-    text.push('"');
-    text
-}
-
 /// Decodes one escape whose backslash has been read; returns what follows it.
 fn unescape<'a>(escape: &'a [u8], content: &mut Vec<u8>) -> &'a [u8] {
     let Some((&kind, rest)) = escape.split_first() else { return escape };

@@ -4,41 +4,131 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::scalar::decoded;
+use super::{edit::Refused, scalar::decoded};
 
-/// The text of `raw` without white space between (and around) tokens, and its nesting depth: 0 for a scalar, 1 for
-/// `{}`, 2 for `[{}]`. Borrowed when there is nothing to remove.
+/// A JSON text as it is kept and sent on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Compact<'a> {
+    /// Borrowed when it is what came in.
+    pub text: Cow<'a, str>,
+    /// The nesting: 0 for a scalar, 1 for `{}`, 2 for `[{}]`.
+    pub depth: usize,
+    /// Why it must not be sent on: there are JSON parsers that would refuse everything it comes with.
+    pub unfit: Option<Refused>,
+}
+
+/// `raw` without white space between (and around) tokens, and with escapes for the characters at which some readers of
+/// lines end one, although JSON allows them in strings: U+0085, U+2028 and U+2029. The other such characters are controls,
+/// which JSON itself has escaped.
 ///
 /// `raw` is any valid JSON of any depth; this is one pass that keeps no stack.
-pub fn compact(raw: &str) -> (Cow<'_, str>, usize) {
+pub fn compact(raw: &str) -> Compact<'_> {
     let bytes = raw.as_bytes();
-    let (mut open, mut deepest) = (0_usize, 0);
-    let (mut kept, mut copied, mut at) = (String::new(), 0, 0);
+    let (mut open, mut depth, mut unfit) = (0_usize, 0, None);
+    let (mut kept, mut at) = (Kept { raw, text: String::new(), copied: 0 }, 0);
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'"' => {
-                at = string_end(bytes, at);
+                let (end, is_fit) = compact_string(bytes, at + 1, &mut kept);
+                unfit = unfit.or((!is_fit).then_some(Refused::HalfPair));
+                at = end;
+                continue;
+            }
+            b'-' | b'0'..=b'9' => {
+                let is_of_number =
+                    |byte: &&u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+                let end = at + bytes[at..].iter().take_while(is_of_number).count();
+                unfit = unfit.or((!is_finite(&raw[at..end])).then_some(Refused::Infinite));
+                at = end;
                 continue;
             }
             b'{' | b'[' => {
                 open += 1;
-                deepest = deepest.max(open);
+                depth = depth.max(open);
             }
             b'}' | b']' => open = open.saturating_sub(1),
-            b' ' | b'\t' | b'\n' | b'\r' => {
-                kept.push_str(&raw[copied..at]);
-                copied = at + 1;
-            }
+            b' ' | b'\t' | b'\n' | b'\r' => kept.replace(at, at + 1, ""),
             _ => {}
         }
         at += 1;
     }
-    // White space moves `copied` past itself, so 0 means that there was none.
-    if copied == 0 {
-        return (Cow::Borrowed(raw), deepest);
+    Compact { text: kept.finished(), depth, unfit }
+}
+
+/// The index after the string whose content begins at `at`, and whether its escapes make characters.
+fn compact_string(bytes: &[u8], mut at: usize, kept: &mut Kept<'_>) -> (usize, bool) {
+    let mut is_fit = true;
+    loop {
+        // C2 and E2 begin the line ends, and few other characters.
+        at += before(bytes.get(at..).unwrap_or_default(), [b'"', b'\\', 0xc2, 0xe2]);
+        let (length, escape) = match bytes.get(at..).unwrap_or_default() {
+            [] => return (bytes.len(), is_fit),
+            [b'"', ..] => return (at + 1, is_fit),
+            [b'\\', b'u', digits @ ..] => {
+                let length = unit_length(digits);
+                is_fit &= length.is_some();
+                (length.unwrap_or(6), "")
+            }
+            [b'\\', ..] => (2, ""),
+            [0xc2, 0x85, ..] => (2, "\\u0085"),
+            [0xe2, 0x80, 0xa8, ..] => (3, "\\u2028"),
+            [0xe2, 0x80, 0xa9, ..] => (3, "\\u2029"),
+            _ => (1, ""),
+        };
+        if !escape.is_empty() {
+            kept.replace(at, at + length, escape);
+        }
+        at += length;
     }
-    kept.push_str(&raw[copied..]);
-    (Cow::Owned(kept), deepest)
+}
+
+/// How long the `\u` escape with these digits is, both of a surrogate pair together; none for half a pair.
+fn unit_length(digits: &[u8]) -> Option<usize> {
+    match digits {
+        [
+            b'd' | b'D',
+            b'8' | b'9' | b'a' | b'b' | b'A' | b'B',
+            _,
+            _,
+            b'\\',
+            b'u',
+            b'd' | b'D',
+            b'c'..=b'f' | b'C'..=b'F',
+            ..,
+        ] => Some(12),
+        [b'd' | b'D', b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F', ..] => None,
+        _ => Some(6),
+    }
+}
+
+/// Whether a number is one as a double. Parsers differ in what they make of others: infinity, or an error.
+fn is_finite(number: &str) -> bool {
+    let is_short = number.len() <= f64::MAX_10_EXP as usize && !number.contains(['e', 'E']);
+    is_short || number.parse().is_ok_and(f64::is_finite)
+}
+
+/// A copy of a text with some of it replaced, which begins with the first replacement.
+struct Kept<'a> {
+    raw: &'a str,
+    text: String,
+    copied: usize,
+}
+
+impl<'a> Kept<'a> {
+    fn replace(&mut self, from: usize, to: usize, by: &str) {
+        self.text.push_str(&self.raw[self.copied..from]);
+        self.text.push_str(by);
+        self.copied = to;
+    }
+
+    fn finished(mut self) -> Cow<'a, str> {
+        // A replacement moves `copied` past itself.
+        if self.copied == 0 {
+            return Cow::Borrowed(self.raw);
+        }
+        self.text.push_str(&self.raw[self.copied..]);
+        Cow::Owned(self.text)
+    }
 }
 
 /// Names (decoded) and value texts of the top-level fields of an object text, in order.
@@ -124,6 +214,12 @@ pub(super) struct Member<'a> {
     pub(super) value: &'a str,
 }
 
+/// Names (as JSON strings) and value texts of the members of an object in order, repeated names included; none of any other
+/// text. There may be white space between its tokens.
+pub fn members(object: &str) -> impl Iterator<Item = (&str, &str)> {
+    Members::of(object).map(|member| (member.name, member.value))
+}
+
 /// The members of an object, repeated names included.
 pub(super) struct Members<'a> {
     body: &'a str,
@@ -146,12 +242,14 @@ impl<'a> Iterator for Members<'a> {
     type Item = Member<'a>;
 
     fn next(&mut self) -> Option<Member<'a>> {
-        let start = self.at;
-        let colon = value_end(self.body.as_bytes(), start);
-        let end = value_end(self.body.as_bytes(), colon + 1);
-        self.at = end + 1;
-        let (name, value) = (self.body.get(start..colon)?, self.body.get(colon + 1..end)?);
-        Some(Member { span: start..end, name, value })
+        let bytes = self.body.as_bytes();
+        let name = space_end(bytes, self.at);
+        let name = name..value_end(bytes, name);
+        let value = space_end(bytes, space_end(bytes, name.end) + 1);
+        let value = value..value_end(bytes, value);
+        self.at = space_end(bytes, value.end) + 1;
+        let span = name.start..value.end;
+        Some(Member { span, name: self.body.get(name)?, value: self.body.get(value)?.trim_ascii_end() })
     }
 }
 
@@ -160,16 +258,24 @@ pub(super) fn array_body(array: &str) -> &str {
     body(array, '[', ']')
 }
 
-/// The texts of an array's elements; none of any other text.
-pub(super) fn elements(array: &str) -> impl Iterator<Item = &str> {
+/// The texts of an array's elements; none of any other text. There may be white space between its tokens.
+pub fn elements(array: &str) -> impl Iterator<Item = &str> {
     let body = array_body(array);
     let mut at = 0;
     std::iter::from_fn(move || {
-        let start = at;
+        let start = space_end(body.as_bytes(), at);
         let end = value_end(body.as_bytes(), start);
-        at = end + 1;
-        body.get(start..end).filter(|element| !element.is_empty())
+        at = space_end(body.as_bytes(), end) + 1;
+        body.get(start..end).map(str::trim_ascii_end).filter(|element| !element.is_empty())
     })
+}
+
+/// The index of the first byte from `at` on that is no white space.
+fn space_end(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
 }
 
 fn body(text: &str, open: char, close: char) -> &str {
@@ -204,30 +310,36 @@ pub(crate) fn value_end(bytes: &[u8], mut at: usize) -> usize {
 pub(crate) fn string_end(bytes: &[u8], open: usize) -> usize {
     let mut at = open + 1;
     loop {
-        while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-            let skipped = before_quote_or_backslash(u64::from_le_bytes(*eight));
-            at += skipped;
-            if skipped < 8 {
-                break;
-            }
-        }
+        at += before(bytes.get(at..).unwrap_or_default(), [b'"', b'\\']);
         match bytes.get(at) {
             Some(b'"') => return at + 1,
-            Some(b'\\') => at += 2,
-            Some(_) => at += 1,
+            Some(_) => at += 2,
             None => return bytes.len(),
         }
     }
 }
 
-/// How many of eight bytes, first the lowest, come before a quote or a backslash.
-///
-/// Most of a value is string content, so looking at eight bytes at once is most of the speed of [`compact`].
-fn before_quote_or_backslash(eight: u64) -> usize {
+/// How many bytes come before the first of `needles`.
+fn before<const N: usize>(bytes: &[u8], needles: [u8; N]) -> usize {
+    let mut at = 0;
+    // Most of a value is string content, so looking at eight bytes at once is most of the speed of [`compact`].
+    while let Some(eight) = bytes[at..].first_chunk() {
+        let skipped = before_in(u64::from_le_bytes(*eight), needles);
+        at += skipped;
+        if skipped < 8 {
+            return at;
+        }
+    }
+    at + bytes[at..].iter().take_while(|byte| !needles.contains(byte)).count()
+}
+
+/// The same of eight bytes, first the lowest.
+fn before_in<const N: usize>(eight: u64, needles: [u8; N]) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     // The lowest bit set is exact (a borrow only reaches bytes above the first zero), and only that one is used.
     let zeros = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGH;
-    let found = zeros(eight ^ (ONES * u64::from(b'"'))) | zeros(eight ^ (ONES * u64::from(b'\\')));
+    let found =
+        needles.into_iter().fold(0, |found, needle| found | zeros(eight ^ (ONES * u64::from(needle))));
     (found.trailing_zeros() / 8) as usize
 }

@@ -53,14 +53,64 @@ fn compact_removes_white_space_between_tokens_only() {
             0,
         ),
     ] {
-        assert_eq!(compact(raw), (Cow::Borrowed(expected), depth), "{raw}");
+        assert_eq!(compact(raw), fit(expected, depth), "{raw}");
+    }
+}
+
+fn fit(text: &str, depth: usize) -> Compact<'_> {
+    Compact { text: Cow::Borrowed(text), depth, unfit: None }
+}
+
+#[test]
+fn what_some_readers_take_for_the_end_of_a_line_is_escaped() {
+    for (raw, expected) in [
+        ("\"\u{85}\"", r#""\u0085""#),
+        ("\"a\u{2028}\u{2029}b\"", r#""a\u2028\u2029b""#),
+        ("{\"\u{2028}\": \"eight or more \u{2029} around\"}", r#"{"\u2028":"eight or more \u2029 around"}"#),
+        // Others that begin with the same bytes, and an escape before one that counts.
+        ("\"\u{a0}\u{b0}“\u{2027}\u{202a}€\"", "\"\u{a0}\u{b0}“\u{2027}\u{202a}€\""),
+        ("\"\\\\\u{85}\\\"\u{2028}\"", r#""\\\u0085\"\u2028""#),
+        (r#""\u2028\u0085""#, r#""\u2028\u0085""#),
+    ] {
+        let kept = compact(raw);
+        assert_eq!((&*kept.text, kept.unfit), (expected, None), "{raw}");
+        assert_eq!(Tree::parse(&kept.text), Tree::parse(raw), "{raw}");
+        assert!(matches!(compact(expected).text, Cow::Borrowed(_)), "{expected}");
+    }
+}
+
+#[test]
+fn half_of_a_surrogate_pair_and_what_no_double_holds_are_not_sent_on() {
+    for raw in [
+        r#""\ud83c""#,
+        r#""\uDC00""#,
+        r#""\udc00\ud800""#,
+        r#""\ud83c\ud83c\udf89""#,
+        r#""\ud83c\u0041""#,
+        r#""\ud83cdf89""#,
+        r#""\ud83c\\udf89""#,
+        r#"[1,{"a":"\udbff"}]"#,
+        r#"{"\udfff":1}"#,
+    ] {
+        assert_eq!(compact(raw).unfit, Some(Refused::HalfPair), "{raw}");
+    }
+    for raw in ["1e309", "[-1E+999]", r#"{"a":1e400}"#, &"9".repeat(400)] {
+        assert_eq!(compact(raw).unfit, Some(Refused::Infinite), "{raw}");
+    }
+    for raw in [
+        r#""\ud83c\udf89\uD83D\uDE00 \\ud83c \u00d8\ud7ff\ue000""#,
+        "[1e308,-1.7976931348623157e308,1e-999,0e999999999999]",
+        &"9".repeat(308),
+        &format!("0.{}", "3".repeat(400)),
+    ] {
+        assert_eq!(compact(raw).unfit, None, "{raw}");
     }
 }
 
 #[test]
 fn compact_copies_nothing_when_there_is_nothing_to_remove() {
     for raw in ["{}", r#"{"a b":" \" ","c":[1,{"d":null}]}"#] {
-        assert!(matches!(compact(raw), (Cow::Borrowed(same), _) if same == raw), "{raw}");
+        assert!(matches!(compact(raw).text, Cow::Borrowed(same) if same == raw), "{raw}");
     }
 }
 
@@ -68,8 +118,8 @@ fn compact_copies_nothing_when_there_is_nothing_to_remove() {
 fn no_nesting_is_too_deep() {
     let levels = 1 << 21;
     let deep = "[".repeat(levels) + &"]".repeat(levels);
-    assert_eq!(compact(&deep).1, levels);
-    assert_eq!(compact(&"[".repeat(levels)).1, levels);
+    assert_eq!(compact(&deep).depth, levels);
+    assert_eq!(compact(&"[".repeat(levels)).depth, levels);
     let object = format!("{{\"a\":{deep},\"b\":{}1{}}}", "{\"a\":".repeat(levels), "}".repeat(levels));
     assert_eq!(fields(&object)[0].1, deep);
     assert_eq!(patched(&object, &[], &["a", "b"]).as_deref(), Ok("{}"));
@@ -423,7 +473,7 @@ const QUOTED_NAMES: [&str; 12] = [
     r#""\ud800""#,
     r#""\uDBFF\udfff""#,
 ];
-const PATH_NAMES: [&str; 6] = ["a", "b", "c", "é", "\"\\", "\u{10ffff}"];
+const PATH_NAMES: [&str; 7] = ["a", "b", "c", "é", "\"\\", "\u{10ffff}", "\u{2028}\u{85}"];
 
 /// The tokens of a JSON value.
 fn tokens() -> impl Strategy<Value = Vec<String>> {
@@ -485,10 +535,13 @@ proptest! {
         let spaced: String = tokens.iter().zip(space).flat_map(|(token, space)| [space.as_str(), token]).collect();
         let spaced = spaced + &spaces[0];
         serde_json::from_str::<&serde_json::value::RawValue>(&spaced).expect("the generator makes valid JSON");
-        let (text, depth) = compact(&spaced);
+        let Compact { text, depth, unfit } = compact(&spaced);
         prop_assert_eq!(&text, &tokens.concat());
         prop_assert_eq!(Tree::parse(&text), Tree::parse(&spaced));
-        prop_assert!(matches!(compact(&text), (Cow::Borrowed(same), again) if same == text && again == depth));
+        prop_assert_eq!(unfit.is_none(), serde_json::from_str::<serde_json::Value>(&spaced).is_ok());
+        let again = compact(&text);
+        prop_assert!(matches!(again.text, Cow::Borrowed(same) if same == text));
+        prop_assert_eq!((again.depth, again.unfit), (depth, unfit));
     }
 
     #[test]
@@ -498,7 +551,7 @@ proptest! {
             if tokens.get(at + 1).is_some_and(|next| next == ":") { format!("\"{at}\"") } else { token.clone() }
         });
         let json: String = distinct.collect();
-        prop_assert_eq!(compact(&json).1, Tree::parse(&json).depth());
+        prop_assert_eq!(compact(&json).depth, Tree::parse(&json).depth());
     }
 
     #[test]
@@ -524,7 +577,7 @@ proptest! {
             let expected = tree.after(&op);
             prop_assert_eq!(edited.clone().map(|text| Tree::parse(&text)).map_err(|_| No), expected, "{} {:?}", text, op);
             let Ok(edited) = edited else { continue };
-            prop_assert!(matches!(compact(&edited), (Cow::Borrowed(_), _)), "{edited}");
+            prop_assert!(matches!(compact(&edited).text, Cow::Borrowed(_)), "{edited}");
             serde_json::from_str::<&serde_json::value::RawValue>(&edited).expect("valid JSON");
             let tops = tops(&op);
             let among = touched_among(&text, &edited, tops.iter().map(|top| top.as_ref()));

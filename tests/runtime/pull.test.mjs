@@ -290,19 +290,31 @@ describe("since, min and consistency", { concurrency: 4 }, () => {
     assert.deepEqual(truth.state(), [["c t1", { n: 1 }], ["c t3", {}]]);
   });
 
+  test("a whole number is one however it is written", async () => {
+    const writer = await smallSpace();
+    const [epoch] = writer.min.split(".");
+    const asText = { method: "POST", headers: { "content-type": "application/json" } };
+    const plain = await writer.askPull({ epoch, since: 1, min: 2 });
+    const query = await writer.askPull({ epoch, since: "1.0", min: "2e0" });
+    const body = await writer.ask("/sync/pull", { ...asText, body: `{"epoch":"${epoch}","since":1e0,"min":2.0}` });
+    for (const answer of [query, body]) assert.deepEqual([answer.status, answer.body.changes], [200, plain.body.changes], answer.text);
+  });
+
   test("fields of the wrong form are refused with 400", async () => {
     const writer = await smallSpace();
     const [epoch] = writer.min.split(".");
     const wrong = [
       { since: "-1" }, { since: "x" }, { since: "1.5" }, { since: "9007199254740993" }, { epoch: "NO" },
       { epoch: "x".repeat(33) }, { min: "x" }, { min: "0aaaaaaaaaaaa." }, { min: "0aaaaaaaaaaaa.-1" },
-      { consistency: "maybe" },
+      { consistency: "maybe" }, { sinse: "1" },
     ];
     for (const fields of wrong) {
       const { status, body } = await writer.askPull({ epoch, ...fields });
       assert.deepEqual([status, body?.code], [400, "malformed"], JSON.stringify(fields));
     }
-    for (const text of ["{", "[]", `{"epoch":"${epoch}","since":-1}`, '{"consistency":7}', '{"epoch":7}']) {
+    const twice = await writer.ask(`/sync/pull?epoch=${epoch}&since=1&since=1`);
+    assert.deepEqual([twice.status, twice.body.detail], [400, "since is given twice"]);
+    for (const text of ["{", "[]", `{"epoch":"${epoch}","since":-1}`, '{"consistency":7}', '{"epoch":7}', '{"sinse":1}', '{"min":1,"min":1}']) {
       const headers = { "content-type": "application/json" };
       const { status, body } = await writer.ask("/sync/pull", { method: "POST", headers, body: text });
       assert.deepEqual([status, body?.code], [400, "malformed"], text);

@@ -269,6 +269,11 @@ describe("the envelope and the limits", { concurrency: 4 }, () => {
     "an epoch of the wrong form": { client: "c_12345678", epoch: "NO", mutations: [{ id: 1, changes }] },
     "a since of the wrong form": { client: "c_12345678", since: "1", mutations: [{ id: 1, changes }] },
     "a negative since": { client: "c_12345678", since: -1, mutations: [{ id: 1, changes }] },
+    "a since that is no whole number": { client: "c_12345678", since: 1.5, mutations: [{ id: 1, changes }] },
+    "an onConflict that is no policy": { client: "c_12345678", onConflict: "overwrit", mutations: [{ id: 1, changes }] },
+    "an onConflict that is no text": { client: "c_12345678", onConflict: ["merge"], mutations: [{ id: 1, changes }] },
+    "a field that a push does not have": { client: "c_12345678", sinse: 1, mutations: [{ id: 1, changes }] },
+    "a field twice": '{"client":"c_12345678","since":0,"since":0,"mutations":[]}',
     "an acked of the wrong form": { client: "c_12345678", acked: 1.5, mutations: [{ id: 1, changes }] },
     "a mutation without id": { client: "c_12345678", mutations: [{ changes }] },
     "an id of 0": { client: "c_12345678", mutations: [{ id: 0, changes }] },
@@ -279,6 +284,21 @@ describe("the envelope and the limits", { concurrency: 4 }, () => {
   for (const [name, body] of Object.entries(envelopes)) {
     test(`${name} fails the whole request with 400`, () => assertRefused(newDevice(), body, 400, "malformed"));
   }
+
+  test("a whole number is one however it is written", async () => {
+    const device = newDevice();
+    const { epoch } = (await device.post({ client: device.id, mutations: [{ id: 1, changes }] })).body;
+    const later = JSON.stringify(put("t1", { n: 1 }));
+    const push = `{"client":"${device.id}","epoch":"${epoch}","since":1.0,"acked":1e0,"mutations":[
+      {"id":2.0,"at":1795341182362.0,"base":10e-1,"changes":[${later}]},{"id":3e0,"changes":[{"op":"delete","collection":"todos","id":"t1","base":2.0}]}]}`;
+    const { status, body, text } = await device.post(push);
+    assert.equal(status, 200, text);
+    assert.deepEqual(body.results.map((result) => [result.id, result.status, result.version]), [[2, "applied", 2], [3, "applied", 3]]);
+    for (const bad of ["1.5", "-1", "1e16", "1e999"]) {
+      const wrong = await device.post(push.replace('"since":1.0', `"since":${bad}`));
+      assert.deepEqual([wrong.status, wrong.body.detail], [400, "since is not a whole number from 0 to 2^53-1"], bad);
+    }
+  });
 
   test("a content type other than JSON is refused with 415", async () => {
     const device = newDevice();

@@ -168,7 +168,7 @@ describe("the life of a space", { concurrency: 4 }, () => {
     assert.match(polled.response.headers.get("server-timing"), /kv;desc="0", object;desc="0"/, polled.text);
   });
 
-  test("members, grants and creation are nothing for a private space, its policies and its own deletion are", async () => {
+  test("members and grants are nothing for a private space, which is always there; its policies and its own deletion are", async () => {
     const alone = member("alone");
     for (const [method, path, body] of [
       ["GET", "/spaces/~/members"],
@@ -180,7 +180,12 @@ describe("the life of a space", { concurrency: 4 }, () => {
     }
     assert.equal((await alone.ask("PUT", "/spaces/~/policies/todos", { body: { onConflict: "overwrite" } })).status, 200);
     assert.deepEqual((await alone.ask("GET", "/spaces/~/policies")).body, { policies: { todos: "overwrite" } });
-    assert.equal((await alone.ask("GET", "/spaces/~")).body.role, "owner");
+    const there = await alone.ask("GET", "/spaces/~");
+    assert.equal(there.body.role, "owner");
+    const again = await alone.ask("PUT", "/spaces/~");
+    assert.deepEqual([again.status, again.body], [200, there.body], "whoever makes it finds it");
+    const untouched = await member("untouched").ask("PUT", "/spaces/~");
+    assert.deepEqual([untouched.status, untouched.body.version], [200, 0]);
   });
 
   test("making a space asks three times, what is there once, and Server-Timing says so with all rows", async () => {
@@ -216,9 +221,14 @@ describe("the life of a space", { concurrency: 4 }, () => {
   test("bodies are bounded and checked", async () => {
     const { id, owner } = await staffed();
     const path = `/spaces/${id}/members/bob`;
-    for (const body of ["", "{}", "[]", "{", '{"role":"admin"}', '{"role":null}', "\u0000"]) {
+    const twice = '{"role":"reader","role":"owner"}';
+    for (const body of ["", "{}", "[]", "{", '{"role":"admin"}', '{"role":null}', "\u0000", '{"rol":"reader"}', '{"role":"reader","until":1}', twice]) {
       assertProblem(await owner.ask("PUT", path, { body }), 400, "malformed", body);
     }
+    for (const body of ['{"onConflict":"newest"}', '{"onconflict":"merge"}', '{"onConflict":"merge","role":"reader"}']) {
+      assertProblem(await owner.ask("PUT", `/spaces/${id}/policies/todos`, { body }), 400, "malformed", body);
+    }
+    assertProblem(await owner.ask("GET", `/spaces/${id}/members?curser=x`), 400, "malformed", "a parameter");
     const large = JSON.stringify({ role: "reader", pad: "x".repeat(20_000) });
     assertProblem(await owner.ask("PUT", path, { body: large }), 413, "too_large", "20 KB");
     const untyped = await owner.ask("PUT", path, { body: '{"role":"reader"}', headers: { "content-type": "text/plain" } });

@@ -19,6 +19,7 @@ use crate::{
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId, UserHash},
     snapshot::keys::Scope,
     time::Millis,
+    value::json_text,
     version::{ConflictId, Epoch, Version},
 };
 
@@ -338,8 +339,6 @@ fn value_of<'a>(line: &'a str, key: &Key) -> &'a str {
 }
 
 fn line_start(key: &Key) -> String {
-    // Collection names need no escapes. serde_json's string form of an id escapes quotes and backslashes only, as
-    // control characters are not allowed in one.
-    let id = serde_json::Value::from(key.id.as_str());
-    format!("\"collection\":\"{}\",\"id\":{id},", key.collection)
+    // Collection names need no escapes.
+    format!("\"collection\":\"{}\",\"id\":{},", key.collection, json_text(key.id.as_str()))
 }

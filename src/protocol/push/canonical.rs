@@ -81,7 +81,7 @@ impl Writer<'_> {
             Some(b'[') if level < LEVELS_MAX => self.array(place, level),
             Some(b'{' | b'[') => {
                 self.at = value_end(bytes, start);
-                self.out.push_str(&compact(&self.json[start..self.at]).0);
+                self.out.push_str(&compact(&self.json[start..self.at]).text);
             }
             Some(b'"') => self.text(),
             first => {

@@ -11,7 +11,6 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
 pub use answer::{MutationResult, PushAnswer, Settled, Standing, joined_lines};
-pub(super) use parse::{Changes, List, Pairs};
 pub use resolve::{Decision, Resolution};
 
 use crate::{
@@ -179,6 +178,9 @@ pub enum RejectCode {
 }
 
 impl OnConflict {
+    /// What there is, for whoever names something else.
+    pub const RULE: &str = "onConflict is reject, merge or overwrite";
+
     /// The policy of that name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

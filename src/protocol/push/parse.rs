@@ -1,13 +1,5 @@
 //! Out of bytes, a push. What may fail the whole request and what only its mutation is the contract's "Envelope".
 
-use std::{borrow::Cow, fmt};
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::value::RawValue;
-
 use super::{
     Change, Decision, Mutation, MutationDigest, OnConflict, Op, PushRequest, RejectCode, Rejection,
     Resolution, Submitted, canonical::canonical,
@@ -15,10 +7,34 @@ use super::{
 use crate::{
     ids::{ClientId, Collection, Key, RecordId},
     limits,
-    protocol::error::ApiError,
+    protocol::{
+        error::ApiError,
+        fields::{Fields, Misfit},
+    },
     value::{self, Path, Refused},
     version::{ConflictId, Epoch, Version},
 };
+
+const ENVELOPE: &[&str] = &["client", "epoch", "since", "acked", "onConflict", "mutations"];
+const MUTATION: &[&str] = &["id", "at", "base", "after", "epoch", "changes"];
+/// Of whatever op, and of the records of a resolution.
+const CHANGE: &[&str] = &[
+    "op",
+    "collection",
+    "id",
+    "base",
+    "value",
+    "set",
+    "unset",
+    "path",
+    "by",
+    "values",
+    "orPut",
+    "conflict",
+    "take",
+    "records",
+    "deleted",
+];
 
 impl PushRequest {
     /// Parses a body.
@@ -30,32 +46,31 @@ impl PushRequest {
         if body.len() > limits::BODY_BYTES_MAX {
             return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
         }
-        Self::parse_text(std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?)
-    }
-
-    pub(in crate::protocol) fn parse_text(text: &str) -> Result<Self, ApiError> {
-        // serde would take an array for an object, its members in the order of our fields.
-        if !text.trim_ascii_start().starts_with('{') {
-            return Err(malformed("the body is not a JSON object"));
-        }
-        let raw: RawPush<'_> = serde_json::from_str(text)
-            .map_err(|error| malformed(format!("the body is not a push: {}", position_of(&error))))?;
-        let client: String = typed(raw.client, "client")?.ok_or_else(|| malformed("client is missing"))?;
-        let epoch: Option<String> = typed(raw.epoch, "epoch")?;
-        let List(mutations): Changes<'_> =
-            typed(raw.mutations, "mutations")?.ok_or_else(|| malformed("mutations is missing"))?;
+        let fields = Fields::of_body(body, "a push", ENVELOPE)?;
+        let mutations = fields.list("mutations", limits::MUTATIONS_MAX)?;
+        let mutations = mutations.ok_or_else(|| malformed("mutations is missing"))?;
         if mutations.len() > limits::MUTATIONS_MAX {
             return Err(ApiError::TooLarge("A push has at most 500 mutations: split it between mutations."));
         }
+        Self::of(&fields, &mutations)
+    }
+
+    /// The push of an envelope and its mutations.
+    pub(in crate::protocol) fn of(envelope: &Fields<'_>, mutations: &[&str]) -> Result<Self, ApiError> {
+        let client = envelope.text("client")?.ok_or_else(|| malformed("client is missing"))?;
+        let epoch = envelope.text("epoch")?;
+        let on_conflict = envelope.text("onConflict")?;
         let request = Self {
             client: ClientId::parse(&client).map_err(|rule| malformed(rule.0))?,
             epoch: epoch
                 .map(|epoch| Epoch::parse(&epoch).ok_or_else(|| malformed("epoch is not an epoch")))
                 .transpose()?,
-            since: typed(raw.since, "since")?,
-            acked: typed::<Version>(raw.acked, "acked")?.map_or(0, Version::get),
-            on_conflict: raw.on_conflict.filter(|raw| raw.get() != "null").map(on_conflict),
-            mutations: all_submitted(&mutations)?,
+            since: envelope.number("since")?,
+            acked: envelope.number("acked")?.map_or(0, Version::get),
+            on_conflict: on_conflict
+                .map(|policy| OnConflict::parse(&policy).ok_or_else(|| malformed(OnConflict::RULE)))
+                .transpose()?,
+            mutations: all_submitted(mutations)?,
         };
         request.check()?;
         Ok(request)
@@ -88,163 +103,15 @@ impl PushRequest {
     }
 }
 
-/// The envelope. Fields stay raw so that each can fail with its own name.
-#[derive(Deserialize)]
-struct RawPush<'a> {
-    #[serde(borrow)]
-    client: Option<&'a RawValue>,
-    #[serde(borrow)]
-    epoch: Option<&'a RawValue>,
-    #[serde(borrow)]
-    since: Option<&'a RawValue>,
-    #[serde(borrow)]
-    acked: Option<&'a RawValue>,
-    #[serde(borrow, rename = "onConflict")]
-    on_conflict: Option<&'a RawValue>,
-    #[serde(borrow)]
-    mutations: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct RawId<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct RawMutation<'a> {
-    #[serde(borrow)]
-    base: Option<&'a RawValue>,
-    #[serde(borrow)]
-    after: Option<&'a RawValue>,
-    #[serde(borrow)]
-    epoch: Option<&'a RawValue>,
-    #[serde(borrow)]
-    at: Option<&'a RawValue>,
-    #[serde(borrow)]
-    changes: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct RawChange<'a> {
-    op: Option<Cow<'a, str>>,
-    collection: Option<Cow<'a, str>>,
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub(super) base: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) value: Option<&'a RawValue>,
-    /// Of a record of a resolution.
-    #[serde(borrow)]
-    pub(super) deleted: Option<&'a RawValue>,
-    /// Of a resolution.
-    #[serde(borrow)]
-    pub(super) conflict: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) take: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(super) records: Option<&'a RawValue>,
-    #[serde(borrow)]
-    set: Option<Pairs<'a>>,
-    #[serde(borrow)]
-    unset: Option<Named<'a>>,
-    path: Option<String>,
-    #[serde(borrow)]
-    by: Option<&'a RawValue>,
-    #[serde(borrow)]
-    values: Option<Named<'a>>,
-    #[serde(borrow, rename = "orPut")]
-    or_put: Option<&'a RawValue>,
-}
-
-/// An object's members in order, repeated names included, and no more than a [`Named`] list keeps.
-pub(in crate::protocol) struct Pairs<'a>(pub(in crate::protocol) Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut pairs = Vec::new();
-                while pairs.len() <= limits::MUTATION_FIELDS_MAX
-                    && let Some(pair) = map.next_entry()?
-                {
-                    pairs.push(pair);
-                }
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(pairs)
-            }
-        }
-        deserializer.deserialize_map(Members).map(Self)
-    }
-}
-
-/// An array's members as texts. Of more than `MAX` one more is kept, and the others are passed over: it shows that there
-/// are too many as well as millions would.
-pub(in crate::protocol) struct List<'a, const MAX: usize>(pub(in crate::protocol) Vec<&'a RawValue>);
-
-impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for List<'a, MAX> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members<const MAX: usize>;
-        impl<'de, const MAX: usize> Visitor<'de> for Members<MAX> {
-            type Value = Vec<&'de RawValue>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
-                let mut members = Vec::new();
-                while members.len() <= MAX
-                    && let Some(member) = seq.next_element()?
-                {
-                    members.push(member);
-                }
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_seq(Members::<MAX>).map(Self)
-    }
-}
-
-/// What the envelope and a mutation list, and what an operation does.
-pub(in crate::protocol) type Changes<'a> = List<'a, { limits::MUTATION_CHANGES_MAX }>;
-type Named<'a> = List<'a, { limits::MUTATION_FIELDS_MAX }>;
-
 fn malformed(detail: impl Into<String>) -> ApiError {
     ApiError::Malformed(detail.into())
 }
 
-/// Where a parser stopped. Its own words may quote the input, so they are not passed on.
-fn position_of(error: &serde_json::Error) -> String {
-    format!("line {}, column {}", error.line(), error.column())
-}
-
-fn typed<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, name: &str) -> Result<Option<T>, ApiError> {
-    raw.filter(|raw| raw.get() != "null")
-        .map(|raw| {
-            serde_json::from_str(raw.get()).map_err(|_| malformed(format!("{name} has the wrong form")))
-        })
-        .transpose()
-}
-
-/// An unknown policy is no policy: the default refuses, and a refused edit is shown, never lost.
-fn on_conflict(raw: &RawValue) -> OnConflict {
-    OnConflict::parse(raw.get().trim_matches('"')).unwrap_or_default()
-}
-
 /// The mutations of a push, which ends where its changes are too many: no list of all that a body can hold is made.
-fn all_submitted(raw: &[&RawValue]) -> Result<Vec<Submitted>, ApiError> {
-    let (mut all, mut changes) = (Vec::with_capacity(raw.len()), 0);
-    for raw in raw {
-        let one = submitted(raw)?;
+fn all_submitted(texts: &[&str]) -> Result<Vec<Submitted>, ApiError> {
+    let (mut all, mut changes) = (Vec::with_capacity(texts.len()), 0);
+    for text in texts {
+        let one = submitted(text)?;
         changes += one.mutation.as_ref().map_or(0, Mutation::size);
         if changes > limits::CHANGES_MAX {
             return Err(ApiError::TooLarge("A push has at most 2,000 changes: split it between mutations."));
@@ -254,21 +121,25 @@ fn all_submitted(raw: &[&RawValue]) -> Result<Vec<Submitted>, ApiError> {
     Ok(all)
 }
 
-fn submitted(raw: &RawValue) -> Result<Submitted, ApiError> {
-    let found = Some(raw.get()).filter(|text| text.starts_with('{')).map(serde_json::from_str);
-    let RawId { id } =
-        found.and_then(Result::ok).ok_or_else(|| malformed("a mutation is an object with an id"))?;
-    let id: Version = typed(id, "id")?.ok_or_else(|| malformed("a mutation has no id"))?;
+fn submitted(text: &str) -> Result<Submitted, ApiError> {
+    let kept = value::compact(text);
+    let fields =
+        Fields::of(&kept.text, MUTATION).ok_or_else(|| malformed("a mutation is an object with an id"))?;
+    let id = fields.number("id")?.ok_or_else(|| malformed("a mutation has no id"))?;
     if id == Version::ZERO {
         return Err(malformed("ids count from 1"));
     }
-    let digest = MutationDigest::of(&canonical(raw.get()));
-    let digest = if planted!(SpellingCompared) { MutationDigest::of(raw.get()) } else { digest };
-    let (mutation, changes) = match mutation(raw.get()) {
-        Ok((mutation, changes)) => (Ok(mutation), changes),
-        Err(rejection) => (Err(rejection), String::new()),
+    let digest = MutationDigest::of(&canonical(&kept.text));
+    let digest = if planted!(SpellingCompared) { MutationDigest::of(text) } else { digest };
+    let mutation = match kept.unfit {
+        Some(unfit) => Err(refused(unfit)),
+        None if kept.text.len() > limits::MUTATION_BYTES_MAX => {
+            Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1 MiB"))
+        }
+        None => mutation(&fields),
     };
-    Ok(Submitted { id: id.get(), digest, changes, mutation })
+    let changes = fields.get("changes").ok().flatten().filter(|_| mutation.is_ok()).unwrap_or_default();
+    Ok(Submitted { id: id.get(), digest, changes: changes.to_owned(), mutation })
 }
 
 impl Mutation {
@@ -323,34 +194,31 @@ enum Step {
     Resolve(Resolution),
 }
 
-/// The mutation, and the text of its changes without white space.
-fn mutation(text: &str) -> Result<(Mutation, String), Rejection> {
-    if text.len() > limits::MUTATION_BYTES_MAX {
-        return Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1 MiB"));
-    }
-    let raw: RawMutation<'_> =
-        serde_json::from_str(text).map_err(|_| Rejection::invalid("the mutation has the wrong form"))?;
-    let List(changes): Changes<'_> =
-        field(raw.changes, "changes")?.ok_or_else(|| Rejection::invalid("changes is missing"))?;
+fn mutation(fields: &Fields<'_>) -> Result<Mutation, Rejection> {
+    fields.only("a mutation", MUTATION).map_err(unsupported)?;
+    let changes = fields.list("changes", limits::MUTATION_CHANGES_MAX)?;
+    let changes = changes.ok_or_else(|| Rejection::invalid("changes is missing"))?;
+    let too_many = || Rejection::new(RejectCode::TooLarge, "a mutation has at most 1,000 changes");
     if changes.len() > limits::MUTATION_CHANGES_MAX {
-        return Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1,000 changes"));
+        return Err(too_many());
     }
-    let base = field(raw.base, "base")?;
-    let after = field::<String>(raw.after, "after")?;
+    let base = fields.number("base")?;
+    let after = fields.text("after")?;
     let after = after
         .map(|text| ConflictId::parse(&text).ok_or_else(|| Rejection::invalid("after is not a conflict id")));
-    let mutation = Mutation::of(changes.into_iter().map(|raw| step(raw.get(), base)))?;
+    let epoch = fields.text("epoch")?;
+    let epoch =
+        epoch.map(|text| Epoch::parse(&text).ok_or_else(|| Rejection::invalid("epoch is not an epoch")));
+    let mutation = Mutation::of(changes.into_iter().map(|text| step(text, base)))?;
     // A resolution can have many records.
     if mutation.size() > limits::MUTATION_CHANGES_MAX {
-        return Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1,000 changes"));
+        return Err(too_many());
     }
-    let is_number =
-        |raw: &RawValue| raw.get().starts_with(|first: char| first == '-' || first.is_ascii_digit());
-    if raw.at.is_some_and(|at| at.get() != "null" && !is_number(at)) {
+    let is_number = |at: &str| at.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    if fields.get("at")?.is_some_and(|at| !is_number(at)) {
         return Err(Rejection::invalid("at is not a number of milliseconds"));
     }
-    let mutation = Mutation { epoch: field(raw.epoch, "epoch")?, after: after.transpose()?, ..mutation };
-    Ok((mutation, raw.changes.map_or_else(String::new, |raw| value::compact(raw.get()).0.into_owned())))
+    Ok(Mutation { epoch: epoch.transpose()?, after: after.transpose()?, ..mutation })
 }
 
 /// Takes what a change names out of the room that its mutation has for paths and values.
@@ -368,134 +236,131 @@ fn too_many_named() -> Rejection {
     Rejection::new(RejectCode::TooLarge, "a mutation names at most 50,000 paths and values")
 }
 
-pub(super) fn field<'a, T: Deserialize<'a>>(
-    raw: Option<&'a RawValue>,
-    name: &str,
-) -> Result<Option<T>, Rejection> {
-    raw.filter(|raw| raw.get() != "null")
-        .map(|raw| {
-            serde_json::from_str(raw.get())
-                .map_err(|_| Rejection::invalid(format!("{name} has the wrong form")))
-        })
-        .transpose()
+/// Of a field that this server does not know: what it asks for is not done, so it is not passed over either.
+pub(super) fn unsupported(Misfit(detail): Misfit) -> Rejection {
+    Rejection::new(RejectCode::UnsupportedOp, detail)
 }
 
-impl<'a> RawChange<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, Rejection> {
-        let raw = Some(text).filter(|text| text.starts_with('{')).map(serde_json::from_str);
-        raw.and_then(Result::ok).ok_or_else(|| Rejection::invalid("the change has the wrong form"))
-    }
+/// A change, or a record of a resolution.
+pub(super) fn change_fields(text: &str) -> Result<Fields<'_>, Rejection> {
+    Fields::of(text, CHANGE).ok_or_else(|| Rejection::invalid("it is not an object"))
 }
 
-pub(super) fn key_of(raw: &RawChange<'_>) -> Result<Key, Rejection> {
-    let collection = raw.collection.as_deref().ok_or_else(|| Rejection::invalid("collection is missing"))?;
+pub(super) fn key_of(fields: &Fields<'_>) -> Result<Key, Rejection> {
+    let collection = fields.text("collection")?.ok_or_else(|| Rejection::invalid("collection is missing"))?;
     if collection.starts_with('$') {
         return Err(Rejection::new(RejectCode::Forbidden, "collections that begin with $ are not writable"));
     }
-    let id = raw.id.as_deref().ok_or_else(|| Rejection::invalid("id is missing"))?;
+    let id = fields.text("id")?.ok_or_else(|| Rejection::invalid("id is missing"))?;
     Ok(Key {
-        collection: Collection::parse(collection).map_err(|rule| Rejection::invalid(rule.0))?,
-        id: RecordId::parse(id).map_err(|rule| Rejection::invalid(rule.0))?,
+        collection: Collection::parse(&collection).map_err(|rule| Rejection::invalid(rule.0))?,
+        id: RecordId::parse(&id).map_err(|rule| Rejection::invalid(rule.0))?,
     })
 }
 
 fn step(text: &str, base: Option<Version>) -> Result<Step, Rejection> {
-    let raw = RawChange::parse(text)?;
-    let name = raw.op.as_deref().ok_or_else(|| Rejection::invalid("op is missing"))?;
-    if name == "resolve" {
-        return Resolution::parse(&raw, field(raw.base, "base")?.or(base)).map(Step::Resolve);
-    }
-    if !matches!(name, "put" | "patch" | "delete" | "add" | "include" | "exclude") {
-        return Err(Rejection::new(RejectCode::UnsupportedOp, "this server does not know the op"));
-    }
-    let key = key_of(&raw)?;
-    let base = field(raw.base, "base")?.or(base);
-    let op = match name {
-        "put" => Op::Put(object(raw.value, "value")?.ok_or_else(|| Rejection::invalid("value is missing"))?),
+    let fields = change_fields(text)?;
+    let op = fields.text("op")?.ok_or_else(|| Rejection::invalid("op is missing"))?;
+    let base = fields.number("base")?.or(base);
+    let allowed: &[&str] = match &*op {
+        "put" => &["op", "collection", "id", "base", "value"],
+        "patch" => &["op", "collection", "id", "base", "set", "unset", "orPut"],
+        "delete" => &["op", "collection", "id", "base"],
+        "add" => &["op", "collection", "id", "base", "path", "by", "orPut"],
+        "include" | "exclude" => &["op", "collection", "id", "base", "path", "values", "orPut"],
+        "resolve" => return Resolution::parse(&fields, base).map(Step::Resolve),
+        _ => return Err(Rejection::new(RejectCode::UnsupportedOp, "this server does not know the op")),
+    };
+    fields.only(&op, allowed).map_err(unsupported)?;
+    let key = key_of(&fields)?;
+    let op = match &*op {
+        "put" => Op::Put(object(&fields, "value")?.ok_or_else(|| Rejection::invalid("value is missing"))?),
         "delete" => Op::Delete,
-        "patch" => patch(raw)?,
-        _ => on_path(name, &raw)?,
+        "patch" => patch(&fields)?,
+        op => on_path(op, &fields)?,
     };
     Ok(Step::Change(Change { key, base, op }))
 }
 
-fn patch(raw: RawChange<'_>) -> Result<Op, Rejection> {
-    let set = raw.set.map_or_else(Vec::new, |pairs| pairs.0);
-    let unset = raw.unset.map_or_else(Vec::new, |list| list.0);
-    if set.len() + unset.len() > limits::MUTATION_FIELDS_MAX {
+fn patch(fields: &Fields<'_>) -> Result<Op, Rejection> {
+    let set = fields.get("set")?.unwrap_or("{}");
+    if !set.starts_with('{') {
+        return Err(Rejection::invalid("set is not an object"));
+    }
+    let unset = fields.list("unset", limits::MUTATION_FIELDS_MAX)?.unwrap_or_default();
+    if unset.len() + value::members(set).take(limits::MUTATION_FIELDS_MAX + 1).count()
+        > limits::MUTATION_FIELDS_MAX
+    {
         return Err(too_many_named());
     }
-    let set: Vec<_> = set.into_iter().map(set_pair).collect::<Result<_, _>>()?;
-    let unset = unset.into_iter().map(|raw| path(&text_of(raw)?));
-    let unset: Vec<_> = unset.collect::<Result<_, _>>()?;
+    let set: Vec<_> = value::members(set).map(set_pair).collect::<Result<_, _>>()?;
+    let unset: Vec<_> = unset.into_iter().map(path).collect::<Result<_, _>>()?;
     // Not left to whoever applies it: an absent record has nothing to apply it to.
     value::distinct(set.iter().map(|(path, _)| path).chain(&unset)).map_err(refused)?;
-    Ok(Op::Patch { set, unset, or_put: object(raw.or_put, "orPut")? })
+    Ok(Op::Patch { set, unset, or_put: object(fields, "orPut")? })
 }
 
 /// The ops that change what stands at one path.
-fn on_path(name: &str, raw: &RawChange<'_>) -> Result<Op, Rejection> {
-    let path = path(raw.path.as_deref().ok_or_else(|| Rejection::invalid("path is missing"))?)?;
-    let or_put = object(raw.or_put, "orPut")?;
-    if name == "add" {
+fn on_path(op: &str, fields: &Fields<'_>) -> Result<Op, Rejection> {
+    let path = path(fields.get("path")?.ok_or_else(|| Rejection::invalid("path is missing"))?)?;
+    let or_put = object(fields, "orPut")?;
+    if op == "add" {
         // Rust's own parser is exact to the last digit; serde_json's is not unless told to, and a client computes exactly.
-        let by = raw.by.ok_or_else(|| Rejection::invalid("by is missing"))?.get();
+        let by = fields.get("by")?.ok_or_else(|| Rejection::invalid("by is missing"))?;
         let is_number = by.starts_with(|first: char| first == '-' || first.is_ascii_digit());
         let by = by.parse::<f64>().ok().filter(|by| is_number && by.is_finite());
         let by = by.ok_or_else(|| Rejection::invalid("by is not a finite number"))?;
         return Ok(Op::Add { path, by, or_put });
     }
-    let List(values) = raw.values.as_ref().ok_or_else(|| Rejection::invalid("values is missing"))?;
+    let values = fields.list("values", limits::MUTATION_FIELDS_MAX)?;
+    let values = values.ok_or_else(|| Rejection::invalid("values is missing"))?;
     if values.len() > limits::MUTATION_FIELDS_MAX {
         return Err(too_many_named());
     }
-    let values: Vec<String> = values.iter().map(|value| value.get().to_owned()).collect();
     if values.iter().any(|value| value.starts_with(['{', '['])) {
-        return Err(Rejection::invalid("values are scalars"));
+        return Err(refused(Refused::NotScalar));
     }
-    Ok(if name == "include" {
+    let values = values.into_iter().map(str::to_owned).collect();
+    Ok(if op == "include" {
         Op::Include { path, values, or_put }
     } else {
         Op::Exclude { path, values, or_put }
     })
 }
 
-fn text_of(raw: &RawValue) -> Result<String, Rejection> {
-    serde_json::from_str(raw.get()).map_err(|_| Rejection::invalid("the change has the wrong form"))
-}
-
-fn path(text: &str) -> Result<Path, Rejection> {
-    Path::parse(text).map_err(refused)
+/// A path out of a JSON string.
+fn path(json: &str) -> Result<Path, Rejection> {
+    let text = value::text_of(json).ok_or_else(|| Rejection::invalid("a path is a text"))?;
+    Path::parse(&text).map_err(refused)
 }
 
 fn refused(refused: Refused) -> Rejection {
     Rejection::invalid(refused.detail())
 }
 
-fn set_pair((name, raw): (String, &RawValue)) -> Result<(Path, String), Rejection> {
-    let path = path(&name)?;
-    let (text, depth) = value::compact(raw.get());
-    if text.len() > limits::VALUE_BYTES_MAX {
-        return Err(Rejection::new(RejectCode::TooLarge, "a value has at most 256 KiB"));
-    }
-    if path.names() + depth > limits::VALUE_DEPTH_MAX {
-        return Err(Rejection::new(RejectCode::TooLarge, "a value is nested at most 64 deep"));
-    }
-    Ok((path, text.into_owned()))
+fn set_pair((name, value): (&str, &str)) -> Result<(Path, String), Rejection> {
+    let path = path(name)?;
+    fits(value, path.names())?;
+    Ok((path, value.to_owned()))
 }
 
 /// A record's value: an object within the limits.
-pub(super) fn object(raw: Option<&RawValue>, name: &str) -> Result<Option<String>, Rejection> {
-    let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(None) };
-    if !raw.get().starts_with('{') {
+pub(super) fn object(fields: &Fields<'_>, name: &str) -> Result<Option<String>, Rejection> {
+    let Some(value) = fields.get(name)? else { return Ok(None) };
+    if !value.starts_with('{') {
         return Err(Rejection::invalid(format!("{name} is not an object")));
     }
-    let (text, depth) = value::compact(raw.get());
-    if text.len() > limits::VALUE_BYTES_MAX {
+    fits(value, 0)?;
+    Ok(Some(value.to_owned()))
+}
+
+/// That a value, so many objects deep in its record, is within the limits.
+fn fits(value: &str, level: usize) -> Result<(), Rejection> {
+    if value.len() > limits::VALUE_BYTES_MAX {
         return Err(Rejection::new(RejectCode::TooLarge, "a value has at most 256 KiB"));
     }
-    if depth > limits::VALUE_DEPTH_MAX {
+    if level + value::compact(value).depth > limits::VALUE_DEPTH_MAX {
         return Err(Rejection::new(RejectCode::TooLarge, "a value is nested at most 64 deep"));
     }
-    Ok(Some(text.into_owned()))
+    Ok(())
 }

@@ -2,9 +2,13 @@
 
 use super::{
     Change, Op, Rejection,
-    parse::{Changes, List, RawChange, field, key_of, object},
+    parse::{change_fields, key_of, object, unsupported},
 };
-use crate::version::{ConflictId, Version};
+use crate::{
+    limits,
+    protocol::fields::Fields,
+    version::{ConflictId, Version},
+};
 
 /// What becomes of one conflict.
 #[derive(Debug, Clone)]
@@ -32,17 +36,18 @@ pub enum Decision {
 
 impl Resolution {
     /// Parses a change whose op is `resolve`; `base` is its own or its mutation's.
-    pub(super) fn parse(raw: &RawChange<'_>, base: Option<Version>) -> Result<Self, Rejection> {
-        let conflict: Option<String> = field(raw.conflict, "conflict")?;
+    pub(super) fn parse(fields: &Fields<'_>, base: Option<Version>) -> Result<Self, Rejection> {
+        fields.only("resolve", &["op", "conflict", "take", "records", "base"]).map_err(unsupported)?;
+        let conflict = fields.text("conflict")?;
         let conflict = conflict.as_deref().and_then(ConflictId::parse);
         let conflict = conflict.ok_or_else(|| Rejection::invalid("conflict is not a conflict id"))?;
-        let take: Option<String> = field(raw.take, "take")?;
-        let records: Option<Changes<'_>> = field(raw.records, "records")?;
+        let take = fields.text("take")?;
+        let records = fields.list("records", limits::MUTATION_CHANGES_MAX)?;
         let decision = match (take.as_deref(), records) {
             (Some("mine"), None) => Decision::Mine,
             (Some("theirs"), None) => Decision::Theirs,
-            (None, Some(List(records))) if !records.is_empty() => {
-                let records = records.into_iter().map(|raw| record(raw.get(), base));
+            (None, Some(records)) if !records.is_empty() => {
+                let records = records.into_iter().map(|text| record(text, base));
                 Decision::Records(records.collect::<Result<_, _>>()?)
             }
             _ => return Err(Rejection::invalid("a resolution takes mine or theirs, or has records")),
@@ -61,12 +66,13 @@ impl Resolution {
 }
 
 fn record(text: &str, base: Option<Version>) -> Result<Change, Rejection> {
-    let raw = RawChange::parse(text)?;
-    let key = key_of(&raw)?;
-    let base = field(raw.base, "base")?.or(base);
-    let op = match (object(raw.value, "value")?, field(raw.deleted, "deleted")?) {
-        (Some(value), None | Some(false)) => Op::Put(value),
-        (None, Some(true)) => Op::Delete,
+    let fields = change_fields(text)?;
+    fields.only("a record", &["collection", "id", "value", "deleted", "base"]).map_err(unsupported)?;
+    let key = key_of(&fields)?;
+    let base = fields.number("base")?.or(base);
+    let op = match (object(&fields, "value")?, fields.get("deleted")?) {
+        (Some(value), None | Some("false")) => Op::Put(value),
+        (None, Some("true")) => Op::Delete,
         _ => return Err(Rejection::invalid("a record of a resolution has a value or is deleted")),
     };
     Ok(Change { key, base, op })

@@ -52,7 +52,7 @@ pub struct Queued {
     pub has_base: bool,
     /// The conflict under which what it rests on was parked.
     pub after: Option<ConflictId>,
-    /// For whoever checks it.
+    /// For whoever checks it; on the wire the time when it was made, so that no two mutations are the same.
     pub mark: u64,
 }
 

@@ -55,7 +55,7 @@ impl Coordinator {
     fn grant(&self, user: &UserHash) -> Result<Reply, ApiError> {
         let (role, scope) = self.with(|core| {
             let role = core.admit(user, Role::Reader)?;
-            Ok((role, core.scope().clone()))
+            Ok::<_, ApiError>((role, core.scope().clone()))
         })?;
         let (grant, expires) = isolate::sign_grant(&self.env, user, &scope, role, now())?;
         let body = json!({ "grant": grant, "expires": expires, "role": role.as_str() });
