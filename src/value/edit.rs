@@ -84,8 +84,8 @@ pub fn distinct<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), Ref
 
 /// The object with `by` added to the number at `path`; anything but a number there counts as 0.
 ///
-/// The sum is that of IEEE doubles, written as JavaScript writes it. If it equals the number that is there (`1.0`
-/// plus 0, a number of twenty digits plus 1), the text of that number stays. Objects on the way as in [`patch`].
+/// The sum is that of IEEE doubles, written as JavaScript writes it, also where it equals the number that is there: `1.0`
+/// plus 0 is `1`. Objects on the way as in [`patch`].
 ///
 /// # Errors
 /// [`Refused::NotFinite`], also for a `by` or a number there that is infinite as a double; [`Refused::Array`] for an
@@ -106,8 +106,8 @@ pub fn include(object: &str, path: &Path, values: &[&str]) -> Result<String, Ref
     Changes::one(path, Change::Include(values))?.applied_to(object)
 }
 
-/// The object without all elements of the array at `path` that equal one of `values` (texts of scalars); anything
-/// but an array there becomes `[]`. Equality and objects on the way as in [`include()`].
+/// The object without all elements of the array at `path` that equal one of `values` (texts of scalars). Where there is no
+/// array there is nothing to remove, and nothing changes. Equality as in [`include()`].
 ///
 /// # Errors
 /// [`Refused::NotScalar`]; [`Refused::Array`] for an array on the way.
@@ -223,12 +223,12 @@ impl<'a> Change<'a> {
                 Some(object) => Cow::Owned(object),
                 None => return Ok(Outcome::Same),
             },
-            Self::Add(by) => match sum(existing, *by)? {
-                Some(sum) => Cow::Owned(number_text(sum)),
-                None => return Ok(Outcome::Same),
-            },
+            Self::Add(by) => Cow::Owned(number_text(sum(existing, *by)?)),
             Self::Include(values) => Cow::Owned(with(existing, values)?),
-            Self::Exclude(values) => Cow::Owned(without(existing, values)?),
+            Self::Exclude(values) => match without(existing, values)? {
+                array if existing.is_some_and(|there| there.starts_with('[')) => Cow::Owned(array),
+                _ => return Ok(Outcome::Same),
+            },
         };
         Ok(if existing == Some(&now) { Outcome::Same } else { Outcome::Now(now) })
     }
@@ -262,14 +262,9 @@ fn existing_object(existing: Option<&str>) -> Result<&str, Refused> {
     }
 }
 
-/// The sum to write, or nothing if the number that is there already equals it.
-fn sum(existing: Option<&str>, by: f64) -> Result<Option<f64>, Refused> {
-    let number = existing.and_then(number);
-    let sum = number.unwrap_or(0.0) + by;
-    if !sum.is_finite() {
-        return Err(Refused::NotFinite);
-    }
-    Ok(Some(sum).filter(|_| number != Some(sum)))
+fn sum(existing: Option<&str>, by: f64) -> Result<f64, Refused> {
+    let sum = existing.and_then(number).unwrap_or(0.0) + by;
+    if sum.is_finite() { Ok(sum) } else { Err(Refused::NotFinite) }
 }
 
 fn with(existing: Option<&str>, values: &[&str]) -> Result<String, Refused> {

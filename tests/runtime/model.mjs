@@ -63,7 +63,8 @@ const OPS = {
     return value;
   },
   exclude(value, { path, values }) {
-    update(value, path, (list) => listOf(list).filter((one) => !values.includes(one)));
+    const list = path.split(".").reduce((here, name) => (isObject(here) ? here[name] : undefined), value);
+    if (Array.isArray(list)) update(value, path, () => list.filter((one) => !values.includes(one)));
     return value;
   },
 };

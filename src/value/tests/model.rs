@@ -53,18 +53,16 @@ impl Tree {
                 if !sum.is_finite() {
                     return Err(No);
                 }
-                if number != Some(sum) {
-                    put(fields, name, Self::Number(as_javascript(sum)));
-                }
+                put(fields, name, Self::Number(as_javascript(sum)));
                 Ok(())
             })?,
-            Op::Include(path, values) => tree.list_at(path, values, |list, value| {
+            Op::Include(path, values) => tree.list_at(path, values, true, |list, value| {
                 if !list.iter().any(|element| element.same_scalar(&value)) {
                     list.push(value);
                 }
             })?,
             Op::Exclude(path, values) => {
-                tree.list_at(path, values, |list, value| {
+                tree.list_at(path, values, false, |list, value| {
                     list.retain(|element| !element.same_scalar(&value))
                 })?;
             }
@@ -99,18 +97,21 @@ impl Tree {
         &mut self,
         path: &str,
         values: &[String],
+        create: bool,
         mut edit: impl FnMut(&mut Vec<Self>, Self),
     ) -> Result<(), No> {
-        self.at(path, true, |fields, name| {
+        let values: Vec<_> = values.iter().map(|value| Self::parse(value)).collect();
+        if values.iter().any(|value| matches!(value, Self::List(_) | Self::Object(_))) {
+            return Err(No);
+        }
+        self.at(path, create, |fields, name| {
             let existing = find(fields, &name).map(|at| fields[at].1.clone());
+            let is_list = matches!(existing, Some(Self::List(_)));
             let mut list = if let Some(Self::List(list)) = existing { list } else { Vec::new() };
-            for value in values.iter().map(|value| Self::parse(value)) {
-                if matches!(value, Self::List(_) | Self::Object(_)) {
-                    return Err(No);
-                }
-                edit(&mut list, value);
+            values.into_iter().for_each(|value| edit(&mut list, value));
+            if create || is_list {
+                put(fields, name, Self::List(list));
             }
-            put(fields, name, Self::List(list));
             Ok(())
         })
     }
