@@ -137,6 +137,9 @@ impl Space {
             assert_eq!(string_of(result, "conflict"), id, "{submission:?} got {result}");
         }
         if let Verdict::Applied(values) = verdict {
+            let changes = Mutation::read(&submission.mutation).expect("it was applied").changes;
+            let missing = if self.is_in_vain(&changes) { "true" } else { "" };
+            assert_eq!(field(result, "missing"), missing, "{submission:?} got {result}");
             let mut changed = Vec::new();
             for ((collection, id), (tree, was_absent)) in values {
                 let text = system.value(&collection, &id);

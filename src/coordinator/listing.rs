@@ -14,7 +14,7 @@ use crate::{
     protocol::{
         conflict::{ConflictPage, OpenConflict, Parked},
         error::ApiError,
-        push::Standing,
+        push::{Standing, There},
         role::Role,
     },
     version::Version,
@@ -85,17 +85,17 @@ impl<L: Ledger> Coordinator<L> {
         Ok(OpenConflict { id: row.id, user: row.user, client: row.client, at: row.at, mutations, standing })
     }
 
-    /// What stands under a key, and whether its value is told. The first one that has no room takes what is left of it: after
+    /// What stands under a key. The first one that has no room takes what is left of it: after
     /// that no value is even read, because a conflict can touch a thousand long ones.
-    fn listed_standing(&self, key: Key, theirs: &mut usize) -> LedgerResult<(Standing, bool)> {
+    fn listed_standing(&self, key: Key, theirs: &mut usize) -> LedgerResult<Standing> {
         if *theirs > 0 {
             let record = self.ledger.record(&key)?;
             *theirs = theirs.saturating_sub(record.as_ref().map_or(0, |record| record.line.len()));
             if *theirs > 0 {
-                return Ok((standing_of(&key, record.as_ref()), true));
+                return Ok(standing_of(&key, record.as_ref()));
             }
         }
         let version = self.ledger.version_of(&key)?;
-        Ok((Standing { key, version, value: None }, false))
+        Ok(Standing { key, version, there: There::Untold })
     }
 }

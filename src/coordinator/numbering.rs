@@ -14,7 +14,8 @@ use crate::{
 ///
 /// As text, words joined by spaces: first the digests of the latest mutations, oldest first and without anything between
 /// them. Then how the last so many of them ended, which are those that the client has not acknowledged: `a<version>` for
-/// applied, `a<version>+<n>` for that and `n` more, each a version later, `c<conflict id>` for parked, `r<code>` for rejected. Then `!<number>:<conflict id>` for each older mutation that is parked and not
+/// applied, `a<version>+<n>` for that and `n` more, each a version later, `m<version>` for applied where a
+/// record was missing, `c<conflict id>` for parked, `r<code>` for rejected. Then `!<number>:<conflict id>` for each older mutation that is parked and not
 /// acknowledged: what follows it has to be known for as long.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct History {
@@ -155,6 +156,7 @@ impl History {
             text.push_str(&match &run[0] {
                 Settled::Applied(first) if run.len() > 1 => format!(" a{first}+{}", run.len() - 1),
                 Settled::Applied(version) => format!(" a{version}"),
+                Settled::Missing(version) => format!(" m{version}"),
                 Settled::Conflict { id, .. } => format!(" c{id}"),
                 Settled::Rejected(rejection) => format!(" r{}", rejection.code.as_str()),
                 Settled::Done => " d".to_owned(),
@@ -185,6 +187,7 @@ fn follows_on(one: &Settled, next: &Settled) -> bool {
 /// A result, out of a word of the row.
 fn stored(kind: &str, rest: &str) -> Option<Settled> {
     match kind {
+        "m" => Version::parse(rest).map(Settled::Missing),
         "c" => ConflictId::parse(rest).map(|id| Settled::Conflict { id, standing: Vec::new() }),
         "r" => RejectCode::parse(rest).map(|code| Settled::Rejected(Rejection::new(code, BEFORE))),
         _ => None,
@@ -196,7 +199,7 @@ fn repeated(settled: &Settled) -> Settled {
     match settled {
         Settled::Conflict { id, .. } => Settled::Conflict { id: id.clone(), standing: Vec::new() },
         Settled::Rejected(rejection) => Settled::Rejected(Rejection::new(rejection.code, BEFORE)),
-        Settled::Applied(_) | Settled::Done => settled.clone(),
+        Settled::Applied(_) | Settled::Missing(_) | Settled::Done => settled.clone(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
         error::ApiError,
         push::{
             Change, MutationResult, OnConflict, Op, PushRequest, RejectCode, Rejection, Settled, Standing,
+            There,
         },
     },
     time::Millis,
@@ -37,8 +38,8 @@ pub(super) struct Plan {
     line_bytes: usize,
     /// What has been done so far.
     work: Work,
-    /// Bytes of `theirs` for which its answer has room.
-    theirs_room: usize,
+    /// Bytes of `records` for which its answer has room.
+    records_room: usize,
     /// Parked changes that it has taken out so far.
     push_parked: usize,
     parking: Parking,
@@ -109,7 +110,7 @@ impl Plan {
             collections,
             line_bytes: 0,
             work: Work::default(),
-            theirs_room: 0,
+            records_room: 0,
             push_parked: 0,
             parking: Parking::default(),
             is_spoilt: false,
@@ -199,7 +200,7 @@ impl Plan {
             unacknowledged: history.conflicts_above(acked_before),
             now,
         };
-        (self.push_parked, self.theirs_room) = (0, limits::CONFLICT_BYTES_MAX);
+        (self.push_parked, self.records_room) = (0, limits::CONFLICT_BYTES_MAX);
         for submitted in &push.mutations[results.len()..] {
             if let Some(limit) = self.limit_of_push() {
                 self.is_spoilt = true;
@@ -414,6 +415,9 @@ pub(super) fn standing_of(key: &Key, record: Option<&Record>) -> Standing {
     Standing {
         key: key.clone(),
         version: record.map_or(Version::ZERO, |record| record.clock.version),
-        value: record.and_then(|record| record.value(key)).map(str::to_owned),
+        there: match record.and_then(|record| record.value(key)) {
+            Some(value) => There::Value(value.to_owned()),
+            None => There::Nothing,
+        },
     }
 }

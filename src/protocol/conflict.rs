@@ -37,8 +37,8 @@ pub struct OpenConflict {
     pub at: Millis,
     /// What is parked, in order.
     pub mutations: Vec<Parked>,
-    /// What stands where the parked changes touch, each with whether its value is told.
-    pub standing: Vec<(Standing, bool)>,
+    /// What stands where the parked changes touch.
+    pub standing: Vec<Standing>,
 }
 
 /// A parked mutation.
@@ -73,10 +73,7 @@ impl OpenConflict {
             .iter()
             .map(|parked| format!("{{\"id\":{},\"changes\":[{}]}}", parked.id, parked.changes.join(",")))
             .collect();
-        let told = |(standing, is_told): &(Standing, bool)| {
-            if *is_told { standing.to_json() } else { standing.without_value() }
-        };
-        let records: Vec<_> = self.standing.iter().map(told).collect();
+        let records: Vec<_> = self.standing.iter().map(Standing::to_json).collect();
         format!(
             "{{\"conflict\":\"{}\",\"user\":\"{}\",\"client\":\"{}\",\"at\":{},\"mutations\":[{}],\"records\":[{}]}}",
             self.id,

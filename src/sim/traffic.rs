@@ -211,6 +211,7 @@ pub(super) fn brief(answer: &Result<PushAnswer, ApiError>) -> String {
             let again = if result.duplicate { " again" } else { "" };
             match &result.settled {
                 Settled::Applied(version) => format!("{}{again} at {version}", result.id),
+                Settled::Missing(version) => format!("{}{again} missing at {version}", result.id),
                 Settled::Conflict { .. } => format!("{}{again} conflict", result.id),
                 Settled::Rejected(rejection) => format!("{}{again} {}", result.id, rejection.code.as_str()),
                 Settled::Done => format!("{}{again} done", result.id),

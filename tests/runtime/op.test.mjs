@@ -63,6 +63,7 @@ const applied = [
   ["add takes null for 0", '{"n":null}', add({ path: "n", by: -1 }), '{"n":-1}'],
   ["add adds as doubles", '{"n":0.1}', add({ path: "n", by: 0.2 }), '{"n":0.30000000000000004}'],
   ["add writes the shortest form", '{"n":1.5}', add({ path: "n", by: 0.5 }), '{"n":2}'],
+  ["add writes the shortest form of a sum that is the number there", '{"n":1.0,"m":-0}', [add({ path: "n", by: 0 }), add({ path: "m", by: 0 })], '{"n":1,"m":0}'],
   ["add works inside an object", '{"m":{"n":1}}', add({ path: "m.n", by: 1 }), '{"m":{"n":2}}'],
   ["add on an absent record puts orPut", null, add({ path: "n", by: 1, orPut: { n: 7 } }), '{"n":7}'],
   ["add on an absent record without orPut does nothing", null, add({ path: "n", by: 1 }), undefined],
@@ -78,7 +79,9 @@ const applied = [
   ["include appends an equal value once", '{"tags":[]}', include(["a", "a"]), '{"tags":["a"]}'],
   ["include on an absent record puts orPut", null, include(["a"], { orPut: { tags: [] } }), '{"tags":[]}'],
   ["exclude removes all equal ones", '{"tags":["a","b","a"]}', exclude(["a", "z"]), '{"tags":["b"]}'],
-  ["exclude on an absent record does nothing", null, exclude(["a"]), undefined],
+  ["exclude at a path that is not there makes nothing", '{"a":1}', exclude(["a"], { path: "x.y" }), '{"a":1}'],
+  ["exclude leaves what is no array", '{"tags":"a"}', exclude(["a"]), '{"tags":"a"}'],
+  ["exclude on an absent record without orPut does nothing", null, exclude(["a"]), undefined],
   ["a key named like a number keeps its place", '{"b":1}', patch({ set: { 10: 2 } }), '{"b":1,"10":2}'],
   ["changes of a mutation are applied in order", '{"n":1}', [put({ n: 5 }), add({ path: "n", by: 1 })], '{"n":6}'],
   ["put after delete creates anew", '{"a":1}', [{ op: "delete", ...at }, put({ b: 1 })], '{"b":1}'],
@@ -90,8 +93,18 @@ describe("ops", { concurrency: 8 }, () => {
       const { result, text } = await apply(before, change);
       assert.equal(result.status, "applied");
       assert.equal(text, expected);
+      assert.equal(result.missing, name.includes("an absent record without") || undefined);
     });
   }
+
+  test("that an operation found no record is told, and told again when the push is repeated", async () => {
+    const device = runtime.device(runtime.subject());
+    const body = { client: device.id, mutations: [{ id: 1, changes: [put({}), { ...patch({ set: { a: 1 } }), id: "absent" }] }] };
+    const [first] = (await device.post(body)).body.results;
+    assert.deepEqual(first, { id: 1, status: "applied", version: 1, missing: true });
+    const [again] = (await device.post(body)).body.results;
+    assert.deepEqual(again, { ...first, duplicate: true });
+  });
 
   test("a mutation that changes no record is applied and carries the current version", async () => {
     for (const change of [[], [{ op: "delete", ...at, id: "absent" }], [{ ...include(["a"]), id: "absent" }]]) {
@@ -107,6 +120,10 @@ const MANY = Array.from({ length: 1001 }, (_, n) => ({ op: "put", collection: "c
 // [what is rejected, the change, its code if the contract leaves no choice]
 const rejected = [
   ["an unknown op", { op: "upsert", ...at, value: {} }, "unsupported_op"],
+  ["a field that its op does not have", patch({ sets: { a: 2 } }), "unsupported_op"],
+  ["a field of another op", { ...put({}), set: { a: 2 } }, "unsupported_op"],
+  ["a field given twice", `{"op":"put","collection":"c","id":"r","value":{},"value":{"a":2}}`, "invalid_value"],
+  ["a number that no double holds", '{"op":"put","collection":"c","id":"r","value":{"n":1e999}}', "invalid_value"],
   ["no op at all", { ...at, value: {} }],
   ["a change that is no object", 7],
   ["a put without value", { op: "put", ...at }, "invalid_value"],
@@ -147,7 +164,9 @@ describe("rejected mutations", { concurrency: 8 }, () => {
       await device.push([put(stands)]);
       const good = { op: "put", collection: "c", id: "good", value: {} };
       const bad = Array.isArray(change) ? change : [{ ...good, id: "with-the-bad" }, change];
-      const { status, body, text } = await device.pushMutations([{ changes: bad }, { changes: [good] }]);
+      const asText = (changes) => changes.map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join(",");
+      const both = `{"id":2,"changes":[${asText(bad)}]},{"id":3,"changes":[${asText([good])}]}`;
+      const { status, body, text } = await device.post(`{"client":"${device.id}","mutations":[${both}]}`);
       assert.equal(status, 200, text);
       const [first, second] = body.results;
       assert.equal(first.status, "rejected", text);
@@ -155,8 +174,7 @@ describe("rejected mutations", { concurrency: 8 }, () => {
       assert.deepEqual([second.id, second.status, second.version], [3, "applied", 2]);
       await device.pull({ consistency: "strong" });
       assert.deepEqual(device.state(), [["c good", {}], ["c r", stands]]);
-      const again = { client: device.id, mutations: [{ id: 2, changes: bad }] };
-      const { results } = (await device.post(again)).body;
+      const { results } = (await device.post(pushText(device, 2, asText(bad)))).body;
       assert.deepEqual([results[0].status, results[0].code, results[0].duplicate], ["rejected", first.code, true]);
     });
   }
@@ -166,6 +184,57 @@ describe("rejected mutations", { concurrency: 8 }, () => {
     const { status, body, text } = await device.pushMutations([{ changes: "no" }, {}, { changes: [put({})] }]);
     assert.equal(status, 200, text);
     assert.deepEqual(body.results.map((result) => result.status), ["rejected", "rejected", "applied"]);
+  });
+});
+
+// A title cut within an emoji, as JSON.stringify writes it.
+const CUT = "party \u{1F389}".slice(0, 7);
+const cuts = {
+  "a value": put({ title: CUT }),
+  "a name in a value": put({ [CUT]: 1 }),
+  "a name deep in a value": put({ list: [{ [CUT]: 1 }] }),
+  "a value of a patch": patch({ set: { title: CUT } }),
+  "a path to set": patch({ set: { [CUT]: 1 } }),
+  "a path to unset": patch({ unset: [CUT] }),
+  "an orPut": patch({ set: { a: 1 }, orPut: { title: CUT } }),
+  "the path of an add": add({ path: CUT, by: 1 }),
+  "an included value": include([CUT]),
+  "an excluded value": exclude([CUT]),
+  "a record id": { ...put({}), id: CUT },
+  "a collection": { ...put({}), collection: CUT },
+  "the name of a field": { ...put({}), [CUT]: 1 },
+  "a record of a resolution": { op: "resolve", conflict: "x_0mwrnsa6yk3v9q2_1", records: [{ ...at, value: { title: CUT } }] },
+};
+
+describe("text that every device can read", { concurrency: 4 }, () => {
+  for (const [place, change] of Object.entries(cuts)) {
+    test(`half of a surrogate pair in ${place} rejects its mutation with a reason`, async () => {
+      const device = runtime.device(runtime.subject());
+      const [result, next] = (await device.pushMutations([{ changes: [change] }, { changes: [put({ whole: "\u{1F389}" })] }])).body.results;
+      assert.deepEqual([result.status, result.code, next.status], ["rejected", "invalid_value", "applied"]);
+      assert.match(result.detail, /half of a surrogate pair/);
+    });
+  }
+
+  test("no answer holds a character at which some reader of lines ends one, whoever wrote it where", async () => {
+    const sub = runtime.subject();
+    const [one, two] = [runtime.device(sub), runtime.device(sub)];
+    const ends = "a\u0085b\u2028c\u2029d\v\f\u001c\u001d\u001e\re";
+    const id = "id\u2028\u2029";
+    const value = { [ends]: ends, list: [ends] };
+    await one.push([{ ...put(value), id }]);
+    await one.push([{ ...patch({ set: { [`x.${ends}`]: ends } }), id }, { ...include([ends], { path: "list2" }), id }]);
+    await two.push([{ ...put({ mine: ends }), id }], { base: 1 });
+    const lines = await one.ask("/sync/pull?consistency=strong", { headers: { accept: "application/x-ndjson" } });
+    const page = await one.ask("/sync/pull?consistency=strong");
+    const conflicts = await one.ask("/sync/conflict");
+    for (const { status, text } of [lines, page, conflicts]) {
+      assert.equal(status, 200, text);
+      assert.doesNotMatch(text, /[\u0085\u2028\u2029\v\f\r\u001c-\u001e]/);
+    }
+    const kept = page.body.changes.find((change) => change.id === id);
+    assert.deepEqual(kept.value, { ...value, x: { [ends]: ends }, list2: [ends] });
+    assert.equal(conflicts.body.conflicts[0].mutations[0].changes[0].value.mine, ends);
   });
 });
 

@@ -1,6 +1,6 @@
 //! What becomes of one mutation: applied, parked or rejected.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Author, Draft, DraftValue, OWN_WRITER, Plan, invalid, standing_of, too_much_work};
 use crate::{
@@ -11,9 +11,11 @@ use crate::{
     },
     ids::{Collection, Key, RecordId},
     limits,
-    protocol::push::{Change, Mutation, OnConflict, RejectCode, Rejection, Settled, Standing, Submitted},
+    protocol::push::{
+        Change, Mutation, OnConflict, RejectCode, Rejection, Settled, Standing, Submitted, There,
+    },
     value,
-    version::ConflictId,
+    version::{ConflictId, Version},
 };
 
 /// Of a client that goes on pushing without taking in how its mutations ended.
@@ -95,7 +97,9 @@ impl Plan {
                 self.announce(ledger, id, None, &mut draft)?;
             }
         }
-        Ok(Settled::Applied(self.adopt(draft, by.writer, by.now)))
+        let is_in_vain = draft.is_in_vain && !planted!(MissingNotTold);
+        let version = self.adopt(draft, by.writer, by.now);
+        Ok(if is_in_vain { Settled::Missing(version) } else { Settled::Applied(version) })
     }
 
     /// What stands in the way of changes that conflict, as far as the answer has room; none if no change does.
@@ -106,22 +110,35 @@ impl Plan {
         present_epoch: bool,
         by: &Author<'_>,
     ) -> LedgerResult<Option<Vec<Standing>>> {
-        let (mut standing, mut is_conflict) = (BTreeMap::new(), false);
+        let mut in_the_way = BTreeSet::new();
         for change in changes {
             let base = Base::of(change, present_epoch);
-            if !self.conflicts(ledger, change, base, by)? {
-                continue;
-            }
-            is_conflict = true;
-            // What does not fit the answer is not copied either.
-            let record = self.records.get(&change.key).and_then(Option::as_ref);
-            let bytes = record.map_or(0, |record| record.line.len());
-            if let Some(room) = self.theirs_room.checked_sub(bytes) {
-                standing.insert(change.key.clone(), standing_of(&change.key, record));
-                self.theirs_room = room;
+            if self.conflicts(ledger, change, base, by)? {
+                in_the_way.insert(&change.key);
             }
         }
-        Ok(is_conflict.then(|| standing.into_values().collect()))
+        let told = || in_the_way.iter().filter_map(|key| self.told(key)).collect();
+        Ok((!in_the_way.is_empty()).then(told))
+    }
+
+    /// What stands under a key, as far as the answer has room: without its value, or not at all.
+    fn told(&mut self, key: &Key) -> Option<Standing> {
+        let record = self.records.get(key).and_then(Option::as_ref);
+        let version = record.map_or(Version::ZERO, |record| record.clock.version);
+        let mut standing = Standing { key: key.clone(), version, there: There::Untold };
+        let name = standing.to_json().len();
+        let value = record.and_then(|record| record.value(key));
+        let value = value.map_or(r#","deleted":true"#.len(), |value| r#","theirs":"#.len() + value.len());
+        // What does not fit the answer is not copied either.
+        let room = match self.records_room.checked_sub(name + value) {
+            Some(room) => {
+                standing = standing_of(key, record);
+                room
+            }
+            None => self.records_room.checked_sub(name)?,
+        };
+        self.records_room = room;
+        Some(standing)
     }
 
     /// Whether a change conflicts: by the policy of its push, or else by that of its collection, which is looked up only

@@ -1,7 +1,7 @@
 //! Who changed what: a mutation conflicts only with changes that its client has not seen and did not make (I13).
 
 use super::*;
-use crate::sim::Rng;
+use crate::{limits, protocol::push::There, sim::Rng};
 
 const A: &str = "client-a";
 const B: &str = "client-b";
@@ -56,8 +56,9 @@ fn a_conflict_changes_nothing_says_what_stands_there_and_lets_the_next_go_on() {
         panic!("no conflict: {answer:?}")
     };
     let seen: Vec<_> =
-        records.iter().map(|r| (r.key.id.as_str(), r.version.get(), r.value.as_deref())).collect();
-    assert_eq!(seen, [("gone", 3, None), ("r", 1, Some(r#"{"n":1}"#))]);
+        records.iter().map(|r| (r.key.id.as_str(), r.version.get(), r.there.clone())).collect();
+    let value = There::Value(r#"{"n":1}"#.to_owned());
+    assert_eq!(seen, [("gone", 3, There::Nothing), ("r", 1, value)]);
     assert_eq!(answer.results[1].settled, applied(5), "I1: parking was step 4");
     assert_eq!(desk.value("mine"), None);
     let again = desk.push(&body(A, &[both.to_owned()])).expect("an answer");
@@ -105,7 +106,7 @@ fn overwrite_applies_what_would_conflict() {
     desk.put(A, 1, "r", r#"{"n":1}"#);
     let settled = with_policy(&mut desk, B, "overwrite", &change(1, 0, r#""op":"put","value":{}"#));
     assert_eq!(settled, applied(2));
-    assert!(is_conflict(&with_policy(&mut desk, A, "whatever", &change(2, 1, r#""op":"delete""#))));
+    assert!(is_conflict(&with_policy(&mut desk, A, "reject", &change(2, 1, r#""op":"delete""#))));
 }
 
 #[test]
@@ -129,6 +130,65 @@ fn h18_merge_conflicts_by_top_level_field_and_a_put_touches_what_it_changes() {
     assert!(!merge(&mut desk, r#""op":"patch","set":{"meta.m":2}"#), "its own change does not count");
     let foreign = with_policy(&mut desk, A, "merge", &change(3, 2, r#""op":"patch","set":{"meta.m":3}"#));
     assert!(is_conflict(&foreign), "meta.n and meta.m are one field");
+}
+
+#[test]
+fn h18_a_patch_touches_what_it_names_and_has_changed_what_is_another_text_afterwards() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "r", r#"{"title":"x","n":1}"#);
+    // What it names: title is another one, n has the same text, nothing was there to unset.
+    desk.settle(A, &change(2, 1, r#""op":"patch","set":{"title":"y","n":1},"unset":["due"]"#));
+    let mut number = 0;
+    let mut merge = |op: &str| {
+        number += 1;
+        is_conflict(&with_policy(&mut desk, B, "merge", &change(number, 1, op)))
+    };
+    assert!(!merge(r#""op":"patch","set":{"due":1}"#), "an unset of nothing has changed nothing");
+    assert!(!merge(r#""op":"patch","set":{"n":2}"#), "nor has a set of the same text");
+    assert!(merge(r#""op":"patch","set":{"title":"y"}"#), "though it would leave it as it is");
+    assert!(merge(r#""op":"patch","unset":["title.x"]"#));
+}
+
+#[test]
+fn records_of_an_answer_fill_64_kib_and_a_long_value_hides_no_other_record() {
+    let mut desk = Desk::new();
+    let long = |bytes: usize| format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes));
+    for (number, (id, bytes)) in (1..).zip([("a", 30_000), ("b", 40_000), ("c", 30_000), ("d", 9)]) {
+        desk.put(B, number, id, &long(bytes));
+    }
+    let put = |id: &str| format!(r#"{{"op":"put","collection":"c","id":"{id}","value":{{}}}}"#);
+    let mutation = |number: u64, ids: &[&str]| {
+        let changes: Vec<_> = ids.iter().map(|id| put(id)).collect();
+        format!(r#"{{"id":{number},"base":0,"changes":[{}]}}"#, changes.join(","))
+    };
+    let answer =
+        desk.push(&body(A, &[mutation(1, &["c", "b", "a"]), mutation(2, &["d"])])).expect("an answer");
+    let told = |result: usize| match &answer.results[result].settled {
+        Settled::Conflict { standing, .. } => {
+            let is_told = |there: &There| matches!(there, There::Value(_));
+            let told =
+                standing.iter().map(|one| (one.key.id.to_string(), one.version.get(), is_told(&one.there)));
+            told.collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    let named = |id: &str, version, is_told| (id.to_owned(), version, is_told);
+    assert_eq!(told(0), [named("a", 1, true), named("b", 2, false), named("c", 3, true)]);
+    assert_eq!(told(1), [named("d", 4, true)]);
+    assert!(answer.to_json().contains(r#"{"collection":"c","id":"b","version":2}"#));
+    assert!(answer.to_json().len() < limits::CONFLICT_BYTES_MAX + 1_000);
+
+    // Names alone can fill it too.
+    let ids: Vec<_> = (0..900).map(|at| format!("{at:03}{}", "n".repeat(200))).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    for (number, some) in (5..).zip(ids.chunks(100)) {
+        desk.settle(B, &mutation(number, some));
+    }
+    let answer = desk.push(&body("client-c", &[mutation(1, &ids)])).expect("an answer");
+    let Settled::Conflict { standing, .. } = &answer.results[0].settled else { panic!("no conflict") };
+    let names: Vec<_> = standing.iter().map(|one| one.key.id.as_str()).collect();
+    assert!(names.len() < 300 && names == ids[..names.len()], "the first of them: {}", names.len());
+    assert!(answer.to_json().len() < limits::CONFLICT_BYTES_MAX + 1_000);
 }
 
 #[test]

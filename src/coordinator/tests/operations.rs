@@ -47,7 +47,7 @@ impl System for ByCollection {
 }
 
 /// Some are equal in several texts, which only a comparison of what they mean tells.
-const SCALARS: [&str; 16] = [
+const SCALARS: [&str; 18] = [
     "null",
     "true",
     "0",
@@ -62,12 +62,22 @@ const SCALARS: [&str; 16] = [
     r#""a""#,
     r#""\u0061""#,
     r#""\ud800""#,
+    "\"\u{2028}\u{85}\"",
+    r#""\u2028\u0085""#,
     r#""\"\\""#,
     r#""é😀""#,
 ];
-const NAMES: [&str; 7] =
-    [r#""a""#, r#""\u0061""#, r#""b""#, r#""c""#, r#""a.b""#, r#""""#, r#""\ud83d\ude00""#];
-const PATHS: [&str; 7] = ["a", "b", "c", "a.b", "a.c", "b.a.c", "😀"];
+const NAMES: [&str; 8] =
+    [r#""a""#, r#""\u0061""#, r#""b""#, r#""c""#, r#""a.b""#, r#""""#, r#""\ud83d\ude00""#, "\"\u{2029}\""];
+const PATHS: [&str; 8] = ["a", "b", "c", "a.b", "a.c", "b.a.c", "😀", "\u{2029}"];
+/// What a change should not have, and what it may.
+const BESIDE: [&str; 5] = [
+    r#","sets":{}"#,
+    r#","values":[1]"#,
+    r#","op":"put""#,
+    r#","value":{}"#,
+    r#","take":null,"values":null"#,
+];
 const NO_PATHS: [&str; 3] = ["__proto__", "a..b", ""];
 
 fn value() -> impl Strategy<Value = String> {
@@ -138,15 +148,17 @@ fn op() -> impl Strategy<Value = String> {
 /// Mostly one that is reached soon: one that lies in the future is rejected.
 fn base() -> impl Strategy<Value = String> {
     let version = prop_oneof![3 => 0..4_u64, 2 => 2..8_u64, 1 => 0..16_u64];
-    option::weighted(0.5, version)
-        .prop_map(|base| base.map_or_else(String::new, |base| format!(r#","base":{base}"#)))
+    let spelling = select(vec!["", ".0", "e0", "0e-1"]);
+    option::weighted(0.5, (version, spelling))
+        .prop_map(|base| base.map_or_else(String::new, |(base, end)| format!(r#","base":{base}{end}"#)))
 }
 
 fn mutation() -> impl Strategy<Value = String> {
     let collections = mostly(prop_oneof![9 => Just("c"), 1 => Just("d")], select(vec!["$c", "", "é"]));
     let ids = prop_oneof![3 => Just("r"), 1 => Just("s")];
-    let change = (op(), collections, ids, base()).prop_map(|(op, collection, id, base)| {
-        format!(r#"{{"collection":"{collection}","id":"{id}",{op}{base}}}"#)
+    let beside = mostly(Just(""), select(&BESIDE[..]));
+    let change = (op(), collections, ids, base(), beside).prop_map(|(op, collection, id, base, beside)| {
+        format!(r#"{{"collection":"{collection}","id":"{id}",{op}{base}{beside}}}"#)
     });
     let changes = few(change.boxed());
     let epochs = prop_oneof![9 => Just(""), 1 => Just(r#","epoch":"0mwrnsa6yk3v9q2""#)];
@@ -184,6 +196,100 @@ fn a_patch_that_names_a_path_twice_is_rejected_also_where_there_is_no_record() {
     }
     assert_eq!((desk.value("r"), desk.version()), (None, 0));
     assert_eq!(desk.settle("client-a", &patch(4, r#""set":{"q.s":1,"q.r":2}"#)), applied(1));
+}
+
+fn on(number: u64, op: &str) -> String {
+    format!(r#"{{"id":{number},"changes":[{{"collection":"c","id":"r",{op}}}]}}"#)
+}
+
+#[test]
+fn an_operation_that_finds_no_record_and_does_nothing_is_told_and_told_again() {
+    let mut desk = Desk::new();
+    let vain = [
+        r#""op":"patch","set":{"a":1}"#,
+        r#""op":"add","path":"a","by":1"#,
+        r#""op":"include","path":"a","values":[1]"#,
+        r#""op":"exclude","path":"a","values":[1]"#,
+    ];
+    let mutations: Vec<_> = (1..).zip(vain).map(|(number, op)| on(number, op)).collect();
+    for _ in 0..2 {
+        let answer = desk.push(&body("client-a", &mutations)).expect("an answer");
+        let settled: Vec<_> = answer.results.iter().map(|result| result.settled.clone()).collect();
+        assert_eq!(settled, vec![Settled::Missing(version(0)); 4]);
+        assert!(answer.to_json().contains(r#""missing":true"#), "{}", answer.to_json());
+    }
+    let beside = on(5, vain[0]).replace('[', r#"[{"op":"put","collection":"c","id":"s","value":{}},"#);
+    assert_eq!(desk.settle("client-a", &beside), Settled::Missing(version(1)), "the other change is made");
+    assert_eq!(
+        desk.settle("client-a", &on(6, r#""op":"delete""#)),
+        applied(1),
+        "that it is not there is what was wanted"
+    );
+    let or_put = r#""op":"patch","set":{"a":1},"orPut":{"a":2}"#;
+    assert_eq!(desk.settle("client-a", &on(7, or_put)), applied(2));
+    assert_eq!(desk.settle("client-a", &on(8, vain[0])), applied(3), "now it is there");
+}
+
+#[test]
+fn a_field_that_its_op_does_not_have_is_never_passed_over() {
+    let mut desk = Desk::new();
+    desk.put("client-b", 1, "r", "{}");
+    let typos = [
+        r#""op":"patch","sets":{"a":1}"#,
+        r#""op":"patch","set":{"a":1},"unsett":["b"]"#,
+        r#""op":"put","value":{},"orPut":{}"#,
+        r#""op":"put","value":{},"bases":1"#,
+        r#""op":"delete","value":{}"#,
+        r#""op":"add","path":"a","by":1,"set":{"b":1}"#,
+        r#""op":"include","path":"a","values":[1],"value":2"#,
+        r#""op":"put","value":{},"":1"#,
+        r#""op":"put","value":{},"Base":1"#,
+    ];
+    for (number, op) in (1..).zip(typos) {
+        let settled = desk.settle("client-a", &on(number, op));
+        assert_eq!(code(&settled), Some(RejectCode::UnsupportedOp), "{op}: {settled:?}");
+    }
+    let beside = |number: u64, field: &str| {
+        on(number, r#""op":"put","value":{}"#).replace(",\"changes", &format!(",{field},\"changes"))
+    };
+    for (number, field) in (10..).zip([r#""bases":1"#, r#""onConflict":"overwrite""#, r#""client":"x""#]) {
+        let settled = desk.settle("client-a", &beside(number, field));
+        assert_eq!(code(&settled), Some(RejectCode::UnsupportedOp), "{field}: {settled:?}");
+    }
+    for (number, field) in (13..).zip([r#""base":0,"base":1"#, r#""base":"1""#, r#""after":1"#]) {
+        let settled = desk.settle("client-a", &beside(number, field));
+        assert_eq!(code(&settled), Some(RejectCode::InvalidValue), "{field}: {settled:?}");
+    }
+    let all_null = r#""op":"delete","base":null,"value":null,"set":null,"unset":null,"path":null,"by":null,"values":null,
+        "orPut":null,"conflict":null,"take":null,"records":null,"deleted":null"#;
+    assert_eq!(desk.settle("client-a", &on(16, all_null)), applied(2), "null is absent");
+    let Settled::Rejected(rejection) = desk.settle("client-a", &on(17, typos[0])) else { panic!("applied") };
+    assert_eq!(rejection.detail, "change 0: patch has no field sets");
+}
+
+#[test]
+fn what_leaves_the_text_of_a_record_changes_nothing_for_anybody() {
+    let mut desk = Desk::new();
+    desk.put("client-b", 1, "r", r#"{"n":7,"t":"x"}"#);
+    let within = |number: u64, id: &str, one: &str, two: &str| {
+        let change = |op: &str| format!(r#"{{"collection":"c","id":"{id}",{op}}}"#);
+        format!(r#"{{"id":{number},"changes":[{},{}]}}"#, change(one), change(two))
+    };
+    let put = r#""op":"put","value":{"n":7,"t":"x"}"#;
+    for mutation in [
+        on(1, r#""op":"put","value":{ "n": 7, "t": "x" }"#),
+        on(2, r#""op":"patch","unset":["a","t.b"],"set":{"n":7}"#),
+        on(3, r#""op":"add","path":"n","by":0"#),
+        on(4, r#""op":"exclude","path":"tags.a","values":["x"]"#),
+        within(5, "r", r#""op":"delete""#, put),
+        within(6, "absent", put, r#""op":"delete""#),
+        on(7, put),
+    ] {
+        assert_eq!(desk.settle("client-a", &mutation), applied(1), "{mutation}");
+    }
+    assert_eq!(desk.value("r").as_deref(), Some(r#"{"n":7,"t":"x"}"#));
+    let seen = on(2, r#""op":"put","value":{}"#).replace(",\"changes", ",\"base\":1,\"changes");
+    assert_eq!(desk.settle("client-b", &seen), applied(2), "nobody has changed it since");
 }
 
 proptest! {

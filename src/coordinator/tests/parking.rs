@@ -7,7 +7,7 @@ use crate::{
         parking,
     },
     limits,
-    protocol::conflict::ConflictPage,
+    protocol::{conflict::ConflictPage, push::There},
     sim::Rng,
     version::ConflictId,
 };
@@ -196,7 +196,7 @@ fn a_mutation_that_says_after_joins_whatever_it_touches_and_whichever_client_of_
     let malformed = desk.settle(C, &after(4, "conflict 7"));
     assert_eq!(code(&malformed), Some(RejectCode::InvalidValue));
     let bob = desk.push_as(&user("bob"), &body(B, &[after(1, &id.to_string())])).expect("an answer");
-    assert!(matches!(bob.results[0].settled, Settled::Applied(_)), "another user's is not joined");
+    assert!(matches!(bob.results[0].settled, Settled::Missing(_)), "another user's is not joined");
     assert_eq!(desk.parked_under(&id).len(), 3);
 }
 
@@ -755,7 +755,8 @@ fn what_stands_there_is_told_up_to_1_mib_of_a_page() {
     }
     let changes: Vec<_> = ids.iter().map(|id| set(id, r#""y":1"#)).collect();
     parked(&desk.settle(A, &mutation(1, r#","base":0"#, &changes)));
-    let told: Vec<_> = desk.listed().conflicts[0].standing.iter().map(|(_, is_told)| *is_told).collect();
+    let told: Vec<_> =
+        desk.listed().conflicts[0].standing.iter().map(|one| one.there != There::Untold).collect();
     assert_eq!(told, [true, true, true, true, false, false]);
     assert!(desk.listed().to_json().contains(r#"{"collection":"c","id":"r6","version":6}"#));
 }
@@ -777,13 +778,10 @@ fn a_page_of_conflicts_holds_no_more_than_it_tells_however_many_long_records_the
         let page = desk.core.conflicts(&user("alice"), after).expect("a page");
         let standing = || page.conflicts.iter().flat_map(|open| &open.standing);
         let held: usize =
-            standing().filter_map(|(standing, _)| standing.value.as_ref()).map(String::len).sum();
+            standing().map(|one| if let There::Value(value) = &one.there { value.len() } else { 0 }).sum();
         assert!(held <= limits::CONFLICTS_THEIRS_MAX, "{held}");
         assert!(standing().count() <= limits::CONFLICT_CHANGES_MAX, "{}", standing().count());
-        assert!(
-            standing().all(|(standing, _)| standing.version > Version::ZERO),
-            "what has no room has a version"
-        );
+        assert!(standing().all(|one| one.version > Version::ZERO), "what has no room has a version");
         (listed, pages) = (listed + page.conflicts.len(), pages + 1);
         match page.cursor {
             Some(cursor) => after = cursor,

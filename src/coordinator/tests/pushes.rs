@@ -55,7 +55,7 @@ fn on_an_absent_record_ops_put_or_put_or_do_nothing() {
         ("include", r#","path":"t","values":["a"]"#),
         ("exclude", r#","path":"t","values":["a"]"#),
     ] {
-        assert_eq!(after(None, &op(name, rest)), (applied(0), None), "{name}");
+        assert_eq!(after(None, &op(name, rest)), (Settled::Missing(version(0)), None), "{name}");
         let with_or_put = op(name, &format!(r#"{rest},"orPut":{{"new":true}}"#));
         assert_eq!(after(None, &with_or_put), (applied(1), Some(r#"{"new":true}"#.to_owned())), "{name}");
     }

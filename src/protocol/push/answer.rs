@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Rejection;
 use crate::{
     ids::Key,
-    limits,
+    value::json_text,
     version::{ConflictId, Position, Version},
 };
 
@@ -14,6 +14,8 @@ use crate::{
 pub enum Settled {
     /// It is part of the state from this version on, or changed nothing.
     Applied(Version),
+    /// The same, but an operation of it found no record, had none to put, and did nothing.
+    Missing(Version),
     /// Others changed what it rests on, or it follows a mutation to which that happened: it is parked and changed nothing.
     Conflict {
         /// Where it is parked.
@@ -34,8 +36,19 @@ pub struct Standing {
     pub key: Key,
     /// Its last change; 0 where even the deletion has been forgotten.
     pub version: Version,
-    /// Its value, or none if it is deleted.
-    pub value: Option<String>,
+    /// What is there, as far as it is told.
+    pub there: There,
+}
+
+/// What is under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum There {
+    /// A record with this value.
+    Value(String),
+    /// None.
+    Nothing,
+    /// That has no room in the answer: its client has it by pulling.
+    Untold,
 }
 
 /// The result of one mutation.
@@ -68,8 +81,7 @@ impl PushAnswer {
     /// The body.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut theirs = limits::CONFLICT_BYTES_MAX;
-        let results: Vec<String> = self.results.iter().map(|result| result.to_json(&mut theirs)).collect();
+        let results: Vec<String> = self.results.iter().map(MutationResult::to_json).collect();
         format!(
             "{{\"epoch\":\"{}\",\"version\":{},\"results\":[{}],\"reset\":false,\"more\":{},\"changes\":[{}]}}",
             self.position.epoch,
@@ -93,6 +105,9 @@ impl MutationResult {
     pub fn brief(&self) -> Value {
         let mut result = match &self.settled {
             Settled::Applied(version) => json!({ "id": self.id, "status": "applied", "version": version }),
+            Settled::Missing(version) => {
+                json!({ "id": self.id, "status": "applied", "version": version, "missing": true })
+            }
             Settled::Rejected(rejection) => json!({
                 "id": self.id, "status": "rejected", "code": rejection.code.as_str(), "detail": rejection.detail
             }),
@@ -107,11 +122,10 @@ impl MutationResult {
         result
     }
 
-    fn to_json(&self, theirs: &mut usize) -> String {
+    fn to_json(&self) -> String {
         let mut text = self.brief().to_string();
         if let Settled::Conflict { standing, .. } = &self.settled {
-            let records: Vec<String> =
-                standing.iter().map_while(|record| record.to_json_within(theirs)).collect();
+            let records: Vec<String> = standing.iter().map(Standing::to_json).collect();
             text.truncate(text.len() - 1);
             text += &format!(",\"records\":[{}]}}", records.join(","));
         }
@@ -120,29 +134,16 @@ impl MutationResult {
 }
 
 impl Standing {
-    /// None when it no longer fits into what is left of the answer's room.
-    fn to_json_within(&self, room: &mut usize) -> Option<String> {
-        let text = self.to_json();
-        *room = room.checked_sub(text.len())?;
-        Some(text)
-    }
-
-    /// With what stands there, or that it is deleted.
-    pub(in crate::protocol) fn to_json(&self) -> String {
-        let mut text = self.without_value();
-        text.truncate(text.len() - 1);
-        match &self.value {
-            Some(value) => text += &format!(",\"theirs\":{value}}}"),
-            None => text += ",\"deleted\":true}",
-        }
-        text
-    }
-
-    /// Where the value has no room: its client has it by pulling.
-    pub(in crate::protocol) fn without_value(&self) -> String {
-        json!({
-            "collection": self.key.collection.as_str(), "id": self.key.id.as_str(), "version": self.version
-        })
-        .to_string()
+    /// As it is told.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let Self { key, version, there } = self;
+        let there = match there {
+            There::Value(value) => format!(",\"theirs\":{value}"),
+            There::Nothing => ",\"deleted\":true".to_owned(),
+            There::Untold => String::new(),
+        };
+        let id = json_text(key.id.as_str());
+        format!("{{\"collection\":\"{}\",\"id\":{id},\"version\":{version}{there}}}", key.collection)
     }
 }

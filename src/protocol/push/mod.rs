@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
-pub use answer::{MutationResult, PushAnswer, Settled, Standing, joined_lines};
+pub use answer::{MutationResult, PushAnswer, Settled, Standing, There, joined_lines};
 pub use resolve::{Decision, Resolution};
 
 use crate::{

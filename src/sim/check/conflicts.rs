@@ -130,7 +130,12 @@ impl Oracle {
             return;
         }
         match settled {
-            Settled::Applied(version) => {
+            Settled::Applied(version) | Settled::Missing(version) => {
+                let is_told = matches!(settled, Settled::Missing(_));
+                assert!(
+                    is_told == self.is_in_vain(&expanded),
+                    "I12: mutation {mark} was {settled:?}, although what it finds says otherwise"
+                );
                 // What one copy of a database has acknowledged, another one may not know. And a mutation that rests on two
                 // conflicts can name but one, which may be closed by now.
                 let names_one = sent.mutation.after.is_some();

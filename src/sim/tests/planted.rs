@@ -186,6 +186,8 @@ pub(crate) enum Fault {
     ClosedGroundIgnored,
     /// The conflict that a mutation says it follows is not looked at.
     AfterIgnored,
+    /// What found no record and did nothing is applied, without a word.
+    MissingNotTold,
     /// Of what is parked only the first change is written.
     ParkedByHalves,
     /// What joins is acknowledged and not kept.
@@ -295,6 +297,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::ClosedGroundIgnored, &["I12"], 400),
     (Fault::DependantsApplied, &["I12"], 100),
     (Fault::AfterIgnored, &["I12"], 100),
+    (Fault::MissingNotTold, &["I12"], 100),
     (Fault::ParkedByHalves, &["I12"], 100),
     (Fault::JoinedLost, &["I12"], 100),
     (Fault::AnybodyResolves, &["I12"], 300),
