@@ -62,7 +62,7 @@ impl<L: Ledger> Coordinator<L> {
     ///
     /// # Errors
     /// [`ApiError::Gone`] and [`ApiError::Forbidden`]; [`ApiError::GrantRequired`] when that is an earlier space of this id;
-    /// [`ApiError::EpochMismatch`] for a position that cannot be, [`ApiError::CursorExpired`], or storage failures.
+    /// [`ApiError::PositionUnknown`] for a position that cannot be, [`ApiError::CursorExpired`], or storage failures.
     pub fn pull(
         &mut self,
         user: &UserHash,
@@ -75,12 +75,18 @@ impl<L: Ledger> Coordinator<L> {
         let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
         let here = self.position();
         let min_version = ask.min_version.map(|version| Position { version, ..here.clone() });
-        let required = [own.as_ref(), ask.min.as_ref(), min_version.as_ref()];
-        if required.into_iter().flatten().any(|position| *position > here) {
-            return Err(ApiError::EpochMismatch { position: here, last: 0, settled: Vec::new(), more: true });
+        let is_beyond = own.as_ref().is_some_and(|own| *own > here);
+        // Whoever asks for less than it has was told where this history stands, and gives its position up.
+        let starts_over = is_beyond && ask.min.is_some() && ask.min < own;
+        let required = [ask.min.as_ref(), min_version.as_ref()];
+        if (is_beyond && !starts_over) || required.into_iter().flatten().any(|position| *position > here) {
+            return Err(ApiError::PositionUnknown { position: here });
         }
         if let Some(cursor) = &ask.cursor {
             return self.next_page(cursor, ask.page_bytes);
+        }
+        if starts_over {
+            return self.page(Version::ZERO, Version::ZERO, true, ask.page_bytes);
         }
         let start = self.start_of(ask);
         if !ask.restart {

@@ -32,7 +32,12 @@ pub enum ApiError {
         /// The number that comes next.
         expected: u64,
     },
-    /// The request belongs to another history of the space.
+    /// A pull claims a position that this history has not reached, and none may begin that lies above it.
+    PositionUnknown {
+        /// Where the present history stands.
+        position: Position,
+    },
+    /// A push belongs to another history of the space.
     EpochMismatch {
         /// Where the present history stands.
         position: Position,
@@ -106,6 +111,12 @@ impl ApiError {
                 "out_of_order",
                 "Out of order",
                 "Nothing was applied. Send the mutations from `expected` on.",
+            ),
+            Self::PositionUnknown { .. } => (
+                409,
+                "epoch_mismatch",
+                "Another epoch",
+                "The space has never been there. Pull without `epoch` and `since`, with min=`position`.",
             ),
             Self::EpochMismatch { .. } => (
                 409,
@@ -201,6 +212,7 @@ impl ApiError {
         body.insert("request".into(), request.into());
         let fields = match self {
             Self::OutOfOrder { expected } => json!({ "expected": expected }),
+            Self::PositionUnknown { position } => json!({ "position": position.to_string() }),
             Self::EpochMismatch { position, last, settled, more } => {
                 json!({ "position": position.to_string(), "last": last, "results": results(settled), "more": more })
             }
@@ -229,8 +241,7 @@ impl ApiError {
             "storage_full" => Self::StorageFull,
             "rate_limited" => Self::RateLimited { retry_after_s: problem.retry_after_s.unwrap_or(1) },
             "epoch_mismatch" => match problem.position.as_deref().and_then(Position::parse) {
-                // A pull asked: it names no mutations.
-                Some(position) => Self::EpochMismatch { position, last: 0, settled: Vec::new(), more: true },
+                Some(position) => Self::PositionUnknown { position },
                 None => Self::Internal,
             },
             _ if status == 503 => Self::Upstream,
@@ -284,7 +295,7 @@ mod tests {
             ApiError::Upstream,
             ApiError::Internal,
             ApiError::RateLimited { retry_after_s: 7 },
-            ApiError::EpochMismatch { position, last: 0, settled: Vec::new(), more: true },
+            ApiError::PositionUnknown { position },
         ] {
             assert_eq!(ApiError::of_object(error.status(), &error.body("r1")), error);
         }

@@ -179,14 +179,39 @@ fn h01_a_client_of_an_earlier_epoch_is_reset_and_one_of_a_later_is_refused() {
     let ask = Ask { epoch: Some(later), since: version(1), ..Ask::default() };
     assert!(matches!(
         desk.core.pull(&user("alice"), &scope(), &ask, desk.now),
-        Err(ApiError::EpochMismatch { .. })
+        Err(ApiError::PositionUnknown { .. })
     ));
     let min = Some(Position { version: version(99), ..desk.core.position() });
     let ask = Ask { min, ..first(&desk, 0) };
     assert!(matches!(
         desk.core.pull(&user("alice"), &scope(), &ask, desk.now),
-        Err(ApiError::EpochMismatch { .. })
+        Err(ApiError::PositionUnknown { .. })
     ));
+}
+
+#[test]
+fn whoever_was_told_where_the_space_stands_starts_over_from_a_position_that_never_was() {
+    let mut desk = large();
+    for own in [version(99), version(5)] {
+        for epoch in [desk.epoch(), Epoch::parse("9zzzzzzzzzzzzz").expect("an epoch")] {
+            let ask = Ask { epoch: Some(epoch), since: own, page_bytes: SMALL, ..Ask::default() };
+            let refused = desk.core.pull(&user("alice"), &scope(), &ask, desk.now);
+            let Err(ApiError::PositionUnknown { position }) = refused else {
+                panic!("no refusal: {refused:?}")
+            };
+            let again = Ask { min: Some(position), ..ask };
+            let (reset, _, mut next, first) = page(&mut desk, &again);
+            let mut lines = first.lines().count();
+            assert!(reset, "what it had is no part of this history");
+            while let Some(cursor) = next {
+                let (reset, _, following, more) =
+                    page(&mut desk, &Ask { cursor: Some(cursor), ..again.clone() });
+                assert!(!reset);
+                (lines, next) = (lines + more.lines().count(), following);
+            }
+            assert_eq!(lines, 4, "a full state");
+        }
+    }
 }
 
 #[test]
@@ -223,6 +248,6 @@ fn a_bare_min_claims_nothing_about_this_history_and_begins_no_epoch() {
     assert_eq!(desk.core.claimed_by(&user("alice"), &scope(), &ask, later), Ok(None));
     assert!(matches!(
         desk.core.pull(&user("alice"), &scope(), &ask, later),
-        Err(ApiError::EpochMismatch { .. })
+        Err(ApiError::PositionUnknown { .. })
     ));
 }

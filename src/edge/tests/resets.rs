@@ -206,7 +206,7 @@ fn a_claim_that_cannot_be_is_told_where_the_space_stands() {
     world.spaces[0].oracle.learn_epoch(&here.epoch);
     let answer = world.ask(0, &since(&world, 99), Format::Json);
     assert!(
-        matches!(answer.body, Err(ApiError::EpochMismatch { ref position, .. }) if position == world.spaces[0].oracle.here())
+        matches!(answer.body, Err(ApiError::PositionUnknown { ref position }) if position == world.spaces[0].oracle.here())
     );
     world.pass(3_600_000);
     let claim = Ask {

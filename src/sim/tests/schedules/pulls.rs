@@ -158,7 +158,7 @@ fn h25_an_instance_that_cannot_write_does_not_say_that_it_has_nothing_as_new() {
         let answer = world.ask_coordinator(&claims[0]);
         match hours {
             0 => {
-                assert!(matches!(answer, Err(ApiError::EpochMismatch { .. })), "{answer:?}");
+                assert!(matches!(answer, Err(ApiError::PositionUnknown { .. })), "{answer:?}");
                 let by_the_edge = world.ask_coordinator(&claims[2]);
                 assert!(
                     by_the_edge.is_ok(),
