@@ -72,7 +72,7 @@ export class Obedient {
       this.pushMax = Infinity;
       return;
     }
-    const { code, expected, last, results, position } = answer.body;
+    const { code, expected, last, results, more, position } = answer.body;
     switch (code) {
       case "out_of_order":
         if (!this.outbox.some(({ id }) => id === expected)) this.takeNewClientId();
@@ -80,6 +80,8 @@ export class Obedient {
       case "epoch_mismatch":
         this.take(results);
         this.drop(last);
+        // The next ones, under the same name and epoch: the history may contain them too.
+        if (more && this.outbox.length > 0) return;
         this.min = position;
         await this.pull();
         this.takeNewClientId();
