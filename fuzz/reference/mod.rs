@@ -210,10 +210,6 @@ impl Space {
     fn judge(&self, submission: &Submission) -> Verdict {
         let Some(mutation) = Mutation::read(&submission.mutation) else { return Verdict::Rejected };
         let is_stale = mutation.epoch.as_ref().is_some_and(|epoch| *epoch != self.epoch);
-        let in_future = |change: &Change| !is_stale && change.base.is_some_and(|base| base > self.version);
-        if mutation.changes.iter().any(in_future) {
-            return Verdict::Rejected;
-        }
         if let Some(at) = self.joins(&mutation, &submission.client) {
             return Verdict::Joined(at);
         }
@@ -245,6 +241,7 @@ impl Space {
     /// Whether somebody else changed what the change rests on after its base.
     fn conflicts(&self, change: &Change, by: &Submission, is_stale: bool) -> bool {
         let Some(base) = change.base else { return false };
+        let is_stale = is_stale || base > self.version;
         if by.policy == "overwrite" || matches!(change.kind, Kind::Combine(..)) {
             return false;
         }

@@ -15,20 +15,22 @@ pub(super) enum Base {
     Unchecked,
     /// Its copy was current at this version; 0: it had none.
     At(Version),
-    /// Its copy comes from another epoch: everything that others did came later.
-    OtherEpoch,
+    /// Its copy comes from another history: everything that others did came later.
+    OtherHistory,
 }
 
 impl Base {
-    /// The base of `change` in a mutation that belongs to the present epoch or does not.
+    /// The base of `change` in a mutation that belongs to the present epoch or does not, which stands at `version`. A base
+    /// above that was read before storage went back, or in another deployment.
     #[must_use]
-    pub(super) fn of(change: &Change, present_epoch: bool) -> Self {
+    pub(super) fn of(change: &Change, present_epoch: bool, version: Version) -> Self {
         match change.base {
             None => Self::Unchecked,
             // No copy is no copy in any epoch: what is made offline while another begins is still a creation.
             Some(Version::ZERO) => Self::At(Version::ZERO),
-            Some(_) if !present_epoch && !planted!(EpochOfBaseIgnored) => Self::OtherEpoch,
-            Some(version) => Self::At(version),
+            Some(_) if !present_epoch && !planted!(EpochOfBaseIgnored) => Self::OtherHistory,
+            Some(base) if base > version => Self::OtherHistory,
+            Some(base) => Self::At(base),
         }
     }
 
@@ -36,7 +38,7 @@ impl Base {
         match self {
             Self::Unchecked => false,
             Self::At(base) => last > base,
-            Self::OtherEpoch => last > Version::ZERO,
+            Self::OtherHistory => last > Version::ZERO,
         }
     }
 }
@@ -85,7 +87,7 @@ fn may_have_been_deleted_after(base: Base, horizon: Version) -> bool {
     match base {
         Base::Unchecked => false,
         Base::At(base) => base > Version::ZERO && base < horizon,
-        Base::OtherEpoch => horizon > Version::ZERO,
+        Base::OtherHistory => horizon > Version::ZERO,
     }
 }
 
@@ -257,10 +259,10 @@ mod tests {
     #[test]
     fn bases_of_another_epoch_are_older_than_every_change_of_others() {
         let key = change(PUT).key;
-        assert!(put_conflicts(Some(&record(&key, (1, 8, 0))), Base::OtherEpoch, 0));
-        assert!(!put_conflicts(Some(&record(&key, (1, 7, 0))), Base::OtherEpoch, 0));
-        assert!(!put_conflicts(None, Base::OtherEpoch, 0));
-        assert!(put_conflicts(None, Base::OtherEpoch, 1));
+        assert!(put_conflicts(Some(&record(&key, (1, 8, 0))), Base::OtherHistory, 0));
+        assert!(!put_conflicts(Some(&record(&key, (1, 7, 0))), Base::OtherHistory, 0));
+        assert!(!put_conflicts(None, Base::OtherHistory, 0));
+        assert!(put_conflicts(None, Base::OtherHistory, 1));
     }
 
     #[test]

@@ -406,10 +406,6 @@ fn too_much_work() -> Rejection {
     Rejection::new(RejectCode::TooLarge, rule)
 }
 
-fn invalid(detail: &'static str) -> Rejection {
-    Rejection::new(RejectCode::InvalidValue, detail)
-}
-
 /// What stands under a key.
 pub(super) fn standing_of(key: &Key, record: Option<&Record>) -> Standing {
     Standing {

@@ -261,7 +261,6 @@ describe("parking", { concurrency: 8 }, () => {
       [[{ conflict: id }], "invalid_value"],
       [[{ conflict: id, take: "mine", records: [] }], "invalid_value"],
       [[{ op: "put", conflict: id, take: "mine" }], "invalid_value"],
-      [[{ conflict: id, take: "mine", base: 99 }], "invalid_value"],
       [[{ conflict: "x_0mwrnsa6yk3v9q2_3", take: "mine" }], "not_found"],
       [[{ conflict: id, take: "theirs" }, { conflict: id, take: "mine" }], "not_found"],
       [[{ conflict: id, records: [{ collection: "$members", id: "x", value: {} }] }], "forbidden"],

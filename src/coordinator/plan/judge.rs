@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Author, Draft, DraftValue, OWN_WRITER, Plan, invalid, standing_of, too_much_work};
+use super::{Author, Draft, DraftValue, OWN_WRITER, Plan, standing_of, too_much_work};
 use crate::{
     coordinator::{
         ledger::{Conflict, Ledger, LedgerResult},
@@ -51,10 +51,6 @@ impl Plan {
         };
         let present_epoch = mutation.epoch.as_ref().is_none_or(|epoch| *epoch == self.meta.epoch);
         let checked = changes.iter().chain(seen);
-        let mut bases = checked.clone().map(|change| Base::of(change, present_epoch));
-        if bases.any(|base| matches!(base, Base::At(version) if version > self.version)) {
-            return Ok(Settled::Rejected(invalid("a base lies in the future")));
-        }
         for change in checked.clone() {
             self.record(ledger, &change.key)?;
             if self.work.since(before) > limits::MUTATION_WORK_MAX {
@@ -112,7 +108,7 @@ impl Plan {
     ) -> LedgerResult<Option<Vec<Standing>>> {
         let mut in_the_way = BTreeSet::new();
         for change in changes {
-            let base = Base::of(change, present_epoch);
+            let base = Base::of(change, present_epoch, self.version);
             if self.conflicts(ledger, change, base, by)? {
                 in_the_way.insert(&change.key);
             }

@@ -31,6 +31,22 @@ fn h02_two_offline_edits_of_one_record_by_one_client_do_not_conflict() {
 }
 
 #[test]
+fn i12_a_base_that_this_history_has_not_reached_is_older_than_every_change_and_rejects_no_edit() {
+    let mut desk = Desk::new();
+    desk.put(A, 1, "mine", "{}");
+    desk.put(B, 1, "r", r#"{"n":1}"#);
+    let applied = desk
+        .settle(A, r#"{"id":2,"base":99,"changes":[{"op":"put","collection":"c","id":"new","value":{}}]}"#);
+    assert!(matches!(applied, Settled::Applied(_)), "{applied:?}");
+    let own = desk.settle(
+        A,
+        r#"{"id":3,"base":99,"changes":[{"op":"put","collection":"c","id":"mine","value":{"n":2}}]}"#,
+    );
+    assert!(matches!(own, Settled::Applied(_)), "{own:?}");
+    assert!(is_conflict(&desk.settle(A, &change(4, 99, r#""op":"put","value":{}"#))));
+}
+
+#[test]
 fn h02_ones_own_change_does_not_hide_somebody_elses_before_it() {
     let mut desk = Desk::new();
     desk.put(A, 1, "r", r#"{"n":1}"#);

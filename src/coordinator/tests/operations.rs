@@ -145,7 +145,7 @@ fn op() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Mostly one that is reached soon: one that lies in the future is rejected.
+/// Mostly one that is reached soon: one that lies in the future is of another history.
 fn base() -> impl Strategy<Value = String> {
     let version = prop_oneof![3 => 0..4_u64, 2 => 2..8_u64, 1 => 0..16_u64];
     let spelling = select(vec!["", ".0", "e0", "0e-1"]);
