@@ -37,10 +37,10 @@ pub struct Violation {
 }
 
 impl Hunt {
-    /// Lives through the worlds until one breaks a rule, and returns it. `progress` hears after every hundredth world
-    /// how many are done.
-    pub fn run(&self, progress: &(dyn Fn(u64) + Sync)) -> Option<Violation> {
-        let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
+    /// Lives through the worlds until one breaks a rule, and returns it.
+    #[must_use]
+    pub fn run(&self) -> Option<Violation> {
+        let next = AtomicU64::new(0);
         let found: Mutex<Option<Violation>> = Mutex::new(None);
         thread::scope(|scope| {
             for _ in 0..self.threads {
@@ -52,10 +52,6 @@ impl Hunt {
                         }
                         if let Some(violation) = live(self.first + world, self.steps) {
                             *found.lock().expect("no other thread panics here") = Some(violation);
-                        }
-                        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                        if done.is_multiple_of(100) {
-                            progress(done);
                         }
                     }
                 });

@@ -13,7 +13,7 @@ use headwater::sim::{
     wild::STEPS,
 };
 
-const USAGE: &str = "npm run sim -- [--worlds N] [--first SEED] [--steps N]   hunt through N worlds (default 20,000)
+const USAGE: &str = "npm run sim -- [--worlds N] [--first SEED] [--steps N]   hunt through N worlds (default 20,000), from a seed on
 npm run sim -- --seed SEED [--steps N] [--trace]         live through one world, with --trace showing every event";
 
 fn main() -> ExitCode {
@@ -53,30 +53,32 @@ fn replay(seed: u64, steps: u64, shows_trace: bool) -> ExitCode {
     }
 }
 
+/// Goes through the worlds in slices: what is printed after each says from where a hunt that was broken off goes on.
 fn hunt_worlds(first: u64, worlds: u64, steps: u64) -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let began = Instant::now();
-    let progress = |done: u64| {
-        if done.is_multiple_of((worlds / 20).next_multiple_of(100).max(100)) {
-            let seconds = began.elapsed().as_secs_f64();
-            eprintln!("{done} of {worlds} worlds, {:.0} per second", done as f64 / seconds);
-        }
-    };
-    let violation = Hunt { first, worlds, steps, threads }.run(&progress);
-    let seconds = began.elapsed().as_secs_f64();
-    match violation {
-        None => {
-            println!(
-                "{worlds} worlds from seed {first}, {} steps, {seconds:.1} s on {threads} threads ({:.0} worlds per \
-                 second): 0 violations",
-                worlds * steps,
-                worlds as f64 / seconds,
-            );
-            ExitCode::SUCCESS
-        }
-        Some(violation) => {
+    let slice = (worlds / 20).clamp(1_000, 20_000);
+    let mut done = 0;
+    while done < worlds {
+        let hunt = Hunt { first: first + done, worlds: slice.min(worlds - done), steps, threads };
+        if let Some(violation) = hunt.run() {
             eprintln!("{}", hunt::report(&violation, steps));
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
+        }
+        done += hunt.worlds;
+        let (next, left, speed) = (first + done, worlds - done, done as f64 / began.elapsed().as_secs_f64());
+        if left > 0 {
+            eprintln!(
+                "no violation below seed {next}, {speed:.0} worlds per second; to go on from here: --first {next} --worlds {left}"
+            );
         }
     }
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{worlds} worlds from seed {first}, {} steps, {seconds:.1} s on {threads} threads ({:.0} worlds per second): \
+         0 violations",
+        worlds * steps,
+        worlds as f64 / seconds,
+    );
+    ExitCode::SUCCESS
 }
