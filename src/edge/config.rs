@@ -1,5 +1,6 @@
 //! Configuration: what the environment says, read once per isolate.
 
+use super::cors;
 use crate::{
     coordinator::{publication::PublicationConfig, rate::RateConfig},
     limits,
@@ -23,8 +24,10 @@ pub struct Config {
     pub jwt_issuer: Option<String>,
     /// Enforced when set.
     pub jwt_audience: Option<String>,
-    /// Exact origins that may read answers in a browser.
-    pub allowed_origins: Vec<String>,
+    /// Origins that may read answers in a browser.
+    pub allowed_origins: Vec<cors::Allowed>,
+    /// Headers that requests of their pages may have beside the protocol's own; absent: any.
+    pub allowed_headers: Option<Vec<String>>,
     /// When to publish.
     pub publication: PublicationConfig,
     /// How much of an object its users may take.
@@ -33,6 +36,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// The deployment's name in log lines.
     pub environment: String,
+    /// What is wrong with the settings, and what to do about it, for the log.
+    pub problems: Vec<String>,
 }
 
 /// What is logged. A log line costs $0.60 per million, twice the price of the pull it would tell of, so single requests
@@ -68,6 +73,13 @@ impl Config {
             |name: &str, default: u64| var(name).and_then(|text| text.parse().ok()).unwrap_or(default);
         let days = var("RETAIN_TOMBSTONES_DAYS").and_then(|text| text.parse::<f64>().ok());
         let days = days.filter(|days| days.is_finite() && *days >= 0.0).unwrap_or(30.0);
+        let mut problems = Vec::new();
+        let origins = var("ALLOWED_ORIGINS").unwrap_or_default();
+        let origins = entries(&origins).map(cors::Allowed::parse);
+        let allowed_origins = usable(origins, &mut problems);
+        let headers = var("ALLOWED_HEADERS").filter(|list| list != "*");
+        let allowed_headers =
+            headers.map(|list| usable(entries(&list).map(cors::header_name), &mut problems));
         Self {
             jwt_secret: var("JWT_SECRET").filter(|secret| secret.len() >= limits::SECRET_BYTES_MIN),
             grant_secret: var("GRANT_SECRET").filter(|secret| secret.len() >= limits::SECRET_BYTES_MIN),
@@ -75,9 +87,8 @@ impl Config {
             jwks_url: var("JWKS_URL"),
             jwt_issuer: var("JWT_ISSUER"),
             jwt_audience: var("JWT_AUDIENCE"),
-            allowed_origins: var("ALLOWED_ORIGINS")
-                .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
-                .unwrap_or_default(),
+            allowed_origins,
+            allowed_headers,
             publication: PublicationConfig {
                 after_pulls: u32::try_from(number("PUBLISH_AFTER_PULLS", 50)).unwrap_or(u32::MAX),
                 max_delay_ms: number("PUBLISH_MAX_DELAY_MS", 15 * 60_000),
@@ -96,6 +107,7 @@ impl Config {
                 Some("error") => LogLevel::Error,
                 _ => LogLevel::Info,
             },
+            problems,
         }
     }
 
@@ -104,6 +116,16 @@ impl Config {
     pub fn publishes_eagerly(&self) -> bool {
         self.publication.after_pulls == 0
     }
+}
+
+/// The entries of a list with commas.
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+/// Those that can be used; what is wrong with the others is noted.
+fn usable<T>(entries: impl Iterator<Item = Result<T, String>>, problems: &mut Vec<String>) -> Vec<T> {
+    entries.filter_map(|entry| entry.map_err(|problem| problems.push(problem)).ok()).collect()
 }
 
 /// A rate above this is no bound that anything could reach.
@@ -133,5 +155,23 @@ mod tests {
     fn a_secret_shorter_than_32_bytes_is_no_key() {
         let config = Config::read(|name| (name == "JWT_SECRET").then(|| "x".repeat(31)));
         assert_eq!(config.jwt_secret, None);
+    }
+
+    #[test]
+    fn an_entry_that_can_match_nothing_is_told_and_the_others_count() {
+        let config = Config::read(|name| match name {
+            "ALLOWED_ORIGINS" => Some(" https://a.example/ ,app.example,, https://*.b.example,*".to_owned()),
+            "ALLOWED_HEADERS" => Some("traceparent, x y".to_owned()),
+            _ => None,
+        });
+        assert_eq!(config.allowed_origins.len(), 2);
+        assert_eq!(config.allowed_headers, Some(vec!["traceparent".to_owned()]));
+        let told = ["\"app.example\"", "\"*\"", "\"x y\""];
+        assert_eq!(config.problems.len(), told.len(), "{:?}", config.problems);
+        for (problem, entry) in config.problems.iter().zip(told) {
+            assert!(problem.contains(entry), "{problem}");
+        }
+        let any = Config::read(|name| (name == "ALLOWED_HEADERS").then(|| "*".to_owned()));
+        assert_eq!((any.allowed_headers, any.problems.len()), (None, 0));
     }
 }

@@ -19,6 +19,8 @@ extern "C" {
     fn read_request(request: &Request) -> String;
     #[wasm_bindgen(js_name = readGrant)]
     fn read_grant(request: &Request) -> String;
+    #[wasm_bindgen(js_name = readAskedHeaders)]
+    fn read_asked_headers(request: &Request) -> String;
     #[wasm_bindgen(js_name = readCall)]
     fn read_call(request: &Request) -> String;
     #[wasm_bindgen(catch, js_name = respond)]
@@ -95,6 +97,11 @@ impl Incoming {
 /// The grant that a request brings along; empty if it has none.
 pub(crate) fn grant(request: &Request) -> String {
     read_grant(request)
+}
+
+/// The headers that the page behind a preflight wants to send.
+pub(crate) fn asked_headers(request: &Request) -> String {
+    read_asked_headers(request)
 }
 
 /// The path of a call to the object, and who makes it.

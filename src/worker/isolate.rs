@@ -7,7 +7,7 @@ use headwater::{
     edge::{
         authorize::{Caller, Claimed, Refused, Step, Verifier},
         config::{Config, LogLevel},
-        cors,
+        cors::{self, RefusedOrigins},
         grant::Granter,
         refusals::Refusals,
         space::Meant,
@@ -18,6 +18,7 @@ use headwater::{
     snapshot::keys::Scope,
     time::Millis,
 };
+use serde_json::json;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
@@ -37,6 +38,7 @@ struct Isolate {
     granter: Granter,
     memory: Memory,
     refusals: Refusals,
+    refused_origins: RefusedOrigins,
     /// Whether the platform's rate limiter is bound.
     has_limiter: bool,
 }
@@ -52,6 +54,9 @@ fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
             let config = Config::read(|name| variable(env, name));
             log::configure(&config);
             end_what_waits();
+            for problem in &config.problems {
+                log::why(LogLevel::Error, "a setting is not usable", problem);
+            }
             let verifier = Verifier::new(&config);
             for problem in verifier.problems() {
                 log::why(LogLevel::Error, "a key is not usable", problem);
@@ -60,7 +65,8 @@ fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
             let has_limiter =
                 js_sys::Reflect::get(env, &"RATE_LIMITER".into()).is_ok_and(|it| it.is_object());
             let (memory, refusals) = (Memory::default(), Refusals::default());
-            Isolate { verifier, granter, config, memory, refusals, has_limiter }
+            let refused_origins = RefusedOrigins::default();
+            Isolate { verifier, granter, config, memory, refusals, refused_origins, has_limiter }
         }))
     })
 }
@@ -86,7 +92,19 @@ pub(crate) fn config(env: &Env) -> Config {
 
 /// The origin of a request, if its pages may read answers.
 pub(crate) fn allowed_origin(env: &Env, origin: Option<&str>) -> Option<String> {
-    with(env, |isolate| cors::allowed(origin, &isolate.config.allowed_origins).map(str::to_owned))
+    let origin = origin?;
+    with(env, |isolate| {
+        let allowed = cors::is_allowed(origin, &isolate.config.allowed_origins);
+        if !allowed && isolate.refused_origins.is_news(origin) {
+            log::write(LogLevel::Info, "an origin is not in ALLOWED_ORIGINS", json!({ "origin": origin }));
+        }
+        allowed.then(|| origin.to_owned())
+    })
+}
+
+/// Headers of the answer to a preflight.
+pub(crate) fn preflight(env: &Env, origin: Option<&str>, asked: &str) -> String {
+    with(env, |isolate| cors::preflight(origin, asked, isolate.config.allowed_headers.as_deref()))
 }
 
 pub(crate) fn publishes_eagerly(env: &Env) -> bool {

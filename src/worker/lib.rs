@@ -19,7 +19,6 @@ use headwater::{
         answer::Usage,
         authorize::{Caller, Step},
         config::LogLevel,
-        cors,
         route::Route,
         space::Meant,
     },
@@ -119,7 +118,8 @@ fn begin(
         }
         Route::Preflight => {
             let origin = isolate::allowed_origin(env, incoming.origin());
-            let headers = Headers::Named(cors::preflight(origin.as_deref()));
+            let headers = isolate::preflight(env, origin.as_deref(), &http::asked_headers(request));
+            let headers = Headers::Named(headers);
             let reply = Reply { status: 204, headers, body: Body::Empty, usage: Usage::default() };
             return Ok(Begun::Answered(reply));
         }

@@ -19,6 +19,11 @@ export function readGrant(request) {
   return request.headers.get("headwater-grant") ?? "";
 }
 
+// Only a preflight has them.
+export function readAskedHeaders(request) {
+  return request.headers.get("access-control-request-headers") ?? "";
+}
+
 // What the object reads of a call.
 export function readCall(request) {
   return `${request.url}\n${request.headers.get("headwater-caller") ?? ""}`;

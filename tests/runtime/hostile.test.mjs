@@ -94,7 +94,7 @@ function nastyHeaders({ below, pick, bytes }, token) {
     "content-type": below(6) ? "application/json" : pick(["application/json; charset=utf-16", "text/plain", noise()]),
     accept: pick(["application/json", "application/x-ndjson", "*/*", "application/x-ndjson;q=0", noise()]),
   };
-  for (const name of ["if-none-match", "origin", "headwater-grant", "accept-encoding", "x-forwarded-for", "upgrade", "range"]) {
+  for (const name of ["if-none-match", "origin", "access-control-request-headers", "headwater-grant", "accept-encoding", "x-forwarded-for", "upgrade", "range"]) {
     if (below(4) === 0) headers[name] = pick([noise(), "*", '"', "websocket", "null", "gzip;q=0", "bytes=0-"]);
   }
   return headers;
