@@ -47,6 +47,17 @@ pub fn stream_end(position: &Position) -> String {
     format!("{{\"end\":true,\"epoch\":\"{}\",\"version\":{}}}\n", position.epoch, position.version)
 }
 
+/// A whole stream, of an answer that is all there.
+#[must_use]
+pub fn whole_stream(answer: &Answer) -> Option<String> {
+    let (position, reset, lines) = match answer {
+        Answer::Nothing { position } => (position, false, ""),
+        Answer::Changes { position, reset, lines } => (position, *reset, lines.as_str()),
+        Answer::Load(_) | Answer::Page { .. } => return None,
+    };
+    Some(stream_start(position, reset) + lines + &stream_end(position))
+}
+
 /// The cursor as the wire has it.
 #[must_use]
 pub fn ordered(next: &OrderedCursor) -> Cursor {
@@ -101,6 +112,8 @@ impl Usage {
 /// What the headers of a pull's answer say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullHeaders {
+    /// What a later request may send as `If-None-Match`.
+    pub tag: String,
     /// The client's position from now on.
     pub position: Position,
     /// The furthest layer that was asked.
@@ -113,9 +126,9 @@ impl PullHeaders {
     /// As `name\nvalue\n` pairs, for a stream.
     #[must_use]
     pub fn for_stream(&self) -> String {
-        let Self { position, source, age_ms } = self;
+        let Self { tag, position, source, age_ms } = self;
         format!(
-            "Content-Type\n{}\nETag\n\"{position}\"\nHeadwater-Version\n{}\nHeadwater-Source\n{}\n\
+            "Content-Type\n{}\nETag\n{tag}\nHeadwater-Version\n{}\nHeadwater-Source\n{}\n\
              Headwater-Age\n{}\n",
             crate::protocol::NDJSON,
             position.version,
@@ -127,8 +140,8 @@ impl PullHeaders {
     /// The values of `ETag`, `Headwater-Version`, `Headwater-Source` and `Headwater-Age`, each with a line feed.
     #[must_use]
     pub fn values(&self) -> String {
-        let Self { position, source, age_ms } = self;
-        format!("\"{position}\"\n{}\n{}\n{}\n", position.version, source.as_str(), age_ms / 1000)
+        let Self { tag, position, source, age_ms } = self;
+        format!("{tag}\n{}\n{}\n{}\n", position.version, source.as_str(), age_ms / 1000)
     }
 }
 

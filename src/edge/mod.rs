@@ -5,6 +5,7 @@ pub mod authorize;
 pub mod config;
 pub mod cors;
 pub mod grant;
+pub mod negotiation;
 pub mod pull;
 pub mod refusals;
 pub mod route;

@@ -89,6 +89,11 @@ impl Incoming {
         }
     }
 
+    /// Whether only the headers of the answer are wanted.
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
     pub(crate) fn origin(&self) -> Option<&str> {
         Some(self.origin.as_str()).filter(|origin| !origin.is_empty())
     }
@@ -207,8 +212,10 @@ impl Reply {
     }
 }
 
-/// Headers of every answer that depends on who asks.
-const PRIVATE: &str = "Vary\nAuthorization, Origin, Accept\n";
+/// Headers of every answer. Nothing is stored on the way or in a browser, where another user of the same device could get it:
+/// whoever wants to ask again for what has changed has a position. `respondPull` has them too.
+const OF_ALL: &str =
+    "Cache-Control\nno-store\nVary\nAuthorization, Origin, Accept, Accept-Encoding, Headwater-Grant\n";
 
 /// The response to the request `id` of an allowed `origin`, with what every answer carries.
 pub(crate) fn response(id: &str, origin: Option<&str>, reply: Reply) -> Result<Response, JsValue> {
@@ -229,12 +236,7 @@ pub(crate) fn response(id: &str, origin: Option<&str>, reply: Reply) -> Result<R
 
 /// Adds what every answer carries.
 fn complete(headers: &mut String, id: &str, origin: Option<&str>, timing: &str) {
-    if !headers.contains("Cache-Control\n") {
-        headers.push_str("Cache-Control\nprivate, no-cache\n");
-    }
-    if !headers.contains("Vary\n") {
-        headers.push_str(PRIVATE);
-    }
+    headers.push_str(OF_ALL);
     headers.push_str(&cors::headers(origin));
     headers.push_str(&format!("Headwater-Request\n{id}\nServer-Timing\n{timing}\n"));
 }

@@ -275,9 +275,9 @@ async fn head(asked: &Asked<'_>) -> Result<Reply, ApiError> {
     let body = head.as_ref().and_then(|head| head.body.as_ref());
     let body = body.ok_or(ApiError::NotFound("Nothing has been published yet."))?;
     let line = body.value.split('\n').next().unwrap_or_default();
-    let headers = format!("Content-Type\napplication/json\nETag\n\"{}\"\n", body.head.position());
-    let usage = Usage { kv, ..Usage::default() };
-    Ok(Reply { status: 200, headers: Headers::Named(headers), body: Body::Text(line.to_owned()), usage })
+    let mut reply = Reply::json(200, line.to_owned());
+    reply.usage.kv = kv;
+    Ok(reply)
 }
 
 /// `GET /sync/objects/{sha256}`: only what a head names is looked for, because KV caches misses.
@@ -293,10 +293,7 @@ async fn object(asked: &Asked<'_>, hash: &headwater::ids::ContentHash) -> Result
     }
     let stream = location::object_in_kv(asked.env, asked.space.scope(), hash).await;
     let stream = stream.map_err(|()| ApiError::Upstream)?.ok_or(gone)?;
-    let headers = format!(
-        "Content-Type\n{}\nCache-Control\nprivate, max-age=86400, immutable\n",
-        headwater::protocol::NDJSON
-    );
+    let headers = format!("Content-Type\n{}\n", headwater::protocol::NDJSON);
     let usage = Usage { kv: kv + 1, ..Usage::default() };
     Ok(Reply { status: 200, headers: Headers::Named(headers), body: Body::Stream(stream), usage })
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use headwater::{
     edge::{
         answer::{self, PullHeaders, Usage},
+        negotiation::{self, holds_tag, takes_gzip},
         pull::{Answer, Format, Load, Next, Pull, ReadPlan, Source},
         state::{Known, KnownHead},
     },
@@ -86,7 +87,7 @@ pub(crate) async fn begin_post(asked: &Asked<'_>, request: &Request) -> Result<B
 }
 
 fn begin(incoming: &Incoming, env: &Env, space: &Space, request: PullRequest) -> Begun {
-    let format = if incoming.accept.contains("application/x-ndjson") { Format::Ndjson } else { Format::Json };
+    let format = negotiation::format(&incoming.accept);
     let plan = ReadPlan::of(space.id.is_none(), isolate::publishes_eagerly(env));
     let memory = isolate::recall(env, space.scope());
     let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();
@@ -148,24 +149,13 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
                 }
             }
             Next::Fail(error) => return Err(error),
-            Next::Answer(Answer::Load(load)) => {
-                if !load.parts.is_empty() {
-                    pull.reads_objects();
-                }
-                let (position, reply) = (load.position.clone(), stream_load(asked, &load, usage).await);
-                match reply {
-                    Ok(stream) => return Ok(streamed(asked, pull, &position, stream)),
-                    Err(missing) => pull.object_is_missing(missing),
-                }
-            }
             Next::Answer(answer) if format == Format::Json => {
                 return Ok(page(asked.incoming, asked.space, pull, &answer));
             }
-            Next::Answer(Answer::Page { position, reset, next, lines }) => {
-                let stream = stream_pages(asked, &position, reset, next, lines);
-                return Ok(streamed(asked, pull, &position, stream));
-            }
-            Next::Answer(answer) => return Ok(whole_stream(asked, pull, &answer)),
+            Next::Answer(answer) => match stream(asked, pull, answer, usage).await {
+                Ok(reply) => return Ok(reply),
+                Err(missing) => pull.object_is_missing(missing),
+            },
         }
     }
 }
@@ -182,49 +172,57 @@ async fn ask_coordinator(
     Ok((reply, lines.to_owned()))
 }
 
-fn headers(pull: &Pull, position: &Position, now: Millis) -> PullHeaders {
-    PullHeaders { position: position.clone(), source: pull.source(), age_ms: pull.age_ms(now) }
+fn headers(pull: &Pull, answer: &Answer, tag: String, now: Millis) -> PullHeaders {
+    let position = answer.position().clone();
+    PullHeaders { tag, position, source: pull.source(), age_ms: pull.age_ms(now) }
 }
 
 fn reply(status: u16, headers: Headers, body: Body) -> Reply {
     Reply { status, headers, body, usage: Usage::default() }
 }
 
-/// One JSON page; 304 when there is nothing and the client has said that it has something.
+/// One JSON page; 304 to whoever has it.
 fn page(incoming: &Incoming, space: &Space, pull: &Pull, answer: &Answer) -> Reply {
-    let headers = Headers::Pull(headers(pull, answer.position(), incoming.now));
-    if matches!(answer, Answer::Nothing { .. }) && !incoming.if_none_match.is_empty() {
+    let tag = pull.tag(answer, &space.hash, false);
+    let is_held = holds_tag(&incoming.if_none_match, &tag);
+    let headers = Headers::Pull(headers(pull, answer, tag, incoming.now));
+    if is_held {
         return reply(304, headers, Body::Empty);
     }
     reply(200, headers, Body::Text(answer::json_page(answer, &space.hash)))
 }
 
-/// A stream whose content is all there.
-fn whole_stream(asked: &Asked<'_>, pull: &Pull, answer: &Answer) -> Reply {
-    let position = answer.position();
-    let (reset, lines) = match answer {
-        Answer::Changes { reset, lines, .. } => (*reset, lines.as_str()),
-        _ if !asked.incoming.if_none_match.is_empty() => {
-            let headers = headers(pull, position, asked.incoming.now);
-            return reply(304, Headers::Pull(headers), Body::Empty);
+/// One stream; 304 to whoever has it. Of a long one, nothing is read for HEAD. `Err` as [`stream_load`].
+async fn stream(
+    asked: &Asked<'_>,
+    pull: &mut Pull,
+    answer: Answer,
+    usage: &mut Usage,
+) -> Result<Reply, Option<headwater::ids::ContentHash>> {
+    let (incoming, space) = (asked.incoming, asked.space);
+    let whole = answer::whole_stream(&answer);
+    // The platform compresses JSON by itself, but not NDJSON (speed/optimization/content/compression); asked to, it does so
+    // outside wasm.
+    let is_coded = takes_gzip(&incoming.accept_encoding, whole.as_ref().map_or(usize::MAX, String::len));
+    let tag = pull.tag(&answer, &space.hash, is_coded);
+    if holds_tag(&incoming.if_none_match, &tag) {
+        return Ok(reply(304, Headers::Pull(headers(pull, &answer, tag, now())), Body::Empty));
+    }
+    if matches!(&answer, Answer::Load(load) if !load.parts.is_empty()) {
+        pull.reads_objects();
+    }
+    let coding = if is_coded { "Content-Encoding\ngzip\n" } else { "" };
+    let headers = Headers::Named(headers(pull, &answer, tag, now()).for_stream() + coding);
+    let is_get = !incoming.is_head();
+    let body = match (whole, answer) {
+        (Some(text), _) => Body::Text(text),
+        (None, Answer::Load(load)) if is_get => Body::Stream(stream_load(asked, &load, usage).await?),
+        (None, Answer::Page { position, reset, next, lines }) if is_get => {
+            Body::Stream(stream_pages(asked, position, reset, next, &lines))
         }
-        _ => (false, ""),
+        _ => Body::Empty,
     };
-    let body = answer::stream_start(position, reset) + lines + &answer::stream_end(position);
-    let headers = headers(pull, position, now()).for_stream() + compression(asked, body.len());
-    reply(200, Headers::Named(headers), Body::Text(body))
-}
-
-fn streamed(asked: &Asked<'_>, pull: &Pull, position: &Position, stream: ReadableStream) -> Reply {
-    let headers = headers(pull, position, now()).for_stream() + compression(asked, usize::MAX);
-    reply(200, Headers::Named(headers), Body::Stream(stream))
-}
-
-/// The platform compresses JSON by itself, but not NDJSON (speed/optimization/content/compression); asked to, it does so
-/// outside wasm. Not below the size of a packet.
-fn compression(asked: &Asked<'_>, bytes: usize) -> &'static str {
-    let accepted = asked.incoming.accept_encoding.contains("gzip");
-    if accepted && bytes > 1400 { "Content-Encoding\ngzip\n" } else { "" }
+    Ok(reply(200, headers, body))
 }
 
 /// Streams published objects. `Err` when the first is not to be had, so that nothing has been sent yet: with its name when
@@ -280,15 +278,14 @@ fn cursor_after(load: &Load, index: usize, space: &SpaceHash) -> String {
 /// the client. `Server-Timing` tells of the first page only: headers leave before the others are asked for.
 fn stream_pages(
     asked: &Asked<'_>,
-    position: &Position,
+    mut position: Position,
     reset: bool,
-    next: Option<OrderedCursor>,
-    lines: String,
+    mut next: Option<OrderedCursor>,
+    lines: &str,
 ) -> ReadableStream {
     let pipe = TextPipe::new();
     let readable = pipe.readable();
-    let mut text = answer::stream_start(position, reset) + &lines;
-    let (mut next, mut position) = (next, position.clone());
+    let mut text = answer::stream_start(&position, reset) + lines;
     let (env, space) = (asked.env.clone(), asked.space.clone());
     asked.context.wait_until(async move {
         while let Some(cursor) = next {

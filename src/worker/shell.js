@@ -4,13 +4,14 @@
 import { collect, withBody } from "./body.js";
 
 // Header and URL texts cannot hold a line break, so one string carries them all in a single crossing. Each header that is
-// looked up costs, so what only some requests need is only looked up for those.
+// looked up costs, so what only some requests need is only looked up for those. Cloudflare writes an `Accept-Encoding` of its
+// own and leaves the client's in `cf` (fundamentals/reference/http-headers).
 export function readRequest(request) {
   const { method, url, headers } = request;
   const get = (name) => headers.get(name) ?? "";
   const accept = get("accept");
   return `${method}\n${url}\n${Date.now()}\n${requestId()}\n${get("authorization")}\n${get("if-none-match")}\n${
-    get("origin")}\n${accept}\n${accept.includes("ndjson") ? get("accept-encoding") : ""}\n${
+    get("origin")}\n${accept}\n${/ndjson/i.test(accept) ? (request.cf?.clientAcceptEncoding ?? get("accept-encoding")) : ""}\n${
     method === "POST" || method === "PUT" ? `${get("content-type")}\n${get("content-length")}` : "\n"}`;
 }
 
@@ -38,10 +39,18 @@ function requestId() {
   return prefix + count.toString(36);
 }
 
+// Cloudflare adds a `Date`, but workerd does not, and a device with a wrong clock needs one.
+let [second, date] = [0, ""];
+function httpDate() {
+  const now = Math.floor(Date.now() / 1000);
+  if (now !== second) [second, date] = [now, new Date(now * 1000).toUTCString()];
+  return date;
+}
+
 // `headers` is "name\nvalue\nname\nvalue\n". `body` is null, a string or a ReadableStream.
 export function respond(status, body, headers) {
   const parts = headers.split("\n");
-  const named = {};
+  const named = { Date: httpDate() };
   for (let i = 0; i + 1 < parts.length; i += 2) named[parts[i]] = parts[i + 1];
   return new Response(body, { status, headers: named });
 }
@@ -50,16 +59,17 @@ export function respond(status, body, headers) {
 export function respondPull(status, body, values) {
   const [etag, version, source, age, id, timing, origin, exposed] = values.split("\n");
   const headers = {
-    "Cache-Control": "private, no-cache",
-    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    Date: httpDate(),
     ETag: etag,
     "Headwater-Age": age,
     "Headwater-Request": id,
     "Headwater-Source": source,
     "Headwater-Version": version,
     "Server-Timing": timing,
-    Vary: "Authorization, Origin, Accept",
+    Vary: "Authorization, Origin, Accept, Accept-Encoding, Headwater-Grant",
   };
+  if (status !== 304) headers["Content-Type"] = "application/json";
   if (origin !== "") {
     headers["Access-Control-Allow-Origin"] = origin;
     headers["Access-Control-Expose-Headers"] = exposed;

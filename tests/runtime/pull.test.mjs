@@ -187,6 +187,10 @@ describe("pages and cursors", { concurrency: 3 }, () => {
         }).on("error", reject);
       });
     const [packed, plain] = [await fetchRaw("gzip"), await fetchRaw("identity")];
+    for (const encoding of ["gzip;q=0", "gzip;q=0.5, identity", "br"]) {
+      assert.equal((await fetchRaw(encoding)).headers["content-encoding"], plain.headers["content-encoding"], encoding);
+    }
+    assert.notEqual(packed.headers.etag, plain.headers.etag, "each coding has a tag of its own");
     assert.equal(packed.headers["content-encoding"], "gzip");
     assert.ok([undefined, "identity"].includes(plain.headers["content-encoding"]));
     assert.ok(packed.bytes.length < plain.bytes.length / 4, `${packed.bytes.length} of ${plain.bytes.length}`);
@@ -237,17 +241,44 @@ describe("since, min and consistency", { concurrency: 4 }, () => {
     if (body.version === roamer.version) assert.deepEqual(body.changes.filter((c) => c.version > roamer.version), []);
   });
 
-  test("nothing newer: 200 without changes, or 304 if the request had a tag", async () => {
+  test("nothing newer: 200 without changes, or 304 to whoever sends the position as a tag, weak or in a list", async () => {
     const writer = await smallSpace();
     const device = runtime.device(writer.sub);
     await device.pull({ min: writer.min });
     const plain = await device.askPull(device.query());
     assert.deepEqual([plain.status, plain.body.changes, plain.body.version], [200, [], 3]);
-    for (const tag of [`"${device.position}"`, `W/"${device.position}"`, '"something-else"']) {
-      for (const accept of ["application/json", NDJSON]) {
-        const { status, text } = await device.askPull(device.query(), { accept, headers: { "if-none-match": tag } });
-        assert.deepEqual([status, text], [304, ""], `${tag} ${accept}`);
+    const tags = { "application/json": `"${device.position}"`, [NDJSON]: `"${device.position}.ndjson"` };
+    for (const [accept, tag] of Object.entries(tags)) {
+      for (const method of ["GET", "POST"]) {
+        const ask = (held) => device.askPull(device.query(), { method, accept, headers: { "if-none-match": held } });
+        for (const held of [tag, `W/${tag}`, `"x", W/"y" ,${tag}`, "*"]) {
+          const { status, text, response } = await ask(held);
+          assert.deepEqual([status, text, response.headers.get("etag")], [304, "", tag], `${method} ${accept} ${held}`);
+        }
+        const others = Object.values(tags).filter((other) => other !== tag);
+        for (const held of ['"something-else"', '""', device.position, `"${device.epoch}.2"`, `"${device.epoch}.4"`, ...others]) {
+          const { status, response } = await ask(held);
+          assert.deepEqual([status, response.headers.get("etag")], [200, tag], `${method} ${accept} ${held}`);
+        }
       }
+    }
+  });
+
+  test("a tag counts for the answer that carries it and for no other", async () => {
+    const [writer, stranger] = [await smallSpace(), await smallSpace()];
+    const requests = [writer, stranger].flatMap((device) => {
+      const [epoch] = device.min.split(".");
+      const questions = [{}, { epoch, since: 1 }, { epoch, since: 2 }, { epoch, since: 3 }, { epoch: "0aaaaaaaaaaaa", since: 1 }];
+      return questions.flatMap((fields) => ["application/json", NDJSON].map((accept) => ({ device, accept, fields: { ...fields, min: device.min } })));
+    });
+    const ask = ({ device, accept, fields }, headers) => device.askPull(fields, { accept, headers });
+    for (const request of requests) request.tag = (await ask(request)).response.headers.get("etag");
+    assert.equal(new Set(requests.map(({ tag }) => tag)).size, requests.length, "no two have the same");
+    for (const request of requests) {
+      const others = requests.map(({ tag }) => tag).filter((tag) => tag !== request.tag);
+      const { status, text } = await ask(request, { "if-none-match": others.join(", ") });
+      assert.equal(status, 200, text);
+      assert.equal((await ask(request, { "if-none-match": request.tag })).status, 304, request.tag);
     }
   });
 
@@ -323,14 +354,14 @@ describe("since, min and consistency", { concurrency: 4 }, () => {
 });
 
 describe("headers", { concurrency: 4 }, () => {
-  const CARRIED = ["ETag", "Headwater-Version", "Headwater-Source", "Headwater-Age", "Server-Timing", "Headwater-Request"];
+  const CARRIED = ["ETag", "Date", "Headwater-Version", "Headwater-Source", "Headwater-Age", "Server-Timing", "Headwater-Request"];
 
-  test("200 and 304 say version, source and age, may not be kept, and expose that to other origins", async () => {
+  test("200 and 304 say version, source and age, may not be stored, and expose that to other origins", async () => {
     const writer = await smallSpace();
     const device = runtime.device(writer.sub, { at: "a" });
     await device.pull({ min: writer.min });
     const origin = "https://app.test";
-    for (const extra of [{}, { "if-none-match": '"x"' }]) {
+    for (const extra of [{}, { "if-none-match": `"${device.position}"` }]) {
       const { status, response } = await device.askPull(device.query(), { headers: { origin, ...extra } });
       assert.equal(status, extra["if-none-match"] ? 304 : 200);
       const { headers } = response;
@@ -338,9 +369,10 @@ describe("headers", { concurrency: 4 }, () => {
       assert.equal(headers.get("etag").replace(/^W\//, ""), `"${device.position}"`);
       assert.match(headers.get("headwater-source"), /^(edge|kv|coordinator)$/);
       assert.match(headers.get("headwater-age"), /^\d+$/);
-      assert.equal(headers.get("cache-control"), "private, no-cache");
+      assert.equal(headers.get("cache-control"), "no-store");
+      assert.equal(headers.get("content-type"), status === 200 ? "application/json" : null);
       const vary = headers.get("vary").toLowerCase().split(/,\s*/);
-      for (const name of ["authorization", "origin", "accept"]) assert.ok(vary.includes(name), `Vary: ${name}`);
+      for (const name of ["authorization", "origin", "accept", "accept-encoding", "headwater-grant"]) assert.ok(vary.includes(name), `Vary: ${name}`);
       const exposed = headers.get("access-control-expose-headers").toLowerCase();
       for (const name of CARRIED) assert.ok(exposed.includes(name.toLowerCase()), `${name} is exposed`);
       assert.equal(headers.get("access-control-allow-origin"), origin);

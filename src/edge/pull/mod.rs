@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::state::{Known, KnownHead, Overlay};
 use crate::{
-    ids::ContentHash,
+    ids::{ContentHash, SpaceHash},
     protocol::{
         error::ApiError,
         internal::{Ask, OrderedCursor, Reply, Seen},
@@ -231,6 +231,28 @@ impl Pull {
         now.since(self.confirmed_at())
     }
 
+    /// The tag of an answer (RFC 9110, 8.8.3), of which each form has its own. If it brings nothing that is its position, which a
+    /// client can write down by itself. Any other also says whose it is and from where it leads there, so that it counts for
+    /// no other request; it is weak, because the same changes can come in several orders.
+    #[must_use]
+    pub fn tag(&self, answer: &Answer, space: &SpaceHash, is_coded: bool) -> String {
+        let form = match self.format {
+            Format::Json => "",
+            Format::Ndjson if is_coded => ".ndjson.gzip",
+            Format::Ndjson => ".ndjson",
+        };
+        let position = answer.position();
+        if matches!(answer, Answer::Nothing { .. }) {
+            return format!("\"{position}{form}\"");
+        }
+        let from = match (&self.request.cursor, self.request.position()) {
+            (Some(cursor), _) => cursor.to_string(),
+            (None, Some(own)) => own.to_string(),
+            (None, None) => Version::ZERO.to_string(),
+        };
+        format!("W/\"{position}-{}.{from}{form}\"", &space.as_str()[..16])
+    }
+
     /// The next step.
     pub fn next(&mut self, now: Millis) -> Next {
         if let Some(page) = self.page.take() {
@@ -421,5 +443,62 @@ impl Pull {
         self.known.head.as_ref().is_none_or(|head| {
             now.since(head.read_at) > LOCATION_MS || (head.body.is_none() && self.wants_body(&head.metadata))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_the_tag_of_nothing_new_and_every_other_answer_has_one_of_its_own() {
+        let position = Position::parse("0mwrnsa6yk3v9q2.57").expect("a position");
+        let pairs = |query: &str| crate::protocol::pull::query_pairs(query).expect("pairs");
+        let tag = |query: &str, format, is_coded, brings: bool, user| {
+            let space = SpaceHash::private("i", user);
+            let request = PullRequest::from_query(&pairs(query), &space).expect("a pull");
+            let pull = Pull::new(request, format, ReadPlan::of(true, true), None);
+            let position = position.clone();
+            let answer = if brings {
+                Answer::Changes { position, reset: false, lines: String::new() }
+            } else {
+                Answer::Nothing { position }
+            };
+            pull.tag(&answer, &space, is_coded)
+        };
+        let own = "epoch=0mwrnsa6yk3v9q2&since=57";
+        let told = "clients write this tag down without having seen it";
+        assert_eq!(tag(own, Format::Json, false, false, "a"), "\"0mwrnsa6yk3v9q2.57\"", "{told}");
+        assert_eq!(tag(own, Format::Ndjson, false, false, "a"), "\"0mwrnsa6yk3v9q2.57.ndjson\"", "{told}");
+        let mut tags = Vec::new();
+        for query in [
+            "",
+            own,
+            "epoch=0mwrnsa6yk3v9q2&since=41",
+            "epoch=0mwrnsa6yk3v9q1&since=41",
+            "epoch=0mwrnsa6yk3v9q2",
+        ] {
+            for (format, is_coded) in [(Format::Json, false), (Format::Ndjson, false), (Format::Ndjson, true)]
+            {
+                for user in ["a", "b"] {
+                    tags.push(tag(query, format, is_coded, true, user));
+                }
+            }
+        }
+        let scope = SpaceHash::private("i", "a").as_str()[..16].to_owned();
+        for cursor in
+            ["o.0mwrnsa6yk3v9q2.0.41.3", "o.0mwrnsa6yk3v9q2.0.42.3", "p.0mwrnsa6yk3v9q2.0123456789abcdef.1"]
+        {
+            tags.push(tag(&format!("cursor={scope}.{cursor}"), Format::Ndjson, false, true, "a"));
+        }
+        let is_tag = |tag: &String| {
+            let opaque = tag.strip_prefix("W/\"").and_then(|rest| rest.strip_suffix('"'));
+            opaque.is_some_and(|opaque| opaque.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"'))
+        };
+        assert!(tags.iter().all(is_tag), "{tags:?}");
+        let count = tags.len();
+        tags.sort();
+        tags.dedup();
+        assert_eq!(tags.len(), count, "two answers have the same tag");
     }
 }

@@ -59,10 +59,7 @@ impl Coordinator {
         })?;
         let (grant, expires) = isolate::sign_grant(&self.env, user, &scope, role, now())?;
         let body = json!({ "grant": grant, "expires": expires, "role": role.as_str() });
-        let mut reply = Reply::json(200, body.to_string());
-        reply.headers =
-            Headers::Named("Content-Type\napplication/json\nCache-Control\nprivate, no-store\n".to_owned());
-        Ok(reply)
+        Ok(Reply::json(200, body.to_string()))
     }
 }
 
