@@ -43,7 +43,8 @@ pub enum Route {
 }
 
 impl Route {
-    /// The route of a method and a path.
+    /// The route of a method and a path. HEAD is a GET of which only the headers are sent, and a slash at the end of a path does
+    /// not count.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] and [`ApiError::MethodNotAllowed`].
@@ -51,28 +52,31 @@ impl Route {
         if method == "OPTIONS" {
             return Ok(Self::Preflight);
         }
-        let only = |wanted: &'static str, route: Self| {
-            if method == wanted { Ok(route) } else { Err(ApiError::MethodNotAllowed(wanted)) }
+        let method = if method == "HEAD" { "GET" } else { method };
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let read = |route: Self| {
+            if method == "GET" { Ok(route) } else { Err(ApiError::MethodNotAllowed("GET, HEAD")) }
         };
         match path {
-            "/health" => only("GET", Self::Health),
-            "/sync/push" => only("POST", Self::Push),
+            "/health" => read(Self::Health),
+            "/sync/push" if method == "POST" => Ok(Self::Push),
+            "/sync/push" => Err(ApiError::MethodNotAllowed("POST")),
             "/sync/pull" => match method {
                 "GET" => Ok(Self::Pull { in_body: false }),
                 "POST" => Ok(Self::Pull { in_body: true }),
-                _ => Err(ApiError::MethodNotAllowed("GET, POST")),
+                _ => Err(ApiError::MethodNotAllowed("GET, HEAD, POST")),
             },
             "/sync/conflict" => match method {
                 "GET" => Ok(Self::Conflict { resolves: false }),
                 "POST" => Ok(Self::Conflict { resolves: true }),
-                _ => Err(ApiError::MethodNotAllowed("GET, POST")),
+                _ => Err(ApiError::MethodNotAllowed("GET, HEAD, POST")),
             },
-            "/sync/head" => only("GET", Self::Head),
-            "/spaces" => only("GET", Self::Spaces),
+            "/sync/head" => read(Self::Head),
+            "/spaces" => read(Self::Spaces),
             _ => {
                 if let Some(hash) = path.strip_prefix("/sync/objects/") {
                     let hash = ContentHash::parse(hash).map_err(|rule| ApiError::NotFound(rule.0))?;
-                    return only("GET", Self::Object(hash));
+                    return read(Self::Object(hash));
                 }
                 Self::of_space(method, path)
             }
@@ -88,15 +92,16 @@ impl Route {
             return Err(NO_ROUTE);
         }
         let (acts, allowed): (&[(&str, Act)], _) = match (below, about.is_some()) {
-            (None, _) => {
-                (&[("GET", Act::Show), ("PUT", Act::Create), ("DELETE", Act::Delete)], "GET, PUT, DELETE")
-            }
-            (Some("members"), false) => (&[("GET", Act::Members)], "GET"),
+            (None, _) => (
+                &[("GET", Act::Show), ("PUT", Act::Create), ("DELETE", Act::Delete)],
+                "GET, HEAD, PUT, DELETE",
+            ),
+            (Some("members"), false) => (&[("GET", Act::Members)], "GET, HEAD"),
             (Some("members"), true) => (
                 &[("GET", Act::Member), ("PUT", Act::SetMember), ("DELETE", Act::RemoveMember)],
-                "GET, PUT, DELETE",
+                "GET, HEAD, PUT, DELETE",
             ),
-            (Some("policies"), false) => (&[("GET", Act::Policies)], "GET"),
+            (Some("policies"), false) => (&[("GET", Act::Policies)], "GET, HEAD"),
             (Some("policies"), true) => {
                 (&[("PUT", Act::SetPolicy), ("DELETE", Act::RemovePolicy)], "PUT, DELETE")
             }
@@ -204,22 +209,30 @@ mod tests {
     #[test]
     fn what_is_no_route_is_404_and_another_method_405_with_those_there_are() {
         for path in [
-            "/spaces/",
+            "/",
+            "//",
+            "/sync/pull//",
+            "/sync//pull",
+            "/spaces//",
             "/spaces//members",
-            "/spaces/a/members/",
+            "/spaces/a//",
+            "/spaces/a/members//",
             "/spaces/a/b",
             "/spaces/a/grant/x",
             "/spaces/a/members/b/c",
             "/spacesx",
-            "/spaces/a/",
         ] {
             assert!(matches!(Route::of("GET", path), Err(ApiError::NotFound(_))), "{path}");
         }
         for (method, path, allowed) in [
-            ("POST", "/spaces", "GET"),
-            ("POST", "/spaces/a", "GET, PUT, DELETE"),
-            ("PUT", "/spaces/a/members", "GET"),
-            ("POST", "/spaces/a/members/b", "GET, PUT, DELETE"),
+            ("POST", "/health", "GET, HEAD"),
+            ("HEAD", "/sync/push", "POST"),
+            ("PUT", "/sync/pull", "GET, HEAD, POST"),
+            ("POST", "/spaces", "GET, HEAD"),
+            ("POST", "/spaces/a", "GET, HEAD, PUT, DELETE"),
+            ("PUT", "/spaces/a/members", "GET, HEAD"),
+            ("DELETE", "/spaces/a/members/", "GET, HEAD"),
+            ("POST", "/spaces/a/members/b", "GET, HEAD, PUT, DELETE"),
             ("GET", "/spaces/a/policies/b", "PUT, DELETE"),
             ("GET", "/spaces/a/grant", "POST"),
             ("GET", "/spaces/~/reset-epoch", "POST"),
@@ -253,6 +266,29 @@ mod tests {
             let refused = Err(ApiError::Malformed(detail.to_owned()));
             assert_eq!(route(method, path).check_query(query), refused, "{path}?{query}");
         }
+    }
+
+    #[test]
+    fn head_is_get_and_a_slash_at_the_end_does_not_count() {
+        for path in [
+            "/health",
+            "/sync/pull",
+            "/sync/conflict",
+            "/sync/head",
+            "/sync/objects/0000000000000000000000000000000000000000000000000000000000000000",
+            "/spaces",
+            "/spaces/a",
+            "/spaces/a/members",
+            "/spaces/a/members/b",
+            "/spaces/a/policies",
+        ] {
+            let route = Route::of("GET", path).expect("a route");
+            assert_eq!(Route::of("HEAD", path), Ok(route.clone()), "{path}");
+            assert_eq!(Route::of("GET", &format!("{path}/")), Ok(route), "{path}/");
+        }
+        assert_eq!(Route::of("POST", "/sync/push/"), Ok(Route::Push));
+        assert_eq!(about("POST", "/spaces/a/grant/"), ("a".to_owned(), Act::Grant, String::new()));
+        assert_eq!(about("GET", "/spaces/a/members/b%2F"), ("a".to_owned(), Act::Member, "b/".to_owned()));
     }
 
     #[test]

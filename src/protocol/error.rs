@@ -199,6 +199,21 @@ impl ApiError {
         }
     }
 
+    /// The challenge that 401 and 403 carry (RFC 6750, section 3), by the `Authorization` of the request: one that brings no
+    /// bearer token has made no error yet.
+    #[must_use]
+    pub fn challenge(&self, authorization: &str) -> Option<String> {
+        let bears = authorization.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "));
+        let error = match self {
+            Self::Unauthenticated if !bears => "",
+            Self::Unauthenticated => r#", error="invalid_token""#,
+            Self::TokenExpired => r#", error="invalid_token", error_description="the token has expired""#,
+            Self::Forbidden(_) | Self::GrantRequired => r#", error="insufficient_scope""#,
+            _ => return None,
+        };
+        Some(format!(r#"Bearer realm="headwater"{error}"#))
+    }
+
     /// The body: a problem document (RFC 9457).
     #[must_use]
     pub fn body(&self, request: &str) -> String {
@@ -279,6 +294,31 @@ mod tests {
         assert_eq!(body["last"], 3);
         assert_eq!(body["more"], true);
         assert_eq!(body["request"], "r1");
+    }
+
+    #[test]
+    fn a_challenge_names_the_error_that_a_token_has_and_none_where_there_is_no_token() {
+        let challenge = |error: ApiError, authorization| error.challenge(authorization);
+        for none in ["", "Bearer", "Basic dTpw", "bearerx y", "\u{e4}\u{e4}\u{e4}\u{e4}"] {
+            assert_eq!(
+                challenge(ApiError::Unauthenticated, none).as_deref(),
+                Some("Bearer realm=\"headwater\""),
+                "{none}"
+            );
+        }
+        for (error, code) in [
+            (ApiError::Unauthenticated, "invalid_token"),
+            (ApiError::TokenExpired, "invalid_token"),
+            (ApiError::Forbidden(FORBIDDEN), "insufficient_scope"),
+            (ApiError::GrantRequired, "insufficient_scope"),
+        ] {
+            let challenge = challenge(error, "bearer x").expect("a challenge");
+            assert!(
+                challenge.starts_with("Bearer realm=\"headwater\", error=\"") && challenge.contains(code),
+                "{challenge}"
+            );
+        }
+        assert_eq!(challenge(ApiError::Gone, "Bearer x"), None);
     }
 
     #[test]

@@ -245,23 +245,26 @@ fn complete(headers: &mut String, id: &str, origin: Option<&str>, timing: &str) 
 /// nothing that runs in the module can write it then.
 pub(crate) fn or_repeat(served: &Promise, id: &str, origin: Option<&str>) -> Promise {
     let error = ApiError::Upstream;
-    let mut headers = problem_headers(&error);
+    let mut headers = problem_headers(&error, "");
     complete(&mut headers, id, origin, &Usage::default().server_timing());
     or_else(served, error.status(), &error.body(id), &headers)
 }
 
-/// The answer that an error is.
-pub(crate) fn problem(error: &ApiError, request: &str, usage: Usage) -> Reply {
+/// The answer that an error is, to a request with this `Authorization`.
+pub(crate) fn problem(error: &ApiError, request: &str, authorization: &str, usage: Usage) -> Reply {
     Reply {
         status: error.status(),
-        headers: Headers::Named(problem_headers(error)),
+        headers: Headers::Named(problem_headers(error, authorization)),
         body: Body::Text(error.body(request)),
         usage,
     }
 }
 
-fn problem_headers(error: &ApiError) -> String {
-    let mut headers = format!("Content-Type\n{PROBLEM_JSON}\nCache-Control\nprivate, no-store\n");
+fn problem_headers(error: &ApiError, authorization: &str) -> String {
+    let mut headers = format!("Content-Type\n{PROBLEM_JSON}\n");
+    if let Some(challenge) = error.challenge(authorization) {
+        headers.push_str(&format!("WWW-Authenticate\n{challenge}\n"));
+    }
     if let Some(seconds) = error.retry_after_s() {
         headers.push_str(&format!("Retry-After\n{seconds}\n"));
     }

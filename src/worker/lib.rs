@@ -208,7 +208,8 @@ async fn serve(
 }
 
 fn send(incoming: &Incoming, env: &Env, served: Served) -> Result<JsValue, JsValue> {
-    let reply = served.unwrap_or_else(|(error, usage)| http::problem(&error, &incoming.id, usage));
+    let reply = served
+        .unwrap_or_else(|(error, usage)| http::problem(&error, &incoming.id, &incoming.authorization, usage));
     if log::is_on(LogLevel::Debug) || reply.status >= 500 {
         log_request(incoming, &reply);
     }
@@ -295,7 +296,13 @@ async fn object(asked: &Asked<'_>, hash: &headwater::ids::ContentHash) -> Result
     let stream = stream.map_err(|()| ApiError::Upstream)?.ok_or(gone)?;
     let headers = format!("Content-Type\n{}\n", headwater::protocol::NDJSON);
     let usage = Usage { kv: kv + 1, ..Usage::default() };
-    Ok(Reply { status: 200, headers: Headers::Named(headers), body: Body::Stream(stream), usage })
+    let body = if asked.incoming.is_head() {
+        location::drop_stream(&stream);
+        Body::Empty
+    } else {
+        Body::Stream(stream)
+    };
+    Ok(Reply { status: 200, headers: Headers::Named(headers), body, usage })
 }
 
 fn log_request(incoming: &Incoming, reply: &Reply) {

@@ -30,8 +30,9 @@ extern "C" {
     async fn read_object(env: &JsValue, key: &str, cache_ttl: u32) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = textOf)]
     async fn text_of(stream: &JsValue) -> Result<JsValue, JsValue>;
+    /// Of a body that nobody wants.
     #[wasm_bindgen(js_name = drop)]
-    fn drop_stream(stream: &JsValue);
+    pub(crate) fn drop_stream(stream: &JsValue);
     #[wasm_bindgen(catch, js_name = readCache)]
     async fn read_cache(base: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = cacheHead)]

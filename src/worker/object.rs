@@ -183,8 +183,8 @@ impl DurableObject for Coordinator {
             Err(_) => Err(ApiError::Internal),
         };
         let (id, origin) = caller.as_ref().map_or(("", ""), |caller| (&caller.request, &caller.origin));
-        let reply =
-            reply.unwrap_or_else(|error| http::problem(&error, id, Usage { object: 1, ..Usage::default() }));
+        let reply = reply
+            .unwrap_or_else(|error| http::problem(&error, id, "", Usage { object: 1, ..Usage::default() }));
         Ok(http::response(id, Some(origin).filter(|origin| !origin.is_empty()), reply)?.into())
     }
 

@@ -256,7 +256,7 @@ describe("errors and logs", () => {
   test("a wrong path is 404, a wrong method 405, as problems with request ids of their own", async () => {
     const authorization = `Bearer ${runtime.token(runtime.subject())}`;
     const seen = new Set();
-    for (const path of ["/", "/sync", "/sync/pull/", "/sync/pulls", "/SYNC/pull", "/.hw/x", "/favicon.ico"]) {
+    for (const path of ["/", "/sync", "/sync/pull//", "/sync/pulls", "/SYNC/pull", "/.hw/x", "/favicon.ico"]) {
       seen.add((await assertProblem(await ask("GET", path, undefined, { authorization }), 404, "not_found")).request);
     }
     for (const [method, path] of [["PUT", "/sync/pull"], ["GET", "/sync/push"], ["DELETE", "/sync/head"], ["POST", "/health"]]) {
@@ -266,11 +266,35 @@ describe("errors and logs", () => {
     assert.equal(seen.size, 11, "no request id twice");
   });
 
-  test("every answer has a request id", async () => {
-    const headers = { authorization: `Bearer ${runtime.token(runtime.subject())}` };
-    for (const [method, path, body] of [...ROUTES, ["GET", "/health"], ["OPTIONS", "/sync/pull"]]) {
-      const answer = await ask(method, path, body, headers);
-      assert.match(answer.headers.get("headwater-request") ?? "", /^[\w.-]{8,}$/, `${method} ${path}`);
+  test("every answer has a request id and a date, and may not be stored", async () => {
+    const authorization = `Bearer ${runtime.token(runtime.subject())}`;
+    for (const [method, path, body] of [...ROUTES, ["GET", "/health"], ["OPTIONS", "/sync/pull"], ["GET", "/nowhere"]]) {
+      for (const headers of [{}, { authorization }]) {
+        const answer = await ask(method, path, body, headers);
+        const what = `${method} ${path} ${answer.status}`;
+        assert.match(answer.headers.get("headwater-request") ?? "", /^[\w.-]{8,}$/, what);
+        assert.equal(answer.headers.get("cache-control"), "no-store", what);
+        assert.ok(Math.abs(Date.parse(answer.headers.get("date")) - Date.now()) < 10_000, what);
+      }
+    }
+  });
+
+  test("401 and 403 say in a challenge what is wrong with the token", async () => {
+    const bare = 'Bearer realm="headwater"';
+    const pull = (authorization, path = "/sync/pull") => ask("GET", path, undefined, authorization && { authorization });
+    const expired = runtime.token("alice", { exp: now() - 3600 });
+    const good = `Bearer ${runtime.token(runtime.subject())}`;
+    await runtime.device(runtime.subject()).ask("/spaces/challenged", { method: "PUT" });
+    for (const [answer, status, challenge] of [
+      [await pull(), 401, bare],
+      [await pull("Basic dTpw"), 401, bare],
+      [await pull("Bearer x"), 401, `${bare}, error="invalid_token"`],
+      [await pull(`Bearer ${expired}`), 401, `${bare}, error="invalid_token", error_description="the token has expired"`],
+      [await pull(good, "/sync/pull?space=challenged"), 403, `${bare}, error="insufficient_scope"`],
+      [await pull(good, "/spaces/challenged"), 403, `${bare}, error="insufficient_scope"`],
+      [await pull(good), 200, null],
+    ]) {
+      assert.deepEqual([answer.status, answer.headers.get("www-authenticate")], [status, challenge]);
     }
   });
 
