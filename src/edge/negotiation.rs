@@ -202,7 +202,8 @@ mod tests {
             let list: String = tags.iter().map(|(weak, tag, comma)| format!("{weak}\"{tag}\"{comma}")).collect();
             prop_assert_eq!(holds_tag(&list, &format!("\"{tag}\"")), tags.iter().any(|(_, one, _)| *one == tag));
             for (_, one, _) in &tags {
-                prop_assert!(holds_tag(&list, &format!("W/\"{one}\"")));
+                let weak = format!("W/\"{one}\"");
+                prop_assert!(holds_tag(&list, &weak));
             }
         }
 
