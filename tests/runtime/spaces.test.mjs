@@ -93,7 +93,7 @@ describe("the life of a space", { concurrency: 4 }, () => {
     const { members } = (await writer.ask("GET", `/spaces/${id}/members`)).body;
     const bySub = (a, b) => (a.sub < b.sub ? -1 : 1);
     assert.deepEqual(members.toSorted(bySub), [shown(owner, "owner"), shown(reader, "reader"), shown(writer, "writer")].toSorted(bySub));
-    const policy = await owner.ask("PUT", `/spaces/${id}/policies/todos`, { body: { onConflict: "merge", later: true } });
+    const policy = await owner.ask("PUT", `/spaces/${id}/policies/todos`, { body: { onConflict: "merge" } });
     assert.deepEqual([policy.status, policy.body], [200, { onConflict: "merge" }]);
     assert.deepEqual((await writer.ask("GET", `/spaces/${id}/policies`)).body, { policies: { todos: "merge" } });
     const granted = (await writer.ask("POST", `/spaces/${id}/grant`)).body;
