@@ -140,6 +140,8 @@ pub const KEYS_BYTES_MAX: usize = 256 * KIB;
 /// How long the keys of an issuer are used without another look, in ms: so long may a key live that was taken back.
 pub const KEYS_FRESH_MS: u64 = 10 * 60_000;
 /// The shortest time between two looks, in ms: anybody can make tokens that name keys nobody has.
+/// Problems with keys that an isolate's log is told.
+pub const KEY_PROBLEMS_TOLD: usize = 2 * KEYS_MAX;
 pub const KEYS_REFRESH_MS: u64 = 60_000;
 /// The same while there are no keys at all and nobody can get in.
 pub const KEYS_RETRY_MS: u64 = 5_000;

@@ -1,5 +1,10 @@
 //! Configuration: what the environment says, read once per isolate.
 
+use std::{
+    cell::RefCell,
+    fmt::{self, Display},
+};
+
 use super::cors;
 use crate::{
     coordinator::{publication::PublicationConfig, rate::RateConfig},
@@ -9,7 +14,28 @@ use crate::{
 
 const DAY_MS: f64 = 86_400_000.0;
 
-/// The deployment's settings. The names are part of the contract with whoever deploys; `wrangler.toml` documents them.
+/// Every name that [`Config::read`] asks for. The names are part of the contract with whoever deploys; `wrangler.toml` documents
+/// them.
+const NAMES: [&str; 16] = [
+    "ALLOWED_HEADERS",
+    "ALLOWED_ORIGINS",
+    "ENVIRONMENT",
+    "GRANT_SECRET",
+    "JWKS_URL",
+    "JWT_AUDIENCE",
+    "JWT_ISSUER",
+    "JWT_KEYS",
+    "JWT_SECRET",
+    "LOG_LEVEL",
+    "PUBLISH_AFTER_PULLS",
+    "PUBLISH_INTERVAL_MS",
+    "PUBLISH_MAX_DELAY_MS",
+    "RATE_SPACE_PER_S",
+    "RATE_USER_PER_S",
+    "RETAIN_TOMBSTONES_DAYS",
+];
+
+/// The deployment's settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The HS256 key.
@@ -20,10 +46,10 @@ pub struct Config {
     pub jwt_keys: Option<String>,
     /// Where the issuer publishes its keys.
     pub jwks_url: Option<String>,
-    /// Enforced when set.
-    pub jwt_issuer: Option<String>,
-    /// Enforced when set.
-    pub jwt_audience: Option<String>,
+    /// A token names one of these as its issuer, if the setting is there. An empty list lets nobody in.
+    pub jwt_issuer: Option<Vec<String>>,
+    /// A token is for one of these, if the setting is there. An empty list lets nobody in.
+    pub jwt_audience: Option<Vec<String>>,
     /// Origins that may read answers in a browser.
     pub allowed_origins: Vec<cors::Allowed>,
     /// Headers that requests of their pages may have beside the protocol's own; absent: any.
@@ -36,7 +62,7 @@ pub struct Config {
     pub log_level: LogLevel,
     /// The deployment's name in log lines.
     pub environment: String,
-    /// What is wrong with the settings, and what to do about it, for the log.
+    /// What is wrong with the settings, and what counts instead or what to do about it, for the log. No secret stands in it.
     pub problems: Vec<String>,
 }
 
@@ -53,6 +79,11 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
+    /// The level of that name.
+    fn named(name: &str) -> Option<Self> {
+        [Self::Error, Self::Info, Self::Debug].into_iter().find(|level| level.as_str() == name)
+    }
+
     /// The level's name in a log line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -64,51 +95,54 @@ impl LogLevel {
     }
 }
 
+impl Display for LogLevel {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
 impl Config {
-    /// Reads the settings with `var`; what is absent or nonsense has its default.
+    /// Reads the settings with `var`; what is absent or nonsense has its default, and nonsense is a problem.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Self {
-        let var =
-            |name: &str| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let number =
-            |name: &str, default: u64| var(name).and_then(|text| text.parse().ok()).unwrap_or(default);
-        let days = var("RETAIN_TOMBSTONES_DAYS").and_then(|text| text.parse::<f64>().ok());
-        let days = days.filter(|days| days.is_finite() && *days >= 0.0).unwrap_or(30.0);
-        let mut problems = Vec::new();
-        let origins = var("ALLOWED_ORIGINS").unwrap_or_default();
-        let origins = entries(&origins).map(cors::Allowed::parse);
-        let allowed_origins = usable(origins, &mut problems);
-        let headers = var("ALLOWED_HEADERS").filter(|list| list != "*");
-        let allowed_headers =
-            headers.map(|list| usable(entries(&list).map(cors::header_name), &mut problems));
+        let settings = Settings { var, problems: RefCell::default() };
+        let after_pulls = settings.number("PUBLISH_AFTER_PULLS", 50);
+        let days = |text: &str| text.parse::<f64>().ok().filter(|days| days.is_finite() && *days >= 0.0);
+        let days = settings.parsed("RETAIN_TOMBSTONES_DAYS", 30.0, "a number of days", days);
+        let level = settings.parsed("LOG_LEVEL", LogLevel::Info, "error, info or debug", LogLevel::named);
+        let origins = settings.entries("ALLOWED_ORIGINS", cors::Allowed::parse);
+        let has_headers = settings.text("ALLOWED_HEADERS").is_some_and(|list| list != "*");
+        let headers = has_headers.then(|| settings.entries("ALLOWED_HEADERS", cors::header_name));
         Self {
-            jwt_secret: var("JWT_SECRET").filter(|secret| secret.len() >= limits::SECRET_BYTES_MIN),
-            grant_secret: var("GRANT_SECRET").filter(|secret| secret.len() >= limits::SECRET_BYTES_MIN),
-            jwt_keys: var("JWT_KEYS"),
-            jwks_url: var("JWKS_URL"),
-            jwt_issuer: var("JWT_ISSUER"),
-            jwt_audience: var("JWT_AUDIENCE"),
-            allowed_origins,
-            allowed_headers,
+            jwt_secret: settings.secret("JWT_SECRET"),
+            grant_secret: settings.secret("GRANT_SECRET"),
+            jwt_keys: settings.text("JWT_KEYS"),
+            jwks_url: settings.text("JWKS_URL"),
+            jwt_issuer: settings.list("JWT_ISSUER"),
+            jwt_audience: settings.list("JWT_AUDIENCE"),
+            allowed_origins: origins,
+            allowed_headers: headers,
             publication: PublicationConfig {
-                after_pulls: u32::try_from(number("PUBLISH_AFTER_PULLS", 50)).unwrap_or(u32::MAX),
-                max_delay_ms: number("PUBLISH_MAX_DELAY_MS", 15 * 60_000),
+                after_pulls: u32::try_from(after_pulls).unwrap_or(u32::MAX),
+                max_delay_ms: settings.number("PUBLISH_MAX_DELAY_MS", 15 * 60_000),
                 // KV takes one write per second to a key.
-                interval_ms: number("PUBLISH_INTERVAL_MS", 30_000).max(1_000),
+                interval_ms: settings.number("PUBLISH_INTERVAL_MS", 30_000).max(1_000),
                 retain_ms: (days * DAY_MS) as u64,
                 sizes: Sizes::DEPLOYED,
             },
             rate: RateConfig {
-                user_per_s: per_second(number("RATE_USER_PER_S", 100)),
-                space_per_s: per_second(number("RATE_SPACE_PER_S", 500)),
+                user_per_s: per_second(settings.number("RATE_USER_PER_S", 100)),
+                space_per_s: per_second(settings.number("RATE_SPACE_PER_S", 500)),
             },
-            environment: var("ENVIRONMENT").unwrap_or_default(),
-            log_level: match var("LOG_LEVEL").as_deref() {
-                Some("debug") => LogLevel::Debug,
-                Some("error") => LogLevel::Error,
-                _ => LogLevel::Info,
-            },
-            problems,
+            environment: settings.text("ENVIRONMENT").unwrap_or_default(),
+            log_level: level,
+            problems: settings.problems.into_inner(),
         }
+    }
+
+    /// Those of the names in an environment that no setting has: one of them may be a setting with a slip in its name.
+    #[must_use]
+    pub fn unknown<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        names.filter(|name| !NAMES.contains(name)).collect()
     }
 
     /// Whether publication keeps KV current by itself, without waiting for readers.
@@ -118,14 +152,60 @@ impl Config {
     }
 }
 
-/// The entries of a list with commas.
-fn entries(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',').map(str::trim).filter(|entry| !entry.is_empty())
+/// Settings as text, and what was wrong with those that have been read.
+struct Settings<V> {
+    var: V,
+    problems: RefCell<Vec<String>>,
 }
 
-/// Those that can be used; what is wrong with the others is noted.
-fn usable<T>(entries: impl Iterator<Item = Result<T, String>>, problems: &mut Vec<String>) -> Vec<T> {
-    entries.filter_map(|entry| entry.map_err(|problem| problems.push(problem)).ok()).collect()
+impl<V: Fn(&str) -> Option<String>> Settings<V> {
+    fn text(&self, name: &str) -> Option<String> {
+        (self.var)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    fn list(&self, name: &str) -> Option<Vec<String>> {
+        let entries = |text: String| {
+            let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+            entries.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let list = self.text(name).map(entries);
+        if list.as_ref().is_some_and(Vec::is_empty) {
+            self.problem(format!("{name} has no entries: nothing matches it"));
+        }
+        list
+    }
+
+    /// The entries of a list that can be used.
+    fn entries<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let list = self.list(name).unwrap_or_default();
+        let entries = list.iter().map(|entry| parse(entry).map_err(|problem| self.problem(problem)));
+        entries.filter_map(Result::ok).collect()
+    }
+
+    fn secret(&self, name: &str) -> Option<String> {
+        let secret = self.text(name)?;
+        if secret.len() < limits::SECRET_BYTES_MIN {
+            self.problem(format!("{name} has less than 32 bytes and does not count: openssl rand -hex 32"));
+            return None;
+        }
+        Some(secret)
+    }
+
+    fn number(&self, name: &str, default: u64) -> u64 {
+        self.parsed(name, default, "a whole number", |text| text.parse().ok())
+    }
+
+    fn parsed<T: Display>(&self, name: &str, default: T, form: &str, parse: impl Fn(&str) -> Option<T>) -> T {
+        let Some(text) = self.text(name) else { return default };
+        parse(&text).unwrap_or_else(|| {
+            self.problem(format!("{name} is not {form}: {default} counts"));
+            default
+        })
+    }
+
+    fn problem(&self, problem: String) {
+        self.problems.borrow_mut().push(problem);
+    }
 }
 
 /// A rate above this is no bound that anything could reach.
@@ -173,5 +253,54 @@ mod tests {
         }
         let any = Config::read(|name| (name == "ALLOWED_HEADERS").then(|| "*".to_owned()));
         assert_eq!((any.allowed_headers, any.problems.len()), (None, 0));
+    }
+
+    #[test]
+    fn every_setting_of_the_wrong_form_is_a_problem_that_says_what_counts_and_shows_no_value() {
+        for (name, text, says) in [
+            ("PUBLISH_AFTER_PULLS", "many", "a whole number: 50 counts"),
+            ("PUBLISH_MAX_DELAY_MS", "15m", "a whole number: 900000 counts"),
+            ("PUBLISH_INTERVAL_MS", "30.5", "a whole number: 30000 counts"),
+            ("RATE_USER_PER_S", "-1", "a whole number: 100 counts"),
+            ("RATE_SPACE_PER_S", "1e3", "a whole number: 500 counts"),
+            ("RETAIN_TOMBSTONES_DAYS", "-1", "a number of days: 30 counts"),
+            ("RETAIN_TOMBSTONES_DAYS", "inf", "a number of days: 30 counts"),
+            ("LOG_LEVEL", "verbose", "error, info or debug: info counts"),
+            ("JWT_SECRET", "not-so-secret", "less than 32 bytes"),
+            ("GRANT_SECRET", "not-so-secret", "less than 32 bytes"),
+            ("JWT_ISSUER", " , ", "no entries"),
+            ("JWT_AUDIENCE", ",", "no entries"),
+        ] {
+            let config = Config::read(|asked| (asked == name).then(|| text.to_owned()));
+            let [problem] = &config.problems[..] else { panic!("{name}: {:?}", config.problems) };
+            assert!(problem.starts_with(name) && problem.contains(says), "{problem}");
+            assert!(text.len() < 4 || !problem.contains(text), "{problem}");
+        }
+        assert_eq!(Config::read(|_| None).problems, [""; 0]);
+    }
+
+    #[test]
+    fn a_list_has_its_entries_between_commas_and_one_without_entries_matches_nothing() {
+        let read =
+            |text: &str| Config::read(|name| (name == "JWT_ISSUER").then(|| text.to_owned())).jwt_issuer;
+        assert_eq!(read("a"), Some(vec!["a".to_owned()]));
+        assert_eq!(read(" a , https://b/ ,,"), Some(vec!["a".to_owned(), "https://b/".to_owned()]));
+        assert_eq!(read(","), Some(Vec::new()), "not as if it were not set: then every issuer would do");
+        assert_eq!(read("  "), None);
+    }
+
+    #[test]
+    fn a_name_is_unknown_if_no_setting_has_it() {
+        let asked = RefCell::new(Vec::new());
+        Config::read(|name| {
+            asked.borrow_mut().push(name.to_owned());
+            None
+        });
+        let mut asked = asked.into_inner();
+        asked.sort();
+        asked.dedup();
+        assert_eq!(asked, NAMES, "what is read has to be known");
+        let names = ["JWT_AUDIENCE", "JWT_AUDIENCES", "jwt_issuer"];
+        assert_eq!(Config::unknown(names.into_iter()), ["JWT_AUDIENCES", "jwt_issuer"]);
     }
 }

@@ -1,10 +1,7 @@
 //! Who is calling, where that cannot be said at once: signatures that the platform verifies, and the issuer's keys.
 
 use headwater::{
-    edge::{
-        authorize::{Caller, Step},
-        config::LogLevel,
-    },
+    edge::authorize::{Caller, Step},
     limits,
     protocol::error::ApiError,
 };
@@ -13,7 +10,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
-use crate::{http::Incoming, isolate, location, log};
+use crate::{http::Incoming, isolate, location};
 
 #[wasm_bindgen(module = "/shell.js")]
 extern "C" {
@@ -46,11 +43,8 @@ pub(crate) async fn find(
         };
         let answer = JsFuture::from(promise).await;
         if let Step::Verify(claimed) = step {
-            let is_good = answer.unwrap_or_else(|_| {
-                log::why(LogLevel::Error, "a key is not usable", "the platform does not take it");
-                JsValue::FALSE
-            });
-            return isolate::learn_signature(env, claimed, is_good.is_truthy(), incoming.now);
+            let is_good = answer.ok().map(|is_good| is_good.is_truthy());
+            return isolate::learn_signature(env, claimed, is_good, incoming.now);
         }
         let document = answer.ok().and_then(|text| text.as_string());
         isolate::learn_keys(env, document.as_deref(), location::now());

@@ -30,6 +30,10 @@ extern "C" {
     fn break_off();
     #[wasm_bindgen(js_name = mayPass)]
     async fn may_pass(env: &JsValue, key: &str) -> JsValue;
+    #[wasm_bindgen(js_name = setting)]
+    fn setting(env: &JsValue, name: &str) -> Option<String>;
+    #[wasm_bindgen(js_name = settings)]
+    fn settings(env: &JsValue) -> String;
 }
 
 struct Isolate {
@@ -51,15 +55,16 @@ thread_local! {
 fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
     ISOLATE.with_borrow_mut(|isolate| {
         use_it(isolate.get_or_insert_with(|| {
-            let config = Config::read(|name| variable(env, name));
+            let config = Config::read(|name| setting(env, name));
             log::configure(&config);
             end_what_waits();
-            for problem in &config.problems {
-                log::why(LogLevel::Error, "a setting is not usable", problem);
-            }
-            let verifier = Verifier::new(&config);
-            for problem in verifier.problems() {
-                log::why(LogLevel::Error, "a key is not usable", problem);
+            let mut verifier = Verifier::new(&config);
+            log_problems(&config.problems);
+            log_problems(&verifier.take_problems());
+            let names = settings(env);
+            let unknown = Config::unknown(names.lines());
+            if !unknown.is_empty() {
+                log::write(LogLevel::Info, "settings that nothing reads", json!({ "names": unknown }));
             }
             let granter = Granter::new(&config);
             let has_limiter =
@@ -82,8 +87,11 @@ fn end_what_waits() {
     }));
 }
 
-fn variable(env: &Env, name: &str) -> Option<String> {
-    js_sys::Reflect::get(env, &name.into()).ok().and_then(|value| value.as_string())
+/// Each is told once per isolate.
+fn log_problems(problems: &[String]) {
+    for problem in problems {
+        log::why(LogLevel::Error, "a setting is not right", problem);
+    }
 }
 
 pub(crate) fn config(env: &Env) -> Config {
@@ -113,17 +121,31 @@ pub(crate) fn publishes_eagerly(env: &Env) -> bool {
 
 /// What the token of a request comes to.
 pub(crate) fn decide(env: &Env, authorization: &str, now: Millis) -> Result<Step, ApiError> {
-    with(env, |isolate| isolate.verifier.decide(authorization, now)).map_err(|refused| log_refusal(&refused))
+    with(env, |isolate| {
+        let decided = isolate.verifier.decide(authorization, now);
+        if let Some(counts) = isolate.verifier.take_refusals(now) {
+            let fields = json!({ "counts": counts, "see": "docs/TOKENS.md" });
+            log::write(LogLevel::Info, "tokens refused", fields);
+        }
+        decided.map_err(|refused| log_refusal(&refused))
+    })
 }
 
 pub(crate) fn learn_signature(
+/// Takes whether a signature is good; none where the platform does not know the key for one.
     env: &Env,
     claimed: Claimed,
-    is_good: bool,
+    is_good: Option<bool>,
     now: Millis,
 ) -> Result<Caller, ApiError> {
-    with(env, |isolate| isolate.verifier.learn_signature(claimed, is_good, now))
-        .map_err(|refused| log_refusal(&refused))
+    with(env, |isolate| {
+        if is_good.is_none() {
+            isolate.verifier.learn_bad_key(&claimed);
+            log_problems(&isolate.verifier.take_problems());
+        }
+        let learnt = isolate.verifier.learn_signature(claimed, is_good == Some(true), now);
+        learnt.map_err(|refused| log_refusal(&refused))
+    })
 }
 
 pub(crate) fn jwks_url(env: &Env) -> String {
@@ -131,7 +153,12 @@ pub(crate) fn jwks_url(env: &Env) -> String {
 }
 
 pub(crate) fn learn_keys(env: &Env, document: Option<&str>, now: Millis) {
-    if !with(env, |isolate| isolate.verifier.learn_keys(document, now)) {
+    let is_learnt = with(env, |isolate| {
+        let is_learnt = isolate.verifier.learn_keys(document, now);
+        log_problems(&isolate.verifier.take_problems());
+        is_learnt
+    });
+    if !is_learnt {
         let why =
             if document.is_some() { "the answer is not a JWKS document" } else { "there is no good answer" };
         log::why(LogLevel::Error, "the issuer's keys could not be fetched", why);

@@ -15,6 +15,18 @@ export function readRequest(request) {
     method === "POST" || method === "PUT" ? `${get("content-type")}\n${get("content-length")}` : "\n"}`;
 }
 
+// A setting as text, however it was written: a number or a list of wrangler.toml is no string.
+export function setting(env, name) {
+  const value = env[name];
+  if (value === undefined || value === null || typeof value === "string") return value ?? undefined;
+  return typeof value === "object" && !Array.isArray(value) ? JSON.stringify(value) : String(value);
+}
+
+// The names of all settings, one a line: what is no binding.
+export function settings(env) {
+  return Object.keys(env).filter((name) => typeof env[name] === "string" || typeof env[name] === "number").join("\n");
+}
+
 // Only what reads a shared space brings one.
 export function readGrant(request) {
   return request.headers.get("headwater-grant") ?? "";

@@ -85,7 +85,7 @@ describe("pages", () => {
 
   test("the log names each entry that can match nothing, and each origin that was refused, once", async () => {
     for (let n = 0; n < 3; n += 1) await ask("https://stranger.example");
-    const [first, second, ...others] = linesOf("a setting is not usable");
+    const [first, second, ...others] = linesOf("a setting is not right");
     assert.deepEqual([first?.level, second?.level, others], ["error", "error", []]);
     assert.match(first.why, /"app\.example".*https:\/\/app\.example/);
     assert.match(second.why, /"https:\/\/b\.example\/path"/);

@@ -221,6 +221,109 @@ describe("keys at JWKS_URL", () => {
   }
 });
 
+test("keys as issuers publish them are taken, and the log says once which are not, and which are doubled", async () => {
+  const [zero, padded, bare, twice, named] = ["RS256", "RS256", "RS256", "ES256", "EdDSA"].map((alg, at) => makeSigner(alg, `good-${at}`));
+  const [one, another, short, sealing] = [
+    makeSigner("ES256", "shared"), makeSigner("ES256", "shared"), makeSigner("RS256", "short", { modulusLength: 1024 }), makeSigner("RS256", "sealing"),
+  ];
+  zero.jwk.n = Buffer.concat([Buffer.of(0), Buffer.from(zero.jwk.n, "base64url")]).toString("base64url");
+  padded.jwk.n += "==";
+  Object.assign(bare.jwk, { alg: undefined, use: undefined, x5t: "nOo3ZDrODXEK1jKWhXslHR_KXEg", x5c: ["MIIC"] });
+  named.jwk.alg = "Ed25519";
+  sealing.jwk.use = "enc";
+  // Of the right length, and on no curve.
+  const off = { ...twice.jwk, kid: "off", y: twice.jwk.x };
+  const issuer = await startIssuer();
+  issuer.keys = [zero, padded, bare, twice, twice, named, one, another, short, sealing].map(({ jwk }) => jwk).concat([off]);
+  const runtime = await startRuntime({ variables: { JWT_SECRET: null, JWKS_URL: issuer.url, LOG_LEVEL: null } });
+  try {
+    for (let at = 0; at < 3; at += 1) {
+      for (const signer of [zero, padded, bare, twice, named]) assert.equal((await ask(runtime, signer.mint(good(`u${at}`)))).status, 200, signer.kid);
+      assert.equal((await ask(runtime, named.mint(good(`v${at}`), { header: { alg: "Ed25519" } }))).status, 200);
+      for (const signer of [one, another, short, sealing]) await assertRefused(await ask(runtime, signer.mint(good(`u${at}`))), 401, "unauthenticated");
+      await assertRefused(await ask(runtime, twice.mint(good(`u${at}`), { header: { kid: "off" } })), 401, "unauthenticated");
+    }
+    const lines = runtime.logs.join("").split("\n").filter((line) => line.includes("a setting is not right"));
+    assert.deepEqual(lines.map((line) => JSON.parse(line).why), [
+      "JWKS_URL: key 9 (kid short) has not 2048 to 8192 bits",
+      "JWKS_URL: key 4 (kid good-3) and JWKS_URL: key 5 (kid good-3) are the same key: take one of them away",
+      "JWKS_URL: key 7 (kid shared) and JWKS_URL: key 8 (kid shared) are different keys of one name, so no token can mean either: give each a kid of its own",
+      "JWKS_URL: key 11 (kid off) is not a key to the platform: replace it",
+    ]);
+  } finally {
+    await runtime.stop();
+    issuer.stop();
+  }
+});
+
+test("several issuers and audiences are taken, their users are different people, and settings may be lists and numbers", async () => {
+  const keys = { keys: [makeSigner("ES256", "of-json").jwk] };
+  const variables = { JWT_ISSUER: `${ISSUER}, https://old.test/`, JWT_AUDIENCE: ["phone", "web"], JWT_KEYS: keys, RATE_USER_PER_S: 1, LOG_LEVEL: "info" };
+  const runtime = await startRuntime({ variables });
+  try {
+    const device = (iss, aud) => runtime.device("alice", { token: runtime.token("alice", { iss, aud }) });
+    const change = { op: "put", collection: "c", id: "r", value: { n: 1 } };
+    assert.equal((await device(ISSUER, "web").push([change])).status, "applied");
+    const seen = async (iss, aud) => {
+      const reader = device(iss, aud);
+      await reader.pull({ consistency: "strong" });
+      return reader.records.size;
+    };
+    assert.equal(await seen(ISSUER, ["account", "phone"]), 1);
+    assert.equal(await seen("https://old.test/", "web"), 0);
+    for (const [iss, aud] of [["https://old.test", "web"], [ISSUER, "tv"], [`${ISSUER}, https://old.test/`, "web"], [ISSUER, "phone,web"]]) {
+      await assertRefused(await ask(runtime, runtime.token("alice", { iss, aud })), 401, "unauthenticated");
+    }
+    const often = Array.from({ length: 30 }, () => device(ISSUER, "web").ask("/sync/pull?consistency=strong"));
+    assert.ok((await Promise.all(often)).some(({ status }) => status === 429), "a rate that is a number counts");
+    assert.doesNotMatch(runtime.logs.join(""), /is not right/);
+  } finally {
+    await runtime.stop();
+  }
+});
+
+test("the log says at its default level what is wrong with the settings, once, and shows no value of one", async () => {
+  const variables = {
+    LOG_LEVEL: "verbose", RATE_USER_PER_S: "many-per-second", PUBLISH_INTERVAL_MS: "1s", JWKS_URL: "http://keys.test/jwks",
+    GRANT_SECRET: "too-short-a-secret", JWT_KEYS: '{"keys":[{"kty":"oct","kid":"next","k":"c2hvcnQ"}]}', ALLOWED_ORIGIN: "https://app.test",
+  };
+  const runtime = await startRuntime({ variables });
+  try {
+    const device = runtime.device(runtime.subject());
+    for (let at = 0; at < 3; at += 1) assert.equal((await device.ask("/sync/pull")).status, 200);
+    const log = runtime.logs.join("");
+    const lines = log.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
+    const problems = lines.filter(({ event }) => event === "a setting is not right").map(({ why }) => why);
+    for (const says of ["LOG_LEVEL is not error, info or debug: info counts", "RATE_USER_PER_S is not a whole number: 100 counts", "PUBLISH_INTERVAL_MS", "JWKS_URL does not count", "GRANT_SECRET has less than 32 bytes", "JWT_KEYS: key 1 (kid next) is shorter than 32 bytes"]) {
+      assert.equal(problems.filter((why) => why.startsWith(says)).length, 1, `${says}: ${problems.join("\n")}`);
+    }
+    const unknown = lines.filter(({ event }) => event === "settings that nothing reads");
+    assert.ok(unknown.length === 1 && unknown[0].names.includes("ALLOWED_ORIGIN"), JSON.stringify(unknown));
+    for (const value of ["too-short-a-secret", "many-per-second", "c2hvcnQ"]) assert.ok(!log.includes(value), value);
+  } finally {
+    await runtime.stop();
+  }
+});
+
+test("refused tokens are counted by reason, and the log has a line at once and then one a minute, at its default level", async () => {
+  const runtime = await startRuntime({ variables: { LOG_LEVEL: null } });
+  try {
+    const lines = () => runtime.logs.join("").split("\n").filter((line) => line.includes('"tokens refused"')).map((line) => JSON.parse(line).counts);
+    const stranger = makeSigner("ES256", "nobodys-key");
+    const refused = [runtime.token("secret-subject", { aud: "other" }), runtime.token("secret-subject", { iss: "https://old.test" }), stranger.mint(good("secret-subject"))];
+    for (const token of [...refused, ...refused]) await assertRefused(await ask(runtime, token), 401, "unauthenticated");
+    assert.deepEqual(lines(), [{ "aud is none of JWT_AUDIENCE": 1 }]);
+    await runtime.setClock("home", 61_000);
+    assert.equal((await ask(runtime, runtime.token("somebody"))).status, 200);
+    assert.deepEqual(lines()[1], {
+      "aud is none of JWT_AUDIENCE": 1, "iss is none of JWT_ISSUER": 2, "no key has the token's alg and kid, or several have": 2,
+    });
+    assert.doesNotMatch(runtime.logs.join(""), /secret-subject|nobodys-key|old\.test|eyJ/);
+  } finally {
+    await runtime.stop();
+  }
+});
+
 describe("tokens as services make them", () => {
   // As their documentation has them: see docs/TOKENS.md. The address of the keys is a local one here.
   const user = { email: "a@example.com", email_verified: true };

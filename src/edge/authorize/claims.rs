@@ -60,10 +60,10 @@ enum Audience {
 }
 
 impl Audience {
-    fn has(&self, wanted: &str) -> bool {
+    fn has_one_of(&self, wanted: &[String]) -> bool {
         match self {
-            Self::One(audience) => audience == wanted,
-            Self::Many(audiences) => audiences.iter().any(|audience| audience == wanted),
+            Self::One(audience) => wanted.contains(audience),
+            Self::Many(audiences) => audiences.iter().any(|audience| wanted.contains(audience)),
         }
     }
 }
@@ -71,13 +71,13 @@ impl Audience {
 /// What claims have to be.
 #[derive(Debug)]
 pub(super) struct Demands {
-    issuer: Option<String>,
-    audience: Option<String>,
+    issuers: Option<Vec<String>>,
+    audiences: Option<Vec<String>>,
 }
 
 impl Demands {
     pub(super) fn new(config: &Config) -> Self {
-        Self { issuer: config.jwt_issuer.clone(), audience: config.jwt_audience.clone() }
+        Self { issuers: config.jwt_issuer.clone(), audiences: config.jwt_audience.clone() }
     }
 
     /// Whom the claims name. They are worth as much as the signature under them, which is not looked at here.
@@ -85,12 +85,19 @@ impl Demands {
         let clock = i64::try_from(now.0).ok().and_then(DateTime::<Utc>::from_timestamp_millis);
         let clock = clock.ok_or(Refused { error: ApiError::Internal, why: "the clock is out of range" })?;
         let known = &claims.custom;
-        if self.issuer.as_deref().is_some_and(|issuer| known.iss.as_deref() != Some(issuer)) {
-            return refused("iss is not JWT_ISSUER");
+        if self
+            .issuers
+            .as_ref()
+            .is_some_and(|issuers| !known.iss.as_ref().is_some_and(|iss| issuers.contains(iss)))
+        {
+            return refused("iss is none of JWT_ISSUER");
         }
-        let is_for = |wanted: &str| known.aud.as_ref().is_some_and(|audience| audience.has(wanted));
-        if self.audience.as_deref().is_some_and(|wanted| !is_for(wanted)) {
-            return refused("aud does not contain JWT_AUDIENCE");
+        if self
+            .audiences
+            .as_ref()
+            .is_some_and(|audiences| !known.aud.as_ref().is_some_and(|aud| aud.has_one_of(audiences)))
+        {
+            return refused("aud is none of JWT_AUDIENCE");
         }
         // Service tokens of some identity providers have an empty subject: they would all share one space.
         let sub = known.sub.as_deref().unwrap_or_default();

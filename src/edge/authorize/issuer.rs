@@ -48,21 +48,22 @@ impl IssuerKeys {
         (!self.has_failed).then(|| self.stale_at())
     }
 
-    /// Takes what the issuer answered, `None` if it did not. Returns whether the keys are others than before.
-    pub(super) fn learn(&mut self, document: Option<&str>, now: Millis) -> bool {
+    /// Takes what the issuer answered, `None` if it did not. If the keys are others than before, says what is wrong with them.
+    pub(super) fn learn(&mut self, document: Option<&str>, now: Millis) -> Option<Vec<String>> {
         self.attempted_at = Some(now);
         if self.is_known() && document == Some(&self.document) {
             (self.has_failed, self.fetched_at) = (false, now);
-            return false;
+            return None;
         }
-        let Some((document, keys)) = document.and_then(|text| Some((text, keys::parse(text)?))) else {
+        let read = document.and_then(|text| Some((text, keys::parse("JWKS_URL", text)?)));
+        let Some((document, (keys, problems))) = read else {
             self.has_failed = true;
-            return false;
+            return None;
         };
-        self.keys = Some(keys.into_iter().flatten().collect());
+        self.keys = Some(keys);
         document.clone_into(&mut self.document);
         (self.has_failed, self.fetched_at) = (false, now);
-        true
+        Some(problems)
     }
 
     /// Whether the last attempt failed.

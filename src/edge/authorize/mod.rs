@@ -8,10 +8,11 @@
 mod claims;
 mod issuer;
 mod keys;
+mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jwt_compact::{
     AlgorithmExt, UntrustedToken,
@@ -27,10 +28,14 @@ use self::{
     claims::{Demands, Known},
     issuer::IssuerKeys,
     keys::{Key, Material, choose},
+    tally::Tally,
 };
 use super::config::Config;
 use crate::{limits, protocol::error::ApiError, time::Millis};
 
+/// Whys that anybody gets who asks without a token, and that say nothing about the deployment.
+const NO_TOKEN: &str = "there is no bearer token, or one of more than 8 KiB";
+const NO_JWT: &str = "the token is not a JWT";
 const NO_KEY: &str = "no key is configured: set JWT_SECRET (at least 32 bytes), JWT_KEYS or JWKS_URL";
 
 /// Why a token does not get its bearer in.
@@ -64,6 +69,7 @@ pub struct Claimed {
     caller: Result<Caller, Refused>,
     /// The key that has to have signed.
     pub key: PublicKey,
+    key_name: String,
     /// The signature.
     pub signature: Vec<u8>,
     /// The keys among which that one was chosen.
@@ -99,7 +105,10 @@ pub struct Verifier {
     own: Vec<Key>,
     issuer: Option<IssuerKeys>,
     demands: Demands,
+    /// What is wrong with keys and the log has not been told yet, and all that it has.
     problems: Vec<String>,
+    told: BTreeSet<String>,
+    tally: Tally,
     known: BTreeMap<String, (Caller, Millis)>,
     /// Counts the sets of issuer's keys.
     generation: u64,
@@ -112,35 +121,38 @@ impl Verifier {
         let mut problems = Vec::new();
         let secret = config.jwt_secret.as_ref().map(|secret| Hs256Key::new(secret.as_bytes()));
         let mut own: Vec<Key> = Vec::new();
-        own.extend(secret.map(|secret| Key { id: None, material: Material::Secret(secret) }));
+        own.extend(secret.map(|secret| Key {
+            name: "JWT_SECRET".to_owned(),
+            id: None,
+            material: Material::Secret(secret),
+        }));
         if let Some(document) = &config.jwt_keys {
-            let keys = keys::parse(document);
-            if keys.is_none() {
-                problems.push("JWT_KEYS is not a JWKS document".to_owned());
-            }
-            for (at, key) in keys.into_iter().flatten().enumerate() {
-                match key {
-                    Ok(key) => own.push(key),
-                    Err(why) => problems.push(format!("JWT_KEYS: key {} {why}", at + 1)),
+            match keys::parse("JWT_KEYS", document) {
+                Some((keys, unusable)) => {
+                    own.extend(keys);
+                    problems.extend(unusable);
                 }
+                None => problems.push("JWT_KEYS is not a JWKS document".to_owned()),
             }
         }
+        problems.extend(keys::doubled(own.iter()));
         let has_demands = config.jwt_issuer.is_some() || config.jwt_audience.is_some();
         let issuer = match &config.jwks_url {
             None => None,
             Some(url) if !is_trustworthy(url) => {
-                problems.push("JWKS_URL is not https".to_owned());
+                problems.push("JWKS_URL does not count: it is not https".to_owned());
                 None
             }
             // Some services sign for all their customers with the same keys.
             Some(_) if !has_demands => {
-                problems.push("JWKS_URL needs JWT_ISSUER or JWT_AUDIENCE".to_owned());
+                problems.push("JWKS_URL does not count: it needs JWT_ISSUER or JWT_AUDIENCE".to_owned());
                 None
             }
             Some(_) => Some(IssuerKeys::default()),
         };
+        let (told, tally, known) = (BTreeSet::new(), Tally::default(), BTreeMap::new());
         let demands = Demands::new(config);
-        Self { own, issuer, demands, problems, known: BTreeMap::new(), generation: 0 }
+        Self { own, issuer, demands, problems, told, tally, known, generation: 0 }
     }
 
     /// Whether any key is configured. Without one nobody has access, and the log says why.
@@ -149,10 +161,19 @@ impl Verifier {
         !self.own.is_empty() || self.issuer.is_some()
     }
 
-    /// What is wrong with the configuration, for the log.
-    #[must_use]
-    pub fn problems(&self) -> &[String] {
-        &self.problems
+    /// What has been found wrong with keys since this was asked before, each thing once.
+    pub fn take_problems(&mut self) -> Vec<String> {
+        let mut problems = std::mem::take(&mut self.problems);
+        // An issuer whose keys are new every time cannot fill the memory, nor the log.
+        problems.retain(|problem| {
+            self.told.len() < limits::KEY_PROBLEMS_TOLD && self.told.insert(problem.clone())
+        });
+        problems
+    }
+
+    /// How many tokens were refused for which reason, if that is to be told by now.
+    pub fn take_refusals(&mut self, now: Millis) -> Option<BTreeMap<&'static str, u32>> {
+        self.tally.take(now)
     }
 
     /// What the token of an `Authorization` header comes to.
@@ -161,11 +182,16 @@ impl Verifier {
     /// [`ApiError::Unauthenticated`] or [`ApiError::TokenExpired`]; [`ApiError::Internal`] when no key is configured, and
     /// [`ApiError::Upstream`] when the issuer has not told its keys yet.
     pub fn decide(&mut self, authorization: &str, now: Millis) -> Result<Step, Refused> {
+        let decided = self.look_at(authorization, now);
+        decided.inspect_err(|refused| self.tally.note(refused))
+    }
+
+    fn look_at(&mut self, authorization: &str, now: Millis) -> Result<Step, Refused> {
         if !self.has_key() {
             return Err(Refused { error: ApiError::Internal, why: NO_KEY });
         }
         let Some(token) = bearer(authorization) else {
-            return refused("there is no bearer token, or one of more than 8 KiB");
+            return refused(NO_TOKEN);
         };
         if let Some((caller, forget_at)) = self.known.get(token)
             && now < *forget_at
@@ -178,7 +204,7 @@ impl Verifier {
 
     fn judge(&mut self, token: &str, now: Millis) -> Result<Step, Refused> {
         let Ok(untrusted) = UntrustedToken::<Critical>::try_from(token) else {
-            return refused("the token is not a JWT");
+            return refused(NO_JWT);
         };
         if untrusted.header().other_fields.crit {
             return refused("crit names extensions");
@@ -205,7 +231,7 @@ impl Verifier {
         if let Err(Refused { error: ApiError::Unauthenticated | ApiError::Internal, .. }) = caller {
             return caller.map(Step::Caller);
         }
-        let Some((key, believed_until)) = self.public_key(algorithm, id, now)? else {
+        let Some((key, key_name, believed_until)) = self.public_key(algorithm, id, now)? else {
             return Ok(Step::FetchKeys);
         };
         let signature = untrusted.signature_bytes().to_vec();
@@ -217,28 +243,29 @@ impl Verifier {
             token: token.to_owned(),
             caller,
             key,
+            key_name,
             signature,
             generation,
             believed_until,
         }))
     }
 
-    /// The key of a token and until when it may be believed without a look at the issuer's; none if those have to be
-    /// fetched first.
+    /// The key of a token, its name, and until when it may be believed without a look at the issuer's; none if those have
+    /// to be fetched first.
     fn public_key(
         &mut self,
         algorithm: Algorithm,
         id: Option<&str>,
         now: Millis,
-    ) -> Result<Option<(PublicKey, Option<Millis>)>, Refused> {
-        let unknown = refused("no key has that alg and kid, or several have");
+    ) -> Result<Option<(PublicKey, String, Option<Millis>)>, Refused> {
+        let unknown = refused("no key has the token's alg and kid, or several have");
         let public = |key: &Key| match &key.material {
-            Material::Public(key) => Some(key.clone()),
+            Material::Public(public) => Some((public.clone(), key.name.clone())),
             Material::Secret(_) => None,
         };
         let Some(issuer) = &mut self.issuer else {
             let key = choose(self.own.iter(), algorithm, id).and_then(public);
-            return key.map_or(unknown, |key| Ok(Some((key, None))));
+            return key.map_or(unknown, |(key, name)| Ok(Some((key, name, None))));
         };
         // A secret that an issuer published is known to everybody.
         if algorithm == Algorithm::Hs256 {
@@ -249,7 +276,7 @@ impl Verifier {
         }
         let key = choose(self.own.iter().chain(issuer.keys()), algorithm, id).and_then(public);
         match key {
-            Some(key) => Ok(Some((key, issuer.believed_until()))),
+            Some((key, name)) => Ok(Some((key, name, issuer.believed_until()))),
             None if issuer.may_fetch(now) => Ok(None),
             None if issuer.is_known() => unknown,
             None => Err(Refused { error: ApiError::Upstream, why: "the issuer has not told its keys yet" }),
@@ -266,10 +293,8 @@ impl Verifier {
         is_good: bool,
         now: Millis,
     ) -> Result<Caller, Refused> {
-        if !is_good {
-            return refused("the signature is not the key's");
-        }
-        let caller = claimed.caller?;
+        let caller = if is_good { claimed.caller } else { refused("the signature is not the key's") };
+        let caller = caller.inspect_err(|refused| self.tally.note(refused))?;
         // Meanwhile the keys may have become others.
         if claimed.generation == self.generation {
             self.remember(&claimed.token, &caller, claimed.believed_until, now);
@@ -290,10 +315,17 @@ impl Verifier {
         self.known.insert(token.to_owned(), (caller.clone(), forget_at));
     }
 
+    /// Takes that the platform does not know the key of a token for one.
+    pub fn learn_bad_key(&mut self, claimed: &Claimed) {
+        self.problems.push(format!("{} is not a key to the platform: replace it", claimed.key_name));
+    }
+
     /// Takes what the issuer answered, or that it did not; returns whether its answer was a set of keys.
     pub fn learn_keys(&mut self, document: Option<&str>, now: Millis) -> bool {
         let Some(issuer) = &mut self.issuer else { return false };
-        if issuer.learn(document, now) {
+        if let Some(problems) = issuer.learn(document, now) {
+            self.problems.extend(problems);
+            self.problems.extend(keys::doubled(self.own.iter().chain(issuer.keys())));
             self.generation += 1;
             // Whose key is gone must not be remembered; the others are verified again.
             self.known.clear();

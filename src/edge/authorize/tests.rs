@@ -105,6 +105,97 @@ fn issuer_audience_and_times_are_enforced() {
 }
 
 #[test]
+fn a_token_may_be_of_one_of_several_issuers_and_for_one_of_several_audiences() {
+    let issuers = "https://a.example/, https://b.example";
+    let mut verifier = Verifier::new(&Config::read(|name| {
+        let value = match name {
+            "JWT_SECRET" => SECRET,
+            "JWT_ISSUER" => issuers,
+            "JWT_AUDIENCE" => "web,phone",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }));
+    let mut as_whom = |iss: &str, aud: Value| {
+        let mut claims = claims();
+        (claims["iss"], claims["aud"]) = (iss.into(), aud);
+        verify(&mut verifier, &token(&claims, SECRET), NOW)
+    };
+    let (a, b) = ("https://a.example/", "https://b.example");
+    let alice = as_whom(a, "web".into()).expect("a caller");
+    let same = as_whom(a, json!(["account", "phone"])).expect("a caller");
+    assert_eq!((&alice.user, &alice.private_space), (&same.user, &same.private_space));
+    let other = as_whom(b, json!(["phone", "web"])).expect("a caller");
+    assert_ne!(alice.user, other.user, "the same subject of another issuer is another person");
+    assert_ne!(alice.private_space, other.private_space);
+    assert_eq!(other.private_space, SpaceHash::private(b, "alice"), "whoever else is in the list");
+    for (iss, aud) in [
+        (a, json!("tv")),
+        (a, json!([])),
+        (a, json!("web,phone")),
+        (issuers, json!("web")),
+        ("https://a.example", json!("web")),
+        ("", json!("web")),
+    ] {
+        assert_eq!(as_whom(iss, aud), Err(ApiError::Unauthenticated), "{iss}");
+    }
+}
+
+#[test]
+fn a_list_of_issuers_without_an_entry_lets_nobody_in() {
+    for name in ["JWT_ISSUER", "JWT_AUDIENCE"] {
+        let config = Config::read(|asked| match asked {
+            "JWT_SECRET" => Some(SECRET.to_owned()),
+            asked => (asked == name).then(|| " , ".to_owned()),
+        });
+        let outcome = verify(&mut Verifier::new(&config), &token(&claims(), SECRET), NOW);
+        assert_eq!(outcome, Err(ApiError::Unauthenticated), "{name}");
+    }
+}
+
+#[test]
+fn refusals_are_counted_by_reason_and_told_at_once_and_then_once_a_minute() {
+    let mut verifier = verifier();
+    let refuse = |verifier: &mut Verifier, name: &str, value: Value, now| {
+        let mut claims = claims();
+        claims[name] = value;
+        assert!(verify(verifier, &token(&claims, SECRET), now).is_err());
+    };
+    let told = |verifier: &mut Verifier, now| {
+        let told = verifier.take_refusals(now).map(|told| told.into_iter().collect::<Vec<_>>());
+        told.unwrap_or_default()
+    };
+    // Nothing of these is the deployment's.
+    refuse(&mut verifier, "exp", (NOW.0 / 1000 - 100).into(), NOW);
+    for header in ["", "Bearer", "Bearer x", "Basic y"] {
+        assert!(verify(&mut verifier, header, NOW).is_err());
+    }
+    assert_eq!(told(&mut verifier, NOW), []);
+    refuse(&mut verifier, "aud", "other".into(), NOW);
+    assert_eq!(told(&mut verifier, NOW), [("aud is none of JWT_AUDIENCE", 1)]);
+    for second in 1..60 {
+        let now = NOW.plus(second * 1000);
+        refuse(&mut verifier, "aud", "other".into(), now);
+        assert_eq!(told(&mut verifier, now), [], "within the minute");
+    }
+    refuse(&mut verifier, "iss", "other".into(), NOW);
+    let unknown = |alg: &str, kid: &str| bearing(json!({ "alg": alg, "kid": kid }), claims(), &[7; 64]);
+    for (alg, kid) in [("PS256", "a"), ("ES256", "a"), ("ES256", "b")] {
+        assert!(verify(&mut verifier, &unknown(alg, kid), NOW).is_err());
+    }
+    assert_eq!(
+        told(&mut verifier, NOW.plus(60_000)),
+        [
+            ("alg is not supported", 1),
+            ("aud is none of JWT_AUDIENCE", 59),
+            ("iss is none of JWT_ISSUER", 1),
+            ("no key has the token's alg and kid, or several have", 2),
+        ]
+    );
+    assert_eq!(told(&mut verifier, NOW.plus(600_000)), [], "nothing new");
+}
+
+#[test]
 fn times_at_the_ends_of_the_calendar_are_times() {
     let (first, last) = (-8_334_601_228_800_i64, 8_210_266_876_799_i64);
     assert!(verify_with(|c| c["nbf"] = first.into()).is_ok());

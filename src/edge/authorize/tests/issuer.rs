@@ -172,12 +172,66 @@ fn keys_come_from_a_url_that_nobody_can_meddle_with_and_for_an_issuer_or_audienc
         ["http://a.example/jwks", "ftp://a", "http://localhost.example/", "http://127.0.0.1.example/", "x"];
     for (urls, is_good) in [(&good[..], true), (&bad[..], false)] {
         for url in urls {
-            let verifier = verifier_of(&[("JWKS_URL", (*url).to_owned())]);
-            assert_eq!((verifier.has_key(), verifier.problems().is_empty()), (is_good, is_good), "{url}");
+            let mut verifier = verifier_of(&[("JWKS_URL", (*url).to_owned())]);
+            assert_eq!(
+                (verifier.has_key(), verifier.take_problems().is_empty()),
+                (is_good, is_good),
+                "{url}"
+            );
         }
     }
     let config = Config::read(|name| (name == "JWKS_URL").then(|| URL.to_owned()));
     assert!(!Verifier::new(&config).has_key());
+}
+
+#[test]
+fn what_is_wrong_with_an_issuers_keys_is_told_once_however_often_they_are_fetched() {
+    let mut verifier = verifier_of(&[("JWKS_URL", URL.to_owned()), ("JWT_KEYS", jwks(&[ec("a")]))]);
+    let (mut weak, mut sealing, mut another) = (rsa("weak"), rsa("sealing"), ec("a"));
+    weak["n"] = encode([0xc5; 128]).into();
+    sealing["use"] = "enc".into();
+    another["x"] = encode([9; 32]).into();
+    let keys = [weak, sealing, another];
+    verifier.learn_keys(Some(&jwks(&keys)), NOW);
+    let problems = verifier.take_problems();
+    assert_eq!(problems.len(), 2, "a key that is for something else is no problem: {problems:?}");
+    assert_eq!(problems[0], "JWKS_URL: key 1 (kid weak) has not 2048 to 8192 bits");
+    assert!(problems[1].starts_with("JWT_KEYS: key 1 (kid a) and JWKS_URL: key 3 (kid a) are different"));
+    verifier.learn_keys(Some(&jwks(&[&keys[..], &[ed("new")]].concat())), NOW.plus(MINUTE));
+    assert_eq!(verifier.take_problems(), [""; 0]);
+    for number in 0..1000 {
+        let mut weak = rsa(&format!("weak {number}"));
+        weak["n"] = encode([0xc5; 128]).into();
+        verifier.learn_keys(Some(&jwks(&[weak])), NOW.plus(number * MINUTE));
+    }
+    assert!(
+        verifier.take_problems().len() <= limits::KEY_PROBLEMS_TOLD,
+        "the log cannot be filled by an issuer"
+    );
+    verifier.learn_keys(Some(&jwks(&[rsa("weak at last")])), NOW);
+    assert!(verifier.told.len() <= limits::KEY_PROBLEMS_TOLD);
+}
+
+#[test]
+fn a_key_in_both_places_is_one_key() {
+    let mut verifier = verifier_of(&[("JWKS_URL", URL.to_owned()), ("JWT_KEYS", jwks(&[ec("a")]))]);
+    assert_eq!(attempt(&mut verifier, &es256("a", "x"), NOW), Outcome::Verified);
+    verifier.learn_keys(Some(&jwks(&[ec("a")])), NOW);
+    assert_eq!(attempt(&mut verifier, &es256("a", "y"), NOW), Outcome::Verified);
+}
+
+#[test]
+fn a_key_that_the_platform_does_not_know_for_one_is_told_once_by_its_name() {
+    let mut verifier = verifier_with_issuer();
+    verifier.learn_keys(Some(&jwks(&[ec("a")])), NOW);
+    for time in 0..3 {
+        let Ok(Step::Verify(claimed)) = verifier.decide(&es256("a", "x"), NOW) else { panic!("a signature") };
+        verifier.learn_bad_key(&claimed);
+        assert!(verifier.learn_signature(claimed, false, NOW).is_err());
+        let told = verifier.take_problems();
+        assert_eq!(told.len(), usize::from(time == 0), "{told:?}");
+        assert!(told.iter().all(|problem| problem.starts_with("JWKS_URL: key 1 (kid a) ")), "{told:?}");
+    }
 }
 
 /// What may happen to a verifier.

@@ -33,17 +33,106 @@ fn a_token_is_verified_with_the_key_it_names_if_that_has_its_algorithm() {
 
 #[test]
 fn a_token_without_a_key_id_means_the_only_key_of_its_algorithm() {
-    let mut verifier = with_keys(&[ec("a"), ed("c"), rsa("b"), rsa("b2")]);
+    let mut verifier =
+        with_keys(&[ec("a"), ed("c"), rsa("b"), changed(rsa("b2"), "n", encode([0xc7; 256]).into())]);
     assert!(chosen(&mut verifier, "ES256", None).is_some());
     assert!(chosen(&mut verifier, "EdDSA", None).is_some());
     assert_eq!(chosen(&mut verifier, "RS256", None), None, "two could be meant");
 }
 
+fn changed(mut key: Value, name: &str, value: Value) -> Value {
+    key[name] = value;
+    key
+}
+
 #[test]
-fn a_key_id_that_two_keys_have_means_neither() {
-    let mut verifier = with_keys(&[rsa("b"), rsa("b"), ec("b")]);
+fn a_key_id_that_two_different_keys_have_means_neither_and_the_log_says_so() {
+    let another = changed(rsa("b"), "n", encode([0xc7; 256]).into());
+    let mut verifier = with_keys(&[rsa("b"), another, ec("b")]);
     assert_eq!(chosen(&mut verifier, "RS256", Some("b")), None);
     assert!(chosen(&mut verifier, "ES256", Some("b")).is_some(), "of this algorithm only one has it");
+    let [problem] = &verifier.take_problems()[..] else { panic!("one problem") };
+    assert!(
+        problem.starts_with("JWT_KEYS: key 1 (kid b) and JWT_KEYS: key 2 (kid b) are different"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn a_key_that_stands_there_twice_is_one_key_and_the_log_says_so() {
+    let with_more = changed(changed(rsa("b"), "x5c", json!([])), "alg", Value::Null);
+    for (keys, alg, kid) in [
+        (vec![rsa("b"), rsa("b")], "RS256", Some("b")),
+        (vec![rsa("b"), with_more], "RS256", Some("b")),
+        (vec![ec("a"), ec("a"), ec("a")], "ES256", Some("a")),
+        (vec![ed("c"), ed("c")], "EdDSA", None),
+    ] {
+        let mut verifier = with_keys(&keys);
+        assert!(chosen(&mut verifier, alg, kid).is_some(), "{keys:?}");
+        let problems = verifier.take_problems();
+        assert_eq!(problems.len(), keys.len() - 1, "{problems:?}");
+        assert!(problems[0].contains("are the same key"), "{problems:?}");
+        assert_eq!(verifier.take_problems(), [""; 0], "each is told once");
+    }
+    // Under two names it is no mistake.
+    let mut verifier = with_keys(&[ec("a"), ec("a2")]);
+    assert!(chosen(&mut verifier, "ES256", None).is_some());
+    assert_eq!(verifier.take_problems(), [""; 0]);
+    let secrets = [("JWT_SECRET", SECRET.to_owned()), ("JWT_KEYS", jwks(&[oct("d")]))];
+    let mut verifier = verifier_of(&secrets);
+    assert!(verify(&mut verifier, &token(&claims(), SECRET), NOW).is_ok());
+}
+
+#[test]
+fn a_key_id_that_a_key_of_another_algorithm_has_means_no_other_key() {
+    let hs256 = |verifier: &mut Verifier, kid: &str| {
+        let token =
+            Hs256.token(&Header::empty().with_key_id(kid), &Claims::new(claims()), &Hs256Key::new(SECRET));
+        verify(verifier, &format!("Bearer {}", token.expect("a token")), NOW)
+    };
+    let mut verifier =
+        verifier_of(&[("JWT_SECRET", SECRET.to_owned()), ("JWT_KEYS", jwks(&[rsa("r"), ec("e")]))]);
+    assert!(hs256(&mut verifier, "nobody's").is_ok(), "the secret has no name, and this is no other key's");
+    for kid in ["r", "e"] {
+        assert_eq!(hs256(&mut verifier, kid), Err(ApiError::Unauthenticated), "{kid}");
+    }
+    let mut nameless = ec("");
+    nameless.as_object_mut().expect("an object").remove("kid");
+    let mut verifier = with_keys(&[nameless, rsa("r"), oct("h")]);
+    assert!(chosen(&mut verifier, "ES256", Some("nobody's")).is_some());
+    for kid in ["r", "h"] {
+        assert_eq!(chosen(&mut verifier, "ES256", Some(kid)), None, "{kid}");
+    }
+}
+
+#[test]
+fn numbers_of_keys_may_have_zeros_before_them_or_lack_them_and_texts_may_be_padded() {
+    let zero = |bytes: &[u8]| encode([&[0_u8][..], bytes].concat());
+    let plain = chosen(&mut with_keys(&[rsa("k")]), "RS256", Some("k")).expect("a key");
+    for key in [
+        changed(rsa("k"), "n", zero(&[0xc5; 256]).into()),
+        changed(rsa("k"), "n", zero(&[&[0_u8][..], &[0xc5; 256]].concat()).into()),
+        changed(rsa("k"), "n", format!("{}==", encode([0xc5; 256])).into()),
+        changed(rsa("k"), "e", zero(&[1, 0, 1]).into()),
+    ] {
+        assert_eq!(chosen(&mut with_keys(&[key]), "RS256", Some("k")), Some(plain.clone()));
+    }
+    let small = [&[0_u8][..], &[7; 31]].concat();
+    let plain = chosen(&mut with_keys(&[changed(ec("k"), "x", encode(&small).into())]), "ES256", Some("k"));
+    assert!(plain.is_some());
+    for x in [encode([7; 31]), zero(&small), format!("{}=", encode(&small))] {
+        assert_eq!(chosen(&mut with_keys(&[changed(ec("k"), "x", x.into())]), "ES256", Some("k")), plain);
+    }
+}
+
+#[test]
+fn ed25519_is_a_name_of_eddsa() {
+    for alg in ["EdDSA", "Ed25519"] {
+        let mut verifier = with_keys(&[changed(ed("c"), "alg", alg.into())]);
+        for of_token in ["EdDSA", "Ed25519"] {
+            assert!(chosen(&mut verifier, of_token, Some("c")).is_some(), "{alg} {of_token}");
+        }
+    }
 }
 
 #[test]
@@ -88,15 +177,11 @@ fn what_the_platform_is_given_has_nothing_in_it_but_the_key() {
 
 #[test]
 fn a_key_that_is_weak_or_for_something_else_is_none_and_the_log_says_why() {
-    let of = |base: Value, name: &str, value: Value| {
-        let mut key = base;
-        key[name] = value;
-        key
-    };
+    let of = changed;
     for (key, why) in [
         (of(rsa("k"), "n", encode([0xc5; 128]).into()), "has not 2048 to 8192 bits"),
         (of(rsa("k"), "n", encode([0x7f; 256]).into()), "has not 2048 to 8192 bits"),
-        (of(rsa("k"), "n", encode([&[0_u8][..], &[0xc5; 256]].concat()).into()), "has not 2048 to 8192 bits"),
+        (of(rsa("k"), "n", encode([&[0_u8][..], &[0x7f; 256]].concat()).into()), "has not 2048 to 8192 bits"),
         (of(rsa("k"), "n", encode([0xc5; 1025]).into()), "has not 2048 to 8192 bits"),
         (of(rsa("k"), "n", "".into()), "has not 2048 to 8192 bits"),
         (of(rsa("k"), "e", "AQ".into()), "has another exponent than 65537"),
@@ -109,12 +194,19 @@ fn a_key_that_is_weak_or_for_something_else_is_none_and_the_log_says_why() {
         (of(ed("k"), "crv", "X25519".into()), "is not on Ed25519"),
         (of(ed("k"), "x", encode([3; 31]).into()), "is not on Ed25519"),
         (of(ed("k"), "x", "a+b/".into()), "has a member that is not base64url"),
+        (of(ec("k"), "x", encode([1; 33]).into()), "is not on P-256"),
         (of(oct("k"), "k", encode([5; 31]).into()), "is shorter than 32 bytes"),
         (of(oct("k"), "kty", "AKP".into()), "has a kty that is not supported"),
         (json!("no object"), "has a kty that is not supported"),
     ] {
-        let verifier = with_keys(std::slice::from_ref(&key));
-        assert_eq!(verifier.problems(), [format!("JWT_KEYS: key 1 {why}")], "{key}");
+        let mut verifier = with_keys(std::slice::from_ref(&key));
+        let kid = if key.is_object() { "kid k" } else { "no kid" };
+        let none = "JWT_KEYS has no key that tokens can be verified with";
+        assert_eq!(
+            verifier.take_problems(),
+            [format!("JWT_KEYS: key 1 ({kid}) {why}").as_str(), none],
+            "{key}"
+        );
         assert!(!verifier.has_key(), "{key}");
         // And it does no harm to the others.
         assert!(chosen(&mut with_keys(&[key, ec("good")]), "ES256", Some("good")).is_some());

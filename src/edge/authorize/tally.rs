@@ -1,0 +1,35 @@
+//! Refused tokens, counted by reason. One may be anybody's mistake; many of a kind are the deployment's, whose operator is to
+//! see them without a line for each.
+
+use std::collections::BTreeMap;
+
+use super::{NO_JWT, NO_TOKEN, Refused};
+use crate::{protocol::error::ApiError, time::Millis};
+
+/// How long a count gathers, in ms. The first of all is told at once.
+const TOLD_EVERY_MS: u64 = 60_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    counts: BTreeMap<&'static str, u32>,
+    told_at: Option<Millis>,
+}
+
+impl Tally {
+    /// Counts a refusal, unless it says nothing about the deployment: no token at all, or one that was good.
+    pub(super) fn note(&mut self, refused: &Refused) {
+        if refused.error == ApiError::Unauthenticated && ![NO_TOKEN, NO_JWT].contains(&refused.why) {
+            let count = self.counts.entry(refused.why).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// What was counted, at most once a minute.
+    pub(super) fn take(&mut self, now: Millis) -> Option<BTreeMap<&'static str, u32>> {
+        if self.counts.is_empty() || self.told_at.is_some_and(|at| now.since(at) < TOLD_EVERY_MS) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.counts))
+    }
+}
