@@ -276,7 +276,9 @@ async fn head(asked: &Asked<'_>) -> Result<Reply, ApiError> {
     let body = head.as_ref().and_then(|head| head.body.as_ref());
     let body = body.ok_or(ApiError::NotFound("Nothing has been published yet."))?;
     let line = body.value.split('\n').next().unwrap_or_default();
+    let age_s = asked.incoming.now.since(body.head.published_at) / 1000;
     let mut reply = Reply::json(200, line.to_owned());
+    reply.headers = Headers::Named(format!("Content-Type\napplication/json\nHeadwater-Age\n{age_s}\n"));
     reply.usage.kv = kv;
     Ok(reply)
 }

@@ -22,10 +22,12 @@ describe("the head and its objects", { concurrency: 4 }, () => {
   test("/sync/head is the published head, which names objects that /sync/objects serves by their hash", async () => {
     const writer = await space(1000);
     const head = await runtime.head(writer.sub);
-    const { status, text } = await writer.ask("/sync/head", { at: "a" });
+    const { status, text, response } = await writer.ask("/sync/head", { at: "a" });
     assert.equal(status, 200);
     const line = JSON.parse(text.split("\n")[0]);
     assert.deepEqual([line.epoch, line.version], [head.epoch, head.version]);
+    const age = response.headers.get("headwater-age");
+    assert.ok(/^\d+$/.test(age) && Number(age) < 60, `how old it is can be known without a clock: ${age}`);
     const parts = [line.delta, line.base].flatMap((run) => run?.parts ?? []);
     assert.ok(parts.length > 0);
     for (const { sha256 } of parts) {

@@ -99,6 +99,7 @@ describe("the life of a space", { concurrency: 4 }, () => {
     const granted = (await writer.ask("POST", `/spaces/${id}/grant`)).body;
     assert.equal(granted.role, "writer");
     assert.ok(granted.expires <= Date.now() + 10 * MINUTE && granted.expires > Date.now() + 9 * MINUTE);
+    assert.ok(granted.expiresIn <= 10 * MINUTE && granted.expiresIn > 9 * MINUTE, "for who has no right clock");
     const removed = await owner.remove(id, writer);
     assert.deepEqual([removed.status, removed.text], [204, ""]);
     assert.ok(removed.response.headers.get("headwater-request"));

@@ -57,8 +57,12 @@ impl Coordinator {
             let role = core.admit(user, Role::Reader)?;
             Ok::<_, ApiError>((role, core.scope().clone()))
         })?;
-        let (grant, expires) = isolate::sign_grant(&self.env, user, &scope, role, now())?;
-        let body = json!({ "grant": grant, "expires": expires, "role": role.as_str() });
+        let now = now();
+        let (grant, expires) = isolate::sign_grant(&self.env, user, &scope, role, now)?;
+        // How long, too: a device's clock may be wrong.
+        let expires_in = expires.since(now);
+        let body =
+            json!({ "grant": grant, "expires": expires, "expiresIn": expires_in, "role": role.as_str() });
         Ok(Reply::json(200, body.to_string()))
     }
 }
