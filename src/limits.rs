@@ -60,8 +60,13 @@ pub const RATE_UNIT_BYTES: usize = 64 * KIB;
 pub const RATE_UNIT_CHANGES: usize = 20;
 /// Rows of lists, which are read in one go.
 pub const RATE_UNIT_ROWS: usize = 100;
+/// Bytes of bodies that an isolate at the edge holds at once, for all its users.
+pub const BODIES_HELD_MAX_EDGE: usize = 8 * BODY_BYTES_MAX;
 /// How long the edge waits for the next bytes of a body, in ms. Longer pauses are a client that has gone.
 pub const BODY_IDLE_MS: u32 = 10_000;
+/// Bytes a second that a body must have brought on the average, beyond the pause that it may make: a phone on 2G sends five
+/// times as many.
+pub const BODY_BYTES_PER_S: u32 = 1_000;
 /// How long the edge waits for the whole of a body, in ms: 4 MiB at 35 KB/s.
 pub const BODY_TOTAL_MS: u32 = 120_000;
 /// Bytes of changes that ride on the answer to a push.
@@ -135,13 +140,13 @@ pub const SUBJECT_BYTES_MAX: usize = 1024;
 pub const SECRET_BYTES_MIN: usize = 32;
 /// Keys of a JWKS document; an issuer has two or three.
 pub const KEYS_MAX: usize = 100;
+/// Problems with keys that an isolate's log is told.
+pub const KEY_PROBLEMS_TOLD: usize = 2 * KEYS_MAX;
 /// Bytes of a JWKS document. A key with its certificates has about 3 KB.
 pub const KEYS_BYTES_MAX: usize = 256 * KIB;
 /// How long the keys of an issuer are used without another look, in ms: so long may a key live that was taken back.
 pub const KEYS_FRESH_MS: u64 = 10 * 60_000;
 /// The shortest time between two looks, in ms: anybody can make tokens that name keys nobody has.
-/// Problems with keys that an isolate's log is told.
-pub const KEY_PROBLEMS_TOLD: usize = 2 * KEYS_MAX;
 pub const KEYS_REFRESH_MS: u64 = 60_000;
 /// The same while there are no keys at all and nobody can get in.
 pub const KEYS_RETRY_MS: u64 = 5_000;

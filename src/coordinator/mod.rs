@@ -20,6 +20,7 @@ mod plan;
 pub mod publication;
 mod pull;
 pub mod rate;
+pub mod shares;
 #[cfg(test)]
 mod tests;
 mod turn;

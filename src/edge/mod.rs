@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod authorize;
+pub mod body;
 pub mod config;
 pub mod cors;
 pub mod grant;

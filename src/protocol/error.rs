@@ -61,8 +61,12 @@ pub enum ApiError {
     CursorExpired,
     /// Above a limit of a request.
     TooLarge(&'static str),
+    /// The body was not there in time.
+    Timeout,
     /// The body is not JSON by its own declaration.
     UnsupportedMediaType,
+    /// The body has a coding that is not known here.
+    UnsupportedCoding,
     /// The caller, or all callers of the space together, have asked for more than their share.
     RateLimited {
         /// Seconds after which the same request will be taken, if nothing else is asked for meanwhile.
@@ -138,11 +142,23 @@ impl ApiError {
                 "Pull again without a cursor, with consistency=strong.",
             ),
             Self::TooLarge(detail) => (413, "too_large", "Too large", detail),
+            Self::Timeout => (
+                408,
+                "timeout",
+                "Timeout",
+                "Nothing was done. Repeat the same request; if that ends so too, send less at once, or with Content-Encoding: gzip.",
+            ),
             Self::UnsupportedMediaType => (
                 415,
                 "unsupported_media_type",
                 "Unsupported media type",
                 "Send Content-Type: application/json.",
+            ),
+            Self::UnsupportedCoding => (
+                415,
+                "unsupported_media_type",
+                "Unsupported content coding",
+                "Send the body as it is, or with Content-Encoding: gzip.",
             ),
             Self::RateLimited { .. } => (
                 429,
@@ -190,11 +206,12 @@ impl ApiError {
         }
     }
 
-    /// The methods of the route, for the header that 405 must carry.
+    /// What may be sent instead, as a header: the methods of the route (RFC 9110, 15.5.6), or the codings of a body (15.5.16).
     #[must_use]
-    pub fn allow(&self) -> Option<&'static str> {
+    pub fn instead(&self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::MethodNotAllowed(methods) => Some(methods),
+            Self::MethodNotAllowed(methods) => Some(("Allow", methods)),
+            Self::UnsupportedCoding => Some(("Accept-Encoding", "gzip")),
             _ => None,
         }
     }

@@ -1,42 +1,62 @@
 // Bodies as they arrive. A length may be missing or a lie and a sender may stop, so what counts is what came; and no more is
-// held than an isolate has room for beside everything else.
+// held than an isolate has room for beside everything else, and of one user's no more than is left for all others.
 
-// Bytes of bodies that the isolate holds at once.
-const HELD_MAX = 32 * 1024 * 1024;
 // Bytes of a body that is too long, or not wanted, that are read all the same: four times what is taken.
-const READ_MAX = 16 * 1024 * 1024;
-// Most bodies are short and say so, and the platform ends them where they have said. One read for all of such a body costs
-// a tenth of a push less than reading it by chunks; it cannot see a pause, so the whole has a time by its length.
-const WHOLE_BODY = 256 * 1024;
+const DRAINED_MAX = 16 * 1024 * 1024;
+// Bytes that are read at once at first, so that a body of which nothing comes takes no more, and at most: each read costs.
+const READ_FIRST = 4 * 1024;
+const READ_MOST = 64 * 1024;
 // Bytes that an array begins with, unless the body has fewer.
 const FIRST_BYTES = 16 * 1024;
+// Bytes that are unpacked at once. The platform's stream takes whatever it is given and keeps what comes out until somebody
+// reads it, and of a byte deflate makes up to 1,032.
+const PACKED_SLICE = 4 * 1024;
 
-// What is said instead of a body.
-const TOO_LONG = null;
-const NOT_ARRIVED = undefined;
-const OVERLOADED = false;
+// What is said instead of a body, for `no_body` in http.rs.
+const TOO_LONG = "too long";
+const LATE = "late";
+const OVERLOADED = "overloaded";
+const BROKEN = "broken";
+
+// limits.rs says what these are.
+let heldMax = 0;
+let idleMs = 0;
+let totalMs = 0;
+let bytesPerS = 0;
+export function configureBodies(...bounds) {
+  [heldMax, idleMs, totalMs, bytesPerS] = bounds;
+}
 
 // The bodies that are held, each with its bytes and until when it is held at most: a request whose client hangs up is dropped
 // without a word, so nothing of it says that it has ended.
 const bodies = new Set();
-let held = 0;
+// Their bytes in all, and by user.
+let all = 0;
+const shares = new Map();
 
 function hold(body, bytes) {
-  if (held + bytes > HELD_MAX) {
+  const hasRoom = () => (shares.get(body.user) ?? 0) + bytes <= heldMax - all - bytes;
+  if (!hasRoom()) {
     const now = Date.now();
     for (const other of bodies) if (other.until < now) letGo(other);
   }
-  if (held + bytes > HELD_MAX) return false;
+  if (!hasRoom()) return false;
   bodies.add(body);
-  body.bytes += bytes;
-  held += bytes;
+  count(body, bytes);
   return true;
 }
 
 function letGo(body) {
   bodies.delete(body);
-  held -= body.bytes;
-  body.bytes = 0;
+  count(body, -body.bytes);
+}
+
+function count(body, bytes) {
+  body.bytes += bytes;
+  all += bytes;
+  const share = (shares.get(body.user) ?? 0) + bytes;
+  if (share > 0) shares.set(body.user, share);
+  else shares.delete(body.user);
 }
 
 // Bytes that come one after the other, in one array that doubles: a list of chunks would keep each of them, and there may be
@@ -85,70 +105,70 @@ export async function collect(stream, limit) {
   return growing.bytes();
 }
 
-// The bytes of a client's body; null when it has more than `limit`, undefined when it does not arrive: nothing of it for
-// `idleMs`, or not all of it within `totalMs`; false when the isolate holds too many others.
-export function receiveBody(request, limit, idleMs, totalMs) {
-  return withBody(request, limit, idleMs, totalMs, (body) => body);
+// The bytes of a user's body, unpacked, or what is said instead: that it has more than `limit` of them, that it is late, that
+// the isolate holds too many others, or that it is no gzip.
+export function receiveBody(request, user, isGzip, limit) {
+  return withBody(request, user, isGzip, limit, (bytes) => bytes);
 }
 
 // What `use` makes of the body, which is held until then, or what is said instead of a body.
-export async function withBody(request, limit, idleMs, totalMs, use) {
+export async function withBody(request, user, isGzip, limit, use) {
   if (request.body === null) return use(new Uint8Array(0));
-  const body = { bytes: 0, until: 0 };
+  const body = { user, bytes: 0, until: 0 };
   try {
-    const bytes = await receive(request, limit, idleMs, totalMs, body);
+    let bytes = await receive(request, limit, body);
     body.until = Date.now() + totalMs;
+    if (isGzip && bytes instanceof Uint8Array) bytes = await unpack(bytes, limit, body);
     return bytes instanceof Uint8Array ? await use(bytes) : bytes;
   } finally {
     letGo(body);
   }
 }
 
-async function receive(request, limit, idleMs, totalMs, body) {
+async function receive(request, limit, body) {
   const said = request.headers.get("content-length") ?? "";
   const stated = /^\d+$/.test(said) ? Number(said) : null;
   const begun = Date.now();
-  if (stated !== null && stated <= Math.min(limit, WHOLE_BODY)) {
-    const ms = idleMs + (totalMs * stated) / Math.max(limit, 1);
-    body.until = begun + ms + 1000;
-    if (hold(body, stated)) return receiveWhole(request, limit, ms);
-  }
-  const reader = request.body.getReader();
-  let [timer, heard, isOver] = [null, begun, false];
-  let refused = stated > limit ? TOO_LONG : undefined;
+  const reader = request.body.getReader({ mode: "byob" });
+  let [timer, heard, length, isOver] = [null, begun, 0, false];
+  let refused = stated > limit ? TOO_LONG : null;
   const read = async () => {
     const growing = new Growing(Math.min(stated ?? limit, limit), (bytes) => hold(body, bytes));
+    let room = new ArrayBuffer(Math.min(stated || READ_FIRST, READ_FIRST));
     // A sender that is cut off while it writes does not see the answer: so more is read than is taken.
-    for (let length = 0; length <= READ_MAX; ) {
-      const { done, value } = await reader.read();
-      if (isOver) return NOT_ARRIVED;
-      if (done) return refused === undefined ? growing.bytes() : refused;
+    while (length <= DRAINED_MAX) {
+      const { done, value } = await reader.read(new Uint8Array(room));
+      if (isOver) return LATE;
+      if (done) break;
       heard = Date.now();
       body.until = heard + idleMs + 1000;
       length += value.length;
-      if (refused !== undefined) continue;
-      if (length > limit) refused = TOO_LONG;
-      else if (!growing.add(value)) refused = OVERLOADED;
-      if (refused !== undefined) {
+      if (length > limit) refused ??= TOO_LONG;
+      if (refused === null && !growing.add(value)) refused = OVERLOADED;
+      if (refused !== null && body.bytes > 0) {
         growing.array = new Uint8Array(0);
         letGo(body);
       }
+      // The platform ends a body where it has said.
+      if (length === stated) break;
+      room = value.buffer.byteLength < Math.min(length, READ_MOST) ? new ArrayBuffer(2 * value.buffer.byteLength) : value.buffer;
     }
-    return refused;
+    return refused ?? growing.bytes();
   };
   // One race for the whole: one for each chunk would leave a reaction behind on the deadline's promise.
   const late = new Promise((resolve) => {
     const look = () => {
-      const left = Math.min(heard + idleMs, begun + totalMs) - Date.now();
+      const slowest = begun + idleMs + (1000 * length) / bytesPerS;
+      const left = Math.min(heard + idleMs, slowest, begun + totalMs) - Date.now();
       if (left > 0) timer = setTimeout(look, left);
-      else resolve(refused);
+      else resolve(refused ?? LATE);
     };
     timer = setTimeout(look, idleMs);
   });
   try {
     return await Promise.race([read(), late]);
   } catch {
-    return NOT_ARRIVED;
+    return LATE;
   } finally {
     isOver = true;
     clearTimeout(timer);
@@ -156,13 +176,32 @@ async function receive(request, limit, idleMs, totalMs, body) {
   }
 }
 
-async function receiveWhole(request, limit, ms) {
-  let timer;
-  const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  const body = await Promise.race([request.arrayBuffer(), late]).catch(() => undefined);
-  clearTimeout(timer);
-  if (body === undefined) return NOT_ARRIVED;
-  return body.byteLength > limit ? TOO_LONG : new Uint8Array(body);
+async function unpack(packed, limit, body) {
+  const { readable, writable } = new DecompressionStream("gzip");
+  const [reader, writer] = [readable.getReader(), writable.getWriter()];
+  const growing = new Growing(limit, (bytes) => hold(body, bytes));
+  let unpacked = null;
+  const read = async () => {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return growing.bytes();
+      if (growing.length + value.length > limit) return TOO_LONG;
+      if (!growing.add(value)) return OVERLOADED;
+    }
+  };
+  const write = async () => {
+    for (let at = 0; at < packed.length && unpacked === null; at += PACKED_SLICE) {
+      // What the slice before has become is read first.
+      for (let before = null; at > 0 && growing.length !== before; ) {
+        before = growing.length;
+        await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+      await writer.write(packed.subarray(at, at + PACKED_SLICE));
+    }
+    await writer.close();
+  };
+  write().catch(() => {});
+  unpacked = await read().catch(() => BROKEN);
+  reader.cancel().catch(() => {});
+  return unpacked;
 }

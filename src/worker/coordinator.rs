@@ -2,7 +2,7 @@
 
 use headwater::{
     coordinator::{Notice, Told},
-    edge::answer::Usage,
+    edge::{answer::Usage, body::Coding},
     ids::SpaceId,
     limits,
     protocol::{act::Act, error::ApiError, internal},
@@ -38,9 +38,9 @@ extern "C" {
         path: &str,
         caller: &str,
         source: &JsValue,
+        user: &str,
+        is_gzip: bool,
         limit: usize,
-        idle_ms: u32,
-        total_ms: u32,
         expires: f64,
     ) -> Promise;
     #[wasm_bindgen(js_name = retryAfter)]
@@ -73,13 +73,14 @@ pub(crate) async fn call(
     }
 }
 
-/// Passes a request (or a text of our own) on once its body is there, which does not enter the module: an object that waited for a slow body would be
-/// billed for it. The object's response is complete. An error says whether the object was asked.
+/// Passes a request (or a text of our own) on once its body is there, unpacked, which does not enter the module: an object that
+/// waited for a slow body would be billed for it. The object's response is complete. An error says whether the object was asked.
 pub(crate) async fn pass(
     env: &Env,
     space: &Space,
     path: &str,
     source: &JsValue,
+    coding: Coding,
 ) -> Result<Reply, (ApiError, bool)> {
     let (user, unasked) = (&space.caller.user, |error| (error, false));
     // The object admits an owner's acts where it refuses everything else.
@@ -92,9 +93,9 @@ pub(crate) async fn pass(
         return Err(unasked(error));
     }
     let (name, caller) = (space.hash.as_str(), caller(space).map_err(unasked)?);
-    let (limit, idle_ms, total_ms) = (limits::BODY_BYTES_MAX, limits::BODY_IDLE_MS, limits::BODY_TOTAL_MS);
-    let expires = space.caller.expires.0 as f64;
-    let answer = pass_on(env, name, path, &caller, source, limit, idle_ms, total_ms, expires);
+    let (limit, expires) = (limits::BODY_BYTES_MAX, space.caller.expires.0 as f64);
+    let is_gzip = coding == Coding::Gzip;
+    let answer = pass_on(env, name, path, &caller, source, user.as_str(), is_gzip, limit, expires);
     let answer = JsFuture::from(answer).await;
     let answer = answer.map_err(|error| (unreachable(&error), true))?;
     let response: Response = answer.dyn_into().map_err(|why| unasked(http::no_body(&why)))?;

@@ -3,8 +3,10 @@
 use headwater::{
     edge::{
         answer::{PullHeaders, Usage},
+        body::Coding,
         cors,
     },
+    ids::UserHash,
     limits,
     protocol::{PROBLEM_JSON, error::ApiError},
     time::Millis,
@@ -38,8 +40,20 @@ extern "C" {
 
 #[wasm_bindgen(module = "/body.js")]
 extern "C" {
+    #[wasm_bindgen(js_name = configureBodies)]
+    fn configure(held_max: usize, idle_ms: u32, total_ms: u32, bytes_per_s: u32);
     #[wasm_bindgen(js_name = receiveBody)]
-    async fn receive_body(request: &Request, limit: usize, idle_ms: u32, total_ms: u32) -> JsValue;
+    async fn receive_body(request: &Request, user: &str, is_gzip: bool, limit: usize) -> JsValue;
+}
+
+/// Sets what bodies may take of the isolate, and how long.
+pub(crate) fn configure_bodies() {
+    configure(
+        limits::BODIES_HELD_MAX_EDGE,
+        limits::BODY_IDLE_MS,
+        limits::BODY_TOTAL_MS,
+        limits::BODY_BYTES_PER_S,
+    );
 }
 
 /// What is read off a request at once. An absent header is empty.
@@ -54,6 +68,7 @@ pub(crate) struct Incoming {
     pub(crate) accept: String,
     pub(crate) origin: String,
     pub(crate) content_type: String,
+    pub(crate) content_encoding: String,
     /// Empty unless the request accepts NDJSON.
     pub(crate) accept_encoding: String,
     pub(crate) now: Millis,
@@ -86,6 +101,7 @@ impl Incoming {
             accept: field(),
             accept_encoding: field(),
             content_type: field(),
+            content_encoding: field(),
         }
     }
 
@@ -116,32 +132,38 @@ pub(crate) fn path_and_caller(request: &Request) -> (String, String) {
     (url.rsplit('/').next().unwrap_or_default().to_owned(), caller.to_owned())
 }
 
-/// The bytes of a client's body, which may come slowly, or never.
+/// The bytes of a user's body, which may come slowly, or never.
 ///
 /// # Errors
-/// [`ApiError::TooLarge`], [`ApiError::Malformed`] for one that did not arrive, and [`ApiError::Overloaded`] where too many
-/// others are held.
-pub(crate) async fn body_bytes(request: &Request, limit: usize) -> Result<Vec<u8>, ApiError> {
-    let body = receive_body(request, limit, limits::BODY_IDLE_MS, limits::BODY_TOTAL_MS).await;
+/// [`ApiError::UnsupportedCoding`], and those of [`no_body`].
+pub(crate) async fn body_bytes(
+    incoming: &Incoming,
+    request: &Request,
+    user: &UserHash,
+    limit: usize,
+) -> Result<Vec<u8>, ApiError> {
+    let is_gzip = Coding::of(&incoming.content_encoding)? == Coding::Gzip;
+    let body = receive_body(request, user.as_str(), is_gzip, limit).await;
     let bytes: js_sys::Uint8Array = body.dyn_into().map_err(|why| no_body(&why))?;
     Ok(bytes.to_vec())
 }
 
 /// Reads the body of a request that is refused: a sender that is cut off while it writes does not see why.
 pub(crate) async fn drain(request: &Request) {
-    let _ = receive_body(request, 0, limits::BODY_IDLE_MS, limits::BODY_TOTAL_MS).await;
+    let _ = receive_body(request, "", false, 0).await;
 }
 
 /// What is said instead of a body by whoever receives it, or passes it on.
 pub(crate) fn no_body(why: &JsValue) -> ApiError {
-    if why.is_null() {
-        ApiError::TooLarge("The body is too long. A push has at most 4 MiB: split it between mutations.")
-    } else if *why == JsValue::FALSE {
-        ApiError::Overloaded
-    } else if why.is_string() {
-        ApiError::TokenExpired
-    } else {
-        ApiError::Malformed("the body did not arrive".to_owned())
+    match why.as_string().as_deref() {
+        Some("too long") => ApiError::TooLarge(
+            "The body is too long. A push has at most 4 MiB, unpacked: split it between mutations.",
+        ),
+        Some("late") => ApiError::Timeout,
+        Some("overloaded") => ApiError::Overloaded,
+        Some("broken") => ApiError::Malformed("the body is not gzip, or not all of it".to_owned()),
+        Some("expired") => ApiError::TokenExpired,
+        _ => ApiError::Internal,
     }
 }
 
@@ -153,12 +175,6 @@ pub(crate) async fn call_bytes(request: &Request, limit: usize) -> Result<Vec<u8
         return Err(ApiError::TooLarge("A body has at most 4 MiB."));
     }
     Ok(js_sys::Uint8Array::from(bytes).to_vec())
-}
-
-/// Whether a content type says JSON.
-pub(crate) fn is_json(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case(headwater::protocol::JSON)
 }
 
 /// What is sent back.
@@ -268,8 +284,8 @@ fn problem_headers(error: &ApiError, authorization: &str) -> String {
     if let Some(seconds) = error.retry_after_s() {
         headers.push_str(&format!("Retry-After\n{seconds}\n"));
     }
-    if let Some(methods) = error.allow() {
-        headers.push_str(&format!("Allow\n{methods}\n"));
+    if let Some((name, value)) = error.instead() {
+        headers.push_str(&format!("{name}\n{value}\n"));
     }
     headers
 }

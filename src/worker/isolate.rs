@@ -22,7 +22,7 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
-use crate::log;
+use crate::{http, log};
 
 #[wasm_bindgen(module = "/shell.js")]
 extern "C" {
@@ -57,6 +57,7 @@ fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
         use_it(isolate.get_or_insert_with(|| {
             let config = Config::read(|name| setting(env, name));
             log::configure(&config);
+            http::configure_bodies();
             end_what_waits();
             let mut verifier = Verifier::new(&config);
             log_problems(&config.problems);
@@ -131,8 +132,8 @@ pub(crate) fn decide(env: &Env, authorization: &str, now: Millis) -> Result<Step
     })
 }
 
-pub(crate) fn learn_signature(
 /// Takes whether a signature is good; none where the platform does not know the key for one.
+pub(crate) fn learn_signature(
     env: &Env,
     claimed: Claimed,
     is_good: Option<bool>,

@@ -18,6 +18,7 @@ use headwater::{
     edge::{
         answer::Usage,
         authorize::{Caller, Step},
+        body::{Coding, is_json},
         config::LogLevel,
         route::Route,
         space::Meant,
@@ -263,10 +264,12 @@ async fn conflicts(asked: &Asked<'_>) -> Result<Reply, ApiError> {
 
 /// `POST /sync/push` and `/sync/conflict`: the type is looked at, the body is passed on unread.
 async fn push(asked: &Asked<'_>, path: &str, request: &web_sys::Request) -> Served {
-    if !http::is_json(&asked.incoming.content_type) {
-        return Err((ApiError::UnsupportedMediaType, Usage::default()));
-    }
-    let passed = coordinator::pass(asked.env, asked.space, path, request).await;
+    let coding = match is_json(&asked.incoming.content_type) {
+        true => Coding::of(&asked.incoming.content_encoding),
+        false => Err(ApiError::UnsupportedMediaType),
+    };
+    let coding = coding.map_err(|error| (error, Usage::default()))?;
+    let passed = coordinator::pass(asked.env, asked.space, path, request, coding).await;
     passed.map_err(|(error, was_asked)| (error, Usage { object: u32::from(was_asked), ..Usage::default() }))
 }
 

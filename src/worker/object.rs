@@ -14,6 +14,7 @@ use headwater::{
         ledger::{LedgerResult, SqlLedger},
         publication::{Effect, PutOutcome},
         rate::{self, Rate},
+        shares::Shares,
     },
     edge::{answer::Usage, config::LogLevel},
     ids::{SpaceId, UserHash},
@@ -131,13 +132,14 @@ impl Drop for Event<'_> {
 
 /// A body that is held.
 struct Held<'a> {
-    all: &'a Cell<usize>,
+    shares: &'a RefCell<Shares>,
+    user: UserHash,
     bytes: usize,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.all.set(self.all.get() - self.bytes);
+        self.shares.borrow_mut().give_back(&self.user, self.bytes);
     }
 }
 
@@ -149,8 +151,8 @@ struct Coordinator {
     sql: ObjectSql,
     core: RefCell<Option<Core<Ledger>>>,
     rate: RefCell<Option<Rate>>,
-    /// Bytes of bodies from their arrival to their answer.
-    held: Cell<usize>,
+    /// Bodies from their arrival to their answer.
+    held: RefCell<Shares>,
     waiting: RefCell<Vec<Waiting>>,
     group: Group,
     events: Events,
@@ -168,7 +170,7 @@ impl DurableObject for Coordinator {
             storage,
             core: RefCell::new(None),
             rate: RefCell::new(None),
-            held: Cell::new(0),
+            held: RefCell::new(Shares::new(limits::BODIES_HELD_MAX)),
             waiting: RefCell::new(Vec::new()),
             last_group: Cell::new(0),
         }
@@ -276,19 +278,16 @@ impl Coordinator {
             self.rate(|rate| rate.charge_refused(&user, rate::cost(length, 0), now()));
             return Err(refused);
         }
-        let _held = self.hold(length)?;
+        let _held = self.hold(&user, length)?;
         let body = http::call_bytes(request, limits::BODY_BYTES_MAX).await?;
         self.push(user, &body, parse).await
     }
 
-    /// Notes that a body of so many bytes is held, unless as many are as memory has room for. One alone always has.
-    fn hold(&self, bytes: usize) -> std::result::Result<Held<'_>, ApiError> {
-        let held = self.held.get();
-        if held > 0 && held + bytes > limits::BODIES_HELD_MAX {
-            return Err(ApiError::Overloaded);
-        }
-        self.held.set(held + bytes);
-        Ok(Held { all: &self.held, bytes })
+    /// Notes that a body of so many bytes is held, if memory has room for it.
+    fn hold(&self, user: &UserHash, bytes: usize) -> std::result::Result<Held<'_>, ApiError> {
+        let has_room = self.held.borrow_mut().take(user, bytes);
+        let held = || Held { shares: &self.held, user: user.clone(), bytes };
+        has_room.then(held).ok_or(ApiError::Overloaded)
     }
 
     /// Opens the space at the first event of an instance.

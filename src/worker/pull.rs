@@ -5,6 +5,7 @@ use std::rc::Rc;
 use headwater::{
     edge::{
         answer::{self, PullHeaders, Usage},
+        body::is_json,
         negotiation::{self, holds_tag, takes_gzip},
         pull::{Answer, Format, Load, Next, Pull, ReadPlan, Source},
         state::{Known, KnownHead},
@@ -77,10 +78,11 @@ pub(crate) fn begin_get(incoming: &Incoming, env: &Env, space: &Space) -> Result
 /// Begins `POST /sync/pull`.
 pub(crate) async fn begin_post(asked: &Asked<'_>, request: &Request) -> Result<Begun, ApiError> {
     let content_type = &asked.incoming.content_type;
-    if !content_type.is_empty() && !http::is_json(content_type) {
+    if !content_type.is_empty() && !is_json(content_type) {
         return Err(ApiError::UnsupportedMediaType);
     }
-    let body = http::body_bytes(request, limits::BODY_BYTES_MAX).await?;
+    let user = &asked.space.caller.user;
+    let body = http::body_bytes(asked.incoming, request, user, limits::BODY_BYTES_MAX).await?;
     check_again(asked, request)?;
     let parsed = PullRequest::from_body(&body, &asked.space.hash)?;
     Ok(begin(asked.incoming, asked.env, asked.space, parsed))

@@ -216,12 +216,12 @@ export async function callObject(env, name, path, caller, body, timeoutMs) {
 }
 
 // Passes the body of a request, or a text, on and resolves to the response, to be passed on too, or to what `withBody` says
-// instead of a body, or to a text if the caller's token has ended at `expires`, while the body came: then the object was
+// instead of a body, or to "expired" if the caller's token has ended at `expires`, while the body came: then the object was
 // not asked.
-export async function passOn(env, name, path, caller, source, limit, idleMs, totalMs, expires) {
+export async function passOn(env, name, path, caller, source, user, isGzip, limit, expires) {
   if (typeof source === "string") return ask(env, name, path, caller, source);
   const send = (body) => (Date.now() < expires ? ask(env, name, path, caller, body) : "expired");
-  return withBody(source, limit, idleMs, totalMs, send);
+  return withBody(source, user, isGzip, limit, send);
 }
 
 export function retryAfter(response) {

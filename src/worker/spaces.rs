@@ -3,6 +3,7 @@
 use headwater::{
     edge::{
         answer::Usage,
+        body::{Coding, is_json},
         space::{made_before, not_noted, order_of},
     },
     ids::{SpaceId, UserHash},
@@ -90,10 +91,11 @@ fn cursor(asked: &Asked<'_>, is_right: fn(&str) -> bool) -> Result<String, ApiEr
 }
 
 async fn body(asked: &Asked<'_>, request: &Request) -> Result<Vec<u8>, ApiError> {
-    if !http::is_json(&asked.incoming.content_type) {
+    if !is_json(&asked.incoming.content_type) {
         return Err(ApiError::UnsupportedMediaType);
     }
-    let body = http::body_bytes(request, limits::ORDER_BYTES_MAX).await;
+    let user = &asked.space.caller.user;
+    let body = http::body_bytes(asked.incoming, request, user, limits::ORDER_BYTES_MAX).await;
     let body = body.map_err(|error| match error {
         ApiError::TooLarge(_) => ApiError::TooLarge("A body has at most 16 KiB here."),
         error => error,
@@ -110,7 +112,7 @@ fn home_of(space: &Space) -> Space {
 
 async fn send(asked: &Asked<'_>, space: &Space, act: Act, order: Order) -> Result<Reply, ApiError> {
     let body = JsValue::from_str(&order.into_text());
-    pass(asked.env, space, &path_of(act), &body).await.map_err(|(error, _)| error)
+    pass(asked.env, space, &path_of(act), &body, Coding::Identity).await.map_err(|(error, _)| error)
 }
 
 fn path_of(act: Act) -> String {

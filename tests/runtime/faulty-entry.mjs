@@ -28,7 +28,16 @@ for (const name of ["match", "put"]) {
 // own clock rings its alarms: then they ring at once.
 const realNow = Date.now;
 let clockOffset = 0;
-Date.now = () => realNow() + clockOffset;
+// How many times as fast time goes by for the Worker, since when.
+let [pace, pacedFrom, paced] = [1, 0, 0];
+Date.now = () => paced + (realNow() - pacedFrom) * pace + clockOffset;
+const setRealTimeout = setTimeout;
+globalThis.setTimeout = (then, ms = 0, ...rest) => setRealTimeout(then, ms / pace, ...rest);
+
+function setPace(next) {
+  paced += (realNow() - pacedFrom) * pace;
+  [pace, pacedFrom] = [next, realNow()];
+}
 
 // A promise that fails and that nobody looks at is a mistake of the Worker, though no answer shows it.
 const unhandled = [];
@@ -50,6 +59,7 @@ async function answerControl(request, env) {
     return command.object.abort ? answer.catch(() => Response.json({})) : answer;
   }
   clockOffset = command.clock ?? clockOffset;
+  if (command.pace) setPace(command.pace);
   if (command.cache === "empty") cache.generation += 1;
   else if (command.cache !== undefined) cache.enabled = command.cache;
   // Another isolate of that location from now on.

@@ -203,6 +203,19 @@ class Runtime {
     await this.kv(location, "*", { clock: offset });
   }
 
+  /** Lets time go by so many times as fast for the Worker at one location, with its timers. */
+  async setPace(location, pace) {
+    await this.kv(location, "*", { pace });
+  }
+
+  /** Bytes of memory that the runtime has of the machine, or null where that cannot be read. */
+  memory() {
+    if (!existsSync("/proc/self/status")) return null;
+    const pids = readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && this.#isOurRuntime(pid));
+    const kib = pids.map((pid) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]));
+    return kib.reduce((sum, one) => sum + one, 0) * 1024;
+  }
+
   /** Operations on KV so far for the space of `sub`, as `{"edge.get.head": n}`, seen by the wrapper at `location`. */
   async counts(location, sub) {
     return (await this.kv(location, sub)).counts;
