@@ -27,6 +27,10 @@ pub const VALUE_BYTES_MAX: usize = 256 * KIB;
 pub const VALUE_DEPTH_MAX: usize = 64;
 /// Open conflicts of a space. Nothing that is parked is ever pruned, so the next mutation that conflicts is rejected.
 pub const CONFLICTS_MAX: usize = 10_000;
+/// Open conflicts of one user of a shared space, whom the others would otherwise have to ask for room.
+pub const CONFLICTS_OF_USER_MAX: usize = 1_000;
+/// Conflicts whose results one client has not acknowledged: each of them is looked at with each push of the client.
+pub const CONFLICTS_UNACKED_MAX: usize = 1_000;
 /// Changes parked under one conflict: what its `mine` re-applies is one mutation.
 pub const CONFLICT_CHANGES_MAX: usize = MUTATION_CHANGES_MAX;
 /// Bytes of the text parked under one conflict.
@@ -62,6 +66,8 @@ pub const RATE_UNIT_CHANGES: usize = 20;
 pub const RATE_UNIT_ROWS: usize = 100;
 /// Bytes of bodies that an isolate at the edge holds at once, for all its users.
 pub const BODIES_HELD_MAX_EDGE: usize = 8 * BODY_BYTES_MAX;
+/// Bytes that a row counts for, of those whose texts do not say how much they are.
+pub const ROW_BYTES: usize = RATE_UNIT_BYTES / RATE_UNIT_ROWS;
 /// How long the edge waits for the next bytes of a body, in ms. Longer pauses are a client that has gone.
 pub const BODY_IDLE_MS: u32 = 10_000;
 /// Bytes a second that a body must have brought on the average, beyond the pause that it may make: a phone on 2G sends five
@@ -116,6 +122,34 @@ pub struct Sizes {
     pub piggyback_max: usize,
     /// Bytes after which a page ends, at the next version, whatever the edge asks for.
     pub page_max: usize,
+    /// How much is parked.
+    pub parked: ParkedMax,
+}
+
+/// How much is parked, at most. Simulated spaces take less, so that they run out of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParkedMax {
+    /// Open conflicts of a space.
+    pub conflicts: usize,
+    /// Open conflicts of one user of a shared space.
+    pub of_user: usize,
+    /// Conflicts whose results one client has not acknowledged.
+    pub unacked: usize,
+    /// Changes parked under one conflict, with those that its `mine` takes out of others.
+    pub changes: usize,
+    /// How deep resolutions lie in what resolutions re-apply.
+    pub nested: usize,
+}
+
+impl ParkedMax {
+    /// As it is deployed.
+    pub const DEPLOYED: Self = Self {
+        conflicts: CONFLICTS_MAX,
+        of_user: CONFLICTS_OF_USER_MAX,
+        unacked: CONFLICTS_UNACKED_MAX,
+        changes: CONFLICT_CHANGES_MAX,
+        nested: RESOLUTIONS_NESTED_MAX,
+    };
 }
 
 impl Sizes {
@@ -129,6 +163,7 @@ impl Sizes {
         overlay_max: OVERLAY_BYTES_MAX,
         piggyback_max: PIGGYBACK_BYTES_MAX,
         page_max: STREAM_PAGE_BYTES,
+        parked: ParkedMax::DEPLOYED,
     };
 }
 

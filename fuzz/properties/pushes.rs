@@ -93,8 +93,9 @@ fn assert_submitted(submitted: &Submitted, text: &str) {
     assert_eq!(submitted.changes, kept(changes), "what is parked is what was pushed");
     assert!(is_fit(changes), "every device can read it");
     let after = only(text, "after").filter(|after| *after != "null");
-    let after = after.map(|after| string(after).expect("after is a string"));
-    assert_eq!(mutation.after.as_ref().map(ConflictId::to_string), after);
+    let after = after.map_or_else(Vec::new, |after| elements(after).unwrap_or_else(|| vec![after]));
+    let after: Vec<_> = after.into_iter().map(|name| string(name).expect("a name is a string")).collect();
+    assert_eq!(mutation.after.iter().map(ConflictId::to_string).collect::<Vec<_>>(), after);
     let base = only(text, "base").filter(|base| *base != "null");
     let changes = elements(changes).expect("changes are an array");
     assert_eq!(mutation.changes.len() + mutation.resolutions.len(), changes.len());
@@ -181,7 +182,10 @@ pub(crate) fn resolutions(body: &[u8]) {
     let submitted = &push.mutations[0];
     assert_eq!(Some(submitted.id), member("id").and_then(number));
     if let Ok(mutation) = &submitted.mutation {
-        assert!(mutation.changes.is_empty() && mutation.after.is_none(), "it resolves and does nothing else");
+        assert!(
+            mutation.changes.is_empty() && mutation.after.is_empty(),
+            "it resolves and does nothing else"
+        );
         let written = member("resolutions").and_then(elements).expect("resolutions are an array");
         assert_eq!(mutation.resolutions.len(), written.len());
         let base = member("base").filter(|base| *base != "null");

@@ -66,11 +66,15 @@ struct Space {
 }
 
 /// An open conflict.
+#[derive(Default)]
 struct Parked {
     opened: u64,
     /// Those that have been told of it.
     clients: BTreeSet<String>,
     touched: BTreeSet<Name>,
+    changes: Vec<Change>,
+    /// Whether older ones come first.
+    waits: bool,
 }
 
 /// Pushes every mutation alone and compares result and values with the reference; then pushes them to a new system,
@@ -170,18 +174,20 @@ impl Space {
         let at = match verdict {
             Verdict::Conflict => {
                 self.version += 1;
-                let (clients, touched) = (BTreeSet::new(), BTreeSet::new());
-                self.conflicts.push(Parked { opened: self.version, clients, touched });
+                self.conflicts.push(Parked { opened: self.version, ..Parked::default() });
                 self.conflicts.len() - 1
             }
             Verdict::Joined(at) => *at,
             Verdict::Rejected | Verdict::Applied(_) => return None,
         };
+        let mutation = Mutation::read(&submission.mutation)?;
+        let waits = self.follows(&mutation, &submission.client).len() > 1;
         let parked = &mut self.conflicts[at];
+        parked.waits |= waits;
         parked.clients.insert(submission.client.clone());
         let known = parked.touched.len();
-        let changes = Mutation::read(&submission.mutation)?.changes;
-        parked.touched.extend(changes.into_iter().map(|change| change.name));
+        parked.touched.extend(mutation.changes.iter().map(|change| change.name.clone()));
+        parked.changes.extend(mutation.changes);
         if matches!(verdict, Verdict::Joined(_)) && parked.touched.len() > known {
             // The announcement names more records.
             self.version += 1;
@@ -189,35 +195,38 @@ impl Space {
         Some(parked.opened)
     }
 
-    /// The newest conflict that a mutation names, or of which it touches a record.
-    fn joins(&self, mutation: &Mutation, client: &str) -> Option<usize> {
-        if mutation.changes.is_empty() {
-            return None;
-        }
+    /// The conflicts that a mutation names, or of which it touches a record.
+    fn follows(&self, mutation: &Mutation, client: &str) -> Vec<usize> {
         let is_named = |parked: &Parked| {
-            mutation
-                .after
-                .as_ref()
-                .is_some_and(|(epoch, opened)| *epoch == self.epoch && *opened == parked.opened)
+            mutation.after.iter().any(|(epoch, opened)| *epoch == self.epoch && *opened == parked.opened)
         };
         let rests_on = |parked: &Parked| {
             parked.clients.contains(client)
                 && mutation.changes.iter().any(|change| parked.touched.contains(&change.name))
         };
-        self.conflicts.iter().rposition(|parked| is_named(parked) || rests_on(parked))
+        let follows = |at: &usize| is_named(&self.conflicts[*at]) || rests_on(&self.conflicts[*at]);
+        (0..self.conflicts.len()).filter(|at| !mutation.changes.is_empty() && follows(at)).collect()
+    }
+
+    /// Whether what is parked could still be applied with a mutation behind it. While older ones come first, or if it cannot
+    /// be applied anyway, that is not for the mutation to answer for.
+    fn can_join(&self, parked: &Parked, mutation: &Mutation, others: usize) -> bool {
+        let both = parked.changes.iter().chain(&mutation.changes);
+        parked.waits || others > 0 || self.apply(&parked.changes).is_none() || self.apply(both).is_some()
     }
 
     fn judge(&self, submission: &Submission) -> Verdict {
         let Some(mutation) = Mutation::read(&submission.mutation) else { return Verdict::Rejected };
         let is_stale = mutation.epoch.as_ref().is_some_and(|epoch| *epoch != self.epoch);
-        if let Some(at) = self.joins(&mutation, &submission.client) {
-            return Verdict::Joined(at);
+        if let Some((newest, others)) = self.follows(&mutation, &submission.client).split_last() {
+            let joins = self.can_join(&self.conflicts[*newest], &mutation, others.len());
+            return if joins { Verdict::Joined(*newest) } else { Verdict::Rejected };
         }
         if mutation.changes.iter().any(|change| self.conflicts(change, submission, is_stale)) {
             return Verdict::Conflict;
         }
-        // It follows a conflict that is not there, and finds nothing to change: applied, it would be nowhere.
-        if mutation.after.is_some() && self.is_in_vain(&mutation.changes) {
+        // It follows conflicts that are not there, and finds nothing to change: applied, it would be nowhere.
+        if !mutation.after.is_empty() && self.is_in_vain(&mutation.changes) {
             return Verdict::Rejected;
         }
         self.apply(&mutation.changes).map_or(Verdict::Rejected, Verdict::Applied)
@@ -262,14 +271,18 @@ impl Space {
                 }
                 _ => steps.iter().any(|step| foreign(&step)),
             },
-            // Who deleted it last has seen, or chosen to overwrite, what was before.
-            Some(deletion) => !matches!(change.kind, Kind::Delete) && base > 0 && foreign(&deletion),
+            Some(_) => {
+                !matches!(change.kind, Kind::Delete) && base > 0 && steps.iter().any(|step| foreign(&step))
+            }
             None => false,
         }
     }
 
     /// The values after all changes, in order.
-    fn apply(&self, changes: &[Change]) -> Option<BTreeMap<Name, (Option<Tree>, bool)>> {
+    fn apply<'a>(
+        &self,
+        changes: impl IntoIterator<Item = &'a Change>,
+    ) -> Option<BTreeMap<Name, (Option<Tree>, bool)>> {
         let mut values = BTreeMap::new();
         for change in changes {
             let (tree, was_absent) = values.entry(change.name.clone()).or_insert_with(|| {

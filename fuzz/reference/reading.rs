@@ -35,8 +35,8 @@ pub(crate) fn has_only_its_fields(change: &str, op: Option<&str>) -> bool {
 /// A mutation that can be understood.
 pub(super) struct Mutation {
     pub(super) epoch: Option<String>,
-    /// The conflict that it is to join: by the version that opened it, if it is one of the epoch it names.
-    pub(super) after: Option<(String, u64)>,
+    /// The conflicts that it follows: each by its epoch and the version that opened it.
+    pub(super) after: Vec<(String, u64)>,
     pub(super) changes: Vec<Change>,
 }
 
@@ -68,14 +68,19 @@ impl Mutation {
             let allowed = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
             (12..=32).contains(&epoch.len()) && epoch.bytes().all(allowed)
         };
+        let conflict = |text: &str| {
+            let text = string(text)?;
+            let (epoch, opened) = text.strip_prefix("x_")?.split_once('_')?;
+            let epoch = Some(epoch.to_owned()).filter(is_epoch)?;
+            Some((epoch, number(opened)?))
+        };
+        let after = |text: &str| match elements(text) {
+            Some(names) => names.into_iter().map(conflict).collect::<Option<Vec<_>>>(),
+            None => conflict(text).map(|one| vec![one]),
+        };
         Some(Self {
             epoch: fields.typed("epoch", |text| string(text).filter(is_epoch))?,
-            after: fields.typed("after", |text| {
-                let text = string(text)?;
-                let (epoch, opened) = text.strip_prefix("x_")?.split_once('_')?;
-                let epoch = Some(epoch.to_owned()).filter(is_epoch)?;
-                Some((epoch, number(opened)?))
-            })?,
+            after: fields.typed("after", after)?.unwrap_or_default(),
             changes: changes.into_iter().map(|text| Change::read(text, base)).collect::<Option<_>>()?,
         })
     }

@@ -296,6 +296,7 @@ impl<L: Ledger> Coordinator<L> {
     fn forget_what_was_read(&mut self) {
         self.fresh_tail = None;
         self.collections = None;
+        self.open_conflicts = None;
         self.clients.clear();
     }
 

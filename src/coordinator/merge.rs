@@ -72,11 +72,11 @@ pub(super) fn conflicts(
             }
             _ => base.is_before(record.clock.last_by_others(writer)),
         },
+        // A deletion by the client itself does not hide what others had changed before it.
         Some(deletion) => {
             writes_fields
-                && deletion.clock.writer != writer
                 && base != Base::At(Version::ZERO)
-                && base.is_before(deletion.clock.version)
+                && base.is_before(deletion.clock.last_by_others(writer))
         }
         None => writes_fields && may_have_been_deleted_after(base, horizon),
     }
@@ -242,6 +242,9 @@ mod tests {
         assert!(!put_conflicts(Some(&deletion), Base::At(version(50)), 0));
         let own = Record { clock: Clock { writer: 7, ..deletion.clock }, ..deletion };
         assert!(!put_conflicts(Some(&own), Base::At(version(49)), 0));
+        let over = Record { clock: Clock { foreign: version(45), ..own.clock }, ..own };
+        assert!(put_conflicts(Some(&over), Base::At(version(44)), 0), "somebody changed what it has deleted");
+        assert!(!put_conflicts(Some(&over), Base::At(version(45)), 0));
         assert!(put_conflicts(None, Base::At(version(49)), 50));
         assert!(!put_conflicts(None, Base::At(version(50)), 50));
     }

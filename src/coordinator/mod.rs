@@ -29,9 +29,10 @@ use std::collections::BTreeSet;
 
 pub use administration::Person;
 use home::Heard;
-use ledger::{Ledger, LedgerError, LedgerResult, Meta};
+use ledger::{Ledger, LedgerError, LedgerResult, Meta, OpenConflicts};
 use notices::Notices;
 pub use notices::{Notice, Told};
+use parking::Parking;
 use plan::{Clients, Plan};
 use publication::{Durable, PublicationConfig, Publisher};
 use pull::FreshTail;
@@ -72,6 +73,8 @@ pub struct Coordinator<L> {
     meta: Meta,
     version: Version,
     collections: Option<BTreeSet<String>>,
+    /// Once a push has asked: it costs a look at each of them.
+    open_conflicts: Option<OpenConflicts>,
     /// Rows of clients that pushed lately, as they are in storage.
     clients: Clients,
     fresh_tail: Option<FreshTail>,
@@ -135,6 +138,7 @@ impl<L: Ledger> Coordinator<L> {
             meta,
             version,
             collections: None,
+            open_conflicts: None,
             clients: Clients::new(),
             fresh_tail: None,
             publisher,
@@ -207,7 +211,8 @@ impl<L: Ledger> Coordinator<L> {
         now: Millis,
     ) -> LedgerResult<Vec<Result<Planned, ApiError>>> {
         // Taken out, so that a plan that fails leaves nothing behind: what is not put back is read again.
-        let mut plan = Plan::new(self.meta.clone(), self.version, self.collections.take());
+        let parking = Parking::new(self.publisher.sizes().parked, self.open_conflicts.take());
+        let mut plan = Plan::new(self.meta.clone(), self.version, self.collections.take(), parking);
         let mut results = Vec::with_capacity(pushes.len());
         for (user, push) in pushes {
             let admitted = members::admit(&self.ledger, &self.meta, user, Role::Writer)?;
@@ -245,7 +250,7 @@ impl<L: Ledger> Coordinator<L> {
             self.clients.clear();
         }
         let clients;
-        (self.meta, self.collections, clients) = plan.into_state();
+        (self.meta, self.collections, self.open_conflicts, clients) = plan.into_state();
         self.clients.extend(clients);
         Ok(results)
     }

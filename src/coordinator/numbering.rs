@@ -139,6 +139,7 @@ impl History {
             .filter(|(id, _)| *id > acked)
             .map(|(_, conflict)| conflict.clone())
             .collect();
+        conflicts.sort();
         conflicts.dedup();
         conflicts
     }

@@ -5,22 +5,26 @@
 
 mod resolve;
 
+pub(super) use resolve::Resolved;
+
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use super::ledger::{Conflict, Ledger, LedgerError, LedgerResult, ParkedChange};
+use super::ledger::{Conflict, Ledger, LedgerError, LedgerResult, Meta, OpenConflicts, ParkedChange};
 use crate::{
     ids::{Collection, Key, RecordId, UserHash},
-    limits,
+    limits::{self, ParkedMax},
     protocol::push::{Mutation, RejectCode, Rejection, Submitted},
     value::{elements, json_text},
     version::{ConflictId, Version},
 };
 
 /// The conflicts that a plan has looked at, as they will be when it is written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Parking {
+    pub(super) max: ParkedMax,
     conflicts: BTreeMap<Version, Option<Held>>,
-    open: Option<usize>,
+    /// How many are open, once somebody has asked.
+    open: Option<OpenConflicts>,
     /// Bytes of what it has read of them and not told yet.
     read: usize,
 }
@@ -43,15 +47,15 @@ struct Touches {
     records: BTreeSet<Key>,
     /// Of the names of those.
     bytes: usize,
-    /// Older conflicts that touch records of a mutation parked here: their edits come first.
-    rests_on: Vec<Version>,
+    /// Older conflicts that a mutation parked here follows as well: their edits come first.
+    rests_on: BTreeSet<Version>,
 }
 
 /// Where a mutation joins, and the older conflicts that it rests on as well.
 #[derive(Debug)]
 pub(super) struct Joining {
-    opened: Version,
-    rests_on: Vec<Version>,
+    pub(super) opened: Version,
+    pub(super) rests_on: BTreeSet<Version>,
 }
 
 /// The record that announces a conflict.
@@ -72,10 +76,25 @@ pub(super) fn parkable(submitted: &Submitted) -> Vec<ParkedChange> {
 }
 
 impl Parking {
+    /// Nothing has been looked at; `open` says how many are open, if that is known.
+    pub(super) fn new(max: ParkedMax, open: Option<OpenConflicts>) -> Self {
+        Self { max, conflicts: BTreeMap::new(), open, read: 0 }
+    }
+
     /// The conflict of that name, if it is open.
     fn open<L: Ledger>(&mut self, ledger: &L, id: &ConflictId) -> LedgerResult<Option<&mut Held>> {
         let held = self.opened_at(ledger, id.opened)?;
         Ok(held.filter(|held| held.row.id == *id))
+    }
+
+    /// The conflict of that name, if it is open and of that user: another's can be followed no more than a closed one.
+    fn open_of<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        id: &ConflictId,
+        user: &UserHash,
+    ) -> LedgerResult<Option<&mut Held>> {
+        Ok(self.open(ledger, id)?.filter(|held| held.row.user == *user))
     }
 
     fn opened_at<L: Ledger>(&mut self, ledger: &L, opened: Version) -> LedgerResult<Option<&mut Held>> {
@@ -83,20 +102,52 @@ impl Parking {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
                 let row = ledger.conflict(opened)?;
-                self.read += row.as_ref().map_or(0, |row| row.touches.len());
+                self.read += limits::ROW_BYTES + row.as_ref().map_or(0, |row| row.touches.len());
                 unknown.insert(row.map(Held::stored).transpose()?)
             }
         };
         Ok(held.as_mut().filter(|held| !held.is_closed))
     }
 
-    /// Whether one more may be opened.
-    pub(super) fn has_room<L: Ledger>(&mut self, ledger: &L) -> LedgerResult<bool> {
-        let open = match self.open {
+    /// Why `user` may not open one more conflict, if that is so: in a shared space nobody takes the room of the others, and
+    /// nobody makes us look at more and more without ever taking in what became of it.
+    pub(super) fn no_room<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        meta: &Meta,
+        user: &UserHash,
+        unacknowledged: &[ConflictId],
+    ) -> LedgerResult<Option<Rejection>> {
+        let open = match &self.open {
             Some(open) => open,
-            None => *self.open.insert(ledger.open_conflicts()?),
+            None => {
+                let mut open = ledger.open_conflicts()?;
+                // To group them each is read twice.
+                self.read += 2 * open.values().sum::<usize>() * limits::ROW_BYTES;
+                // Storage does not know yet what this plan has closed.
+                self.conflicts.values().flatten().filter(|held| held.is_closed).for_each(|held| {
+                    count_closed(&mut open, &held.row.user);
+                });
+                self.open.insert(open)
+            }
         };
-        Ok(open < limits::CONFLICTS_MAX)
+        let own = open.get(user).copied().unwrap_or_default();
+        let all: usize = open.values().sum();
+        let why = if unacknowledged.len() >= self.max.unacked {
+            "1,000 conflicts are not acknowledged: send acked"
+        } else if meta.space.is_some() && own >= self.max.of_user && !planted!(ShareIgnored) {
+            "a user has at most 1,000 open conflicts in a shared space: resolve some first"
+        } else if all >= self.max.conflicts {
+            "a space has at most 10,000 open conflicts"
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(too_many(why)))
+    }
+
+    /// How many conflicts are open, if that was asked for: what is known once this is written.
+    pub(super) fn into_open(self) -> Option<OpenConflicts> {
+        self.open
     }
 
     /// Bytes that were read of conflicts since this was asked.
@@ -118,47 +169,60 @@ impl Parking {
         &mut self,
         ledger: &L,
         mutation: &Mutation,
+        user: &UserHash,
         unacknowledged: &[ConflictId],
     ) -> LedgerResult<bool> {
         for id in mutation.after.iter().chain(unacknowledged) {
-            if self.open(ledger, id)?.is_none() {
+            if self.open_of(ledger, id, user)?.is_none() {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// The conflict that a mutation joins: the newest one that it names or rests on. It names an open one of its user, or it
-    /// touches a record of one whose result its client has not acknowledged, as it was made without knowing of it.
+    /// The conflict that a mutation joins: the newest one that it follows. It names open ones of its user, or it touches a
+    /// record of one whose result its client has not acknowledged, as it was made without knowing of it.
     pub(super) fn joined_by<L: Ledger>(
         &mut self,
         ledger: &L,
         mutation: &Mutation,
         user: &UserHash,
         unacknowledged: &[ConflictId],
-    ) -> LedgerResult<Option<Joining>> {
+    ) -> LedgerResult<Result<Option<Joining>, Rejection>> {
         // A resolution was made in the knowledge of what stands, and parking one under a conflict that it closes would
         // close a circle.
         if mutation.changes.is_empty() || !mutation.resolutions.is_empty() || planted!(DependantsApplied) {
-            return Ok(None);
+            return Ok(Ok(None));
         }
-        let mut rests_on = Vec::new();
-        if let Some(after) = mutation.after.as_ref().filter(|_| !planted!(AfterIgnored))
-            && self.open(ledger, after)?.is_some_and(|held| held.row.user == *user)
-        {
-            rests_on.push(after.opened);
+        let (mut rests_on, mut names) = (BTreeSet::new(), 0);
+        for id in mutation.after.iter().filter(|_| !planted!(AfterIgnored)) {
+            if let Some(held) = self.open_of(ledger, id, user)?
+                && rests_on.insert(id.opened)
+            {
+                names += held.touches.bytes;
+            }
+            if names > limits::CONFLICT_NAMES_BYTES_MAX {
+                return Ok(Err(too_many("the conflicts that it follows touch too many records")));
+            }
+            if planted!(AfterOneOnly) {
+                break;
+            }
         }
         for id in unacknowledged {
             let Some(held) = self.open(ledger, id)? else { continue };
             if mutation.changes.iter().any(|change| held.touches.records.contains(&change.key)) {
-                rests_on.push(id.opened);
+                rests_on.insert(id.opened);
             }
         }
-        let newest = rests_on.iter().max().copied();
-        Ok(newest.map(|opened| {
-            rests_on.retain(|older| *older != opened);
-            Joining { opened, rests_on }
-        }))
+        let newest = rests_on.pop_last();
+        Ok(Ok(newest.map(|opened| Joining { opened, rests_on })))
+    }
+
+    /// Whether a conflict may wait for those as well that a joining mutation rests on.
+    pub(super) fn may_wait(&self, joining: &Joining) -> bool {
+        let held = self.conflicts.get(&joining.opened).and_then(Option::as_ref);
+        let held = held.expect("BUG: a conflict that is joined was looked at");
+        held.touches.rests_on.union(&joining.rests_on).count() <= limits::CONFLICT_CHANGES_MAX
     }
 
     /// Opens a conflict and returns the announcement of it.
@@ -171,51 +235,40 @@ impl Parking {
         let mut touches = Touches::default();
         touches.add(touched);
         let opened = row.id.opened;
+        if let Some(open) = &mut self.open {
+            *open.entry(row.user.clone()).or_default() += 1;
+        }
         let mut held = Held { row, touches, stored: 0, parked: Vec::new(), is_closed: false };
         held.add(parked);
         let announcement = held.announcement();
         let before = self.conflicts.insert(opened, Some(held));
         assert!(before.flatten().is_none(), "BUG: two conflicts were opened at {opened}");
-        self.open = self.open.map(|open| open + 1);
         announcement
     }
 
     /// Parks a mutation behind those of a conflict, and returns the conflict with its announcement.
-    ///
-    /// # Errors
-    /// A [`Rejection`] when the conflict has no room for it.
     pub(super) fn join(
         &mut self,
         joining: Joining,
         touched: BTreeSet<Key>,
         parked: Vec<ParkedChange>,
-    ) -> Result<(ConflictId, String), Rejection> {
+    ) -> (ConflictId, String) {
         let held = self.conflicts.get_mut(&joining.opened).and_then(Option::as_mut);
         let held = held.expect("BUG: a conflict that is joined was looked at");
-        let (changes, bytes) = (held.row.changes + parked.len() as u64, held.row.bytes + bytes_of(&parked));
-        let new = touched.iter().filter(|key| !held.touches.records.contains(*key)).count();
-        let records = held.touches.records.len() + new;
-        if changes > limits::CONFLICT_CHANGES_MAX as u64
-            || bytes > limits::CONFLICT_TEXT_MAX as u64
-            || records > limits::CONFLICT_CHANGES_MAX
-        {
-            return Err(too_many("it belongs to a conflict that has no room left: resolve that first"));
-        }
         held.touches.add(touched);
-        for older in joining.rests_on {
-            if !held.touches.rests_on.contains(&older) {
-                held.touches.rests_on.push(older);
-            }
-        }
+        held.touches.rests_on.extend(joining.rests_on);
         held.add(if planted!(JoinedLost) { Vec::new() } else { parked });
-        Ok((held.row.id.clone(), held.announcement()))
+        (held.row.id.clone(), held.announcement())
     }
 
     /// Closes a conflict that a resolution names.
     pub(super) fn close(&mut self, id: &ConflictId) {
         let held = self.conflicts.get_mut(&id.opened).and_then(Option::as_mut);
-        held.expect("BUG: a conflict that is closed was looked at").is_closed = true;
-        self.open = self.open.map(|open| open - 1);
+        let held = held.expect("BUG: a conflict that is closed was looked at");
+        held.is_closed = true;
+        if let Some(open) = self.open.as_mut().filter(|_| !planted!(ShareNotGivenBack)) {
+            count_closed(open, &held.row.user);
+        }
     }
 
     /// Writes what has changed: a row per conflict and one per change that is parked; a closed one's are removed.
@@ -287,7 +340,7 @@ impl Touches {
         let mut touches = Self::default();
         let (first, lines) = text.split_once('\n').ok_or_else(unexpected)?;
         for opened in first.split_terminator(' ') {
-            touches.rests_on.push(Version::parse(opened).ok_or_else(unexpected)?);
+            touches.rests_on.insert(Version::parse(opened).ok_or_else(unexpected)?);
         }
         for line in lines.split_terminator('\n') {
             let (collection, id) = line.split_once(' ').ok_or_else(unexpected)?;
@@ -312,6 +365,12 @@ impl Touches {
         }
         text
     }
+}
+
+fn count_closed(open: &mut OpenConflicts, user: &UserHash) {
+    let of_user = open.get_mut(user).and_then(|open| Some((open.checked_sub(1)?, open)));
+    let (left, open) = of_user.expect("BUG: more conflicts are closed than were open");
+    *open = left;
 }
 
 fn bytes_of(parked: &[ParkedChange]) -> u64 {

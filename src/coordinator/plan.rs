@@ -1,11 +1,14 @@
 //! What pushes would do: everything is decided and checked here, in memory, before the first row is written.
 
 mod judge;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use trial::Trial;
+
 use super::{
-    ledger::{Client, Clock, Ledger, LedgerResult, Meta, Record, deleted_line, live_line},
+    ledger::{Client, Clock, Ledger, LedgerResult, Meta, OpenConflicts, Record, deleted_line, live_line},
     merge,
     numbering::History,
     parking::Parking,
@@ -43,6 +46,8 @@ pub(super) struct Plan {
     /// Parked changes that it has taken out so far.
     push_parked: usize,
     parking: Parking,
+    /// Of conflicts that mutations have joined, by when those were opened.
+    trials: BTreeMap<Version, Trial>,
     is_spoilt: bool,
 }
 
@@ -67,8 +72,20 @@ pub(super) type Clients = BTreeMap<(UserHash, ClientId), Client>;
 #[derive(Debug, Default)]
 struct Draft<'a> {
     values: BTreeMap<Key, DraftValue<'a>>,
+    /// Bytes of those values.
+    bytes: usize,
+    /// What has been done for them.
+    work: Work,
     /// Whether an operation found no record and did nothing.
     is_in_vain: bool,
+}
+
+/// Why a change cannot follow those of a draft.
+enum Unfit {
+    /// It is not defined on what stands there.
+    Change(Rejection),
+    /// All of them together are more than one mutation may do.
+    Whole(Rejection),
 }
 
 #[derive(Debug)]
@@ -96,9 +113,15 @@ impl Work {
 }
 
 impl Plan {
-    /// A plan that begins at the durable state: `version` is its version, `collections` its collections if known.
+    /// A plan that begins at the durable state: `version` is its version, `collections` its collections if known, `parking`
+    /// how many conflicts are open.
     #[must_use]
-    pub(super) fn new(meta: Meta, version: Version, collections: Option<BTreeSet<String>>) -> Self {
+    pub(super) fn new(
+        meta: Meta,
+        version: Version,
+        collections: Option<BTreeSet<String>>,
+        parking: Parking,
+    ) -> Self {
         Self {
             writers_before: meta.writers,
             meta,
@@ -112,7 +135,8 @@ impl Plan {
             work: Work::default(),
             records_room: 0,
             push_parked: 0,
-            parking: Parking::default(),
+            parking,
+            trials: BTreeMap::new(),
             is_spoilt: false,
         }
     }
@@ -234,7 +258,7 @@ impl Plan {
             return Some("The records that a push changes have at most 16 MiB: split it between mutations.");
         }
         (self.push_parked >= limits::CHANGES_MAX)
-            .then_some("A push resolves at most 2,000 parked changes: split it between mutations.")
+            .then_some("A push takes in hand at most 2,000 parked changes: split it between mutations.")
     }
 
     /// Writes what was planned: per changed record itself and its index entry, and a row per client.
@@ -262,8 +286,8 @@ impl Plan {
 
     /// What the caller keeps in memory once the plan is durable.
     #[must_use]
-    pub(super) fn into_state(self) -> (Meta, Option<BTreeSet<String>>, Clients) {
-        (self.meta, self.collections, self.clients)
+    pub(super) fn into_state(self) -> (Meta, Option<BTreeSet<String>>, Option<OpenConflicts>, Clients) {
+        (self.meta, self.collections, self.parking.into_open(), self.clients)
     }
 
     /// Whether clients that are remembered may have been forgotten to make room.
@@ -287,54 +311,69 @@ impl Plan {
         Ok(self.records.get(key).and_then(Option::as_ref))
     }
 
-    /// Applies the changes in order, beside the plan.
+    /// Applies the changes in order, beside the plan; so many bytes were read to know them.
     fn draft<'a, L: Ledger>(
         &mut self,
         ledger: &L,
         changes: &'a [Change],
-        work_before: Work,
+        read: usize,
     ) -> LedgerResult<Result<Draft<'a>, Rejection>> {
-        let mut draft = Draft::default();
-        let mut bytes = 0;
+        let mut draft = Draft { work: Work { read, written: 0 }, ..Draft::default() };
         for change in changes {
-            let key = &change.key;
-            if !draft.values.contains_key(key) {
-                let before = self.record(ledger, key)?.cloned();
-                let value = before.as_ref().and_then(|record| record.value(key)).map(str::to_owned);
-                bytes += value.as_ref().map_or(0, String::len);
-                let was_absent = value.is_none();
-                let tops = Some(Vec::new());
-                draft.values.insert(key.clone(), DraftValue { before, value, tops, was_absent });
+            match self.extend(ledger, &mut draft, change)? {
+                Ok(()) => {}
+                Err(Unfit::Change(rejection) | Unfit::Whole(rejection)) => return Ok(Err(rejection)),
             }
-            let entry = draft.values.get_mut(key).expect("BUG: the draft holds the record");
+            let entry = draft.values.get_mut(&change.key).expect("BUG: the draft holds the record");
             entry.tops = entry.tops.take().zip(merge::tops(&change.op)).map(|(mut tops, more)| {
                 tops.extend(more);
                 tops
             });
-            match merge::apply(&change.op, entry.value.as_deref()) {
-                Ok(value) => {
-                    let is_absent = entry.value.is_none() && value.is_none();
-                    draft.is_in_vain |= is_absent && !matches!(change.op, Op::Delete);
-                    entry.was_absent |= value.is_none();
-                    bytes = bytes - entry.value.as_ref().map_or(0, String::len)
-                        + value.as_ref().map_or(0, String::len);
-                    self.work.written += value.as_ref().map_or(0, String::len);
-                    entry.value = value;
-                }
-                Err(rejection) => return Ok(Err(rejection)),
-            }
-            if self.work.since(work_before) > limits::MUTATION_WORK_MAX {
-                return Ok(Err(too_much_work()));
-            }
-            if bytes > limits::MUTATION_VALUES_MAX {
-                let rule = "the records that a mutation changes have at most 4 MiB";
-                return Ok(Err(Rejection::new(RejectCode::TooLarge, rule)));
-            }
         }
         if self.has_room_for(ledger, &draft)? {
             return Ok(Ok(draft));
         }
-        Ok(Err(Rejection::new(RejectCode::QuotaExceeded, "a space has at most 200 collections")))
+        Ok(Err(too_many_collections()))
+    }
+
+    /// Applies a change behind those of a draft.
+    fn extend<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        draft: &mut Draft<'_>,
+        change: &Change,
+    ) -> LedgerResult<Result<(), Unfit>> {
+        let key = &change.key;
+        if !draft.values.contains_key(key) {
+            let before = self.record(ledger, key)?.cloned();
+            let value = before.as_ref().and_then(|record| record.value(key)).map(str::to_owned);
+            draft.bytes += value.as_ref().map_or(0, String::len);
+            draft.work.read += before.as_ref().map_or(0, |record| record.line.len());
+            let was_absent = value.is_none();
+            let tops = Some(Vec::new());
+            draft.values.insert(key.clone(), DraftValue { before, value, tops, was_absent });
+        }
+        let entry = draft.values.get_mut(key).expect("BUG: the draft holds the record");
+        let value = match merge::apply(&change.op, entry.value.as_deref()) {
+            Ok(value) => value,
+            Err(rejection) => return Ok(Err(Unfit::Change(rejection))),
+        };
+        let is_absent = entry.value.is_none() && value.is_none();
+        draft.is_in_vain |= is_absent && !matches!(change.op, Op::Delete);
+        entry.was_absent |= value.is_none();
+        let written = value.as_ref().map_or(0, String::len);
+        draft.bytes = draft.bytes - entry.value.as_ref().map_or(0, String::len) + written;
+        draft.work.written += written;
+        self.work.written += written;
+        entry.value = value;
+        if draft.work.since(Work::default()) > limits::MUTATION_WORK_MAX {
+            return Ok(Err(Unfit::Whole(too_much_work())));
+        }
+        if draft.bytes > limits::MUTATION_VALUES_MAX {
+            let rule = "the records that a mutation changes have at most 4 MiB";
+            return Ok(Err(Unfit::Whole(Rejection::new(RejectCode::TooLarge, rule))));
+        }
+        Ok(Ok(()))
     }
 
     fn has_room_for<L: Ledger>(&mut self, ledger: &L, draft: &Draft<'_>) -> LedgerResult<bool> {
@@ -372,6 +411,7 @@ impl Plan {
         if changed.is_empty() {
             return self.version;
         }
+        self.trials.retain(|_, trial| !changed.iter().any(|(key, _)| trial.rests_on(key)));
         self.version = self.version.next();
         let room = if planted!(MutationNotWhole) { 1 } else { changed.len() };
         for (key, entry) in changed.into_iter().take(room) {
@@ -398,6 +438,10 @@ impl Plan {
         });
         Record { clock, deleted_at: None, line: live_line(key, &value), fields }
     }
+}
+
+fn too_many_collections() -> Rejection {
+    Rejection::new(RejectCode::QuotaExceeded, "a space has at most 200 collections")
 }
 
 fn too_much_work() -> Rejection {

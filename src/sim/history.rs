@@ -141,6 +141,8 @@ impl Edit {
 pub enum Change {
     /// A change of a record.
     Edit(Edit),
+    /// One that has a base of its own.
+    Since(Version, Edit),
     /// The end of a conflict.
     Resolve(ConflictId, Take),
 }
@@ -162,6 +164,9 @@ impl Change {
     pub fn json(&self, brand: Brand) -> String {
         let (id, take) = match self {
             Self::Edit(edit) => return edit.json(brand),
+            Self::Since(base, edit) => {
+                return edit.json(brand).replacen('{', &format!("{{\"base\":{base},"), 1);
+            }
             Self::Resolve(id, take) => (id, take),
         };
         let taken = match take {
@@ -185,7 +190,7 @@ impl Change {
     /// The records that it changes, but for those that are parked.
     pub fn names(&self) -> impl Iterator<Item = &Name> {
         let edits = match self {
-            Self::Edit(edit) => std::slice::from_ref(edit),
+            Self::Edit(edit) | Self::Since(_, edit) => std::slice::from_ref(edit),
             Self::Resolve(_, Take::Records(records)) => records,
             Self::Resolve(..) => &[],
         };
@@ -300,15 +305,13 @@ impl History {
             Edit::Fill(..) if policy == OnConflict::Merge => FILLER,
             Edit::Put(..) | Edit::Patch(..) | Edit::Fill(..) | Edit::Delete(_) => ALL,
         };
-        let is_after = |step: &Step| base.is_none_or(|base| step.version > base);
         let Some(steps) = self.steps.get(edit.name()) else { return false };
-        let Some(last) = steps.last() else { return false };
-        if !last.is_deletion {
-            return steps
-                .iter()
-                .any(|step| &*step.writer != writer && is_after(step) && step.touched & rests_on != 0);
+        let is_absent = steps.last().is_none_or(|last| last.is_deletion);
+        if is_absent && (base == Some(Version::ZERO) || matches!(edit, Edit::Delete(_))) {
+            return false;
         }
-        let creates = base == Some(Version::ZERO) || matches!(edit, Edit::Delete(_));
-        !creates && &*last.writer != writer && is_after(last)
+        let is_unseen = |step: &Step| &*step.writer != writer && base.is_none_or(|base| step.version > base);
+        // Of a record that is absent no field can be told from another.
+        steps.iter().any(|step| is_unseen(step) && (is_absent || step.touched & rests_on != 0))
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         pull::PullRequest,
         push::{PushAnswer, PushRequest},
     },
-    version::Position,
+    version::{Position, Version},
 };
 
 impl World {
@@ -75,6 +75,13 @@ impl World {
             oracle.check_storage(push, answer.as_ref().ok(), host, self.now);
         }
         answers
+    }
+
+    /// A user asks for the open conflicts of a space, which is checked.
+    pub fn list_conflicts(&mut self, user: usize, space: usize) {
+        let Space { host, oracle, .. } = &mut self.spaces[space];
+        let listed = host.core(self.now).conflicts(&user_hash(user), Version::ZERO);
+        oracle.check_listed(user, &listed);
     }
 
     pub(super) fn receive_push_answer(

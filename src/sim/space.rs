@@ -47,7 +47,7 @@ impl Space {
         let hash = SpaceHash::private(ISSUER, USERS[user]);
         let scope = Scope::private(&hash);
         let mut host = Host::new(Some(scope.clone()), publication, rng);
-        let oracle = Oracle::new(host.core(START).position(), brand);
+        let oracle = Oracle::new(host.core(START).position(), brand, publication.sizes.parked);
         Self { parameter: "~".to_owned(), hash, id: None, scope, host, oracle, past: Vec::new() }
     }
 
@@ -58,7 +58,8 @@ impl Space {
         let mut host = Host::new(None, publication, rng);
         host.create(&parsed, &person(owner), START);
         let scope = host.core(START).scope().clone();
-        let oracle = Oracle::shared(&host.core(START).position().epoch, owner, brand);
+        let oracle =
+            Oracle::shared(&host.core(START).position().epoch, owner, brand, publication.sizes.parked);
         let (hash, parameter) = (SpaceHash::shared(&parsed), id.to_owned());
         Self { parameter, hash, id: Some(parsed), scope, host, oracle, past: Vec::new() }
     }
@@ -69,7 +70,7 @@ impl Space {
         self.host.create(&id, &person(owner), now);
         let core = self.host.core(now);
         let (scope, epoch) = (core.scope().clone(), core.position().epoch);
-        let oracle = Oracle::shared(&epoch, owner, brand);
+        let oracle = Oracle::shared(&epoch, owner, brand, core.publisher().sizes().parked);
         let before = (std::mem::replace(&mut self.scope, scope), std::mem::replace(&mut self.oracle, oracle));
         self.past.push(before);
     }

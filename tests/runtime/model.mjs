@@ -86,7 +86,8 @@ function touched(before, after) {
 export class Model {
   version = 0;
   records = new Map(); // key → {value or undefined, text, version, steps: [{version, client, fields}]}
-  parked = new Map(); // conflict id → {client, numbers of its mutations, touched: key → {collection, id}}
+  // conflict id → {client, numbers of its mutations, their changes, touched: key → {collection, id}, waits: for older ones}
+  parked = new Map();
 
   /**
    * What a mutation would come to here: `{status}` with `code`, `changed`, `records`, or `joins`: the conflict behind
@@ -95,7 +96,10 @@ export class Model {
   judge(client, mutation, onConflict = "reject") {
     if (mutation.changes.some((change) => !(change.op in OPS))) return { status: "rejected", code: "unsupported_op" };
     const joined = this.#joined(client, mutation);
-    if (joined) return { status: "conflict", ...joined };
+    if (joined) {
+      const code = this.#refusal(joined, mutation.changes);
+      return code ? { status: "rejected", code } : { status: "conflict", joins: joined.joins, announces: joined.announces };
+    }
     const conflicting = mutation.changes.filter((change) => this.#conflicts(client, change, mutation.base, onConflict));
     if (conflicting.length > 0) return { status: "conflict", records: this.#standing(conflicting) };
     try {
@@ -123,10 +127,13 @@ export class Model {
    * Parks a mutation under a conflict, its own or one that it joins. Where the announcement of the conflict changes, that
    * takes the next version. (Of a user and of times the model knows nothing, so an announcement here is without them.)
    */
-  park(client, { id, changes }, conflict) {
-    const parked = this.parked.get(conflict) ?? { client, numbers: [], touched: new Map() };
+  park(client, mutation, conflict) {
+    const { id, changes } = mutation;
+    const parked = this.parked.get(conflict) ?? { client, numbers: [], changes: [], touched: new Map(), waits: false };
+    parked.waits ||= this.#joined(client, mutation)?.waits ?? false;
     this.parked.set(conflict, parked);
     parked.numbers.push(id);
+    parked.changes.push(...changes);
     const known = parked.touched.size;
     for (const change of changes) parked.touched.set(keyOf(change), { collection: change.collection, id: change.id });
     if (parked.touched.size === known) return;
@@ -142,8 +149,25 @@ export class Model {
     const keys = changes.map(keyOf);
     const isJoined = ([, { client: whose, numbers, touched }]) =>
       whose === client && numbers.some((number) => number > acked) && keys.some((key) => touched.has(key));
-    const newest = [...this.parked].filter(isJoined).at(-1);
-    return newest && { joins: newest[0], announces: keys.some((key) => !newest[1].touched.has(key)) };
+    const all = [...this.parked].filter(isJoined);
+    if (all.length === 0) return undefined;
+    const [joins, { touched, waits }] = all.at(-1);
+    return { joins, announces: keys.some((key) => !touched.has(key)), waits: waits || all.length > 1 };
+  }
+
+  /** Why these changes cannot join: behind what is parked, which could be applied, they cannot. */
+  #refusal({ joins, waits }, changes) {
+    const parked = this.parked.get(joins).changes;
+    const codeOf = (all) => {
+      try {
+        this.#draft(all);
+        return undefined;
+      } catch (error) {
+        if (error instanceof Rejected) return error.code;
+        throw error;
+      }
+    };
+    return waits || codeOf(parked) ? undefined : codeOf([...parked, ...changes]);
   }
 
   #draft(changes) {
@@ -169,10 +193,7 @@ export class Model {
     if (base === undefined || onConflict === "overwrite" || COMBINES.includes(change.op)) return false;
     const { value, steps = [] } = this.records.get(keyOf(change)) ?? {};
     const foreign = (step) => step.client !== client && step.version > base;
-    if (value === undefined) {
-      const deletion = steps.at(-1);
-      return change.op !== "delete" && base !== 0 && deletion !== undefined && foreign(deletion);
-    }
+    if (value === undefined) return change.op !== "delete" && base !== 0 && steps.some(foreign);
     if (change.op !== "patch" || onConflict !== "merge") return steps.some(foreign);
     const tops = [...Object.keys(change.set ?? {}), ...(change.unset ?? [])].map((path) => path.split(".")[0]);
     return steps.some((step) => foreign(step) && (step.fields === ALL || tops.some((top) => step.fields.has(top))));

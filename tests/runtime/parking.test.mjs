@@ -302,6 +302,28 @@ describe("parking", { concurrency: 8 }, () => {
     assert.equal(used.rows_written ?? 0, 0);
     assert.deepEqual(await cost(mine, [resolve(conflict, { take: "theirs" })]), ["applied", 7]);
   });
+
+  test("a mutation follows several conflicts: it joins the newest that is open, and waits for the others", async () => {
+    const { mine, other, id } = await contested();
+    await other.push([put({ n: 1 }, { id: "s" })]);
+    const acked = () => ({ envelope: { acked: mine.next - 1 } });
+    const { conflict } = await mine.push([put({ n: 2 }, { id: "s" })], { base: 0, ...acked() });
+    const both = await mine.push([patch({ m: 1 }), patch({ m: 1 }, { id: "s" })], { after: [id, conflict], ...acked() });
+    assert.equal(both.conflict, conflict);
+    assert.equal((await mine.resolve([{ conflict, take: "mine" }])).code, "invalid_value");
+    assert.equal((await mine.resolve([id, conflict].map((conflict) => ({ conflict, take: "mine" })))).status, "applied");
+    assert.deepEqual([await record(mine), await record(mine, "s")], [{ n: 3, m: 1 }, { n: 2, m: 1 }]);
+    assert.equal((await mine.push([patch({ m: 2 }, { id: "gone" })], { after: [id, conflict] })).code, "not_found");
+    assert.equal((await mine.push([put({})], { after: [7] })).code, "invalid_value");
+  });
+
+  test("what could not be applied behind what is parked does not join, and mine still can be", async () => {
+    const { mine, id } = await contested();
+    assert.equal((await mine.push([patch({ list: [] })], { after: id })).conflict, id);
+    assert.equal((await mine.push([patch({ "list.x": 1 })], { after: id })).code, "invalid_value");
+    assert.equal((await mine.resolve([{ conflict: id, take: "mine" }])).status, "applied");
+    assert.deepEqual(await record(mine), { n: 3, list: [] });
+  });
 });
 
 test("parked edits survive a restart, and can be joined and resolved behind it", async () => {
@@ -312,4 +334,24 @@ test("parked edits survive a restart, and can be joined and resolved behind it",
   await runtime.restart();
   assert.equal((await other.resolve([{ conflict: id, take: "mine" }])).status, "applied");
   assert.deepEqual(await record(mine), { n: 3, m: 1 });
+});
+
+test("what parking reads does not grow with what is open, but for the first push of an instance", async () => {
+  const { mine, other } = await contested();
+  const read = async (fields) => {
+    const { body, used } = await mine.pushMutations([{ base: 1, changes: [put({})], ...fields }], { acked: mine.next - 1 });
+    assert.equal(body.results[0].status, "conflict");
+    return used.rows_read;
+  };
+  const few = await read();
+  for (let count = 2; count < 40; count += 1) assert.equal(await read(), few, `${count} are open`);
+  const [{ conflict }] = (await open(other)).slice(-1);
+  // One that joins reads what is parked where it joins, however many conflicts there are.
+  const joins = await read({ base: undefined, after: conflict });
+  assert.equal(await read({ base: undefined, after: conflict }), joins + 1);
+  await runtime.restart();
+  await mine.push([put({}, { id: "apart" })]);
+  const first = await read();
+  assert.ok(first >= few + 40, `${first} rows with 40 open, then ${few}`);
+  assert.equal(await read(), few);
 });

@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use super::{Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, ParkedChange, Record, Untold};
+use super::{
+    Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, OpenConflicts, ParkedChange, Record,
+    Untold,
+};
 use crate::{
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, UserHash},
     time::Millis,
@@ -310,8 +313,12 @@ impl Ledger for MemoryLedger {
         Ok(of_user.take(count).cloned().collect())
     }
 
-    fn open_conflicts(&self) -> LedgerResult<usize> {
-        Ok(self.conflicts.len())
+    fn open_conflicts(&self) -> LedgerResult<OpenConflicts> {
+        let mut open = OpenConflicts::new();
+        for conflict in self.conflicts.values() {
+            *open.entry(conflict.user.clone()).or_default() += 1;
+        }
+        Ok(open)
     }
 
     fn put_conflict(&mut self, conflict: &Conflict) -> LedgerResult<()> {

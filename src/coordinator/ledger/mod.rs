@@ -136,6 +136,9 @@ pub struct Conflict {
     pub touches: String,
 }
 
+/// How many conflicts each user has open, of those that have one.
+pub type OpenConflicts = BTreeMap<UserHash, usize>;
+
 /// A parked change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkedChange {
@@ -236,8 +239,8 @@ pub trait Ledger {
     /// Open conflicts that were opened after `after`, oldest first, at most `count`; only those of `user` if one is given.
     fn conflicts(&self, after: Version, user: Option<&UserHash>, count: usize)
     -> LedgerResult<Vec<Conflict>>;
-    /// How many conflicts are open.
-    fn open_conflicts(&self) -> LedgerResult<usize>;
+    /// How many conflicts each user has open. Reads each of them.
+    fn open_conflicts(&self) -> LedgerResult<OpenConflicts>;
     /// Writes an open conflict: one row.
     fn put_conflict(&mut self, conflict: &Conflict) -> LedgerResult<()>;
     /// What is parked under a conflict, in order.

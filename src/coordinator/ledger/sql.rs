@@ -5,7 +5,8 @@ mod members;
 use std::rc::Rc;
 
 use super::{
-    Client, Clock, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, ParkedChange, Record, Untold,
+    Client, Clock, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, OpenConflicts, ParkedChange,
+    Record, Untold,
 };
 use crate::{
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId, UserHash},
@@ -138,7 +139,7 @@ pub(super) const CONFLICT: &str = conflicts_where!("opened = ?1");
 // Of one user's conflicts there is no index: it would cost every parking a row, and a space has 10,000 conflicts at most.
 pub(super) const CONFLICTS: &str =
     conflicts_where!("opened > ?1 AND (?2 IS NULL OR user = ?2) ORDER BY opened LIMIT ?3");
-pub(super) const OPEN_CONFLICTS: &str = "SELECT count(*) FROM conflicts";
+pub(super) const OPEN_CONFLICTS: &str = "SELECT user, count(*) FROM conflicts GROUP BY user";
 pub(super) const PUT_CONFLICT: &str = "INSERT OR REPLACE INTO conflicts \
      (opened, epoch, user, client, at, changes, bytes, touches) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 pub(super) const PARKED: &str = "SELECT mutation, text FROM conflict_changes WHERE opened = ?1 ORDER BY seq";
@@ -385,9 +386,11 @@ impl<S: Sql> Ledger for SqlLedger<S> {
         rows.into_iter().map(|columns| Row(columns.into_iter()).conflict()).collect()
     }
 
-    fn open_conflicts(&self) -> LedgerResult<usize> {
-        let count = self.row(OPEN_CONFLICTS, &[])?.ok_or_else(unexpected)?.number()?;
-        usize::try_from(count).map_err(|_| unexpected())
+    fn open_conflicts(&self) -> LedgerResult<OpenConflicts> {
+        let of_user =
+            |mut row: Row| Ok((row.user()?, usize::try_from(row.number()?).map_err(|_| unexpected())?));
+        let rows = self.sql.query(OPEN_CONFLICTS, &[])?.into_iter();
+        rows.map(|columns| of_user(Row(columns.into_iter()))).collect()
     }
 
     fn put_conflict(&mut self, conflict: &Conflict) -> LedgerResult<()> {
@@ -553,11 +556,15 @@ impl Row {
         Epoch::parse(&self.text()?).ok_or_else(unexpected)
     }
 
+    fn user(&mut self) -> LedgerResult<UserHash> {
+        UserHash::parse(&self.text()?).map_err(|_| unexpected())
+    }
+
     fn conflict(&mut self) -> LedgerResult<Conflict> {
         let opened = self.version()?;
         Ok(Conflict {
             id: ConflictId { opened, epoch: self.epoch()? },
-            user: UserHash::parse(&self.text()?).map_err(|_| unexpected())?,
+            user: self.user()?,
             client: ClientId::stored(&self.text()?),
             at: Millis(self.number()?),
             changes: self.number()?,

@@ -9,7 +9,7 @@ use crate::{
         members,
     },
     ids::{Key, UserHash},
-    limits,
+    limits::{self, ParkedMax},
     protocol::{
         push::{Change, Decision, Mutation, Op, RejectCode, Rejection, Resolution, Submitted},
         role::Role,
@@ -32,8 +32,12 @@ pub(in crate::coordinator) struct Resolved {
     pub(in crate::coordinator) parked: usize,
     /// Bytes of their texts.
     pub(in crate::coordinator) bytes: usize,
+    /// How many paths and values those name that it re-applies.
+    named: usize,
     /// How deep resolutions lie in each other.
     depth: usize,
+    /// Whether edits come first that are parked under older conflicts.
+    pub(in crate::coordinator) waits: bool,
 }
 
 impl Parking {
@@ -47,7 +51,22 @@ impl Parking {
         mutation: &Mutation,
     ) -> LedgerResult<(Resolved, Result<(), Rejection>)> {
         let mut resolved = Resolved::default();
-        let outcome = self.expand(ledger, (meta, user), mutation, 0, &mut resolved)?;
+        let outcome = self.expand(ledger, Some((meta, user)), mutation, 0, &mut resolved)?;
+        let is_too_large = outcome.is_ok() && resolved.named + mutation.named > limits::MUTATION_FIELDS_MAX;
+        Ok((resolved, if is_too_large { Err(too_large()) } else { outcome }))
+    }
+
+    /// What `mine` of a conflict that was looked at comes to, whoever takes it and whether or not it has to wait.
+    pub(in crate::coordinator) fn mine_of<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        opened: Version,
+    ) -> LedgerResult<(Resolved, Result<(), Rejection>)> {
+        let held = self.opened_at(ledger, opened)?.expect("BUG: a conflict that is joined is open");
+        let (conflict, decision) = (held.row.id.clone(), Decision::Mine);
+        let mine = Resolution { at: 0, conflict, base: None, decision };
+        let mut resolved = Resolved::default();
+        let outcome = self.expand_one(ledger, None, &mine, 0, &mut resolved)?;
         Ok((resolved, outcome))
     }
 
@@ -56,7 +75,7 @@ impl Parking {
     fn expand<L: Ledger>(
         &mut self,
         ledger: &L,
-        who: (&Meta, &UserHash),
+        who: Option<(&Meta, &UserHash)>,
         mutation: &Mutation,
         depth: usize,
         resolved: &mut Resolved,
@@ -76,24 +95,25 @@ impl Parking {
     fn expand_one<L: Ledger>(
         &mut self,
         ledger: &L,
-        who: (&Meta, &UserHash),
+        who: Option<(&Meta, &UserHash)>,
         resolution: &Resolution,
         depth: usize,
         resolved: &mut Resolved,
     ) -> LedgerResult<Result<(), Rejection>> {
-        let id = &resolution.conflict;
+        let (id, max) = (&resolution.conflict, self.max);
         let is_closed = resolved.closed.contains(id);
         let Some(held) = self.open(ledger, id)?.filter(|_| !is_closed) else {
             return Ok(Err(Rejection::new(RejectCode::NotFound, "the conflict is closed, or never was")));
         };
-        if held.row.user != *who.1
+        if let Some((meta, user)) = who
+            && held.row.user != *user
             && !planted!(AnybodyResolves)
-            && members::role_of(ledger, who.0, who.1)? < Some(Role::Owner)
+            && members::role_of(ledger, meta, user)? < Some(Role::Owner)
         {
             return Ok(Err(Rejection::new(RejectCode::Forbidden, "the conflict is another user's")));
         }
-        if let Err(rejection) = resolved.close(held, resolution.base, depth) {
-            return Ok(Err(rejection));
+        if !resolved.close(held, resolution.base, depth, max) {
+            return Ok(Err(too_large()));
         }
         match &resolution.decision {
             Decision::Theirs => return Ok(Ok(())),
@@ -110,6 +130,10 @@ impl Parking {
             Ok(parked) => parked,
             Err(rejection) => return Ok(Err(rejection)),
         };
+        resolved.named += parked.named;
+        if resolved.named > limits::MUTATION_FIELDS_MAX {
+            return Ok(Err(too_large()));
+        }
         let earlier = |resolution: &Resolution| resolution.conflict.opened < id.opened;
         assert!(parked.resolutions.iter().all(earlier), "BUG: {id} resolves a conflict that came after it");
         if let Err(rejection) = self.expand(ledger, who, &parked, depth + 1, resolved)? {
@@ -121,6 +145,10 @@ impl Parking {
         for opened in rests_on {
             let is_closed = resolved.closed.iter().any(|id| id.opened == opened);
             if let Some(older) = self.opened_at(ledger, opened)?.filter(|_| !is_closed) {
+                resolved.waits = true;
+                if who.is_none() {
+                    break;
+                }
                 let detail =
                     format!("its edits follow those of an older conflict: resolve {} first", older.row.id);
                 return Ok(Err(Rejection::new(RejectCode::InvalidValue, detail)));
@@ -131,25 +159,52 @@ impl Parking {
 }
 
 impl Resolved {
-    /// Whether the mutation, if it is parked itself, can be re-applied within the limits of one.
-    pub(in crate::coordinator) fn is_parkable(&self, mutation: &Mutation, submitted: &Submitted) -> bool {
-        self.depth < limits::RESOLUTIONS_NESTED_MAX
-            && self.parked + mutation.size() <= limits::CONFLICT_CHANGES_MAX
+    /// Whether a mutation with these changes can be re-applied behind all of it within the limits of one.
+    pub(in crate::coordinator) fn has_room_for(
+        &self,
+        mutation: &Mutation,
+        submitted: &Submitted,
+        changes: &[Change],
+        max: ParkedMax,
+    ) -> bool {
+        let keys = changes.iter().map(|change| &change.key);
+        let new: BTreeSet<_> = keys.filter(|key| !self.touched.contains(*key)).collect();
+        self.parked + mutation.size() <= max.changes
             && self.bytes + submitted.changes.len() <= limits::CONFLICT_TEXT_MAX
-            && self.touched.len() + mutation.size() <= limits::CONFLICT_CHANGES_MAX
+            && self.touched.len() + new.len() <= max.changes
+            && self.named + mutation.named <= limits::MUTATION_FIELDS_MAX
     }
 
-    fn close(&mut self, held: &Held, base: Option<Version>, depth: usize) -> Result<(), Rejection> {
+    /// Whether the mutation that it is of can be parked itself.
+    pub(in crate::coordinator) fn is_parkable(
+        &self,
+        mutation: &Mutation,
+        submitted: &Submitted,
+        max: ParkedMax,
+    ) -> bool {
+        self.depth < max.nested && self.has_room_for(mutation, submitted, &self.changes, max)
+    }
+
+    /// Takes in a mutation for which there is room.
+    pub(in crate::coordinator) fn join(&mut self, mutation: &Mutation, submitted: &Submitted) {
+        self.parked += mutation.size();
+        self.bytes += submitted.changes.len();
+        self.touched.extend(mutation.changes.iter().map(|change| change.key.clone()));
+        self.named += mutation.named;
+    }
+
+    /// Takes in a conflict that is resolved at this depth, unless that is too much: what has to be read, written and removed
+    /// in one section.
+    fn close(&mut self, held: &Held, base: Option<Version>, depth: usize, max: ParkedMax) -> bool {
         self.parked += usize::try_from(held.row.changes).unwrap_or(usize::MAX);
         self.bytes += usize::try_from(held.row.bytes).unwrap_or(usize::MAX);
         self.touched.extend(held.touches.records.iter().cloned());
-        // What has to be read, written and removed in one section. One conflict alone never has more.
-        if self.parked > limits::CONFLICT_CHANGES_MAX
+        if self.parked > max.changes
             || self.bytes > limits::CONFLICT_TEXT_MAX
-            || self.touched.len() > 2 * limits::CONFLICT_CHANGES_MAX
-            || depth == limits::RESOLUTIONS_NESTED_MAX
+            || self.touched.len() > 2 * max.changes
+            || depth == max.nested
         {
-            return Err(too_large("it resolves more than 1,000 parked changes or 4 MiB of them at once"));
+            return false;
         }
         self.depth = self.depth.max(depth + 1);
         self.closed.push(held.row.id.clone());
@@ -157,10 +212,11 @@ impl Resolved {
             let seen = |key: &Key| Change { key: key.clone(), base, op: Op::Put("{}".to_owned()) };
             self.seen.extend(held.touches.records.iter().map(seen));
         }
-        Ok(())
+        true
     }
 }
 
-fn too_large(detail: &'static str) -> Rejection {
-    Rejection::new(RejectCode::TooLarge, detail)
+fn too_large() -> Rejection {
+    let rule = "it resolves more than 1,000 parked changes, 4 MiB of them or 50,000 paths and values at once";
+    Rejection::new(RejectCode::TooLarge, rule)
 }

@@ -59,11 +59,16 @@ impl Plan {
         }
         let joining = self.parking.joined_by(ledger, mutation, by.user, &by.unacknowledged)?;
         self.work.read += self.parking.take_read();
-        if let Some(joining) = joining {
-            return self.join(ledger, submitted, mutation, joining, by);
+        match joining {
+            Ok(None) => {}
+            Ok(Some(joining)) => return self.join(ledger, submitted, mutation, joining, by),
+            Err(rejection) => return Ok(Settled::Rejected(rejection)),
         }
         if let Some(standing) = self.standing_in_the_way(ledger, checked, present_epoch, by)? {
-            if resolved.as_ref().is_some_and(|resolved| !resolved.is_parkable(mutation, submitted)) {
+            if resolved
+                .as_ref()
+                .is_some_and(|resolved| !resolved.is_parkable(mutation, submitted, self.parking.max))
+            {
                 let detail = "it conflicts again and is too large to be parked: resolve less at once";
                 return Ok(Settled::Rejected(parking::too_many(detail)));
             }
@@ -72,7 +77,8 @@ impl Plan {
             touched.extend(resolved.into_iter().flat_map(|resolved| resolved.touched));
             return self.park(ledger, submitted, touched, standing, by);
         }
-        let mut draft = match self.draft(ledger, changes, before)? {
+        let read = resolved.as_ref().map_or(0, |resolved| resolved.bytes);
+        let mut draft = match self.draft(ledger, changes, read)? {
             Ok(draft) => draft,
             Err(rejection) => return Ok(Settled::Rejected(rejection)),
         };
@@ -80,7 +86,7 @@ impl Plan {
         if draft.is_in_vain
             && resolved.is_none()
             && !planted!(ClosedGroundIgnored)
-            && self.parking.has_lost_ground(ledger, mutation, &by.unacknowledged)?
+            && self.parking.has_lost_ground(ledger, mutation, by.user, &by.unacknowledged)?
         {
             let detail = "it changes a record that is not there, and follows a conflict that is closed";
             return Ok(Settled::Rejected(Rejection::new(RejectCode::NotFound, detail)));
@@ -88,6 +94,7 @@ impl Plan {
         for id in resolved.iter().flat_map(|resolved| &resolved.closed) {
             if !planted!(ResolvedStaysOpen) {
                 self.parking.close(id);
+                self.forget_trials_with(id);
             }
             if !planted!(AnnouncementStays) {
                 self.announce(ledger, id, None, &mut draft)?;
@@ -183,8 +190,10 @@ impl Plan {
         standing: Vec<Standing>,
         by: &Author<'_>,
     ) -> LedgerResult<Settled> {
-        if !self.parking.has_room(ledger)? {
-            return Ok(Settled::Rejected(parking::too_many("a space has at most 10,000 open conflicts")));
+        let no_room = self.parking.no_room(ledger, &self.meta, by.user, &by.unacknowledged)?;
+        self.work.read += self.parking.take_read();
+        if let Some(rejection) = no_room {
+            return Ok(Settled::Rejected(rejection));
         }
         if !self.parking.has_room_for_names(&by.unacknowledged, &touched) {
             return Ok(Settled::Rejected(parking::too_many(UNACKNOWLEDGED)));
@@ -221,10 +230,10 @@ impl Plan {
         if !self.parking.has_room_for_names(&by.unacknowledged, &touched) {
             return Ok(Settled::Rejected(parking::too_many(UNACKNOWLEDGED)));
         }
-        let (id, announcement) = match self.parking.join(joining, touched, parking::parkable(submitted)) {
-            Ok(joined) => joined,
-            Err(rejection) => return Ok(Settled::Rejected(rejection)),
-        };
+        if let Err(rejection) = self.try_behind(ledger, submitted, mutation, &joining)? {
+            return Ok(Settled::Rejected(rejection));
+        }
+        let (id, announcement) = self.parking.join(joining, touched, parking::parkable(submitted));
         let mut draft = Draft::default();
         self.announce(ledger, &id, Some(announcement), &mut draft)?;
         self.adopt(draft, OWN_WRITER, by.now);

@@ -58,6 +58,29 @@ fn h02_ones_own_change_does_not_hide_somebody_elses_before_it() {
 }
 
 #[test]
+fn i13_an_unchecked_deletion_does_not_hide_from_what_follows_it_what_others_had_changed() {
+    let delete = r#"{"op":"delete","collection":"c","id":"r"}"#;
+    let unseen = [r#""op":"patch","set":{"by":"b"}"#, r#""op":"delete""#];
+    let follows = [r#""op":"put","value":{"n":2}"#, r#""op":"patch","set":{},"orPut":{"n":2}"#];
+    for (unseen, follows) in unseen.into_iter().flat_map(|unseen| follows.map(|follows| (unseen, follows))) {
+        let changed = || {
+            let mut desk = Desk::new();
+            desk.put(A, 1, "r", r#"{"n":1}"#);
+            desk.settle(B, &change(1, 1, unseen));
+            desk
+        };
+        let mut apart = changed();
+        assert!(!is_conflict(&apart.delete(A, 2, "r")), "it has no base");
+        assert!(is_conflict(&apart.settle(A, &change(3, 1, follows))), "{unseen}, {follows}: two mutations");
+        let seen = apart.version();
+        assert!(!is_conflict(&apart.settle(A, &change(4, seen, follows))), "who has seen it goes on");
+        let together =
+            format!(r#"{{"id":2,"changes":[{delete},{{{follows},"base":1,"collection":"c","id":"r"}}]}}"#);
+        assert!(is_conflict(&changed().settle(A, &together)), "{unseen}, {follows}: one mutation");
+    }
+}
+
+#[test]
 fn a_conflict_changes_nothing_says_what_stands_there_and_lets_the_next_go_on() {
     let mut desk = Desk::new();
     desk.put(B, 1, "r", r#"{"n":1}"#);
@@ -298,10 +321,8 @@ fn i13_conflicts_are_exact_against_the_full_history() {
             let policy = if rng.chance(30) { "overwrite" } else { "reject" };
             let is_there = history.last().is_some_and(|(_, _, is_deletion)| !is_deletion);
             let by_others = history.iter().any(|(at, writer, _)| *at > base && *writer != who);
-            let deleted_by_others =
-                history.last().is_some_and(|(at, writer, _)| *at > base && *writer != who);
-            let expected = policy == "reject"
-                && if is_there { by_others } else { !is_delete && base > 0 && deleted_by_others };
+            let is_creation = !is_there && (is_delete || base == 0);
+            let expected = policy == "reject" && by_others && !is_creation;
             let before = desk.version();
             let settled = with_policy(&mut desk, CLIENTS[who], policy, &change(numbers[who], base, &op));
             assert_eq!(

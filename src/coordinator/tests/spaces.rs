@@ -42,12 +42,12 @@ fn create<L: Ledger>(ledger: L) -> Coordinator<L> {
 
 impl Desk {
     /// The space `team`, which alice owns.
-    fn team() -> Self {
+    pub(super) fn team() -> Self {
         Self { core: create(MemoryLedger::default()), now: START }
     }
 
     /// `team` with bob as a writer, and rita as a reader.
-    fn staffed() -> Self {
+    pub(super) fn staffed() -> Self {
         let mut desk = Self::team();
         desk.set("alice", "bob", "writer").expect("a member");
         desk.set("alice", "rita", "reader").expect("a member");
@@ -56,7 +56,7 @@ impl Desk {
 }
 
 impl<L: Ledger> Desk<L> {
-    fn act(&mut self, caller: &str, act: Act, order: &Order) -> Result<Value, ApiError> {
+    pub(super) fn act(&mut self, caller: &str, act: Act, order: &Order) -> Result<Value, ApiError> {
         let done = self.core.administer(&user(caller), act, order, self.now, 9);
         done.map(|body| body.map_or(Value::Null, |body| serde_json::from_str(&body).expect("JSON")))
     }

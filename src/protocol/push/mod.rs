@@ -94,12 +94,14 @@ impl MutationDigest {
 pub struct Mutation {
     /// The epoch in which its bases were read, where that is not the request's.
     pub epoch: Option<Epoch>,
-    /// The conflict that it is to join.
-    pub after: Option<ConflictId>,
+    /// The conflicts under which what it was made behind is parked.
+    pub after: Vec<ConflictId>,
     /// In order.
     pub changes: Vec<Change>,
     /// Resolutions of conflicts, in order, each with its place among the changes.
     pub resolutions: Vec<Resolution>,
+    /// How many paths and values its operations name.
+    pub named: usize,
 }
 
 /// A change of one record.

@@ -167,8 +167,8 @@ impl Mutation {
     }
 
     fn of(steps: impl Iterator<Item = Result<Step, Rejection>>) -> Result<Self, Rejection> {
-        let mut mutation = Self { epoch: None, after: None, changes: Vec::new(), resolutions: Vec::new() };
-        let mut room = limits::MUTATION_FIELDS_MAX;
+        let mut mutation =
+            Self { epoch: None, after: Vec::new(), changes: Vec::new(), resolutions: Vec::new(), named: 0 };
         for (index, step) in steps.enumerate() {
             let named = |rejection: Rejection| Rejection {
                 detail: format!("change {index}: {}", rejection.detail).into(),
@@ -176,7 +176,10 @@ impl Mutation {
             };
             match step.map_err(named)? {
                 Step::Change(change) => {
-                    fitting(&change, &mut room)?;
+                    mutation.named += named_by(&change.op);
+                    if mutation.named > limits::MUTATION_FIELDS_MAX {
+                        return Err(too_many_named());
+                    }
                     mutation.changes.push(change);
                 }
                 Step::Resolve(resolution) => {
@@ -203,9 +206,7 @@ fn mutation(fields: &Fields<'_>) -> Result<Mutation, Rejection> {
         return Err(too_many());
     }
     let base = fields.number("base")?;
-    let after = fields.text("after")?;
-    let after = after
-        .map(|text| ConflictId::parse(&text).ok_or_else(|| Rejection::invalid("after is not a conflict id")));
+    let after = followed(fields)?;
     let epoch = fields.text("epoch")?;
     let epoch =
         epoch.map(|text| Epoch::parse(&text).ok_or_else(|| Rejection::invalid("epoch is not an epoch")));
@@ -218,18 +219,31 @@ fn mutation(fields: &Fields<'_>) -> Result<Mutation, Rejection> {
     if fields.get("at")?.is_some_and(|at| !is_number(at)) {
         return Err(Rejection::invalid("at is not a number of milliseconds"));
     }
-    Ok(Mutation { epoch: epoch.transpose()?, after: after.transpose()?, ..mutation })
+    Ok(Mutation { epoch: epoch.transpose()?, after, ..mutation })
 }
 
-/// Takes what a change names out of the room that its mutation has for paths and values.
-fn fitting(change: &Change, room: &mut usize) -> Result<(), Rejection> {
-    let named = match &change.op {
+/// The conflicts that `after` names: one, or a list.
+fn followed(fields: &Fields<'_>) -> Result<Vec<ConflictId>, Rejection> {
+    let Some(after) = fields.get("after")? else { return Ok(Vec::new()) };
+    let names = match after.starts_with('[') {
+        true => fields.list("after", limits::MUTATION_CHANGES_MAX)?.unwrap_or_default(),
+        false => vec![after],
+    };
+    if names.len() > limits::MUTATION_CHANGES_MAX {
+        return Err(Rejection::new(RejectCode::TooLarge, "a mutation follows at most 1,000 conflicts"));
+    }
+    let ids = names.into_iter().map(|name| ConflictId::parse(&value::text_of(name)?));
+    let ids = ids.collect::<Option<_>>();
+    ids.ok_or_else(|| Rejection::invalid("after is not a conflict id, or a list of them"))
+}
+
+/// How many paths and values an operation names.
+fn named_by(op: &Op) -> usize {
+    match op {
         Op::Patch { set, unset, .. } => set.len() + unset.len(),
         Op::Include { values, .. } | Op::Exclude { values, .. } => values.len(),
         Op::Put(_) | Op::Delete | Op::Add { .. } => 0,
-    };
-    *room = room.checked_sub(named).ok_or_else(too_many_named)?;
-    Ok(())
+    }
 }
 
 fn too_many_named() -> Rejection {

@@ -10,10 +10,12 @@ use crate::{
     coordinator::ledger::Ledger,
     limits,
     protocol::{
-        push::{Change as WireChange, Mutation, PushRequest, RejectCode, Settled},
+        conflict::{ConflictPage, OpenConflict},
+        error::ApiError,
+        push::{Mutation, PushRequest, RejectCode, Settled, There},
         role::Role,
     },
-    sim::{client::Name, host::Host, user_hash},
+    sim::{USERS, client::Name, host::Host, user_hash},
     time::Millis,
     version::{ConflictId, Version},
 };
@@ -73,13 +75,21 @@ struct Expanded {
     seen: Vec<(Edit, Option<Version>)>,
     closed: Vec<Version>,
     touched: BTreeSet<Name>,
+    /// How deep resolutions lie in each other.
+    depth: usize,
+    /// How many parked changes are taken out.
+    parked: usize,
 }
 
 impl Submission<'_> {
-    /// The base of all that it changes: model clients give one per mutation.
+    /// The base of the mutation, by the first of its changes that has none of its own.
     fn base(&self) -> Option<Version> {
-        let change = self.mutation.changes.first().map(|change: &WireChange| change.base);
-        change.unwrap_or_else(|| self.mutation.resolutions.first().and_then(|resolution| resolution.base))
+        let edits = self.changes.iter().filter(|change| !matches!(change, Change::Resolve(..)));
+        let mut bases = edits.zip(&self.mutation.changes).filter(|(edit, _)| matches!(edit, Change::Edit(_)));
+        match bases.next() {
+            Some((_, change)) => change.base,
+            None => self.mutation.resolutions.first().and_then(|resolution| resolution.base),
+        }
     }
 
     /// The records that it changes, but for those that are parked.
@@ -100,13 +110,21 @@ impl Oracle {
     ) {
         let (mark, writer) = (sent.mark, sent.writer);
         let mut expanded = Expanded::default();
-        if let Err(code) = self.expand(&sent.changes, sent.base(), sent.user, 0, &mut expanded) {
+        if let Err(code) = self.expand(&sent.changes, sent.base(), Some(sent.user), 0, &mut expanded) {
             let is_rejected = matches!(settled, Settled::Rejected(rejection) if rejection.code == code);
             assert!(is_rejected, "I12: mutation {mark} cannot resolve, {code:?}, and was {settled:?}");
             return;
         }
         let joins = self.joins(sent);
         if let Some((newest, others)) = joins {
+            if let Some(code) = self.refusal_to_join(sent, newest) {
+                let is_rejected = matches!(settled, Settled::Rejected(rejection) if rejection.code == code);
+                assert!(
+                    is_rejected,
+                    "I12: mutation {mark} cannot follow what is parked under {newest}, {code:?}, and was {settled:?}"
+                );
+                return;
+            }
             let Settled::Conflict { id, .. } = settled else {
                 panic!("I12: mutation {mark} follows what is parked under {newest} and was {settled:?}")
             };
@@ -119,8 +137,8 @@ impl Oracle {
             return;
         }
         self.check_conflict(sent, &expanded, settled, horizon);
-        let is_parked = matches!(settled, Settled::Conflict { .. });
-        if !is_parked && self.has_lost_ground(sent) && self.is_in_vain(&expanded) {
+        let is_conflict = is_conflict(settled);
+        if !is_conflict && self.has_lost_ground(sent) && self.is_in_vain(&expanded) {
             let is_told =
                 matches!(settled, Settled::Rejected(rejection) if rejection.code == RejectCode::NotFound);
             assert!(
@@ -129,17 +147,19 @@ impl Oracle {
             );
             return;
         }
+        let is_full = self.is_full(sent, &expanded);
         match settled {
+            Settled::Rejected(rejection) if rejection.code == RejectCode::TooManyConflicts => {
+                assert!(is_full, "I12: mutation {mark} has room to be parked and was {settled:?}");
+            }
             Settled::Applied(version) | Settled::Missing(version) => {
                 let is_told = matches!(settled, Settled::Missing(_));
                 assert!(
                     is_told == self.is_in_vain(&expanded),
                     "I12: mutation {mark} was {settled:?}, although what it finds says otherwise"
                 );
-                // What one copy of a database has acknowledged, another one may not know. And a mutation that rests on two
-                // conflicts can name but one, which may be closed by now.
-                let names_one = sent.mutation.after.is_some();
-                let is_known = |ground: &&u64| !names_one && !self.copied.contains(ground);
+                // What one copy of a database has acknowledged, another one may not know.
+                let is_known = |ground: &&u64| !self.copied.contains(ground);
                 for ground in sent.grounds.iter().filter(is_known) {
                     let parked = self.now.settled.get(ground);
                     let is_parked = matches!(parked, Some(Settled::Conflict { id, .. }) if self.is_open(id));
@@ -152,6 +172,7 @@ impl Oracle {
                 self.apply(&edits, &expanded.closed, writer, *version);
             }
             Settled::Conflict { id, .. } => {
+                assert!(!is_full, "I12: mutation {mark} has no room to be parked and was {settled:?}");
                 self.park(sent, expanded, id, now);
                 self.now.told.entry(writer.to_string()).or_default().push((number, id.clone()));
             }
@@ -164,17 +185,23 @@ impl Oracle {
         self.now.conflicts.get(&id.opened).is_some_and(|parked| parked.id == *id)
     }
 
+    /// Whether a conflict can be followed: another user's cannot, whether or not it is open.
+    fn is_open_for(&self, id: &ConflictId, user: usize) -> bool {
+        self.is_open(id) && self.now.conflicts[&id.opened].user == user
+    }
+
     /// Open conflicts, for whoever wants to resolve one that does not exist.
     #[must_use]
     pub fn open_conflicts(&self) -> usize {
         self.now.conflicts.len()
     }
 
+    /// What changes come to where `user` sends them; without one, whoever may and whatever comes first.
     fn expand(
         &self,
         changes: &[Change],
         base: Option<Version>,
-        user: usize,
+        user: Option<usize>,
         depth: usize,
         into: &mut Expanded,
     ) -> Result<(), RejectCode> {
@@ -184,15 +211,26 @@ impl Oracle {
                     into.edits.push((edit.clone(), base));
                     continue;
                 }
+                Change::Since(own, edit) => {
+                    // Of what is re-applied the bases are forgotten.
+                    into.edits.push((edit.clone(), Some(*own).filter(|_| depth == 0)));
+                    continue;
+                }
                 Change::Resolve(id, take) => (id, take),
             };
             let open = self.now.conflicts.get(&id.opened).filter(|parked| parked.id == *id);
             let parked = open.filter(|_| !into.closed.contains(&id.opened)).ok_or(RejectCode::NotFound)?;
-            if parked.user != user && self.role(user) < Some(Role::Owner) {
+            if user.is_some_and(|user| parked.user != user && self.role(user) < Some(Role::Owner)) {
                 return Err(RejectCode::Forbidden);
             }
             into.closed.push(id.opened);
+            into.depth = into.depth.max(depth + 1);
+            into.parked += parked.changes.len();
             into.touched.extend(parked.touches.iter().cloned());
+            let max = self.max;
+            if into.depth > max.nested || into.parked > max.changes || into.touched.len() > 2 * max.changes {
+                return Err(RejectCode::TooLarge);
+            }
             if base.is_some() {
                 let row = Row { count: 0, tag: 0, filler: 0 };
                 let seen = |name: &Name| (Edit::Put(name.clone(), row.clone()), base);
@@ -201,13 +239,12 @@ impl Oracle {
             match take {
                 Take::Theirs => {}
                 Take::Records(records) => into.edits.extend(records.iter().map(|edit| (edit.clone(), base))),
-                Take::Mine if depth == limits::RESOLUTIONS_NESTED_MAX => return Err(RejectCode::TooLarge),
                 Take::Mine => {
                     self.expand(&parked.changes, None, user, depth + 1, into)?;
                     let is_first = |older: &Version| {
                         self.now.conflicts.contains_key(older) && !into.closed.contains(older)
                     };
-                    if parked.rests_on.iter().any(is_first) {
+                    if user.is_some() && parked.rests_on.iter().any(is_first) {
                         return Err(RejectCode::InvalidValue);
                     }
                 }
@@ -216,7 +253,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// The conflict that a mutation has to join, and the older ones on which it rests as well: the one that it names, and
+    /// The conflict that a mutation has to join, and the older ones on which it rests as well: those that it names, and
     /// those of its client under which a record of its is parked, while their results are not acknowledged.
     fn joins(&self, sent: &Submission<'_>) -> Option<(Version, BTreeSet<Version>)> {
         let resolves = sent.changes.iter().any(|change| matches!(change, Change::Resolve(..)));
@@ -230,11 +267,8 @@ impl Oracle {
         let touching =
             unacknowledged.filter(|(_, id)| !self.now.conflicts[&id.opened].touches.is_disjoint(&names));
         let mut joined: BTreeSet<Version> = touching.map(|(_, id)| id.opened).collect();
-        if let Some(after) = sent.mutation.after.as_ref().filter(|after| self.is_open(after))
-            && self.now.conflicts[&after.opened].user == sent.user
-        {
-            joined.insert(after.opened);
-        }
+        let named = sent.mutation.after.iter().filter(|after| self.is_open_for(after, sent.user));
+        joined.extend(named.map(|after| after.opened));
         joined.pop_last().map(|newest| (newest, joined))
     }
 
@@ -244,8 +278,8 @@ impl Oracle {
         let told = self.now.told.get(&**sent.writer).into_iter().flatten();
         let mut unacknowledged = told.filter(|(number, _)| *number > acked).map(|(_, id)| id);
         let resolves = sent.changes.iter().any(|change| matches!(change, Change::Resolve(..)));
-        let is_closed = |id: &ConflictId| !self.is_open(id);
-        !resolves && (sent.mutation.after.as_ref().is_some_and(is_closed) || unacknowledged.any(is_closed))
+        let is_closed = |id: &ConflictId| !self.is_open_for(id, sent.user);
+        !resolves && (sent.mutation.after.iter().any(is_closed) || unacknowledged.any(is_closed))
     }
 
     /// Whether one of the edits finds no record to change.
@@ -262,6 +296,42 @@ impl Oracle {
             };
             in_vain
         })
+    }
+
+    /// Whether there is no room for one more conflict: in the space, in the share of the user, because of what the client has
+    /// not acknowledged, or because too much would be parked in each other.
+    fn is_full(&self, sent: &Submission<'_>, expanded: &Expanded) -> bool {
+        let acked = self.now.acked.get(&**sent.writer).copied().unwrap_or(0);
+        let told = self.now.told.get(&**sent.writer).into_iter().flatten();
+        let unacked: BTreeSet<_> = told.filter(|(number, _)| *number > acked).map(|(_, id)| id).collect();
+        let open = &self.now.conflicts;
+        let own = open.values().filter(|parked| parked.user == sent.user).count();
+        let is_shared = self.now.roles.is_some();
+        open.len() >= self.max.conflicts
+            || (is_shared && own >= self.max.of_user)
+            || unacked.len() >= self.max.unacked
+            || expanded.depth >= self.max.nested
+            || !self.fits(expanded, sent)
+    }
+
+    /// Whether a mutation can be re-applied behind what is parked.
+    fn fits(&self, expanded: &Expanded, sent: &Submission<'_>) -> bool {
+        let size = |change: &Change| change.names().count().max(1);
+        let changes = expanded.parked + sent.changes.iter().map(size).sum::<usize>();
+        let records = expanded.touched.union(&sent.names()).count();
+        expanded.closed.is_empty() || (changes <= self.max.changes && records <= self.max.changes)
+    }
+
+    /// Why a mutation cannot join: with it `mine` would be more than one mutation may do, or it can be applied no more.
+    /// Whatever simulated mutations do can be done to whatever stands there.
+    fn refusal_to_join(&self, sent: &Submission<'_>, newest: Version) -> Option<RejectCode> {
+        let mine = Change::Resolve(self.now.conflicts[&newest].id.clone(), Take::Mine);
+        let mut expanded = Expanded::default();
+        match self.expand(&[mine], None, None, 0, &mut expanded) {
+            Ok(()) => (!self.fits(&expanded, sent)).then_some(RejectCode::TooManyConflicts),
+            Err(RejectCode::TooLarge) => Some(RejectCode::TooManyConflicts),
+            Err(code) => Some(code),
+        }
     }
 
     fn join(&mut self, sent: &Submission<'_>, newest: Version, others: BTreeSet<Version>) {
@@ -322,7 +392,7 @@ impl Oracle {
             conflicts |= history.conflicts(edit, base, sent.writer, policy);
             surely |= history.surely_conflicts(edit, base, sent.writer, policy);
         }
-        let is_conflict = matches!(settled, Settled::Conflict { .. });
+        let is_conflict = is_conflict(settled);
         assert!(
             if is_exact { is_conflict == conflicts } else { is_conflict || !surely },
             "I13: mutation {} by {} was {settled:?}, by the whole history it conflicts: {conflicts}",
@@ -339,7 +409,7 @@ impl Oracle {
         now: Millis,
     ) {
         let ledger = host.core(now).ledger();
-        let open = ledger.open_conflicts().expect("storage in memory can be read");
+        let open: usize = ledger.open_conflicts().expect("storage in memory can be read").values().sum();
         let should = self.now.conflicts.len();
         assert!(open == should, "I12: storage has {open} open conflicts where {should} are");
         for settled in settled {
@@ -357,11 +427,63 @@ impl Oracle {
         self.now.conflicts.values().for_each(|parked| self.check_one(parked, ledger));
     }
 
+    /// I9, I12: a list holds the conflicts that are its reader's to see, with all that is parked and what stands there.
+    pub fn check_listed(&self, user: usize, listed: &Result<ConflictPage, ApiError>) {
+        let role = self.role(user).filter(|_| !self.is_gone());
+        let page = match listed {
+            Ok(page) => page,
+            Err(error) => {
+                assert!(role.is_none(), "I9: {} is refused a list: {error:?}", USERS[user]);
+                return;
+            }
+        };
+        let is_seen = |parked: &&Parked| parked.user == user || role == Some(Role::Owner);
+        let seen: Vec<&Parked> = self.now.conflicts.values().filter(is_seen).collect();
+        let (ids, should): (Vec<_>, Vec<_>) = (
+            page.conflicts.iter().map(|open| &open.id).collect(),
+            seen.iter().map(|parked| &parked.id).collect(),
+        );
+        assert!(
+            role.is_some() && ids == should,
+            "I9, I12: {} is told of {ids:?}, not {should:?}",
+            USERS[user]
+        );
+        for (open, parked) in page.conflicts.iter().zip(seen) {
+            self.check_open(open, parked);
+        }
+    }
+
+    fn check_open(&self, open: &OpenConflict, parked: &Parked) {
+        let is_whose = open.user == user_hash(parked.user) && open.client.as_str() == parked.client;
+        assert!(is_whose && open.at == parked.at, "I12: {open:?} is listed for {parked:?}");
+        let texts: Vec<&String> = open.mutations.iter().flat_map(|mutation| &mutation.changes).collect();
+        let is_it = |(change, text): (&Change, &&String)| change.is_text(text, self.brand);
+        let is_whole = texts.len() == parked.changes.len() && parked.changes.iter().zip(&texts).all(is_it);
+        assert!(is_whole, "I12: {texts:?} is listed under {}, not {:?}", parked.id, parked.changes);
+        let standing = open.standing.iter().map(|standing| {
+            let name = (standing.key.collection.as_str().to_owned(), standing.key.id.as_str().to_owned());
+            (name, standing.there.clone())
+        });
+        let row = |name: &Name| self.now.records.get(name).map(|row| row.text(self.brand));
+        let there = |name: &Name| row(name).map_or(There::Nothing, There::Value);
+        let should = parked.touches.iter().map(|name| (name.clone(), there(name)));
+        assert!(standing.eq(should), "I7: {:?} is listed with {}", open.standing, parked.id);
+    }
+
     fn check_one(&self, parked: &Parked, ledger: &impl Ledger) {
         let texts = ledger.parked(parked.id.opened).expect("storage in memory can be read");
         let is_it = |(change, stored): (&Change, &String)| change.is_text(stored, self.brand);
         let stored: Vec<String> = texts.into_iter().map(|change| change.text).collect();
         let is_whole = stored.len() == parked.changes.len() && parked.changes.iter().zip(&stored).all(is_it);
         assert!(is_whole, "I12: under {} storage has parked {stored:?}, not {:?}", parked.id, parked.changes);
+    }
+}
+
+/// Whether a mutation conflicted, though there may have been no room to park it.
+fn is_conflict(settled: &Settled) -> bool {
+    match settled {
+        Settled::Conflict { .. } => true,
+        Settled::Rejected(rejection) => rejection.code == RejectCode::TooManyConflicts,
+        Settled::Applied(_) | Settled::Missing(_) | Settled::Done => false,
     }
 }

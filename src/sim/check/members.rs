@@ -2,6 +2,7 @@
 
 use super::{History, OnConflict, Oracle, Own, Position};
 use crate::{
+    limits::ParkedMax,
     protocol::{act::Act, error::ApiError, role::Role},
     sim::{USERS, history::Brand, user_hash},
     time::Millis,
@@ -50,9 +51,9 @@ pub fn policy_text(policy: OnConflict) -> &'static str {
 impl Oracle {
     /// A shared space that `owner` has just made.
     #[must_use]
-    pub fn shared(incarnation: &Epoch, owner: usize, brand: Brand) -> Self {
+    pub fn shared(incarnation: &Epoch, owner: usize, brand: Brand, max: ParkedMax) -> Self {
         let here = Position { epoch: incarnation.clone(), version: Version::ZERO };
-        let mut oracle = Self::new(here, brand);
+        let mut oracle = Self::new(here, brand, max);
         oracle.now.roles = Some([(owner, Role::Owner)].into());
         oracle.ever_members.insert(owner);
         oracle.step("$members", user_hash(owner).as_str(), Some(member_text(owner, Role::Owner)));

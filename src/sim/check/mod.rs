@@ -20,6 +20,7 @@ use super::{
     history::{Effect, History, Own, Snapshot, State, effects},
 };
 use crate::{
+    limits::ParkedMax,
     protocol::{
         pull::{Consistency, Min, PullRequest},
         push::{OnConflict, Settled},
@@ -54,6 +55,8 @@ pub struct Oracle {
     ever_settled: BTreeMap<u64, Vec<Settled>>,
     published: Option<Position>,
     brand: Brand,
+    /// How much may be parked.
+    max: ParkedMax,
     /// Until when each user has grants.
     granted_until: BTreeMap<usize, Millis>,
     /// Everybody who ever was a member.
@@ -85,9 +88,9 @@ pub struct Present {
 }
 
 impl Oracle {
-    /// A space that begins empty at `here`, and whose values have this brand.
+    /// A space that begins empty at `here`, whose values have this brand, and in which so much may be parked.
     #[must_use]
-    pub fn new(here: Position, brand: Brand) -> Self {
+    pub fn new(here: Position, brand: Brand, max: ParkedMax) -> Self {
         let states = BTreeMap::from([(here.clone(), Rc::default())]);
         let now = Present {
             here,
@@ -111,6 +114,7 @@ impl Oracle {
             ever_settled: BTreeMap::new(),
             published: None,
             brand,
+            max,
             granted_until: BTreeMap::new(),
             ever_members: BTreeSet::new(),
         }

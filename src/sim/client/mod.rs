@@ -50,8 +50,8 @@ pub struct Queued {
     pub base: Option<Position>,
     /// Whether it says so.
     pub has_base: bool,
-    /// The conflict under which what it rests on was parked.
-    pub after: Option<ConflictId>,
+    /// The conflicts under which what it rests on was parked.
+    pub after: Vec<ConflictId>,
     /// For whoever checks it; on the wire the time when it was made, so that no two mutations are the same.
     pub mark: u64,
 }
@@ -135,7 +135,7 @@ impl Client {
             changes: changes.into(),
             base,
             has_base: true,
-            after: None,
+            after: Vec::new(),
             mark,
         };
         self.outbox.push_back(mutation);
@@ -304,9 +304,9 @@ impl Client {
     fn learn_conflict(&mut self, parked: &Queued, id: &ConflictId) {
         let touched = names_in(&parked.changes);
         for queued in &mut self.outbox {
-            if names_in(&queued.changes).iter().any(|name| touched.contains(name)) && !planted!(AfterNotSaid)
-            {
-                queued.after = Some(id.clone());
+            let is_behind = names_in(&queued.changes).iter().any(|name| touched.contains(name));
+            if is_behind && !queued.after.contains(id) && !planted!(AfterNotSaid) {
+                queued.after.push(id.clone());
             }
         }
     }
@@ -360,6 +360,11 @@ fn mutation_text(queued: &Queued, epoch: Option<&Epoch>) -> String {
         },
     );
     let base = if queued.has_base { base } else { String::new() };
-    let after = queued.after.as_ref().map_or_else(String::new, |id| format!("\"after\":\"{id}\","));
+    let names: Vec<_> = queued.after.iter().map(|id| format!("\"{id}\"")).collect();
+    let after = match &names[..] {
+        [] => String::new(),
+        [name] => format!("\"after\":{name},"),
+        names => format!("\"after\":[{}],", names.join(",")),
+    };
     format!("{{\"id\":{},\"at\":{},{base}{after}\"changes\":{}}}", queued.id, queued.at, queued.changes)
 }

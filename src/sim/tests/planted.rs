@@ -184,14 +184,18 @@ pub(crate) enum Fault {
     DependantsApplied,
     /// What follows one whose conflict is closed counts as applied where it finds nothing to change.
     ClosedGroundIgnored,
-    /// The conflict that a mutation says it follows is not looked at.
+    /// The conflicts that a mutation says it follows are not looked at.
     AfterIgnored,
     /// What found no record and did nothing is applied, without a word.
     MissingNotTold,
+    /// Of the conflicts that a mutation says it follows only the first is looked at.
+    AfterOneOnly,
     /// Of what is parked only the first change is written.
     ParkedByHalves,
     /// What joins is acknowledged and not kept.
     JoinedLost,
+    /// What joins is not tried behind what is parked.
+    JoinedUntried,
     /// Whoever may write may resolve what others have parked.
     AnybodyResolves,
     /// `mine` applies what is parked twice.
@@ -202,6 +206,10 @@ pub(crate) enum Fault {
     AnnouncementStays,
     /// The policy of a collection changes nothing.
     PolicyIgnored,
+    /// One user may take all the room for conflicts of a shared space.
+    ShareIgnored,
+    /// What is closed is not given back to the share of its user.
+    ShareNotGivenBack,
 
     // Clients.
     /// A client applies changes at or below its version.
@@ -298,13 +306,17 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::DependantsApplied, &["I12"], 100),
     (Fault::AfterIgnored, &["I12"], 100),
     (Fault::MissingNotTold, &["I12"], 100),
+    (Fault::AfterOneOnly, &["I12"], 400),
     (Fault::ParkedByHalves, &["I12"], 100),
     (Fault::JoinedLost, &["I12"], 100),
+    (Fault::JoinedUntried, &["I12"], 300),
     (Fault::AnybodyResolves, &["I12"], 300),
     (Fault::MineTakenTwice, &["I1", "I7", "I10"], 300),
     (Fault::ResolvedStaysOpen, &["I12", "BUG"], 100),
     (Fault::AnnouncementStays, &["I1", "I7", "I10"], 100),
     (Fault::PolicyIgnored, &["I13"], 100),
+    (Fault::ShareIgnored, &["I12"], 300),
+    (Fault::ShareNotGivenBack, &["I12"], 300),
     (Fault::OldChangesApplied, &["I7"], 300),
     (Fault::FullLoadMerged, &["I7"], 2500),
     (Fault::LiveGapIgnored, &["I7"], 100),

@@ -15,7 +15,10 @@ use super::{
     client::{Client, Name, TABS},
 };
 use crate::{
-    coordinator::ledger::MemoryLedger, edge::pull::Format, protocol::role::Role, version::ConflictId,
+    coordinator::ledger::MemoryLedger,
+    edge::pull::Format,
+    protocol::role::Role,
+    version::{ConflictId, Version},
 };
 
 /// Steps of a world before it calms down.
@@ -171,12 +174,23 @@ impl Wild {
                 self.world.clients[client].queue(changes, mark);
                 continue;
             }
-            let changes = self.edits(space).into_iter().map(Change::Edit).collect();
+            let edits = self.edits(space);
+            let changes = edits.into_iter().map(|edit| self.change_of(client, edit)).collect();
             self.queue(client, changes);
         }
         let policy = [None, Some("reject"), Some("merge"), Some("overwrite")][self.world.rng.index(4)];
         self.world.clients[client].policy = policy;
         self.world.send_push(client, tab);
+    }
+
+    /// Now and then a change has an older base than its mutation.
+    fn change_of(&mut self, client: usize, edit: Edit) -> Change {
+        if !self.world.rng.chance(10) {
+            return Change::Edit(edit);
+        }
+        let version = self.world.clients[client].position.as_ref().map_or(0, |own| own.version.get());
+        let base = self.world.rng.below(version + 1);
+        Change::Since(Version::new(base).expect("below one that was"), edit)
     }
 
     fn queue(&mut self, client: usize, changes: Vec<Change>) {
@@ -188,6 +202,8 @@ impl Wild {
 
     /// A user ends a conflict that this device knows of: one's own or not, open still or not.
     fn resolve(&mut self, client: usize, tab: usize) {
+        let (user, space) = (self.world.clients[client].user, self.world.clients[client].space);
+        self.world.list_conflicts(user, space);
         let known =
             self.world.clients[client].records.keys().filter(|(collection, _)| collection == "$conflicts");
         let known: Vec<ConflictId> = known.filter_map(|(_, id)| ConflictId::parse(id)).collect();

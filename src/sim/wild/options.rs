@@ -3,7 +3,7 @@
 use crate::{
     coordinator::publication::PublicationConfig,
     edge::pull::ReadPlan,
-    limits::Sizes,
+    limits::{ParkedMax, Sizes},
     sim::{BY_DEMAND, DAY_MS, EAGER, Rng, network::Weather},
 };
 
@@ -18,6 +18,7 @@ const SMALL: Sizes = Sizes {
     overlay_max: 900,
     piggyback_max: 700,
     page_max: 600,
+    parked: ParkedMax::DEPLOYED,
 };
 
 /// What kind of world a seed makes. Each leaves something out, so that the rest happens more often.
@@ -155,7 +156,7 @@ impl Options {
             let is_idle = !is_shared && matches!(kind, Kind::Grant | Kind::BeginAgain);
             (kind, if is_idle || (!usual && rng.chance(leaves_out)) { 0 } else { share })
         });
-        Self {
+        let mut options = Self {
             publication,
             shares: shares.collect(),
             plan: ReadPlan { increments_from_kv: rng.chance(60) },
@@ -164,6 +165,15 @@ impl Options {
             records: [3, 8, 30][rng.index(3)],
             weather: Weather { lost: rng.below(15), repeated: rng.below(15), slow: rng.below(25) },
             is_slow: rng.chance(40),
+        };
+        if rng.chance(60) {
+            let of_user = 1 + rng.index(4);
+            let (conflicts, unacked) = (of_user + rng.index(4), 1 + rng.index(4));
+            // A mutation alone has to fit: one that deletes every record, and one that resolves two conflicts.
+            let changes = usize::try_from(2 * options.records + 1).expect("a count").max(7);
+            let nested = 1 + rng.index(3);
+            options.publication.sizes.parked = ParkedMax { conflicts, of_user, unacked, changes, nested };
         }
+        options
     }
 }

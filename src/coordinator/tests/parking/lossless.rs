@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::protocol::push::Rejection;
 
 const CLIENTS: [&str; 3] = [A, B, C];
 const IDS: [&str; 4] = ["r", "s", "t", "u"];
@@ -15,6 +16,8 @@ struct Run {
     numbers: [u64; 3],
     acked: [u64; 3],
     parked: BTreeMap<ConflictId, Vec<(u64, Vec<String>)>>,
+    /// Results that each client was told: the number and the conflict.
+    told: [Vec<(u64, ConflictId)>; 3],
     counts: Counts,
 }
 
@@ -36,7 +39,8 @@ type Values = BTreeMap<String, Option<String>>;
 impl Run {
     fn new(seed: u64) -> Self {
         let (rng, desk) = (Rng::new(seed), Desk::new());
-        Self { rng, desk, numbers: [0; 3], acked: [0; 3], parked: BTreeMap::new(), counts: Counts::default() }
+        let (parked, told) = (BTreeMap::new(), Default::default());
+        Self { rng, desk, numbers: [0; 3], acked: [0; 3], parked, told, counts: Counts::default() }
     }
 
     fn values(&mut self) -> Values {
@@ -109,6 +113,7 @@ impl Run {
             }
             Settled::Conflict { id, .. } => {
                 assert_eq!(after, before, "I10, seed {seed}: {text}");
+                self.told[who].push((self.numbers[who], id.clone()));
                 let is_new = !self.parked.contains_key(id);
                 self.parked.entry(id.clone()).or_default().push((self.numbers[who], changes));
                 *(if is_new { &mut self.counts.opened } else { &mut self.counts.joined }) += 1;
@@ -116,12 +121,61 @@ impl Run {
             }
             Settled::Rejected(rejection) => {
                 assert_eq!(after, before, "I10, seed {seed}: {text}");
+                let is_right = self.is_right(who, rejection, &changes, expected.is_some());
+                assert!(is_right, "I12, seed {seed}: {text} was {rejection:?}");
                 self.counts.too_many += u32::from(rejection.code == RejectCode::TooManyConflicts);
                 self.counts.not_found += u32::from(rejection.code == RejectCode::NotFound);
                 self.counts.waits += u32::from(rejection.detail.contains("older conflict"));
             }
             Settled::Done => panic!("seed {seed}: nothing was pushed twice"),
         }
+    }
+
+    /// Whether there is a reason to reject a mutation; `can_be` says whether it could be applied to what stands there.
+    fn is_right(&self, who: usize, rejection: &Rejection, changes: &[String], can_be: bool) -> bool {
+        let resolves = changes.iter().any(|change| change.contains(r#""op":"resolve""#));
+        // What would join each of the conflicts, and what it comes to alone.
+        let behind = self.parked.keys().map(|id| (vec![mine(id)], [&[mine(id)][..], changes].concat()));
+        let behind = || behind.clone().filter(|_| !resolves);
+        let weighs = |changes: &[String]| self.weight(changes).unwrap_or(usize::MAX);
+        match rejection.code {
+            RejectCode::InvalidValue if rejection.detail.contains("older conflict") => resolves,
+            RejectCode::InvalidValue => {
+                let spoils = |(alone, both): (Vec<_>, Vec<_>)| {
+                    self.if_pushed_now(&alone).is_some() && self.if_pushed_now(&both).is_none()
+                };
+                !can_be || behind().any(spoils)
+            }
+            RejectCode::TooLarge => weighs(changes) > 1_000,
+            RejectCode::TooManyConflicts => {
+                weighs(changes) > 1_000 || behind().any(|(_, both)| weighs(&both) > 1_001)
+            }
+            RejectCode::NotFound => {
+                let told = self.told[who].iter().filter(|(number, _)| *number > self.acked[who]);
+                let has_lost_ground = told.into_iter().any(|(_, id)| !self.parked.contains_key(id));
+                self.weight(changes).is_none()
+                    || behind().any(|(alone, _)| self.weight(&alone).is_none())
+                    || (has_lost_ground && !resolves)
+            }
+            _ => false,
+        }
+    }
+
+    /// How many changes these are and take out, or none where they resolve what is not open.
+    fn weight(&self, changes: &[String]) -> Option<usize> {
+        let one = |change: &String| {
+            if !change.contains(r#""op":"resolve""#) {
+                return Some(1);
+            }
+            let (_, parked) = self.parked.iter().find(|(id, _)| change.contains(&format!("\"{id}\"")))?;
+            let parked = || parked.iter().flat_map(|(_, changes)| changes);
+            let weight = match change.contains("mine") {
+                true => self.weight(&parked().cloned().collect::<Vec<_>>())?,
+                false => parked().count(),
+            };
+            Some(1 + weight)
+        };
+        changes.iter().map(one).sum()
     }
 
     /// Removes a conflict from what must be parked, with those that its parked mutations close.
