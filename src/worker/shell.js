@@ -12,7 +12,7 @@ export function readRequest(request) {
   const accept = get("accept");
   return `${method}\n${url}\n${Date.now()}\n${requestId()}\n${get("authorization")}\n${get("if-none-match")}\n${
     get("origin")}\n${accept}\n${/ndjson/i.test(accept) ? (request.cf?.clientAcceptEncoding ?? get("accept-encoding")) : ""}\n${
-    method === "POST" || method === "PUT" ? `${get("content-type")}\n${get("content-length")}` : "\n"}`;
+    method === "POST" || method === "PUT" ? `${get("content-type")}\n${get("content-encoding")}` : "\n"}`;
 }
 
 // A setting as text, however it was written: a number or a list of wrangler.toml is no string.

@@ -168,7 +168,14 @@ export class Device {
       const stop = new AbortController();
       const query = new URLSearchParams(this.query({ ...fields, cursor }));
       const headers = { authorization: `Bearer ${this.token}`, accept: NDJSON_TYPE };
-      const response = await this.runtime.fetch(this.at, `/sync/pull?${query}`, { headers, signal: stop.signal });
+      let response;
+      try {
+        response = await this.runtime.fetch(this.at, `/sync/pull?${query}`, { headers, signal: stop.signal });
+      } catch (error) {
+        // The runtime has closed the connection that the request was to go by: the one before broke on it.
+        if (error.cause?.code !== "UND_ERR_SOCKET") throw error;
+        continue;
+      }
       assert.equal(response.status, 200, response.status === 200 ? "" : await response.text());
       assert.equal(response.headers.get("content-type")?.split(";")[0], NDJSON_TYPE);
       took.responses.push(response);
