@@ -105,7 +105,7 @@ fn i10_one_change_that_cannot_be_applied_leaves_nothing_of_its_mutation() {
         (op("merge", ""), RejectCode::UnsupportedOp),
         (r#"{"op":"put","collection":"$members","id":"r","value":{}}"#.to_owned(), RejectCode::Forbidden),
         (op("put", r#","value":[]"#), RejectCode::InvalidValue),
-        (op("put", r#","value":{},"base":99"#), RejectCode::InvalidValue),
+        (op("put", r#","value":{},"base":-1"#), RejectCode::InvalidValue),
     ] {
         let mut desk = Desk::new();
         desk.put(CLIENT, 1, "r", &format!(r#"{{"n":1e308,"t":[],"a":"{large}"}}"#));
