@@ -31,7 +31,7 @@ fn h05_a_queue_goes_on_behind_whatever_is_wrong_inside_a_mutation() {
         put_text("\\u0000", "{}"),
         put_text("r", "{}").replace("\"c\"", "\"$conflicts\""),
         put_text("r", "{}").replace("\"c\"", "\"no collection\""),
-        put_text("r", "{},\"base\":99"),
+        put_text("r", "{},\"base\":-1"),
         op("patch", "\"set\":{\"a..b\":1}"),
         op("patch", "\"set\":{\"__proto__.x\":1}"),
         op("patch", "\"set\":{\"list.0\":1}"),
