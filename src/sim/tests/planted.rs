@@ -87,7 +87,6 @@ pub(crate) enum Fault {
     /// A mutation that is written in another way is another one.
     SpellingCompared,
     /// The same edit, made at another time, is the same mutation.
-    AtNotCompared,
     /// A rejected mutation does not use up its number.
     RejectionNotNoted,
     /// A push with a mutation that cannot be understood is refused.
@@ -258,7 +257,6 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::RepeatsApplied, &["I2"], 100),
     (Fault::RepeatsNotCompared, &["I2"], 100),
     (Fault::SpellingCompared, &["I2"], 100),
-    (Fault::AtNotCompared, &["I2"], 600),
     (Fault::RejectionNotNoted, &["I2"], 100),
     (Fault::BadMutationBlocks, &["I8"], 100),
     (Fault::MutationNotWhole, &["I1", "I10"], 100),
@@ -289,7 +287,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::OtherBaseResumed, &["I7"], 1500),
     (Fault::CacheKeyedByParameter, &["I9"], 100),
     (Fault::TailNotHashed, &["I6"], 300),
-    (Fault::ClientIdIsAnybodys, &["I2", "I7"], 100),
+    (Fault::ClientIdIsAnybodys, &["I2", "I7", "I12"], 100),
     (Fault::IncarnationLeftOut, &["I9"], 1000),
     (Fault::AnybodyPushes, &["I9"], 100),
     (Fault::AnybodyPulls, &["I9"], 300),
@@ -311,7 +309,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::JoinedLost, &["I12"], 100),
     (Fault::JoinedUntried, &["I12"], 300),
     (Fault::AnybodyResolves, &["I12"], 300),
-    (Fault::MineTakenTwice, &["I1", "I7", "I10"], 300),
+    (Fault::MineTakenTwice, &["I1", "I7", "I10", "I12"], 300),
     (Fault::ResolvedStaysOpen, &["I12", "BUG"], 100),
     (Fault::AnnouncementStays, &["I1", "I7", "I10"], 100),
     (Fault::PolicyIgnored, &["I13"], 100),
