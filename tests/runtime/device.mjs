@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { comparePositions } from "./published.mjs";
 
 const JSON_TYPE = "application/json";
@@ -141,6 +142,10 @@ export class Device {
     for (let cursor = null, attempts = 0; ; ) {
       const answer = await this.askPull(this.query({ ...fields, cursor }), { method, accept, headers });
       if (answer.status === 304) return yield answer;
+      if (answer.status === 429) {
+        await sleep(answer.body.retryAfter * 1000);
+        continue;
+      }
       if (answer.status === 410 && cursor && (attempts += 1) < 3) {
         staged.restart();
         cursor = null;
