@@ -14,3 +14,4 @@ pub mod space;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod writes;

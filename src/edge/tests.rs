@@ -2,6 +2,7 @@
 
 mod layers;
 mod resets;
+mod writes;
 
 use super::pull::{Format, ReadPlan, Source};
 use crate::{

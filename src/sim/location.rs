@@ -13,8 +13,9 @@ use crate::{
         grant::Granter,
         pull::{Answer, Format, LOCATION_MS, Load, Next, Pull, ReadPlan, Source},
         state::{Known, KnownHead, Memory, Overlay},
+        writes::{WRITTEN_MS, Writes},
     },
-    ids::{ContentHash, UserHash},
+    ids::{ContentHash, SpaceHash, UserHash},
     limits,
     protocol::{
         error::ApiError,
@@ -42,6 +43,8 @@ pub struct Around<'a> {
     pub scope: Scope,
     /// What the coordinator has said, if it was asked and refused.
     pub refusal: Option<ApiError>,
+    /// Whether it has answered.
+    pub is_answered: bool,
     /// The present.
     pub now: Millis,
     /// Behind how many objects or pages a stream breaks.
@@ -54,6 +57,7 @@ impl Around<'_> {
         if let Err(error @ (ApiError::Forbidden(_) | ApiError::Gone | ApiError::GrantRequired)) = &answer {
             self.refusal = Some(error.clone());
         }
+        self.is_answered |= answer.is_ok();
         if answer.is_ok() {
             self.space.check_asker(&self.scope, &self.user);
         }
@@ -128,7 +132,11 @@ pub struct Location {
     pub granter: Granter,
     index: usize,
     memory: Memory,
+    writes: Writes,
     cache: BTreeMap<String, Cached>,
+    cached_writes: BTreeMap<SpaceHash, (Position, Millis)>,
+    /// What the answers to writes that passed here have said and this location can still know, for the checker.
+    pub(super) written: BTreeMap<SpaceHash, (Position, Millis)>,
 }
 
 /// What the location's cache has of one space: each part with the time until when.
@@ -142,18 +150,43 @@ impl Location {
     /// A location that has seen nothing.
     #[must_use]
     pub fn new(index: usize) -> Self {
-        Self { has_cache: true, granter: granter(), index, memory: Memory::default(), cache: BTreeMap::new() }
+        Self {
+            has_cache: true,
+            granter: granter(),
+            index,
+            memory: Memory::default(),
+            writes: Writes::default(),
+            cache: BTreeMap::new(),
+            cached_writes: BTreeMap::new(),
+            written: BTreeMap::new(),
+        }
     }
 
     /// Another isolate takes over.
     pub fn forget_memory(&mut self) {
         self.memory = Memory::default();
+        self.writes = Writes::default();
         self.granter = granter();
+        if !self.has_cache {
+            self.written.clear();
+        }
     }
 
     /// Its cache loses everything.
     pub fn forget_cache(&mut self) {
         self.cache.clear();
+        self.cached_writes.clear();
+        self.written.clear();
+    }
+
+    /// The answer to a write passes, after which `space` stood at `position`.
+    pub fn pass_write(&mut self, space: &SpaceHash, position: &Position, now: Millis) {
+        let highest = self.writes.note(space, position.clone(), now);
+        if self.has_cache && !planted!(WriteNotNoted) {
+            self.cached_writes.insert(space.clone(), (highest, now.plus(WRITTEN_MS)));
+        }
+        let known = self.written.entry(space.clone()).or_insert_with(|| (position.clone(), now));
+        *known = (known.0.clone().max(position.clone()), now);
     }
 
     /// Answers a pull.
@@ -167,7 +200,8 @@ impl Location {
         let scope = around.scope.clone();
         let memory = self.memory.recall(&scope);
         let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();
-        let mut pull = Pull::new(request, format, plan, memory);
+        let written = self.writes.last(&around.space.hash, around.now);
+        let mut pull = Pull::new(request, format, plan, memory, written);
         let mut usage = Usage::default();
         let answered = self.answer(&mut pull, &mut usage, around);
         let after = pull.known();
@@ -200,7 +234,10 @@ impl Location {
                 Next::Cache => {
                     usage.cache += 1;
                     let known = self.known_in_cache(around, |metadata| pull.wants_body(metadata));
-                    pull.learn_cached(known, now);
+                    let written = self.cached_writes.get(&around.space.hash);
+                    let written =
+                        written.filter(|(_, until)| *until > now).map(|(position, _)| position.clone());
+                    pull.learn_cached(known, written, now);
                 }
                 Next::Kv => {
                     usage.kv += 1;

@@ -226,9 +226,14 @@ impl World {
             Err(error) => return Response::refused(error),
         };
         let (kv, space, now) = (&mut self.kv, &mut self.spaces[reader.space], self.now);
-        let mut around = Around { kv, space, user, scope: scope.clone(), refusal: None, now, chunks };
+        let (refusal, is_answered) = (None, false);
+        let mut around = Around { kv, space, user, scope: scope.clone(), refusal, is_answered, now, chunks };
+        let asked = request.clone();
         let response = self.locations[location].pull(request, format, self.plan, &mut around);
-        let refusal = around.refusal;
+        let Around { refusal, is_answered, .. } = around;
+        if !is_answered {
+            self.check_shows_writes(location, &self.spaces[reader.space].hash, &asked, &response);
+        }
         let Space { host, oracle, .. } = &mut self.spaces[reader.space];
         if let Some(core) = host.running() {
             // What the request claims may have begun an epoch.

@@ -159,9 +159,18 @@ impl World {
         let answers = self.settle_pushes(space, &pushes);
         for ((sender, push), answer) in senders.into_iter().zip(pushes).zip(answers) {
             self.note(|| format!("the coordinator answers {}: {}", push.name, brief(&answer)));
+            if let Ok(answer) = &answer {
+                // Each client pushes at a location of its own, and pulls at any.
+                self.pass_write(sender.client % self.locations.len(), space, &answer.position);
+            }
             self.network.send(Message::Pushed(sender, Rc::new(push), Rc::new(answer)), self.now);
         }
         self.tell_live(space, before.version);
+    }
+
+    /// The answer to a write in a space passes a location.
+    pub fn pass_write(&mut self, location: usize, space: usize, position: &Position) {
+        self.locations[location].pass_write(&self.spaces[space].hash, position, self.now);
     }
 
     /// Sockets hear of a commit, soon, late or never.

@@ -6,6 +6,7 @@ use headwater::{
     ids::SpaceId,
     limits,
     protocol::{act::Act, error::ApiError, internal},
+    version::Position,
 };
 use js_sys::{Array, Promise};
 use wasm_bindgen::{JsCast, prelude::*};
@@ -17,7 +18,8 @@ use crate::{
     Space,
     http::{self, Body, Headers, Reply},
     isolate,
-    location::now,
+    location::{self, now},
+    pull::Asked,
 };
 
 #[wasm_bindgen(module = "/shell.js")]
@@ -43,6 +45,8 @@ extern "C" {
         limit: usize,
         expires: f64,
     ) -> Promise;
+    #[wasm_bindgen(js_name = positionOf)]
+    fn position_of(response: &Response) -> String;
     #[wasm_bindgen(js_name = retryAfter)]
     fn retry_after(response: &Response) -> u32;
     #[wasm_bindgen(js_name = isOverloaded)]
@@ -74,14 +78,15 @@ pub(crate) async fn call(
 }
 
 /// Passes a request (or a text of our own) on once its body is there, unpacked, which does not enter the module: an object that
-/// waited for a slow body would be billed for it. The object's response is complete. An error says whether the object was asked.
+/// waited for a slow body would be billed for it. The object's response is complete. Before it leaves, its location knows what was
+/// written. An error says whether the object was asked.
 pub(crate) async fn pass(
-    env: &Env,
-    space: &Space,
+    asked: &Asked<'_>,
     path: &str,
     source: &JsValue,
     coding: Coding,
 ) -> Result<Reply, (ApiError, bool)> {
+    let (env, space) = (asked.env, asked.space);
     let (user, unasked) = (&space.caller.user, |error| (error, false));
     // The object admits an owner's acts where it refuses everything else.
     let is_owners = Act::parse(path.trim_start_matches('/')).is_some_and(Act::is_owners);
@@ -101,6 +106,10 @@ pub(crate) async fn pass(
     let response: Response = answer.dyn_into().map_err(|why| unasked(http::no_body(&why)))?;
     if response.status() == 429 {
         isolate::note_refusal(env, user, &space.hash, retry_after(&response), now());
+    }
+    if let Some(position) = Position::parse(&position_of(&response)) {
+        let highest = isolate::note_written(env, &space.hash, position, now());
+        location::tell_written(&asked.incoming.origin_of_url, &space.hash, &highest).await;
     }
     let (status, headers) = (response.status(), Headers::Named(String::new()));
     Ok(Reply { status, headers, body: Body::Whole(response), usage: Usage { object: 1, ..Usage::default() } })

@@ -10,6 +10,7 @@ use headwater::{
     limits,
     protocol::{PROBLEM_JSON, error::ApiError},
     time::Millis,
+    version::Position,
 };
 use js_sys::Promise;
 use wasm_bindgen::{JsCast, prelude::*};
@@ -225,6 +226,14 @@ impl Reply {
             body: Body::Text(body),
             usage: Usage::default(),
         }
+    }
+
+    /// Says where the space stands after a write.
+    pub(crate) fn at(mut self, position: &Position) -> Self {
+        if let Headers::Named(headers) = &mut self.headers {
+            headers.push_str(&format!("Headwater-Position\n{position}\n"));
+        }
+        self
     }
 }
 

@@ -12,11 +12,13 @@ use headwater::{
         refusals::Refusals,
         space::Meant,
         state::{Known, Memory},
+        writes::Writes,
     },
     ids::{SpaceHash, UserHash},
     protocol::{error::ApiError, role::Role},
     snapshot::keys::Scope,
     time::Millis,
+    version::Position,
 };
 use serde_json::json;
 use wasm_bindgen::prelude::*;
@@ -41,6 +43,7 @@ struct Isolate {
     verifier: Verifier,
     granter: Granter,
     memory: Memory,
+    writes: Writes,
     refusals: Refusals,
     refused_origins: RefusedOrigins,
     /// Whether the platform's rate limiter is bound.
@@ -70,9 +73,9 @@ fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
             let granter = Granter::new(&config);
             let has_limiter =
                 js_sys::Reflect::get(env, &"RATE_LIMITER".into()).is_ok_and(|it| it.is_object());
-            let (memory, refusals) = (Memory::default(), Refusals::default());
+            let (memory, writes, refusals) = (Memory::default(), Writes::default(), Refusals::default());
             let refused_origins = RefusedOrigins::default();
-            Isolate { verifier, granter, config, memory, refusals, refused_origins, has_limiter }
+            Isolate { verifier, granter, config, memory, writes, refusals, refused_origins, has_limiter }
         }))
     })
 }
@@ -227,6 +230,16 @@ pub(crate) fn check_refusals(
 
 pub(crate) fn note_refusal(env: &Env, user: &UserHash, space: &SpaceHash, retry_after_s: u32, now: Millis) {
     with(env, |isolate| isolate.refusals.note(user, space, retry_after_s, now));
+}
+
+/// Notes where a space stands after a write that has passed; returns the highest position that is known of.
+pub(crate) fn note_written(env: &Env, space: &SpaceHash, position: Position, now: Millis) -> Position {
+    with(env, |isolate| isolate.writes.note(space, position, now))
+}
+
+/// Where a space stood after the last write that has passed.
+pub(crate) fn last_written(env: &Env, space: &SpaceHash, now: Millis) -> Option<Position> {
+    with(env, |isolate| isolate.writes.last(space, now))
 }
 
 pub(crate) fn recall(env: &Env, scope: &Scope) -> Option<(Known, Millis)> {

@@ -269,7 +269,7 @@ async fn push(asked: &Asked<'_>, path: &str, request: &web_sys::Request) -> Serv
         false => Err(ApiError::UnsupportedMediaType),
     };
     let coding = coding.map_err(|error| (error, Usage::default()))?;
-    let passed = coordinator::pass(asked.env, asked.space, path, request, coding).await;
+    let passed = coordinator::pass(asked, path, request, coding).await;
     passed.map_err(|(error, was_asked)| (error, Usage { object: u32::from(was_asked), ..Usage::default() }))
 }
 

@@ -6,11 +6,13 @@ use headwater::{
     edge::{
         pull::LOCATION_MS,
         state::{Known, KnownHead, Overlay},
+        writes::WRITTEN_MS,
     },
-    ids::ContentHash,
+    ids::{ContentHash, SpaceHash},
     protocol::internal::{Reply, decode_reply, encode_reply},
     snapshot::{head::HeadMetadata, keys::Scope, lines::are_lines},
     time::Millis,
+    version::Position,
 };
 use js_sys::Array;
 use wasm_bindgen::{JsCast, prelude::*};
@@ -34,7 +36,7 @@ extern "C" {
     #[wasm_bindgen(js_name = drop)]
     pub(crate) fn drop_stream(stream: &JsValue);
     #[wasm_bindgen(catch, js_name = readCache)]
-    async fn read_cache(base: &str) -> Result<JsValue, JsValue>;
+    async fn read_cache(base: &str, writes: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = cacheHead)]
     async fn cache_head(
         base: &str,
@@ -43,8 +45,8 @@ extern "C" {
         value: &JsValue,
         ttl: u32,
     ) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(catch, js_name = cacheFresh)]
-    async fn cache_fresh(base: &str, text: &str, ttl: u32) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = cacheText)]
+    async fn cache_text(url: &str, text: &str, ttl: u32) -> Result<JsValue, JsValue>;
 }
 
 /// The present.
@@ -103,13 +105,22 @@ fn cache_base(origin: &str, scope: &Scope) -> String {
     format!("{origin}/.headwater/{scope}")
 }
 
-/// What the location's cache holds. Nothing when there is no cache, as on workers.dev, or when it fails.
+/// Where it stands there what was written last in a space. Under its object's name: whoever writes in a shared space need not know
+/// its incarnation.
+fn writes_url(origin: &str, space: &SpaceHash) -> String {
+    format!("{origin}/.headwater/{space}/written")
+}
+
+/// What the location's cache holds, and where the space stood after the last write that passed this location. Nothing when there
+/// is no cache, as on workers.dev, or when it fails.
 pub(crate) async fn known_in_cache(
     origin: &str,
+    space: &SpaceHash,
     scope: &Scope,
     wants_body: impl FnOnce(&HeadMetadata) -> bool,
-) -> Known {
-    let Ok(read) = read_cache(&cache_base(origin, scope)).await else { return Known::default() };
+) -> (Known, Option<Position>) {
+    let read = read_cache(&cache_base(origin, scope), &writes_url(origin, space)).await;
+    let Ok(read) = read else { return (Known::default(), None) };
     let read: Array = read.unchecked_into();
     let mut known = Known::default();
     let metadata = read.get(0).as_string().and_then(|text| HeadMetadata::parse(&text));
@@ -129,7 +140,14 @@ pub(crate) async fn known_in_cache(
         let lines = lines.to_owned();
         known.overlay = Some(Rc::new(Overlay { epoch, from, version, horizon, asked_at, lines }));
     }
-    known
+    (known, read.get(4).as_string().and_then(|text| Position::parse(&text)))
+}
+
+/// Tells the other isolates of the location of a write, before its answer leaves.
+pub(crate) async fn tell_written(origin: &str, space: &SpaceHash, position: &Position) {
+    let ttl_s = u32::try_from(WRITTEN_MS / 1000).unwrap_or(u32::MAX);
+    // Where it fails they go on as they would without a cache.
+    let _ = cache_text(&writes_url(origin, space), &position.to_string(), ttl_s).await;
 }
 
 /// Hands what a request has learnt to the others of its location.
@@ -151,6 +169,7 @@ pub(crate) async fn tell_location(origin: &str, scope: &Scope, before: &Known, a
             asked_at: overlay.asked_at,
         };
         // Longer than it is fresh: until the next confirmation it is what keeps this location from going back.
-        let _ = cache_fresh(&base, &encode_reply(&reply, &overlay.lines), 20 * ttl_s).await;
+        let fresh = encode_reply(&reply, &overlay.lines);
+        let _ = cache_text(&format!("{base}/fresh"), &fresh, 20 * ttl_s).await;
     }
 }

@@ -382,7 +382,7 @@ impl Coordinator {
             }
         }
         let (answer, rows) = settled.take().ok_or(ApiError::Internal)??;
-        let mut reply = Reply::json(200, answer.to_json());
+        let mut reply = Reply::json(200, answer.to_json()).at(&answer.position);
         reply.usage =
             Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
         Ok(reply)

@@ -93,7 +93,8 @@ fn begin(incoming: &Incoming, env: &Env, space: &Space, request: PullRequest) ->
     let plan = ReadPlan::of(space.id.is_none(), isolate::publishes_eagerly(env));
     let memory = isolate::recall(env, space.scope());
     let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();
-    Begun { pull: Pull::new(request, format, plan, memory), before }
+    let written = isolate::last_written(env, &space.hash, incoming.now);
+    Begun { pull: Pull::new(request, format, plan, memory, written), before }
 }
 
 /// The answer, if memory has it and it is one page.
@@ -131,11 +132,12 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
     loop {
         match pull.next(now()) {
             Next::Cache => {
-                usage.cache += 2;
-                let origin = &asked.incoming.origin_of_url;
+                usage.cache += 3;
+                let (origin, space) = (&asked.incoming.origin_of_url, asked.space);
                 let wants_body = |metadata: &_| pull.wants_body(metadata);
-                let known = location::known_in_cache(origin, asked.space.scope(), wants_body).await;
-                pull.learn_cached(known, now());
+                let cached = location::known_in_cache(origin, &space.hash, space.scope(), wants_body);
+                let (known, written) = cached.await;
+                pull.learn_cached(known, written, now());
             }
             Next::Kv => {
                 usage.kv += 1;

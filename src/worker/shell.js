@@ -224,6 +224,11 @@ export async function passOn(env, name, path, caller, source, user, isGzip, limi
   return withBody(source, user, isGzip, limit, send);
 }
 
+// Where the space stands after a write; empty where nothing was written.
+export function positionOf(response) {
+  return response.headers.get("headwater-position") ?? "";
+}
+
 export function retryAfter(response) {
   return Number(response.headers.get("retry-after")) || 1;
 }
@@ -272,15 +277,21 @@ export async function putValue(env, key, value, options, timeoutMs) {
 
 const CACHE = "headwater";
 
-// Two looks. Resolves to [metadata, read_at, response with the head's value, fresh tail with its description as text].
-export async function readCache(base) {
+// Three looks. Resolves to [metadata, read_at, response with the head's value, fresh tail with its description as text,
+// position after the last write].
+export async function readCache(base, writes) {
   const cache = await caches.open(CACHE);
-  const [head, fresh] = await Promise.all([cache.match(`${base}/head`), cache.match(`${base}/fresh`)]);
+  const [head, fresh, written] = await Promise.all([
+    cache.match(`${base}/head`),
+    cache.match(`${base}/fresh`),
+    cache.match(writes),
+  ]);
   return [
     head?.headers.get("headwater-metadata") ?? null,
     head?.headers.get("headwater-read-at") ?? null,
     head?.headers.get("headwater-body") === "1" ? head.body : (drop(head?.body), null),
     fresh ? await fresh.text() : null,
+    written ? await written.text() : null,
   ];
 }
 
@@ -302,9 +313,10 @@ export async function cacheHead(base, metadata, readAt, value, ttl) {
   await cache.put(`${base}/head`, new Response(body ?? "", { headers }));
 }
 
-export async function cacheFresh(base, text, ttl) {
+// A text under a URL of ours.
+export async function cacheText(url, text, ttl) {
   const cache = await caches.open(CACHE);
-  await cache.put(`${base}/fresh`, new Response(text, { headers: { "cache-control": `max-age=${ttl}` } }));
+  await cache.put(url, new Response(text, { headers: { "cache-control": `max-age=${ttl}` } }));
 }
 
 // --- streams ---

@@ -24,7 +24,7 @@ use crate::{
 /// `GET /spaces`.
 pub(crate) async fn list(asked: &Asked<'_>) -> Result<Reply, ApiError> {
     let cursor = cursor(asked, |cursor| SpaceId::parse(cursor).is_ok())?;
-    send(asked, asked.space, Act::Spaces, Order { cursor, ..Order::default() }).await
+    send(asked, Act::Spaces, Order { cursor, ..Order::default() }).await
 }
 
 /// Every other route below `/spaces`.
@@ -52,7 +52,7 @@ pub(crate) async fn administer(
     if act == Act::Members {
         order.cursor = cursor(asked, |cursor| UserHash::parse(cursor).is_ok()).map_err(free)?;
     }
-    send(asked, space, act, order).await.map_err(free)
+    send(asked, act, order).await.map_err(free)
 }
 
 /// Makes a space unless it is there. The caller's home counts what its user makes, so it is asked before, but only of what is
@@ -110,9 +110,9 @@ fn home_of(space: &Space) -> Space {
     Space { scope: Some(Scope::private(&hash)), hash, id: None, ..space.clone() }
 }
 
-async fn send(asked: &Asked<'_>, space: &Space, act: Act, order: Order) -> Result<Reply, ApiError> {
+async fn send(asked: &Asked<'_>, act: Act, order: Order) -> Result<Reply, ApiError> {
     let body = JsValue::from_str(&order.into_text());
-    pass(asked.env, space, &path_of(act), &body, Coding::Identity).await.map_err(|(error, _)| error)
+    pass(asked, &path_of(act), &body, Coding::Identity).await.map_err(|(error, _)| error)
 }
 
 fn path_of(act: Act) -> String {

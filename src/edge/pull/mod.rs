@@ -162,6 +162,8 @@ pub struct Pull {
     plan: ReadPlan,
     known: Known,
     checked_at: Option<Millis>,
+    /// Where the space stood after the last write that is known of at this location.
+    written: Option<Position>,
     cache_seen: bool,
     kv_seen: Option<Seen>,
     asked: bool,
@@ -173,13 +175,15 @@ pub struct Pull {
 }
 
 impl Pull {
-    /// Begins with what memory holds and when that was last compared with another layer.
+    /// Begins with what memory holds and when that was last compared with another layer, and with where the space stood after
+    /// the last write that passed this isolate.
     #[must_use]
     pub fn new(
         request: PullRequest,
         format: Format,
         plan: ReadPlan,
         memory: Option<(Known, Millis)>,
+        written: Option<Position>,
     ) -> Self {
         let (known, checked_at) = memory.map_or((Known::default(), None), |(known, at)| (known, Some(at)));
         Self {
@@ -188,6 +192,7 @@ impl Pull {
             plan,
             known,
             checked_at,
+            written,
             cache_seen: false,
             kv_seen: None,
             asked: false,
@@ -304,6 +309,7 @@ impl Pull {
         }
         if self.kv_seen.is_some()
             && self.request.consistency == Consistency::Eventual
+            && self.shows_writes()
             && let Some(answer) = self.serve(true)
         {
             return Next::Answer(answer);
@@ -315,7 +321,7 @@ impl Pull {
     pub fn remembered(&mut self, now: Millis) -> Option<Answer> {
         let asks = self.request.cursor.is_some() || self.request.consistency == Consistency::Strong;
         let checked = self.checked_at.is_some_and(|at| now.since(at) <= MEMORY_MS) || self.cache_seen;
-        if checked && !asks && self.is_fresh(now) { self.serve(false) } else { None }
+        if checked && !asks && self.is_fresh(now) && self.shows_writes() { self.serve(false) } else { None }
     }
 
     fn ask_or_fail(&self, now: Millis) -> Next {
@@ -326,7 +332,8 @@ impl Pull {
         }
     }
 
-    /// The coordinator's word settles it; when it did not answer, whatever does not take the client back is good enough.
+    /// The coordinator's word settles it; when it did not answer, whatever takes nobody back is good enough. Whoever asks for no
+    /// more than is there may get a state without the last write, nobody else.
     fn after_asking(&mut self, now: Millis) -> Next {
         let lenient = self.failure.is_some();
         let answer = self.serve(false);
@@ -336,19 +343,24 @@ impl Pull {
             (self.restart, self.asked) = (true, false);
             return self.ask_or_fail(now);
         }
-        if answer.is_none() && self.kv_seen.is_none() {
+        if lenient && self.kv_seen.is_none() && (answer.is_none() || !self.shows_writes()) {
             return Next::Kv;
         }
-        let strong = self.request.consistency == Consistency::Strong;
+        let fails = match self.request.consistency {
+            Consistency::Strong => lenient,
+            Consistency::Session => lenient && !self.shows_writes(),
+            Consistency::Eventual => false,
+        };
         match answer.or_else(|| if lenient { self.serve(true) } else { None }) {
-            Some(answer) if !(lenient && strong) => Next::Answer(answer),
+            Some(answer) if !fails => Next::Answer(answer),
             _ => Next::Fail(self.failure.clone().unwrap_or(ApiError::Upstream)),
         }
     }
 
-    /// What the location's cache holds.
-    pub fn learn_cached(&mut self, cached: Known, now: Millis) {
+    /// What the location's cache holds, and where the space stood after the last write that passed this location.
+    pub fn learn_cached(&mut self, cached: Known, written: Option<Position>, now: Millis) {
         self.cache_seen = true;
+        self.written = self.written.take().max(written.filter(|_| !planted!(CachedWriteIgnored)));
         self.checked_at = Some(now);
         self.known.learn(cached);
     }
@@ -430,14 +442,21 @@ impl Pull {
         seen && confirmed
     }
 
-    /// Whether KV could know more than this location does.
+    /// Whether what is known is as new as the last write that is known of. Where it is not, the coordinator says what is: its
+    /// storage may have gone back to before that write.
+    fn shows_writes(&self) -> bool {
+        self.written.is_none() || self.known.position() >= self.written
+    }
+
+    /// Whether KV could know more than this location does. It is not asked for what was written a moment ago.
     fn kv_may_help(&self, now: Millis) -> bool {
         if self.kv_seen.is_some() {
             return false;
         }
         // What the coordinator is asked about anyway, and can answer alone, needs no key; a stream of objects does.
         let is_load = self.request.since == Version::ZERO && self.format == Format::Ndjson;
-        if !is_load && !self.plan.increments_from_kv && self.request.consistency != Consistency::Eventual {
+        let looks = self.plan.increments_from_kv && self.shows_writes();
+        if !is_load && !looks && self.request.consistency != Consistency::Eventual {
             return false;
         }
         self.known.head.as_ref().is_none_or(|head| {
@@ -457,7 +476,7 @@ mod tests {
         let tag = |query: &str, format, is_coded, brings: bool, user| {
             let space = SpaceHash::private("i", user);
             let request = PullRequest::from_query(&pairs(query), &space).expect("a pull");
-            let pull = Pull::new(request, format, ReadPlan::of(true, true), None);
+            let pull = Pull::new(request, format, ReadPlan::of(true, true), None, None);
             let position = position.clone();
             let answer = if brings {
                 Answer::Changes { position, reset: false, lines: String::new() }

@@ -5,6 +5,7 @@ mod conflicts;
 mod members;
 mod published;
 mod pushes;
+mod writes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -145,6 +145,10 @@ pub(crate) enum Fault {
     PageCutInsideVersion,
     /// A broken load goes on with another base.
     OtherBaseResumed,
+    /// An edge does not remember what it has answered to a write.
+    WriteNotNoted,
+    /// What another isolate of the location has answered to a write counts for nothing.
+    CachedWriteIgnored,
 
     // Spaces and users.
     /// A location's cache has a space under the name that the request gave it.
@@ -285,6 +289,8 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::PushAnsweredBelowHorizon, &["I7"], 300),
     (Fault::PageCutInsideVersion, &["I7"], 100),
     (Fault::OtherBaseResumed, &["I7"], 1500),
+    (Fault::WriteNotNoted, &["I14"], 100),
+    (Fault::CachedWriteIgnored, &["I14"], 300),
     (Fault::CacheKeyedByParameter, &["I9"], 100),
     (Fault::TailNotHashed, &["I6"], 300),
     (Fault::ClientIdIsAnybodys, &["I2", "I7", "I12"], 100),

@@ -22,6 +22,7 @@ impl Coordinator {
             let metadata = metadata.map_err(|()| ApiError::Upstream)?;
             self.with(|core| core.head_was_read(metadata.as_ref(), now(), random()));
         }
+        let before = self.with(|core| core.position());
         // What a creation writes it has written when the space was opened, or the home.
         if !matches!(act, Act::Create | Act::NoteMade) {
             self.sql.take_rows();
@@ -43,6 +44,10 @@ impl Coordinator {
         // Opening the space may have found something to do, whatever became of the act itself.
         self.arm().await?;
         let mut reply = done?;
+        let position = self.with(|core| core.position());
+        if position != before {
+            reply = reply.at(&position);
+        }
         if matches!(act, Act::Create | Act::Delete | Act::ResetEpoch) {
             log::write(LogLevel::Info, act.as_str(), json!({}));
         }

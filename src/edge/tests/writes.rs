@@ -1,0 +1,111 @@
+//! What was written is seen at the location where it was written.
+
+use super::*;
+use crate::edge::writes::WRITTEN_MS;
+
+/// One push of client 0, whose answer passes a location.
+fn write_at(world: &mut World, location: usize, id: &str) {
+    put(world, id, 100);
+    let position = world.spaces[0].oracle.here().clone();
+    world.pass_write(location, 0, &position);
+}
+
+fn by_demand() -> World {
+    World::new(&Settings { plan: ReadPlan::of(true, false), ..Settings::by_demand(1) })
+}
+
+#[test]
+fn i14_a_location_shows_what_was_written_there_to_everybody_at_once() {
+    for mut world in [by_demand(), eager()] {
+        write_at(&mut world, 0, "a");
+        world.ask(0, "{}", Format::Json);
+        for round in 2..10 {
+            write_at(&mut world, 0, "a");
+            for (body, format) in [
+                ("{}", Format::Json),
+                ("{\"consistency\":\"eventual\"}", Format::Json),
+                ("{}", Format::Ndjson),
+            ] {
+                assert_eq!(version(&world.ask(0, body, format)), round, "{body} {format:?}");
+            }
+            world.pass(50);
+        }
+    }
+}
+
+#[test]
+fn i14_another_isolate_of_the_location_knows_it_too_where_there_is_a_cache() {
+    for has_cache in [true, false] {
+        let mut world = by_demand();
+        world.locations[0].has_cache = has_cache;
+        write_at(&mut world, 0, "a");
+        world.ask(0, "{}", Format::Json);
+        write_at(&mut world, 0, "a");
+        world.locations[0].forget_memory();
+        // Without a cache this isolate knows nothing at all, and asks.
+        assert_eq!(version(&world.ask(0, "{}", Format::Json)), 2, "{has_cache}");
+    }
+}
+
+#[test]
+fn a_write_costs_its_location_one_request_to_the_coordinator_whoever_pulls() {
+    let mut world = by_demand();
+    write_at(&mut world, 0, "a");
+    assert_eq!(cost(&world.ask(0, "{}", Format::Json)), (1, 0, 1));
+    for _ in 0..3 {
+        write_at(&mut world, 0, "a");
+        let requests = world.spaces[0].host.requests;
+        for _ in 0..20 {
+            world.ask(0, "{}", Format::Json);
+            world.pass(1_100);
+        }
+        assert_eq!(world.spaces[0].host.requests - requests, 1);
+    }
+    write_at(&mut world, 1, "a");
+    assert_eq!(cost(&world.ask(0, "{}", Format::Json)).2, 0, "elsewhere nothing is dearer");
+}
+
+#[test]
+fn kv_is_not_read_for_what_was_written_a_moment_ago_and_is_again_once_it_shows_it() {
+    let mut world = eager();
+    write_at(&mut world, 0, "a");
+    assert_eq!(cost(&world.ask(0, &since(&world, 0), Format::Json)), (1, 0, 1));
+    world.settle(5);
+    world.kv.forget_caches();
+    world.locations[0].forget_memory();
+    world.pass(WRITTEN_MS - 10_000);
+    let answer = world.ask(0, &since(&world, 0), Format::Json);
+    assert_eq!((version(&answer), answer.usage.object), (1, 0), "the fresh tail of before is as new");
+}
+
+#[test]
+fn while_the_coordinator_does_not_answer_only_eventual_pulls_go_on_without_the_write() {
+    let mut world = by_demand();
+    write_at(&mut world, 0, "a");
+    world.ask(0, "{}", Format::Json);
+    write_at(&mut world, 0, "a");
+    world.spaces[0].host.is_unreachable = true;
+    let refused = world.ask(0, "{}", Format::Json);
+    assert!(matches!(refused.body, Err(ApiError::Upstream | ApiError::Overloaded)), "{:?}", refused.body);
+    assert_eq!(version(&world.ask(0, "{\"consistency\":\"eventual\"}", Format::Json)), 1);
+    world.spaces[0].host.is_unreachable = false;
+    assert_eq!(version(&world.ask(0, "{}", Format::Json)), 2);
+}
+
+#[test]
+fn a_write_that_storage_has_lost_is_asked_for_and_refuses_nobody() {
+    let mut world = by_demand();
+    write_at(&mut world, 0, "a");
+    let lost = Position {
+        version: world.spaces[0].oracle.here().version.next(),
+        ..world.spaces[0].oracle.here().clone()
+    };
+    world.locations[0].pass_write(&world.spaces[0].hash.clone(), &lost, world.now);
+    for _ in 0..3 {
+        let answer = world.ask(0, "{}", Format::Json);
+        assert_eq!((version(&answer), answer.usage.object), (1, 1));
+    }
+    world.pass(WRITTEN_MS + 1);
+    world.ask(0, "{}", Format::Json);
+    assert_eq!(cost(&world.ask(0, "{}", Format::Json)).2, 0);
+}
