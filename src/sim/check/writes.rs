@@ -3,10 +3,7 @@
 use crate::{
     edge::writes::WRITTEN_MS,
     ids::SpaceHash,
-    protocol::{
-        error::ApiError,
-        pull::{Consistency, PullRequest},
-    },
+    protocol::pull::{Consistency, PullRequest},
     sim::{World, location::Response},
     version::{Epoch, Position, Version},
 };
