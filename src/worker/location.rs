@@ -108,7 +108,7 @@ fn cache_base(origin: &str, scope: &Scope) -> String {
 /// Where it stands there what was written last in a space. Under its object's name: whoever writes in a shared space need not know
 /// its incarnation.
 fn writes_url(origin: &str, space: &SpaceHash) -> String {
-    format!("{origin}/.headwater/{space}/written")
+    format!("{origin}/.headwater/{}/written", space.as_str())
 }
 
 /// What the location's cache holds, and where the space stood after the last write that passed this location. Nothing when there
