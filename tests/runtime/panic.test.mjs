@@ -104,7 +104,8 @@ test("a pull that waits for KV in the same isolate is answered, and serves every
   await runtime.kv("home", "*", { cache: "empty" });
   await runtime.kv("home", writer.sub, { rules });
   const reader = runtime.device(writer.sub);
-  const pull = reader.askPull({});
+  // A load as a stream: after the push any other pull asks the coordinator.
+  const pull = reader.askPull({}, { accept: "application/x-ndjson" });
   await eventually("KV is asked", async () => (await runtime.counts("home", writer.sub))["edge.get.head.slow"] === 1);
   await panic(damaged);
   assert.equal((await pull).status, 503);

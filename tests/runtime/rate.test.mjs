@@ -89,15 +89,19 @@ describe("the buckets of a space", () => {
     }
   });
 
-  test("a pull that asks the object is refused; one that memory answers is not", async () => {
+  test("a pull that asks the object is refused; one that memory answers is not, nor one that takes whatever is there", async () => {
     const device = runtime.device(runtime.subject());
+    const elsewhere = runtime.device(device.sub, { at: "a" });
     await pushOne(device);
-    await device.pull();
+    for (const one of [device, elsewhere]) await one.pull();
     assertRateLimited((await pushUntilRefused(device)).answer);
     assertRateLimited(await device.ask("/sync/pull?consistency=strong"));
-    const held = await device.ask(`/sync/pull?consistency=eventual&epoch=${device.epoch}&since=${device.version}`);
+    assertRateLimited(await device.ask(`/sync/pull?epoch=${device.epoch}&since=${device.version}`));
+    const eventual = `/sync/pull?consistency=eventual&epoch=${device.epoch}&since=${device.version}`;
+    const remembered = await elsewhere.ask(eventual);
+    assert.deepEqual([remembered.status, remembered.used.object], [200, 0], remembered.text);
+    const held = await device.ask(eventual);
     assert.equal(held.status, 200, held.text);
-    assert.equal(held.used.object ?? 0, 0);
   });
 
   test("a big push is taken at once and delays the next", async () => {

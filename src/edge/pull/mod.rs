@@ -287,9 +287,12 @@ impl Pull {
     }
 
     fn pull(&mut self, now: Millis) -> Next {
-        if let Some(failure) = &self.failure
-            && !matches!(failure, ApiError::Overloaded | ApiError::Upstream | ApiError::Internal)
-        {
+        let is_lenient = |failure: &ApiError| match failure {
+            ApiError::Overloaded | ApiError::Upstream | ApiError::Internal => true,
+            ApiError::RateLimited { .. } => self.request.consistency == Consistency::Eventual,
+            _ => false,
+        };
+        if let Some(failure) = self.failure.as_ref().filter(|failure| !is_lenient(failure)) {
             return Next::Fail(failure.clone());
         }
         if self.asked {
