@@ -10,34 +10,62 @@ pub const WRITTEN_MS: u64 = 10 * 60_000;
 /// Spaces remembered, about 200 bytes each; above it that of the oldest write goes.
 const SPACES_MAX: usize = 10_000;
 
-/// The last write of each space that passed this isolate.
+/// How often a location is told of the writes in one space at most, in ms. Its other isolates look as often
+/// (`MEMORY_MS` of [`super::pull`]), and each telling is a put into the location's cache.
+pub const TELL_MS: u64 = 1_000;
+
+/// The last writes that passed this isolate, by space.
 #[derive(Debug, Default)]
-pub struct Writes(BTreeMap<SpaceHash, (Position, Millis)>);
+pub struct Writes(BTreeMap<SpaceHash, Write>);
+
+#[derive(Debug)]
+struct Write {
+    position: Position,
+    at: Millis,
+    /// When the location is told, or was told last.
+    told: Millis,
+}
 
 impl Writes {
-    /// A write has passed, after which `space` stood at `position`. Returns the highest position known, for the others of
-    /// this location.
-    pub fn note(&mut self, space: &SpaceHash, position: Position, now: Millis) -> Position {
-        let highest = self.last(space, now).filter(|known| *known > position).unwrap_or(position);
+    /// A write has passed, after which `space` stood at `position`. Returns in how many milliseconds the location has to be
+    /// told of what [`Self::last`] is by then; none if that is seen to already.
+    pub fn note(&mut self, space: &SpaceHash, position: Position, now: Millis) -> Option<u64> {
         if planted!(WriteNotNoted) {
-            return highest;
+            return None;
         }
-        if self.0.len() >= SPACES_MAX && !self.0.contains_key(space) {
-            self.0.retain(|_, (_, at)| now.since(*at) <= WRITTEN_MS);
-        }
-        while self.0.len() >= SPACES_MAX && !self.0.contains_key(space) {
-            let oldest = self.0.iter().min_by_key(|(_, (_, at))| *at).map(|(space, _)| space.clone());
-            self.0.remove(&oldest.expect("BUG: a full map has no oldest entry"));
-        }
-        self.0.insert(space.clone(), (highest.clone(), now));
-        highest
+        let before = self.0.remove(space).filter(|before| !before.is_over(now));
+        self.make_room(now);
+        let told = before.as_ref().map(|before| before.told);
+        let position = before.map_or(position.clone(), |before| before.position.max(position));
+        // One that is about to be told tells of this write too. A clock that went back delays nothing for longer.
+        let is_seen_to = told.is_some_and(|told| told > now && told.since(now) <= TELL_MS);
+        let wait = told.map_or(0, |told| TELL_MS.saturating_sub(now.since(told)));
+        let told = told.filter(|_| is_seen_to).unwrap_or(now.plus(wait));
+        self.0.insert(space.clone(), Write { position, at: now, told });
+        (!is_seen_to).then_some(wait)
     }
 
     /// Where `space` stood after the last write.
     #[must_use]
     pub fn last(&self, space: &SpaceHash, now: Millis) -> Option<Position> {
-        let (position, at) = self.0.get(space)?;
-        (now.since(*at) <= WRITTEN_MS).then(|| position.clone())
+        let write = self.0.get(space).filter(|write| !write.is_over(now))?;
+        Some(write.position.clone())
+    }
+
+    fn make_room(&mut self, now: Millis) {
+        if self.0.len() >= SPACES_MAX {
+            self.0.retain(|_, write| !write.is_over(now));
+        }
+        while self.0.len() >= SPACES_MAX {
+            let oldest = self.0.iter().min_by_key(|(_, write)| write.at).map(|(space, _)| space.clone());
+            self.0.remove(&oldest.expect("BUG: a full map has no oldest entry"));
+        }
+    }
+}
+
+impl Write {
+    fn is_over(&self, now: Millis) -> bool {
+        now.since(self.at) > WRITTEN_MS
     }
 }
 
@@ -61,11 +89,32 @@ mod tests {
     #[test]
     fn the_highest_write_of_a_space_counts_for_ten_minutes_after_the_last() {
         let mut writes = Writes::default();
-        assert_eq!(writes.note(&space("a"), at(6), START), at(6));
-        assert_eq!(writes.note(&space("a"), at(5), START.plus(1_000)), at(6), "answers overtake each other");
+        writes.note(&space("a"), at(6), START);
+        // Answers overtake each other.
+        writes.note(&space("a"), at(5), START.plus(1_000));
         assert_eq!(writes.last(&space("a"), START.plus(601_000)), Some(at(6)));
         assert_eq!(writes.last(&space("a"), START.plus(601_001)), None);
         assert_eq!(writes.last(&space("b"), START), None);
+    }
+
+    #[test]
+    fn a_location_is_told_once_a_second_and_of_the_last_write() {
+        let mut writes = Writes::default();
+        let mut told = Vec::new();
+        for ms in (0..3_000).step_by(10) {
+            let now = START.plus(ms);
+            if let Some(wait) = writes.note(&space("a"), at(1 + ms), now) {
+                told.push(ms + wait);
+            }
+        }
+        assert_eq!(told, [0, 1_000, 2_000, 3_000]);
+        let quiet = START.plus(5_000);
+        assert_eq!(writes.note(&space("a"), at(9_000), quiet), Some(0));
+        let back = Millis(START.0 - 3_600_000);
+        assert!(
+            writes.note(&space("a"), at(9_001), back).is_some_and(|wait| wait <= TELL_MS),
+            "a clock that went back"
+        );
     }
 
     #[test]

@@ -135,8 +135,19 @@ pub struct Location {
     writes: Writes,
     cache: BTreeMap<String, Cached>,
     cached_writes: BTreeMap<SpaceHash, (Position, Millis)>,
+    /// When the location is told of writes.
+    tellings: Vec<(Millis, SpaceHash, Position)>,
     /// What the answers to writes that passed here have said and this location can still know, for the checker.
-    pub(super) written: BTreeMap<SpaceHash, (Position, Millis)>,
+    pub(super) written: BTreeMap<SpaceHash, Written>,
+}
+
+/// The last write in a space that passed a location.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) position: Position,
+    pub(super) at: Millis,
+    /// Whether it passed the isolate that there is now, which knows of it at once.
+    pub(super) here: bool,
 }
 
 /// What the location's cache has of one space: each part with the time until when.
@@ -158,6 +169,7 @@ impl Location {
             writes: Writes::default(),
             cache: BTreeMap::new(),
             cached_writes: BTreeMap::new(),
+            tellings: Vec::new(),
             written: BTreeMap::new(),
         }
     }
@@ -170,23 +182,42 @@ impl Location {
         if !self.has_cache {
             self.written.clear();
         }
+        self.written.values_mut().for_each(|written| written.here = false);
     }
 
     /// Its cache loses everything.
     pub fn forget_cache(&mut self) {
         self.cache.clear();
         self.cached_writes.clear();
+        self.tellings.clear();
         self.written.clear();
     }
 
     /// The answer to a write passes, after which `space` stood at `position`.
     pub fn pass_write(&mut self, space: &SpaceHash, position: &Position, now: Millis) {
-        let highest = self.writes.note(space, position.clone(), now);
-        if self.has_cache && !planted!(WriteNotNoted) {
-            self.cached_writes.insert(space.clone(), (highest, now.plus(WRITTEN_MS)));
+        let wait = self.writes.note(space, position.clone(), now);
+        if let Some(wait) = wait.filter(|_| self.has_cache) {
+            self.tellings.push((now.plus(wait), space.clone(), position.clone()));
         }
-        let known = self.written.entry(space.clone()).or_insert_with(|| (position.clone(), now));
-        *known = (known.0.clone().max(position.clone()), now);
+        // What is about to be told is what was written last by then.
+        let highest = self.writes.last(space, now).unwrap_or_else(|| position.clone());
+        for (at, told, position) in &mut self.tellings {
+            if told == space && *at >= now {
+                *position = highest.clone();
+            }
+        }
+        let before = self.written.remove(space).map(|before| before.position);
+        let position = before.max(Some(position.clone())).expect("one is given");
+        self.written.insert(space.clone(), Written { position, at: now, here: true });
+    }
+
+    /// Tells the location's cache of writes, as those that passed them on do after their answers have left.
+    fn tell_writes(&mut self, now: Millis) {
+        let (due, later) = std::mem::take(&mut self.tellings).into_iter().partition(|(at, ..)| *at <= now);
+        self.tellings = later;
+        for (at, space, position) in due {
+            self.cached_writes.insert(space, (position, at.plus(WRITTEN_MS)));
+        }
     }
 
     /// Answers a pull.
@@ -197,6 +228,7 @@ impl Location {
         plan: ReadPlan,
         around: &mut Around<'_>,
     ) -> Response {
+        self.tell_writes(around.now);
         let scope = around.scope.clone();
         let memory = self.memory.recall(&scope);
         let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();

@@ -78,8 +78,7 @@ pub(crate) async fn call(
 }
 
 /// Passes a request (or a text of our own) on once its body is there, unpacked, which does not enter the module: an object that
-/// waited for a slow body would be billed for it. The object's response is complete. Before it leaves, its location knows what was
-/// written. An error says whether the object was asked.
+/// waited for a slow body would be billed for it. The object's response is complete. An error says whether the object was asked.
 pub(crate) async fn pass(
     asked: &Asked<'_>,
     path: &str,
@@ -108,11 +107,25 @@ pub(crate) async fn pass(
         isolate::note_refusal(env, user, &space.hash, retry_after(&response), now());
     }
     if let Some(position) = Position::parse(&position_of(&response)) {
-        let highest = isolate::note_written(env, &space.hash, position, now());
-        location::tell_written(&asked.incoming.origin_of_url, &space.hash, &highest).await;
+        note_written(asked, position);
     }
     let (status, headers) = (response.status(), Headers::Named(String::new()));
     Ok(Reply { status, headers, body: Body::Whole(response), usage: Usage { object: 1, ..Usage::default() } })
+}
+
+/// Notes where the space stands after a write whose answer is about to leave, and tells the location after it has left.
+fn note_written(asked: &Asked<'_>, position: Position) {
+    let Some(wait_ms) = isolate::note_written(asked.env, &asked.space.hash, position, now()) else { return };
+    let (env, space) = (asked.env.clone(), asked.space.hash.clone());
+    let origin = asked.incoming.origin_of_url.clone();
+    asked.context.wait_until(async move {
+        if wait_ms > 0 {
+            location::pause(wait_ms as u32).await;
+        }
+        if let Some(position) = isolate::last_written(&env, &space, now()) {
+            location::tell_written(&origin, &space, &position).await;
+        }
+    });
 }
 
 /// Tells a member's home, from the space's object.

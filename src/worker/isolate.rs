@@ -232,8 +232,8 @@ pub(crate) fn note_refusal(env: &Env, user: &UserHash, space: &SpaceHash, retry_
     with(env, |isolate| isolate.refusals.note(user, space, retry_after_s, now));
 }
 
-/// Notes where a space stands after a write that has passed; returns the highest position that is known of.
-pub(crate) fn note_written(env: &Env, space: &SpaceHash, position: Position, now: Millis) -> Position {
+/// Notes where a space stands after a write that has passed; returns when the location has to be told, if it has.
+pub(crate) fn note_written(env: &Env, space: &SpaceHash, position: Position, now: Millis) -> Option<u64> {
     with(env, |isolate| isolate.writes.note(space, position, now))
 }
 

@@ -45,6 +45,8 @@ extern "C" {
         value: &JsValue,
         ttl: u32,
     ) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = pause)]
+    pub(crate) async fn pause(ms: u32);
     #[wasm_bindgen(catch, js_name = cacheText)]
     async fn cache_text(url: &str, text: &str, ttl: u32) -> Result<JsValue, JsValue>;
 }
@@ -143,7 +145,7 @@ pub(crate) async fn known_in_cache(
     (known, read.get(4).as_string().and_then(|text| Position::parse(&text)))
 }
 
-/// Tells the other isolates of the location of a write, before its answer leaves.
+/// Tells the other isolates of the location of a write.
 pub(crate) async fn tell_written(origin: &str, space: &SpaceHash, position: &Position) {
     let ttl_s = u32::try_from(WRITTEN_MS / 1000).unwrap_or(u32::MAX);
     // Where it fails they go on as they would without a cache.

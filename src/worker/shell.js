@@ -273,6 +273,10 @@ export async function putValue(env, key, value, options, timeoutMs) {
   return outcome;
 }
 
+export function pause(ms) {
+  return scheduler.wait(ms);
+}
+
 // --- the location's cache ---
 
 const CACHE = "headwater";

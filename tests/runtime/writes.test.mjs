@@ -36,8 +36,8 @@ describe("what was written is seen", () => {
       }
       assert.equal(version(await plain(writer.sub, "a", { consistency: "eventual" })), round);
     }
-    // It has looked into the location's cache within the last second, or it does so now.
-    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    // The location is told once a second, and its isolates look as often.
+    await new Promise((resolve) => setTimeout(resolve, 2_100));
     assert.equal(version(await plain(writer.sub, "b")), 7, "another isolate of the location");
     assert.equal(version(await plain(writer.sub, "home")), 1, "another location need not know yet");
     assert.equal(version(await plain(writer.sub, "home", { min: writer.min })), 7, "but whoever knows is not shown less");

@@ -41,6 +41,7 @@ fn i14_another_isolate_of_the_location_knows_it_too_where_there_is_a_cache() {
         write_at(&mut world, 0, "a");
         world.ask(0, "{}", Format::Json);
         write_at(&mut world, 0, "a");
+        world.pass(1_001);
         world.locations[0].forget_memory();
         // Without a cache this isolate knows nothing at all, and asks.
         assert_eq!(version(&world.ask(0, "{}", Format::Json)), 2, "{has_cache}");
