@@ -91,16 +91,17 @@ function installPackages() {
   writeFileSync(stamp, lock);
 }
 
-function installCargoTool(crate, version, program, options = [], env = {}) {
+// Not optimized: these tools work for seconds and would be compiled for minutes more.
+function installCargoTool(crate, version, program) {
   if (existsSync(program)) return;
-  console.log(`      compiling ${crate} ${version}; this takes a few minutes, once for all clones`);
-  const args = ["install", crate, "--version", version, "--locked", "--root", join(cache, `${crate}-${version}`)];
-  run("cargo", [...args, ...options], "Is the crate registry reachable? A C compiler (`cc`) is needed too.", env);
+  console.log(`      compiling ${crate} ${version}; this takes a minute or two, once for all clones`);
+  const args = ["install", crate, "--version", version, "--locked", "--debug", "--root", join(cache, `${crate}-${version}`)];
+  const advice = "Is the crate registry reachable? A C compiler (`cc`) is needed too.";
+  run("cargo", args, advice, { CARGO_PROFILE_DEV_DEBUG: "false" });
 }
 
-/** Brings cargo-deny. Not optimized, because it works for three seconds and would be compiled for minutes more. */
 export function installCargoDeny() {
-  installCargoTool("cargo-deny", CARGO_DENY, tools.cargoDeny, ["--debug"], { CARGO_PROFILE_DEV_DEBUG: "false" });
+  installCargoTool("cargo-deny", CARGO_DENY, tools.cargoDeny);
 }
 
 function writeSecrets() {
