@@ -7,16 +7,18 @@ use crate::{ids::SpaceHash, time::Millis, version::Position};
 /// How long a write is remembered, in ms. A state in which it is missing is not served for longer without asking the
 /// coordinator, even where publication is eager and KV lags (`CONFIRM_MS` of [`super::pull`]).
 pub const WRITTEN_MS: u64 = 10 * 60_000;
-/// Spaces remembered, about 200 bytes each; above it that of the oldest write goes.
-const SPACES_MAX: usize = 10_000;
-
+/// Spaces of one half of memory, about 200 bytes each.
+const SPACES_MAX: usize = 5_000;
 /// How often a location is told of the writes in one space at most, in ms. Its other isolates look as often
 /// (`MEMORY_MS` of [`super::pull`]), and each telling is a put into the location's cache.
 pub const TELL_MS: u64 = 1_000;
 
-/// The last writes that passed this isolate, by space.
+/// The last writes that are known of in this isolate, by space. When the younger half is full, the older one is forgotten.
 #[derive(Debug, Default)]
-pub struct Writes(BTreeMap<SpaceHash, Write>);
+pub struct Writes {
+    younger: BTreeMap<SpaceHash, Write>,
+    older: BTreeMap<SpaceHash, Write>,
+}
 
 #[derive(Debug)]
 struct Write {
@@ -33,33 +35,44 @@ impl Writes {
         if planted!(WriteNotNoted) {
             return None;
         }
-        let before = self.0.remove(space).filter(|before| !before.is_over(now));
-        self.make_room(now);
+        let before = self.take(space, now);
         let told = before.as_ref().map(|before| before.told);
-        let position = before.map_or(position.clone(), |before| before.position.max(position));
         // One that is about to be told tells of this write too. A clock that went back delays nothing for longer.
         let is_seen_to = told.is_some_and(|told| told > now && told.since(now) <= TELL_MS);
         let wait = told.map_or(0, |told| TELL_MS.saturating_sub(now.since(told)));
         let told = told.filter(|_| is_seen_to).unwrap_or(now.plus(wait));
-        self.0.insert(space.clone(), Write { position, at: now, told });
+        self.keep(space, Write { position, at: now, told }, before);
         (!is_seen_to).then_some(wait)
+    }
+
+    /// Somebody else has told the location of a write.
+    pub fn learn(&mut self, space: &SpaceHash, position: Position, now: Millis) {
+        if self.last(space, now).is_none_or(|known| known < position) {
+            let before = self.take(space, now);
+            let told = before.as_ref().map_or(Millis(0), |before| before.told);
+            self.keep(space, Write { position, at: now, told }, before);
+        }
     }
 
     /// Where `space` stood after the last write.
     #[must_use]
     pub fn last(&self, space: &SpaceHash, now: Millis) -> Option<Position> {
-        let write = self.0.get(space).filter(|write| !write.is_over(now))?;
-        Some(write.position.clone())
+        let write = self.younger.get(space).or_else(|| self.older.get(space));
+        write.filter(|write| !write.is_over(now)).map(|write| write.position.clone())
     }
 
-    fn make_room(&mut self, now: Millis) {
-        if self.0.len() >= SPACES_MAX {
-            self.0.retain(|_, write| !write.is_over(now));
+    fn take(&mut self, space: &SpaceHash, now: Millis) -> Option<Write> {
+        let older = self.older.remove(space);
+        self.younger.remove(space).or(older).filter(|write| !write.is_over(now))
+    }
+
+    fn keep(&mut self, space: &SpaceHash, write: Write, before: Option<Write>) {
+        if self.younger.len() >= SPACES_MAX {
+            self.older = std::mem::take(&mut self.younger);
         }
-        while self.0.len() >= SPACES_MAX {
-            let oldest = self.0.iter().min_by_key(|(_, write)| write.at).map(|(space, _)| space.clone());
-            self.0.remove(&oldest.expect("BUG: a full map has no oldest entry"));
-        }
+        let highest = before.filter(|before| before.position > write.position);
+        let position = highest.map_or(write.position, |before| before.position);
+        self.younger.insert(space.clone(), Write { position, ..write });
     }
 }
 
@@ -118,16 +131,26 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_the_oldest_write_goes() {
+    fn what_the_location_was_told_is_known_and_told_on_with_the_next_write() {
         let mut writes = Writes::default();
-        for number in 0..=SPACES_MAX as u64 {
-            writes.note(&space(&number.to_string()), at(1), START.plus(number));
+        writes.learn(&space("a"), at(9), START);
+        assert_eq!(writes.last(&space("a"), START), Some(at(9)));
+        assert_eq!(writes.note(&space("a"), at(8), START), Some(0));
+        assert_eq!(writes.last(&space("a"), START), Some(at(9)), "it is never told less than it was");
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_used_stays() {
+        let mut writes = Writes::default();
+        writes.note(&space("used"), at(1), START);
+        for number in 0..20 * SPACES_MAX as u64 {
+            writes.note(&space(&number.to_string()), at(1), START);
+            if number % 1_000 == 0 {
+                writes.note(&space("used"), at(number), START);
+            }
         }
-        let now = START.plus(SPACES_MAX as u64);
-        assert_eq!(writes.0.len(), SPACES_MAX);
-        assert_eq!(writes.last(&space("0"), now), None);
-        assert_eq!(writes.last(&space("1"), now), Some(at(1)));
-        writes.note(&space("new"), at(1), now.plus(WRITTEN_MS + 1));
-        assert_eq!(writes.0.len(), 1, "what is over is forgotten");
+        assert!(writes.younger.len() + writes.older.len() <= 2 * SPACES_MAX);
+        assert_eq!(writes.last(&space("0"), START), None);
+        assert!(writes.last(&space("used"), START).is_some());
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         grant::Granter,
         pull::{Answer, Format, LOCATION_MS, Load, Next, Pull, ReadPlan, Source},
         state::{Known, KnownHead, Memory, Overlay},
-        writes::{WRITTEN_MS, Writes},
+        writes::{TELL_MS, WRITTEN_MS, Writes},
     },
     ids::{ContentHash, SpaceHash, UserHash},
     limits,
@@ -29,6 +29,8 @@ use crate::{
 
 const HEAD_TTL_MS: u64 = 30_000;
 const OBJECT_TTL_MS: u64 = 86_400_000;
+/// After how long every isolate of a location shows a write: it is told once a second, and an isolate looks as often.
+const SEEN_MS: u64 = 2 * TELL_MS;
 
 /// What a pull works with.
 #[derive(Debug)]
@@ -123,31 +125,47 @@ pub fn granter() -> Granter {
     Granter::new(&Config::read(secret))
 }
 
-/// One location with one isolate.
+/// One location with two isolates, of which one answers at a time.
 #[derive(Debug)]
 pub struct Location {
     /// Whether there is a cache; on workers.dev there is none.
     pub has_cache: bool,
-    /// Verifies grants, and remembers them as long as the isolate lives.
-    pub granter: Granter,
     index: usize,
-    memory: Memory,
-    writes: Writes,
+    isolates: [Isolate; 2],
+    here: usize,
     cache: BTreeMap<String, Cached>,
     cached_writes: BTreeMap<SpaceHash, (Position, Millis)>,
-    /// When the location is told of writes.
-    tellings: Vec<(Millis, SpaceHash, Position)>,
-    /// What the answers to writes that passed here have said and this location can still know, for the checker.
-    pub(super) written: BTreeMap<SpaceHash, Written>,
+    /// When the location is told of writes, by which isolate, and of what at least.
+    tellings: Vec<(Millis, usize, SpaceHash, Position)>,
+    /// What the answers to writes that passed here have said, for the checker.
+    written: Vec<Written>,
 }
 
-/// The last write in a space that passed a location.
+/// What an isolate keeps.
 #[derive(Debug)]
-pub(super) struct Written {
-    pub(super) position: Position,
-    pub(super) at: Millis,
-    /// Whether it passed the isolate that there is now, which knows of it at once.
-    pub(super) here: bool,
+struct Isolate {
+    /// Verifies grants, and remembers them as long as the isolate lives.
+    granter: Granter,
+    memory: Memory,
+    writes: Writes,
+}
+
+impl Isolate {
+    fn new() -> Self {
+        Self { granter: granter(), memory: Memory::default(), writes: Writes::default() }
+    }
+}
+
+/// A write whose answer has passed a location.
+#[derive(Debug)]
+struct Written {
+    space: SpaceHash,
+    position: Position,
+    at: Millis,
+    /// The isolate that it passed, while that lives.
+    isolate: Option<usize>,
+    /// Whether the location's cache is told of it and has lost nothing since.
+    is_told: bool,
 }
 
 /// What the location's cache has of one space: each part with the time until when.
@@ -163,26 +181,30 @@ impl Location {
     pub fn new(index: usize) -> Self {
         Self {
             has_cache: true,
-            granter: granter(),
             index,
-            memory: Memory::default(),
-            writes: Writes::default(),
+            isolates: [Isolate::new(), Isolate::new()],
+            here: 0,
             cache: BTreeMap::new(),
             cached_writes: BTreeMap::new(),
             tellings: Vec::new(),
-            written: BTreeMap::new(),
+            written: Vec::new(),
         }
     }
 
-    /// Another isolate takes over.
+    /// Other isolates take over.
     pub fn forget_memory(&mut self) {
-        self.memory = Memory::default();
-        self.writes = Writes::default();
-        self.granter = granter();
-        if !self.has_cache {
-            self.written.clear();
-        }
-        self.written.values_mut().for_each(|written| written.here = false);
+        self.isolates = [Isolate::new(), Isolate::new()];
+        self.written.iter_mut().for_each(|written| written.isolate = None);
+    }
+
+    /// The other isolate answers from now on.
+    pub fn switch_isolate(&mut self) {
+        self.here = 1 - self.here;
+    }
+
+    /// Verifies grants.
+    pub fn granter(&mut self) -> &mut Granter {
+        &mut self.isolates[self.here].granter
     }
 
     /// Its cache loses everything.
@@ -190,34 +212,43 @@ impl Location {
         self.cache.clear();
         self.cached_writes.clear();
         self.tellings.clear();
-        self.written.clear();
+        self.written.iter_mut().for_each(|written| written.is_told = false);
     }
 
     /// The answer to a write passes, after which `space` stood at `position`.
     pub fn pass_write(&mut self, space: &SpaceHash, position: &Position, now: Millis) {
-        let wait = self.writes.note(space, position.clone(), now);
+        let wait = self.isolates[self.here].writes.note(space, position.clone(), now);
         if let Some(wait) = wait.filter(|_| self.has_cache) {
-            self.tellings.push((now.plus(wait), space.clone(), position.clone()));
+            self.tellings.push((now.plus(wait), self.here, space.clone(), position.clone()));
         }
-        // What is about to be told is what was written last by then.
-        let highest = self.writes.last(space, now).unwrap_or_else(|| position.clone());
-        for (at, told, position) in &mut self.tellings {
-            if told == space && *at >= now {
-                *position = highest.clone();
-            }
-        }
-        let before = self.written.remove(space).map(|before| before.position);
-        let position = before.max(Some(position.clone())).expect("one is given");
-        self.written.insert(space.clone(), Written { position, at: now, here: true });
+        let (space, position) = (space.clone(), position.clone());
+        let (isolate, is_told) = (Some(self.here), self.has_cache);
+        self.written.retain(|written| now.since(written.at) <= WRITTEN_MS);
+        self.written.push(Written { space, position, at: now, isolate, is_told });
     }
 
     /// Tells the location's cache of writes, as those that passed them on do after their answers have left.
     fn tell_writes(&mut self, now: Millis) {
         let (due, later) = std::mem::take(&mut self.tellings).into_iter().partition(|(at, ..)| *at <= now);
         self.tellings = later;
-        for (at, space, position) in due {
-            self.cached_writes.insert(space, (position, at.plus(WRITTEN_MS)));
+        for (at, isolate, space, position) in due {
+            let last = self.isolates[isolate].writes.last(&space, at);
+            let told = self.cached_writes.remove(&space).filter(|(_, until)| *until > at);
+            let told = told.map(|(position, _)| position).filter(|_| !planted!(LaterWriteUntold));
+            let highest = last.max(told).max(Some(position)).expect("one is given");
+            self.cached_writes.insert(space, (highest, at.plus(WRITTEN_MS)));
         }
+    }
+
+    /// The highest position that the isolate which answers has to know of: what has passed it, and what its location was told
+    /// of before it looked last.
+    pub(super) fn written(&self, space: &SpaceHash, now: Millis) -> Option<&Position> {
+        let is_known = |written: &&Written| {
+            let age = now.since(written.at);
+            let is_old = age > WRITTEN_MS || written.space != *space;
+            !is_old && (written.isolate == Some(self.here) || (written.is_told && age > SEEN_MS))
+        };
+        self.written.iter().filter(is_known).map(|written| &written.position).max()
     }
 
     /// Answers a pull.
@@ -230,15 +261,16 @@ impl Location {
     ) -> Response {
         self.tell_writes(around.now);
         let scope = around.scope.clone();
-        let memory = self.memory.recall(&scope);
+        let isolate = &mut self.isolates[self.here];
+        let memory = isolate.memory.recall(&scope);
         let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();
-        let written = self.writes.last(&around.space.hash, around.now);
+        let written = isolate.writes.last(&around.space.hash, around.now);
         let mut pull = Pull::new(request, format, plan, memory, written);
         let mut usage = Usage::default();
         let answered = self.answer(&mut pull, &mut usage, around);
         let after = pull.known();
         if *after != before || usage.cache > 0 {
-            self.memory.remember(&scope, after.clone(), around.now);
+            self.isolates[self.here].memory.remember(&scope, after.clone(), around.now);
         }
         if *after != before && pull.source() != Source::Edge && self.has_cache {
             let (head, fresh) = (after.head.clone(), after.overlay.clone());
@@ -255,7 +287,7 @@ impl Location {
     }
 
     fn answer(
-        &self,
+        &mut self,
         pull: &mut Pull,
         usage: &mut Usage,
         around: &mut Around<'_>,
@@ -269,6 +301,10 @@ impl Location {
                     let written = self.cached_writes.get(&around.space.hash);
                     let written =
                         written.filter(|(_, until)| *until > now).map(|(position, _)| position.clone());
+                    if let Some(position) = &written {
+                        let space = around.space.hash.clone();
+                        self.isolates[self.here].writes.learn(&space, position.clone(), now);
+                    }
                     pull.learn_cached(known, written, now);
                 }
                 Next::Kv => {

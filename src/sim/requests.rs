@@ -218,7 +218,7 @@ impl World {
             Space { id: None, scope, .. } => Ok(scope.clone()),
             Space { hash, .. } => {
                 let grant = reader.grant.as_deref().unwrap_or_default();
-                self.locations[location].granter.open(grant, &user, hash, self.now)
+                self.locations[location].granter().open(grant, &user, hash, self.now)
             }
         };
         let scope = match opened {

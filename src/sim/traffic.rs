@@ -94,6 +94,10 @@ impl World {
             }
             Message::Pull(sender, asked) => {
                 let request = (*asked.request).clone();
+                // Requests come to either isolate of a location.
+                if sender.request % 3 == 0 {
+                    self.locations[asked.location].switch_isolate();
+                }
                 let response =
                     self.answer(&asked.reader, asked.location, request, asked.format, asked.chunks);
                 self.note(|| format!("location {} answers from {:?}", asked.location, response.source));

@@ -3,7 +3,7 @@
 use headwater::{
     coordinator::{Notice, Told},
     edge::{answer::Usage, body::Coding},
-    ids::SpaceId,
+    ids::{SpaceHash, SpaceId},
     limits,
     protocol::{act::Act, error::ApiError, internal},
     version::Position,
@@ -53,13 +53,17 @@ extern "C" {
     fn is_overloaded(error: &JsValue) -> bool;
 }
 
-/// Makes a call whose answer the Worker reads; gives its body and what it says of its cost.
-pub(crate) async fn call(
-    env: &Env,
-    space: &Space,
-    path: &str,
-    body: &str,
-) -> Result<(String, String), ApiError> {
+/// An answer that the Worker reads.
+pub(crate) struct Called {
+    pub(crate) body: String,
+    /// What it says of its cost.
+    pub(crate) timing: String,
+    /// Where the space stands, if the call has changed something.
+    pub(crate) position: Option<Position>,
+}
+
+/// Makes a call whose answer the Worker reads.
+pub(crate) async fn call(env: &Env, space: &Space, path: &str, body: &str) -> Result<Called, ApiError> {
     isolate::check_refusals(env, &space.caller.user, &space.hash, now())?;
     let (name, caller) = (space.hash.as_str(), caller(space)?);
     let answer = JsFuture::from(call_object(env, name, path, &caller, body, 0)).await;
@@ -67,7 +71,9 @@ pub(crate) async fn call(
     let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
     let text = answer.get(2).as_string().unwrap_or_default();
     if matches!(status, 200 | 204) {
-        Ok((text, answer.get(1).as_string().unwrap_or_default()))
+        let timing = answer.get(1).as_string().unwrap_or_default();
+        let position = answer.get(3).as_string().and_then(|text| Position::parse(&text));
+        Ok(Called { body: text, timing, position })
     } else {
         let error = ApiError::of_object(status, &text);
         if let ApiError::RateLimited { retry_after_s } = error {
@@ -107,23 +113,23 @@ pub(crate) async fn pass(
         isolate::note_refusal(env, user, &space.hash, retry_after(&response), now());
     }
     if let Some(position) = Position::parse(&position_of(&response)) {
-        note_written(asked, position);
+        note_written(asked, &space.hash, position);
     }
     let (status, headers) = (response.status(), Headers::Named(String::new()));
     Ok(Reply { status, headers, body: Body::Whole(response), usage: Usage { object: 1, ..Usage::default() } })
 }
 
 /// Notes where the space stands after a write whose answer is about to leave, and tells the location after it has left.
-fn note_written(asked: &Asked<'_>, position: Position) {
-    let Some(wait_ms) = isolate::note_written(asked.env, &asked.space.hash, position, now()) else { return };
-    let (env, space) = (asked.env.clone(), asked.space.hash.clone());
+pub(crate) fn note_written(asked: &Asked<'_>, space: &SpaceHash, position: Position) {
+    let Some(wait_ms) = isolate::note_written(asked.env, space, position, now()) else { return };
+    let (env, space) = (asked.env.clone(), space.clone());
     let origin = asked.incoming.origin_of_url.clone();
     asked.context.wait_until(async move {
         if wait_ms > 0 {
             location::pause(wait_ms as u32).await;
         }
         if let Some(position) = isolate::last_written(&env, &space, now()) {
-            location::tell_written(&origin, &space, &position).await;
+            location::tell_written(&origin, &space, position).await;
         }
     });
 }

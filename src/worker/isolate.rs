@@ -237,7 +237,12 @@ pub(crate) fn note_written(env: &Env, space: &SpaceHash, position: Position, now
     with(env, |isolate| isolate.writes.note(space, position, now))
 }
 
-/// Where a space stood after the last write that has passed.
+/// Notes what the location was told by another isolate.
+pub(crate) fn learn_written(env: &Env, space: &SpaceHash, position: Position, now: Millis) {
+    with(env, |isolate| isolate.writes.learn(space, position, now));
+}
+
+/// Where a space stood after the last write that is known of.
 pub(crate) fn last_written(env: &Env, space: &SpaceHash, now: Millis) -> Option<Position> {
     with(env, |isolate| isolate.writes.last(space, now))
 }

@@ -255,10 +255,10 @@ async fn conflicts(asked: &Asked<'_>) -> Result<Reply, ApiError> {
     let cursor = query.iter().find(|(name, value)| name == "cursor" && !value.is_empty());
     let after = cursor.map(|(_, cursor)| conflict::parse_cursor(cursor)).transpose()?.unwrap_or_default();
     let ask = serde_json::to_string(&ConflictsAfter { after }).map_err(|_| ApiError::Internal)?;
-    let (body, timing) = coordinator::call(asked.env, asked.space, "/conflicts", &ask).await?;
-    let mut reply = Reply::json(200, body);
+    let called = coordinator::call(asked.env, asked.space, "/conflicts", &ask).await?;
+    let mut reply = Reply::json(200, called.body);
     reply.usage.object = 1;
-    reply.usage.add_rows(&timing);
+    reply.usage.add_rows(&called.timing);
     Ok(reply)
 }
 

@@ -47,6 +47,8 @@ extern "C" {
     ) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = pause)]
     pub(crate) async fn pause(ms: u32);
+    #[wasm_bindgen(catch, js_name = cachedText)]
+    async fn cached_text(url: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = cacheText)]
     async fn cache_text(url: &str, text: &str, ttl: u32) -> Result<JsValue, JsValue>;
 }
@@ -145,11 +147,13 @@ pub(crate) async fn known_in_cache(
     (known, read.get(4).as_string().and_then(|text| Position::parse(&text)))
 }
 
-/// Tells the other isolates of the location of a write.
-pub(crate) async fn tell_written(origin: &str, space: &SpaceHash, position: &Position) {
-    let ttl_s = u32::try_from(WRITTEN_MS / 1000).unwrap_or(u32::MAX);
-    // Where it fails they go on as they would without a cache.
-    let _ = cache_text(&writes_url(origin, space), &position.to_string(), ttl_s).await;
+/// Tells the other isolates of the location where the space stood after the last write, unless they have been told of a later one.
+pub(crate) async fn tell_written(origin: &str, space: &SpaceHash, position: Position) {
+    let (url, ttl_s) = (writes_url(origin, space), u32::try_from(WRITTEN_MS / 1000).unwrap_or(u32::MAX));
+    let told = cached_text(&url).await.ok().and_then(|text| Position::parse(&text.as_string()?));
+    // Also the same again: it has to be known for as long after this write. Where it fails they go on as without a cache.
+    let highest = told.filter(|told| *told > position).unwrap_or(position);
+    let _ = cache_text(&url, &highest.to_string(), ttl_s).await;
 }
 
 /// Hands what a request has learnt to the others of its location.

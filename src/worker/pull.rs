@@ -137,6 +137,9 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
                 let wants_body = |metadata: &_| pull.wants_body(metadata);
                 let cached = location::known_in_cache(origin, &space.hash, space.scope(), wants_body);
                 let (known, written) = cached.await;
+                if let Some(position) = &written {
+                    isolate::learn_written(asked.env, &space.hash, position.clone(), now());
+                }
                 pull.learn_cached(known, written, now());
             }
             Next::Kv => {
@@ -170,9 +173,9 @@ async fn ask_coordinator(
     usage: &mut Usage,
 ) -> Result<(CoordinatorReply, String), ApiError> {
     let body = serde_json::to_string(ask).map_err(|_| ApiError::Internal)?;
-    let (text, timing) = call(asked.env, asked.space, "/pull", &body).await?;
-    usage.add_rows(&timing);
-    let (reply, lines) = decode_reply(&text).ok_or(ApiError::Upstream)?;
+    let called = call(asked.env, asked.space, "/pull", &body).await?;
+    usage.add_rows(&called.timing);
+    let (reply, lines) = decode_reply(&called.body).ok_or(ApiError::Upstream)?;
     Ok((reply, lines.to_owned()))
 }
 
@@ -300,7 +303,7 @@ fn stream_pages(
             let ask = Ask { cursor: Some(cursor), page_bytes: limits::STREAM_PAGE_BYTES, ..Ask::default() };
             let body = serde_json::to_string(&ask).unwrap_or_default();
             let answered = call(&env, &space, "/pull", &body).await;
-            let page = answered.as_ref().ok().and_then(|(text, _)| decode_reply(text));
+            let page = answered.as_ref().ok().and_then(|called| decode_reply(&called.body));
             // A page that starts over cannot be part of this stream: the client comes back with the last cursor.
             let Some((CoordinatorReply::Page { epoch, version, reset: false, next: following }, lines)) =
                 page

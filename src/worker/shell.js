@@ -208,11 +208,11 @@ function ask(env, name, path, caller, body, signal) {
   return stub.fetch(`https://coordinator${path}`, { method: "POST", headers, body, signal });
 }
 
-// Resolves to [status, server-timing, body]. `timeoutMs` 0 is no timeout.
+// Resolves to [status, server-timing, body, position after a write]. `timeoutMs` 0 is no timeout.
 export async function callObject(env, name, path, caller, body, timeoutMs) {
   const signal = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
   const response = await ask(env, name, path, caller, body, signal);
-  return [response.status, response.headers.get("server-timing") ?? "", await response.text()];
+  return [response.status, response.headers.get("server-timing") ?? "", await response.text(), positionOf(response)];
 }
 
 // Passes the body of a request, or a text, on and resolves to the response, to be passed on too, or to what `withBody` says
@@ -315,6 +315,11 @@ export async function cacheHead(base, metadata, readAt, value, ttl) {
     "headwater-body": body === null ? "0" : "1",
   };
   await cache.put(`${base}/head`, new Response(body ?? "", { headers }));
+}
+
+export async function cachedText(url) {
+  const cache = await caches.open(CACHE);
+  return (await cache.match(url))?.text();
 }
 
 // A text under a URL of ours.

@@ -10,13 +10,14 @@ use headwater::{
     limits,
     protocol::{act::Act, error::ApiError, internal::Order, pull::query_pairs},
     snapshot::keys::Scope,
+    version::Position,
 };
 use wasm_bindgen::JsValue;
 use web_sys::Request;
 
 use crate::{
     Space, check_again,
-    coordinator::{call, pass},
+    coordinator::{call, note_written, pass},
     http::{self, Reply},
     pull::Asked,
 };
@@ -45,7 +46,11 @@ pub(crate) async fn administer(
         order.space = id.as_str().to_owned();
         let mut usage = Usage::default();
         let made = create(asked, &order.into_text(), &mut usage).await;
-        let mut reply = Reply::json(200, made.map_err(|error| (error, usage))?);
+        let (body, position) = made.map_err(|error| (error, usage))?;
+        let mut reply = Reply::json(200, body);
+        if let Some(position) = position {
+            reply = reply.at(&position);
+        }
         reply.usage = usage;
         return Ok(reply);
     }
@@ -55,12 +60,15 @@ pub(crate) async fn administer(
     send(asked, act, order).await.map_err(free)
 }
 
+/// The body of an answer, and where the space stands if something was written.
+type Written = (String, Option<Position>);
+
 /// Makes a space unless it is there. The caller's home counts what its user makes, so it is asked before, but only of what is
 /// not there: an id that is taken would be counted for ever.
-async fn create(asked: &Asked<'_>, order: &str, usage: &mut Usage) -> Result<String, ApiError> {
+async fn create(asked: &Asked<'_>, order: &str, usage: &mut Usage) -> Result<Written, ApiError> {
     match ask(asked, asked.space, Act::Show, order, usage).await {
         Err(ApiError::NotFound(_)) => {}
-        there => return there.and_then(made_before),
+        there => return there.and_then(|(body, _)| Ok((made_before(body)?, None))),
     }
     let noted = ask(asked, &home_of(asked.space), Act::NoteMade, order, usage).await;
     noted.map_err(not_noted)?;
@@ -73,11 +81,14 @@ async fn ask(
     act: Act,
     order: &str,
     usage: &mut Usage,
-) -> Result<String, ApiError> {
+) -> Result<Written, ApiError> {
     usage.object += 1;
-    let (body, timing) = call(asked.env, space, &path_of(act), order).await?;
-    usage.add_rows(&timing);
-    Ok(body)
+    let called = call(asked.env, space, &path_of(act), order).await?;
+    usage.add_rows(&called.timing);
+    if let Some(position) = &called.position {
+        note_written(asked, &space.hash, position.clone());
+    }
+    Ok((called.body, called.position))
 }
 
 /// Where a list goes on; empty if it begins.

@@ -23,6 +23,23 @@ async function plain(sub, at, { accept = "application/json", ...query } = {}) {
 }
 const version = ({ text }) => Number(/"version":(\d+)/.exec(text)[1]);
 
+// Isolates "a" and "b" stand at one location.
+test("an isolate that tells late takes nothing back that another has told", async () => {
+  const [one, other] = ["a", "b"].map((at) => runtime.device("rewritten", { at }));
+  const seen = async (at) => version(await plain("rewritten", at));
+  await one.push([put("r", { n: 1 })]);
+  // The location is told of this one a second later, …
+  await one.push([put("r", { n: 2 })]);
+  await seen("a");
+  // … and of this one at once.
+  await other.push([put("r", { n: 3 })]);
+  for (let round = 0; round < 6; round += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    const versions = await Promise.all([seen("a"), seen("b")]);
+    if (round > 2) assert.deepEqual(versions, [3, 3]);
+  }
+});
+
 describe("what was written is seen", () => {
   test("by plain pulls, at every isolate of the location, in both forms; elsewhere within 30 s", async () => {
     const writer = runtime.device(runtime.subject(), { at: "a" });
@@ -58,7 +75,12 @@ describe("what was written is seen", () => {
 
   test("by members of a shared space, whoever wrote, and so is what an owner does about it", async () => {
     const [owner, member] = [new Member(runtime, "owner"), new Member(runtime, "member")];
-    const space = await owner.create(spaceId());
+    const space = spaceId();
+    const home = runtime.device(owner.sub);
+    assert.equal((await home.ask("/sync/pull")).body.changes.length, 0);
+    const made = await owner.ask("PUT", `/spaces/${space}`);
+    assert.match(made.response.headers.get("headwater-position"), /\.1$/);
+    assert.match((await home.ask("/sync/pull")).text, new RegExp(space), "the list in the owner's private space");
     await owner.set(space, member, "writer");
     const { body: { grant } } = await member.ask("POST", `/spaces/${space}/grant`);
     const read = () => runtime.device(member.sub).ask(`/sync/pull?space=${space}`, { at: "home", headers: { "headwater-grant": grant } });

@@ -106,7 +106,27 @@ fn a_write_that_storage_has_lost_is_asked_for_and_refuses_nobody() {
         let answer = world.ask(0, "{}", Format::Json);
         assert_eq!((version(&answer), answer.usage.object), (1, 1));
     }
-    world.pass(WRITTEN_MS + 1);
+    // The location was told a second later.
+    world.pass(WRITTEN_MS + 1_001);
     world.ask(0, "{}", Format::Json);
     assert_eq!(cost(&world.ask(0, "{}", Format::Json)).2, 0);
+}
+
+#[test]
+fn i14_an_isolate_that_tells_late_takes_nothing_back_that_another_has_told() {
+    let mut world = by_demand();
+    write_at(&mut world, 0, "a");
+    world.pass(10);
+    // Told a second after the first.
+    write_at(&mut world, 0, "a");
+    world.ask(0, "{}", Format::Json);
+    world.pass(10);
+    world.locations[0].switch_isolate();
+    write_at(&mut world, 0, "a");
+    for _ in 0..40 {
+        world.pass(500);
+        world.locations[0].switch_isolate();
+        let shown = version(&world.ask(0, "{}", Format::Json));
+        assert!(shown == 3 || world.now.since(crate::sim::START) < 3_000, "{shown}");
+    }
 }

@@ -1,13 +1,9 @@
 //! What was written is seen at the location where it was written, whoever asks.
 
 use crate::{
-    edge::writes::{TELL_MS, WRITTEN_MS},
     ids::SpaceHash,
     protocol::pull::{Consistency, PullRequest},
-    sim::{
-        World,
-        location::{Response, Written},
-    },
+    sim::{World, location::Response},
     version::{Epoch, Position, Version},
 };
 
@@ -26,16 +22,8 @@ impl World {
         let Ok(wire) = &response.body else { return };
         let goes_on = asked.cursor.is_some();
         let is_lenient = asked.consistency == Consistency::Eventual && response.usage.object > 0;
-        let written = self.locations[location].written.get(space);
-        let Some(Written { position: written, at, here }) = written.filter(|_| !goes_on && !is_lenient)
-        else {
-            return;
-        };
-        let age = self.now.since(*at);
-        // An isolate that has taken over meanwhile hears of it when the location is told.
-        if age > WRITTEN_MS || (!here && age <= TELL_MS) {
-            return;
-        }
+        let written = self.locations[location].written(space, self.now);
+        let Some(written) = written.filter(|_| !goes_on && !is_lenient) else { return };
         let shown = position_of(wire.text()).expect("an answer says where it leads");
         assert!(shown >= *written, "I14: location {location} shows {shown} after a write at {written}");
     }

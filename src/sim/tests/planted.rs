@@ -149,6 +149,8 @@ pub(crate) enum Fault {
     WriteNotNoted,
     /// What another isolate of the location has answered to a write counts for nothing.
     CachedWriteIgnored,
+    /// A location is told of an earlier write than it was.
+    LaterWriteUntold,
 
     // Spaces and users.
     /// A location's cache has a space under the name that the request gave it.
@@ -291,6 +293,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::OtherBaseResumed, &["I7"], 1500),
     (Fault::WriteNotNoted, &["I14"], 100),
     (Fault::CachedWriteIgnored, &["I14"], 300),
+    (Fault::LaterWriteUntold, &["I14"], 300),
     (Fault::CacheKeyedByParameter, &["I9"], 100),
     (Fault::TailNotHashed, &["I6"], 300),
     (Fault::ClientIdIsAnybodys, &["I2", "I7", "I12"], 100),

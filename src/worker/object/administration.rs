@@ -45,7 +45,8 @@ impl Coordinator {
         self.arm().await?;
         let mut reply = done?;
         let position = self.with(|core| core.position());
-        if position != before {
+        // What a creation has written stood there before it was asked for.
+        if position != before || act == Act::Create {
             reply = reply.at(&position);
         }
         if matches!(act, Act::Create | Act::Delete | Act::ResetEpoch) {
