@@ -70,7 +70,7 @@ pub(crate) struct Incoming {
     pub(crate) origin: String,
     pub(crate) content_type: String,
     pub(crate) content_encoding: String,
-    /// Empty unless the request accepts NDJSON.
+    /// Empty unless the request can accept NDJSON before JSON.
     pub(crate) accept_encoding: String,
     pub(crate) now: Millis,
     pub(crate) id: String,

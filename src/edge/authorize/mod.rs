@@ -33,9 +33,8 @@ use self::{
 use super::config::Config;
 use crate::{limits, protocol::error::ApiError, time::Millis};
 
-/// Whys that anybody gets who asks without a token, and that say nothing about the deployment.
+/// Why anybody is refused who asks without a token, which says nothing about the deployment.
 const NO_TOKEN: &str = "there is no bearer token, or one of more than 8 KiB";
-const NO_JWT: &str = "the token is not a JWT";
 const NO_KEY: &str = "no key is configured: set JWT_SECRET (at least 32 bytes), JWT_KEYS or JWKS_URL";
 
 /// Why a token does not get its bearer in.
@@ -204,7 +203,7 @@ impl Verifier {
 
     fn judge(&mut self, token: &str, now: Millis) -> Result<Step, Refused> {
         let Ok(untrusted) = UntrustedToken::<Critical>::try_from(token) else {
-            return refused(NO_JWT);
+            return refused("the token is not a JWT: is the issuer asked for one, with an audience?");
         };
         if untrusted.header().other_fields.crit {
             return refused("crit names extensions");

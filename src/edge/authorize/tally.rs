@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{NO_JWT, NO_TOKEN, Refused};
+use super::{NO_TOKEN, Refused};
 use crate::{protocol::error::ApiError, time::Millis};
 
 /// How long a count gathers, in ms. The first of all is told at once.
@@ -16,9 +16,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts a refusal, unless it says nothing about the deployment: no token at all, or one that was good.
+    /// Counts a refusal, unless it says nothing about the deployment: no token at all, or one that was good. What is no JWT
+    /// says something: identity services give opaque tokens where no audience was asked for.
     pub(super) fn note(&mut self, refused: &Refused) {
-        if refused.error == ApiError::Unauthenticated && ![NO_TOKEN, NO_JWT].contains(&refused.why) {
+        if refused.error == ApiError::Unauthenticated && refused.why != NO_TOKEN {
             let count = self.counts.entry(refused.why).or_default();
             *count = count.saturating_add(1);
         }
