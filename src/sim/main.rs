@@ -13,6 +13,11 @@ use headwater::sim::{
     wild::STEPS,
 };
 
+/// Worlds are many small texts: a third of a hunt was spent in the allocator of the system.
+#[cfg(feature = "fast-allocator")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "npm run sim -- [--worlds N] [--first SEED] [--steps N]   hunt through N worlds (default 20,000), from a seed on
 npm run sim -- --seed SEED [--steps N] [--trace]         live through one world, with --trace showing every event";
 
