@@ -31,7 +31,7 @@ impl Brand {
 }
 
 /// What a simulated record holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// Counted up by `add`.
     pub count: i64,
@@ -81,33 +81,35 @@ pub enum Edit {
 }
 
 impl Edit {
-    /// The change as the wire has it.
-    #[must_use]
-    pub fn json(&self, brand: Brand) -> String {
-        let named = |op: &str, (collection, id): &Name| {
-            format!("{{\"op\":\"{op}\",\"collection\":\"{collection}\",\"id\":\"{id}\"")
+    /// The change as clients write it, perhaps with a base of its own.
+    fn written(&self, base: Option<Version>, brand: Brand) -> Written {
+        let (op, rest): (&str, Vec<(&str, String)>) = match self {
+            Self::Put(_, row) => ("put", vec![("value", row.text(brand))]),
+            Self::Patch(_, tag, row) => {
+                ("patch", vec![("set", format!("{{\"tag\":{tag}}}")), ("orPut", row.text(brand))])
+            }
+            Self::Fill(_, filler) => ("patch", vec![("set", format!("{{{}}}", brand.filler(*filler)))]),
+            Self::Add(_, by) => ("add", vec![("path", "\"count\"".to_owned()), ("by", by.to_string())]),
+            Self::Delete(_) => ("delete", Vec::new()),
         };
-        match self {
-            Self::Put(name, row) => format!("{},\"value\":{}}}", named("put", name), row.text(brand)),
-            Self::Patch(name, tag, row) => {
-                format!("{},\"set\":{{\"tag\":{tag}}},\"orPut\":{}}}", named("patch", name), row.text(brand))
-            }
-            Self::Fill(name, filler) => {
-                format!("{},\"set\":{{{}}}}}", named("patch", name), brand.filler(*filler))
-            }
-            Self::Add(name, by) => format!("{},\"path\":\"count\",\"by\":{by}}}", named("add", name)),
-            Self::Delete(name) => named("delete", name) + "}",
-        }
+        let (collection, id) = self.name();
+        let base = base.map(|base| base.to_string());
+        let base = base.iter().map(|base| ("base", Text::Json(base)));
+        let named = [("op", op), ("collection", collection), ("id", id)]
+            .map(|(name, text)| (name, Text::Quoted(text)));
+        let rest = rest.iter().map(|(name, json)| (*name, Text::Json(json)));
+        Written::object(base.chain(named).chain(rest).collect())
     }
 
     /// A put or a deletion as a resolution has it.
-    fn as_merged(&self, brand: Brand) -> String {
+    fn as_merged(&self, brand: Brand) -> Written {
         let (collection, id) = self.name();
-        let value = match self {
-            Self::Put(_, row) => format!("\"value\":{}", row.text(brand)),
-            _ => "\"deleted\":true".to_owned(),
+        let (name, json) = match self {
+            Self::Put(_, row) => ("value", row.text(brand)),
+            _ => ("deleted", "true".to_owned()),
         };
-        format!("{{\"collection\":\"{collection}\",\"id\":\"{id}\",{value}}}")
+        let named = [("collection", Text::Quoted(collection)), ("id", Text::Quoted(id))];
+        Written::object(named.into_iter().chain([(name, Text::Json(&json))]).collect())
     }
 
     /// The record it changes.
@@ -124,10 +126,10 @@ impl Edit {
 
     fn apply(&self, row: &mut Option<Row>) {
         match self {
-            Self::Put(_, new) => *row = Some(new.clone()),
+            Self::Put(_, new) => *row = Some(*new),
             Self::Patch(_, tag, or_put) => match row {
                 Some(row) => row.tag = *tag,
-                None => *row = Some(or_put.clone()),
+                None => *row = Some(*or_put),
             },
             Self::Fill(_, filler) => row.iter_mut().for_each(|row| row.filler = *filler),
             Self::Add(_, by) => row.iter_mut().for_each(|row| row.count += by),
@@ -159,32 +161,25 @@ pub enum Take {
 }
 
 impl Change {
-    /// The change as the wire has it.
+    /// The change as clients write it.
     #[must_use]
-    pub fn json(&self, brand: Brand) -> String {
+    pub fn written(&self, brand: Brand) -> Written {
         let (id, take) = match self {
-            Self::Edit(edit) => return edit.json(brand),
-            Self::Since(base, edit) => {
-                return edit.json(brand).replacen('{', &format!("{{\"base\":{base},"), 1);
-            }
-            Self::Resolve(id, take) => (id, take),
+            Self::Edit(edit) => return edit.written(None, brand),
+            Self::Since(base, edit) => return edit.written(Some(*base), brand),
+            Self::Resolve(id, take) => (id.to_string(), take),
         };
+        let records = match take {
+            Take::Records(records) => records.iter().map(|record| record.as_merged(brand)).collect(),
+            Take::Mine | Take::Theirs => Vec::new(),
+        };
+        let records = Written::list(&records);
         let taken = match take {
-            Take::Mine => "\"take\":\"mine\"".to_owned(),
-            Take::Theirs => "\"take\":\"theirs\"".to_owned(),
-            Take::Records(records) => {
-                let records: Vec<String> = records.iter().map(|record| record.as_merged(brand)).collect();
-                format!("\"records\":[{}]", records.join(","))
-            }
+            Take::Mine => ("take", Text::Quoted("mine")),
+            Take::Theirs => ("take", Text::Quoted("theirs")),
+            Take::Records(_) => ("records", Text::Written(&records)),
         };
-        format!("{{\"op\":\"resolve\",\"conflict\":\"{id}\",{taken}}}")
-    }
-
-    /// Whether it is what `text` says, in either of the ways in which clients write it.
-    #[must_use]
-    pub fn is_text(&self, text: &str, brand: Brand) -> bool {
-        let own = self.json(brand);
-        own == text || respelled(&own) == text
+        Written::object(vec![("op", Text::Quoted("resolve")), ("conflict", Text::Quoted(&id)), taken])
     }
 
     /// The records that it changes, but for those that are parked.
@@ -198,14 +193,80 @@ impl Change {
     }
 }
 
-/// JSON as another library writes it: with the members of each object in order.
-#[must_use]
-pub fn respelled(json: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(json).expect("JSON").to_string()
+/// JSON in the two ways in which clients write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// As it comes.
+    pub plain: Rc<str>,
+    /// As another library writes it: with the members of each object in order.
+    pub ordered: Rc<str>,
+}
+
+/// The value of a member.
+#[derive(Clone, Copy)]
+enum Text<'a> {
+    Quoted(&'a str),
+    Json(&'a str),
+    Written(&'a Written),
+}
+
+impl Written {
+    /// Any JSON.
+    #[must_use]
+    pub fn of(json: &str) -> Self {
+        let ordered = serde_json::from_str::<serde_json::Value>(json).expect("JSON").to_string();
+        Self { plain: json.into(), ordered: ordered.into() }
+    }
+
+    /// A list.
+    #[must_use]
+    pub fn list(elements: &[Self]) -> Self {
+        let list = |text: fn(&Self) -> &str| -> Rc<str> {
+            let texts: Vec<&str> = elements.iter().map(text).collect();
+            format!("[{}]", texts.join(",")).into()
+        };
+        Self { plain: list(|element| &element.plain), ordered: list(|element| &element.ordered) }
+    }
+
+    fn object(mut members: Vec<(&str, Text<'_>)>) -> Self {
+        let plain = object_text(&members, false);
+        members.sort_unstable_by_key(|(name, _)| *name);
+        Self { plain: plain.into(), ordered: object_text(&members, true).into() }
+    }
+
+    /// Whether `text` is one of the two.
+    #[must_use]
+    pub fn is(&self, text: &str) -> bool {
+        *self.plain == *text || *self.ordered == *text
+    }
+}
+
+fn object_text(members: &[(&str, Text<'_>)], is_ordered: bool) -> String {
+    let mut object = String::with_capacity(256);
+    for (name, text) in members {
+        object.extend([if object.is_empty() { "{\"" } else { ",\"" }, name, "\":"]);
+        match text {
+            Text::Quoted(text) => object.extend(["\"", text, "\""]),
+            Text::Json(json) => object.push_str(json),
+            Text::Written(written) => {
+                object.push_str(if is_ordered { &written.ordered } else { &written.plain });
+            }
+        }
+    }
+    object + "}"
+}
+
+/// A change with its texts.
+#[derive(Debug)]
+pub struct Planned {
+    /// The change.
+    pub change: Change,
+    /// As clients write it.
+    pub written: Written,
 }
 
 /// Records that Headwater writes itself, with their text.
-pub type Own = BTreeMap<Name, Rc<str>>;
+pub type Own = BTreeMap<Rc<Name>, Rc<str>>;
 
 /// What stands at a position.
 #[derive(Debug, Clone, Default)]
@@ -216,8 +277,25 @@ pub struct Snapshot {
     pub own: Own,
 }
 
+impl Snapshot {
+    /// All records by name, as a client has them: what Headwater did comes first, because its collections begin with `$`.
+    pub fn all(&self) -> impl Iterator<Item = (&Name, &str)> {
+        let own = self.own.iter().map(|(name, text)| (&**name, &**text));
+        own.chain(self.rows.iter().map(|(name, standing)| (&**name, &*standing.text)))
+    }
+}
+
 /// Records and their rows.
-pub type State = BTreeMap<Name, Row>;
+pub type State = BTreeMap<Rc<Name>, Standing>;
+
+/// A row with its text, which is compared with what every client has.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The row.
+    pub row: Row,
+    /// Its JSON text.
+    pub text: Rc<str>,
+}
 
 /// What a mutation does to one record: its row before and after, and whether it was absent at any moment.
 #[derive(Debug)]
@@ -235,8 +313,8 @@ pub fn effects(edits: &[Edit], state: &State) -> BTreeMap<Name, Effect> {
     let mut effects: BTreeMap<Name, Effect> = BTreeMap::new();
     for edit in edits {
         let effect = effects.entry(edit.name().clone()).or_insert_with(|| {
-            let row = state.get(edit.name()).cloned();
-            Effect { was_absent: row.is_none(), before: row.clone(), after: row }
+            let row = state.get(edit.name()).map(|standing| standing.row);
+            Effect { was_absent: row.is_none(), before: row, after: row }
         });
         edit.apply(&mut effect.after);
         effect.was_absent |= effect.after.is_none();

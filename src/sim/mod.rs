@@ -23,6 +23,8 @@ pub(crate) mod tests;
 mod traffic;
 pub mod wild;
 
+use std::sync::LazyLock;
+
 use crate::{
     coordinator::publication::PublicationConfig,
     edge::{grant::Granter, pull::ReadPlan},
@@ -98,7 +100,8 @@ pub const USERS: [&str; 2] = ["alice", "bob"];
 /// A user, by the place in [`USERS`].
 #[must_use]
 pub fn user_hash(user: usize) -> UserHash {
-    UserHash::new(ISSUER, USERS[user])
+    static HASHES: LazyLock<[UserHash; 2]> = LazyLock::new(|| USERS.map(|user| UserHash::new(ISSUER, user)));
+    HASHES[user].clone()
 }
 
 /// Spaces with everything around them. All share the namespace, the locations and the network.

@@ -71,9 +71,8 @@ impl World {
             }
         }
         oracle.check_position(&here);
-        for ((_, push), answer) in pushes.iter().zip(done) {
-            oracle.check_storage(push, answer.as_ref().ok(), host, self.now);
-        }
+        let pushed = pushes.iter().zip(done).map(|((_, push), answer)| (push, answer.as_ref().ok()));
+        oracle.check_storage(pushed, host, self.now);
         answers
     }
 

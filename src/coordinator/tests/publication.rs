@@ -25,7 +25,7 @@ fn name(id: &str) -> Name {
 /// One push of client 0.
 fn change(world: &mut World, edits: Vec<Edit>) {
     let (mark, changes) = world.spaces[0].oracle.plan(edits);
-    world.clients[0].queue(&changes, mark);
+    world.clients[0].queue(changes, mark);
     world.push(0, false).expect("an answer");
 }
 

@@ -36,7 +36,7 @@ fn h01_a_client_of_the_earlier_epoch_is_not_trapped_there() {
     let position = world.spaces[0].host.reset_epoch(world.now).expect("an epoch");
     world.spaces[0].oracle.learn_epoch(&position.epoch);
     let (mark, changes) = world.spaces[0].oracle.plan(vec![Edit::Delete(name("r"))]);
-    world.clients[1].queue(&changes, mark);
+    world.clients[1].queue(changes, mark);
     assert!(matches!(world.push(1, false), Err(ApiError::EpochMismatch { .. })));
     world.pull(1, 0, Format::Json).expect("a pull with min");
     world.push(1, false).expect("an answer");

@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Change, Edit, Oracle, Row, Take};
+use super::{Change, Edit, Oracle, Planned, Row, Take};
 use crate::{
     coordinator::ledger::Ledger,
     limits,
@@ -28,7 +28,7 @@ pub(super) struct Parked {
     client: String,
     at: Millis,
     /// In the order in which `mine` applies them.
-    changes: Vec<Change>,
+    changes: Vec<Rc<Planned>>,
     touches: BTreeSet<Name>,
     /// Older conflicts whose edits come before these.
     rests_on: BTreeSet<Version>,
@@ -59,8 +59,8 @@ impl Parked {
 /// A mutation as it was pushed.
 pub(super) struct Submission<'a> {
     pub(super) mark: u64,
-    pub(super) changes: Vec<Change>,
-    pub(super) grounds: Vec<u64>,
+    pub(super) changes: &'a [Rc<Planned>],
+    pub(super) grounds: &'a [u64],
     pub(super) mutation: &'a Mutation,
     pub(super) push: &'a PushRequest,
     pub(super) user: usize,
@@ -84,7 +84,7 @@ struct Expanded {
 impl Submission<'_> {
     /// The base of the mutation, by the first of its changes that has none of its own.
     fn base(&self) -> Option<Version> {
-        let edits = self.changes.iter().filter(|change| !matches!(change, Change::Resolve(..)));
+        let edits = self.changes().filter(|change| !matches!(change, Change::Resolve(..)));
         let mut bases = edits.zip(&self.mutation.changes).filter(|(edit, _)| matches!(edit, Change::Edit(_)));
         match bases.next() {
             Some((_, change)) => change.base,
@@ -94,7 +94,11 @@ impl Submission<'_> {
 
     /// The records that it changes, but for those that are parked.
     fn names(&self) -> BTreeSet<Name> {
-        self.changes.iter().flat_map(Change::names).cloned().collect()
+        self.changes().flat_map(Change::names).cloned().collect()
+    }
+
+    fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().map(|planned| &planned.change)
     }
 }
 
@@ -110,7 +114,7 @@ impl Oracle {
     ) {
         let (mark, writer) = (sent.mark, sent.writer);
         let mut expanded = Expanded::default();
-        if let Err(code) = self.expand(&sent.changes, sent.base(), Some(sent.user), 0, &mut expanded) {
+        if let Err(code) = self.expand(sent.changes, sent.base(), Some(sent.user), 0, &mut expanded) {
             let is_rejected = matches!(settled, Settled::Rejected(rejection) if rejection.code == code);
             assert!(is_rejected, "I12: mutation {mark} cannot resolve, {code:?}, and was {settled:?}");
             return;
@@ -199,54 +203,61 @@ impl Oracle {
     /// What changes come to where `user` sends them; without one, whoever may and whatever comes first.
     fn expand(
         &self,
-        changes: &[Change],
+        changes: &[Rc<Planned>],
         base: Option<Version>,
         user: Option<usize>,
         depth: usize,
         into: &mut Expanded,
     ) -> Result<(), RejectCode> {
-        for change in changes {
-            let (id, take) = match change {
-                Change::Edit(edit) => {
-                    into.edits.push((edit.clone(), base));
-                    continue;
-                }
-                Change::Since(own, edit) => {
-                    // Of what is re-applied the bases are forgotten.
-                    into.edits.push((edit.clone(), Some(*own).filter(|_| depth == 0)));
-                    continue;
-                }
-                Change::Resolve(id, take) => (id, take),
-            };
-            let open = self.now.conflicts.get(&id.opened).filter(|parked| parked.id == *id);
-            let parked = open.filter(|_| !into.closed.contains(&id.opened)).ok_or(RejectCode::NotFound)?;
-            if user.is_some_and(|user| parked.user != user && self.role(user) < Some(Role::Owner)) {
-                return Err(RejectCode::Forbidden);
+        changes.iter().try_for_each(|planned| self.expand_one(&planned.change, base, user, depth, into))
+    }
+
+    fn expand_one(
+        &self,
+        change: &Change,
+        base: Option<Version>,
+        user: Option<usize>,
+        depth: usize,
+        into: &mut Expanded,
+    ) -> Result<(), RejectCode> {
+        let (id, take) = match change {
+            Change::Edit(edit) => {
+                into.edits.push((edit.clone(), base));
+                return Ok(());
             }
-            into.closed.push(id.opened);
-            into.depth = into.depth.max(depth + 1);
-            into.parked += parked.changes.len();
-            into.touched.extend(parked.touches.iter().cloned());
-            let max = self.max;
-            if into.depth > max.nested || into.parked > max.changes || into.touched.len() > 2 * max.changes {
-                return Err(RejectCode::TooLarge);
+            Change::Since(own, edit) => {
+                // Of what is re-applied the bases are forgotten.
+                into.edits.push((edit.clone(), Some(*own).filter(|_| depth == 0)));
+                return Ok(());
             }
-            if base.is_some() {
-                let row = Row { count: 0, tag: 0, filler: 0 };
-                let seen = |name: &Name| (Edit::Put(name.clone(), row.clone()), base);
-                into.seen.extend(parked.touches.iter().map(seen));
-            }
-            match take {
-                Take::Theirs => {}
-                Take::Records(records) => into.edits.extend(records.iter().map(|edit| (edit.clone(), base))),
-                Take::Mine => {
-                    self.expand(&parked.changes, None, user, depth + 1, into)?;
-                    let is_first = |older: &Version| {
-                        self.now.conflicts.contains_key(older) && !into.closed.contains(older)
-                    };
-                    if user.is_some() && parked.rests_on.iter().any(is_first) {
-                        return Err(RejectCode::InvalidValue);
-                    }
+            Change::Resolve(id, take) => (id, take),
+        };
+        let open = self.now.conflicts.get(&id.opened).filter(|parked| parked.id == *id);
+        let parked = open.filter(|_| !into.closed.contains(&id.opened)).ok_or(RejectCode::NotFound)?;
+        if user.is_some_and(|user| parked.user != user && self.role(user) < Some(Role::Owner)) {
+            return Err(RejectCode::Forbidden);
+        }
+        into.closed.push(id.opened);
+        into.depth = into.depth.max(depth + 1);
+        into.parked += parked.changes.len();
+        into.touched.extend(parked.touches.iter().cloned());
+        let max = self.max;
+        if into.depth > max.nested || into.parked > max.changes || into.touched.len() > 2 * max.changes {
+            return Err(RejectCode::TooLarge);
+        }
+        if base.is_some() {
+            let row = Row { count: 0, tag: 0, filler: 0 };
+            into.seen.extend(parked.touches.iter().map(|name| (Edit::Put(name.clone(), row), base)));
+        }
+        match take {
+            Take::Theirs => {}
+            Take::Records(records) => into.edits.extend(records.iter().map(|edit| (edit.clone(), base))),
+            Take::Mine => {
+                self.expand(&parked.changes, None, user, depth + 1, into)?;
+                let is_first =
+                    |older: &Version| self.now.conflicts.contains_key(older) && !into.closed.contains(older);
+                if user.is_some() && parked.rests_on.iter().any(is_first) {
+                    return Err(RejectCode::InvalidValue);
                 }
             }
         }
@@ -256,7 +267,7 @@ impl Oracle {
     /// The conflict that a mutation has to join, and the older ones on which it rests as well: those that it names, and
     /// those of its client under which a record of its is parked, while their results are not acknowledged.
     fn joins(&self, sent: &Submission<'_>) -> Option<(Version, BTreeSet<Version>)> {
-        let resolves = sent.changes.iter().any(|change| matches!(change, Change::Resolve(..)));
+        let resolves = sent.changes().any(|change| matches!(change, Change::Resolve(..)));
         if resolves || sent.changes.is_empty() {
             return None;
         }
@@ -277,7 +288,7 @@ impl Oracle {
         let acked = self.now.acked.get(&**sent.writer).copied().unwrap_or(0);
         let told = self.now.told.get(&**sent.writer).into_iter().flatten();
         let mut unacknowledged = told.filter(|(number, _)| *number > acked).map(|(_, id)| id);
-        let resolves = sent.changes.iter().any(|change| matches!(change, Change::Resolve(..)));
+        let resolves = sent.changes().any(|change| matches!(change, Change::Resolve(..)));
         let is_closed = |id: &ConflictId| !self.is_open_for(id, sent.user);
         !resolves && (sent.mutation.after.iter().any(is_closed) || unacknowledged.any(is_closed))
     }
@@ -317,7 +328,7 @@ impl Oracle {
     /// Whether a mutation can be re-applied behind what is parked.
     fn fits(&self, expanded: &Expanded, sent: &Submission<'_>) -> bool {
         let size = |change: &Change| change.names().count().max(1);
-        let changes = expanded.parked + sent.changes.iter().map(size).sum::<usize>();
+        let changes = expanded.parked + sent.changes().map(size).sum::<usize>();
         let records = expanded.touched.union(&sent.names()).count();
         expanded.closed.is_empty() || (changes <= self.max.changes && records <= self.max.changes)
     }
@@ -327,7 +338,7 @@ impl Oracle {
     fn refusal_to_join(&self, sent: &Submission<'_>, newest: Version) -> Option<RejectCode> {
         let mine = Change::Resolve(self.now.conflicts[&newest].id.clone(), Take::Mine);
         let mut expanded = Expanded::default();
-        match self.expand(&[mine], None, None, 0, &mut expanded) {
+        match self.expand_one(&mine, None, None, 0, &mut expanded) {
             Ok(()) => (!self.fits(&expanded, sent)).then_some(RejectCode::TooManyConflicts),
             Err(RejectCode::TooLarge) => Some(RejectCode::TooManyConflicts),
             Err(code) => Some(code),
@@ -343,7 +354,7 @@ impl Oracle {
         let (name, announcement) = (parked.name(), parked.announcement());
         if announcement != before {
             self.now.here.version = self.now.here.version.next();
-            self.now.own.insert(name, announcement);
+            self.now.own.insert(name.into(), announcement);
             self.note_state();
         }
     }
@@ -361,11 +372,11 @@ impl Oracle {
             user: sent.user,
             client: sent.push.client.to_string(),
             at: now,
-            changes: sent.changes.clone(),
+            changes: sent.changes.to_vec(),
             touches,
             rests_on: BTreeSet::new(),
         };
-        self.now.own.insert(parked.name(), parked.announcement());
+        self.now.own.insert(parked.name().into(), parked.announcement());
         self.now.conflicts.insert(id.opened, parked);
         self.note_state();
     }
@@ -401,10 +412,10 @@ impl Oracle {
         );
     }
 
-    /// I10, I12: storage has the open conflicts, and all that is parked under those that `settled` names.
+    /// I10, I12: storage has the open conflicts, and all that is parked under these.
     pub(super) fn check_parked<'a>(
         &self,
-        settled: impl Iterator<Item = &'a Settled>,
+        ids: impl Iterator<Item = &'a ConflictId>,
         host: &mut Host,
         now: Millis,
     ) {
@@ -412,11 +423,8 @@ impl Oracle {
         let open: usize = ledger.open_conflicts().expect("storage in memory can be read").values().sum();
         let should = self.now.conflicts.len();
         assert!(open == should, "I12: storage has {open} open conflicts where {should} are");
-        for settled in settled {
-            let Settled::Conflict { id, .. } = settled else { continue };
-            let parked = self.now.conflicts.get(&id.opened).filter(|parked| parked.id == *id);
-            let Some(parked) = parked else { continue };
-            self.check_one(parked, ledger);
+        for id in ids.filter(|id| self.is_open(id)) {
+            self.check_one(&self.now.conflicts[&id.opened], ledger);
         }
     }
 
@@ -457,14 +465,14 @@ impl Oracle {
         let is_whose = open.user == user_hash(parked.user) && open.client.as_str() == parked.client;
         assert!(is_whose && open.at == parked.at, "I12: {open:?} is listed for {parked:?}");
         let texts: Vec<&String> = open.mutations.iter().flat_map(|mutation| &mutation.changes).collect();
-        let is_it = |(change, text): (&Change, &&String)| change.is_text(text, self.brand);
+        let is_it = |(planned, text): (&Rc<Planned>, &&String)| planned.written.is(text);
         let is_whole = texts.len() == parked.changes.len() && parked.changes.iter().zip(&texts).all(is_it);
         assert!(is_whole, "I12: {texts:?} is listed under {}, not {:?}", parked.id, parked.changes);
         let standing = open.standing.iter().map(|standing| {
             let name = (standing.key.collection.as_str().to_owned(), standing.key.id.as_str().to_owned());
             (name, standing.there.clone())
         });
-        let row = |name: &Name| self.now.records.get(name).map(|row| row.text(self.brand));
+        let row = |name: &Name| self.now.records.get(name).map(|standing| standing.text.to_string());
         let there = |name: &Name| row(name).map_or(There::Nothing, There::Value);
         let should = parked.touches.iter().map(|name| (name.clone(), there(name)));
         assert!(standing.eq(should), "I7: {:?} is listed with {}", open.standing, parked.id);
@@ -472,7 +480,7 @@ impl Oracle {
 
     fn check_one(&self, parked: &Parked, ledger: &impl Ledger) {
         let texts = ledger.parked(parked.id.opened).expect("storage in memory can be read");
-        let is_it = |(change, stored): (&Change, &String)| change.is_text(stored, self.brand);
+        let is_it = |(planned, stored): (&Rc<Planned>, &String)| planned.written.is(stored);
         let stored: Vec<String> = texts.into_iter().map(|change| change.text).collect();
         let is_whole = stored.len() == parked.changes.len() && parked.changes.iter().zip(&stored).all(is_it);
         assert!(is_whole, "I12: under {} storage has parked {stored:?}, not {:?}", parked.id, parked.changes);

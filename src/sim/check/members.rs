@@ -87,7 +87,7 @@ impl Oracle {
         self.now.here.version = self.now.here.version.next();
         let name = (collection.to_owned(), id.to_owned());
         match text {
-            Some(text) => drop(self.now.own.insert(name, text.into())),
+            Some(text) => drop(self.now.own.insert(name.into(), text.into())),
             None => drop(self.now.own.remove(&name)),
         }
         self.note_state();
@@ -171,7 +171,7 @@ impl Oracle {
     /// has to tell next.
     fn empty(&mut self) {
         self.now.records.clear();
-        self.now.own.retain(|(collection, _), _| collection == "$spaces");
+        self.now.own.retain(|name, _| name.0 == "$spaces");
         self.now.conflicts.clear();
         self.now.policies.clear();
         self.now.history = History::default();

@@ -15,10 +15,10 @@ use std::{
 use conflicts::Parked;
 pub use members::{Deed, policy_text};
 
-pub use super::history::{Brand, Change, Edit, Row, Take};
+pub use super::history::{Brand, Change, Edit, Row, Take, Written};
 use super::{
     client::{Client, Name, Records},
-    history::{Effect, History, Own, Snapshot, State, effects},
+    history::{Effect, History, Own, Planned, Snapshot, Standing, State, effects},
 };
 use crate::{
     limits::ParkedMax,
@@ -35,7 +35,7 @@ use crate::{
 #[derive(Debug, Clone)]
 enum Intent {
     /// These changes, made while mutations on the same records were waiting before it: their marks.
-    Changes(Vec<Change>, Vec<u64>),
+    Changes(Rc<[Rc<Planned>]>, Rc<[u64]>),
     /// Nothing that can be applied: it has to be rejected.
     Invalid,
 }
@@ -130,22 +130,25 @@ impl Oracle {
     /// The names of all records.
     #[must_use]
     pub fn names(&self) -> Vec<Name> {
-        self.now.records.keys().cloned().collect()
+        self.now.records.keys().map(|name| (**name).clone()).collect()
     }
 
     /// Notes what a mutation does and returns the mark it is known by, with the text of its changes.
-    pub fn plan(&mut self, edits: Vec<Edit>) -> (u64, String) {
+    pub fn plan(&mut self, edits: Vec<Edit>) -> (u64, Written) {
         self.plan_behind(edits.into_iter().map(Change::Edit).collect(), &[])
     }
 
     /// The same for any changes, which are made while the mutations `before` wait in the same outbox.
-    pub fn plan_behind(&mut self, changes: Vec<Change>, before: &[u64]) -> (u64, String) {
+    pub fn plan_behind(&mut self, changes: Vec<Change>, before: &[u64]) -> (u64, Written) {
         let mark = self.intents.len() as u64;
-        let texts: Vec<String> = changes.iter().map(|change| change.json(self.brand)).collect();
         let grounds =
             before.iter().copied().filter(|before| self.shares_a_record(*before, &changes)).collect();
-        self.intents.push(Intent::Changes(changes, grounds));
-        (mark, format!("[{}]", texts.join(",")))
+        let written: Vec<Written> = changes.iter().map(|change| change.written(self.brand)).collect();
+        let list = Written::list(&written);
+        let planned = changes.into_iter().zip(written);
+        let planned = planned.map(|(change, written)| Rc::new(Planned { change, written })).collect();
+        self.intents.push(Intent::Changes(planned, grounds));
+        (mark, list)
     }
 
     fn shares_a_record(&self, mark: u64, changes: &[Change]) -> bool {
@@ -155,7 +158,7 @@ impl Oracle {
         }
         let Intent::Changes(others, _) = self.intent(mark) else { return false };
         let mut names = changes.iter().flat_map(Change::names);
-        names.any(|name| others.iter().flat_map(Change::names).any(|other| other == name))
+        names.any(|name| others.iter().flat_map(|other| other.change.names()).any(|other| other == name))
     }
 
     /// Notes a mutation that must be rejected, whose changes have this text, and returns its mark.
@@ -169,7 +172,7 @@ impl Oracle {
     pub fn plan_again(&mut self, mark: u64) -> u64 {
         let again = match self.intent(mark) {
             // What it rested on is another mutation now, too.
-            Intent::Changes(changes, _) => Intent::Changes(changes.clone(), Vec::new()),
+            Intent::Changes(changes, _) => Intent::Changes(Rc::clone(changes), Rc::default()),
             Intent::Invalid => Intent::Invalid,
         };
         self.intents.push(again);
@@ -208,7 +211,10 @@ impl Oracle {
         for (name, effect) in changed {
             self.now.history.note(&name, &effect, writer, version);
             match effect.after {
-                Some(row) => self.now.records.insert(name, row),
+                Some(row) => {
+                    let text = row.text(self.brand).into();
+                    self.now.records.insert(name.into(), Standing { row, text })
+                }
                 None => self.now.records.remove(&name),
             };
         }
@@ -281,18 +287,18 @@ impl Oracle {
             panic!("{why}: {} stands at {at}", client.name)
         });
         let seen = &client.records;
-        let rows = state.rows.iter().filter(|(name, row)| seen.get(*name) != Some(&row.text(self.brand)));
-        let own =
-            state.own.iter().filter(|(name, text)| seen.get(*name).map(String::as_str) != Some(&***text));
-        let is_there = |name: &Name| state.rows.contains_key(name) || state.own.contains_key(name);
-        let wrong: Vec<&Name> = (rows.map(|(name, _)| name).chain(own.map(|(name, _)| name)))
-            .chain(seen.keys().filter(|name| !is_there(name)))
-            .collect();
-        if let Some(name) = wrong.first() {
-            let row = state.rows.get(*name).map(|row| row.text(self.brand));
-            let (has, should) = (seen.get(*name), row.or(state.own.get(*name).map(|text| text.to_string())));
-            panic!("I7: at {at} {} has {wrong:?} wrong: {has:?} where {should:?} is right", client.name);
+        if seen.iter().map(|(name, text)| (name, &**text)).eq(state.all()) {
+            return;
         }
+        let should: BTreeMap<&Name, &str> = state.all().collect();
+        let wrong = should.iter().filter(|(name, text)| seen.get(**name).map(String::as_str) != Some(text));
+        let wrong: Vec<&Name> = wrong
+            .map(|(name, _)| *name)
+            .chain(seen.keys().filter(|name| !should.contains_key(name)))
+            .collect();
+        let name = wrong.first().expect("BUG: two states differ in no record");
+        let (has, should) = (seen.get(*name), should.get(name));
+        panic!("I7: at {at} {} has {wrong:?} wrong: {has:?} where {should:?} is right", client.name);
     }
 
     /// I3: nobody goes back, and `session` reaches `min`.
@@ -309,7 +315,7 @@ impl Oracle {
     /// The state as a client that has everything holds it.
     #[must_use]
     pub fn records(&self) -> Records {
-        let rows = self.now.records.iter().map(|(name, row)| (name.clone(), row.text(self.brand)));
-        rows.chain(self.now.own.iter().map(|(name, text)| (name.clone(), text.to_string()))).collect()
+        let (rows, own) = (self.now.records.clone(), self.now.own.clone());
+        Snapshot { rows, own }.all().map(|(name, text)| (name.clone(), text.to_owned())).collect()
     }
 }

@@ -1,11 +1,10 @@
 //! What pushes are answered, and what leaves outboxes: I2, I10, I11, I12.
 
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use super::{Intent, Oracle, Sent, conflicts::Submission};
 use crate::{
     coordinator::ledger::Ledger,
-    ids::{Collection, Key, RecordId},
     protocol::push::{MutationResult, PushAnswer, PushRequest, Settled},
     sim::{client::Outcome, host::Host},
     time::Millis,
@@ -58,6 +57,7 @@ impl Oracle {
                     let Ok(mutation) = &submitted.mutation else {
                         panic!("I11: mutation {mark} was refused: {submitted:?}")
                     };
+                    let (changes, grounds) = (&*changes, &*grounds);
                     let sent = Submission { mark, changes, grounds, mutation, push, user, writer: &writer };
                     self.learn_result(&sent, result.id, settled, horizon, now);
                 }
@@ -79,28 +79,32 @@ impl Oracle {
         assert!(same, "I2: {result:?} repeats what was {first:?}");
     }
 
-    /// I10: of the records that a push names exactly what its results say is in storage, also when it failed.
-    pub fn check_storage(
+    /// I10: of the records that pushes name exactly what their results say is in storage, also when they failed. Looks at
+    /// the end of their transaction, at each record and each conflict once.
+    pub fn check_storage<'a>(
         &self,
-        push: &PushRequest,
-        answer: Option<&PushAnswer>,
+        pushes: impl Iterator<Item = (&'a PushRequest, Option<&'a PushAnswer>)>,
         host: &mut Host,
         now: Millis,
     ) {
-        let results = answer.into_iter().flat_map(|answer| &answer.results);
-        self.check_parked(results.map(|result| &result.settled), host, now);
+        let (mut keys, mut conflicts) = (BTreeSet::new(), BTreeSet::new());
+        for (push, answer) in pushes {
+            let mutations = push.mutations.iter().filter_map(|submitted| submitted.mutation.as_ref().ok());
+            keys.extend(mutations.flat_map(|mutation| &mutation.changes).map(|change| &change.key));
+            let results = answer.into_iter().flat_map(|answer| &answer.results);
+            conflicts.extend(results.filter_map(|result| match &result.settled {
+                Settled::Conflict { id, .. } => Some(id),
+                _ => None,
+            }));
+        }
+        self.check_parked(conflicts.into_iter(), host, now);
         let ledger = host.core(now).ledger();
-        let mutations = push.mutations.iter().filter_map(|submitted| submitted.mutation.as_ref().ok());
-        for change in mutations.flat_map(|mutation| &mutation.changes) {
-            let key = Key {
-                collection: Collection::stored(change.key.collection.as_str()),
-                id: RecordId::stored(change.key.id.as_str()),
-            };
-            let record = ledger.record(&key).expect("storage in memory can be read");
-            let value = record.as_ref().and_then(|record| record.value(&key));
+        for key in keys {
+            let record = ledger.record(key).expect("storage in memory can be read");
+            let value = record.as_ref().and_then(|record| record.value(key));
             let name = (key.collection.as_str().to_owned(), key.id.as_str().to_owned());
-            let row = self.now.records.get(&name).map(|row| row.text(self.brand));
-            assert!(value == row.as_deref(), "I10: storage has {value:?} of {name:?}, not {row:?}");
+            let text = self.now.records.get(&name).map(|standing| &*standing.text);
+            assert!(value == text, "I10: storage has {value:?} of {name:?}, not {text:?}");
         }
     }
 

@@ -4,6 +4,7 @@
 mod pulls;
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, VecDeque},
     rc::Rc,
 };
@@ -13,13 +14,13 @@ use serde::Deserialize;
 
 use pulls::{Incoming, Line, Page, begins_at_nothing};
 
-use super::{history::respelled, network::SentPush};
+use super::{history::Written, network::SentPush};
 use crate::{
     protocol::{
         error::ApiError,
         push::{MutationResult, PushAnswer, Settled},
     },
-    version::{ConflictId, Epoch, Position},
+    version::{ConflictId, Epoch, Position, Version},
 };
 
 /// A record's collection and id.
@@ -44,8 +45,10 @@ pub struct Queued {
     pub id: u64,
     /// When it was made, as the client tells.
     pub at: u64,
-    /// The JSON text of its changes.
-    pub changes: Rc<str>,
+    /// The JSON of its changes.
+    pub changes: Written,
+    /// The records that they name, once somebody asks.
+    names: OnceCell<Rc<[Name]>>,
     /// The position of the client when it was made.
     pub base: Option<Position>,
     /// Whether it says so.
@@ -54,6 +57,12 @@ pub struct Queued {
     pub after: Vec<ConflictId>,
     /// For whoever checks it; on the wire the time when it was made, so that no two mutations are the same.
     pub mark: u64,
+}
+
+impl Queued {
+    fn names(&self) -> &[Name] {
+        self.names.get_or_init(|| names_in(&self.changes.plain).into())
+    }
 }
 
 /// How an answer to a push left the outbox.
@@ -127,12 +136,13 @@ impl Client {
     }
 
     /// Puts a mutation with these changes (a JSON array) into the outbox.
-    pub fn queue(&mut self, changes: &str, mark: u64) {
+    pub fn queue(&mut self, changes: Written, mark: u64) {
         let base = self.position.clone();
         let mutation = Queued {
             id: self.next_id,
             at: mark,
-            changes: changes.into(),
+            changes,
+            names: OnceCell::new(),
             base,
             has_base: true,
             after: Vec::new(),
@@ -144,9 +154,9 @@ impl Client {
 
     /// Rewrites the last mutation, although it may have been sent already, as home-made clients do when an answer was
     /// lost. An answer that still arrives is for what was, and is ignored.
-    pub fn compact(&mut self, changes: &str, mark: u64) {
-        if let Some(last) = self.outbox.back_mut().filter(|last| &*last.changes != changes) {
-            (last.changes, last.mark) = (changes.into(), mark);
+    pub fn compact(&mut self, changes: Written, mark: u64) {
+        if let Some(last) = self.outbox.back_mut().filter(|last| last.changes != changes) {
+            (last.changes, last.names, last.mark) = (changes, OnceCell::new(), mark);
             self.waits_for[OUTBOX] = 0;
         }
     }
@@ -203,11 +213,10 @@ impl Client {
     #[must_use]
     pub fn push_body(&self) -> String {
         let epoch = self.position.as_ref().map(|position| &position.epoch);
-        let mutations = self.next_push().map(|queued| mutation_text(queued, epoch));
         // An app that was restarted may write with another library what it has kept.
-        let is_respelled = self.requests % 2 == 1;
-        let respell = |mutation: String| if is_respelled { respelled(&mutation) } else { mutation };
-        let mutations: Vec<String> = mutations.map(respell).collect();
+        let is_ordered = self.requests % 2 == 1;
+        let mutations = self.next_push().map(|queued| mutation_text(queued, epoch, is_ordered));
+        let mutations: Vec<String> = mutations.collect();
         let place = self.position.as_ref().map_or_else(String::new, |position| {
             format!("\"epoch\":\"{}\",\"since\":{},", position.epoch, position.version)
         });
@@ -302,9 +311,9 @@ impl Client {
 
     /// What waits behind a parked mutation and touches one of its records was made without knowing of the conflict.
     fn learn_conflict(&mut self, parked: &Queued, id: &ConflictId) {
-        let touched = names_in(&parked.changes);
+        let touched = parked.names();
         for queued in &mut self.outbox {
-            let is_behind = names_in(&queued.changes).iter().any(|name| touched.contains(name));
+            let is_behind = queued.names().iter().any(|name| touched.contains(name));
             if is_behind && !queued.after.contains(id) && !planted!(AfterNotSaid) {
                 queued.after.push(id.clone());
             }
@@ -350,21 +359,25 @@ fn names_in(changes: &str) -> Vec<Name> {
     each.filter_map(|named| Some((named.collection?, named.id?))).collect()
 }
 
-fn mutation_text(queued: &Queued, epoch: Option<&Epoch>) -> String {
-    let base = queued.base.as_ref().map_or_else(
-        || "\"base\":0,".to_owned(),
-        |base| {
-            let other = epoch.filter(|epoch| **epoch != base.epoch);
-            let other = other.map_or_else(String::new, |_| format!("\"epoch\":\"{}\",", base.epoch));
-            format!("{other}\"base\":{},", base.version)
-        },
-    );
-    let base = if queued.has_base { base } else { String::new() };
+/// A mutation as one library writes it, or as one does that puts members in order.
+fn mutation_text(queued: &Queued, epoch: Option<&Epoch>, is_ordered: bool) -> String {
+    let (of, base) = match queued.base.as_ref().filter(|_| queued.has_base) {
+        Some(base) => {
+            (Some(&base.epoch).filter(|of| epoch.is_some_and(|epoch| epoch != *of)), Some(base.version))
+        }
+        None => (None, queued.has_base.then_some(Version::ZERO)),
+    };
+    let of = of.map_or_else(String::new, |epoch| format!("\"epoch\":\"{epoch}\","));
+    let base = base.map_or_else(String::new, |base| format!("\"base\":{base},"));
     let names: Vec<_> = queued.after.iter().map(|id| format!("\"{id}\"")).collect();
     let after = match &names[..] {
         [] => String::new(),
         [name] => format!("\"after\":{name},"),
         names => format!("\"after\":[{}],", names.join(",")),
     };
-    format!("{{\"id\":{},\"at\":{},{base}{after}\"changes\":{}}}", queued.id, queued.at, queued.changes)
+    let Queued { id, at, changes, .. } = queued;
+    if is_ordered {
+        return format!("{{{after}\"at\":{at},{base}\"changes\":{},{of}\"id\":{id}}}", changes.ordered);
+    }
+    format!("{{\"id\":{id},\"at\":{at},{of}{base}{after}\"changes\":{}}}", changes.plain)
 }

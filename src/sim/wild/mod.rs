@@ -11,7 +11,7 @@ use people::Given;
 
 use super::{
     DAY_MS, Rng, Settings, World,
-    check::{Change, Deed, Edit, Present, Row, Take},
+    check::{Change, Deed, Edit, Present, Row, Take, Written},
     client::{Client, Name, TABS},
 };
 use crate::{
@@ -171,7 +171,7 @@ impl Wild {
             if self.world.rng.chance(3) {
                 let mark = self.world.spaces[space].oracle.plan_invalid();
                 let changes = r#"[{"op":"what","collection":"c","id":"r"}]"#;
-                self.world.clients[client].queue(changes, mark);
+                self.world.clients[client].queue(Written::of(changes), mark);
                 continue;
             }
             let edits = self.edits(space);
@@ -197,7 +197,7 @@ impl Wild {
         let client = &mut self.world.clients[client];
         let waiting: Vec<u64> = client.outbox.iter().map(|queued| queued.mark).collect();
         let (mark, text) = self.world.spaces[client.space].oracle.plan_behind(changes, &waiting);
-        client.queue(&text, mark);
+        client.queue(text, mark);
     }
 
     /// A user ends a conflict that this device knows of: one's own or not, open still or not.
@@ -314,7 +314,7 @@ impl Wild {
         let before = self.world.clients[client].outbox.iter().rev().skip(1).map(|queued| queued.mark);
         let before: Vec<u64> = before.collect();
         let (mark, changes) = self.world.spaces[space].oracle.plan_behind(changes, &before);
-        self.world.clients[client].compact(&changes, mark);
+        self.world.clients[client].compact(changes, mark);
     }
 }
 

@@ -160,7 +160,7 @@ fn h15_storage_that_went_back_is_found_out_by_the_first_publication() {
     world.spaces[0].oracle.go_back_to(position);
     let row = Row { count: 0, tag: 0, filler: 50 };
     let (mark, changes) = world.spaces[0].oracle.plan(vec![Edit::Put(name("s"), row)]);
-    world.clients[1].queue(&changes, mark);
+    world.clients[1].queue(changes, mark);
     world.push(1, false).expect("an answer");
     assert_settles(&mut world, "after the restore");
     assert!(head(&world).position() > before, "{} {before}", head(&world).position());

@@ -34,7 +34,7 @@ fn queue(world: &mut World, client: usize, changes: Vec<Change>) {
     let client = &mut world.clients[client];
     let waiting: Vec<u64> = client.outbox.iter().map(|queued| queued.mark).collect();
     let (mark, text) = world.spaces[0].oracle.plan_behind(changes, &waiting);
-    client.queue(&text, mark);
+    client.queue(text, mark);
 }
 
 /// The conflicts that a device knows of.

@@ -124,7 +124,7 @@ fn went_back(trouble: Trouble, at: usize) {
     let puts = world.kv.puts.len();
     let (mark, changes) =
         world.spaces[0].oracle.plan(vec![Edit::Put(name("s"), Row { count: 0, tag: 0, filler: 1 })]);
-    world.clients[1].queue(&changes, mark);
+    world.clients[1].queue(changes, mark);
     world.push(1, false).expect("an answer");
     for half in 0..60 {
         if !world.spaces[0].host.in_turn() {

@@ -31,7 +31,7 @@ fn edit(world: &mut World, client: usize, id: &str) {
     let space = world.clients[client].space;
     let row = Row { count: 0, tag: 0, filler: FILLER };
     let (mark, changes) = world.spaces[space].oracle.plan(vec![Edit::Put(name(id), row)]);
-    world.clients[client].queue(&changes, mark);
+    world.clients[client].queue(changes, mark);
     let _ = world.push(client, false);
 }
 
