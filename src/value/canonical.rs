@@ -12,6 +12,9 @@ const DIGITS_PLAIN: i64 = 21;
 
 /// Appends a JSON string (given with its quotes) as `JSON.stringify` would write it.
 pub(crate) fn push_text(quoted: &str, out: &mut String) {
+    if !quoted.as_bytes().contains(&b'\\') {
+        return out.push_str(quoted);
+    }
     let mut rest = quoted;
     while let Some((plain, escape)) = rest.split_once('\\') {
         out.push_str(plain);
@@ -106,6 +109,14 @@ fn laid_out(digits: &str, point: i64) -> String {
 pub(crate) fn order_of_names(one: &str, other: &str) -> Ordering {
     // Only the characters from U+E000 to U+FFFF stand elsewhere in UTF-8: before those that UTF-16 has as surrogates.
     let rank = |byte: &u8| if matches!(byte, 0xee | 0xef) { byte + 0x10 } else { *byte };
+    // Most names differ soon and before any escape, so that nothing of them has to be decoded.
+    let mut pairs = one.as_bytes().iter().zip(other.as_bytes());
+    let differing = pairs.find(|(one, other)| one != other || **one == b'\\');
+    if let Some((one, other)) = differing
+        && ![one, other].iter().any(|byte| matches!(byte, b'\\' | b'"'))
+    {
+        return rank(one).cmp(&rank(other));
+    }
     let (one, other) = (decoded(one), decoded(other));
     one.iter().map(rank).cmp(other.iter().map(rank))
 }

@@ -5,27 +5,22 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{compact, fields};
+use super::members;
 
 /// The field of that name, if `json` is an object and the field a string.
 #[must_use]
 #[inline(never)]
 pub fn text_field(json: &str, name: &str) -> Option<String> {
     let raw: &RawValue = serde_json::from_str(json).ok()?;
-    let object = compact(raw.get()).text;
-    if !object.starts_with('{') {
-        return None;
-    }
-    let fields = fields(&object);
-    let (_, text) = fields.iter().find(|(field, _)| field == name)?;
-    text_of(text).map(Cow::into_owned)
+    let named = members(raw.get()).filter(|(field, _)| text_of(field).is_some_and(|field| field == name));
+    text_of(named.last()?.1).map(Cow::into_owned)
 }
 
 /// The content of a JSON string; none of anything else, and of a string that holds half of a surrogate pair.
 #[must_use]
 pub fn text_of(json: &str) -> Option<Cow<'_, str>> {
     let content = json.strip_prefix('"')?.strip_suffix('"')?;
-    if content.contains('\\') {
+    if content.as_bytes().contains(&b'\\') {
         serde_json::from_str(json).ok().map(Cow::Owned)
     } else {
         Some(Cow::Borrowed(content))

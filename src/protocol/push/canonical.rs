@@ -118,7 +118,7 @@ impl Writer<'_> {
         self.out.push('{');
         self.at += 1;
         let (body, first) = (self.out.len(), self.members.len());
-        let mut is_in_order = place == Place::Value;
+        let mut is_canonical = true;
         while self.goes_on(b'}') {
             let start = self.out.len();
             self.text();
@@ -135,10 +135,11 @@ impl Writer<'_> {
             self.out.push(',');
             let member = Member { start, colon, end: self.out.len() };
             let last = self.members[first..].last();
-            is_in_order &= last.is_none_or(|last| self.order(last, &member) == Ordering::Less);
+            is_canonical &= last.is_none_or(|last| self.order(last, &member) == Ordering::Less);
+            is_canonical &= !self.is_without(place, &member);
             self.members.push(member);
         }
-        if !is_in_order {
+        if !is_canonical {
             self.put_in_order(place, body, first);
         }
         self.members.truncate(first);
@@ -155,13 +156,16 @@ impl Writer<'_> {
         for (at, member) in members.iter().enumerate() {
             let is_repeated =
                 members.get(at + 1).is_some_and(|next| self.order(member, next) == Ordering::Equal);
-            let (name, value) =
-                (&self.out[member.start..member.colon], &self.out[member.colon + 1..member.end - 1]);
-            if !is_repeated && !place.is_without(name, value) {
+            if !is_repeated && !self.is_without(place, member) {
                 ordered.push_str(&self.out[member.start..member.end]);
             }
         }
-        self.out.replace_range(body.., &ordered);
+        self.out.truncate(body);
+        self.out.push_str(&ordered);
+    }
+
+    fn is_without(&self, place: Place, member: &Member) -> bool {
+        place.is_without(&self.out[member.start..member.colon], &self.out[member.colon + 1..member.end - 1])
     }
 
     fn order(&self, one: &Member, other: &Member) -> Ordering {
@@ -185,8 +189,9 @@ impl Writer<'_> {
     }
 
     fn skip_space(&mut self) -> usize {
-        let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
-        self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+        while matches!(self.json.as_bytes().get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
         self.at
     }
 }
