@@ -3,7 +3,7 @@
 use super::{
     error::ApiError,
     fields::{Fields, Misfit},
-    push::{PushRequest, Standing},
+    push::{PushRequest, Standing, Submitted},
 };
 use crate::{
     ids::{ClientId, UserHash},
@@ -118,7 +118,7 @@ impl PushRequest {
                 mutation.push_str(&format!(",\"{name}\":{value}"));
             }
         }
-        Self::of(&fields, &[&(mutation + "}")])
+        Self::of(&fields, &[&(mutation + "}")], &mut Submitted::parse)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         error::ApiError,
         internal::{Ask, Reply},
         pull::PullRequest,
-        push::{PushAnswer, PushRequest},
+        push::{PushAnswer, PushRequest, Submitted},
     },
     version::{Position, Version},
 };
@@ -50,12 +50,16 @@ impl World {
         space: usize,
         sent: &[SentPush],
     ) -> Vec<Result<PushAnswer, ApiError>> {
-        let Space { host, oracle, .. } = &mut self.spaces[space];
-        let parsed = |sent: &SentPush| PushRequest::parse(sent.body.as_bytes());
-        let pushes: Vec<_> = sent
-            .iter()
-            .map(|sent| (user_hash(sent.user), parsed(sent).expect("a client's push is well-formed")))
-            .collect();
+        let (Space { host, oracle, .. }, known) = (&mut self.spaces[space], &mut self.mutations);
+        let mut parse_one = |text: &str| match known.get(text) {
+            Some(known) => Ok(known.clone()),
+            None => Submitted::parse(text).inspect(|one| drop(known.insert(text.to_owned(), one.clone()))),
+        };
+        let mut parsed = |sent: &SentPush| {
+            let push = PushRequest::parse_by(sent.body.as_bytes(), &mut parse_one);
+            (user_hash(sent.user), push.expect("a client's push is well-formed"))
+        };
+        let pushes: Vec<_> = sent.iter().map(&mut parsed).collect();
         let answers = host.push(&pushes, self.now);
         // What the coordinator did although nobody was told.
         let untold = host.untold.take();

@@ -36,6 +36,9 @@ const CHANGE: &[&str] = &[
     "deleted",
 ];
 
+/// [`Submitted::parse`], or what does the same.
+type ParseOne<'a> = &'a mut dyn FnMut(&str) -> Result<Submitted, ApiError>;
+
 impl PushRequest {
     /// Parses a body.
     ///
@@ -43,6 +46,14 @@ impl PushRequest {
     /// Only the envelope can fail the request: [`ApiError::Malformed`] or [`ApiError::TooLarge`]. Whatever is wrong
     /// inside a mutation becomes that mutation's [`Rejection`], so that nothing queued behind it is blocked.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        Self::parse_by(body, &mut Submitted::parse)
+    }
+
+    /// The same with a parser of mutations that perhaps knows some already.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_by(body: &[u8], one: ParseOne<'_>) -> Result<Self, ApiError> {
         if body.len() > limits::BODY_BYTES_MAX {
             return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
         }
@@ -52,11 +63,15 @@ impl PushRequest {
         if mutations.len() > limits::MUTATIONS_MAX {
             return Err(ApiError::TooLarge("A push has at most 500 mutations: split it between mutations."));
         }
-        Self::of(&fields, &mutations)
+        Self::of(&fields, &mutations, one)
     }
 
     /// The push of an envelope and its mutations.
-    pub(in crate::protocol) fn of(envelope: &Fields<'_>, mutations: &[&str]) -> Result<Self, ApiError> {
+    pub(in crate::protocol) fn of(
+        envelope: &Fields<'_>,
+        mutations: &[&str],
+        one: ParseOne<'_>,
+    ) -> Result<Self, ApiError> {
         let client = envelope.text("client")?.ok_or_else(|| malformed("client is missing"))?;
         let epoch = envelope.text("epoch")?;
         let on_conflict = envelope.text("onConflict")?;
@@ -70,7 +85,7 @@ impl PushRequest {
             on_conflict: on_conflict
                 .map(|policy| OnConflict::parse(&policy).ok_or_else(|| malformed(OnConflict::RULE)))
                 .transpose()?,
-            mutations: all_submitted(mutations)?,
+            mutations: all_submitted(mutations, one)?,
         };
         request.check()?;
         Ok(request)
@@ -108,10 +123,10 @@ fn malformed(detail: impl Into<String>) -> ApiError {
 }
 
 /// The mutations of a push, which ends where its changes are too many: no list of all that a body can hold is made.
-fn all_submitted(texts: &[&str]) -> Result<Vec<Submitted>, ApiError> {
+fn all_submitted(texts: &[&str], parse_one: ParseOne<'_>) -> Result<Vec<Submitted>, ApiError> {
     let (mut all, mut changes) = (Vec::with_capacity(texts.len()), 0);
     for text in texts {
-        let one = submitted(text)?;
+        let one = parse_one(text)?;
         changes += one.mutation.as_ref().map_or(0, Mutation::size);
         if changes > limits::CHANGES_MAX {
             return Err(ApiError::TooLarge("A push has at most 2,000 changes: split it between mutations."));
@@ -121,25 +136,31 @@ fn all_submitted(texts: &[&str]) -> Result<Vec<Submitted>, ApiError> {
     Ok(all)
 }
 
-fn submitted(text: &str) -> Result<Submitted, ApiError> {
-    let kept = value::compact(text);
-    let fields =
-        Fields::of(&kept.text, MUTATION).ok_or_else(|| malformed("a mutation is an object with an id"))?;
-    let id = fields.number("id")?.ok_or_else(|| malformed("a mutation has no id"))?;
-    if id == Version::ZERO {
-        return Err(malformed("ids count from 1"));
-    }
-    let digest = MutationDigest::of(&canonical(&kept.text));
-    let digest = if planted!(SpellingCompared) { MutationDigest::of(text) } else { digest };
-    let mutation = match kept.unfit {
-        Some(unfit) => Err(refused(unfit)),
-        None if kept.text.len() > limits::MUTATION_BYTES_MAX => {
-            Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1 MiB"))
+impl Submitted {
+    /// Parses a mutation, which depends on its text alone.
+    ///
+    /// # Errors
+    /// [`ApiError::Malformed`] for what has no number.
+    pub fn parse(text: &str) -> Result<Self, ApiError> {
+        let kept = value::compact(text);
+        let fields = Fields::of(&kept.text, MUTATION)
+            .ok_or_else(|| malformed("a mutation is an object with an id"))?;
+        let id = fields.number("id")?.ok_or_else(|| malformed("a mutation has no id"))?;
+        if id == Version::ZERO {
+            return Err(malformed("ids count from 1"));
         }
-        None => mutation(&fields),
-    };
-    let changes = fields.get("changes").ok().flatten().filter(|_| mutation.is_ok()).unwrap_or_default();
-    Ok(Submitted { id: id.get(), digest, changes: changes.to_owned(), mutation })
+        let digest = MutationDigest::of(&canonical(&kept.text));
+        let digest = if planted!(SpellingCompared) { MutationDigest::of(text) } else { digest };
+        let mutation = match kept.unfit {
+            Some(unfit) => Err(refused(unfit)),
+            None if kept.text.len() > limits::MUTATION_BYTES_MAX => {
+                Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1 MiB"))
+            }
+            None => mutation(&fields),
+        };
+        let changes = fields.get("changes").ok().flatten().filter(|_| mutation.is_ok()).unwrap_or_default();
+        Ok(Self { id: id.get(), digest, changes: changes.to_owned(), mutation })
+    }
 }
 
 impl Mutation {
