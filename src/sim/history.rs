@@ -23,9 +23,11 @@ impl Brand {
     /// The brand of another space that stands in `text`, if one does.
     #[must_use]
     pub fn foreign_in(self, text: &str) -> Option<char> {
-        let brands = text
-            .match_indices(BEFORE_BRAND)
-            .filter_map(|(at, before)| text[at + before.len()..].chars().next());
+        // Every text that anybody reads is looked through, and one letter is found much faster than a text.
+        let brands = text.match_indices('f').filter_map(|(at, _)| {
+            let before = text[..at].strip_suffix('"')?;
+            text[before.len()..].strip_prefix(BEFORE_BRAND)?.chars().next()
+        });
         brands.into_iter().find(|brand| *brand != self.0)
     }
 }
