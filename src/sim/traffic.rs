@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{
     World,
-    client::{Client, OUTBOX, Taken},
+    client::{Client, OUTBOX, Queued, Taken},
     location::Wire,
     network::{Asked, Message, Sender},
 };
@@ -201,7 +201,7 @@ impl World {
     /// A copy of a client's database. From now on the same mutations may stand in several outboxes.
     pub fn copy_client(&mut self, client: usize) -> Client {
         let copy = self.clients[client].clone();
-        let marks = copy.outbox.iter().map(|queued| queued.mark);
+        let marks = copy.outbox.iter().flat_map(Queued::marks);
         self.spaces[copy.space].oracle.copied.extend(marks);
         copy
     }

@@ -57,9 +57,16 @@ pub struct Queued {
     pub after: Vec<ConflictId>,
     /// For whoever checks it; on the wire the time when it was made, so that no two mutations are the same.
     pub mark: u64,
+    /// What it was, under its number, before it was rewritten, with the marks.
+    was: Vec<(Written, u64)>,
 }
 
 impl Queued {
+    /// The marks of what it is and was.
+    pub fn marks(&self) -> impl Iterator<Item = u64> {
+        self.was.iter().map(|(_, mark)| *mark).chain([self.mark])
+    }
+
     fn names(&self) -> &[Name] {
         self.names.get_or_init(|| names_in(&self.changes.plain).into())
     }
@@ -147,18 +154,25 @@ impl Client {
             has_base: true,
             after: Vec::new(),
             mark,
+            was: Vec::new(),
         };
         self.outbox.push_back(mutation);
         self.next_id += 1;
     }
 
     /// Rewrites the last mutation, although it may have been sent already, as home-made clients do when an answer was
-    /// lost. An answer that still arrives is for what was, and is ignored.
+    /// lost. An answer that still arrives is for what was, and is ignored. When it was made stays, so what is rewritten to
+    /// what it was is the mutation that it was.
     pub fn compact(&mut self, changes: Written, mark: u64) {
-        if let Some(last) = self.outbox.back_mut().filter(|last| last.changes != changes) {
-            (last.changes, last.names, last.mark) = (changes, OnceCell::new(), mark);
-            self.waits_for[OUTBOX] = 0;
+        let Some(last) = self.outbox.back_mut() else { return };
+        if says_the_same(&last.changes, &changes) {
+            return;
         }
+        let was = last.was.iter().find(|(was, _)| says_the_same(was, &changes)).cloned();
+        last.was.push((last.changes.clone(), last.mark));
+        (last.changes, last.mark) = was.unwrap_or((changes, mark));
+        last.names = OnceCell::new();
+        self.waits_for[OUTBOX] = 0;
     }
 
     /// The device is new: nothing is left of what it had, its outbox included.
@@ -330,6 +344,8 @@ impl Client {
         self.take_new_name();
         for (id, queued) in (1..).zip(&mut self.outbox) {
             queued.id = id;
+            // Under another number what it was is another mutation.
+            queued.was.clear();
         }
         self.next_id = self.outbox.len() as u64 + 1;
         self.acked = 0;
@@ -339,6 +355,17 @@ impl Client {
         self.names += 1;
         self.name = format!("client{:02}-{}", self.device, self.names);
     }
+}
+
+/// Whether changes are the same by the contract, which leaves out their bases.
+fn says_the_same(one: &Written, other: &Written) -> bool {
+    let without_bases = |changes: &Written| -> Vec<serde_json::Map<String, serde_json::Value>> {
+        let mut changes: Vec<serde_json::Map<_, _>> =
+            serde_json::from_str(&changes.plain).expect("changes are JSON");
+        changes.iter_mut().for_each(|change| drop(change.remove("base")));
+        changes
+    };
+    without_bases(one) == without_bases(other)
 }
 
 /// The records that changes name.

@@ -1,7 +1,7 @@
 //! What clients push: nothing stops a queue, poisons a reader, or grows without bound.
 
 use super::*;
-use crate::{edge::pull::Format, ids::ClientId, limits, protocol::push::Settled};
+use crate::{edge::pull::Format, ids::ClientId, limits, protocol::push::Settled, sim::check::Change};
 
 fn mutation(id: u64, changes: &str) -> String {
     format!("{{\"id\":{id},\"changes\":[{changes}]}}")
@@ -58,6 +58,25 @@ fn h05_a_queue_goes_on_behind_whatever_is_wrong_inside_a_mutation() {
         );
         let version = Version::new(index as u64 + 2).expect("a version");
         assert_eq!(answer.results[1].settled, Settled::Applied(version), "behind {start}");
+    }
+}
+
+#[test]
+fn h04_a_mutation_that_is_rewritten_to_what_it_was_is_the_one_that_was_pushed() {
+    let deletion = |id: &str| Change::Edit(Edit::Delete(name(id)));
+    for pushed in [deletion("a"), Change::Since(Version::ZERO, Edit::Delete(name("a")))] {
+        let mut world = small();
+        for (changes, is_first) in [(pushed, true), (deletion("b"), false), (deletion("a"), false)] {
+            let (mark, changes) = world.spaces[0].oracle.plan_behind(vec![changes], &[]);
+            if is_first {
+                world.clients[0].queue(changes, mark);
+                world.push(0, true).expect("an answer, which is lost");
+            } else {
+                world.clients[0].compact(changes, mark);
+            }
+        }
+        world.push(0, false).expect("an answer");
+        assert!(world.clients[0].outbox.is_empty(), "it was applied");
     }
 }
 
