@@ -72,7 +72,7 @@ impl World {
         let brand = self.next_brand();
         self.spaces[space].begin_again(owner, brand, now);
         for client in self.clients.iter_mut().filter(|client| client.space == space) {
-            client.outbox.clear();
+            client.throw_away();
         }
         self.note(|| format!("space {space} begins again, of user {owner}"));
     }

@@ -128,7 +128,11 @@ impl Writer<'_> {
             self.out.push(':');
             self.value(place.of_member(&self.out[start..colon]), level + 1);
             // Not kept until the end: there may be a million of them, of which none counts.
-            if place == Place::Mutation && !matches!(&self.out[start..colon], "\"at\"" | "\"changes\"") {
+            let is_of_it = match &self.out[start..colon] {
+                "\"at\"" => !planted!(AtIgnored),
+                name => name == "\"changes\"",
+            };
+            if place == Place::Mutation && !is_of_it {
                 self.out.truncate(start);
                 continue;
             }

@@ -179,6 +179,13 @@ impl Oracle {
         self.intents.len() as u64 - 1
     }
 
+    /// The same edit, made once more by a user who sees that it is not there, with the text of its changes.
+    pub fn plan_repeated(&mut self, mark: u64, before: &[u64]) -> Option<(u64, Written)> {
+        let Intent::Changes(changes, _) = self.intent(mark) else { return None };
+        let changes = changes.iter().map(|planned| planned.change.clone()).collect();
+        Some(self.plan_behind(changes, before))
+    }
+
     /// Whether the present history contains the mutation, or its refusal.
     #[must_use]
     pub fn is_settled(&self, mark: u64) -> bool {

@@ -108,6 +108,8 @@ pub struct Client {
     pub is_strict: bool,
     device: usize,
     next_id: u64,
+    /// The numbers that it has given out under its name, and to what.
+    made: Vec<(u64, u64)>,
     acked: u64,
     names: u32,
     tabs: [Option<Incoming>; TABS],
@@ -134,6 +136,7 @@ impl Client {
             is_strict: false,
             policy: None,
             next_id: 1,
+            made: Vec::new(),
             acked: 0,
             names: 0,
             tabs: [None, None],
@@ -156,8 +159,16 @@ impl Client {
             mark,
             was: Vec::new(),
         };
+        self.made.push((mutation.id, mark));
         self.outbox.push_back(mutation);
         self.next_id += 1;
+    }
+
+    /// What a client of this name made that a copy of its database does not know, by their marks.
+    #[must_use]
+    pub fn made_since(&self, copy: &Self) -> Vec<u64> {
+        let since = self.made.iter().filter(|(id, _)| self.name == copy.name && *id >= copy.next_id);
+        since.map(|(_, mark)| *mark).collect()
     }
 
     /// Rewrites the last mutation, although it may have been sent already, as home-made clients do when an answer was
@@ -173,6 +184,14 @@ impl Client {
         (last.changes, last.mark) = was.unwrap_or((changes, mark));
         last.names = OnceCell::new();
         self.waits_for[OUTBOX] = 0;
+        let (id, mark) = (last.id, last.mark);
+        self.made.iter_mut().filter(|(made, _)| *made == id).for_each(|(_, made)| *made = mark);
+    }
+
+    /// Throws away what it has not sent, which is of a space that is no more.
+    pub fn throw_away(&mut self) {
+        self.outbox.clear();
+        self.made.clear();
     }
 
     /// The device is new: nothing is left of what it had, its outbox included.
@@ -348,6 +367,7 @@ impl Client {
             queued.was.clear();
         }
         self.next_id = self.outbox.len() as u64 + 1;
+        self.made = self.outbox.iter().map(|queued| (queued.id, queued.mark)).collect();
         self.acked = 0;
     }
 

@@ -87,6 +87,7 @@ pub(crate) enum Fault {
     /// A mutation that is written in another way is another one.
     SpellingCompared,
     /// The same edit, made at another time, is the same mutation.
+    AtIgnored,
     /// A rejected mutation does not use up its number.
     RejectionNotNoted,
     /// A push with a mutation that cannot be understood is refused.
@@ -263,6 +264,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::RepeatsApplied, &["I2"], 100),
     (Fault::RepeatsNotCompared, &["I2"], 100),
     (Fault::SpellingCompared, &["I2"], 100),
+    (Fault::AtIgnored, &["I2"], 100),
     (Fault::RejectionNotNoted, &["I2"], 100),
     (Fault::BadMutationBlocks, &["I8"], 100),
     (Fault::MutationNotWhole, &["I1", "I10"], 100),
@@ -275,8 +277,8 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::EpochOfBaseIgnored, &["I13", "I12"], 100),
     (Fault::ResultsLeftOut, &["I12"], 100),
     (Fault::LastTooHigh, &["I12"], 150),
-    (Fault::UnnamedInCommon, &["I12"], 2500),
-    (Fault::MoreNotSaid, &["I2"], 2500),
+    (Fault::UnnamedInCommon, &["I12"], 300),
+    (Fault::MoreNotSaid, &["I2"], 600),
     (Fault::OwnPositionIgnored, &["I3"], 100),
     (Fault::MinIgnored, &["I3"], 100),
     (Fault::NothingNewByHead, &["I7"], 100),
@@ -327,7 +329,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::OldChangesApplied, &["I7"], 300),
     (Fault::FullLoadMerged, &["I7"], 2500),
     (Fault::LiveGapIgnored, &["I7"], 100),
-    (Fault::MoreIgnored, &["I2"], 2500),
+    (Fault::MoreIgnored, &["I2"], 600),
     (Fault::TabsPushApart, &["I12", "I2"], 100),
     (Fault::EpochLeftOut, &["I7", "I9", "I13"], 100),
     (Fault::AfterNotSaid, &["I12"], 100),

@@ -302,9 +302,25 @@ impl Wild {
         match self.client_copy.take() {
             None => self.client_copy = Some(self.world.copy_client(client)),
             Some(copy) if copy.space == self.world.clients[client].space => {
+                let lost = self.world.clients.iter().map(|client| client.made_since(&copy));
+                let lost = lost.max_by_key(Vec::len).unwrap_or_default();
                 self.world.restore_client(client, &copy);
+                if self.world.rng.chance(50) {
+                    self.repeat(client, &lost);
+                }
             }
             Some(copy) => self.client_copy = Some(copy),
+        }
+    }
+
+    /// A user makes edits again that are gone with what a backup did not have: under the same numbers, at another time.
+    fn repeat(&mut self, client: usize, lost: &[u64]) {
+        let client = &mut self.world.clients[client];
+        let oracle = &mut self.world.spaces[client.space].oracle;
+        for mark in lost {
+            let waiting: Vec<u64> = client.outbox.iter().map(|queued| queued.mark).collect();
+            let Some((mark, changes)) = oracle.plan_repeated(*mark, &waiting) else { return };
+            client.queue(changes, mark);
         }
     }
 
