@@ -13,7 +13,9 @@ use headwater::{
 
 use super::reference::{
     canonical::{canonical, respelled},
-    json::{elements, is_fit, is_json, kept, members, nesting, number, raw_members, spaced, string},
+    json::{
+        elements, has_repeated, is_fit, is_json, kept, members, nesting, number, raw_members, spaced, string,
+    },
     reading::{MUTATION, has_only_its_fields},
 };
 
@@ -91,7 +93,7 @@ fn assert_submitted(submitted: &Submitted, text: &str) {
     assert!(names.iter().all(|(name, _)| MUTATION.contains(&name.as_str())), "nothing is passed over");
     let changes = only(text, "changes").expect("a mutation has changes");
     assert_eq!(submitted.changes, kept(changes), "what is parked is what was pushed");
-    assert!(is_fit(changes), "every device can read it");
+    assert!(is_fit(changes) && !has_repeated(changes), "every device can read it");
     let after = only(text, "after").filter(|after| *after != "null");
     let after = after.map_or_else(Vec::new, |after| elements(after).unwrap_or_else(|| vec![after]));
     let after: Vec<_> = after.into_iter().map(|name| string(name).expect("a name is a string")).collect();

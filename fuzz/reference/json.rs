@@ -1,6 +1,6 @@
 //! JSON text, read a second time and in the plainest way, for comparison.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -74,6 +74,15 @@ pub(crate) fn is_fit(text: &str) -> bool {
         Some('-' | '0'..='9') => token.parse().is_ok_and(f64::is_finite),
         _ => true,
     })
+}
+
+/// Whether an object in valid JSON has a name twice.
+pub(crate) fn has_repeated(text: &str) -> bool {
+    if let Some(members) = members(text) {
+        let names: BTreeSet<_> = members.iter().map(|(name, _)| name).collect();
+        return names.len() < members.len() || members.iter().any(|(_, value)| has_repeated(value));
+    }
+    elements(text).is_some_and(|elements| elements.into_iter().any(has_repeated))
 }
 
 /// Whether the text is one JSON value.

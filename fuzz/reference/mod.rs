@@ -142,7 +142,7 @@ impl Space {
         }
         if let Verdict::Applied(values) = verdict {
             let changes = Mutation::read(&submission.mutation).expect("it was applied").changes;
-            let missing = if self.is_in_vain(&changes) { "true" } else { "" };
+            let missing = if self.finds_nothing(&changes, |_| true) { "true" } else { "" };
             assert_eq!(field(result, "missing"), missing, "{submission:?} got {result}");
             let mut changed = Vec::new();
             for ((collection, id), (tree, was_absent)) in values {
@@ -164,7 +164,12 @@ impl Space {
         for (name, steps) in &self.records {
             let text = steps.last().and_then(|step| step.text.clone());
             assert_eq!(system.value(&name.0, &name.1), text, "{name:?} after {submission:?}");
-            let is_whole = |text: &str| json::kept(text) == text && json::is_json(text) && json::is_fit(text);
+            let is_whole = |text: &str| {
+                json::kept(text) == text
+                    && json::is_json(text)
+                    && json::is_fit(text)
+                    && !json::has_repeated(text)
+            };
             assert!(text.as_deref().is_none_or(is_whole), "{text:?}");
         }
     }
@@ -226,14 +231,15 @@ impl Space {
             return Verdict::Conflict;
         }
         // It follows conflicts that are not there, and finds nothing to change: applied, it would be nowhere.
-        if !mutation.after.is_empty() && self.is_in_vain(&mutation.changes) {
+        let is_change = |change: &Change| !matches!(change.kind, Kind::Delete);
+        if !mutation.after.is_empty() && self.finds_nothing(&mutation.changes, is_change) {
             return Verdict::Rejected;
         }
         self.apply(&mutation.changes).map_or(Verdict::Rejected, Verdict::Applied)
     }
 
-    /// Whether one of the changes needs a record where none is at that moment.
-    fn is_in_vain(&self, changes: &[Change]) -> bool {
+    /// Whether one of these changes finds no record at that moment and does nothing.
+    fn finds_nothing(&self, changes: &[Change], is_of_them: impl Fn(&Change) -> bool) -> bool {
         let mut there = BTreeMap::new();
         changes.iter().any(|change| {
             let is_there = there.entry(&change.name).or_insert_with(|| self.text(&change.name).is_some());
@@ -243,7 +249,7 @@ impl Space {
                 Kind::Delete => false,
                 Kind::Patch(_, or_put) | Kind::Combine(_, or_put) => was_there || or_put.is_some(),
             };
-            !*is_there && !matches!(change.kind, Kind::Delete)
+            !was_there && !*is_there && is_of_them(change)
         })
     }
 

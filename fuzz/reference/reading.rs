@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Name,
-    json::{elements, is_fit, kept, members, nesting, number, string},
+    json::{elements, has_repeated, is_fit, kept, members, nesting, number, string},
     tree::{Op, Tree},
 };
 
@@ -63,7 +63,8 @@ impl Mutation {
             return None;
         }
         let base = fields.typed("base", number)?;
-        let changes = elements(fields.get("changes").filter(|changes| is_fit(changes))?)?;
+        let changes =
+            elements(fields.get("changes").filter(|changes| is_fit(changes) && !has_repeated(changes))?)?;
         let is_epoch = |epoch: &String| {
             let allowed = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
             (12..=32).contains(&epoch.len()) && epoch.bytes().all(allowed)

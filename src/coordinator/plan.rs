@@ -77,6 +77,8 @@ struct Draft<'a> {
     /// What has been done for them.
     work: Work,
     /// Whether an operation found no record and did nothing.
+    found_nothing: bool,
+    /// Whether one of those wanted something else than that no record is there.
     is_in_vain: bool,
 }
 
@@ -359,6 +361,7 @@ impl Plan {
             Err(rejection) => return Ok(Err(Unfit::Change(rejection))),
         };
         let is_absent = entry.value.is_none() && value.is_none();
+        draft.found_nothing |= is_absent;
         draft.is_in_vain |= is_absent && !matches!(change.op, Op::Delete);
         entry.was_absent |= value.is_none();
         let written = value.as_ref().map_or(0, String::len);

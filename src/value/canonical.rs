@@ -57,7 +57,7 @@ pub(crate) fn push_number(text: &str, out: &mut String) {
     if is_plain && text != "-0" {
         out.push_str(text);
     } else {
-        // An exponent that no machine can count stays as it is written.
+        // What is larger than anything that can be counted stays as it is written.
         out.push_str(&respelled(text).unwrap_or_else(|| text.to_owned()));
     }
 }
@@ -75,7 +75,11 @@ fn respelled(text: &str) -> Option<String> {
     }
     // The number is 0.digits × 10^point.
     let point = (whole.len() + significant.len()) as i64 - all.len() as i64;
-    let point = exponent.parse::<i64>().ok()?.checked_add(point)?;
+    let point = exponent.parse::<i64>().ok().and_then(|exponent| exponent.checked_add(point));
+    if point.is_none() && exponent.starts_with('-') {
+        return Some("0".to_owned());
+    }
+    let point = point?;
     let is_integer = digits.len() as i64 <= point;
     if !is_integer
         && (digits.len() > DIGITS_EXACT || point < -300)
@@ -134,9 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn an_exponent_that_no_machine_can_count_stays_as_it_is() {
-        for text in ["1e99999999999999999999", "1e-99999999999999999999", "1e9223372036854775807"] {
+    fn an_exponent_that_no_machine_can_count_is_nothing_or_stays_as_it_is() {
+        for text in ["1e99999999999999999999", "1e9223372036854775807"] {
             assert_eq!(number(text), text);
+        }
+        for text in ["1e-99999999999999999999", "-1e-99999999999999999999", "0.1e-9223372036854775808"] {
+            assert_eq!(number(text), "0", "{text}");
         }
         assert_eq!(number("0e99999999999999999999"), "0");
         assert_eq!(number("0.001e9223372036854775807"), "1e+9223372036854775804");

@@ -20,8 +20,8 @@ mod text;
 pub(crate) use canonical::{order_of_names, push_number, push_text};
 pub use edit::{Refused, add, distinct, exclude, include, patch};
 pub use path::Path;
+pub(crate) use scan::string_end;
 pub use scan::{Compact, compact, elements, fields, members, touched, touched_among};
-pub(crate) use scan::{string_end, value_end};
 pub use text::{json_text, text_field, text_of};
 
 #[cfg(test)]

@@ -100,9 +100,11 @@ impl Plan {
                 self.announce(ledger, id, None, &mut draft)?;
             }
         }
-        let is_in_vain = draft.is_in_vain && !planted!(MissingNotTold);
+        // Merged by a resolution, a record may well be deleted that was never there.
+        let found_nothing = draft.is_in_vain || (draft.found_nothing && resolved.is_none());
+        let found_nothing = found_nothing && !planted!(MissingNotTold);
         let version = self.adopt(draft, by.writer, by.now);
-        Ok(if is_in_vain { Settled::Missing(version) } else { Settled::Applied(version) })
+        Ok(if found_nothing { Settled::Missing(version) } else { Settled::Applied(version) })
     }
 
     /// What stands in the way of changes that conflict, as far as the answer has room; none if no change does.

@@ -222,8 +222,8 @@ fn an_operation_that_finds_no_record_and_does_nothing_is_told_and_told_again() {
     assert_eq!(desk.settle("client-a", &beside), Settled::Missing(version(1)), "the other change is made");
     assert_eq!(
         desk.settle("client-a", &on(6, r#""op":"delete""#)),
-        applied(1),
-        "that it is not there is what was wanted"
+        Settled::Missing(version(1)),
+        "a misspelt id would be told by nothing else"
     );
     let or_put = r#""op":"patch","set":{"a":1},"orPut":{"a":2}"#;
     assert_eq!(desk.settle("client-a", &on(7, or_put)), applied(2));

@@ -59,7 +59,7 @@ fn on_an_absent_record_ops_put_or_put_or_do_nothing() {
         let with_or_put = op(name, &format!(r#"{rest},"orPut":{{"new":true}}"#));
         assert_eq!(after(None, &with_or_put), (applied(1), Some(r#"{"new":true}"#.to_owned())), "{name}");
     }
-    assert_eq!(after(None, &op("delete", "")), (applied(0), None));
+    assert_eq!(after(None, &op("delete", "")), (Settled::Missing(version(0)), None));
 }
 
 #[test]

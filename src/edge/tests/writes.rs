@@ -94,6 +94,25 @@ fn while_the_coordinator_does_not_answer_only_eventual_pulls_go_on_without_the_w
 }
 
 #[test]
+fn i14_an_isolate_that_the_locations_cache_told_of_a_write_never_answers_without_it() {
+    for is_unreachable in [true, false] {
+        let mut world = by_demand();
+        write_at(&mut world, 0, "a");
+        world.ask(0, "{}", Format::Json);
+        // More than fits a fresh tail, so the coordinator's answer leaves nothing in memory.
+        (0..400).for_each(|record| put(&mut world, &format!("r{record}"), 200));
+        write_at(&mut world, 0, "a");
+        world.pass(1_001);
+        world.locations[0].forget_memory();
+        world.spaces[0].host.is_unreachable = is_unreachable;
+        for _ in 0..3 {
+            let answer = world.ask(0, &since(&world, 1), Format::Json);
+            assert!(is_unreachable == answer.body.is_err(), "{:?}", answer.body);
+        }
+    }
+}
+
+#[test]
 fn a_write_that_storage_has_lost_is_asked_for_and_refuses_nobody() {
     let mut world = by_demand();
     write_at(&mut world, 0, "a");

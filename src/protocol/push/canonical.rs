@@ -1,17 +1,20 @@
 //! The one text that all spellings of a mutation have in common: the contract's "The same mutation".
 
-use std::cmp::Ordering;
+use std::{borrow::Cow, cmp::Ordering};
 
-use crate::value::{compact, order_of_names, push_number, push_text, string_end, value_end};
+use crate::value::{order_of_names, push_number, push_text, string_end};
 
 /// Below so many arrays and objects nothing is ordered. No mutation that is applied has as many.
 const LEVELS_MAX: usize = 100;
 
-/// The canonical text of a mutation. `json` is valid JSON; other text panics nowhere, and what it gives means nothing.
-pub(super) fn canonical(json: &str) -> String {
-    let mut writer = Writer { json, at: 0, out: String::with_capacity(json.len()), members: Vec::new() };
+/// The canonical text of a mutation, and whether an object of it has a name twice. `json` is compact valid JSON of less than
+/// 4 GiB; other text panics nowhere, and what it gives means nothing. It is read twice and written once, however deep it is
+/// and however its names are ordered.
+pub(super) fn canonical(json: &str) -> (String, bool) {
+    let (ends, out) = (ends_of(json), String::with_capacity(json.len()));
+    let mut writer = Writer { json, at: 0, ends, next: 0, out, has_repeated: false };
     writer.value(Place::Mutation, 0);
-    writer.out
+    (writer.out, writer.has_repeated)
 }
 
 /// Where something stands: what a member means, and whether it counts, depends on it.
@@ -39,7 +42,10 @@ impl Place {
     /// Whether a member means the same as its absence, or says under which conditions a mutation is made and not which it is.
     fn is_without(self, name: &str, value: &str) -> bool {
         match self {
-            Self::Mutation => value == "null",
+            Self::Mutation => {
+                let is_of_it = name == "\"changes\"" || (name == "\"at\"" && !planted!(AtIgnored));
+                value == "null" || !is_of_it
+            }
             Self::Change => {
                 value == "null"
                     || matches!(
@@ -55,54 +61,51 @@ impl Place {
 struct Writer<'a> {
     json: &'a str,
     at: usize,
+    /// Of every array and object, in the order in which they begin, where it ends.
+    ends: Vec<End>,
+    /// The next of them to begin from `at` on.
+    next: usize,
     out: String,
-    /// Of the objects that are open.
-    members: Vec<Member>,
+    has_repeated: bool,
 }
 
-/// Where `"name":value,` stands in what was written.
+/// The end of an array or object.
 #[derive(Clone, Copy)]
-struct Member {
-    start: usize,
-    colon: usize,
-    end: usize,
+struct End {
+    /// The index after it.
+    at: u32,
+    /// How many have begun by then.
+    begun: u32,
 }
 
-impl Writer<'_> {
+/// A member of an object: its name as it is spelled, and where its value begins.
+struct Member<'a> {
+    name: Cow<'a, str>,
+    value: usize,
+    next: usize,
+}
+
+impl<'a> Writer<'a> {
     fn value(&mut self, place: Place, level: usize) {
-        let start = self.skip_space();
-        let bytes = self.json.as_bytes();
-        match bytes.get(start) {
+        match self.json.as_bytes().get(self.at) {
             Some(b'{') if level < LEVELS_MAX => self.object(place, level),
             Some(b'[') if level < LEVELS_MAX => self.array(place, level),
-            Some(b'{' | b'[') => {
-                self.at = value_end(bytes, start);
-                self.out.push_str(&compact(&self.json[start..self.at]).text);
-            }
-            Some(b'"') => self.text(),
             first => {
-                let is_end = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
-                let length = bytes[start..].iter().position(is_end);
-                self.at = length.map_or(bytes.len(), |length| start + length);
-                let scalar = &self.json[start..self.at];
-                if matches!(first, Some(b'-' | b'0'..=b'9')) {
-                    push_number(scalar, &mut self.out);
-                } else {
-                    self.out.push_str(scalar);
+                let (start, first) = (self.at, first.copied());
+                self.skip_value();
+                let text = self.text(start, self.at);
+                match first {
+                    Some(b'"') => push_text(text, &mut self.out),
+                    Some(b'-' | b'0'..=b'9') => push_number(text, &mut self.out),
+                    _ => self.out.push_str(text),
                 }
             }
         }
     }
 
-    fn text(&mut self) {
-        let end = string_end(self.json.as_bytes(), self.at);
-        push_text(&self.json[self.at..end], &mut self.out);
-        self.at = end;
-    }
-
     fn array(&mut self, place: Place, level: usize) {
         self.out.push('[');
-        self.at += 1;
+        self.begin();
         let mut is_first = true;
         while self.goes_on(b']') {
             if !is_first {
@@ -115,89 +118,125 @@ impl Writer<'_> {
     }
 
     fn object(&mut self, place: Place, level: usize) {
+        let members = self.members(place);
+        let (at, next) = (self.at, self.next);
         self.out.push('{');
-        self.at += 1;
-        let (body, first) = (self.out.len(), self.members.len());
-        let mut is_canonical = true;
-        while self.goes_on(b'}') {
-            let start = self.out.len();
-            self.text();
-            let colon = self.out.len();
-            self.skip_space();
-            self.at += 1;
-            self.out.push(':');
-            self.value(place.of_member(&self.out[start..colon]), level + 1);
-            // Not kept until the end: there may be a million of them, of which none counts.
-            let is_of_it = match &self.out[start..colon] {
-                "\"at\"" => !planted!(AtIgnored),
-                name => name == "\"changes\"",
-            };
-            if place == Place::Mutation && !is_of_it {
-                self.out.truncate(start);
+        let mut is_first = true;
+        for (index, member) in members.iter().enumerate() {
+            // Of a repeated name the last one counts, as in `JSON.parse`.
+            if members.get(index + 1).is_some_and(|next| next.name == member.name) {
+                self.has_repeated = true;
                 continue;
             }
-            self.out.push(',');
-            let member = Member { start, colon, end: self.out.len() };
-            let last = self.members[first..].last();
-            is_canonical &= last.is_none_or(|last| self.order(last, &member) == Ordering::Less);
-            is_canonical &= !self.is_without(place, &member);
-            self.members.push(member);
+            if !is_first {
+                self.out.push(',');
+            }
+            is_first = false;
+            self.out.push_str(&member.name);
+            self.out.push(':');
+            (self.at, self.next) = (member.value, member.next);
+            self.value(place.of_member(&member.name), level + 1);
         }
-        if !is_canonical {
-            self.put_in_order(place, body, first);
-        }
-        self.members.truncate(first);
-        self.out.truncate(self.out.len() - usize::from(self.out.len() > body));
         self.out.push('}');
+        (self.at, self.next) = (at, next);
     }
 
-    /// Orders the members that were written last, and leaves out those that do not count. Of a repeated name the last one
-    /// counts, as in `JSON.parse`.
-    fn put_in_order(&mut self, place: Place, body: usize, first: usize) {
-        let mut members = self.members.split_off(first);
-        members.sort_by(|one, other| self.order(one, other));
-        let mut ordered = String::with_capacity(self.out.len() - body);
-        for (at, member) in members.iter().enumerate() {
-            let is_repeated =
-                members.get(at + 1).is_some_and(|next| self.order(member, next) == Ordering::Equal);
-            if !is_repeated && !self.is_without(place, member) {
-                ordered.push_str(&self.out[member.start..member.end]);
-            }
-        }
-        self.out.truncate(body);
-        self.out.push_str(&ordered);
-    }
-
-    fn is_without(&self, place: Place, member: &Member) -> bool {
-        place.is_without(&self.out[member.start..member.colon], &self.out[member.colon + 1..member.end - 1])
-    }
-
-    fn order(&self, one: &Member, other: &Member) -> Ordering {
-        let name = |member: &Member| &self.out[member.start..member.colon];
-        order_of_names(name(one), name(other))
-    }
-
-    /// Passes over commas and white space, and over the bracket if it comes next. Whether something else does.
-    fn goes_on(&mut self, bracket: u8) -> bool {
-        loop {
-            let at = self.skip_space();
-            match self.json.as_bytes().get(at) {
-                Some(b',') => self.at += 1,
-                Some(byte) if *byte == bracket => {
-                    self.at += 1;
-                    return false;
-                }
-                next => return next.is_some(),
-            }
-        }
-    }
-
-    fn skip_space(&mut self) -> usize {
-        while matches!(self.json.as_bytes().get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+    /// Reads the object that begins here: the members that count, in order, and those of one name in the order in which they stand.
+    fn members(&mut self, place: Place) -> Vec<Member<'a>> {
+        let mut members: Vec<Member<'_>> = Vec::new();
+        self.begin();
+        let mut is_in_order = true;
+        while self.goes_on(b'}') {
+            let start = self.at;
+            self.at = string_end(self.json.as_bytes(), start);
+            let name = spelled(self.text(start, self.at));
             self.at += 1;
+            let (value, next) = (self.at, self.next);
+            self.skip_value();
+            let member = Member { name, value, next };
+            if place.is_without(&member.name, self.text(value, self.at)) {
+                continue;
+            }
+            let order = members.last().map(|last| order_of_names(&last.name, &member.name));
+            is_in_order &= order.is_none_or(|order| order != Ordering::Greater);
+            members.push(member);
         }
-        self.at
+        if !is_in_order {
+            members.sort_by(|one, other| order_of_names(&one.name, &other.name));
+        }
+        members
     }
+
+    fn text(&self, start: usize, end: usize) -> &'a str {
+        self.json.get(start..end).unwrap_or_default()
+    }
+
+    /// Goes into the array or object that begins here.
+    fn begin(&mut self) {
+        self.at += 1;
+        self.next += 1;
+    }
+
+    fn skip_value(&mut self) {
+        let bytes = self.json.as_bytes();
+        match (bytes.get(self.at), self.ends.get(self.next)) {
+            (Some(b'{' | b'['), Some(end)) => {
+                (self.at, self.next) = (end.at as usize, end.begun as usize);
+            }
+            (Some(b'"'), _) => self.at = string_end(bytes, self.at),
+            _ => {
+                let rest = bytes.get(self.at..).unwrap_or_default();
+                let length = rest.iter().position(|byte| matches!(byte, b',' | b']' | b'}'));
+                // One at least: what is no JSON must come to its end too.
+                self.at += length.unwrap_or(rest.len()).max(1).min(rest.len());
+            }
+        }
+    }
+
+    /// Passes over a comma, and over the bracket if it comes next. Whether something else does.
+    fn goes_on(&mut self, bracket: u8) -> bool {
+        let bytes = self.json.as_bytes();
+        self.at += usize::from(bytes.get(self.at) == Some(&b','));
+        let is_over = bytes.get(self.at).is_none_or(|byte| *byte == bracket);
+        self.at += usize::from(is_over && self.at < bytes.len());
+        !is_over
+    }
+}
+
+/// Looked for once: what looked for the end of each value anew would read what lies deep as often as it is deep.
+fn ends_of(json: &str) -> Vec<End> {
+    let (bytes, mut at) = (json.as_bytes(), 0);
+    let (mut ends, mut open) = (Vec::new(), Vec::new());
+    let index = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at = string_end(bytes, at);
+                continue;
+            }
+            b'{' | b'[' => {
+                open.push(ends.len());
+                ends.push(End { at: index(bytes.len()), begun: u32::MAX });
+            }
+            b'}' | b']' => {
+                if let Some(begun) = open.pop() {
+                    ends[begun] = End { at: index(at + 1), begun: index(ends.len()) };
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    ends
+}
+
+fn spelled(name: &str) -> Cow<'_, str> {
+    if !name.contains('\\') {
+        return Cow::Borrowed(name);
+    }
+    let mut out = String::new();
+    push_text(name, &mut out);
+    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -206,6 +245,11 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::value::compact;
+
+    fn text_of(json: &str) -> String {
+        canonical(&compact(json).text).0
+    }
 
     #[test]
     fn i2_the_fixtures_are_spelled_as_the_contract_says() {
@@ -217,7 +261,7 @@ mod tests {
         for fixture in mutations {
             for text in fixture["texts"].as_array().expect("texts") {
                 let text = text.as_str().expect("a text");
-                assert_eq!(canonical(text), fixture["canonical"], "{}: {text}", fixture["name"]);
+                assert_eq!(text_of(text), fixture["canonical"], "{}: {text}", fixture["name"]);
             }
             let hash = Sha256::digest(fixture["canonical"].as_str().expect("a text"));
             assert_eq!(hex::encode(hash), fixture["sha256"], "{}", fixture["name"]);
@@ -229,15 +273,52 @@ mod tests {
     fn a_canonical_text_is_its_own() {
         let text =
             r#"{"at":1,"changes":[{"id":"r","op":"put","value":{"a":[{"b":[[],{}]},1e+300,"\\"],"c":{}}}]}"#;
-        assert_eq!(canonical(text), text);
+        assert_eq!(text_of(text), text);
     }
 
     #[test]
     fn deep_and_wide_mutations_take_a_time_that_grows_with_their_length() {
         let deep = format!(r#"{{"changes":{} 1 {}}}"#, r#"[{"b":1,"a":"#.repeat(50_000), "}]".repeat(50_000));
-        assert_eq!(canonical(&deep).len(), deep.len() - 2, "ordered down to a level, and compact below");
+        assert_eq!(text_of(&deep).len(), deep.len() - 2, "ordered down to a level, and compact below");
         let names: Vec<_> = (0..100_000).rev().map(|name| format!("\"{name:06}\":0")).collect();
         let wide = format!(r#"{{"changes":[{{"op":"put","value":{{{}}}}}]}}"#, names.join(","));
-        assert!(canonical(&wide).starts_with(r#"{"changes":[{"op":"put","value":{"000000":0,"000001":0,"#));
+        assert!(text_of(&wide).starts_with(r#"{"changes":[{"op":"put","value":{"000000":0,"000001":0,"#));
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_noticed_wherever_it_does() {
+        let has_repeated = |value: &str| {
+            canonical(&compact(&format!(r#"{{"changes":[{{"op":"put","value":{value}}}]}}"#)).text).1
+        };
+        for value in
+            [r#"{"a":1,"a":1}"#, r#"{"b":0,"a":1,"\u0061":2}"#, r#"{"x":[[{"y":{"a":1,"b":2,"a":3}}]]}"#]
+        {
+            assert!(has_repeated(value), "{value}");
+        }
+        assert!(!has_repeated(r#"{"a":{"a":[{"a":1},{"a":2}]},"A":1}"#));
+    }
+
+    #[test]
+    fn other_text_panics_nowhere() {
+        for text in [
+            "",
+            "{",
+            "[",
+            "{\"",
+            "{\"a",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"changes\":[",
+            "]",
+            "}}",
+            "{]",
+            "[}",
+            "{\"a\":}",
+            "[,,]",
+            "é{",
+            "{é}",
+        ] {
+            canonical(text);
+        }
     }
 }

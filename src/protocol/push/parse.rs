@@ -149,15 +149,20 @@ impl Submitted {
         if id == Version::ZERO {
             return Err(malformed("ids count from 1"));
         }
-        let digest = MutationDigest::of(&canonical(&kept.text));
+        // What is rejected for its length is told apart by its text: whoever sends so much would have it ordered for nothing.
+        let is_too_long = kept.text.len() > limits::MUTATION_BYTES_MAX;
+        let compared = if is_too_long { None } else { Some(canonical(&kept.text)) };
+        let has_repeated = compared.as_ref().is_some_and(|(_, has_repeated)| *has_repeated);
+        let digest = MutationDigest::of(compared.as_ref().map_or(&kept.text, |(canonical, _)| canonical));
         let digest = if planted!(SpellingCompared) { MutationDigest::of(text) } else { digest };
         let mutation = match kept.unfit {
             Some(unfit) => Err(refused(unfit)),
-            None if kept.text.len() > limits::MUTATION_BYTES_MAX => {
-                Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1 MiB"))
-            }
+            None if is_too_long => Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1 MiB")),
             None => mutation(&fields),
         };
+        // Readers differ in which of the two they take, and some refuse the whole answer that it stands in.
+        let twice = Rejection::new(RejectCode::InvalidValue, "an object has a name twice");
+        let mutation = mutation.and_then(|mutation| if has_repeated { Err(twice) } else { Ok(mutation) });
         let changes = fields.get("changes").ok().flatten().filter(|_| mutation.is_ok()).unwrap_or_default();
         Ok(Self { id: id.get(), digest, changes: changes.to_owned(), mutation })
     }

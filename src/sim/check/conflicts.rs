@@ -142,7 +142,9 @@ impl Oracle {
         }
         self.check_conflict(sent, &expanded, settled, horizon);
         let is_conflict = is_conflict(settled);
-        if !is_conflict && self.has_lost_ground(sent) && self.is_in_vain(&expanded) {
+        let is_change = |edit: &Edit| !matches!(edit, Edit::Delete(_));
+        let resolves = sent.changes().any(|change| matches!(change, Change::Resolve(..)));
+        if !is_conflict && self.has_lost_ground(sent) && self.finds_nothing(&expanded, is_change) {
             let is_told =
                 matches!(settled, Settled::Rejected(rejection) if rejection.code == RejectCode::NotFound);
             assert!(
@@ -159,7 +161,7 @@ impl Oracle {
             Settled::Applied(version) | Settled::Missing(version) => {
                 let is_told = matches!(settled, Settled::Missing(_));
                 assert!(
-                    is_told == self.is_in_vain(&expanded),
+                    is_told == self.finds_nothing(&expanded, |edit| !resolves || is_change(edit)),
                     "I12: mutation {mark} was {settled:?}, although what it finds says otherwise"
                 );
                 // What one copy of a database has acknowledged, another one may not know.
@@ -293,19 +295,20 @@ impl Oracle {
         !resolves && (sent.mutation.after.iter().any(is_closed) || unacknowledged.any(is_closed))
     }
 
-    /// Whether one of the edits finds no record to change.
-    fn is_in_vain(&self, expanded: &Expanded) -> bool {
+    /// Whether one of these edits finds no record and does nothing.
+    fn finds_nothing(&self, expanded: &Expanded, is_of_them: impl Fn(&Edit) -> bool) -> bool {
         let mut there: BTreeMap<&Name, bool> = BTreeMap::new();
         expanded.edits.iter().any(|(edit, _)| {
             let is_there =
                 there.entry(edit.name()).or_insert_with(|| self.now.records.contains_key(edit.name()));
-            let in_vain = !*is_there && matches!(edit, Edit::Fill(..) | Edit::Add(..));
+            let needs_one = matches!(edit, Edit::Fill(..) | Edit::Add(..) | Edit::Delete(_));
+            let found_nothing = !*is_there && needs_one && is_of_them(edit);
             *is_there = match edit {
                 Edit::Put(..) | Edit::Patch(..) => true,
                 Edit::Delete(_) => false,
                 Edit::Fill(..) | Edit::Add(..) => *is_there,
             };
-            in_vain
+            found_nothing
         })
     }
 
