@@ -20,7 +20,7 @@ use crate::{
         error::ApiError,
         push::{
             Change, MutationResult, OnConflict, Op, PushRequest, RejectCode, Rejection, Settled, Standing,
-            There,
+            Submitted, There,
         },
     },
     time::Millis,
@@ -34,6 +34,8 @@ pub(super) struct Plan {
     writers_before: u64,
     version: Version,
     records: BTreeMap<Key, Option<Record>>,
+    /// What was read together of records that nobody has asked for yet.
+    ahead: BTreeMap<Key, Option<Record>>,
     changed: BTreeSet<Key>,
     clients: Clients,
     newcomers: BTreeSet<UserHash>,
@@ -129,6 +131,7 @@ impl Plan {
             meta,
             version,
             records: BTreeMap::new(),
+            ahead: BTreeMap::new(),
             changed: BTreeSet::new(),
             clients: BTreeMap::new(),
             newcomers: BTreeSet::new(),
@@ -227,6 +230,7 @@ impl Plan {
             now,
         };
         (self.push_parked, self.records_room) = (0, limits::CONFLICT_BYTES_MAX);
+        self.read_ahead(ledger, &push.mutations[results.len()..])?;
         for submitted in &push.mutations[results.len()..] {
             if let Some(limit) = self.limit_of_push() {
                 self.is_spoilt = true;
@@ -268,9 +272,12 @@ impl Plan {
     /// # Errors
     /// When storage refuses a write; the caller's transaction takes the others back.
     pub(super) fn write<L: Ledger>(&self, ledger: &mut L) -> LedgerResult<()> {
-        for key in &self.changed {
-            let record = self.records.get(key).and_then(Option::as_ref);
-            ledger.put_record(key, record.expect("BUG: a changed record is planned"))?;
+        let planned = |key| self.records.get(key).and_then(Option::as_ref);
+        let changed =
+            self.changed.iter().map(|key| (key, planned(key).expect("BUG: a changed record is planned")));
+        let changed: Vec<_> = changed.collect();
+        if !changed.is_empty() {
+            ledger.put_records(&changed)?;
         }
         self.parking.write(ledger)?;
         for ((user, client), row) in &self.clients {
@@ -304,9 +311,25 @@ impl Plan {
         self.meta.writers
     }
 
+    /// Reads the records that mutations name, together: each alone takes several times as long.
+    fn read_ahead<L: Ledger>(&mut self, ledger: &L, mutations: &[Submitted]) -> LedgerResult<()> {
+        let mutations = mutations.iter().filter_map(|submitted| submitted.mutation.as_ref().ok());
+        let keys = mutations.flat_map(|mutation| &mutation.changes).map(|change| &change.key);
+        let unknown = keys.filter(|key| !self.records.contains_key(key) && !self.ahead.contains_key(key));
+        let unknown: Vec<_> = unknown.collect::<BTreeSet<_>>().into_iter().collect();
+        if unknown.len() > 1 {
+            let records = ledger.records(&unknown, limits::GROUP_WORK_MAX)?;
+            self.ahead.extend(unknown.into_iter().cloned().zip(records));
+        }
+        Ok(())
+    }
+
     fn record<L: Ledger>(&mut self, ledger: &L, key: &Key) -> LedgerResult<Option<&Record>> {
         if !self.records.contains_key(key) {
-            let record = ledger.record(key)?;
+            let record = match self.ahead.remove(key) {
+                Some(record) => record,
+                None => ledger.record(key)?,
+            };
             self.work.read += record.as_ref().map_or(0, |record| record.line.len());
             self.records.insert(key.clone(), record);
         }

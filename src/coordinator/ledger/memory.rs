@@ -204,14 +204,28 @@ impl Ledger for MemoryLedger {
         Ok(self.records.get(key).map_or(Version::ZERO, |record| record.clock.version))
     }
 
-    fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()> {
-        assert!(
-            !record.line.contains('\n'),
-            "BUG: a line feed inside a line would break every page it is on"
-        );
+    fn records(&self, keys: &[&Key], bytes_max: usize) -> LedgerResult<Vec<Option<Record>>> {
+        let mut bytes = 0;
+        let read = |key: &&Key| {
+            let record = self.records.get(key).cloned();
+            (bytes <= bytes_max).then(|| {
+                bytes += record.as_ref().map_or(0, |record| record.line.len());
+                record
+            })
+        };
+        Ok(keys.iter().map_while(read).collect())
+    }
+
+    fn put_records(&mut self, records: &[(&Key, &Record)]) -> LedgerResult<()> {
         self.count_write()?;
-        let before = self.set_record(key, Some(record.clone()));
-        self.remember(Undo::Record(key.clone(), before));
+        for (key, record) in records {
+            assert!(
+                !record.line.contains('\n'),
+                "BUG: a line feed inside a line would break every page it is on"
+            );
+            let before = self.set_record(key, Some((*record).clone()));
+            self.remember(Undo::Record((*key).clone(), before));
+        }
         Ok(())
     }
 

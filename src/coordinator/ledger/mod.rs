@@ -209,8 +209,15 @@ pub trait Ledger {
     fn record(&self, key: &Key) -> LedgerResult<Option<Record>>;
     /// The version of a record or remembered deletion, whose line is not read; 0 if there is none.
     fn version_of(&self, key: &Key) -> LedgerResult<Version>;
+    /// What stands under the first of several keys, about `bytes_max` bytes of it: as many answers as there was room for. In
+    /// SQL, a row is read for each key beside the record's own.
+    fn records(&self, keys: &[&Key], bytes_max: usize) -> LedgerResult<Vec<Option<Record>>>;
     /// Writes a record: two rows, itself and its place in the order of versions; one more when it is deleted.
-    fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()>;
+    fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()> {
+        self.put_records(&[(key, record)])
+    }
+    /// Writes records of different keys: the same rows, in fewer statements. In SQL, a row is read for each that shares one.
+    fn put_records(&mut self, records: &[(&Key, &Record)]) -> LedgerResult<()>;
     /// What is remembered of a client.
     fn client(&self, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>>;
     /// Writes a client: one row.

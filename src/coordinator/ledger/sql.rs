@@ -1,6 +1,7 @@
 //! The ledger in SQLite. What runs the SQL is a port of its own: the object's storage, or SQLite itself in tests.
 
 mod members;
+pub(super) mod records;
 
 use std::rc::Rc;
 
@@ -91,11 +92,6 @@ pub(super) const NEWEST: &str = "SELECT ifnull(max(version), 0) FROM records";
 pub(super) const RECORD: &str = "SELECT version, writer, foreign_version, deleted_at, line, fields FROM records \
                                  WHERE collection = ?1 AND id = ?2";
 pub(super) const VERSION_OF: &str = "SELECT version FROM records WHERE collection = ?1 AND id = ?2";
-pub(super) const PUT_RECORD: &str = "INSERT INTO records \
-     (collection, id, version, writer, foreign_version, deleted_at, line, fields) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (collection, id) DO UPDATE SET \
-     version = excluded.version, writer = excluded.writer, foreign_version = excluded.foreign_version, \
-     deleted_at = excluded.deleted_at, line = excluded.line, fields = excluded.fields";
 
 pub(super) const CLIENT: &str = "SELECT writer, last, acked, used_at, history FROM clients \
                                  WHERE user = ?1 AND client = ?2";
@@ -276,26 +272,12 @@ impl<S: Sql> Ledger for SqlLedger<S> {
         row.map_or(Ok(Version::ZERO), |mut row| row.version())
     }
 
-    fn put_record(&mut self, key: &Key, record: &Record) -> LedgerResult<()> {
-        assert!(
-            !record.line.contains('\n'),
-            "BUG: a line feed inside a line would break every page it is on"
-        );
-        let fields = match &record.fields {
-            None => SqlValue::Null,
-            Some(clocks) => SqlValue::Text(serde_json::to_string(clocks).map_err(|_| unexpected())?),
-        };
-        let params = [
-            text(key.collection.as_str()),
-            text(key.id.as_str()),
-            integer(record.clock.version.get()),
-            integer(record.clock.writer),
-            integer(record.clock.foreign.get()),
-            record.deleted_at.map_or(SqlValue::Null, |at| integer(at.0)),
-            text(&record.line),
-            fields,
-        ];
-        self.sql.query(PUT_RECORD, &params).map(drop)
+    fn records(&self, keys: &[&Key], bytes_max: usize) -> LedgerResult<Vec<Option<Record>>> {
+        self.read_records(keys, bytes_max)
+    }
+
+    fn put_records(&mut self, records: &[(&Key, &Record)]) -> LedgerResult<()> {
+        self.write_records(records)
     }
 
     fn client(&self, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>> {

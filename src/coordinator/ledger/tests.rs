@@ -285,7 +285,7 @@ fn home(number: u64) -> SpaceHash {
     SpaceHash::private("https://issuer.example", &format!("user {number}"))
 }
 
-const WRITES: u64 = 24;
+const WRITES: u64 = 25;
 
 /// Each of the methods that write, `WRITES` in all.
 fn write_everything(ledger: &mut impl Ledger) -> LedgerResult<()> {
@@ -302,6 +302,8 @@ fn write_everything(ledger: &mut impl Ledger) -> LedgerResult<()> {
     ledger.put_record(&gone, &deleted(&gone, 2, 5))?;
     ledger.put_record(&old, &deleted(&old, 9, 9))?;
     ledger.put_record(&new, &live(&new, 9, "{}"))?;
+    let (one, other) = (key("notes", "1"), key("notes", "2"));
+    ledger.put_records(&[(&one, &live(&one, 9, "{}")), (&other, &deleted(&other, 9, 9))])?;
     ledger.put_client(&user_hash(0), &client_id(0), &client(1, 9))?;
     ledger.put_client(&user_hash(0), &client_id(2), &client(3, 9))?;
     ledger.forget_clients(&user_hash(0), 1)?;
@@ -451,6 +453,65 @@ mod claims {
             assert_eq!(ledger.forget_deletions(Millis(18), Version::MAX, 1), Ok(Some(version(2))));
             assert_eq!(ledger.record(&key), Ok(None));
         }
+    }
+
+    pub(super) fn records_that_are_written_and_read_together_are_as_if_each_were_alone(
+        ledger: &mut impl FaultyLedger,
+    ) {
+        let clock = Clock { version: Version::MAX, writer: (1 << 53) - 1, foreign: version(3) };
+        let named = BTreeMap::from([("title \"é\" \\ '".to_owned(), clock)]);
+        let ids = ["t1", "a'b\"c\\d", "ключ 🗝", "%_;--", "{\"version\":9,", "[", "null", "\u{2028}", "7"];
+        let texts = [
+            "{}".to_owned(),
+            "{\"é\":\"\\n'\\\"\\u0000\"}".to_owned(),
+            format!("\"{}\"", "\\\"é🗝".repeat(400)),
+        ];
+        let made = ids.iter().enumerate().flat_map(|(at, id)| {
+            let (clock, named) = (clock, named.clone());
+            texts.iter().enumerate().map(move |(length, text)| {
+                let key = key(["todos", "a.b"][at % 2], &format!("{id}{length}"));
+                let fields = (at % 3 == 0).then(|| FieldClocks { rest: clock, named: named.clone() });
+                let record = Record { fields, ..live(&key, 1 + at as u64, text) };
+                let record = if at % 4 == 1 { deleted(&key, 2, at as u64) } else { record };
+                (key, record)
+            })
+        });
+        let made: Vec<_> =
+            made.chain([(key("todos", "last"), live(&key("todos", "last"), 1, "{}"))]).collect();
+        let rows: Vec<_> = made.iter().map(|(key, record)| (key, record)).collect();
+        let earlier: Vec<_> = made.iter().map(|(key, _)| (key, live(key, 1, "{\"earlier\":1}"))).collect();
+        ledger
+            .put_records(&earlier.iter().step_by(2).map(|(key, record)| (*key, record)).collect::<Vec<_>>())
+            .unwrap();
+        ledger.put_records(&rows).unwrap();
+        for (key, record) in &made {
+            assert_eq!(ledger.record(key).as_ref(), Ok(&Some(record.clone())));
+        }
+        let absent = [key("todos", "absent"), key("absent", "t1")];
+        let keys: Vec<_> = absent.iter().chain(made.iter().map(|(key, _)| key)).chain([&absent[0]]).collect();
+        let expected: Vec<_> = keys.iter().map(|key| ledger.record(key).unwrap()).collect();
+        assert_eq!(ledger.records(&keys, usize::MAX).as_ref(), Ok(&expected));
+        for bytes_max in [0, 1, 300, 5_000] {
+            let some = ledger.records(&keys, bytes_max).unwrap();
+            assert!(!some.is_empty() && expected.starts_with(&some), "{bytes_max}: {}", some.len());
+            assert!(bytes_max > 0 || some.len() < 5, "{}", some.len());
+        }
+        assert_eq!(ledger.records(&[&absent[0]], 0), Ok(vec![None]));
+        assert_eq!(ledger.records(&[], 0), Ok(vec![]));
+    }
+
+    pub(super) fn more_records_than_one_statement_takes_are_all_written_and_read(
+        ledger: &mut impl FaultyLedger,
+    ) {
+        let made: Vec<_> = (0..600)
+            .map(|id| key("todos", &format!("r{id}")))
+            .map(|key| (live(&key, 1, "{}"), key))
+            .collect();
+        ledger.put_records(&made.iter().map(|(record, key)| (key, record)).collect::<Vec<_>>()).unwrap();
+        let keys: Vec<_> = made.iter().map(|(_, key)| key).collect();
+        let expected: Vec<_> = made.iter().map(|(record, _)| Some(record.clone())).collect();
+        assert_eq!(ledger.records(&keys, usize::MAX), Ok(expected));
+        assert_eq!(ledger.count_of(&Collection::stored("todos")), Ok(600));
     }
 
     pub(super) fn a_record_that_is_written_again_leaves_its_old_places(ledger: &mut impl FaultyLedger) {
@@ -770,6 +831,8 @@ run_claims! {
     a_space_that_was_never_used_is_empty,
     the_one_row_tables_hold_what_was_written_last,
     a_record_is_read_as_it_was_written,
+    records_that_are_written_and_read_together_are_as_if_each_were_alone,
+    more_records_than_one_statement_takes_are_all_written_and_read,
     a_record_that_is_written_again_leaves_its_old_places,
     a_client_is_read_as_it_was_written_and_belongs_to_its_user,
     only_the_clients_that_pushed_last_are_kept_and_other_users_are_left_alone,
@@ -798,6 +861,7 @@ run_claims! {
 enum Call {
     PutMeta(u64),
     PutRecord { key: Key, at: u64, deleted_at: Option<u64>, fields: bool },
+    PutRecords { keys: std::collections::BTreeSet<Key>, at: u64 },
     PutClient { user: u64, client: u64, used_at: u64 },
     ForgetClients { user: u64, keep: usize },
     PutPublication(u64),
@@ -849,6 +913,7 @@ fn calls() -> impl Strategy<Value = Call> {
         .prop_map(|(after, from, to, bytes_max)| Call::LinesByKey { after, from, to, bytes_max });
     let one = prop_oneof![
         8 => put,
+        4 => (prop::collection::btree_set(keys(), 1..6), 1..12u64).prop_map(|(keys, at)| Call::PutRecords { keys, at }),
         2 => put_client,
         2 => forget,
         1 => (0..3u64).prop_map(Call::PutMeta),
@@ -898,6 +963,13 @@ fn make<L: FaultyLedger>(ledger: &mut L, call: &Call) -> LedgerResult<String> {
             let record = deleted_at.map_or_else(|| live(key, *at, "{}"), |when| deleted(key, *at, when));
             ledger.put_record(key, &Record { fields, ..record })?;
             ledger.record(key).map(text)
+        }
+        Call::PutRecords { keys, at } => {
+            let records: Vec<_> = keys.iter().map(|key| (key, live(key, *at, "{}"))).collect();
+            let read = ledger.records(&keys.iter().collect::<Vec<_>>(), usize::MAX)?;
+            let records: Vec<_> = records.iter().map(|(key, record)| (*key, record)).collect();
+            ledger.put_records(&records)?;
+            Ok(text(read))
         }
         Call::PutClient { user, client: number, used_at } => {
             ledger.put_client(&user_hash(*user), &client_id(*number), &client(*number, *used_at)).map(text)
@@ -982,7 +1054,10 @@ proptest! {
 
 /// What only SQL can break.
 mod in_sqlite {
-    use super::{super::sql as statements, *};
+    use super::{
+        super::sql::{self as statements, records},
+        *,
+    };
 
     #[test]
     fn reopening_keeps_everything_and_writes_nothing() {
@@ -1143,9 +1218,10 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
         // cursor's rowsWritten: put 2, put of a deletion 3, client 1. What can be seen here is which trees can be
         // written, and that the one for deletions has nothing of a live record.
         assert_eq!(
-            trees_written(statements::PUT_RECORD),
+            trees_written(records::PUT_RECORD),
             ["deletions_by_version", "records", "records_by_version"]
         );
+        assert_eq!(trees_written(records::PUT_RECORDS), trees_written(records::PUT_RECORD));
         assert_eq!(trees_written(statements::PUT_CLIENT), ["clients"]);
         assert_eq!(trees_written(statements::PUT_CONFLICT), ["conflicts"]);
         assert_eq!(trees_written(statements::PARK), ["conflict_changes"]);
@@ -1178,6 +1254,7 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
             (statements::LINES_BY_KEY, "SEARCH records USING PRIMARY KEY ((collection,id)>(?,?))".to_owned()),
             (statements::NEWEST, "SEARCH records USING COVERING INDEX records_by_version".to_owned()),
             (statements::RECORD, "SEARCH records USING PRIMARY KEY (collection=? AND id=?)".to_owned()),
+            (records::RECORDS, "SEARCH records USING PRIMARY KEY (collection=? AND id=?)".to_owned()),
             (statements::CLIENT, "SEARCH clients USING PRIMARY KEY (user=? AND client=?)".to_owned()),
             (statements::CONFLICT, "SEARCH conflicts USING INTEGER PRIMARY KEY (rowid=?)".to_owned()),
             (statements::CONFLICTS, "SEARCH conflicts USING INTEGER PRIMARY KEY (rowid>?)".to_owned()),
