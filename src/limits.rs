@@ -4,7 +4,7 @@
 pub const BODY_BYTES_MAX: usize = 4 * MIB;
 /// Mutations of one push.
 pub const MUTATIONS_MAX: usize = 500;
-/// Changes of one push: about 20 µs of SQL each in the object, where everybody else of the space waits.
+/// Changes of one push.
 pub const CHANGES_MAX: usize = 2_000;
 /// Bytes of one mutation. It may not be split, so it must fit into a request.
 pub const MUTATION_BYTES_MAX: usize = MIB;
@@ -53,10 +53,10 @@ pub const UNACKED_KEPT: usize = 2 * MUTATIONS_MAX;
 /// Bytes of the values that one mutation leaves, all records together: a short `add` can rewrite a long value, and what
 /// shares a version is never cut between pages.
 pub const MUTATION_VALUES_MAX: usize = 4 * MIB;
-/// Bytes that the pushes of one transaction read, or write, before the last mutation of theirs. An isolate has 128 MB, and
-/// wasm memory never shrinks.
+/// Bytes that a push reads, or writes, before its last mutation: a short body can rewrite long records five hundred times.
 pub const PUSH_VALUES_MAX: usize = 16 * MIB;
-/// Bytes that the pushes of one transaction have read, or written, after which the next push waits for the next transaction.
+/// Bytes that the pushes of one transaction have read, or written, after which the next mutation waits for the next one. An
+/// isolate has 128 MB, and wasm memory never shrinks.
 pub const GROUP_WORK_MAX: usize = 2 * MIB;
 /// Bytes read or written, and changes, that take an object as long as a small call does; see `coordinator::rate`.
 pub const RATE_UNIT_BYTES: usize = 64 * KIB;
@@ -99,6 +99,10 @@ const PART_BYTES_MIN: usize = MIB;
 const PART_BYTES_MAX: usize = PART_BYTES_MIN + 512 * KIB;
 /// Parts built in one turn: about 32 MiB read, hashed and put, far below 30 s of CPU.
 const PARTS_PER_TURN: usize = 32;
+/// Changes of pushes that are settled at once.
+const SLICE_CHANGES_MAX: usize = 100;
+/// Bytes of their texts.
+const SLICE_BYTES_MAX: usize = 64 * KIB;
 /// Deletions forgotten in one turn.
 const PURGES_PER_TURN: usize = 1_000;
 
@@ -122,8 +126,24 @@ pub struct Sizes {
     pub piggyback_max: usize,
     /// Bytes after which a page ends, at the next version, whatever the edge asks for.
     pub page_max: usize,
+    /// How much of pushes is settled before others are heard.
+    pub slice: SliceMax,
     /// How much is parked.
     pub parked: ParkedMax,
+}
+
+/// How much of pushes is settled before others are heard. A mutation is never cut, so one alone may be more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SliceMax {
+    /// Changes.
+    pub changes: usize,
+    /// Bytes of their texts.
+    pub bytes: usize,
+}
+
+impl SliceMax {
+    /// As it is deployed.
+    pub const DEPLOYED: Self = Self { changes: SLICE_CHANGES_MAX, bytes: SLICE_BYTES_MAX };
 }
 
 /// How much is parked, at most. Simulated spaces take less, so that they run out of it.
@@ -163,6 +183,7 @@ impl Sizes {
         overlay_max: OVERLAY_BYTES_MAX,
         piggyback_max: PIGGYBACK_BYTES_MAX,
         page_max: STREAM_PAGE_BYTES,
+        slice: SliceMax::DEPLOYED,
         parked: ParkedMax::DEPLOYED,
     };
 }

@@ -1,7 +1,7 @@
 //! Runs once per space; the only writer.
 //!
-//! A push: [`Coordinator::push`] plans it (`numbering`, `merge`, `plan`), writes it in one section of the ledger and
-//! answers with what the client was missing. A pull that the edge cannot answer: [`Coordinator::pull`]. Publication
+//! Pushes wait in a [`Queue`]. [`Coordinator::settle`] takes a slice of them, plans it (`numbering`, `merge`, `plan`), writes
+//! it in one section of the ledger, and answers what is done with what its client was missing. A pull that the edge cannot answer: [`Coordinator::pull`]. Publication
 //! to KV: `publication`, driven by the alarm (`turn`). Who may do what: `members`; what is done about it: `administration`, of
 //! which `notices` tells the members' homes (`home`).
 //!
@@ -19,6 +19,7 @@ mod parking;
 mod plan;
 pub mod publication;
 mod pull;
+pub mod queue;
 pub mod rate;
 pub mod shares;
 #[cfg(test)]
@@ -33,19 +34,15 @@ use ledger::{Ledger, LedgerError, LedgerResult, Meta, OpenConflicts};
 use notices::Notices;
 pub use notices::{Notice, Told};
 use parking::Parking;
-use plan::{Clients, Plan};
+use plan::{Clients, Part, Plan};
 use publication::{Durable, PublicationConfig, Publisher};
 use pull::FreshTail;
+use queue::{Done, MayBegin, Progress, Queue, Waiting};
 
 use crate::{
     ids::UserHash,
     limits,
-    protocol::{
-        act::Act,
-        error::ApiError,
-        push::{MutationResult, PushAnswer, PushRequest},
-        role::Role,
-    },
+    protocol::{act::Act, error::ApiError, push::PushAnswer, role::Role},
     snapshot::keys::Scope,
     time::Millis,
     version::{Epoch, Position, Version},
@@ -62,9 +59,6 @@ const CLOCK_SKEW_MS_MAX: u64 = 86_400_000;
 /// How far ahead of our epoch one may begin, wherever our clock has got to, in ms. Epochs that the clock is behind of follow
 /// each other by a millisecond.
 const EPOCH_LEAD_MS_MAX: u64 = 1_000;
-
-/// The results of a planned push, and the bytes that were read or written for it.
-type Planned = (Vec<MutationResult>, usize);
 
 /// The coordinator of one space.
 #[derive(Debug)]
@@ -177,64 +171,63 @@ impl<L: Ledger> Coordinator<L> {
         self.failure.take()
     }
 
-    /// Applies pushes that arrived together, in order, in one transaction, and answers each of those that it has taken: one at
-    /// least, and perhaps not all, where they turn out to be more than others should wait for at once.
+    /// Settles the next slice of the pushes that wait, in one transaction, and answers those that are done with it.
     ///
-    /// When storage refuses the transaction the pushes are taken one by one, so that one push's failure is its own.
-    pub fn push(
-        &mut self,
-        pushes: &[(UserHash, PushRequest)],
-        now: Millis,
-    ) -> Vec<Result<PushAnswer, ApiError>> {
-        let outcome = match self.push_together(pushes, now) {
-            Ok(results) => results,
-            Err(error) if pushes.len() < 2 => vec![Err(self.storage_failed(error)); pushes.len()],
-            Err(_) => pushes.chunks(1).flat_map(|alone| self.push_alone(alone, now)).collect(),
+    /// When storage refuses the transaction the pushes of the slice are taken one by one, so that one push's failure is its own.
+    pub fn settle(&mut self, queue: &mut Queue, may_begin: MayBegin<'_>, now: Millis) -> Vec<Done> {
+        let (slice, mut done) = queue.next_slice(self.publisher.sizes().slice, may_begin);
+        let parts = match self.settle_together(&slice, now) {
+            Ok(parts) => parts,
+            Err(error) if slice.len() < 2 => vec![Err(self.storage_failed(error))],
+            Err(_) => slice.chunks(1).flat_map(|alone| self.settle_alone(alone, now)).collect(),
         };
-        let answer = |(push, outcome): (&(UserHash, PushRequest), Result<_, _>)| {
-            outcome.and_then(|(results, work)| self.push_answer(&push.1, results, work))
-        };
-        pushes.iter().zip(outcome).map(answer).collect()
+        let mut parts = parts.into_iter();
+        for mut waiting in slice {
+            match parts.next() {
+                None => queue.put_back(waiting),
+                Some(Err(refusal)) => done.push(waiting.refused(refusal)),
+                Some(Ok(part)) if part.is_whole => done.push(self.answer(&waiting, part.progress)),
+                Some(Ok(part)) => {
+                    waiting.progress = Some(part.progress);
+                    queue.put_back(waiting);
+                }
+            }
+        }
+        done
     }
 
-    fn push_alone(
-        &mut self,
-        push: &[(UserHash, PushRequest)],
-        now: Millis,
-    ) -> Vec<Result<Planned, ApiError>> {
-        self.push_together(push, now).unwrap_or_else(|error| vec![Err(self.storage_failed(error))])
+    fn settle_alone(&mut self, alone: &[Waiting], now: Millis) -> Vec<Result<Part, ApiError>> {
+        self.settle_together(alone, now).unwrap_or_else(|error| vec![Err(self.storage_failed(error))])
     }
 
-    fn push_together(
+    /// What becomes of each push of a slice; of the first ones only, where they turn out to be more than others should wait for.
+    fn settle_together(
         &mut self,
-        pushes: &[(UserHash, PushRequest)],
+        slice: &[Waiting],
         now: Millis,
-    ) -> LedgerResult<Vec<Result<Planned, ApiError>>> {
+    ) -> LedgerResult<Vec<Result<Part, ApiError>>> {
+        let sizes = *self.publisher.sizes();
         // Taken out, so that a plan that fails leaves nothing behind: what is not put back is read again.
-        let parking = Parking::new(self.publisher.sizes().parked, self.open_conflicts.take());
+        let parking = Parking::new(sizes.parked, self.open_conflicts.take());
         let mut plan = Plan::new(self.meta.clone(), self.version, self.collections.take(), parking);
-        let mut results = Vec::with_capacity(pushes.len());
-        for (user, push) in pushes {
-            let admitted = members::admit(&self.ledger, &self.meta, user, Role::Writer)?;
-            if let Err(refused) = admitted
-                .or_else(|refused| if planted!(AnybodyPushes) { Ok(Role::Reader) } else { Err(refused) })
+        let mut parts = Vec::with_capacity(slice.len());
+        for waiting in slice {
+            let is_let_in =
+                planted!(AnybodyPushes) || (planted!(RestNotAdmitted) && waiting.progress.is_some());
+            let admitted = members::admit(&self.ledger, &self.meta, &waiting.user, Role::Writer)?;
+            if let Err(refused) =
+                admitted.or_else(|refused| if is_let_in { Ok(Role::Reader) } else { Err(refused) })
             {
-                results.push(Err(refused));
+                parts.push(Err(refused));
                 continue;
             }
-            let before = plan.work();
-            if before > limits::GROUP_WORK_MAX {
+            let part = plan.part(&self.ledger, &self.clients, waiting, sizes.slice, now)?;
+            let goes_on = part.as_ref().is_ok_and(|part| !part.is_whole);
+            parts.push(part);
+            // The next one may be of the same client, or there is no room for it.
+            if goes_on || plan.work() > limits::GROUP_WORK_MAX {
                 break;
             }
-            let planned = plan.push(&self.ledger, &self.clients, user, push, now)?;
-            if plan.is_spoilt() {
-                // Without it the others come to the same again.
-                return match results.len() {
-                    0 => Ok(vec![planned.map(|results| (results, 0))]),
-                    others => self.push_together(&pushes[..others], now),
-                };
-            }
-            results.push(planned.map(|results| (results, plan.work() - before)));
         }
         if !plan.is_empty() {
             let written = self.ledger.atomically(&mut |ledger| plan.write(ledger));
@@ -252,32 +245,30 @@ impl<L: Ledger> Coordinator<L> {
         let clients;
         (self.meta, self.collections, self.open_conflicts, clients) = plan.into_state();
         self.clients.extend(clients);
-        Ok(results)
+        Ok(parts)
     }
 
     /// The answer to a settled push: its results, and what the client was missing if that is little.
-    fn push_answer(
-        &mut self,
-        push: &PushRequest,
-        results: Vec<MutationResult>,
-        work: usize,
-    ) -> Result<PushAnswer, ApiError> {
-        let position = self.position();
-        let Some(since) = push.since else {
-            return Ok(PushAnswer { position, results, more: false, changes: String::new(), work });
-        };
+    fn answer(&mut self, waiting: &Waiting, progress: Progress) -> Done {
+        let (position, since) = (self.position(), waiting.push.since);
+        let answer = self.missing(since).map(|lines| {
+            let more = since.is_some() && lines.is_none();
+            PushAnswer { position, results: progress.results, more, changes: lines.unwrap_or_default() }
+        });
+        Done { ticket: waiting.ticket, answer, work: progress.work, prefix: Vec::new() }
+    }
+
+    /// The lines above `since`, if they ride on the answer to a push.
+    fn missing(&mut self, since: Option<Version>) -> Result<Option<String>, ApiError> {
+        let Some(since) = since else { return Ok(None) };
         let forgotten =
             since > Version::ZERO && since < self.meta.horizon && !planted!(PushAnsweredBelowHorizon);
-        let lines = if forgotten || since > self.version {
-            None
-        } else {
-            let room = self.publisher.sizes().piggyback_max;
-            let lines = self.ledger.lines_after(since, room);
-            let lines = lines.map_err(|error| self.storage_failed(error))?;
-            (!lines.more && lines.text.len() <= room).then_some(lines.text)
-        };
-        let (more, changes) = (lines.is_none(), lines.unwrap_or_default());
-        Ok(PushAnswer { position, results, more, changes, work })
+        if forgotten || since > self.version {
+            return Ok(None);
+        }
+        let room = self.publisher.sizes().piggyback_max;
+        let lines = self.ledger.lines_after(since, room).map_err(|error| self.storage_failed(error))?;
+        Ok((!lines.more && lines.text.len() <= room).then_some(lines.text))
     }
 
     /// The role of a user who has to have at least `needed`, as the members are at this moment.

@@ -12,10 +12,11 @@ use super::{
     merge,
     numbering::History,
     parking::Parking,
+    queue::{self, Progress, Waiting},
 };
 use crate::{
     ids::{ClientId, Key, UserHash},
-    limits,
+    limits::{self, SliceMax},
     protocol::{
         error::ApiError,
         push::{
@@ -43,14 +44,20 @@ pub(super) struct Plan {
     line_bytes: usize,
     /// What has been done so far.
     work: Work,
-    /// Bytes of `records` for which its answer has room.
+    /// Bytes of `records` for which the answer to its push has room.
     records_room: usize,
-    /// Parked changes that it has taken out so far.
+    /// Parked changes that the push has taken out so far.
     push_parked: usize,
     parking: Parking,
     /// Of conflicts that mutations have joined, by when those were opened.
     trials: BTreeMap<Version, Trial>,
-    is_spoilt: bool,
+}
+
+/// How far a push gets with a plan.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) progress: Progress,
+    pub(super) is_whole: bool,
 }
 
 /// Who pushes, and what holds for all mutations of the push.
@@ -142,7 +149,6 @@ impl Plan {
             push_parked: 0,
             parking,
             trials: BTreeMap::new(),
-            is_spoilt: false,
         }
     }
 
@@ -170,71 +176,60 @@ impl Plan {
         self.changed.is_empty() && self.clients.is_empty()
     }
 
-    /// Whether a push was given up half-way: this plan must not be written.
-    #[must_use]
-    pub(super) fn is_spoilt(&self) -> bool {
-        self.is_spoilt
-    }
-
-    /// Plans one push behind those planned before. An [`ApiError`] means that nothing of it is planned, or that the plan is
-    /// spoilt.
+    /// Plans as much of a push as one slice takes, behind what was planned before. An [`ApiError`] means that nothing of it is.
     ///
     /// # Errors
     /// When storage cannot be read.
-    pub(super) fn push<L: Ledger>(
+    pub(super) fn part<L: Ledger>(
         &mut self,
         ledger: &L,
         remembered: &Clients,
-        user: &UserHash,
-        push: &PushRequest,
+        waiting: &Waiting,
+        max: SliceMax,
         now: Millis,
-    ) -> LedgerResult<Result<Vec<MutationResult>, ApiError>> {
+    ) -> LedgerResult<Result<Part, ApiError>> {
+        let (push, work_before) = (&waiting.push, self.work());
         let anybody = planted!(ClientIdIsAnybodys).then(|| UserHash::new("", ""));
-        let user = anybody.as_ref().unwrap_or(user);
+        let user = anybody.as_ref().unwrap_or(&waiting.user);
         let name = (user.clone(), push.client.clone());
         let known = match self.clients.get(&name).or_else(|| remembered.get(&name)) {
             Some(client) => Some(client.clone()),
             None => ledger.client(user, &push.client)?,
         };
         let mut history = History::of(known.as_ref());
-        let is_of_another = push.epoch.as_ref().is_some_and(|epoch| *epoch != self.meta.epoch);
-        // What stands above this history belongs to another one, whose epoch had the same name before storage went back.
-        if is_of_another || push.since.is_some_and(|since| since > self.version) {
-            let position = Position { epoch: self.meta.epoch.clone(), version: self.version };
-            let settled = history.settled(push);
-            let (last, more) = history.in_common(push, settled.len());
-            let settled = if planted!(ResultsLeftOut) { Vec::new() } else { settled };
-            return Ok(Err(ApiError::EpochMismatch { position, last, settled, more }));
-        }
-        let mut results = match history.admit(push) {
-            Ok(_) if planted!(RepeatsApplied) => Vec::new(),
+        let settled = match self.admit(&history, push) {
             Ok(settled) => settled,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if planted!(BadMutationBlocks) && push.mutations.iter().any(|submitted| submitted.mutation.is_err()) {
-            return Ok(Err(ApiError::Internal));
-        }
         let acked = known.as_ref().map_or(0, |client| client.acked);
-        let nothing_new = results.len() == push.mutations.len() && push.acked.min(history.last()) <= acked;
+        let acked_now = push.acked.max(acked).min(history.last());
+        let mut progress = waiting.progress.clone().unwrap_or_else(|| Progress::begin(acked_now));
+        progress.results.extend(settled.into_iter().skip(progress.results.len()));
+        let begin = progress.results.len();
+        let nothing_new = begin == push.mutations.len() && push.acked.min(history.last()) <= acked;
         if nothing_new || (known.is_none() && push.mutations.is_empty()) {
-            return Ok(Ok(results));
+            return Ok(Ok(Part { progress, is_whole: true }));
+        }
+        if let Some(limit) = progress.limit().filter(|_| begin < push.mutations.len()) {
+            return Ok(Err(ApiError::TooLarge(limit)));
         }
         let writer = known.as_ref().map_or_else(|| self.newcomer(user), |client| client.writer);
-        let acked_before = push.acked.max(acked).min(history.last());
         let mut by = Author {
             user,
             client: &push.client,
             writer,
             on_conflict: push.on_conflict,
-            unacknowledged: history.conflicts_above(acked_before),
+            unacknowledged: history.conflicts_above(progress.acked),
             now,
         };
-        (self.push_parked, self.records_room) = (0, limits::CONFLICT_BYTES_MAX);
-        self.read_ahead(ledger, &push.mutations[results.len()..])?;
-        for submitted in &push.mutations[results.len()..] {
-            if let Some(limit) = self.limit_of_push() {
-                self.is_spoilt = true;
-                return Ok(Err(ApiError::TooLarge(limit)));
+        (self.push_parked, self.records_room) = (progress.parked, progress.records_room);
+        let rest = &push.mutations[begin..];
+        let slice = &rest[..queue::fitting(rest, max)];
+        self.read_ahead(ledger, slice)?;
+        for (at, submitted) in slice.iter().enumerate() {
+            let is_much = self.work() > limits::GROUP_WORK_MAX || self.push_parked >= limits::CHANGES_MAX;
+            if is_much && at > 0 {
+                break;
             }
             let settled = match &submitted.mutation {
                 Ok(mutation) => self.mutation(ledger, submitted, mutation, &by)?,
@@ -248,23 +243,37 @@ impl Plan {
             if !(planted!(RejectionNotNoted) && matches!(settled, Settled::Rejected(_))) {
                 history.settle(&submitted.digest, &settled);
             }
-            results.push(MutationResult { id: submitted.id, settled, duplicate: false });
+            progress.results.push(MutationResult { id: submitted.id, settled, duplicate: false });
         }
         // A result that it has not had yet it cannot have stored, whatever another history has told it.
-        history.acknowledge(acked_before);
-        let (last, acked) = (history.last(), acked_before);
-        let client = Client { writer, last, acked, used_at: now, history: history.text() };
-        self.clients.insert(name, client);
-        Ok(Ok(results))
+        history.acknowledge(progress.acked);
+        let is_whole = progress.results.len() == push.mutations.len();
+        if is_whole || !planted!(PrefixNotNoted) {
+            let (last, acked) = (history.last(), progress.acked);
+            let client = Client { writer, last, acked, used_at: now, history: history.text() };
+            self.clients.insert(name, client);
+        }
+        (progress.parked, progress.records_room) = (self.push_parked, self.records_room);
+        progress.work += self.work() - work_before;
+        Ok(Ok(Part { progress, is_whole }))
     }
 
-    /// The limit that the push has passed: only planning shows how much it makes of what it says.
-    fn limit_of_push(&self) -> Option<&'static str> {
-        if self.work() > limits::PUSH_VALUES_MAX {
-            return Some("The records that a push changes have at most 16 MiB: split it between mutations.");
+    /// The results of those mutations of a push that are settled, or why it is refused as it stands.
+    fn admit(&self, history: &History, push: &PushRequest) -> Result<Vec<MutationResult>, ApiError> {
+        let is_of_another = push.epoch.as_ref().is_some_and(|epoch| *epoch != self.meta.epoch);
+        // What stands above this history belongs to another one, whose epoch had the same name before storage went back.
+        if is_of_another || push.since.is_some_and(|since| since > self.version) {
+            let position = Position { epoch: self.meta.epoch.clone(), version: self.version };
+            let settled = history.settled(push);
+            let (last, more) = history.in_common(push, settled.len());
+            let settled = if planted!(ResultsLeftOut) { Vec::new() } else { settled };
+            return Err(ApiError::EpochMismatch { position, last, settled, more });
         }
-        (self.push_parked >= limits::CHANGES_MAX)
-            .then_some("A push takes in hand at most 2,000 parked changes: split it between mutations.")
+        let settled = history.admit(push)?;
+        if planted!(BadMutationBlocks) && push.mutations.iter().any(|submitted| submitted.mutation.is_err()) {
+            return Err(ApiError::Internal);
+        }
+        Ok(if planted!(RepeatsApplied) { Vec::new() } else { settled })
     }
 
     /// Writes what was planned: per changed record itself and its index entry, and a row per client.

@@ -1,14 +1,17 @@
 //! Requests of clients and what becomes of the answers, without a network between: they take no time and lose nothing.
 
+use std::rc::Rc;
+
 use super::{
     World,
     client::{Client, Outcome, Taken},
     location::{Around, Reader, Response, Wire},
-    network::SentPush,
-    space::Space,
+    network::{Message, Sender, SentPush},
+    space::{Awaited, Space},
     traffic, user_hash,
 };
 use crate::{
+    coordinator::queue::Ticket,
     edge::pull::Format,
     protocol::{
         error::ApiError,
@@ -25,10 +28,18 @@ impl World {
     /// # Errors
     /// What the coordinator refuses with.
     pub fn push(&mut self, client: usize, answer_is_lost: bool) -> Result<(), ApiError> {
-        let sent = self.compose(client);
+        let sent = Rc::new(self.compose(client));
         let space = self.clients[client].space;
-        let answer =
-            self.settle_pushes(space, std::slice::from_ref(&sent)).pop().expect("an answer per push");
+        let mut answer = Err(ApiError::Upstream);
+        match self.push_arrives(space, None, &sent) {
+            Err(refused) => answer = Err(refused),
+            Ok(ticket) => {
+                while self.spaces[space].host.queue.holds(ticket) {
+                    let told = self.settle_slice(space).into_iter().find(|(told, _)| *told == ticket);
+                    answer = told.map_or(answer, |(_, answer)| answer);
+                }
+            }
+        }
         self.note(|| format!("{} pushes {:?}: {}", sent.name, sent.marks, traffic::brief(&answer)));
         if !answer_is_lost {
             self.receive_push_answer(client, &sent, &answer);
@@ -44,40 +55,84 @@ impl World {
         SentPush { name, user: client.user, since, body: client.push_body(), marks: marks.collect() }
     }
 
-    /// Lets pushes that arrive together reach the coordinator of their space, and checks what becomes of them.
-    pub(super) fn settle_pushes(
+    /// A push reaches the coordinator, where it waits; `sender` is told how it ends.
+    ///
+    /// # Errors
+    /// When it is refused at once.
+    pub(super) fn push_arrives(
         &mut self,
         space: usize,
-        sent: &[SentPush],
-    ) -> Vec<Result<PushAnswer, ApiError>> {
-        let (Space { host, oracle, .. }, known) = (&mut self.spaces[space], &mut self.mutations);
+        sender: Option<Sender>,
+        sent: &Rc<SentPush>,
+    ) -> Result<Ticket, ApiError> {
+        let (Space { host, oracle, awaited, .. }, known) = (&mut self.spaces[space], &mut self.mutations);
         let mut parse_one = |text: &str| match known.get(text) {
             Some(known) => Ok(known.clone()),
             None => Submitted::parse(text).inspect(|one| drop(known.insert(text.to_owned(), one.clone()))),
         };
-        let mut parsed = |sent: &SentPush| {
-            let push = PushRequest::parse_by(sent.body.as_bytes(), &mut parse_one);
-            (user_hash(sent.user), push.expect("a client's push is well-formed"))
-        };
-        let pushes: Vec<_> = sent.iter().map(&mut parsed).collect();
-        let answers = host.push(&pushes, self.now);
-        // What the coordinator did although nobody was told.
-        let untold = host.untold.take();
-        let done = untold.as_ref().unwrap_or(&answers);
+        let push = PushRequest::parse_by(sent.body.as_bytes(), &mut parse_one);
+        let push = push.expect("a client's push is well-formed");
+        let arrived = host.arrive(&user_hash(sent.user), push.clone(), self.now);
+        // What it claims may have begun an epoch.
+        oracle.learn_epoch(&host.core(self.now).position().epoch);
+        match &arrived {
+            Ok(ticket) => drop(awaited.insert(*ticket, Awaited { sender, sent: Rc::clone(sent), push })),
+            Err(_) => oracle.check_pusher(sent.user, &arrived),
+        }
+        arrived
+    }
+
+    /// The next slice of the pushes that wait, which is checked. Whoever is told is sent the answer. I8: the push that has waited
+    /// longest gets on.
+    pub fn settle_slice(&mut self, space: usize) -> Vec<(Ticket, Result<PushAnswer, ApiError>)> {
+        let Space { host, oracle, awaited, .. } = &mut self.spaces[space];
+        awaited.retain(|ticket, _| host.queue.holds(*ticket));
+        let (before, oldest) = (host.core(self.now).position().version, host.queue.oldest());
+        let slice = host.settle(self.now);
         let horizon = host.core(self.now).horizon();
         let here = host.core(self.now).position();
         oracle.learn_epoch(&here.epoch);
-        for (((_, push), sent), answer) in pushes.iter().zip(sent).zip(done) {
+        for (ticket, results) in &slice.settled {
+            let Awaited { sent, push, .. } = &awaited[ticket];
+            oracle.learn_results(sent.user, push, &sent.marks, results, horizon, self.now);
+        }
+        for (ticket, answer) in &slice.answers {
+            let Awaited { sent, push, .. } = &awaited[ticket];
             oracle.check_pusher(sent.user, answer);
-            if let Ok(answer) = answer {
-                oracle.check_brand(&answer.changes, "the answer to a push");
-                oracle.learn_push(sent.user, push, &sent.marks, answer, horizon, self.now);
-            }
+            let _ = answer.as_ref().map(|answer| oracle.check_answer(push, answer));
         }
         oracle.check_position(&here);
-        let pushed = pushes.iter().zip(done).map(|((_, push), answer)| (push, answer.as_ref().ok()));
-        oracle.check_storage(pushed, host, self.now);
-        answers
+        let results = |of: &Ticket| slice.settled.iter().find(|(settled, _)| settled == of);
+        let waited = awaited.iter().map(|(ticket, Awaited { push, .. })| {
+            (push, results(ticket).map_or(&[][..], |(_, results)| results))
+        });
+        oracle.check_storage(waited, host, self.now);
+        let got_on = |oldest| slice.settled.iter().any(|(settled, _)| *settled == oldest);
+        let is_lost = slice.settled.is_empty() && slice.answers.is_empty();
+        assert!(is_lost || oldest.is_none_or(got_on), "I8: a slice passes over the push that came first");
+        for (ticket, answer) in &slice.told {
+            let awaited = self.spaces[space].awaited.get_mut(ticket);
+            let Some((sender, sent)) =
+                awaited.and_then(|one| one.sender.take().zip(Some(Rc::clone(&one.sent))))
+            else {
+                continue;
+            };
+            self.note(|| format!("the coordinator answers {}: {}", sent.name, traffic::brief(answer)));
+            if let Ok(answer) = answer {
+                // Each client pushes at a location of its own, and pulls at any.
+                self.pass_write(sender.client % self.locations.len(), space, &answer.position);
+            }
+            self.network.send(Message::Pushed(sender, sent, Rc::new(answer.clone())), self.now);
+        }
+        self.tell_live(space, before);
+        slice.told
+    }
+
+    /// Slices until no push waits.
+    pub fn settle_pushes(&mut self, space: usize) {
+        while !self.spaces[space].host.queue.is_empty() {
+            self.settle_slice(space);
+        }
     }
 
     /// A user asks for the open conflicts of a space, which is checked.

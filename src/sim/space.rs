@@ -1,14 +1,18 @@
 //! One space of a world: where its coordinator runs, and what ought to be.
 
+use std::{collections::BTreeMap, rc::Rc};
+
 use super::{
     ISSUER, Rng, START, USERS,
     check::{Brand, Oracle},
     host::Host,
+    network::{Sender, SentPush},
     user_hash,
 };
 use crate::{
-    coordinator::{Person, publication::PublicationConfig},
+    coordinator::{Person, publication::PublicationConfig, queue::Ticket},
     ids::{SpaceHash, SpaceId, UserHash},
+    protocol::push::PushRequest,
     snapshot::keys::Scope,
     time::Millis,
     version::Epoch,
@@ -29,8 +33,21 @@ pub struct Space {
     pub host: Host,
     /// What ought to be.
     pub oracle: Oracle,
+    /// Who waits for pushes.
+    pub awaited: BTreeMap<Ticket, Awaited>,
     /// What was, of earlier spaces of this id, each under its scope.
     past: Vec<(Scope, Oracle)>,
+}
+
+/// Who waits for a push.
+#[derive(Debug)]
+pub struct Awaited {
+    /// To whom the answer is sent, as long as nothing was.
+    pub sender: Option<Sender>,
+    /// The push.
+    pub sent: Rc<SentPush>,
+    /// As the coordinator has it.
+    pub push: PushRequest,
 }
 
 /// A user as the coordinator of a shared space knows one.
@@ -48,7 +65,16 @@ impl Space {
         let scope = Scope::private(&hash);
         let mut host = Host::new(Some(scope.clone()), publication, rng);
         let oracle = Oracle::new(host.core(START).position(), brand, publication.sizes.parked);
-        Self { parameter: "~".to_owned(), hash, id: None, scope, host, oracle, past: Vec::new() }
+        Self {
+            parameter: "~".to_owned(),
+            hash,
+            id: None,
+            scope,
+            host,
+            oracle,
+            awaited: BTreeMap::new(),
+            past: Vec::new(),
+        }
     }
 
     /// A shared space, which `owner` has just made.
@@ -61,7 +87,16 @@ impl Space {
         let oracle =
             Oracle::shared(&host.core(START).position().epoch, owner, brand, publication.sizes.parked);
         let (hash, parameter) = (SpaceHash::shared(&parsed), id.to_owned());
-        Self { parameter, hash, id: Some(parsed), scope, host, oracle, past: Vec::new() }
+        Self {
+            parameter,
+            hash,
+            id: Some(parsed),
+            scope,
+            host,
+            oracle,
+            awaited: BTreeMap::new(),
+            past: Vec::new(),
+        }
     }
 
     /// An operator has wiped the object, and `owner` makes a space of the same id.

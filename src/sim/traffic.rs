@@ -152,24 +152,14 @@ impl World {
             let Some(next) = self.network.next_push(self.now.plus(50), is_of_it) else { break };
             group.push(next);
         }
-        let (senders, pushes): (Vec<_>, Vec<_>) = group
-            .into_iter()
-            .filter_map(|message| match message {
-                Message::Push(sender, push) => Some((sender, Rc::unwrap_or_clone(push))),
-                _ => None,
-            })
-            .unzip();
-        let before = self.spaces[space].host.core(self.now).position();
-        let answers = self.settle_pushes(space, &pushes);
-        for ((sender, push), answer) in senders.into_iter().zip(pushes).zip(answers) {
-            self.note(|| format!("the coordinator answers {}: {}", push.name, brief(&answer)));
-            if let Ok(answer) = &answer {
-                // Each client pushes at a location of its own, and pulls at any.
-                self.pass_write(sender.client % self.locations.len(), space, &answer.position);
+        for message in group {
+            let Message::Push(sender, push) = message else { continue };
+            if let Err(refused) = self.push_arrives(space, Some(sender), &push) {
+                self.note(|| format!("the coordinator refuses {}: {refused:?}", push.name));
+                self.network.send(Message::Pushed(sender, push, Rc::new(Err(refused))), self.now);
             }
-            self.network.send(Message::Pushed(sender, Rc::new(push), Rc::new(answer)), self.now);
         }
-        self.tell_live(space, before.version);
+        self.settle_slice(space);
     }
 
     /// The answer to a write in a space passes a location.
@@ -178,7 +168,7 @@ impl World {
     }
 
     /// Sockets hear of a commit, soon, late or never.
-    fn tell_live(&mut self, space: usize, from: Version) {
+    pub(super) fn tell_live(&mut self, space: usize, from: Version) {
         let core = self.spaces[space].host.core(self.now);
         let at = core.position();
         if at.version == from {

@@ -5,6 +5,7 @@ mod administration;
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     rc::Rc,
 };
 
@@ -13,6 +14,7 @@ use headwater::{
         Coordinator as Core, Person, Told,
         ledger::{LedgerResult, SqlLedger},
         publication::{Effect, PutOutcome},
+        queue::{Done, Queue, Ticket},
         rate::{self, Rate},
         shares::Shares,
     },
@@ -54,11 +56,11 @@ extern "C" {
     #[wasm_bindgen(constructor)]
     fn new(storage: &ObjectStorage) -> Group;
     #[wasm_bindgen(method, catch)]
-    async fn turn(this: &Group) -> std::result::Result<JsValue, JsValue>;
+    async fn turn(this: &Group, is_under_way: bool) -> std::result::Result<JsValue, JsValue>;
+    #[wasm_bindgen(method)]
+    fn take(this: &Group) -> bool;
     #[wasm_bindgen(method)]
     fn committed(this: &Group);
-    #[wasm_bindgen(method, getter, js_name = isCommitting)]
-    fn is_committing(this: &Group) -> bool;
     type Events;
     #[wasm_bindgen(constructor)]
     fn new(state: &JsValue) -> Events;
@@ -103,12 +105,13 @@ impl Whose {
     }
 }
 
-/// A push that waits for the transaction it will share.
+/// Who waits for a push.
 struct Waiting {
     user: UserHash,
-    push: PushRequest,
     /// What it has cost to read it, in units.
     units: u64,
+    /// What slices have cost that have settled parts of it.
+    rows: Rows,
     settled: Rc<RefCell<Option<Settled>>>,
 }
 
@@ -153,7 +156,8 @@ struct Coordinator {
     rate: RefCell<Option<Rate>>,
     /// Bodies from their arrival to their answer.
     held: RefCell<Shares>,
-    waiting: RefCell<Vec<Waiting>>,
+    queue: RefCell<Queue>,
+    waiting: RefCell<BTreeMap<Ticket, Waiting>>,
     group: Group,
     events: Events,
     last_group: Cell<u32>,
@@ -171,7 +175,8 @@ impl DurableObject for Coordinator {
             core: RefCell::new(None),
             rate: RefCell::new(None),
             held: RefCell::new(Shares::new(limits::BODIES_HELD_MAX)),
-            waiting: RefCell::new(Vec::new()),
+            queue: RefCell::default(),
+            waiting: RefCell::default(),
             last_group: Cell::new(0),
         }
     }
@@ -371,14 +376,16 @@ impl Coordinator {
             self.settle_claim(Some(claimed)).await?;
         }
         let settled = Rc::new(RefCell::new(None));
-        self.waiting.borrow_mut().push(Waiting { user, push, units, settled: Rc::clone(&settled) });
-        // Pushes that are read in the meantime join. Whoever wakes first takes them all, so that none depends on a request
-        // whose client may hang up. Those that are too many have another turn, so that others are heard in between.
-        while settled.borrow().is_none() && !self.waiting.borrow().is_empty() {
-            self.group.turn().await.map_err(|_| ApiError::Upstream)?;
-            let is_left = settled.borrow().is_none() && !self.group.is_committing();
-            if is_left && !self.waiting.borrow().is_empty() {
-                self.settle_waiting().await?;
+        let ticket = self.queue.borrow_mut().push(user.clone(), push);
+        let waiting = Waiting { user, units, rows: Rows::default(), settled: Rc::clone(&settled) };
+        self.waiting.borrow_mut().insert(ticket, waiting);
+        // Pushes that are read in the meantime join. Whoever wakes first settles the next slice, so that no push depends on a
+        // request whose client may hang up. Between two slices is a turn, in which others are heard.
+        while settled.borrow().is_none() && self.queue.borrow().holds(ticket) {
+            let is_under_way = self.queue.borrow().begun().next().is_some();
+            self.group.turn(is_under_way).await.map_err(|_| ApiError::Upstream)?;
+            if settled.borrow().is_none() && self.group.take() {
+                self.settle_slice().await?;
             }
         }
         let (answer, rows) = settled.take().ok_or(ApiError::Internal)??;
@@ -388,43 +395,33 @@ impl Coordinator {
         Ok(reply)
     }
 
-    /// Settles pushes that wait, in one transaction. No more than one push may have: what is left over is for the next turn.
-    async fn settle_waiting(&self) -> std::result::Result<(), ApiError> {
-        let mut waiting = self.waiting.take();
-        let mut changes = 0;
-        let fits = waiting.iter().take_while(|waiting| {
-            let before = changes;
-            changes += waiting.push.weight();
-            before == 0 || changes <= limits::CHANGES_MAX
-        });
-        let rest = waiting.split_off(fits.count());
-        waiting.retain(|waiting| self.may_go_on(waiting));
-        let (mut slots, mut pushes): (Vec<_>, Vec<_>) =
-            waiting.into_iter().map(|one| ((one.settled, one.units), (one.user, one.push))).unzip();
+    /// Settles the next slice of the pushes that wait, in one transaction.
+    async fn settle_slice(&self) -> std::result::Result<(), ApiError> {
+        let mut may_begin = |user: &UserHash| self.rate(|rate| rate.admit_again(user, now()));
         self.sql.take_rows();
-        let answers = self.with(|core| core.push(&pushes, now()));
-        // Rows are counted for the transaction; the first push of a group carries them all.
-        let mut rows = self.sql.take_rows();
-        let left = slots.split_off(answers.len()).into_iter().zip(pushes.split_off(answers.len()));
-        let left = left.map(|((settled, units), (user, push))| Waiting { user, push, units, settled });
-        self.waiting.replace(left.chain(rest).collect());
-        for (((slot, units), (user, _)), answer) in slots.iter().zip(&pushes).zip(answers) {
-            self.charge(user, units + cost_of(&answer));
-            slot.replace(Some(answer.map(|answer| (answer, std::mem::take(&mut rows)))));
-        }
-        self.last_group.set(u32::try_from(slots.len()).unwrap_or(u32::MAX));
+        let done = self.with(|core| core.settle(&mut self.queue.borrow_mut(), &mut may_begin, now()));
+        self.last_group.set(u32::try_from(done.len()).unwrap_or(u32::MAX));
+        self.tell(done, self.sql.take_rows());
         let armed = self.arm().await;
         self.group.committed();
         armed
     }
 
-    /// Whether a push that has waited for its turn may go on. If not, it is refused, and charged for having been read.
-    fn may_go_on(&self, waiting: &Waiting) -> bool {
-        let admitted = self.rate(|rate| rate.admit_again(&waiting.user, now()));
-        let Err(refused) = admitted else { return true };
-        self.charge(&waiting.user, waiting.units);
-        waiting.settled.replace(Some(Err(refused)));
-        false
+    /// Tells those whose pushes are done. Rows are counted for the slice: one push of it carries them all.
+    fn tell(&self, done: Vec<Done>, mut rows: Rows) {
+        let mut waiting = self.waiting.borrow_mut();
+        if let Some(begun) =
+            self.queue.borrow().begun().next().and_then(|(ticket, _)| waiting.get_mut(&ticket))
+        {
+            begun.rows.add(std::mem::take(&mut rows));
+        }
+        for Done { ticket, answer, work, .. } in done {
+            let Some(one) = waiting.remove(&ticket) else { continue };
+            let bytes = work + answer.as_ref().map_or(0, |answer| answer.changes.len());
+            self.charge(&one.user, one.units + rate::cost(bytes, 0));
+            rows.add(one.rows);
+            one.settled.replace(Some(answer.map(|answer| (answer, std::mem::take(&mut rows)))));
+        }
     }
 
     /// Sets the alarm if it has to be set. The first await after the rows were written, so that both are one transaction.
@@ -555,17 +552,6 @@ impl Coordinator {
         });
         log::write(LogLevel::Info, "published", fields);
     }
-}
-
-/// Units that a push has cost beyond being read.
-fn cost_of(answer: &std::result::Result<PushAnswer, ApiError>) -> u64 {
-    let bytes = match answer {
-        Ok(answer) => answer.work + answer.changes.len(),
-        // It was given up because it had reached this.
-        Err(ApiError::TooLarge(_)) => limits::PUSH_VALUES_MAX,
-        Err(_) => 0,
-    };
-    rate::cost(bytes, 0)
 }
 
 fn random() -> u64 {

@@ -412,22 +412,28 @@ export function text(sql, text, params, limit) {
   return [out, !next.done, cursor.rowsRead, cursor.rowsWritten];
 }
 
-// When the next transaction may begin: once the one before it is durable, or, if none is under way, when the events that
-// are ready have run. All who wait meanwhile wait for the same promise and then share the transaction.
+// When the next slice of pushes may be settled. All who wait meanwhile wait for the same promise, and one of them settles it.
 export class Group {
   constructor(storage) {
     this.storage = storage;
     this.next = null;
     this.durable = null;
+    this.isFree = false;
   }
-  turn() {
-    this.next ??= (this.durable ?? scheduler.wait(0)).finally(() => {
+  // Once the transaction before it is durable, so that pushes gather; or, if none is under way, or a long push is, which waits
+  // for nobody, when the events that are ready have run.
+  turn(isUnderWay) {
+    this.next ??= (isUnderWay ? scheduler.wait(0) : (this.durable ?? scheduler.wait(0))).finally(() => {
       this.next = null;
+      this.isFree = true;
     });
     return this.next;
   }
-  get isCommitting() {
-    return this.durable !== null;
+  // Whether whoever asks is the first of those who have waited for this turn.
+  take() {
+    const isFree = this.isFree;
+    this.isFree = false;
+    return isFree;
   }
   committed() {
     const durable = this.storage.sync().finally(() => {

@@ -56,6 +56,10 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    pub(crate) fn add(&mut self, more: Self) {
+        *self = Self { read: self.read + more.read, written: self.written + more.written };
+    }
+
     /// What it costs an object to read and write so many.
     pub(crate) fn units(self) -> u64 {
         rate::cost_of_rows((self.read + self.written) as usize)

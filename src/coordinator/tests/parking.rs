@@ -570,7 +570,7 @@ fn a_plan_sees_what_it_opened_joined_and_closed_itself() {
     let again = parsed(&body(A, &[mutation(2, "", &[set("r", r#""m":1"#)])]));
     let alice = user("alice");
     let pushes = [(alice.clone(), a), (alice.clone(), again), (alice, c)];
-    let answers = desk.core.push(&pushes, desk.now);
+    let answers = desk.push_all(&pushes);
     let settled: Vec<_> = answers
         .into_iter()
         .flat_map(|answer| answer.expect("an answer").results)
@@ -583,7 +583,7 @@ fn a_plan_sees_what_it_opened_joined_and_closed_itself() {
 }
 
 #[test]
-fn a_push_that_resolves_too_much_is_split_and_a_mutation_that_does_is_rejected() {
+fn a_push_that_resolves_too_much_is_refused_half_way_and_a_mutation_that_does_is_rejected() {
     let mut desk = Desk::new();
     desk.put(B, 1, "r", "{}");
     let many = |number: u64| mutation(number, r#","base":0"#, &vec![set("r", r#""x":1"#); 600]);
@@ -593,9 +593,10 @@ fn a_push_that_resolves_too_much_is_split_and_a_mutation_that_does_is_rejected()
     let one_by_one: Vec<_> = (7..).zip(&ids).map(|(number, id)| mutation(number, "", &[mine(id)])).collect();
     let too_much = desk.push(&body(A, &one_by_one));
     assert!(matches!(too_much, Err(ApiError::TooLarge(_))), "{too_much:?}");
-    assert_eq!(desk.listed().conflicts.len(), 5, "nothing of it was done");
-    let split = desk.push(&body(A, &one_by_one[..3])).expect("an answer");
-    assert!(split.results.iter().all(|result| matches!(result.settled, Settled::Applied(_))), "{split:?}");
+    assert_eq!(desk.listed().conflicts.len(), 1, "what came before the limit is done");
+    let again = desk.push(&body(A, &one_by_one)).expect("repeated, it gets to its end");
+    assert!(again.results.iter().all(|result| matches!(result.settled, Settled::Applied(_))), "{again:?}");
+    assert_eq!(again.results.iter().filter(|result| result.duplicate).count(), 4);
 }
 
 #[test]

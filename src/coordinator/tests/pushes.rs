@@ -215,8 +215,17 @@ fn a_short_mutation_cannot_leave_a_version_that_no_page_can_hold() {
     assert_eq!(fits, applied(41));
 }
 
+/// Slices until no push waits: of each, the pushes that it is done with.
+fn slices(desk: &mut Desk, queue: &mut Queue) -> Vec<Vec<Done>> {
+    let mut slices = Vec::new();
+    while !queue.is_empty() {
+        slices.push(desk.core.settle(queue, &mut |_| Ok(()), desk.now));
+    }
+    slices
+}
+
 #[test]
-fn a_push_that_would_leave_more_than_memory_holds_is_refused_whole_and_nothing_of_it_is_applied() {
+fn a_push_that_rewrites_too_much_is_refused_after_what_was_settled_and_repeated_it_gets_on() {
     let mut desk = Desk::new();
     let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(250_000));
     for number in 1..=100 {
@@ -224,26 +233,21 @@ fn a_push_that_would_leave_more_than_memory_holds_is_refused_whole_and_nothing_o
     }
     let add = |id: u64| format!(r#"{{"op":"add","collection":"c","id":"r{id}","path":"n","by":1}}"#);
     let mutations: Vec<_> = (1..=100).map(|id| format!(r#"{{"id":{id},"changes":[{}]}}"#, add(id))).collect();
-    let alone = desk.push(&body("client-b", &mutations));
-    assert!(matches!(alone, Err(ApiError::TooLarge(_))), "{alone:?}");
-    assert_eq!(desk.version(), 100);
-    // In a group the others are not harmed, and do not wait until it has been tried.
+    let large = (user("alice"), parsed(&body("client-b", &mutations)));
     let small = |client: &str| (user("alice"), parsed(&body(client, &[put(1, client, "{}")])));
-    let pushes =
-        [small("client-c"), (user("alice"), parsed(&body("client-b", &mutations))), small("client-d")];
-    let first = desk.core.push(&pushes, desk.now);
-    assert!(first.len() == 1 && first[0].is_ok(), "{first:?}");
-    let second = desk.core.push(&pushes[1..], desk.now);
-    assert!(second.len() == 1 && matches!(second[0], Err(ApiError::TooLarge(_))), "{second:?}");
-    let third = desk.core.push(&pushes[2..], desk.now);
-    assert!(third.len() == 1 && third[0].is_ok(), "{third:?}");
-    assert_eq!(desk.version(), 102);
-    let half = desk.push(&body("client-b", &mutations[..50]));
-    assert!(half.is_ok(), "split between mutations it is applied");
+    let answers = desk.push_all(&[small("client-c"), large.clone(), small("client-d")]);
+    assert!(answers[0].is_ok() && answers[2].is_ok(), "the others are not harmed: {answers:?}");
+    assert!(matches!(answers[1], Err(ApiError::TooLarge(_))), "{:?}", answers[1]);
+    let settled = desk.version() - 102;
+    assert!((60..80).contains(&settled), "{settled} of it are settled");
+    let again = desk.push_all(&[large]).remove(0).expect("repeated, it gets to its end");
+    let duplicates = again.results.iter().filter(|result| result.duplicate).count() as u64;
+    assert_eq!((duplicates, desk.version()), (settled, 202));
+    assert_eq!(desk.value("r1"), Some(long.replace('}', r#","n":1}"#)), "and nothing is applied twice");
 }
 
 #[test]
-fn a_push_says_what_it_took_and_whoever_comes_behind_much_has_a_turn_of_its_own() {
+fn a_push_says_what_it_took_and_whoever_comes_behind_much_has_a_slice_of_its_own() {
     let mut desk = Desk::new();
     let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(250_000));
     desk.put("client-a", 1, "long", &long);
@@ -255,16 +259,115 @@ fn a_push_says_what_it_took_and_whoever_comes_behind_much_has_a_turn_of_its_own(
         )
     };
     let small = (user("bob"), parsed(&body("client-c", &[put(1, "small", "{}")])));
-    let works = |answers: Vec<Result<PushAnswer, ApiError>>| {
-        answers.into_iter().map(|answer| answer.expect("an answer").work).collect::<Vec<_>>()
+    let works = |desk: &mut Desk, pushes: [&(UserHash, PushRequest); 2]| {
+        let mut queue = Queue::default();
+        for (user, push) in pushes {
+            queue.push(user.clone(), push.clone());
+        }
+        let works = |done: Vec<Done>| done.into_iter().map(|done| done.work).collect::<Vec<_>>();
+        slices(desk, &mut queue).into_iter().map(works).collect::<Vec<_>>()
     };
-    let taken = works(desk.core.push(&[add(10), small.clone()], desk.now));
+    let taken = works(&mut desk, [&add(10), &small]);
     assert!(
-        taken.len() == 1 && taken[0] > 10 * 250_000,
+        taken.len() == 2 && taken[0][0] > 10 * 250_000,
         "a short body rewrote a long record ten times: {taken:?}"
     );
-    let taken = works(desk.core.push(&[small, add(10)], desk.now));
-    assert_eq!(taken, [2, 0], "what is little shares the transaction, and what is settled takes nothing");
+    let taken = works(&mut desk, [&small, &add(10)]);
+    assert_eq!(taken, [[0, 0]], "what is little shares the transaction, and what is settled takes nothing");
+}
+
+/// `count` mutations of as many changes, numbered from `first`.
+fn mutations(first: u64, count: u64, changes: u64) -> Vec<String> {
+    let change =
+        |id: u64, at: u64| format!(r#"{{"op":"put","collection":"c","id":"{id}-{at}","value":{{}}}}"#);
+    let changes = |id: u64| (0..changes).map(|at| change(id, at)).collect::<Vec<_>>().join(",");
+    (first..first + count).map(|id| format!(r#"{{"id":{id},"changes":[{}]}}"#, changes(id))).collect()
+}
+
+#[test]
+fn a_long_push_is_settled_in_slices_and_short_ones_get_in_between_while_it_gets_on_with_each() {
+    let mut desk = Desk::new();
+    let mut queue = Queue::default();
+    let long = queue.push(user("alice"), parsed(&body("client-long", &mutations(1, 500, 4))));
+    let (mut waits, mut settled, mut answers) = (0, 0, 0);
+    while queue.holds(long) {
+        let before = desk.version();
+        let short =
+            |at: u64| body(&format!("client-{at}-{waits}"), &[put(1, &format!("short-{at}-{waits}"), "{}")]);
+        let shorts: Vec<_> = (0..3).map(|at| queue.push(user("bob"), parsed(&short(at)))).collect();
+        let done = desk.core.settle(&mut queue, &mut |_| Ok(()), desk.now);
+        waits += 1;
+        answers += done.iter().filter(|done| shorts.contains(&done.ticket) && done.answer.is_ok()).count();
+        let here = queue.begun().next().map_or(500, |(_, results)| results.len());
+        assert!(here > settled, "it gets on with each slice");
+        assert!(desk.version() - before <= 3 + 25, "a slice has 100 changes");
+        settled = here;
+    }
+    assert_eq!((waits, answers, desk.version()), (20, 60, 500 + 60));
+}
+
+#[test]
+fn a_mutation_is_never_cut_however_large_it_is() {
+    let mut desk = Desk::new();
+    let mut queue = Queue::default();
+    queue.push(user("alice"), parsed(&body("client-long", &mutations(1, 2, 1_000))));
+    let versions = std::iter::from_fn(|| {
+        (!queue.is_empty()).then(|| {
+            desk.core.settle(&mut queue, &mut |_| Ok(()), desk.now);
+            desk.version()
+        })
+    });
+    assert_eq!(versions.collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn a_push_waits_for_an_earlier_one_of_its_client_and_for_no_other() {
+    let mut desk = Desk::new();
+    let mut queue = Queue::default();
+    let long = queue.push(user("alice"), parsed(&body("client-a", &mutations(1, 100, 4))));
+    let own = queue.push(user("alice"), parsed(&body("client-a", &mutations(101, 1, 1))));
+    let other = queue.push(user("bob"), parsed(&body("client-a", &mutations(1, 1, 1))));
+    let done: Vec<Vec<_>> = slices(&mut desk, &mut queue)
+        .into_iter()
+        .map(|done| done.into_iter().map(|done| (done.ticket, done.answer.is_ok())).collect())
+        .collect();
+    assert_eq!(done, [vec![(other, true)], vec![], vec![], vec![(long, true)], vec![(own, true)]]);
+}
+
+#[test]
+fn whoever_may_not_begin_is_refused_and_what_has_begun_goes_on() {
+    let mut desk = Desk::new();
+    let mut queue = Queue::default();
+    queue.push(user("alice"), parsed(&body("client-a", &mutations(1, 50, 4))));
+    let refused = |_: &UserHash| Err(ApiError::RateLimited { retry_after_s: 1 });
+    desk.core.settle(&mut queue, &mut |_| Ok(()), desk.now);
+    queue.push(user("alice"), parsed(&body("client-b", &mutations(1, 50, 4))));
+    queue.push(user("alice"), parsed(&body("client-c", &mutations(1, 1, 1))));
+    let ends = |done: Vec<Done>| done.iter().map(|done| done.answer.is_ok()).collect::<Vec<_>>();
+    assert_eq!(ends(desk.core.settle(&mut queue, &mut { refused }, desk.now)), [false, true]);
+    assert_eq!(ends(desk.core.settle(&mut queue, &mut { refused }, desk.now)), [false]);
+    assert_eq!((queue.is_empty(), desk.version()), (true, 50));
+}
+
+#[test]
+fn what_comes_between_two_slices_counts_for_the_rest_of_the_push_and_the_prefix_stays_settled() {
+    let mut desk = Desk::new();
+    let push = |epoch: &Epoch| {
+        let mutations = mutations(1, 50, 4).join(",");
+        parsed(&format!(r#"{{"client":"client-a","epoch":"{epoch}","acked":7,"mutations":[{mutations}]}}"#))
+    };
+    let mut queue = Queue::default();
+    let before = desk.epoch();
+    queue.push(user("alice"), push(&before));
+    assert!(desk.core.settle(&mut queue, &mut |_| Ok(()), desk.now).is_empty());
+    desk.core.begin_epoch(&before, desk.now, 1).expect("a write");
+    let done = desk.core.settle(&mut queue, &mut |_| Ok(()), desk.now).remove(0);
+    let Err(ApiError::EpochMismatch { last, settled, more, .. }) = done.answer else { panic!("{done:?}") };
+    assert_eq!((last, settled.len(), more, done.prefix.len()), (25, 25, false, 25));
+    let again = desk.push_all(&[(user("alice"), push(&desk.epoch()))]).remove(0).expect("an answer");
+    let duplicates: Vec<_> = again.results.iter().filter(|result| result.duplicate).collect();
+    assert_eq!((duplicates.len(), desk.version()), (25, 50));
+    assert!(duplicates.iter().all(|result| result.settled != Settled::Done), "none of them was acknowledged");
 }
 
 #[test]

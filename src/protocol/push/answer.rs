@@ -73,8 +73,6 @@ pub struct PushAnswer {
     pub more: bool,
     /// Record lines between the client's `since` and `position`; empty with `more`.
     pub changes: String,
-    /// Bytes of record texts that were read, or written, to make it. Its user is charged for them; it is not told.
-    pub work: usize,
 }
 
 impl PushAnswer {

@@ -97,15 +97,6 @@ impl PushRequest {
         self.mutations.iter().flat_map(|submitted| &submitted.mutation).map(Mutation::size).sum()
     }
 
-    /// How much others of its transaction have to wait for: its changes, or a whole push's worth if it re-applies what
-    /// is parked, of which only the plan knows how much it is.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        let mut mutations = self.mutations.iter().flat_map(|submitted| &submitted.mutation);
-        let reapplies = mutations.any(|mutation| !mutation.resolutions.is_empty());
-        if reapplies { limits::CHANGES_MAX } else { self.changes() }
-    }
-
     fn check(&self) -> Result<(), ApiError> {
         let consecutive = self.mutations.windows(2).all(|pair| pair[0].id + 1 == pair[1].id);
         if !consecutive {

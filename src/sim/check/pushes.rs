@@ -5,35 +5,42 @@ use std::{collections::BTreeSet, rc::Rc};
 use super::{Intent, Oracle, Sent, conflicts::Submission};
 use crate::{
     coordinator::ledger::Ledger,
-    protocol::push::{MutationResult, PushAnswer, PushRequest, Settled},
+    protocol::{
+        error::ApiError,
+        push::{MutationResult, PushAnswer, PushRequest, Settled},
+    },
     sim::{client::Outcome, host::Host},
     time::Millis,
     version::Version,
 };
 
 impl Oracle {
-    /// Takes in the answer that the coordinator gave to a push, whether or not anybody receives it. I1: versions without
-    /// gap or repeat. I2: nothing twice, and a repeated result is the first one. I11: what is wrong is rejected, alone.
-    /// I13: conflicts are those of the whole history.
+    /// Takes in the results that a slice gave to mutations of a push that follow each other, whether or not anybody is told.
+    /// I1: versions without gap or repeat. I2: nothing twice, and a repeated result is the first one. I11: what is wrong is
+    /// rejected, alone. I13: conflicts are those of the whole history.
     ///
     /// A client id is nobody's: `user` and client id together are who wrote.
-    pub fn learn_push(
+    pub fn learn_results(
         &mut self,
         user: usize,
         push: &PushRequest,
         sent: &[Sent],
-        answer: &PushAnswer,
+        results: &[MutationResult],
         horizon: Version,
         now: Millis,
     ) {
-        assert!(answer.results.len() == push.mutations.len(), "I11: a mutation has no result");
         let writer: Rc<str> = format!("{user}/{}", push.client.as_str()).into();
         let last = self.now.last.get(&*writer).copied().unwrap_or_default();
+        let first = push.mutations.first().map_or(0, |first| first.id);
         let acked = self.now.acked.entry(writer.to_string()).or_default();
-        // What was not settled when it pushed it cannot have been told.
-        *acked = push.acked.min(last).max(*acked);
+        if results.first().is_none_or(|result| result.id == first) {
+            // What was not settled when it pushed it cannot have been told.
+            *acked = push.acked.min(last).max(*acked);
+        }
         let acked = *acked;
-        for (submitted, result) in push.mutations.iter().zip(&answer.results) {
+        for result in results {
+            let submitted = push.mutations.iter().find(|submitted| submitted.id == result.id);
+            let submitted = submitted.expect("a result of what was sent");
             let mark = mark_of(sent, result.id);
             if result.duplicate {
                 assert!(
@@ -44,6 +51,7 @@ impl Oracle {
                 self.check_repeated(mark, result);
                 continue;
             }
+            self.check_pusher(user, &Ok::<_, ApiError>(()));
             let last = self.now.last.insert(writer.to_string(), result.id).unwrap_or(0);
             assert!(result.id == last + 1, "I2: {writer} numbers {} behind {last}", result.id);
             let first = self.now.settled.get(&mark);
@@ -65,6 +73,15 @@ impl Oracle {
             self.now.settled.insert(mark, result.settled.clone());
             self.ever_settled.entry(mark).or_default().push(result.settled.clone());
         }
+    }
+
+    /// Takes in the answer to a push, after its results. I11: it has one for each mutation. I1: it is at the end of them.
+    pub fn check_answer(&self, push: &PushRequest, answer: &PushAnswer) {
+        let numbers = |ids: &mut dyn Iterator<Item = u64>| ids.collect::<Vec<_>>();
+        let answered = numbers(&mut answer.results.iter().map(|result| result.id));
+        let sent = numbers(&mut push.mutations.iter().map(|submitted| submitted.id));
+        assert!(answered == sent, "I11: of the mutations {sent:?} those have results: {answered:?}");
+        self.check_brand(&answer.changes, "the answer to a push");
         assert!(
             answer.position >= self.now.here,
             "I1: the answer to a push is at {}, below {}",
@@ -83,16 +100,15 @@ impl Oracle {
     /// the end of their transaction, at each record and each conflict once.
     pub fn check_storage<'a>(
         &self,
-        pushes: impl Iterator<Item = (&'a PushRequest, Option<&'a PushAnswer>)>,
+        pushes: impl Iterator<Item = (&'a PushRequest, &'a [MutationResult])>,
         host: &mut Host,
         now: Millis,
     ) {
         let (mut keys, mut conflicts) = (BTreeSet::new(), BTreeSet::new());
-        for (push, answer) in pushes {
+        for (push, results) in pushes {
             let mutations = push.mutations.iter().filter_map(|submitted| submitted.mutation.as_ref().ok());
             keys.extend(mutations.flat_map(|mutation| &mutation.changes).map(|change| &change.key));
-            let results = answer.into_iter().flat_map(|answer| &answer.results);
-            conflicts.extend(results.filter_map(|result| match &result.settled {
+            conflicts.extend(results.iter().filter_map(|result| match &result.settled {
                 Settled::Conflict { id, .. } => Some(id),
                 _ => None,
             }));

@@ -3,7 +3,7 @@
 
 mod turn;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::Rng;
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         Coordinator, Notice, Person, Told,
         ledger::MemoryLedger,
         publication::{PublicationConfig, PutOutcome},
+        queue::{Done, Queue, Ticket},
     },
     edge::grant::Granter,
     ids::{SpaceId, UserHash},
@@ -18,7 +19,7 @@ use crate::{
         act::Act,
         error::ApiError,
         internal::{Ask, Order, Reply, decode_reply, encode_reply},
-        push::{PushAnswer, PushRequest},
+        push::{MutationResult, PushAnswer, PushRequest},
         role::Role,
     },
     snapshot::{head::HeadMetadata, keys::Scope},
@@ -56,6 +57,17 @@ pub enum AlarmFault {
     RefusedButSet,
 }
 
+/// What a slice of pushes has come to.
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// What it has settled: the results of each push that it has taken on, in order.
+    pub settled: Vec<(Ticket, Vec<MutationResult>)>,
+    /// The answers of the coordinator to those that are done with it.
+    pub answers: Vec<(Ticket, Result<PushAnswer, ApiError>)>,
+    /// What is told: nothing if the instance has died.
+    pub told: Vec<(Ticket, Result<PushAnswer, ApiError>)>,
+}
+
 /// The body of the answer to an administrative call, if it has one.
 type Administered = Result<Option<String>, ApiError>;
 
@@ -77,8 +89,8 @@ pub struct Host {
     pub section_fault: Option<SectionFault>,
     /// How the next times end that the alarm is set or deleted.
     pub alarm_faults: VecDeque<AlarmFault>,
-    /// What the coordinator answered in an instance that died with its rows written: nobody was told.
-    pub untold: Option<Vec<Result<PushAnswer, ApiError>>>,
+    /// Pushes that wait.
+    pub queue: Queue,
     /// How often the instance has died or was killed.
     pub deaths: u64,
     /// Whether calls fail.
@@ -108,7 +120,7 @@ impl Host {
             alarm: None,
             section_fault: None,
             alarm_faults: VecDeque::new(),
-            untold: None,
+            queue: Queue::default(),
             deaths: 0,
             is_unreachable: false,
             requests: 0,
@@ -210,6 +222,7 @@ impl Host {
             self.storage = std::mem::take(core.ledger());
         }
         self.turn = None;
+        self.queue.clear();
         self.deaths += 1;
     }
 
@@ -253,48 +266,70 @@ impl Host {
         self.storage = storage;
     }
 
-    /// Pushes that share a transaction.
+    /// Pushes that arrive together, each to its end.
     pub fn push(
         &mut self,
         pushes: &[(UserHash, PushRequest)],
         now: Millis,
     ) -> Vec<Result<PushAnswer, ApiError>> {
-        self.requests += pushes.len() as u64;
+        let arrive = |(user, push): &(UserHash, PushRequest)| self.arrive(user, push.clone(), now);
+        let tickets: Vec<_> = pushes.iter().map(arrive).collect();
+        let mut told = BTreeMap::new();
+        while !self.queue.is_empty() {
+            told.extend(self.settle(now).told);
+        }
+        let mut answer = |ticket| told.remove(&ticket).unwrap_or(Err(ApiError::Upstream));
+        tickets.into_iter().map(|ticket| ticket.and_then(&mut answer)).collect()
+    }
+
+    /// A push arrives, and waits.
+    ///
+    /// # Errors
+    /// When it is refused at once.
+    pub fn arrive(&mut self, user: &UserHash, push: PushRequest, now: Millis) -> Result<Ticket, ApiError> {
+        self.requests += 1;
         if self.is_unreachable {
-            return vec![Err(ApiError::Upstream); pushes.len()];
+            return Err(ApiError::Upstream);
         }
-        for (user, push) in pushes {
-            // Who may not push does not get to say that storage has gone back either.
-            if let Err(error) = self.core(now).admit(user, Role::Writer) {
-                if pushes.len() == 1 {
-                    return vec![Err(error)];
-                }
-                continue;
-            }
-            let claimed = push.epoch.clone().zip(push.since);
-            let claimed = claimed.map(|(epoch, version)| Position { epoch, version });
-            if let Err(error) = self.settle_claim(claimed, now) {
-                return vec![Err(error); pushes.len()];
-            }
-        }
+        // Who may not push does not get to say that storage has gone back either.
+        self.core(now).admit(user, Role::Writer)?;
+        let claimed = push.epoch.clone().zip(push.since);
+        self.settle_claim(claimed.map(|(epoch, version)| Position { epoch, version }), now)?;
+        Ok(self.queue.push(user.clone(), push))
+    }
+
+    /// The next slice of the pushes that wait.
+    pub fn settle(&mut self, now: Millis) -> Slice {
         let is_kept = self.section_fault == Some(SectionFault::Kept);
-        let mut answers = Vec::new();
-        let pushed = self.section(now, |core, _| {
-            while answers.len() < pushes.len() {
-                answers.extend(core.push(&pushes[answers.len()..], now));
+        let mut slice = Slice::default();
+        let mut queue = std::mem::take(&mut self.queue);
+        let woken = queue.oldest();
+        let known: BTreeMap<_, _> = queue.begun().map(|(ticket, results)| (ticket, results.len())).collect();
+        let settled = self.section(now, |core, _| {
+            let done = core.settle(&mut queue, &mut |_| Ok(()), now);
+            let new = |ticket, results: &[MutationResult]| {
+                (ticket, results[known.get(&ticket).copied().unwrap_or(0)..].to_vec())
+            };
+            for Done { ticket, answer, prefix, .. } in done {
+                slice.settled.push(new(ticket, answer.as_ref().map_or(&prefix, |answer| &answer.results)));
+                slice.answers.push((ticket, answer));
             }
+            let begun = queue.begun().map(|(ticket, results)| new(ticket, results));
+            slice.settled.extend(begun.filter(|(_, results)| !results.is_empty()));
         });
-        if pushed == Err(Died) {
-            let nothing = vec![Err(ApiError::Upstream); pushes.len()];
-            self.untold = Some(if is_kept { answers } else { nothing.clone() });
-            return nothing;
+        if settled == Err(Died) {
+            queue.clear();
+            self.queue = queue;
+            return if is_kept { slice } else { Slice::default() };
         }
+        self.queue = queue;
+        slice.told.clone_from(&slice.answers);
         if let Err(error) = self.arm(now) {
-            // As in the shell: whoever woke the group is told, and its rows are there all the same.
-            self.untold = Some(answers.clone());
-            answers[0] = Err(error);
+            // As in the shell: whoever woke is told, and the rows are there all the same.
+            slice.told.retain(|(ticket, _)| Some(*ticket) != woken);
+            slice.told.extend(woken.map(|ticket| (ticket, Err(error))));
         }
-        answers
+        slice
     }
 
     /// A pull that an edge cannot answer, as the wire between the two carries it.

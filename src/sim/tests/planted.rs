@@ -100,6 +100,12 @@ pub(crate) enum Fault {
     SectionNotRolledBack,
     /// A client's row that cannot be written is done without.
     ErrorSwallowed,
+    /// A long push waits until nobody pushes a short one.
+    LongStarves,
+    /// Of a push that is settled in slices, only the first asks whether its user may write.
+    RestNotAdmitted,
+    /// The client's row is written with the last slice of a push.
+    PrefixNotNoted,
     /// A writer's number is given out again after a restart.
     WritersNotCounted,
     /// A client's own changes count against its base.
@@ -271,6 +277,9 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::AcknowledgedUnwritten, &["I10", "I12"], 100),
     (Fault::SectionNotRolledBack, &["I1", "I10", "I12"], 100),
     (Fault::ErrorSwallowed, &["I2"], 600),
+    (Fault::LongStarves, &["I8"], 100),
+    (Fault::RestNotAdmitted, &["I9"], 1000),
+    (Fault::PrefixNotNoted, &["I2"], 100),
     (Fault::WritersNotCounted, &["I13"], 100),
     (Fault::OwnCountsAsForeign, &["I13"], 100),
     (Fault::OwnMasksForeign, &["I13"], 100),

@@ -41,12 +41,14 @@ impl Wild {
             host.alarm_faults.clear();
             host.is_unreachable = false;
             while world.step(space) {}
+            world.settle_pushes(space);
         }
         world.network.weather = Weather::default();
         while let Some(at) = world.network.next_arrival() {
             let wait = at.since(world.now);
             world.pass(wait);
             world.deliver();
+            (0..world.spaces.len()).for_each(|space| world.settle_pushes(space));
         }
         self.find_lost_alarms();
         (0..self.world.spaces.len()).for_each(|space| self.world.let_everybody_write(space));

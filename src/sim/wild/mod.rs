@@ -95,8 +95,13 @@ impl Wild {
         Kind::Arrival
     }
 
-    /// One event.
+    /// One event, perhaps behind another slice of pushes.
     pub fn step(&mut self) {
+        for space in 0..self.world.spaces.len() {
+            if !self.world.spaces[space].host.queue.is_empty() && self.world.rng.chance(60) {
+                self.world.settle_slice(space);
+            }
+        }
         let kind = self.kind();
         let client = self.world.rng.index(self.world.clients.len());
         let tab = self.world.rng.index(TABS);

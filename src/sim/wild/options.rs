@@ -3,7 +3,7 @@
 use crate::{
     coordinator::publication::PublicationConfig,
     edge::pull::ReadPlan,
-    limits::{ParkedMax, Sizes},
+    limits::{ParkedMax, Sizes, SliceMax},
     sim::{BY_DEMAND, DAY_MS, EAGER, Rng, network::Weather},
 };
 
@@ -18,6 +18,7 @@ const SMALL: Sizes = Sizes {
     overlay_max: 900,
     piggyback_max: 700,
     page_max: 600,
+    slice: SliceMax { changes: 3, bytes: 300 },
     parked: ParkedMax::DEPLOYED,
 };
 
