@@ -255,7 +255,7 @@ impl<L: Ledger> Coordinator<L> {
             let more = since.is_some() && lines.is_none();
             PushAnswer { position, results: progress.results, more, changes: lines.unwrap_or_default() }
         });
-        Done { ticket: waiting.ticket, answer, work: progress.work, prefix: Vec::new() }
+        Done { ticket: waiting.ticket, answer, work: progress.work }
     }
 
     /// The lines above `since`, if they ride on the answer to a push.

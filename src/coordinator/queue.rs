@@ -77,8 +77,6 @@ pub struct Done {
     pub answer: Result<PushAnswer, ApiError>,
     /// Bytes of record texts that were read, or written, for it. Its user is charged for them.
     pub work: usize,
-    /// Of one that is refused: what earlier slices have settled. Nobody is told, until it is repeated.
-    pub prefix: Vec<MutationResult>,
 }
 
 /// Whether a push that has waited may begin; see `rate`.
@@ -193,8 +191,8 @@ impl Waiting {
     }
 
     pub(super) fn refused(self, error: ApiError) -> Done {
-        let Progress { results, work, .. } = self.progress.unwrap_or_default();
-        Done { ticket: self.ticket, answer: Err(error), work, prefix: results }
+        let work = self.progress.map_or(0, |progress| progress.work);
+        Done { ticket: self.ticket, answer: Err(error), work }
     }
 }
 

@@ -107,7 +107,9 @@ impl World {
             (push, results(ticket).map_or(&[][..], |(_, results)| results))
         });
         oracle.check_storage(waited, host, self.now);
-        let got_on = |oldest| slice.settled.iter().any(|(settled, _)| *settled == oldest);
+        let is_answered = |oldest| slice.answers.iter().any(|(answered, _)| *answered == oldest);
+        let got_on =
+            |oldest| is_answered(oldest) || slice.settled.iter().any(|(settled, _)| *settled == oldest);
         let is_lost = slice.settled.is_empty() && slice.answers.is_empty();
         assert!(is_lost || oldest.is_none_or(got_on), "I8: a slice passes over the push that came first");
         for (ticket, answer) in &slice.told {

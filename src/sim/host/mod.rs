@@ -310,8 +310,9 @@ impl Host {
             let new = |ticket, results: &[MutationResult]| {
                 (ticket, results[known.get(&ticket).copied().unwrap_or(0)..].to_vec())
             };
-            for Done { ticket, answer, prefix, .. } in done {
-                slice.settled.push(new(ticket, answer.as_ref().map_or(&prefix, |answer| &answer.results)));
+            for Done { ticket, answer, .. } in done {
+                // Of one that is refused nothing is taken in, not even what it says.
+                slice.settled.extend(answer.as_ref().ok().map(|answer| new(ticket, &answer.results)));
                 slice.answers.push((ticket, answer));
             }
             let begun = queue.begun().map(|(ticket, results)| new(ticket, results));
