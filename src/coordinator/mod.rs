@@ -8,6 +8,7 @@
 //! Nothing here waits. What it keeps in memory can be lost at any moment: it is read again from the ledger.
 
 mod administration;
+pub mod crowd;
 mod home;
 pub mod ledger;
 mod listing;
@@ -268,7 +269,7 @@ impl<L: Ledger> Coordinator<L> {
         }
         let room = self.publisher.sizes().piggyback_max;
         let lines = self.ledger.lines_after(since, room).map_err(|error| self.storage_failed(error))?;
-        Ok((!lines.more && lines.text.len() <= room).then_some(lines.text))
+        Ok(lines.are_all(room).then_some(lines.text))
     }
 
     /// The role of a user who has to have at least `needed`, as the members are at this moment.

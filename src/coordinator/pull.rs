@@ -1,6 +1,9 @@
 //! Pulls that the edge cannot answer: a fresh tail for all readers of the space, or pages for one client.
 
-use super::{Coordinator, ledger::Ledger};
+use super::{
+    Coordinator,
+    ledger::{Ledger, Lines},
+};
 use crate::{
     ids::UserHash,
     protocol::{
@@ -8,7 +11,7 @@ use crate::{
         internal::{Ask, OrderedCursor, Reply, Seen},
         role::Role,
     },
-    snapshot::keys::Scope,
+    snapshot::{keys::Scope, lines::newest_first},
     time::Millis,
     version::{Position, Version},
 };
@@ -89,22 +92,32 @@ impl<L: Ledger> Coordinator<L> {
             return self.page(Version::ZERO, Version::ZERO, true, ask.page_bytes);
         }
         let start = self.start_of(ask);
+        // What is too much for a fresh tail is a page already, where both have the same size.
+        let mut beginning = None;
         if !ask.restart {
             let from = ask.held.as_ref().and_then(|held| self.continues(held)).unwrap_or(start);
-            if let Some(lines) = self.fresh_tail(from)? {
-                let reply = Reply::Overlay {
-                    epoch: here.epoch,
-                    from,
-                    version: here.version,
-                    horizon: self.meta.horizon,
-                    asked_at: now,
-                };
-                return Ok((reply, lines));
+            match self.fresh_tail(from)? {
+                Ok(lines) => {
+                    let reply = Reply::Overlay {
+                        epoch: here.epoch,
+                        from,
+                        version: here.version,
+                        horizon: self.meta.horizon,
+                        asked_at: now,
+                    };
+                    return Ok((reply, lines));
+                }
+                Err(first) if from == start => beginning = Some(first),
+                Err(_) => {}
             }
         }
         let is_new = ask.epoch.is_none() || ask.epoch.as_ref() == Some(&self.meta.epoch);
         let reset = ask.restart || !is_new || start != ask.since;
-        self.page(start, start, reset, ask.page_bytes)
+        let sizes = self.publisher.sizes();
+        match beginning.filter(|_| self.page_bytes(ask.page_bytes) == sizes.overlay_max) {
+            Some(lines) => Ok(self.page_of(lines, start, reset)),
+            None => self.page(start, start, reset, ask.page_bytes),
+        }
     }
 
     /// Where a client's answer begins: at its own version, or at 0 where that says nothing about the present state.
@@ -126,18 +139,19 @@ impl<L: Ledger> Coordinator<L> {
         sound.then_some(held.version)
     }
 
-    /// Everything above `from`, newest first, if it is little.
-    fn fresh_tail(&mut self, from: Version) -> Result<Option<String>, ApiError> {
+    /// Everything above `from`, newest first, if it is little; else the first lines of it, oldest first.
+    fn fresh_tail(&mut self, from: Version) -> Result<Result<String, Lines>, ApiError> {
         if let Some(tail) = self.fresh_tail.as_ref().filter(|tail| tail.from == from) {
-            return Ok(Some(tail.lines.clone()));
+            return Ok(Ok(tail.lines.clone()));
         }
-        let lines = self.ledger.lines_newest_first(from, self.publisher.sizes().overlay_max);
-        let lines = lines.map_err(|error| self.storage_failed(error))?;
-        if lines.more {
-            return Ok(None);
+        let overlay_max = self.publisher.sizes().overlay_max;
+        let lines = self.ledger.lines_after(from, overlay_max).map_err(|error| self.storage_failed(error))?;
+        if !lines.are_all(overlay_max) {
+            return Ok(Err(lines));
         }
-        self.fresh_tail = Some(FreshTail { from, lines: lines.text.clone() });
-        Ok(Some(lines.text))
+        let lines = newest_first(&lines.text);
+        self.fresh_tail = Some(FreshTail { from, lines: lines.clone() });
+        Ok(Ok(lines))
     }
 
     fn next_page(&mut self, cursor: &OrderedCursor, bytes_max: usize) -> Result<(Reply, String), ApiError> {
@@ -166,9 +180,17 @@ impl<L: Ledger> Coordinator<L> {
         reset: bool,
         bytes_max: usize,
     ) -> Result<(Reply, String), ApiError> {
-        let bytes_max = bytes_max.clamp(1, self.publisher.sizes().page_max);
+        let bytes_max = self.page_bytes(bytes_max);
         let lines =
             self.ledger.lines_after(reached, bytes_max).map_err(|error| self.storage_failed(error))?;
+        Ok(self.page_of(lines, start, reset))
+    }
+
+    fn page_bytes(&self, asked: usize) -> usize {
+        asked.clamp(1, self.publisher.sizes().page_max)
+    }
+
+    fn page_of(&self, lines: Lines, start: Version, reset: bool) -> (Reply, String) {
         let next = lines.more.then(|| OrderedCursor {
             epoch: self.meta.epoch.clone(),
             start,
@@ -176,6 +198,6 @@ impl<L: Ledger> Coordinator<L> {
             horizon: self.meta.horizon,
         });
         let reply = Reply::Page { epoch: self.meta.epoch.clone(), version: self.version, reset, next };
-        Ok((reply, lines.text))
+        (reply, lines.text)
     }
 }

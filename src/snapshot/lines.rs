@@ -31,6 +31,15 @@ pub fn newer_than(lines: &str, since: Version) -> &str {
     &lines[..end]
 }
 
+/// Lines that stand oldest first, newest first; those of one version stay in their order.
+#[must_use]
+pub fn newest_first(lines: &str) -> String {
+    let version = |line: &str| line.find(',').unwrap_or(line.len());
+    let lines: Vec<&str> = lines.split_inclusive('\n').collect();
+    let of_versions = lines.chunk_by(|line, next| line[..version(line)] == next[..version(next)]);
+    of_versions.rev().flatten().copied().collect()
+}
+
 /// Whether `text` could be record lines as the grammar has them. For bytes that somebody else may have written.
 #[must_use]
 pub fn are_lines(text: &str) -> bool {
@@ -51,6 +60,14 @@ mod tests {
         let lines = "{\"version\":9,\"x\":1}\n{\"version\":7,\"x\":1}\n{\"version\":7,\"x\":2}\n{\"version\":2,\"x\":1}\n";
         let newer = |since| newer_than(lines, Version::new(since).expect("a version")).lines().count();
         assert_eq!([newer(9), newer(8), newer(7), newer(6), newer(0)], [0, 1, 1, 3, 4]);
+    }
+
+    #[test]
+    fn newest_first_turns_versions_round_and_leaves_them_whole() {
+        let line = |version: u64, x: u64| format!("{{\"version\":{version},\"x\":{x}}}\n");
+        let lines = line(2, 1) + &line(7, 1) + &line(7, 2) + &line(70, 1);
+        assert_eq!(newest_first(&lines), line(70, 1) + &line(7, 1) + &line(7, 2) + &line(2, 1));
+        assert_eq!(newest_first(""), "");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::{
 use headwater::{
     coordinator::{
         Coordinator as Core, Person, Told,
+        crowd::Crowd,
         ledger::{LedgerResult, SqlLedger},
         publication::{Effect, PutOutcome},
         queue::{Done, Queue, Ticket},
@@ -159,6 +160,9 @@ struct Coordinator {
     queue: RefCell<Queue>,
     waiting: RefCell<BTreeMap<Ticket, Waiting>>,
     group: Group,
+    crowd: RefCell<Crowd>,
+    /// What whoever waits for a page waits for.
+    reading: Group,
     events: Events,
     last_group: Cell<u32>,
 }
@@ -170,6 +174,8 @@ impl DurableObject for Coordinator {
             env,
             sql: ObjectSql::new(storage.clone()),
             group: Group::new(&storage),
+            crowd: RefCell::default(),
+            reading: Group::new(&storage),
             events: Events::new(state.as_raw()),
             storage,
             core: RefCell::new(None),
@@ -441,16 +447,29 @@ impl Coordinator {
         body: &[u8],
     ) -> std::result::Result<Reply, ApiError> {
         let ask: Ask = serde_json::from_slice(body).map_err(|_| ApiError::Internal)?;
+        self.wait_for_page(user).await?;
         let claimed = self.with(|core| core.claimed_by(user, scope, &ask, now()))?;
         self.settle_claim(claimed).await?;
         self.sql.take_rows();
         let (reply, lines) = self.with(|core| core.pull(user, scope, &ask, now()))?;
         let rows = self.sql.take_rows();
         self.charge(user, rate::cost(lines.len(), 0));
+        self.crowd.borrow_mut().has_read(user, lines.len(), now());
         self.arm().await?;
         let mut answer = Reply::json(200, encode_reply(&reply, &lines));
         answer.usage = Usage { rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
         Ok(answer)
+    }
+
+    /// Whoever has just read a page waits a turn, in which others are heard, and is then admitted once more.
+    async fn wait_for_page(&self, user: &UserHash) -> std::result::Result<(), ApiError> {
+        if self.crowd.borrow().may_read(user, now()) {
+            return Ok(());
+        }
+        while !self.crowd.borrow().may_read(user, now()) {
+            self.reading.turn(true).await.map_err(|_| ApiError::Upstream)?;
+        }
+        self.rate(|rate| rate.admit_again(user, now()))
     }
 
     /// A request that claims a position above ours: either its claim is false, or this instance has been superseded, which

@@ -274,20 +274,6 @@ impl Ledger for MemoryLedger {
         Ok(lines)
     }
 
-    fn lines_newest_first(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines> {
-        let mut lines = Lines::default();
-        for (version, keys) in self.keys.range((Excluded(after), Unbounded)).rev() {
-            for key in keys {
-                lines.text.push_str(&self.known(key).published_line());
-                if lines.text.len() > bytes_max {
-                    return Ok(Lines { more: true, ..Lines::default() });
-                }
-            }
-            lines.last = Some(*version);
-        }
-        Ok(lines)
-    }
-
     fn lines_by_key(
         &self,
         after: Option<&Key>,

@@ -17,7 +17,10 @@ pub use sql::{Sql, SqlLedger, SqlValue};
 
 use crate::{
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId, UserHash},
-    snapshot::keys::Scope,
+    snapshot::{
+        keys::Scope,
+        lines::{newest_first, version_of},
+    },
     time::Millis,
     value::json_text,
     version::{ConflictId, Epoch, Version},
@@ -197,6 +200,14 @@ pub struct Lines {
     pub more: bool,
 }
 
+impl Lines {
+    /// Whether nothing was left out, and the limit was kept: one version alone may pass it.
+    #[must_use]
+    pub fn are_all(&self, bytes_max: usize) -> bool {
+        !self.more && self.text.len() <= bytes_max
+    }
+}
+
 /// Storage of one space. Reads see earlier writes at once.
 pub trait Ledger {
     /// The row that says which history this is; absent in a space that was never used.
@@ -231,7 +242,14 @@ pub trait Ledger {
     fn lines_after(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines>;
     /// Lines above `after`, newest first (by version descending, then collection and id ascending). With `more` set
     /// they did not fit into `bytes_max`, and `text` is empty.
-    fn lines_newest_first(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines>;
+    fn lines_newest_first(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines> {
+        let lines = self.lines_after(after, bytes_max)?;
+        if !lines.are_all(bytes_max) {
+            return Ok(Lines { more: true, ..Lines::default() });
+        }
+        let text = newest_first(&lines.text);
+        Ok(Lines { last: text.lines().next_back().map(version_of), text, more: false })
+    }
     /// Lines with versions in (`from`, `to`] whose key comes after `after`, by key, about `bytes_max` bytes (the limit
     /// is passed by the last line at most).
     fn lines_by_key(

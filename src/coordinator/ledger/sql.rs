@@ -114,8 +114,6 @@ macro_rules! lines_where {
 }
 pub(super) const LINES_AFTER: &str = lines_where!("version > ?1 ORDER BY version, collection, id");
 pub(super) const LINES_AT: &str = lines_where!("version = ?1 ORDER BY collection, id");
-pub(super) const LINES_NEWEST_FIRST: &str =
-    lines_where!("version > ?1 ORDER BY version DESC, collection, id");
 // The plus keeps SQLite from taking the index by version, which would sort all that qualify before the first line.
 pub(super) const LINES_BY_KEY: &str =
     lines_where!("(collection, id) > (?1, ?2) AND +version > ?3 AND +version <= ?4 ORDER BY collection, id");
@@ -328,14 +326,6 @@ impl<S: Sql> Ledger for SqlLedger<S> {
         }
         let (text, _) = self.sql.text(LINES_AT, &[integer(last.get())], usize::MAX)?;
         Ok(Lines { text, last: Some(last), more: self.newest()? > last })
-    }
-
-    fn lines_newest_first(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines> {
-        let (text, rows_left) = self.sql.text(LINES_NEWEST_FIRST, &[integer(after.get())], bytes_max)?;
-        if rows_left || text.len() > bytes_max {
-            return Ok(Lines { more: true, ..Lines::default() });
-        }
-        Ok(Lines { last: last_version(&text)?, text, more: false })
     }
 
     fn lines_by_key(

@@ -1241,12 +1241,6 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
             (statements::LINES_AFTER, format!("SEARCH records {by_version} (version>?)")),
             (statements::LINES_AT, format!("SEARCH records {by_version} (version=?)")),
             (
-                statements::LINES_NEWEST_FIRST,
-                format!(
-                    "SEARCH records {by_version} (version>?)|USE TEMP B-TREE FOR LAST 2 TERMS OF ORDER BY"
-                ),
-            ),
-            (
                 statements::LINES_OF_DELTA,
                 "SEARCH records USING INDEX records_by_version (version>? AND version<?)|USE TEMP B-TREE FOR ORDER BY"
                     .to_owned(),

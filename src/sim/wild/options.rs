@@ -8,16 +8,17 @@ use crate::{
 };
 
 /// Sizes by which some dozens of short records overflow a tail and make a base of several parts that takes several turns.
-/// As in deployment a delta may grow to several tails, or every tail that overflows would be folded into the base at once.
+/// As in deployment what is too much for a fresh tail is a page already, and a delta may grow to several tails, or every tail
+/// that overflows would be folded into the base at once.
 const SMALL: Sizes = Sizes {
     tail_max: 250,
     part_min: 800,
     part_max: 1_100,
     parts_per_turn: 3,
     purges_per_turn: 3,
-    overlay_max: 900,
+    overlay_max: 700,
     piggyback_max: 700,
-    page_max: 600,
+    page_max: 700,
     slice: SliceMax { changes: 3, bytes: 300 },
     parked: ParkedMax::DEPLOYED,
 };
