@@ -1,7 +1,7 @@
 //! What comes back from KV and the location's cache, and what edge and coordinator say to each other.
 
 use headwater::{
-    coordinator::{Coordinator, ledger::MemoryLedger, queue::Queue},
+    coordinator::{Coordinator, ledger::MemoryLedger},
     edge::state::KnownHead,
     ids::{ContentHash, SpaceHash, UserHash},
     limits::{self, Sizes},
@@ -194,9 +194,7 @@ fn small_space() -> Coordinator<MemoryLedger> {
     };
     let body = format!(r#"{{"client":"c_9f2k1m0a","mutations":[{},{},{}]}}"#, put(1), put(2), put(3));
     let push = PushRequest::parse(body.as_bytes()).expect("a push");
-    let mut queue = Queue::default();
-    queue.push(UserHash::new("https://issuer.example", "alice"), push);
-    let done = core.settle(&mut queue, &mut |_| Ok(()), START);
-    assert!(done.len() == 1 && done[0].answer.is_ok());
+    let answers = core.push(&[(UserHash::new("https://issuer.example", "alice"), push)], START);
+    assert!(answers.iter().all(Result::is_ok));
     core
 }

@@ -5,7 +5,7 @@ use headwater::{
     limits,
     protocol::{
         error::ApiError,
-        push::{Change, Decision, Mutation, MutationDigest, Op, PushRequest, Resolution, Submitted},
+        push::{Change, Decision, Mutation, MutationDigest, Op, PushRequest, Reading, Resolution, Submitted},
     },
     value::{Path, compact},
     version::{ConflictId, Epoch, Version},
@@ -171,7 +171,7 @@ fn assert_record(record: &Change, text: &str, base: Option<&str>) {
 
 /// The body of `POST /sync/conflict` is the push of one mutation of resolutions, or refused with 400 or 413.
 pub(crate) fn resolutions(body: &[u8]) {
-    let push = match PushRequest::parse_resolutions(body) {
+    let push = match PushRequest::read_resolutions(body).and_then(Reading::finish) {
         Ok(push) => push,
         Err(ApiError::TooLarge(_) | ApiError::Malformed(_)) => return,
         Err(other) => panic!("resolutions are refused with {other:?}"),
@@ -202,7 +202,9 @@ pub(crate) fn resolutions(body: &[u8]) {
     }
     let wide = spaced(text, "\r\n \t");
     if wide.len() < limits::MUTATION_BYTES_MAX {
-        let again = PushRequest::parse_resolutions(wide.as_bytes()).expect("white space is nothing");
+        let again = PushRequest::read_resolutions(wide.as_bytes())
+            .and_then(Reading::finish)
+            .expect("white space is nothing");
         assert_eq!(format!("{again:?}"), format!("{push:?}"));
     }
 }

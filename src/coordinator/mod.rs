@@ -27,7 +27,7 @@ pub mod shares;
 mod tests;
 mod turn;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use administration::Person;
 use home::Heard;
@@ -43,7 +43,12 @@ use queue::{Done, MayBegin, Progress, Queue, Waiting};
 use crate::{
     ids::UserHash,
     limits,
-    protocol::{act::Act, error::ApiError, push::PushAnswer, role::Role},
+    protocol::{
+        act::Act,
+        error::ApiError,
+        push::{PushAnswer, PushRequest},
+        role::Role,
+    },
     snapshot::keys::Scope,
     time::Millis,
     version::{Epoch, Position, Version},
@@ -195,6 +200,24 @@ impl<L: Ledger> Coordinator<L> {
             }
         }
         done
+    }
+
+    /// Settles pushes that arrive together, each to its end, and nobody is heard in between: for tests.
+    pub fn push(
+        &mut self,
+        pushes: &[(UserHash, PushRequest)],
+        now: Millis,
+    ) -> Vec<Result<PushAnswer, ApiError>> {
+        let mut queue = Queue::default();
+        let (mut done, mut tickets) = (BTreeMap::new(), Vec::with_capacity(pushes.len()));
+        for (user, push) in pushes {
+            tickets.push(queue.push(user.clone(), push.clone()));
+        }
+        while !queue.is_empty() {
+            let slice = self.settle(&mut queue, &mut |_| Ok(()), now);
+            done.extend(slice.into_iter().map(|done| (done.ticket, done.answer)));
+        }
+        tickets.iter().filter_map(|ticket| done.remove(ticket)).collect()
     }
 
     fn settle_alone(&mut self, alone: &[Waiting], now: Millis) -> Vec<Result<Part, ApiError>> {

@@ -13,7 +13,7 @@ mod storage;
 use super::{ledger::MemoryLedger, *};
 use crate::{
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId},
-    protocol::push::{PushRequest, RejectCode, Settled},
+    protocol::push::{RejectCode, Settled},
     sim::{BY_DEMAND, START},
 };
 
@@ -59,22 +59,9 @@ impl<L: Ledger> Desk<L> {
         Self { core: open(ledger, START), now: START }
     }
 
-    /// Pushes that arrive together, each to its end.
-    fn push_all(&mut self, pushes: &[(UserHash, PushRequest)]) -> Vec<Result<PushAnswer, ApiError>> {
-        let mut queue = Queue::default();
-        let tickets: Vec<_> =
-            pushes.iter().map(|(user, push)| queue.push(user.clone(), push.clone())).collect();
-        let mut answers = std::collections::BTreeMap::new();
-        while !queue.is_empty() {
-            let done = self.core.settle(&mut queue, &mut |_| Ok(()), self.now);
-            answers.extend(done.into_iter().map(|done| (done.ticket, done.answer)));
-        }
-        tickets.iter().map(|ticket| answers.remove(ticket).expect("an answer")).collect()
-    }
-
     /// Pushes as `user`, whole.
     fn push_as(&mut self, user: &UserHash, body: &str) -> Result<PushAnswer, ApiError> {
-        self.push_all(&[(user.clone(), parsed(body))]).remove(0)
+        self.core.push(&[(user.clone(), parsed(body))], self.now).remove(0)
     }
 
     fn push(&mut self, body: &str) -> Result<PushAnswer, ApiError> {

@@ -1,9 +1,11 @@
 //! `/sync/conflict`: the list of open conflicts, and resolutions as a push of one mutation.
 
+use std::borrow::Cow;
+
 use super::{
     error::ApiError,
     fields::{Fields, Misfit},
-    push::{PushRequest, Standing, Submitted},
+    push::{PushRequest, Reading, Standing},
 };
 use crate::{
     ids::{ClientId, UserHash},
@@ -95,12 +97,12 @@ pub fn parse_cursor(text: &str) -> Result<Version, ApiError> {
 }
 
 impl PushRequest {
-    /// Parses the body of `POST /sync/conflict`: what it means is the push that it is short for, so that the same mutation
+    /// Begins to read the body of `POST /sync/conflict`: what it means is the push that it is short for, so that the same mutation
     /// may be repeated by either.
     ///
     /// # Errors
     /// As for a push.
-    pub fn parse_resolutions(body: &[u8]) -> Result<Self, ApiError> {
+    pub fn read_resolutions(body: &[u8]) -> Result<Reading<'_>, ApiError> {
         if body.len() > limits::BODY_BYTES_MAX {
             return Err(ApiError::TooLarge("A body has at most 4 MiB: resolve fewer conflicts at once."));
         }
@@ -118,7 +120,7 @@ impl PushRequest {
                 mutation.push_str(&format!(",\"{name}\":{value}"));
             }
         }
-        Self::of(&fields, &[&(mutation + "}")], &mut Submitted::parse)
+        Reading::of(&fields, vec![Cow::Owned(mutation + "}")])
     }
 }
 

@@ -26,7 +26,7 @@ use headwater::{
         act::Act,
         error::ApiError,
         internal::{Ask, Caller, ConflictsAfter, Order, encode_reply},
-        push::{PushAnswer, PushRequest},
+        push::{PushAnswer, PushRequest, Reading},
         role::Role,
     },
     snapshot::{head::HeadMetadata, keys::Scope},
@@ -80,7 +80,7 @@ extern "C" {
 }
 
 type Ledger = SqlLedger<ObjectSql>;
-type Parse = fn(&[u8]) -> std::result::Result<PushRequest, ApiError>;
+type Begin = for<'a> fn(&'a [u8]) -> std::result::Result<Reading<'a>, ApiError>;
 type Settled = std::result::Result<(PushAnswer, Rows), ApiError>;
 
 /// Whose space an object is that no event has opened yet.
@@ -161,7 +161,7 @@ struct Coordinator {
     waiting: RefCell<BTreeMap<Ticket, Waiting>>,
     group: Group,
     crowd: RefCell<Crowd>,
-    /// What whoever waits for a page waits for.
+    /// What whoever reads a long body, or many pages, waits for.
     reading: Group,
     events: Events,
     last_group: Cell<u32>,
@@ -260,8 +260,8 @@ impl Coordinator {
         }
         self.open(Whose::of(caller, None)?).await?;
         match path {
-            "push" => self.receive_push(user, request, PushRequest::parse).await,
-            "resolve" => self.receive_push(user, request, PushRequest::parse_resolutions).await,
+            "push" => self.receive_push(user, request, PushRequest::read).await,
+            "resolve" => self.receive_push(user, request, PushRequest::read_resolutions).await,
             "conflicts" => {
                 let body = http::call_bytes(request, limits::CALL_BYTES_MAX).await?;
                 self.conflicts(&user, &body)
@@ -282,7 +282,7 @@ impl Coordinator {
         &self,
         user: UserHash,
         request: &web_sys::Request,
-        parse: Parse,
+        begin: Begin,
     ) -> std::result::Result<Reply, ApiError> {
         let length = http::call_length(request);
         if let Err(refused) = self.with(|core| core.admit(&user, Role::Writer)) {
@@ -291,7 +291,7 @@ impl Coordinator {
         }
         let _held = self.hold(&user, length)?;
         let body = http::call_bytes(request, limits::BODY_BYTES_MAX).await?;
-        self.push(user, &body, parse).await
+        self.push(user, &body, begin).await
     }
 
     /// Notes that a body of so many bytes is held, if memory has room for it.
@@ -370,13 +370,13 @@ impl Coordinator {
         self.rate(|rate| rate.charge(user, units, now()));
     }
 
-    async fn push(&self, user: UserHash, body: &[u8], parse: Parse) -> std::result::Result<Reply, ApiError> {
-        // Who may not push does not get to say that storage has gone back either; that may have changed with the body.
-        self.with(|core| core.admit(&user, Role::Writer))?;
-        let push = parse(body);
+    async fn push(&self, user: UserHash, body: &[u8], begin: Begin) -> std::result::Result<Reply, ApiError> {
+        let push = self.read(body, begin).await;
         let units = rate::cost(body.len(), push.as_ref().map_or(0, PushRequest::changes));
         // One that cannot be read has cost as much.
         let push = push.inspect_err(|_| self.charge(&user, units))?;
+        // Who may not push does not get to say that storage has gone back either; that may have changed with the body.
+        self.with(|core| core.admit(&user, Role::Writer))?;
         if let (Some(epoch), Some(since)) = (&push.epoch, push.since) {
             let claimed = Position { epoch: epoch.clone(), version: since };
             self.settle_claim(Some(claimed)).await?;
@@ -399,6 +399,15 @@ impl Coordinator {
         reply.usage =
             Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
         Ok(reply)
+    }
+
+    /// Reads a push; of a long one as much as a slice has, and then others are heard.
+    async fn read(&self, body: &[u8], begin: Begin) -> std::result::Result<PushRequest, ApiError> {
+        let mut reading = begin(body)?;
+        while reading.go_on(limits::READ_BYTES_MAX)? {
+            self.reading.turn(true).await.map_err(|_| ApiError::Upstream)?;
+        }
+        reading.finish()
     }
 
     /// Settles the next slice of the pushes that wait, in one transaction.

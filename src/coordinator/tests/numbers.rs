@@ -213,7 +213,8 @@ fn pushes_of_one_client_in_one_group_follow_each_other() {
     let pushes =
         [body(A, &[put(1, "r", "{}")]), body(A, &[put(2, "s", "{}")]), body(A, &[put(2, "s", "{}")])];
     let pushes: Vec<_> = pushes.iter().map(|push| (user("alice"), parsed(push))).collect();
-    let answers: Vec<_> = desk.push_all(&pushes).into_iter().map(|a| a.expect("an answer")).collect();
+    let answers: Vec<_> =
+        desk.core.push(&pushes, desk.now).into_iter().map(|a| a.expect("an answer")).collect();
     assert_eq!(answers[1].results[0].settled, applied(2));
     assert!(answers[2].results[0].duplicate);
     assert!(answers.iter().all(|answer| answer.position.version == version(2)), "all say what is durable");

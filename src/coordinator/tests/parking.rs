@@ -570,7 +570,7 @@ fn a_plan_sees_what_it_opened_joined_and_closed_itself() {
     let again = parsed(&body(A, &[mutation(2, "", &[set("r", r#""m":1"#)])]));
     let alice = user("alice");
     let pushes = [(alice.clone(), a), (alice.clone(), again), (alice, c)];
-    let answers = desk.push_all(&pushes);
+    let answers = desk.core.push(&pushes, desk.now);
     let settled: Vec<_> = answers
         .into_iter()
         .flat_map(|answer| answer.expect("an answer").results)
@@ -819,7 +819,7 @@ fn patches_of_disjoint_fields_merge_to_the_same_record_in_any_interleaving() {
                 edits
             })
             .collect();
-        let expected: std::collections::BTreeMap<String, u64> = left
+        let expected: BTreeMap<String, u64> = left
             .iter()
             .flatten()
             .map(|edit| edit.replace('"', ""))

@@ -235,12 +235,12 @@ fn a_push_that_rewrites_too_much_is_refused_after_what_was_settled_and_repeated_
     let mutations: Vec<_> = (1..=100).map(|id| format!(r#"{{"id":{id},"changes":[{}]}}"#, add(id))).collect();
     let large = (user("alice"), parsed(&body("client-b", &mutations)));
     let small = |client: &str| (user("alice"), parsed(&body(client, &[put(1, client, "{}")])));
-    let answers = desk.push_all(&[small("client-c"), large.clone(), small("client-d")]);
+    let answers = desk.core.push(&[small("client-c"), large.clone(), small("client-d")], desk.now);
     assert!(answers[0].is_ok() && answers[2].is_ok(), "the others are not harmed: {answers:?}");
     assert!(matches!(answers[1], Err(ApiError::TooLarge(_))), "{:?}", answers[1]);
     let settled = desk.version() - 102;
     assert!((60..80).contains(&settled), "{settled} of it are settled");
-    let again = desk.push_all(&[large]).remove(0).expect("repeated, it gets to its end");
+    let again = desk.core.push(&[large], desk.now).remove(0).expect("repeated, it gets to its end");
     let duplicates = again.results.iter().filter(|result| result.duplicate).count() as u64;
     assert_eq!((duplicates, desk.version()), (settled, 202));
     assert_eq!(desk.value("r1"), Some(long.replace('}', r#","n":1}"#)), "and nothing is applied twice");
@@ -364,7 +364,8 @@ fn what_comes_between_two_slices_counts_for_the_rest_of_the_push_and_the_prefix_
     let done = desk.core.settle(&mut queue, &mut |_| Ok(()), desk.now).remove(0);
     let Err(ApiError::EpochMismatch { last, settled, more, .. }) = done.answer else { panic!("no mismatch") };
     assert_eq!((last, settled.len(), more), (25, 25, false));
-    let again = desk.push_all(&[(user("alice"), push(&desk.epoch()))]).remove(0).expect("an answer");
+    let again =
+        desk.core.push(&[(user("alice"), push(&desk.epoch()))], desk.now).remove(0).expect("an answer");
     let duplicates: Vec<_> = again.results.iter().filter(|result| result.duplicate).collect();
     assert_eq!((duplicates.len(), desk.version()), (25, 50));
     assert!(duplicates.iter().all(|result| result.settled != Settled::Done), "none of them was acknowledged");

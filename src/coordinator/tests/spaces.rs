@@ -205,7 +205,7 @@ fn a_group_is_settled_push_by_push_whatever_the_others_may() {
         .into_iter()
         .map(|name| (user(name), parsed(&body("client-x", &[put(1, name, "{}")]))))
         .collect();
-    let answers = desk.push_all(&pushes);
+    let answers = desk.core.push(&pushes, desk.now);
     let settled: Vec<_> = answers.iter().map(Result::is_ok).collect();
     assert_eq!(settled, [true, false, false, true]);
     assert_eq!(desk.version(), 5, "and the refused ones took no version");

@@ -31,7 +31,7 @@ fn i10_whichever_write_fails_nothing_of_a_push_remains_and_its_repetition_is_app
         desk.put("client-0", 1, "shared", "{}");
         let before = seen(&mut desk.core);
         desk.core.ledger().fail_writes_after = Some(n);
-        let answers = desk.push_all(&pushes(&["client-a"]));
+        let answers = desk.core.push(&pushes(&["client-a"]), desk.now);
         if answers[0].is_ok() {
             break;
         }
@@ -41,7 +41,7 @@ fn i10_whichever_write_fails_nothing_of_a_push_remains_and_its_repetition_is_app
         assert!(desk.core.take_failure().is_some(), "the log hears of it");
         let restarted = seen(&mut open(desk.core.ledger().clone(), desk.now));
         assert_eq!(restarted, before, "storage holds no more than memory");
-        let again = desk.push_all(&pushes(&["client-a"])).remove(0).expect("an answer");
+        let again = desk.core.push(&pushes(&["client-a"]), desk.now).remove(0).expect("an answer");
         assert!(again.results.iter().all(|result| !result.duplicate));
         assert_eq!(desk.version(), 1 + MUTATIONS);
     }
@@ -54,7 +54,7 @@ fn i10_when_a_group_fails_its_pushes_are_taken_one_by_one() {
     for n in 1..=12 {
         let mut desk = Desk::new();
         desk.core.ledger().fail_writes_after = Some(n);
-        let answers = desk.push_all(&pushes(&group));
+        let answers = desk.core.push(&pushes(&group), desk.now);
         assert!(answers.iter().all(Result::is_ok), "a fault that passes is not seen by anybody: {n}");
         assert_eq!(desk.version(), 9, "I1: {n}");
     }
@@ -70,14 +70,14 @@ fn i10_only_the_push_that_fails_is_refused() {
     let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON records WHEN NEW.id = 'client-b-2' \
                   BEGIN SELECT RAISE(FAIL, 'refused'); END";
     sql.database.execute_batch(refuse).expect("a trigger");
-    let answers = desk.push_all(&pushes(&group));
+    let answers = desk.core.push(&pushes(&group), desk.now);
     assert!(answers[0].is_ok() && answers[2].is_ok());
     assert_eq!(answers[1], Err(ApiError::Internal));
     assert_eq!(desk.version(), 1 + 2 * MUTATIONS, "I1: the refused push leaves no gap");
     assert_eq!(desk.value("client-b-1"), None);
     assert_eq!(desk.value("shared").as_deref(), Some(r#"{"by":"client-c"}"#));
     sql.database.execute_batch("DROP TRIGGER refuse").expect("no trigger");
-    let again = desk.push_all(&pushes(&["client-b"])).remove(0).expect("an answer");
+    let again = desk.core.push(&pushes(&["client-b"]), desk.now).remove(0).expect("an answer");
     assert!(again.results.iter().all(|result| !result.duplicate));
 }
 

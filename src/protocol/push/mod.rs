@@ -11,6 +11,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
 pub use answer::{MutationResult, PushAnswer, Settled, Standing, There, joined_lines};
+pub use parse::Reading;
 pub use resolve::{Decision, Resolution};
 
 use crate::{

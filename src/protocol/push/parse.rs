@@ -1,5 +1,7 @@
 //! Out of bytes, a push. What may fail the whole request and what only its mutation is the contract's "Envelope".
 
+use std::borrow::Cow;
+
 use super::{
     Change, Decision, Mutation, MutationDigest, OnConflict, Op, PushRequest, RejectCode, Rejection,
     Resolution, Submitted, canonical::canonical,
@@ -39,43 +41,25 @@ const CHANGE: &[&str] = &[
 /// [`Submitted::parse`], or what does the same.
 type ParseOne<'a> = &'a mut dyn FnMut(&str) -> Result<Submitted, ApiError>;
 
-impl PushRequest {
-    /// Parses a body.
-    ///
-    /// # Errors
-    /// Only the envelope can fail the request: [`ApiError::Malformed`] or [`ApiError::TooLarge`]. Whatever is wrong
-    /// inside a mutation becomes that mutation's [`Rejection`], so that nothing queued behind it is blocked.
-    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        Self::parse_by(body, &mut Submitted::parse)
-    }
+/// A push that is being read. A long body can be read with others heard in between.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    /// With the mutations that were read so far.
+    push: PushRequest,
+    changes: usize,
+    left: std::vec::IntoIter<Cow<'a, str>>,
+}
 
-    /// The same with a parser of mutations that perhaps knows some already.
-    ///
-    /// # Errors
-    /// As [`Self::parse`].
-    pub fn parse_by(body: &[u8], one: ParseOne<'_>) -> Result<Self, ApiError> {
-        if body.len() > limits::BODY_BYTES_MAX {
-            return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
-        }
-        let fields = Fields::of_body(body, "a push", ENVELOPE)?;
-        let mutations = fields.list("mutations", limits::MUTATIONS_MAX)?;
-        let mutations = mutations.ok_or_else(|| malformed("mutations is missing"))?;
-        if mutations.len() > limits::MUTATIONS_MAX {
-            return Err(ApiError::TooLarge("A push has at most 500 mutations: split it between mutations."));
-        }
-        Self::of(&fields, &mutations, one)
-    }
-
-    /// The push of an envelope and its mutations.
+impl<'a> Reading<'a> {
+    /// Begins with an envelope, and the texts of its mutations.
     pub(in crate::protocol) fn of(
         envelope: &Fields<'_>,
-        mutations: &[&str],
-        one: ParseOne<'_>,
+        mutations: Vec<Cow<'a, str>>,
     ) -> Result<Self, ApiError> {
         let client = envelope.text("client")?.ok_or_else(|| malformed("client is missing"))?;
         let epoch = envelope.text("epoch")?;
         let on_conflict = envelope.text("onConflict")?;
-        let request = Self {
+        let push = PushRequest {
             client: ClientId::parse(&client).map_err(|rule| malformed(rule.0))?,
             epoch: epoch
                 .map(|epoch| Epoch::parse(&epoch).ok_or_else(|| malformed("epoch is not an epoch")))
@@ -85,10 +69,82 @@ impl PushRequest {
             on_conflict: on_conflict
                 .map(|policy| OnConflict::parse(&policy).ok_or_else(|| malformed(OnConflict::RULE)))
                 .transpose()?,
-            mutations: all_submitted(mutations, one)?,
+            mutations: Vec::with_capacity(mutations.len()),
         };
-        request.check()?;
-        Ok(request)
+        Ok(Self { push, changes: 0, left: mutations.into_iter() })
+    }
+
+    /// Reads the next mutations: one, and more until they have so many bytes. Returns whether some are left.
+    ///
+    /// # Errors
+    /// As [`PushRequest::read`]. A push ends where its changes are too many: no list of all that a body can hold is made.
+    pub fn go_on(&mut self, bytes_max: usize) -> Result<bool, ApiError> {
+        self.go_on_by(bytes_max, &mut Submitted::parse)
+    }
+
+    fn go_on_by(&mut self, bytes_max: usize, parse_one: ParseOne<'_>) -> Result<bool, ApiError> {
+        let mut bytes = 0;
+        while bytes < bytes_max {
+            let Some(text) = self.left.next() else { return Ok(false) };
+            let one = parse_one(&text)?;
+            bytes += text.len();
+            self.changes += one.mutation.as_ref().map_or(0, Mutation::size);
+            if self.changes > limits::CHANGES_MAX {
+                return Err(ApiError::TooLarge(
+                    "A push has at most 2,000 changes: split it between mutations.",
+                ));
+            }
+            self.push.mutations.push(one);
+        }
+        Ok(!self.left.as_slice().is_empty())
+    }
+
+    /// Reads what is left.
+    ///
+    /// # Errors
+    /// As [`PushRequest::read`].
+    pub fn finish(mut self) -> Result<PushRequest, ApiError> {
+        self.go_on(usize::MAX)?;
+        self.push.check()?;
+        Ok(self.push)
+    }
+}
+
+impl PushRequest {
+    /// Begins to read a body: with its envelope.
+    ///
+    /// # Errors
+    /// Only the envelope can fail the request: [`ApiError::Malformed`] or [`ApiError::TooLarge`]. Whatever is wrong
+    /// inside a mutation becomes that mutation's [`Rejection`], so that nothing queued behind it is blocked.
+    pub fn read(body: &[u8]) -> Result<Reading<'_>, ApiError> {
+        if body.len() > limits::BODY_BYTES_MAX {
+            return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
+        }
+        let fields = Fields::of_body(body, "a push", ENVELOPE)?;
+        let mutations = fields.list("mutations", limits::MUTATIONS_MAX)?;
+        let mutations = mutations.ok_or_else(|| malformed("mutations is missing"))?;
+        if mutations.len() > limits::MUTATIONS_MAX {
+            return Err(ApiError::TooLarge("A push has at most 500 mutations: split it between mutations."));
+        }
+        Reading::of(&fields, mutations.into_iter().map(Cow::Borrowed).collect())
+    }
+
+    /// Reads a body at once.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        Self::parse_by(body, &mut Submitted::parse)
+    }
+
+    /// The same with a parser of mutations that perhaps knows some already.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn parse_by(body: &[u8], parse_one: ParseOne<'_>) -> Result<Self, ApiError> {
+        let mut reading = Self::read(body)?;
+        reading.go_on_by(usize::MAX, parse_one)?;
+        reading.finish()
     }
 
     /// How many changes it has, without those that its resolutions re-apply.
@@ -111,20 +167,6 @@ impl PushRequest {
 
 fn malformed(detail: impl Into<String>) -> ApiError {
     ApiError::Malformed(detail.into())
-}
-
-/// The mutations of a push, which ends where its changes are too many: no list of all that a body can hold is made.
-fn all_submitted(texts: &[&str], parse_one: ParseOne<'_>) -> Result<Vec<Submitted>, ApiError> {
-    let (mut all, mut changes) = (Vec::with_capacity(texts.len()), 0);
-    for text in texts {
-        let one = parse_one(text)?;
-        changes += one.mutation.as_ref().map_or(0, Mutation::size);
-        if changes > limits::CHANGES_MAX {
-            return Err(ApiError::TooLarge("A push has at most 2,000 changes: split it between mutations."));
-        }
-        all.push(one);
-    }
-    Ok(all)
 }
 
 impl Submitted {

@@ -279,7 +279,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::ErrorSwallowed, &["I2"], 600),
     (Fault::LongStarves, &["I8"], 100),
     (Fault::RestNotAdmitted, &["I9"], 1000),
-    (Fault::PrefixNotNoted, &["I2"], 100),
+    (Fault::PrefixNotNoted, &["I2", "I13"], 100),
     (Fault::WritersNotCounted, &["I13"], 100),
     (Fault::OwnCountsAsForeign, &["I13"], 100),
     (Fault::OwnMasksForeign, &["I13"], 100),

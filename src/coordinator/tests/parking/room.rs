@@ -323,7 +323,7 @@ fn a_queue_of_500_mutations_joins_in_one_push_and_what_others_do_between_counts(
     };
     let disturbs = (alice.clone(), parsed(&body(B, &[put(4, "s", r#"{"m":[]}"#)])));
     let group = [joins(502, set("s", r#""k":1"#)), disturbs, joins(503, set("s", r#""m.x":1"#))];
-    let answers = desk.push_all(&group);
+    let answers = desk.core.push(&group, desk.now);
     let settled: Vec<_> =
         answers.into_iter().map(|answer| answer.expect("an answer").results[0].settled.clone()).collect();
     assert_eq!(parked(&settled[0]), id);
