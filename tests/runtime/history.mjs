@@ -251,9 +251,14 @@ function joinerAt(model, version, queues, announcements) {
     const verdict = judge(model, mutation);
     if (!verdict.announces || !isRight(mutation, verdict)) return [];
     const latest = Math.min(...queue.map(({ claim, ceiling }) => (claim === undefined ? ceiling : claim - 1)));
-    return { mutation, verdict, latest };
+    // Between two mutations of one push there may be others' versions. What has to take a later one, because somebody has read
+    // the announcement as of that and nothing behind it can have made it so, can wait.
+    const { conflict } = mutation.outcome;
+    const joining = queue.filter(({ claim, outcome }) => claim === undefined && outcome.conflict === conflict);
+    const waits = announcements.shownAfter(conflict, version) >= joining.length;
+    return { mutation, verdict, latest, waits };
   });
-  return joiners.toSorted((a, b) => a.latest - b.latest).slice(0, 1);
+  return joiners.toSorted((a, b) => a.waits - b.waits || a.latest - b.latest).slice(0, 1);
 }
 
 /** Takes from the front of a client's queue what has no version of its own and whose answer is right at this version. */
@@ -307,6 +312,11 @@ class Announcements {
   mayChange(conflict, version) {
     if (this.#shown.has(version)) return this.#shown.get(version) === conflict;
     return !this.#unchanged.get(conflict)?.some(([from, to]) => from < version && version <= to);
+  }
+
+  /** How many versions above `after` the announcement of a conflict was read as of. */
+  shownAfter(conflict, after) {
+    return new Set(this.#unchanged.get(conflict)?.map(([from]) => from).filter((from) => from > after)).size;
   }
 
   /** An announcement as the model has it. All are of one user, and each is of one time. */

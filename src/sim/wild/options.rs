@@ -16,9 +16,9 @@ const SMALL: Sizes = Sizes {
     part_max: 1_100,
     parts_per_turn: 3,
     purges_per_turn: 3,
-    overlay_max: 700,
+    overlay_max: 900,
     piggyback_max: 700,
-    page_max: 700,
+    page_max: 900,
     slice: SliceMax { changes: 3, bytes: 300 },
     parked: ParkedMax::DEPLOYED,
 };
