@@ -207,7 +207,10 @@ impl Plan {
         progress.results.extend(settled.into_iter().skip(progress.results.len()));
         let begin = progress.results.len();
         let nothing_new = begin == push.mutations.len() && push.acked.min(history.last()) <= acked;
-        if nothing_new || (known.is_none() && push.mutations.is_empty()) {
+        // What its client has acknowledged it does not send again: a later push has overtaken this one, or it is a restored
+        // backup's. What follows was made without knowing those results, and is sent again with what they say.
+        let is_overtaken = push.mutations.first().is_some_and(|first| first.id <= acked);
+        if nothing_new || is_overtaken || (known.is_none() && push.mutations.is_empty()) {
             return Ok(Ok(Part { progress, is_whole: true }));
         }
         if let Some(limit) = progress.limit().filter(|_| begin < push.mutations.len()) {

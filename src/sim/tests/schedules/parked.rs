@@ -1,5 +1,7 @@
 //! What becomes of mutations that are parked, and of those that rest on them. The oracle checks every result.
 
+use std::rc::Rc;
+
 use super::*;
 use crate::{
     edge::pull::Format,
@@ -149,4 +151,37 @@ fn h28_of_two_devices_that_resolve_one_conflict_the_second_is_told_and_its_queue
         assert_eq!(filler_of(&world, 0, "r"), Some(filler), "what was decided first holds");
         assert_eq!(filler_of(&world, 0, "behind"), Some(9));
     }
+}
+
+/// What the client gave up is on its way all the same, and arrives behind a push that acknowledges what is parked.
+#[test]
+fn h03_a_late_push_does_not_apply_what_was_made_behind_a_parked_mutation() {
+    let mut world = small();
+    world.pull(0, 0, Format::Json).expect("a pull");
+    let put = |tag| Edit::Put(name("a"), Row { count: 0, tag, filler: 1 });
+    let (mark, changes) = world.spaces[0].oracle.plan(vec![put(1)]);
+    world.clients[1].queue(changes, mark);
+    world.push(1, false).expect("an answer");
+    let mut waiting = Vec::new();
+    for edit in [
+        put(2),
+        Edit::Delete(name("b")),
+        Edit::Delete(name("c")),
+        Edit::Delete(name("d")),
+        Edit::Add(name("a"), 1),
+    ] {
+        let (mark, changes) = world.spaces[0].oracle.plan_behind(vec![Change::Edit(edit)], &waiting);
+        world.clients[0].queue(changes, mark);
+        waiting.push(mark);
+    }
+    let late = world.compose(0);
+    assert_eq!(late.marks.len(), 5);
+    for _ in 0..2 {
+        // Two mutations at once.
+        world.clients[0].requests = 3;
+        world.push(0, false).expect("an answer");
+    }
+    assert_eq!(world.clients[0].outbox.len(), 1, "the last one waits");
+    world.push_arrives(0, None, &Rc::new(late)).expect("it is taken");
+    world.settle_pushes(0);
 }
