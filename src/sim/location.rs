@@ -221,6 +221,12 @@ impl Location {
         if let Some(wait) = wait.filter(|_| self.has_cache) {
             self.tellings.push((now.plus(wait), self.here, space.clone(), position.clone()));
         }
+        // An isolate that is given up meanwhile lives on until it has told what it had to.
+        for (at, isolate, told, last) in &mut self.tellings {
+            if *isolate == self.here && told == space && *at >= now {
+                *last = position.clone().max(last.clone());
+            }
+        }
         let (space, position) = (space.clone(), position.clone());
         let (isolate, is_told) = (Some(self.here), self.has_cache);
         self.written.retain(|written| now.since(written.at) <= WRITTEN_MS);

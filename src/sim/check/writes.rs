@@ -25,7 +25,12 @@ impl World {
         let written = self.locations[location].written(space, self.now);
         let Some(written) = written.filter(|_| !goes_on && !is_lenient) else { return };
         let shown = position_of(wire.text()).expect("an answer says where it leads");
-        assert!(shown >= *written, "I14: location {location} shows {shown} after a write at {written}");
+        assert!(
+            shown >= *written,
+            "I14: location {location} shows {shown} after a write at {written}: {asked:?} {:?} {:?}",
+            response.source,
+            response.usage
+        );
     }
 }
 
