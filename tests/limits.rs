@@ -137,6 +137,10 @@ fn exactly_at_a_limit_a_push_is_taken_and_one_above_it_gets_its_error() {
             "]".repeat(depth - 2)
         ))
     };
+    let follow = |count: usize| {
+        let names = list(count, |_| r#""x_0mwrnsa6yk3v9q2_1""#.to_owned());
+        format!(r#""after":[{names}],{}"#, puts(1))
+    };
     let client = |bytes: usize| pushed(&format!(r#"{{"client":"{}","mutations":[]}}"#, "c".repeat(bytes)));
 
     let (fields, value) = (limits::MUTATION_FIELDS_MAX, limits::VALUE_BYTES_MAX);
@@ -153,6 +157,13 @@ fn exactly_at_a_limit_a_push_is_taken_and_one_above_it_gets_its_error() {
             "changes of a push",
             outcome(&[puts(1000), puts(1000)]),
             outcome(&[puts(1000), puts(1000), puts(1)]),
+            "applied",
+            "413 too_large",
+        ),
+        (
+            "conflicts that a push follows",
+            outcome(&[follow(1000), follow(1000)]),
+            outcome(&[follow(1000), follow(1000), follow(1)]),
             "applied",
             "413 too_large",
         ),

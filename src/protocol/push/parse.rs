@@ -47,6 +47,8 @@ pub struct Reading<'a> {
     /// With the mutations that were read so far.
     push: PushRequest,
     changes: usize,
+    /// Conflicts that they name in `after`, each of which is looked for.
+    follows: usize,
     left: std::vec::IntoIter<Cow<'a, str>>,
 }
 
@@ -71,7 +73,7 @@ impl<'a> Reading<'a> {
                 .transpose()?,
             mutations: Vec::with_capacity(mutations.len()),
         };
-        Ok(Self { push, changes: 0, left: mutations.into_iter() })
+        Ok(Self { push, changes: 0, follows: 0, left: mutations.into_iter() })
     }
 
     /// Reads the next mutations: one, and more until they have so many bytes. Returns whether some are left.
@@ -89,9 +91,10 @@ impl<'a> Reading<'a> {
             let one = parse_one(&text)?;
             bytes += text.len();
             self.changes += one.mutation.as_ref().map_or(0, Mutation::size);
-            if self.changes > limits::CHANGES_MAX {
+            self.follows += one.mutation.as_ref().map_or(0, |mutation| mutation.after.len());
+            if self.changes > limits::CHANGES_MAX || self.follows > limits::CHANGES_MAX {
                 return Err(ApiError::TooLarge(
-                    "A push has at most 2,000 changes: split it between mutations.",
+                    "A push has at most 2,000 changes, and names as many conflicts in `after`: split it between mutations.",
                 ));
             }
             self.push.mutations.push(one);
