@@ -8,8 +8,8 @@ const realNow = Date.now;
 const CALLS = ["setAlarm", "deleteAlarm", "getAlarm", "sync", "transactionSync"];
 
 export class ObjectFaults {
-  // {call, fault, skip, times}: "error" fails; "held" is made, and answered when the test says so; "lost" is answered
-  // and never made.
+  // {call, fault, skip, times}: "error" fails; "full" does as where no byte is left; "held" is made, and answered when the
+  // test says so; "lost" is answered and never made.
   rules = [];
   held = [];
   journal = []; // {call, fault, at}
@@ -28,6 +28,7 @@ export class ObjectFaults {
       const rule = this.#choose(name);
       this.journal.push({ call: name, fault: rule?.fault ?? null, at: realNow() });
       if (rule?.fault === "error" && name === "transactionSync") throw new Error("a fault of the test");
+      if (rule?.fault === "full") throw new Error("database or disk is full: SQLITE_FULL");
       if (rule?.fault === "error") return Promise.reject(new Error("a fault of the test"));
       if (rule?.fault === "lost") return Promise.resolve();
       if (rule?.fault !== "held") return real[name](...args);
@@ -50,10 +51,11 @@ export class ObjectFaults {
   }
 
   /**
-   * Carries out one control request: `{rules, release, sql, alarm}`, all optional. `release` "fail" makes the held calls
-   * fail; `alarm` null deletes the alarm, a number sets it.
+   * Carries out one control request: `{clear, rules, release, sql, alarm}`, all optional. `clear` ends the rules that there
+   * were; `release` "fail" makes the held calls fail; `alarm` null deletes the alarm, a number sets it.
    */
-  async control({ rules = [], release, sql = [], alarm }, storage) {
+  async control({ clear, rules = [], release, sql = [], alarm }, storage) {
+    if (clear) this.rules = [];
     this.rules.push(...rules);
     if (release) for (const go of this.held.splice(0)) go(release === "fail");
     if (alarm === null) await storage.deleteAlarm();

@@ -1,50 +1,76 @@
 // A client that does literally what the table of errors in docs/PROTOCOL.md says, and nothing that it does not say.
 
 import { randomBytes } from "node:crypto";
+import { gzipSync } from "node:zlib";
 
 const JSON_TYPE = { "content-type": "application/json" };
-const REQUESTS_MAX = 80;
+const REQUESTS_MAX = 120;
 
 /** A client has stopped: why, in the code of the error. */
 class Stopped extends Error {}
 
+/** How requests travel to a location: what comes back is `{status, body, retryAfter}`; without a connection the status is 0. */
+export function over(runtime, at = "home") {
+  return async (method, path, init) => {
+    try {
+      const response = await runtime.fetch(at, path, { method, ...init });
+      return answerOf(response.status, Object.fromEntries(response.headers), await response.text());
+    } catch (error) {
+      if (error instanceof TypeError) return { status: 0, body: null };
+      throw error;
+    }
+  };
+}
+
+/** An answer as a client takes it; what is not JSON has no body for it. */
+export function answerOf(status, headers, text) {
+  const isJson = /json\b/.test(headers["content-type"] ?? "");
+  return { status, body: isJson && text ? JSON.parse(text) : null, retryAfter: Number(headers["retry-after"] ?? 0) };
+}
+
 export class Obedient {
   outbox = []; // {id, at, epoch, base, changes}, oldest first
-  told = []; // what the application was told: results that are not "applied", and codes
+  records = new Map(); // `collection id` → {version, value}, as the last pull brought them
+  told = []; // what the application was told: {why, changes}; without changes, why the client has stopped
   position = null; // {epoch, version}
   min = null;
   acked = 0;
   next = 1;
   grant = null;
+  grantEnds = 0; // by this client's clock
   requests = 0;
   pushMax = Infinity; // how many mutations the next push may hold
+  packs = false; // whether a push goes as gzip
 
-  /** `send(method, path, {body, headers})` makes a request and gives `{status, body}`; body null where it is not JSON. */
-  constructor({ send, newToken, space = "~", wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms)) }) {
-    Object.assign(this, { send, newToken, space, wait, client: newClientId() });
-    this.token = newToken();
+  /**
+   * `send(method, path, {headers, body})` makes a request; see `over`. `newToken()` asks the issuer, whose tokens last
+   * `tokenMs`. `now()` is the clock of the device. `onTold(why, changes)` hears what `told` keeps.
+   */
+  constructor({ send, newToken, tokenMs = 3_600_000, space = "~", now = Date.now, onTold = () => {}, wait = sleep }) {
+    Object.assign(this, { send, newToken, tokenMs, space, now, onTold, wait, client: newClientId() });
+    this.getToken();
   }
 
   /** The application edits. */
   edit(changes) {
     const { epoch, version } = this.position ?? {};
-    this.outbox.push({ id: this.next, at: Date.now(), epoch, base: version ?? 0, changes });
+    this.outbox.push({ id: this.next, at: this.now(), epoch, base: version ?? 0, changes });
     this.next += 1;
   }
 
   /** Everything that a copy of the database holds. */
   backup() {
-    const { outbox, position, min, acked, next, client, told } = this;
-    return structuredClone({ outbox, position, min, acked, next, client, told });
+    const { outbox, records, position, min, acked, next, client, told } = this;
+    return structuredClone({ outbox, records, position, min, acked, next, client, told });
   }
 
   restore(backup) {
-    Object.assign(this, structuredClone(backup), { grant: null, pushMax: Infinity });
+    Object.assign(this, structuredClone(backup), { grant: null });
   }
 
   /** Syncs until there is nothing left to do: "settled", or the code for which it has stopped. */
   async rest() {
-    this.requests = 0;
+    Object.assign(this, { requests: 0, pushMax: Infinity, packs: false });
     try {
       // A client that has no epoch yet pulls before its first push.
       if (!this.position) await this.pull();
@@ -53,9 +79,14 @@ export class Obedient {
       return "settled";
     } catch (error) {
       if (!(error instanceof Stopped)) throw error;
-      this.told.push(error.message);
+      this.tell(error.message);
       return error.message;
     }
+  }
+
+  tell(why, changes) {
+    this.told.push({ why, changes });
+    this.onTold(why, changes);
   }
 
   async push() {
@@ -65,11 +96,11 @@ export class Obedient {
       ...(read && read !== epoch && { epoch: read }),
     }));
     const body = { client: this.client, ...(epoch && { epoch }), acked: this.acked, mutations };
-    const answer = await this.ask("POST", "/sync/push", { body });
+    const answer = await this.ask("POST", "/sync/push", { body, packs: this.packs });
     if (answer.status === 200) {
       this.take(answer.body.results);
       this.min = `${answer.body.epoch}.${answer.body.version}`;
-      this.pushMax = Infinity;
+      if (!this.packs) this.pushMax = Infinity;
       return;
     }
     const { code, expected, last, results, more, position } = answer.body;
@@ -79,7 +110,7 @@ export class Obedient {
         return;
       case "epoch_mismatch":
         this.take(results);
-        this.drop(last);
+        this.drop(mutations, last);
         // The next ones, under the same name and epoch: the history may contain them too.
         if (more && this.outbox.length > 0) return;
         this.min = position;
@@ -88,37 +119,40 @@ export class Obedient {
         return;
       case "client_forked":
         this.take(results);
-        this.drop(last);
+        this.drop(mutations, last);
         this.takeNewClientId();
         return;
       case "timeout":
+        if (this.packs && mutations.length === 1) throw new Stopped(code);
+        if (this.packs) this.pushMax = Math.ceil(mutations.length / 2);
+        this.packs = true;
+        return;
       case "too_large":
-        return this.sendHalf(mutations.length, code);
+        if (mutations.length > 1) {
+          this.pushMax = Math.ceil(mutations.length / 2);
+        } else {
+          this.tell(code, this.outbox[0].changes);
+          this.outbox[0].changes = [];
+        }
+        return;
       default:
         throw new Stopped(code);
-    }
-  }
-
-  sendHalf(sent, code) {
-    if (sent > 1) {
-      this.pushMax = Math.ceil(sent / 2);
-    } else if (code === "too_large") {
-      this.told.push(code);
-      this.outbox[0].changes = [];
     }
   }
 
   take(results) {
     for (const { id, status, code } of results) {
       if (this.outbox[0]?.id !== id) continue;
-      this.outbox.shift();
+      const { changes } = this.outbox.shift();
       this.acked = id;
-      if (status !== "applied") this.told.push(code ?? status);
+      if (status !== "applied") this.tell(code ?? status, changes);
     }
   }
 
-  drop(last) {
-    this.outbox = this.outbox.filter(({ id }) => id > last);
+  /** Of the mutations that were sent, those up to `last`. */
+  drop(sent, last) {
+    const dropped = sent.map(({ id }) => id).filter((id) => id <= last);
+    this.outbox = this.outbox.filter(({ id }) => !dropped.includes(id));
   }
 
   takeNewClientId() {
@@ -126,51 +160,96 @@ export class Obedient {
     this.outbox.forEach((mutation, at) => (mutation.id = at + 1));
     this.next = this.outbox.length + 1;
     this.acked = 0;
-    this.pushMax = Infinity;
   }
 
-  async pull() {
-    const [own, min] = [this.position, this.min];
-    let fields = { ...(own && { epoch: own.epoch, since: own.version }), ...(min && { min }) };
+  async pull(consistency) {
+    const asked = consistency && { consistency };
+    let fields = { ...(this.position && { epoch: this.position.epoch, since: this.position.version }), ...(this.min && { min: this.min }), ...asked };
+    let [cursor, brought] = [null, null];
+    const refused = new Set();
     for (;;) {
-      const answer = await this.ask("GET", `/sync/pull?${new URLSearchParams(fields)}`);
-      const { body } = answer;
-      if (answer.status === 200 && body.more) fields = { ...fields, cursor: body.cursor };
-      else if (answer.status === 200) {
+      const { status, body } = await this.ask("GET", `/sync/pull?${new URLSearchParams({ ...fields, ...(cursor && { cursor }) })}`);
+      if (status === 200) {
+        if (!brought || body.reset) brought = { isWhole: body.reset || !fields.since, changes: [] };
+        brought.changes.push(...body.changes);
+        cursor = body.cursor;
+        if (body.more) continue;
+        this.apply(brought);
         this.position = { epoch: body.epoch, version: body.version };
         this.min = null;
         return;
-      } else if (body.code === "cursor_expired") {
-        delete fields.cursor;
-        fields.consistency = "strong";
-      } else if (body.code === "epoch_mismatch") fields = { min: body.position };
-      else if (body.code === "grant_required") await this.getGrant();
-      else if (body.code !== "timeout") throw new Stopped(body.code);
+      }
+      // What the table says is done once.
+      if (refused.has(body.code)) throw new Stopped(body.code);
+      refused.add(body.code);
+      [cursor, brought] = [null, null];
+      if (body.code === "cursor_expired") fields.consistency = "strong";
+      else if (body.code === "epoch_mismatch") fields = { min: body.position, ...asked };
+      else throw new Stopped(body.code);
     }
   }
 
-  async getGrant() {
-    const answer = await this.ask("POST", `/spaces/${this.space}/grant`);
-    if (answer.status !== 200) throw new Stopped(answer.body.code);
-    this.grant = answer.body.grant;
+  apply({ isWhole, changes }) {
+    if (isWhole) this.records = new Map();
+    for (const { version, collection, id, value, deleted } of changes) {
+      if (!isWhole && version <= this.position.version) continue;
+      if (deleted) this.records.delete(`${collection} ${id}`);
+      else this.records.set(`${collection} ${id}`, { version, value });
+    }
   }
 
-  /** One request, repeated while waiting or a new token is all that the answer asks for. */
-  async ask(method, path, { body } = {}) {
+  getToken() {
+    this.token = this.newToken();
+    this.tokenEnds = this.now() + this.tokenMs;
+  }
+
+  async getGrant() {
+    const { status, body } = await this.ask("POST", `/spaces/${this.space}/grant`);
+    if (status !== 200) throw new Stopped(body.code);
+    this.grant = body.grant;
+    this.grantEnds = this.now() + body.expiresIn;
+  }
+
+  /** One request, repeated while waiting, a new token, a grant, or the same again is all that the answer asks for. */
+  async ask(method, path, { body, packs = false } = {}) {
     const joint = path.includes("?") ? "&" : "?";
     const inSpace = path.startsWith("/sync") && this.space !== "~" ? `${path}${joint}space=${this.space}` : path;
-    for (let pause = 1000, fresh = false; ; ) {
+    const text = body && JSON.stringify(body);
+    const bytes = packs ? gzipSync(text) : text;
+    // What was new when the request was last made.
+    let [isTokenNew, isGrantNew, isLate] = [false, false, false];
+    for (let pause = 1000; ; ) {
       this.requests += 1;
       if (this.requests > REQUESTS_MAX) throw new Error(`no rest after ${REQUESTS_MAX} requests; the last was ${method} ${inSpace}`);
-      const headers = { authorization: `Bearer ${this.token}`, ...(body && JSON_TYPE), ...(this.grant && { "headwater-grant": this.grant }) };
-      const answer = await this.send(method, inSpace, { headers, ...(body && { body: JSON.stringify(body) }) });
-      const code = answer.status < 300 ? null : (answer.body?.code ?? "upstream");
+      if (this.now() >= this.tokenEnds) this.getToken();
+      if (inSpace.startsWith("/sync/pull") && this.grant && this.now() >= this.grantEnds) await this.getGrant();
+      const headers = {
+        authorization: `Bearer ${this.token}`,
+        ...(body && JSON_TYPE),
+        ...(packs && { "content-encoding": "gzip" }),
+        ...(this.grant && { "headwater-grant": this.grant }),
+      };
+      const answer = await this.send(method, inSpace, { headers, ...(body && { body: bytes }) });
+      const isTaken = answer.status === 204 || (answer.status === 200 && answer.body);
+      const code = isTaken ? null : (answer.body?.code ?? "upstream");
       switch (code) {
         case "unauthenticated":
         case "token_expired":
-          if (fresh) throw new Stopped(code);
-          this.token = this.newToken();
-          fresh = true;
+          if (isTokenNew) throw new Stopped(code);
+          this.getToken();
+          isTokenNew = true;
+          break;
+        case "grant_required":
+          if (isGrantNew) throw new Stopped(code);
+          await this.getGrant();
+          isGrantNew = true;
+          break;
+        case "timeout":
+          if (isLate) {
+            if (path !== "/sync/push") throw new Stopped(code);
+            return answer;
+          }
+          isLate = true;
           break;
         case "rate_limited":
         case "overloaded":
@@ -178,6 +257,7 @@ export class Obedient {
         case "internal":
           await this.wait(answer.retryAfter ? answer.retryAfter * 1000 : pause);
           pause = Math.min(2 * pause, 60_000);
+          [isTokenNew, isGrantNew] = [false, false];
           break;
         default:
           return answer;
@@ -187,3 +267,4 @@ export class Obedient {
 }
 
 const newClientId = () => `c_${randomBytes(6).toString("hex")}`;
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
