@@ -11,7 +11,7 @@ import { Obedient, answerOf, over } from "./obedient.mjs";
 import { RATES, beBusy, count, live, put } from "./worlds.mjs";
 
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
-const WORLDS = Number(process.env.WORLDS ?? 12);
+const WORLDS = Number(process.env.WORLDS ?? 16);
 const MIB = 1024 * 1024;
 const YEAR_MS = 366 * 86_400_000;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -104,7 +104,7 @@ describe("a client that obeys comes to rest", { concurrency: 6 }, () => {
     if (broken.length > 0) throw new AggregateError(broken, broken.map(({ message }) => message).join("\n"));
     const counted = Object.entries(Object.groupBy(met, (code) => code)).map(([code, { length }]) => `${code} ${length}`);
     console.log(`${WORLDS} worlds were refused with ${counted.join(", ")}`);
-    assert.ok(met.includes("rate_limited"));
+    if (WORLDS >= 8) assert.ok(met.includes("rate_limited"));
   });
 
   test("from a position that the space has never reached: of another deployment, of a later epoch, of this one", async () => {
