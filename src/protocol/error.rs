@@ -126,13 +126,13 @@ impl ApiError {
                 409,
                 "epoch_mismatch",
                 "Another epoch",
-                "Nothing was applied. Drop mutations up to `last`. With `more`, push the next ones in the same way; then pull with min=`position` and take a new client id.",
+                "Nothing beyond `results` was applied. Drop the mutations of this request up to `last`. With `more`, push the next ones in the same way; then pull with min=`position` and take a new client id.",
             ),
             Self::ClientForked { .. } => (
                 409,
                 "client_forked",
                 "Client forked",
-                "Nothing was applied. Drop mutations up to `last`, take a new client id, number the rest from 1, and push them.",
+                "Nothing beyond `results` was applied. Drop the mutations of this request up to `last`, take a new client id, number the rest from 1, and push them.",
             ),
             Self::Gone => (410, "gone", "Gone", "The space was deleted. Its id is never used again."),
             Self::CursorExpired => (
