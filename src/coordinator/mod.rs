@@ -236,12 +236,11 @@ impl<L: Ledger> Coordinator<L> {
         let mut plan = Plan::new(self.meta.clone(), self.version, self.collections.take(), parking);
         let mut parts = Vec::with_capacity(slice.len());
         for waiting in slice {
-            let is_let_in =
-                planted!(AnybodyPushes) || (planted!(RestNotAdmitted) && waiting.progress.is_some());
+            let rest = waiting.progress.as_ref().filter(|_| planted!(RestNotAdmitted));
             let admitted = members::admit(&self.ledger, &self.meta, &waiting.user, Role::Writer)?;
-            if let Err(refused) =
-                admitted.or_else(|refused| if is_let_in { Ok(Role::Reader) } else { Err(refused) })
-            {
+            if let Err(refused) = admitted.or_else(|refused| {
+                if rest.is_some() || planted!(AnybodyPushes) { Ok(Role::Reader) } else { Err(refused) }
+            }) {
                 parts.push(Err(refused));
                 continue;
             }
