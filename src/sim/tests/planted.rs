@@ -275,7 +275,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::BadMutationBlocks, &["I8"], 100),
     (Fault::MutationNotWhole, &["I1", "I10"], 100),
     (Fault::AcknowledgedUnwritten, &["I10", "I12"], 100),
-    (Fault::SectionNotRolledBack, &["I1", "I10", "I12"], 100),
+    (Fault::SectionNotRolledBack, &["BUG", "I1", "I2", "I10", "I12"], 100),
     (Fault::ErrorSwallowed, &["I2"], 600),
     (Fault::LongStarves, &["I8"], 100),
     (Fault::RestNotAdmitted, &["I9"], 1000),
