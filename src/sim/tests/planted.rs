@@ -301,7 +301,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::ServedBelowHorizon, &["I7"], 300),
     (Fault::PushAnsweredBelowHorizon, &["I7"], 300),
     (Fault::PageCutInsideVersion, &["I7"], 100),
-    (Fault::OtherBaseResumed, &["I7"], 1500),
+    (Fault::OtherBaseResumed, &["I7"], 4000),
     (Fault::WriteNotNoted, &["I14"], 100),
     (Fault::CachedWriteIgnored, &["I14"], 300),
     (Fault::LaterWriteUntold, &["I14"], 300),
