@@ -125,7 +125,7 @@ impl Config {
                 after_pulls: u32::try_from(after_pulls).unwrap_or(u32::MAX),
                 max_delay_ms: settings.number("PUBLISH_MAX_DELAY_MS", 15 * 60_000),
                 // KV takes one write per second to a key.
-                interval_ms: settings.number("PUBLISH_INTERVAL_MS", 30_000).max(1_000),
+                interval_ms: settings.at_least(1_000, "PUBLISH_INTERVAL_MS", 30_000),
                 retain_ms: (days * DAY_MS) as u64,
                 sizes: Sizes::DEPLOYED,
             },
@@ -195,6 +195,14 @@ impl<V: Fn(&str) -> Option<String>> Settings<V> {
         self.parsed(name, default, "a whole number", |text| text.parse().ok())
     }
 
+    fn at_least(&self, least: u64, name: &str, default: u64) -> u64 {
+        let number = self.number(name, default);
+        if number < least {
+            self.problem(format!("{name} is less than {least}: {least} counts"));
+        }
+        number.max(least)
+    }
+
     fn parsed<T: Display>(&self, name: &str, default: T, form: &str, parse: impl Fn(&str) -> Option<T>) -> T {
         let Some(text) = self.text(name) else { return default };
         parse(&text).unwrap_or_else(|| {
@@ -261,6 +269,7 @@ mod tests {
             ("PUBLISH_AFTER_PULLS", "many", "a whole number: 50 counts"),
             ("PUBLISH_MAX_DELAY_MS", "15m", "a whole number: 900000 counts"),
             ("PUBLISH_INTERVAL_MS", "30.5", "a whole number: 30000 counts"),
+            ("PUBLISH_INTERVAL_MS", "10", "is less than 1000: 1000 counts"),
             ("RATE_USER_PER_S", "-1", "a whole number: 100 counts"),
             ("RATE_SPACE_PER_S", "1e3", "a whole number: 500 counts"),
             ("RETAIN_TOMBSTONES_DAYS", "-1", "a number of days: 30 counts"),
