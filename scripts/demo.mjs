@@ -8,6 +8,7 @@ import { existsSync, readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { Stop, main, root, tools } from "./setup.mjs";
 import { token } from "./token.mjs";
@@ -207,7 +208,7 @@ const put = (id, value) => `{"op":"put","collection":"${COLLECTION}","id":"${id}
 async function reachable(device) {
   const answer = await device.ask("GET", "/health").catch(() => null);
   if (answer?.status === 200) return;
-  throw new Stop(`no Headwater answers at ${SERVER}. Start it with \`npm start\` in another terminal and wait for its address.`);
+  throw new Stop(`no Headwater answers at ${SERVER}. Start it with \`npm start\` in another terminal and wait for its address. Where it has another one, say so: HEADWATER_URL=http://127.0.0.1:8788 npm run demo.`);
 }
 
 async function pushAll(device, records) {
@@ -297,6 +298,7 @@ function compare(device, expected) {
 }
 
 await main(async () => {
+  parseArgs();
   const authorization = `Bearer ${token(`demo-${randomBytes(8).toString("hex")}`)}`;
   const [a, b] = [new Device("A", authorization), new Device("B", authorization)];
   await reachable(a);

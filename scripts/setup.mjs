@@ -135,12 +135,13 @@ export function setup() {
   step("development secrets in .dev.vars", writeSecrets);
 }
 
-/** Runs a script's work, showing a `Stop` as one line and everything else with its stack. */
+/** Runs a script's work, showing a `Stop` and a wrong option as one line and everything else with its stack. */
 export async function main(work) {
   try {
     await work();
   } catch (error) {
-    console.error(error instanceof Stop ? `\nStopped: ${error.message}` : error);
+    const isTold = error instanceof Stop || error.code?.startsWith("ERR_PARSE_ARGS");
+    console.error(isTold ? `\nStopped: ${error.message}` : error);
     process.exitCode = 1;
   }
 }

@@ -7,6 +7,7 @@ import { build } from "./build.mjs";
 import { Stop, main, root, setup, tools, wranglerEnv } from "./setup.mjs";
 
 const HOST = "127.0.0.1";
+const DEFAULT_PORT = 8787;
 
 function requireFreePort(port) {
   return new Promise((free, taken) => {
@@ -23,7 +24,8 @@ async function announce(port, server) {
   while (server.exitCode === null) {
     const answer = await fetch(`${url}/health`).catch(() => null);
     if (answer?.ok) {
-      console.log(`\nHeadwater serves ${url} — in another terminal try \`npm run demo\`; Ctrl-C ends it.\n`);
+      const demo = port === DEFAULT_PORT ? "npm run demo" : `HEADWATER_URL=${url} npm run demo`;
+      console.log(`\nHeadwater serves ${url} — in another terminal try \`${demo}\`; Ctrl-C ends it.\n`);
       return;
     }
     await new Promise((later) => setTimeout(later, 200));
@@ -45,8 +47,9 @@ function serve(port) {
 }
 
 await main(async () => {
-  const { values } = parseArgs({ options: { port: { type: "string", default: "8787" } } });
+  const { values } = parseArgs({ options: { port: { type: "string", default: String(DEFAULT_PORT) } } });
   const port = Number(values.port);
+  if (!(Number.isInteger(port) && port > 0 && port < 65_536)) throw new Stop("usage: npm start [-- --port 8788]");
   await requireFreePort(port);
   setup();
   build();

@@ -23,8 +23,10 @@ export function token(sub, ttl = 3600) {
   if (!variables.JWT_SECRET) throw new Stop("JWT_SECRET is not in .dev.vars. `npm start` makes it.");
   const now = Math.floor(Date.now() / 1000);
   const claims = { sub, iat: now, exp: now + ttl };
-  if (variables.JWT_ISSUER) claims.iss = variables.JWT_ISSUER;
-  if (variables.JWT_AUDIENCE) claims.aud = variables.JWT_AUDIENCE;
+  // Either may be a list, of which one will do.
+  const one = (list) => list.split(",")[0].trim();
+  if (variables.JWT_ISSUER) claims.iss = one(variables.JWT_ISSUER);
+  if (variables.JWT_AUDIENCE) claims.aud = one(variables.JWT_AUDIENCE);
   const signed = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
   return `${signed}.${createHmac("sha256", variables.JWT_SECRET).update(signed).digest("base64url")}`;
 }
