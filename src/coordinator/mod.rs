@@ -185,13 +185,16 @@ impl<L: Ledger> Coordinator<L> {
         let parts = match self.settle_together(&slice, now) {
             Ok(parts) => parts,
             Err(error) if slice.len() < 2 => vec![Err(self.storage_failed(error))],
-            Err(_) => slice.chunks(1).flat_map(|alone| self.settle_alone(alone, now)).collect(),
+            Err(_) => self.settle_one_by_one(&slice, now),
         };
         let mut parts = parts.into_iter();
         for mut waiting in slice {
             match parts.next() {
                 None => queue.put_back(waiting),
-                Some(Err(refusal)) => done.push(waiting.refused(refusal)),
+                Some(Err(refusal)) => {
+                    let written = waiting.progress.is_some().then(|| self.position());
+                    done.push(Done { written, ..waiting.refused(refusal) });
+                }
                 Some(Ok(part)) if part.is_whole => done.push(self.answer(&waiting, part.progress)),
                 Some(Ok(part)) => {
                     waiting.progress = Some(part.progress);
@@ -220,8 +223,17 @@ impl<L: Ledger> Coordinator<L> {
         tickets.iter().filter_map(|ticket| done.remove(ticket)).collect()
     }
 
-    fn settle_alone(&mut self, alone: &[Waiting], now: Millis) -> Vec<Result<Part, ApiError>> {
-        self.settle_together(alone, now).unwrap_or_else(|error| vec![Err(self.storage_failed(error))])
+    fn settle_one_by_one(&mut self, slice: &[Waiting], now: Millis) -> Vec<Result<Part, ApiError>> {
+        let mut parts = Vec::with_capacity(slice.len());
+        for alone in slice.chunks(1) {
+            let settled = self.settle_together(alone, now);
+            parts.extend(settled.unwrap_or_else(|error| vec![Err(self.storage_failed(error))]));
+            // As in a slice: the next one may be of the same client.
+            if parts.last().is_some_and(|part| part.as_ref().is_ok_and(|part| !part.is_whole)) {
+                break;
+            }
+        }
+        parts
     }
 
     /// What becomes of each push of a slice; of the first ones only, where they turn out to be more than others should wait for.
@@ -278,7 +290,7 @@ impl<L: Ledger> Coordinator<L> {
             let more = since.is_some() && lines.is_none();
             PushAnswer { position, results: progress.results, more, changes: lines.unwrap_or_default() }
         });
-        Done { ticket: waiting.ticket, answer, work: progress.work }
+        Done { ticket: waiting.ticket, answer, work: progress.work, written: None }
     }
 
     /// The lines above `since`, if they ride on the answer to a push.

@@ -202,14 +202,17 @@ impl Plan {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let acked = known.as_ref().map_or(0, |client| client.acked);
+        let first = push.mutations.first().map(|first| first.id);
+        // What it sends its client has no result of, whatever it says: those results are kept until the push is done.
         let acked_now = push.acked.max(acked).min(history.last());
+        let acked_now = first.map_or(acked_now, |first| acked_now.min(first - 1));
         let mut progress = waiting.progress.clone().unwrap_or_else(|| Progress::begin(acked_now));
         progress.results.extend(settled.into_iter().skip(progress.results.len()));
         let begin = progress.results.len();
         let nothing_new = begin == push.mutations.len() && push.acked.min(history.last()) <= acked;
         // What its client has acknowledged it does not send again: a later push has overtaken this one, or it is a restored
         // backup's. What follows was made without knowing those results, and is sent again with what they say.
-        let is_overtaken = push.mutations.first().is_some_and(|first| first.id <= acked);
+        let is_overtaken = waiting.progress.is_none() && first.is_some_and(|first| first <= acked);
         if nothing_new || is_overtaken || (known.is_none() && push.mutations.is_empty()) {
             return Ok(Ok(Part { progress, is_whole: true }));
         }

@@ -11,8 +11,9 @@ use crate::{
     limits::{self, SliceMax},
     protocol::{
         error::ApiError,
-        push::{Mutation, MutationResult, PushAnswer, PushRequest, Submitted},
+        push::{MutationResult, PushAnswer, PushRequest, Submitted},
     },
+    version::Position,
 };
 
 /// The name of a push while it waits. A later push has a later one.
@@ -77,6 +78,8 @@ pub struct Done {
     pub answer: Result<PushAnswer, ApiError>,
     /// Bytes of record texts that were read, or written, for it. Its user is charged for them.
     pub work: usize,
+    /// Where the space stands, if a part of it was settled before it was refused.
+    pub written: Option<Position>,
 }
 
 /// Whether a push that has waited may begin; see `rate`.
@@ -192,7 +195,7 @@ impl Waiting {
 
     pub(super) fn refused(self, error: ApiError) -> Done {
         let work = self.progress.map_or(0, |progress| progress.work);
-        Done { ticket: self.ticket, answer: Err(error), work }
+        Done { ticket: self.ticket, answer: Err(error), work, written: None }
     }
 }
 
@@ -206,7 +209,7 @@ fn weight(mutations: &[Submitted]) -> (usize, usize) {
 fn weight_of_one(submitted: &Submitted) -> (usize, usize) {
     let changes = match &submitted.mutation {
         Ok(mutation) if !mutation.resolutions.is_empty() => limits::CHANGES_MAX,
-        mutation => mutation.as_ref().map_or(0, Mutation::size).max(1),
+        _ => submitted.changes(),
     };
     (changes, submitted.changes.len())
 }

@@ -99,7 +99,7 @@ impl World {
         for (ticket, answer) in &slice.answers {
             let Awaited { sent, push, .. } = &awaited[ticket];
             oracle.check_pusher(sent.user, answer);
-            let _ = answer.as_ref().map(|answer| oracle.check_answer(push, answer));
+            let _ = answer.as_ref().map(|answer| oracle.check_answer(sent.user, push, answer));
         }
         oracle.check_position(&here);
         let results = |of: &Ticket| slice.settled.iter().find(|(settled, _)| settled == of);

@@ -81,7 +81,8 @@ extern "C" {
 
 type Ledger = SqlLedger<ObjectSql>;
 type Begin = for<'a> fn(&'a [u8]) -> std::result::Result<Reading<'a>, ApiError>;
-type Settled = std::result::Result<(PushAnswer, Rows), ApiError>;
+/// An error says where the space stands if a part of the push was settled before.
+type Settled = std::result::Result<(PushAnswer, Rows), (ApiError, Option<Position>)>;
 
 /// Whose space an object is that no event has opened yet.
 enum Whose {
@@ -260,8 +261,10 @@ impl Coordinator {
         }
         self.open(Whose::of(caller, None)?).await?;
         match path {
-            "push" => self.receive_push(user, request, PushRequest::read).await,
-            "resolve" => self.receive_push(user, request, PushRequest::read_resolutions).await,
+            "push" => self.receive_push(user, request, &caller.request, PushRequest::read).await,
+            "resolve" => {
+                self.receive_push(user, request, &caller.request, PushRequest::read_resolutions).await
+            }
             "conflicts" => {
                 let body = http::call_bytes(request, limits::CALL_BYTES_MAX).await?;
                 self.conflicts(&user, &body)
@@ -282,6 +285,7 @@ impl Coordinator {
         &self,
         user: UserHash,
         request: &web_sys::Request,
+        id: &str,
         begin: Begin,
     ) -> std::result::Result<Reply, ApiError> {
         let length = http::call_length(request);
@@ -291,7 +295,7 @@ impl Coordinator {
         }
         let _held = self.hold(&user, length)?;
         let body = http::call_bytes(request, limits::BODY_BYTES_MAX).await?;
-        self.push(user, &body, begin).await
+        self.push(user, body, id, begin).await
     }
 
     /// Notes that a body of so many bytes is held, if memory has room for it.
@@ -370,11 +374,18 @@ impl Coordinator {
         self.rate(|rate| rate.charge(user, units, now()));
     }
 
-    async fn push(&self, user: UserHash, body: &[u8], begin: Begin) -> std::result::Result<Reply, ApiError> {
-        let push = self.read(body, begin).await;
+    async fn push(
+        &self,
+        user: UserHash,
+        body: Vec<u8>,
+        id: &str,
+        begin: Begin,
+    ) -> std::result::Result<Reply, ApiError> {
+        let push = self.read(&body, begin).await;
         let units = rate::cost(body.len(), push.as_ref().map_or(0, PushRequest::changes));
         // One that cannot be read has cost as much.
         let push = push.inspect_err(|_| self.charge(&user, units))?;
+        drop(body);
         // Who may not push does not get to say that storage has gone back either; that may have changed with the body.
         self.with(|core| core.admit(&user, Role::Writer))?;
         if let (Some(epoch), Some(since)) = (&push.epoch, push.since) {
@@ -394,7 +405,15 @@ impl Coordinator {
                 self.settle_slice().await?;
             }
         }
-        let (answer, rows) = settled.take().ok_or(ApiError::Internal)??;
+        let (answer, rows) = match settled.take().ok_or(ApiError::Internal)? {
+            Ok(settled) => settled,
+            Err((error, None)) => return Err(error),
+            Err((error, Some(position))) => {
+                return Ok(
+                    http::problem(&error, id, "", Usage { object: 1, ..Usage::default() }).at(&position)
+                );
+            }
+        };
         let mut reply = Reply::json(200, answer.to_json()).at(&answer.position);
         reply.usage =
             Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
@@ -430,12 +449,13 @@ impl Coordinator {
         {
             begun.rows.add(std::mem::take(&mut rows));
         }
-        for Done { ticket, answer, work, .. } in done {
+        for Done { ticket, answer, work, written } in done {
             let Some(one) = waiting.remove(&ticket) else { continue };
             let bytes = work + answer.as_ref().map_or(0, |answer| answer.changes.len());
             self.charge(&one.user, one.units + rate::cost(bytes, 0));
             rows.add(one.rows);
-            one.settled.replace(Some(answer.map(|answer| (answer, std::mem::take(&mut rows)))));
+            let settled = answer.map(|answer| (answer, std::mem::take(&mut rows)));
+            one.settled.replace(Some(settled.map_err(|error| (error, written))));
         }
     }
 

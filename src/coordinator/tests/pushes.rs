@@ -392,3 +392,21 @@ fn add_is_exact_to_the_last_digit() {
     desk.settle("client-a", &format!(r#"{{"id":2,"changes":[{add}]}}"#));
     assert_eq!(desk.value("r").as_deref(), Some(r#"{"n":99.17050698901525}"#));
 }
+
+#[test]
+fn i2_a_long_push_whose_client_says_that_it_has_results_of_it_neither_overtakes_nor_forks_itself() {
+    let mut desk = Desk::new();
+    let mut push = |from: u64, count: u64, acked: u64| {
+        let text = body("client-a", &mutations(from, count, 4));
+        let push = parsed(&text.replacen('{', &format!("{{\"acked\":{acked},"), 1));
+        let answer = desk.core.push(&[(user("alice"), push)], desk.now).remove(0);
+        let results = answer.expect("an answer").results;
+        (results.len(), results.iter().filter(|result| result.duplicate).count())
+    };
+    assert_eq!(push(1, 50, 0), (50, 0));
+    assert_eq!(push(1, 300, 50), (300, 50), "no later push has overtaken it");
+    assert_eq!(push(1, 500, 300), (500, 300), "what it compares with is kept until it is done");
+    assert_eq!(push(501, 10, 500), (10, 0));
+    assert_eq!(push(495, 20, 494), (6 + 10, 16), "now one has");
+    assert_eq!(desk.version(), 510);
+}

@@ -150,10 +150,10 @@ impl PushRequest {
         reading.finish()
     }
 
-    /// How many changes it has, without those that its resolutions re-apply.
+    /// How many changes it has, without those that its resolutions re-apply. Each mutation counts as one at least.
     #[must_use]
     pub fn changes(&self) -> usize {
-        self.mutations.iter().flat_map(|submitted| &submitted.mutation).map(Mutation::size).sum()
+        self.mutations.iter().map(Submitted::changes).sum()
     }
 
     fn check(&self) -> Result<(), ApiError> {
@@ -173,6 +173,12 @@ fn malformed(detail: impl Into<String>) -> ApiError {
 }
 
 impl Submitted {
+    /// How many changes it counts for: for one, if it has none or is rejected.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.mutation.as_ref().map_or(0, Mutation::size).max(1)
+    }
+
     /// Parses a mutation, which depends on its text alone.
     ///
     /// # Errors

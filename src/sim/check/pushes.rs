@@ -35,7 +35,7 @@ impl Oracle {
         let acked = self.now.acked.entry(writer.to_string()).or_default();
         if results.first().is_none_or(|result| result.id == first) {
             // What was not settled when it pushed it cannot have been told.
-            *acked = push.acked.min(last).max(*acked);
+            *acked = push.acked.min(last).min(first.saturating_sub(1)).max(*acked);
         }
         let acked = *acked;
         for result in results {
@@ -77,11 +77,13 @@ impl Oracle {
 
     /// Takes in the answer to a push, after its results. I11: it has one for each mutation, or, to a push that was overtaken, for
     /// what was settled before. I1: it is at the end of them.
-    pub fn check_answer(&self, push: &PushRequest, answer: &PushAnswer) {
+    pub fn check_answer(&self, user: usize, push: &PushRequest, answer: &PushAnswer) {
         let numbers = |ids: &mut dyn Iterator<Item = u64>| ids.collect::<Vec<_>>();
         let answered = numbers(&mut answer.results.iter().map(|result| result.id));
         let sent = numbers(&mut push.mutations.iter().map(|submitted| submitted.id));
-        let is_overtaken = !answered.is_empty() && answer.results.iter().all(|result| result.duplicate);
+        let acked = self.now.acked.get(&format!("{user}/{}", push.client.as_str()));
+        let is_overtaken = sent.first().is_some_and(|first| acked.is_some_and(|acked| first <= acked));
+        let is_overtaken = is_overtaken && answer.results.iter().all(|result| result.duplicate);
         assert!(
             answered == sent || (is_overtaken && sent.starts_with(&answered)),
             "I11: of the mutations {sent:?} those have results: {answered:?}"
