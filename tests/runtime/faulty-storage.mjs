@@ -25,6 +25,9 @@ export class ObjectFaults {
   #method(real, name) {
     if (!CALLS.includes(name)) return bound(real, name);
     return (...args) => {
+      // An object whose clock was set back sets alarms in the past. The runtime rings them at once, but forgets one that a
+      // handler sets in the very millisecond in which it was rung.
+      if (name === "setAlarm") args[0] = Math.max(Number(args[0]), realNow() + 5);
       const rule = this.#choose(name);
       this.journal.push({ call: name, fault: rule?.fault ?? null, at: realNow() });
       if (rule?.fault === "error" && name === "transactionSync") throw new Error("a fault of the test");
