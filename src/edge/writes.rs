@@ -76,6 +76,12 @@ impl Writes {
     }
 }
 
+/// What a location is told of a write after which a space stood at `last`, where it was told of `told` before: never of less.
+#[must_use]
+pub fn to_tell(told: Option<Position>, last: Position) -> Position {
+    told.filter(|told| *told > last && !planted!(LaterWriteUntold)).unwrap_or(last)
+}
+
 impl Write {
     fn is_over(&self, now: Millis) -> bool {
         now.since(self.at) > WRITTEN_MS

@@ -13,7 +13,7 @@ use crate::{
         grant::Granter,
         pull::{Answer, Format, LOCATION_MS, Load, Next, Pull, ReadPlan, Source},
         state::{Known, KnownHead, Memory, Overlay},
-        writes::{TELL_MS, WRITTEN_MS, Writes},
+        writes::{TELL_MS, WRITTEN_MS, Writes, to_tell},
     },
     ids::{ContentHash, SpaceHash, UserHash},
     limits,
@@ -240,8 +240,8 @@ impl Location {
         for (at, isolate, space, position) in due {
             let last = self.isolates[isolate].writes.last(&space, at);
             let told = self.cached_writes.remove(&space).filter(|(_, until)| *until > at);
-            let told = told.map(|(position, _)| position).filter(|_| !planted!(LaterWriteUntold));
-            let highest = last.max(told).max(Some(position)).expect("one is given");
+            let last = last.unwrap_or_else(|| position.clone()).max(position);
+            let highest = to_tell(told.map(|(position, _)| position), last);
             self.cached_writes.insert(space, (highest, at.plus(WRITTEN_MS)));
         }
     }

@@ -6,7 +6,7 @@ use headwater::{
     edge::{
         pull::LOCATION_MS,
         state::{Known, KnownHead, Overlay},
-        writes::WRITTEN_MS,
+        writes::{WRITTEN_MS, to_tell},
     },
     ids::{ContentHash, SpaceHash},
     protocol::internal::{Reply, decode_reply, encode_reply},
@@ -152,8 +152,7 @@ pub(crate) async fn tell_written(origin: &str, space: &SpaceHash, position: Posi
     let (url, ttl_s) = (writes_url(origin, space), u32::try_from(WRITTEN_MS / 1000).unwrap_or(u32::MAX));
     let told = cached_text(&url).await.ok().and_then(|text| Position::parse(&text.as_string()?));
     // Also the same again: it has to be known for as long after this write. Where it fails they go on as without a cache.
-    let highest = told.filter(|told| *told > position).unwrap_or(position);
-    let _ = cache_text(&url, &highest.to_string(), ttl_s).await;
+    let _ = cache_text(&url, &to_tell(told, position).to_string(), ttl_s).await;
 }
 
 /// Hands what a request has learnt to the others of its location.
