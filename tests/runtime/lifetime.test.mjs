@@ -27,7 +27,8 @@ async function agedSpace(age) {
   const writer = runtime.device(sub, { token: runtime.token(sub, { iat: Math.floor((Date.now() - 2 * age) / 1000) }) });
   await writer.load("c", kilobytes(1200));
   await published(writer);
-  await new Promise((resolve) => setTimeout(resolve, 2000));
+  // Its runs are made into one later on. That has to have happened before the clock moves.
+  await eventually("the publisher rests", async () => (await runtime.object(sub)).alarm === null);
   const head = await published(writer);
   assert.ok(partsOf(head).length > 0, "the space has objects");
   await runtime.setClock("home", 0);
@@ -69,16 +70,19 @@ test("a head in the last third of its life is renewed when somebody reads it, an
   await runtime.checkPuts(writer.sub);
 });
 
-test("an object that a reader misses long after its put is put again", async () => {
+test("an object that a reader misses long after its put is put again, or the next head does without it", async () => {
   const { writer, head } = await agedSpace(180 * MINUTE);
-  const [name] = partsOf(head);
-  const key = `v1/${head.scope}/o/${name}`;
   const namespace = await runtime.namespace();
-  await namespace.delete(key);
+  const stands = async (name) => (await namespace.get(`v1/${head.scope}/o/${name}`, "arrayBuffer")) !== null;
+  await namespace.delete(`v1/${head.scope}/o/${partsOf(head)[0]}`);
   const device = runtime.device(writer.sub, { at: "a" });
   await device.stream();
   assert.equal(device.records.size, 1200);
-  await eventually("the object stands in KV again", async () => (await namespace.get(key, "arrayBuffer")) !== null);
+  // Where the load was published as two runs, publishing again may make them one.
+  await eventually("all objects of the head stand in KV", async () => {
+    const standing = await Promise.all(partsOf(await runtime.head(writer.sub)).map(stands));
+    return standing.every(Boolean);
+  });
 });
 
 test("a head that KV never replaces at a location is confirmed with the coordinator within ten minutes", async () => {
