@@ -237,7 +237,7 @@ fn i8_an_epoch_that_begins_while_a_head_is_being_put_is_published_at_once() {
     while world.kv.puts.is_empty() {
         world.step(0);
     }
-    let epoch = world.spaces[0].host.reset_epoch(world.now).expect("an epoch").epoch;
+    let epoch = world.spaces[0].host.reset_epoch(world.now, world.now).expect("an epoch").epoch;
     while world.step(0) {}
     let wait = world.spaces[0].host.alarm.expect("an alarm").since(world.now);
     assert!(wait <= 30_000, "readers of the old epoch are told within the interval, not after {wait} ms");

@@ -15,7 +15,7 @@ fn h01_a_location_that_holds_an_earlier_epoch_takes_nobody_back() {
     world.pass(1_000);
     world.pull(1, 0, Format::Json).expect("a pull");
     world.pull(1, 1, Format::Json).expect("a pull");
-    let position = world.spaces[0].host.reset_epoch(world.now).expect("an epoch");
+    let position = world.spaces[0].host.reset_epoch(world.now, world.now).expect("an epoch");
     world.spaces[0].oracle.learn_epoch(&position.epoch);
     world.clients[1].min = Some(position.clone());
     world.pull(1, 0, Format::Json).expect("a pull");
@@ -33,7 +33,7 @@ fn h01_a_client_of_the_earlier_epoch_is_not_trapped_there() {
     world.settle(5);
     world.pass(1_000);
     world.pull(1, 0, Format::Json).expect("a pull");
-    let position = world.spaces[0].host.reset_epoch(world.now).expect("an epoch");
+    let position = world.spaces[0].host.reset_epoch(world.now, world.now).expect("an epoch");
     world.spaces[0].oracle.learn_epoch(&position.epoch);
     let (mark, changes) = world.spaces[0].oracle.plan(vec![Edit::Delete(name("r"))]);
     world.clients[1].queue(changes, mark);
@@ -53,7 +53,7 @@ fn h01_min_of_another_epoch_is_not_reached_by_a_higher_version_of_this_one() {
     world.pass(1_000);
     let old = since(&world, 4);
     world.ask(0, &old, Format::Json);
-    let position = world.spaces[0].host.reset_epoch(world.now).expect("an epoch");
+    let position = world.spaces[0].host.reset_epoch(world.now, world.now).expect("an epoch");
     world.spaces[0].oracle.learn_epoch(&position.epoch);
     let min = Position { version: crate::version::Version::ZERO, ..position };
     let answer = world.ask(0, &old.replace('}', &format!(",\"min\":\"{min}\"}}")), Format::Json);
@@ -95,7 +95,7 @@ fn a_cursor_of_a_load_is_good_for_its_epoch_and_format_alone() {
     let mut world = large(EAGER, 20);
     for format in [Format::Json, Format::Ndjson] {
         assert_eq!(world.pull_once(1, 0, Format::Ndjson, Some(1)), Ok(false));
-        let position = world.spaces[0].host.reset_epoch(world.now).expect("an epoch");
+        let position = world.spaces[0].host.reset_epoch(world.now, world.now).expect("an epoch");
         world.spaces[0].oracle.learn_epoch(&position.epoch);
         world.settle(20);
         world.kv.forget_caches();

@@ -359,14 +359,14 @@ impl Host {
         Ok((reply, lines.to_owned()))
     }
 
-    /// Begins a new epoch, as an owner may ask for.
+    /// Begins a new epoch, as an owner may ask for, where the clock shows `clock`.
     ///
     /// # Errors
     /// When storage fails or the instance dies, and the caller cannot know whether it happened.
-    pub fn reset_epoch(&mut self, now: Millis) -> Result<Position, ApiError> {
+    pub fn reset_epoch(&mut self, clock: Millis, now: Millis) -> Result<Position, ApiError> {
         let begun = self.section(now, |core, random| {
             let epoch = core.position().epoch;
-            core.begin_epoch(&epoch, now, random).map(|()| core.position())
+            core.begin_epoch(&epoch, clock, random).map(|()| core.position())
         });
         let position = begun.map_err(|Died| ApiError::Upstream)?.map_err(|_| ApiError::Internal)?;
         self.arm(now)?;

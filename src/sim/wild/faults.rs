@@ -53,8 +53,9 @@ impl Wild {
         3 * self.options.publication.interval_ms
     }
 
-    /// The present by the clock of the machine on which an object happens to be: some are ahead, by moments or by
-    /// most of a day.
+    /// The present by the clock of the machine on which an epoch happens to begin: some are ahead, by moments or by most of
+    /// a day. Alarms are set by the true clock: an instance that is five minutes ahead of it would take its forerunner's
+    /// watchdog for one that was given up.
     pub(super) fn some_clock(&mut self) -> Millis {
         let ahead_ms = [1, 1, 50, 5_000, 2 * 3_600_000, 20 * 3_600_000][self.world.rng.index(6)];
         self.world.now.plus(self.world.rng.below(ahead_ms))
@@ -104,12 +105,12 @@ impl Wild {
     }
 
     pub(super) fn reset_epoch(&mut self, space: usize) {
-        let now = self.some_clock();
+        let (clock, now) = (self.some_clock(), self.world.now);
         let Space { host, oracle, .. } = &mut self.world.spaces[space];
         if oracle.is_gone() {
             return;
         }
-        let _ = host.reset_epoch(now);
+        let _ = host.reset_epoch(clock, now);
         oracle.learn_epoch(&host.core(now).position().epoch);
     }
 

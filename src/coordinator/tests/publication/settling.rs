@@ -197,7 +197,7 @@ fn h07_an_empty_space_of_a_later_epoch_is_published_also_after_a_crash() {
     world.spaces[0].host.alarm = None;
     world.spaces[0].oracle.go_back_to(start);
     world.spaces[0].oracle.forget_published();
-    let later = world.spaces[0].host.reset_epoch(world.now).expect("an epoch");
+    let later = world.spaces[0].host.reset_epoch(world.now, world.now).expect("an epoch");
     world.spaces[0].oracle.learn_epoch(&later.epoch);
     world.spaces[0].host.begin_turn(world.now.plus(1));
     world.spaces[0].host.kill();
