@@ -250,15 +250,33 @@ function joinerAt(model, version, queues, announcements) {
     if (version <= mutation.floor || !announcements.mayChange(mutation.outcome.conflict, version)) return [];
     const verdict = judge(model, mutation);
     if (!verdict.announces || !isRight(mutation, verdict)) return [];
-    const latest = Math.min(...queue.map(({ claim, ceiling }) => (claim === undefined ? ceiling : claim - 1)));
+    const latest = Math.min(...queue.map((later) => latestBefore(model, later)));
     // Between two mutations of one push there may be others' versions. What has to take a later one, because somebody has read
     // the announcement as of that and nothing behind it can have made it so, can wait.
     const { conflict } = mutation.outcome;
-    const joining = queue.filter(({ claim, outcome }) => claim === undefined && outcome.conflict === conflict);
-    const waits = announcements.shownAfter(conflict, version) >= joining.length;
+    const waits = announcements.shownAfter(conflict, version) >= announcing(model, conflict, queue);
     return { mutation, verdict, latest, waits };
   });
   return joiners.toSorted((a, b) => a.waits - b.waits || a.latest - b.latest).slice(0, 1);
+}
+
+/** The latest version that those before a mutation, or it itself where no answer names its version, may have taken. */
+function latestBefore(model, mutation) {
+  const { claim, ceiling } = mutation;
+  if (claim === undefined) return ceiling;
+  // What changes nothing is told the version that there was.
+  return isStep(judge(model, mutation)) ? claim - 1 : claim;
+}
+
+/** How many of a client's mutations will change the announcement of a conflict: those that name new records. */
+function announcing(model, conflict, queue) {
+  const known = new Set(model.parked.get(conflict)?.touched.keys());
+  const joining = queue.filter(({ claim, outcome }) => claim === undefined && outcome.conflict === conflict);
+  return joining.filter(({ changes }) => {
+    const before = known.size;
+    for (const { collection, id } of changes) known.add(`${collection} ${id}`);
+    return known.size > before;
+  }).length;
 }
 
 /** Takes from the front of a client's queue what has no version of its own and whose answer is right at this version. */
