@@ -1,5 +1,6 @@
 //! Refusals that a space's object has given, kept until they are over: a user who asks again before that does not reach the
-//! object, where everybody else of the space would wait for the refusal too.
+//! object, where everybody else of the space would wait for the refusal too. That user waits for the answer: a loop without a
+//! pause takes the isolate from others, and each of its turns is billed as a Worker request.
 
 use crate::{
     ids::{SpaceHash, UserHash},
@@ -11,32 +12,54 @@ use crate::{
 const REFUSALS_KEPT: usize = 1_000;
 /// What another isolate's clock, or the object's, may be ahead is not waited for longer than this, in seconds.
 const REFUSED_S_MAX: u32 = 60;
+/// How long an answer is held back from somebody who asks before the time, in ms: at least this, less than twice. A Worker
+/// that waits is billed for no CPU (workers/platform/pricing).
+const HOLD_MS: u64 = 1_000;
+/// Into how many moments those are spread who come at once, so that they do not come back at once.
+const HOLD_MOMENTS: u64 = 16;
+/// Answers held back at once by an isolate, which keeps a request in memory for each. Others are sent at once.
+const HELD_MAX: usize = 256;
 
 /// Who is refused where, and until when.
 #[derive(Debug, Default)]
-pub struct Refusals(Vec<(UserHash, SpaceHash, Millis)>);
+pub struct Refusals {
+    kept: Vec<(UserHash, SpaceHash, Millis)>,
+    /// Until when answers are held back. Kept as times, because nobody hears of a request whose client has gone away.
+    held: Vec<Millis>,
+}
 
 impl Refusals {
     /// The object of `space` has told `user` to come back after some seconds.
     pub fn note(&mut self, user: &UserHash, space: &SpaceHash, retry_after_s: u32, now: Millis) {
-        self.0.retain(|(whose, where_, until)| *until > now && (whose, where_) != (user, space));
-        if self.0.len() >= REFUSALS_KEPT {
-            self.0.remove(0);
+        self.kept.retain(|(whose, where_, until)| *until > now && (whose, where_) != (user, space));
+        if self.kept.len() >= REFUSALS_KEPT {
+            self.kept.remove(0);
         }
         let until = now.plus(u64::from(retry_after_s.min(REFUSED_S_MAX)) * 1_000);
-        self.0.push((user.clone(), space.clone(), until));
+        self.kept.push((user.clone(), space.clone(), until));
     }
 
     /// # Errors
     /// [`ApiError::RateLimited`] while a refusal lasts, with what is left of its seconds.
     pub fn check(&self, user: &UserHash, space: &SpaceHash, now: Millis) -> Result<(), ApiError> {
-        let mut refused = self.0.iter().filter(|(whose, where_, _)| (whose, where_) == (user, space));
+        let mut refused = self.kept.iter().filter(|(whose, where_, _)| (whose, where_) == (user, space));
         let left = refused.next().map_or(0, |(_, _, until)| until.since(now));
         // A clock that went back must not keep anybody out for as long.
         if left == 0 || left > u64::from(REFUSED_S_MAX) * 1_000 {
             return Ok(());
         }
         Err(ApiError::RateLimited { retry_after_s: u32::try_from(left.div_ceil(1_000)).unwrap_or(1) })
+    }
+
+    /// For how long to hold back the answer to somebody who asks before the time, in ms.
+    pub fn hold_ms(&mut self, now: Millis) -> u64 {
+        self.held.retain(|until| *until > now && until.since(now) < 2 * HOLD_MS);
+        if self.held.len() >= HELD_MAX {
+            return 0;
+        }
+        let hold_ms = HOLD_MS + HOLD_MS / HOLD_MOMENTS * (self.held.len() as u64 % HOLD_MOMENTS);
+        self.held.push(now.plus(hold_ms));
+        hold_ms
     }
 }
 
@@ -85,9 +108,21 @@ mod tests {
         for number in 0..REFUSALS_KEPT + 100 {
             note(&mut refusals, &number.to_string(), "s", 10, START);
         }
-        assert_eq!(refusals.0.len(), REFUSALS_KEPT);
+        assert_eq!(refusals.kept.len(), REFUSALS_KEPT);
         assert_eq!(refused(&refusals, "0", "s", START), None);
         note(&mut refusals, "alice", "s", 10, START.plus(11_000));
-        assert_eq!(refusals.0.len(), 1, "what is over is forgotten");
+        assert_eq!(refusals.kept.len(), 1, "what is over is forgotten");
+    }
+
+    #[test]
+    fn answers_are_held_back_as_long_as_memory_has_room_for_them() {
+        let mut refusals = Refusals::default();
+        let holds: Vec<u64> = (0..HELD_MAX).map(|_| refusals.hold_ms(START)).collect();
+        assert!(holds.iter().all(|hold_ms| (HOLD_MS..2 * HOLD_MS).contains(hold_ms)));
+        assert_eq!(holds[..2], [1_000, 1_062], "those who come at once do not come back at once");
+        assert_eq!(refusals.hold_ms(START.plus(HOLD_MS - 1)), 0, "no room");
+        assert_eq!(refusals.hold_ms(START.plus(2 * HOLD_MS)), HOLD_MS, "the others are over");
+        assert_eq!(refusals.hold_ms(Millis(START.0 - 3_600_000)), HOLD_MS, "a clock went back");
+        assert_eq!(refusals.held.len(), 1);
     }
 }

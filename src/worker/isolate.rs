@@ -24,7 +24,7 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
-use crate::{http, log};
+use crate::{http, location, log};
 
 #[wasm_bindgen(module = "/shell.js")]
 extern "C" {
@@ -230,6 +230,11 @@ pub(crate) fn check_refusals(
 
 pub(crate) fn note_refusal(env: &Env, user: &UserHash, space: &SpaceHash, retry_after_s: u32, now: Millis) {
     with(env, |isolate| isolate.refusals.note(user, space, retry_after_s, now));
+}
+
+/// For how long to hold back a refusal for which no object was asked, in ms.
+pub(crate) fn hold_ms(env: &Env) -> u64 {
+    with(env, |isolate| isolate.refusals.hold_ms(location::now()))
 }
 
 /// Notes where a space stands after a write that has passed; returns when the location has to be told, if it has.

@@ -82,6 +82,10 @@ pub fn fetch(request: web_sys::Request, env: Env, context: worker_sys::Context) 
             let origin = isolate::allowed_origin(&env, incoming.origin());
             let served = future_to_promise(async move {
                 let served = finish(&incoming, waiting, &request, &env, context).await;
+                // Whoever was refused by the object, and waits as it said, never comes here.
+                if matches!(&served, Err((ApiError::RateLimited { .. }, usage)) if usage.object == 0) {
+                    location::pause(isolate::hold_ms(&env) as u32).await;
+                }
                 send(&incoming, &env, served)
             });
             Ok(http::or_repeat(&served, &id, origin.as_deref()).into())
