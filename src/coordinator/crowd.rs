@@ -3,30 +3,26 @@
 
 use crate::{ids::UserHash, limits, time::Millis};
 
-/// Who has just read a page. One user reads one of them at a moment, however many that user asks for.
+/// From one page of a user to the next, in ms. On a line of its own a client asks for no page before it has the last.
+const BETWEEN_PAGES_MS: u64 = 20;
+
+/// Who has just read a page, and when.
 #[derive(Debug, Default)]
-pub struct Crowd {
-    readers: Vec<UserHash>,
-    /// When they did.
-    at: Millis,
-}
+pub struct Crowd(Vec<(UserHash, Millis)>);
 
 impl Crowd {
-    /// Whether a user may read a page now, or has to wait for another turn of the event loop. Within one turn the clock of the
-    /// platform stands still.
+    /// How long a user has to wait before reading a page, in ms.
     #[must_use]
-    pub fn may_read(&self, user: &UserHash, now: Millis) -> bool {
-        now != self.at || !self.readers.contains(user)
+    pub fn wait_ms(&self, user: &UserHash, now: Millis) -> u64 {
+        let read = self.0.iter().find(|(reader, at)| reader == user && *at <= now);
+        read.map_or(0, |(_, at)| BETWEEN_PAGES_MS.saturating_sub(now.since(*at)))
     }
 
     /// A user has read so many bytes.
     pub fn has_read(&mut self, user: &UserHash, bytes: usize, now: Millis) {
-        if now != self.at {
-            self.readers.clear();
-            self.at = now;
-        }
+        self.0.retain(|(reader, at)| reader != user && *at <= now && now.since(*at) < BETWEEN_PAGES_MS);
         if bytes >= limits::RATE_UNIT_BYTES {
-            self.readers.push(user.clone());
+            self.0.push((user.clone(), now));
         }
     }
 }
@@ -37,19 +33,16 @@ mod tests {
     use crate::sim::START;
 
     #[test]
-    fn a_user_reads_one_page_at_a_moment_and_keeps_nobody_else_from_it() {
+    fn pages_of_a_user_keep_their_distance_and_keep_nobody_else_from_reading() {
         let user = |name: &str| UserHash::new("https://issuer.example", name);
         let mut crowd = Crowd::default();
-        assert!(crowd.may_read(&user("alice"), START));
+        let wait = |crowd: &Crowd, name: &str, ms: u64| crowd.wait_ms(&user(name), START.plus(ms));
         crowd.has_read(&user("alice"), limits::JSON_PAGE_BYTES, START);
-        crowd.has_read(&user("bob"), 1_000, START);
-        let may = |crowd: &Crowd, name: &str, ms: u64| crowd.may_read(&user(name), START.plus(ms));
-        assert_eq!(
-            (may(&crowd, "alice", 0), may(&crowd, "bob", 0), may(&crowd, "carol", 0)),
-            (false, true, true)
-        );
-        assert!(may(&crowd, "alice", 1));
-        crowd.has_read(&user("bob"), limits::JSON_PAGE_BYTES, START.plus(1));
-        assert_eq!((may(&crowd, "alice", 1), may(&crowd, "bob", 1)), (true, false));
+        crowd.has_read(&user("bob"), 1_000, START.plus(5));
+        assert_eq!((wait(&crowd, "alice", 5), wait(&crowd, "bob", 5), wait(&crowd, "carol", 5)), (15, 0, 0));
+        assert_eq!(wait(&crowd, "alice", 20), 0);
+        crowd.has_read(&user("bob"), limits::JSON_PAGE_BYTES, START.plus(20));
+        assert_eq!(crowd.0.len(), 1, "who may read again is forgotten");
+        assert_eq!(crowd.wait_ms(&user("bob"), Millis(START.0 - 3_600_000)), 0, "a clock went back");
     }
 }

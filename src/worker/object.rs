@@ -490,13 +490,14 @@ impl Coordinator {
         Ok(answer)
     }
 
-    /// Whoever has just read a page waits a turn, in which others are heard, and is then admitted once more.
+    /// Whoever has just read a page waits, so that others are heard, and is then admitted once more.
     async fn wait_for_page(&self, user: &UserHash) -> std::result::Result<(), ApiError> {
-        if self.crowd.borrow().may_read(user, now()) {
+        let wait_ms = || self.crowd.borrow().wait_ms(user, now()) as u32;
+        if wait_ms() == 0 {
             return Ok(());
         }
-        while !self.crowd.borrow().may_read(user, now()) {
-            self.reading.turn(true).await.map_err(|_| ApiError::Upstream)?;
+        while wait_ms() > 0 {
+            location::pause(wait_ms()).await;
         }
         self.rate(|rate| rate.admit_again(user, now()))
     }
