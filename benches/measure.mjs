@@ -46,7 +46,7 @@ const object = await over("object", startObject, async (runtime) => ({
   many: await pushes(runtime, "push, 32 clients", { ...options, clients: 32 }),
 }));
 
-const neighbours = await over("noisy", () => startObject(BOUNDED), (runtime) => noisy(runtime, values.quick ? { rounds: 1, ms: 1500 } : { rounds: 3, ms: 2500 }));
+const neighbours = await over("noisy", () => startObject(BOUNDED), (runtime) => noisy(runtime, values.quick ? { rounds: 1, ms: 1500 } : { rounds: 3, ms: 5000 }));
 
 const verifying =
   values.only && values.only !== "tokens" ? undefined : await tokens({ rounds: options.rounds, quick: values.quick });

@@ -1,9 +1,10 @@
 // What one user at full speed does to others, who push and pull at a person's pace: in spaces of their own, and in a space
-// that they share. All objects and the Worker run on one thread of one runtime here, and the load generator has the other
+// that they share. All objects and the Worker run on one thread of one runtime here, and the load generators have the other
 // core. On Cloudflare the edge runs in as many isolates as there is need for, and so may objects; where they share one,
 // it is as here.
 import { Connection, header, quantile } from "./client.mjs";
 import { runtimeSeconds } from "./machine.mjs";
+import { KINDS, Noise, User } from "./noise.mjs";
 import { Space } from "./space.mjs";
 
 // The others, and how often each of them pushes and pulls: 133 times a second together, within everybody's bounds.
@@ -12,79 +13,6 @@ const PACE_MS = 30;
 const FIRST_MS = 3_000;
 const LEAD_MS = 1_000;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-// What the noisy user asks for, on how many connections, and whether a refusal is waited for as it says.
-const KINDS = [
-  { name: "small pushes", heeds: true, connections: 16, next: (user, index) => user.pushOf(index, 1) },
-  { name: "small pushes", heeds: false, connections: 16, next: (user, index) => user.pushOf(index, 1) },
-  { name: "pushes of 2,000 changes", heeds: true, connections: 4, next: (user, index) => user.pushOf(index, 2_000) },
-  { name: "pushes of almost 4 MiB", heeds: true, connections: 2, next: (user, index) => user.pushOf(index, 20, 200_000) },
-  { name: "pulls of a page", heeds: true, connections: 16, next: (user) => user.space.get("/sync/pull?consistency=strong") },
-];
-
-class User {
-  run = 0;
-
-  constructor(space) {
-    this.space = space;
-  }
-
-  // A round's connections are clients of their own, so that a push cut off by the end of a round leaves no gap.
-  begin() {
-    this.run += 1;
-    this.sent = [];
-    this.last = undefined;
-  }
-
-  pushOf(index, count, bytes = 50) {
-    const id = (this.sent[index] ?? 0) + 1;
-    const text = "x".repeat(bytes);
-    const changes = Array.from({ length: count }, (_, at) => ({ op: "put", collection: this.space.sub, id: `${index}-${at}`, value: { id, text } }));
-    const mutations = [];
-    const each = bytes > 10_000 ? 4 : 1_000;
-    for (let from = 0; from < count; from += each) mutations.push({ id: id + mutations.length, changes: changes.slice(from, from + each) });
-    this.last = { index, to: id + mutations.length - 1 };
-    return this.space.push({ client: `c_${this.run}_${this.space.sub}_${index}`, acked: id - 1, mutations });
-  }
-
-  /** What is newer than the last that was seen. */
-  pull() {
-    return this.space.get(`/sync/pull?consistency=strong&epoch=${this.space.epoch}&since=${this.space.version}`);
-  }
-
-  taken(answer) {
-    this.space.version = Math.max(this.space.version, Number(header(answer, "headwater-version") ?? 0));
-  }
-}
-
-// Asks again and again until `isOver`; a refusal is waited for where the kind does. Counts what was taken and refused.
-async function noise(runtime, user, kind, counts, isOver) {
-  user.begin();
-  await Promise.all(
-    Array.from({ length: kind.connections }, async (_, index) => {
-      let connection = await Connection.open(runtime.headwater);
-      while (!isOver()) {
-        const request = kind.next(user, index);
-        const { to } = user.last ?? {};
-        const answer = await connection.send(request).catch(() => null);
-        // With so much to do the local runtime may not listen to a connection for seconds, and then closes it.
-        if (answer === null) {
-          connection = await Connection.open(runtime.headwater);
-          continue;
-        }
-        if (answer.status === 200) {
-          counts.taken += 1;
-          if (to) user.sent[index] = to;
-        } else if (answer.status === 429 || answer.status === 503) {
-          counts.refused += 1;
-          const until = performance.now() + Number(header(answer, "retry-after")) * 1000;
-          while (kind.heeds && !isOver() && performance.now() < until) await pause(20);
-        } else throw new Error(answer.head);
-      }
-      connection.close();
-    }),
-  );
-}
 
 // One request after the other at an even pace: a slow answer does not make for fewer samples of what is slow.
 async function paced(runtime, ms, next, onAnswer) {
@@ -127,7 +55,7 @@ const mean = (list) => list.reduce((sum, one) => sum + one, 0) / list.length;
 
 // Rounds of quiet and of noise by turns. The noisy user's bucket is full at first: the others' times meanwhile are the
 // first seconds. Then it is empty, and what the user gains of it while the others are measured quiet goes in a lead.
-async function cell(runtime, where, kind, { loud, quiet }, { rounds, ms }) {
+async function cell(runtime, where, kind, noise, quiet, { rounds, ms }) {
   const [calm, loudly, first] = [0, 1, 2].map(() => ({ pushes: [], pulls: [], busy: [] }));
   const add = (to, times) => {
     for (const of of ["pushes", "pulls", "busy"]) to[of] = to[of].concat(times[of]);
@@ -136,16 +64,13 @@ async function cell(runtime, where, kind, { loud, quiet }, { rounds, ms }) {
   await sample(runtime, quiet, 500);
   for (let round = 0; round < rounds; round += 1) {
     add(calm, await sample(runtime, quiet, ms));
-    let over = false;
-    const made = { taken: 0, refused: 0 };
-    const going = noise(runtime, loud, kind, made, () => over);
+    noise.begin();
     if (round === 0) add(first, await sample(runtime, quiet, FIRST_MS));
     await pause(LEAD_MS);
-    const before = { ...made };
+    const before = noise.counts;
     add(loudly, await sample(runtime, quiet, ms));
-    for (const count of ["taken", "refused"]) counts[count] += made[count] - before[count];
-    over = true;
-    await going;
+    for (const count of ["taken", "refused"]) counts[count] += noise.counts[count] - before[count];
+    await noise.end();
   }
   const seconds = (rounds * ms) / 1000;
   const of = (which) => {
@@ -188,8 +113,9 @@ export async function noisy(runtime, options) {
   for (const [where, make] of Object.entries(PLACES)) {
     for (const [at, kind] of KINDS.entries()) {
       const { loud, quiet } = await make(runtime, at);
-      const users = { loud: new User(loud), quiet: quiet.map((space) => new User(space)) };
-      rows.push(await cell(runtime, where, kind, users, options));
+      const noise = new Noise(loud, at);
+      rows.push(await cell(runtime, where, kind, noise, quiet.map((space) => new User(space)), options));
+      await noise.worker.terminate();
       process.stderr.write(".");
     }
   }
