@@ -10,7 +10,7 @@
 //
 // Parking is a step too: who opened a conflict took the version in the conflict's id. Who joined one took a version only
 // if it touches records that the announcement did not name yet, and no answer says which. Such a version belongs to the
-// conflict whose announcement somebody has read at it; else to whoever may have taken it and could wait the least.
+// conflict whose announcement somebody has read at it; else whoever could wait the least is tried first, then the others.
 //
 // What a history must hold to: one epoch; a client has one request outstanding; and each mutation that may change anything
 // changes something that no other can (recorder.mjs counts each in its client's own counter), so that who took a version
@@ -79,6 +79,8 @@ export function checkHistory(history) {
   };
 }
 
+/** How often the walk comes back to a version that another may have taken. */
+const TRIES_MAX = 100;
 const CONFLICT = /^x_([0-9a-z]{12,32})_([1-9][0-9]*)$/;
 
 /** What one look through the events tells, with the rules that need no model. */
@@ -202,16 +204,31 @@ function claimOf({ status, version, conflict }, before) {
   return before.some(({ outcome }) => outcome.conflict === conflict) ? undefined : Number(CONFLICT.exec(conflict)[2]);
 }
 
-/** Does everything again in the order of the versions, on the model. */
+/**
+ * Does everything again in the order of the versions, on the model. Where no answer says who took a version, it takes the
+ * likeliest, and comes back to the others if that ends in a violation.
+ */
 function walk({ mutations, reads, known }, queues) {
   const claims = Map.groupBy(mutations.values(), ({ claim }) => claim);
   const readsAt = Map.groupBy(reads, ({ version }) => version);
-  const announcements = new Announcements(reads);
-  const model = new Model();
-  for (let version = 0; version <= known; version += 1) {
-    if (version > 0) take(model, version, claims.get(version) ?? [], queues, announcements);
+  const seen = { known, claims, readsAt, announcements: new Announcements(reads), forks: [] };
+  let [state, first] = [{ version: 0, model: new Model(), queues }, undefined];
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return walkOn(seen, state);
+    } catch (error) {
+      first ??= error;
+      state = seen.forks.pop();
+      if (!(error instanceof Violation) || !state || tries === TRIES_MAX) throw first;
+    }
+  }
+}
+
+function walkOn(seen, { version: from, model, queues, joiners }) {
+  for (let version = from; version <= seen.known; version += 1) {
+    if (version > 0) take(seen, { version, model, queues, joiners: version === from ? joiners : undefined });
     for (const queue of queues.values()) settleWhatChangesNothing(model, queue);
-    for (const read of readsAt.get(version) ?? []) compare(model, read, announcements);
+    for (const read of seen.readsAt.get(version) ?? []) compare(model, read, seen.announcements);
   }
   for (const queue of queues.values()) {
     must("results", queue.length === 0, () => unplaced(model, queue[0]));
@@ -222,10 +239,12 @@ const judge = (model, { client, onConflict, ...mutation }) => model.judge(client
 const name = ({ client, id }) => `${client} ${id}`;
 
 /** Lets the one mutation that took this version happen. */
-function take(model, version, claims, queues, announcements) {
-  const judged = claims.map((mutation) => ({ mutation, verdict: judge(model, mutation) }));
-  const named = judged.filter(({ verdict }) => verdict.status !== "applied" || verdict.changed.size > 0);
-  const takers = named.length > 0 ? named : joinerAt(model, version, queues, announcements);
+function take(seen, state) {
+  const { version, model, queues } = state;
+  const judged = (mutation) => ({ mutation, verdict: judge(model, mutation) });
+  const claims = (seen.claims.get(version) ?? []).map(judged);
+  const named = claims.filter(({ verdict }) => verdict.status !== "applied" || verdict.changed.size > 0);
+  const takers = named.length > 0 ? named : joinerAt(seen, state).map(judged);
   must("each version once", takers.length > 0, `nobody took version ${version}`);
   const all = () => takers.map(({ mutation }) => name(mutation)).join(" and ");
   must("each version once", takers.length === 1, () => `${all()} took ${version}`);
@@ -242,22 +261,31 @@ function take(model, version, claims, queues, announcements) {
   else model.park(mutation.client, mutation, mutation.outcome.conflict);
 }
 
-/** Who took a version that no answer names: one that joined a conflict. None or one. */
-function joinerAt(model, version, queues, announcements) {
+/** Who took a version that no answer names: one that joined a conflict. None or one; who else may have is noted. */
+function joinerAt(seen, { version, model, queues, joiners = joinersAt(seen, version, model, queues) }) {
+  if (joiners.length > 1) {
+    const others = new Map([...queues].map(([client, queue]) => [client, [...queue]]));
+    seen.forks.push({ version, model: model.copy(), queues: others, joiners: joiners.slice(1) });
+  }
+  return joiners.slice(0, 1);
+}
+
+/** Who may have joined a conflict with this version, the likeliest first. */
+function joinersAt({ announcements }, version, model, queues) {
   const joiners = [...queues.values()].flatMap((queue) => {
     const [mutation] = queue;
     if (mutation?.outcome.status !== "conflict" || mutation.claim !== undefined) return [];
-    if (version <= mutation.floor || !announcements.mayChange(mutation.outcome.conflict, version)) return [];
+    const { conflict } = mutation.outcome;
+    if (version <= mutation.floor || !announcements.mayChange(conflict, version)) return [];
     const verdict = judge(model, mutation);
     if (!verdict.announces || !isRight(mutation, verdict)) return [];
     const latest = Math.min(...queue.map((later) => latestBefore(model, later)));
     // Between two mutations of one push there may be others' versions. What has to take a later one, because somebody has read
     // the announcement as of that and nothing behind it can have made it so, can wait.
-    const { conflict } = mutation.outcome;
     const waits = announcements.shownAfter(conflict, version) >= announcing(model, conflict, queue);
-    return { mutation, verdict, latest, waits };
+    return { mutation, latest, waits };
   });
-  return joiners.toSorted((a, b) => a.waits - b.waits || a.latest - b.latest).slice(0, 1);
+  return joiners.toSorted((a, b) => a.waits - b.waits || a.latest - b.latest).map(({ mutation }) => mutation);
 }
 
 /** The latest version that those before a mutation, or it itself where no answer names its version, may have taken. */

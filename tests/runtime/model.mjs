@@ -89,6 +89,15 @@ export class Model {
   // conflict id → {client, numbers of its mutations, their changes, touched: key → {collection, id}, waits: for older ones}
   parked = new Map();
 
+  copy() {
+    const other = new Model();
+    const records = [...this.records].map(([key, record]) => [key, { ...record, steps: record.steps.map((step) => ({ ...step })) }]);
+    const parked = [...this.parked].map(([id, { numbers, changes, touched, ...rest }]) => {
+      return [id, { numbers: [...numbers], changes: [...changes], touched: new Map(touched), ...rest }];
+    });
+    return Object.assign(other, { version: this.version, records: new Map(records), parked: new Map(parked) });
+  }
+
   /**
    * What a mutation would come to here: `{status}` with `code`, `changed`, `records`, or `joins`: the conflict behind
    * which it is parked; `announces`: whether that names new records. Changes nothing.
