@@ -153,7 +153,6 @@ impl World {
         let mut outcome = Outcome::default();
         let receiver = &mut self.clients[client];
         let space = &self.spaces[receiver.space];
-        let oracle = &space.oracle;
         match answer {
             Ok(answer) => {
                 if let Some(position) = receiver.take_push_answer(sent, answer, &mut outcome) {
@@ -162,7 +161,7 @@ impl World {
             }
             Err(error) => receiver.take_push_error(&sent.name, error, &mut outcome),
         }
-        oracle.learn_outcome(&outcome);
+        self.spaces[receiver.space].oracle.learn_outcome(&outcome);
         if outcome.is_renumbered {
             self.renumbered(client);
         }

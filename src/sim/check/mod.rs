@@ -50,7 +50,8 @@ pub struct Oracle {
     /// What stood at every position that ever was, also in histories that have ended.
     states: BTreeMap<Position, Rc<Snapshot>>,
     intents: Vec<Intent>,
-    /// Mutations that stood in the outboxes of several copies of one database.
+    /// Mutations that stood in the outboxes of several copies of one database, or whose result one of them has acknowledged
+    /// before another could hear of it.
     pub(super) copied: BTreeSet<u64>,
     /// How mutations ended in some history, also if storage was restored to before it.
     ever_settled: BTreeMap<u64, Vec<Settled>>,

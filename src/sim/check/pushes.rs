@@ -132,13 +132,17 @@ impl Oracle {
     }
 
     /// I12: what left an outbox left it with its end, which the application is told, or because it had ended.
-    pub fn learn_outcome(&self, outcome: &Outcome) {
+    pub fn learn_outcome(&mut self, outcome: &Outcome) {
         for (mark, told) in &outcome.settled {
             let ends = self.ever_settled.get(mark);
             let ends =
                 ends.unwrap_or_else(|| panic!("I12: mutation {mark} left the outbox and was never settled"));
             let is_true = ends.iter().any(|end| is_repetition(told, end));
             assert!(is_true, "I12: mutation {mark} was {ends:?}, and the application is told {told:?}");
+            // Made after the copy, and acknowledged by the number of another mutation.
+            if *told == Settled::Done {
+                self.copied.insert(*mark);
+            }
         }
         if let Some(mark) = outcome.dropped.first() {
             panic!("I12: mutation {mark} left the outbox and nobody was told how it ended");
