@@ -68,9 +68,9 @@ impl World {
 
     /// An operator wipes the object of a shared space, and another user makes one of the same id. What users had not sent is
     /// theirs, and of the old space, so they throw it away.
-    pub fn begin_again(&mut self, space: usize, owner: usize, now: Millis) {
+    pub fn begin_again(&mut self, space: usize, owner: usize, clock: Millis) {
         let brand = self.next_brand();
-        self.spaces[space].begin_again(owner, brand, now);
+        self.spaces[space].begin_again(owner, brand, clock, self.now);
         for client in self.clients.iter_mut().filter(|client| client.space == space) {
             client.throw_away();
         }

@@ -82,7 +82,7 @@ impl Space {
     pub fn shared(id: &str, owner: usize, brand: Brand, publication: PublicationConfig, rng: Rng) -> Self {
         let parsed = SpaceId::parse(id).expect("a space id");
         let mut host = Host::new(None, publication, rng);
-        host.create(&parsed, &person(owner), START);
+        host.create(&parsed, &person(owner), START, START);
         let scope = host.core(START).scope().clone();
         let oracle =
             Oracle::shared(&host.core(START).position().epoch, owner, brand, publication.sizes.parked);
@@ -100,9 +100,9 @@ impl Space {
     }
 
     /// An operator has wiped the object, and `owner` makes a space of the same id.
-    pub fn begin_again(&mut self, owner: usize, brand: Brand, now: Millis) {
+    pub fn begin_again(&mut self, owner: usize, brand: Brand, clock: Millis, now: Millis) {
         let id = self.id.clone().expect("a shared space");
-        self.host.create(&id, &person(owner), now);
+        self.host.create(&id, &person(owner), clock, now);
         let core = self.host.core(now);
         let (scope, epoch) = (core.scope().clone(), core.position().epoch);
         let oracle = Oracle::shared(&epoch, owner, brand, core.publisher().sizes().parked);

@@ -192,7 +192,9 @@ impl World {
     pub fn copy_client(&mut self, client: usize) -> Client {
         let copy = self.clients[client].clone();
         let marks = copy.outbox.iter().flat_map(Queued::marks);
-        self.spaces[copy.space].oracle.copied.extend(marks);
+        let oracle = &mut self.spaces[copy.space].oracle;
+        oracle.copied.extend(marks);
+        oracle.has_copies = true;
         copy
     }
 

@@ -53,6 +53,8 @@ pub struct Oracle {
     /// Mutations that stood in the outboxes of several copies of one database, or whose result one of them has acknowledged
     /// before another could hear of it.
     pub(super) copied: BTreeSet<u64>,
+    /// Whether there was ever a copy of a database.
+    pub(super) has_copies: bool,
     /// How mutations ended in some history, also if storage was restored to before it.
     ever_settled: BTreeMap<u64, Vec<Settled>>,
     published: Option<Position>,
@@ -113,6 +115,7 @@ impl Oracle {
             states,
             intents: Vec::new(),
             copied: BTreeSet::new(),
+            has_copies: false,
             ever_settled: BTreeMap::new(),
             published: None,
             brand,

@@ -145,11 +145,12 @@ impl Host {
         })
     }
 
-    /// Everything is lost, and the shared space of this id begins once more.
-    pub fn create(&mut self, id: &SpaceId, owner: &Person, now: Millis) {
+    /// Everything is lost, and the shared space of this id begins once more, where the clock shows `clock`.
+    pub fn create(&mut self, id: &SpaceId, owner: &Person, clock: Millis, now: Millis) {
         self.kill();
         self.alarm = None;
-        let core = Coordinator::create(MemoryLedger::default(), id, owner, self.config, now, self.rng.any());
+        let core =
+            Coordinator::create(MemoryLedger::default(), id, owner, self.config, clock, self.rng.any());
         self.core = Some(core.expect("storage in memory can be written"));
         self.arm(now).expect("the alarm can be set");
     }

@@ -107,8 +107,8 @@ impl Wild {
         let owner = self.world.rng.index(USERS.len());
         self.world.spaces[space].host.section_fault = None;
         self.world.spaces[space].host.alarm_faults.clear();
-        let now = self.some_clock();
-        self.world.begin_again(space, owner, now);
+        let clock = self.some_clock();
+        self.world.begin_again(space, owner, clock);
         self.watches[space] = Default::default();
         self.client_copy = self.client_copy.take().filter(|copy| copy.space != space);
         self.storage_copy = self.storage_copy.take().filter(|(of, ..)| *of != space);
