@@ -7,6 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { seeded } from "./faulty-kv.mjs";
 import { startRuntime } from "./harness.mjs";
 import { History, Violation, checkHistory } from "./history.mjs";
+import { Model } from "./model.mjs";
 import { Client, Unanswered, endHistory } from "./recorder.mjs";
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
@@ -492,5 +493,96 @@ describe("the checker", () => {
     test(`refuses ${what}`, () => {
       assert.throws(() => checkHistory(told(tell)), { name: "Violation", rule });
     });
+  }
+});
+
+// --- the checker itself, on lives of the model ---
+
+const NOTHING = [[], [{ op: "upsert" }], [{ op: "exclude", collection: "nowhere", id: "x", path: "tags", values: ["a"] }]];
+
+/** A life of one space on the model: mutations of several clients are settled in turns, as slices are, and versions are read that may be. */
+class Life {
+  history = new History();
+  model = new Model();
+  clients = Array.from({ length: 4 }, (_, at) => ({ id: `c${at}`, next: 1, acked: 0, seen: 0, under: null }));
+  states = [new Map()]; // by version
+
+  constructor(random) {
+    this.below = (n) => Math.floor(random() * n);
+    this.pick = (list) => list[this.below(list.length)];
+    for (let step = 0; step < 60; step += 1) this.#step(this.pick(this.clients));
+    for (const client of this.clients) while (client.under) this.#step(client);
+    for (const { id, acked } of this.clients) this.history.settled.set(id, acked);
+    this.#read("reader", this.model.version);
+    this.history.settled.set("reader", 0);
+  }
+
+  #step(client) {
+    if (!client.under) return this.below(4) === 0 ? this.#pull(client) : this.#send(client);
+    const { results, mutations } = client.under;
+    if (results.length < mutations.length) return this.#settle(client);
+    this.history.answers(client.id, { epoch: E, version: this.model.version, results });
+    client.acked = results.at(-1).id;
+    client.seen = Math.max(client.seen, ...results.map(({ status, version }) => (status === "applied" ? version : 0)));
+    client.under = null;
+  }
+
+  #pull(client) {
+    client.seen += this.below(this.model.version - client.seen + 1);
+    this.#read(client.id, client.seen);
+  }
+
+  #read(client, version) {
+    this.history.reads(client, { epoch: E, version, records: this.states[version] });
+  }
+
+  #send(client) {
+    const mutations = Array.from({ length: 1 + this.below(4) }, () => this.#mutation(client));
+    const onConflict = this.pick(["reject", "merge", "overwrite"]);
+    client.under = { onConflict, acked: client.acked, mutations, results: [] };
+    this.history.sends(client.id, onConflict, mutations, client.acked);
+  }
+
+  #mutation(client) {
+    const id = client.next;
+    client.next += 1;
+    const base = this.pick([{ base: client.seen }, { base: 0 }, {}]);
+    if (this.below(8) === 0) return { id, ...base, changes: this.pick(NOTHING) };
+    const changes = Array.from({ length: 1 + this.below(3) }, () => {
+      const record = `r${this.below(6)}`;
+      return this.pick([put(record, { by: `${client.id} ${id}` }), { op: "delete", collection: "c", id: record }, add(record)]);
+    });
+    return { id, ...base, changes: [...changes, { ...add(client.id), collection: "counts" }] };
+  }
+
+  #settle({ id, under: { onConflict, acked, mutations, results } }) {
+    const mutation = { ...mutations[results.length], acked };
+    const { status, changed, code, joins, records = [] } = this.model.judge(id, mutation, onConflict);
+    if (status === "conflict") {
+      const conflict = joins ?? conflictOf(this.model.version + 1);
+      this.model.park(id, mutation, conflict);
+      results.push({ id: mutation.id, status, conflict, records });
+    } else {
+      if (changed?.size > 0) this.model.step(id, changed);
+      results.push({ id: mutation.id, status, ...(code ? { code } : { version: this.model.version }) });
+    }
+    this.states[this.model.version] = this.#state();
+  }
+
+  #state() {
+    const shown = (key, value) => (key.startsWith("$conflicts ") ? { ...value, user: "u", at: 5 } : value);
+    const there = [...this.model.records].filter(([, { value }]) => value !== undefined);
+    return new Map(there.map(([key, { version, value }]) => [key, { version, value: structuredClone(shown(key, value)) }]));
+  }
+}
+
+test(`no history that the model has lived through is refused (SEED=${seed})`, () => {
+  for (let life = 0; life < 1000; life += 1) {
+    const { history } = new Life(seeded(seed + life));
+    try {
+      checkHistory(history);
+    } catch (error) {
+      assert.fail(`SEED=${seed + life}: ${error.message}`);
+    }
   }
 });
