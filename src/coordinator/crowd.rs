@@ -5,25 +5,43 @@ use crate::{ids::UserHash, limits, time::Millis};
 
 /// From one page of a user to the next, in ms. On a line of its own a client asks for no page before it has the last.
 const BETWEEN_PAGES_MS: u64 = 20;
+/// What lies further ahead was noted by a clock that has gone back, in ms.
+const AHEAD_MS_MAX: u64 = 60_000;
 
-/// Who has just read a page, and when.
+/// When the last page of each user was read, or is to be.
 #[derive(Debug, Default)]
 pub struct Crowd(Vec<(UserHash, Millis)>);
 
 impl Crowd {
-    /// How long a user has to wait before reading a page, in ms.
+    /// Whether a user has to wait before reading a page.
     #[must_use]
-    pub fn wait_ms(&self, user: &UserHash, now: Millis) -> u64 {
-        let read = self.0.iter().find(|(reader, at)| reader == user && *at <= now);
-        read.map_or(0, |(_, at)| BETWEEN_PAGES_MS.saturating_sub(now.since(*at)))
+    pub fn has_to_wait(&self, user: &UserHash, now: Millis) -> bool {
+        self.next(user, now) > now
+    }
+
+    /// Gives a user the next place, and says how long to wait for it, in ms.
+    pub fn wait_ms(&mut self, user: &UserHash, now: Millis) -> u64 {
+        let place = self.next(user, now);
+        self.note(user, place, now);
+        place.since(now)
     }
 
     /// A user has read so many bytes.
     pub fn has_read(&mut self, user: &UserHash, bytes: usize, now: Millis) {
-        self.0.retain(|(reader, at)| reader != user && *at <= now && now.since(*at) < BETWEEN_PAGES_MS);
-        if bytes >= limits::RATE_UNIT_BYTES {
-            self.0.push((user.clone(), now));
+        if bytes >= limits::RATE_UNIT_BYTES && !self.has_to_wait(user, now) {
+            self.note(user, now, now);
         }
+    }
+
+    fn next(&self, user: &UserHash, now: Millis) -> Millis {
+        let last = self.0.iter().find(|(reader, at)| reader == user && at.since(now) < AHEAD_MS_MAX);
+        last.map_or(now, |(_, at)| at.plus(BETWEEN_PAGES_MS).max(now))
+    }
+
+    fn note(&mut self, user: &UserHash, at: Millis, now: Millis) {
+        let is_over = |last: Millis| now.since(last) >= BETWEEN_PAGES_MS || last.since(now) >= AHEAD_MS_MAX;
+        self.0.retain(|(reader, last)| reader != user && !is_over(*last));
+        self.0.push((user.clone(), at));
     }
 }
 
@@ -34,15 +52,18 @@ mod tests {
 
     #[test]
     fn pages_of_a_user_keep_their_distance_and_keep_nobody_else_from_reading() {
-        let user = |name: &str| UserHash::new("https://issuer.example", name);
+        let [alice, bob] = ["alice", "bob"].map(|name| UserHash::new("https://issuer.example", name));
         let mut crowd = Crowd::default();
-        let wait = |crowd: &Crowd, name: &str, ms: u64| crowd.wait_ms(&user(name), START.plus(ms));
-        crowd.has_read(&user("alice"), limits::JSON_PAGE_BYTES, START);
-        crowd.has_read(&user("bob"), 1_000, START.plus(5));
-        assert_eq!((wait(&crowd, "alice", 5), wait(&crowd, "bob", 5), wait(&crowd, "carol", 5)), (15, 0, 0));
-        assert_eq!(wait(&crowd, "alice", 20), 0);
-        crowd.has_read(&user("bob"), limits::JSON_PAGE_BYTES, START.plus(20));
+        crowd.has_read(&alice, limits::JSON_PAGE_BYTES, START);
+        crowd.has_read(&bob, 1_000, START);
+        assert!(crowd.has_to_wait(&alice, START.plus(19)) && !crowd.has_to_wait(&bob, START.plus(5)));
+        let waits = [5, 5, 6].map(|ms| crowd.wait_ms(&alice, START.plus(ms)));
+        assert_eq!(waits, [15, 35, 54], "each has a place of its own");
+        crowd.has_read(&alice, limits::JSON_PAGE_BYTES, START.plus(20));
+        assert_eq!(crowd.wait_ms(&alice, START.plus(20)), 60, "who reads in turn moves nobody");
+        assert!(!crowd.has_to_wait(&alice, START.plus(100)));
+        assert!(!crowd.has_to_wait(&alice, Millis(START.0 - 3_600_000)), "a clock went back");
+        crowd.has_read(&bob, limits::JSON_PAGE_BYTES, START.plus(100));
         assert_eq!(crowd.0.len(), 1, "who may read again is forgotten");
-        assert_eq!(crowd.wait_ms(&user("bob"), Millis(START.0 - 3_600_000)), 0, "a clock went back");
     }
 }

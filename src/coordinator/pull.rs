@@ -16,6 +16,9 @@ use crate::{
     version::{Position, Version},
 };
 
+/// Lines that are read and sent in no time, in bytes.
+const LITTLE_BYTES: usize = 8 * 1024;
+
 /// The last fresh tail, until the next commit: readers of many locations ask for the same one.
 #[derive(Debug, Clone)]
 pub(super) struct FreshTail {
@@ -118,6 +121,18 @@ impl<L: Ledger> Coordinator<L> {
             Some(lines) => Ok(self.page_of(lines, start, reset)),
             None => self.page(start, start, reset, ask.page_bytes),
         }
+    }
+
+    /// Whether the answer to an ask takes next to nothing, so that it need not wait behind its user's pages.
+    pub fn asks_for_little(&self, ask: &Ask) -> bool {
+        if ask.restart || ask.cursor.is_some() {
+            return false;
+        }
+        let start = self.start_of(ask);
+        let from = ask.held.as_ref().and_then(|held| self.continues(held)).unwrap_or(start);
+        let is_in_memory = self.fresh_tail.as_ref().is_some_and(|tail| tail.from == from);
+        let lines = || self.ledger.lines_after(from, LITTLE_BYTES);
+        is_in_memory || lines().is_ok_and(|lines| lines.are_all(LITTLE_BYTES))
     }
 
     /// Where a client's answer begins: at its own version, or at 0 where that says nothing about the present state.

@@ -1,5 +1,5 @@
 //! Refusals that a space's object has given, kept until they are over: a user who asks again before that does not reach the
-//! object, where everybody else of the space would wait for the refusal too. That user waits for the answer: a loop without a
+//! object, where everybody else of the space would wait for the refusal too. Such a user waits for the answer: a loop without a
 //! pause takes the isolate from others, and each of its turns is billed as a Worker request.
 
 use crate::{
@@ -24,8 +24,8 @@ const HELD_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub struct Refusals {
     kept: Vec<(UserHash, SpaceHash, Millis)>,
-    /// Until when answers are held back. Kept as times, because nobody hears of a request whose client has gone away.
-    held: Vec<Millis>,
+    /// Whose answers are held back, and until when. Kept as times, because nobody hears of a request whose client has gone away.
+    held: Vec<(UserHash, Millis)>,
 }
 
 impl Refusals {
@@ -51,14 +51,16 @@ impl Refusals {
         Err(ApiError::RateLimited { retry_after_s: u32::try_from(left.div_ceil(1_000)).unwrap_or(1) })
     }
 
-    /// For how long to hold back the answer to somebody who asks before the time, in ms.
-    pub fn hold_ms(&mut self, now: Millis) -> u64 {
-        self.held.retain(|until| *until > now && until.since(now) < 2 * HOLD_MS);
-        if self.held.len() >= HELD_MAX {
+    /// For how long to hold back the answer to a user who asks before the time, in ms. One user has at most as many held back as
+    /// there is room for others'.
+    pub fn hold_ms(&mut self, user: &UserHash, now: Millis) -> u64 {
+        self.held.retain(|(_, until)| *until > now && until.since(now) < 2 * HOLD_MS);
+        let own = self.held.iter().filter(|(whose, _)| whose == user).count();
+        if own >= HELD_MAX - self.held.len() {
             return 0;
         }
         let hold_ms = HOLD_MS + HOLD_MS / HOLD_MOMENTS * (self.held.len() as u64 % HOLD_MOMENTS);
-        self.held.push(now.plus(hold_ms));
+        self.held.push((user.clone(), now.plus(hold_ms)));
         hold_ms
     }
 }
@@ -115,14 +117,16 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_held_back_as_long_as_memory_has_room_for_them() {
+    fn answers_are_held_back_as_long_as_memory_has_room_and_one_user_leaves_room_for_others() {
         let mut refusals = Refusals::default();
-        let holds: Vec<u64> = (0..HELD_MAX).map(|_| refusals.hold_ms(START)).collect();
+        let [alice, bob] = ["alice", "bob"].map(|name| UserHash::new("i", name));
+        let holds: Vec<u64> = (0..HELD_MAX / 2).map(|_| refusals.hold_ms(&alice, START)).collect();
         assert!(holds.iter().all(|hold_ms| (HOLD_MS..2 * HOLD_MS).contains(hold_ms)));
         assert_eq!(holds[..2], [1_000, 1_062], "those who come at once do not come back at once");
-        assert_eq!(refusals.hold_ms(START.plus(HOLD_MS - 1)), 0, "no room");
-        assert_eq!(refusals.hold_ms(START.plus(2 * HOLD_MS)), HOLD_MS, "the others are over");
-        assert_eq!(refusals.hold_ms(Millis(START.0 - 3_600_000)), HOLD_MS, "a clock went back");
+        assert_eq!(refusals.hold_ms(&alice, START.plus(HOLD_MS - 1)), 0, "no room is left for her");
+        assert_eq!(refusals.hold_ms(&bob, START), HOLD_MS);
+        assert_eq!(refusals.hold_ms(&alice, START.plus(2 * HOLD_MS)), HOLD_MS, "the others are over");
+        assert_eq!(refusals.hold_ms(&alice, Millis(START.0 - 3_600_000)), HOLD_MS, "a clock went back");
         assert_eq!(refusals.held.len(), 1);
     }
 }

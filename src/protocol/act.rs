@@ -68,6 +68,12 @@ impl Act {
         )
     }
 
+    /// Whether a 429 may mean that this comes too soon after the last, and says nothing of what else its user asks.
+    #[must_use]
+    pub const fn has_bounds_of_its_own(self) -> bool {
+        matches!(self, Self::Delete | Self::NoteMade)
+    }
+
     /// Its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

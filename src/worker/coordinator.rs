@@ -56,31 +56,57 @@ extern "C" {
 /// An answer that the Worker reads.
 pub(crate) struct Called {
     pub(crate) body: String,
-    /// What it says of its cost.
-    pub(crate) timing: String,
     /// Where the space stands, if the call has changed something.
     pub(crate) position: Option<Position>,
 }
 
-/// Makes a call whose answer the Worker reads.
-pub(crate) async fn call(env: &Env, space: &Space, path: &str, body: &str) -> Result<Called, ApiError> {
-    isolate::check_refusals(env, &space.caller.user, &space.hash, now())?;
+/// Makes a call whose answer the Worker reads, and notes what it used.
+pub(crate) async fn call(
+    env: &Env,
+    space: &Space,
+    path: &str,
+    body: &str,
+    usage: &mut Usage,
+) -> Result<Called, ApiError> {
+    keep_out(env, space).await?;
+    usage.object += 1;
     let (name, caller) = (space.hash.as_str(), caller(space)?);
     let answer = JsFuture::from(call_object(env, name, path, &caller, body, 0)).await;
     let answer: Array = answer.map_err(|error| unreachable(&error))?.unchecked_into();
     let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
     let text = answer.get(2).as_string().unwrap_or_default();
     if matches!(status, 200 | 204) {
-        let timing = answer.get(1).as_string().unwrap_or_default();
+        usage.add_rows(&answer.get(1).as_string().unwrap_or_default());
         let position = answer.get(3).as_string().and_then(|text| Position::parse(&text));
-        Ok(Called { body: text, timing, position })
+        Ok(Called { body: text, position })
     } else {
         let error = ApiError::of_object(status, &text);
         if let ApiError::RateLimited { retry_after_s } = error {
-            isolate::note_refusal(env, &space.caller.user, &space.hash, retry_after_s, now());
+            note_refusal(env, space, path, retry_after_s);
         }
         Err(error)
     }
+}
+
+/// Keeps a user from an object that has told that user to come back later. Who asks before the time waits, and is let through if
+/// it is over by then.
+async fn keep_out(env: &Env, space: &Space) -> Result<(), ApiError> {
+    let (user, hash) = (&space.caller.user, &space.hash);
+    if isolate::check_refusals(env, user, hash, now()).is_ok() {
+        return Ok(());
+    }
+    location::pause(isolate::hold_ms(env, user, now()) as u32).await;
+    isolate::check_refusals(env, user, hash, now())
+}
+
+fn note_refusal(env: &Env, space: &Space, path: &str, retry_after_s: u32) {
+    if !act_of(path).is_some_and(Act::has_bounds_of_its_own) {
+        isolate::note_refusal(env, &space.caller.user, &space.hash, retry_after_s, now());
+    }
+}
+
+fn act_of(path: &str) -> Option<Act> {
+    Act::parse(path.trim_start_matches('/'))
 }
 
 /// Passes a request (or a text of our own) on once its body is there, unpacked, which does not enter the module: an object that
@@ -94,9 +120,9 @@ pub(crate) async fn pass(
     let (env, space) = (asked.env, asked.space);
     let (user, unasked) = (&space.caller.user, |error| (error, false));
     // The object admits an owner's acts where it refuses everything else.
-    let is_owners = Act::parse(path.trim_start_matches('/')).is_some_and(Act::is_owners);
-    let refused = isolate::check_refusals(env, user, &space.hash, now());
-    if let Some(error) = refused.err().filter(|_| !is_owners) {
+    if !act_of(path).is_some_and(Act::is_owners)
+        && let Err(error) = keep_out(env, space).await
+    {
         if let Some(request) = source.dyn_ref::<Request>() {
             http::drain(request).await;
         }
@@ -110,7 +136,7 @@ pub(crate) async fn pass(
     let answer = answer.map_err(|error| (unreachable(&error), true))?;
     let response: Response = answer.dyn_into().map_err(|why| unasked(http::no_body(&why)))?;
     if response.status() == 429 {
-        isolate::note_refusal(env, user, &space.hash, retry_after(&response), now());
+        note_refusal(env, space, path, retry_after(&response));
     }
     if let Some(position) = Position::parse(&position_of(&response)) {
         note_written(asked, &space.hash, position);

@@ -24,7 +24,7 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
-use crate::{http, location, log};
+use crate::{http, log};
 
 #[wasm_bindgen(module = "/shell.js")]
 extern "C" {
@@ -232,9 +232,9 @@ pub(crate) fn note_refusal(env: &Env, user: &UserHash, space: &SpaceHash, retry_
     with(env, |isolate| isolate.refusals.note(user, space, retry_after_s, now));
 }
 
-/// For how long to hold back a refusal for which no object was asked, in ms.
-pub(crate) fn hold_ms(env: &Env) -> u64 {
-    with(env, |isolate| isolate.refusals.hold_ms(location::now()))
+/// For how long to hold back the refusal of a user who asks before the time, in ms.
+pub(crate) fn hold_ms(env: &Env, user: &UserHash, now: Millis) -> u64 {
+    with(env, |isolate| isolate.refusals.hold_ms(user, now))
 }
 
 /// Notes where a space stands after a write that has passed; returns when the location has to be told, if it has.

@@ -82,10 +82,6 @@ pub fn fetch(request: web_sys::Request, env: Env, context: worker_sys::Context) 
             let origin = isolate::allowed_origin(&env, incoming.origin());
             let served = future_to_promise(async move {
                 let served = finish(&incoming, waiting, &request, &env, context).await;
-                // Whoever was refused by the object, and waits as it said, never comes here.
-                if matches!(&served, Err((ApiError::RateLimited { .. }, usage)) if usage.object == 0) {
-                    location::pause(isolate::hold_ms(&env) as u32).await;
-                }
                 send(&incoming, &env, served)
             });
             Ok(http::or_repeat(&served, &id, origin.as_deref()).into())
@@ -203,7 +199,11 @@ async fn serve(
             pull::finish(&asked, begun).await
         }
         Route::Conflict { resolves: true } => push(&asked, "/resolve", request).await,
-        Route::Conflict { resolves: false } => conflicts(&asked).await.map_err(free),
+        Route::Conflict { resolves: false } => {
+            let mut usage = Usage::default();
+            let listed = conflicts(&asked, &mut usage).await;
+            listed.map(|body| Reply { usage, ..Reply::json(200, body) }).map_err(|error| (error, usage))
+        }
         Route::Head => head(&asked).await.map_err(free),
         Route::Object(hash) => object(&asked, &hash).await.map_err(free),
         Route::Spaces => spaces::list(&asked).await.map_err(free),
@@ -254,16 +254,12 @@ pub(crate) fn check_again(asked: &Asked<'_>, request: &web_sys::Request) -> Resu
 }
 
 /// `GET /sync/conflict`: only the coordinator knows what is parked.
-async fn conflicts(asked: &Asked<'_>) -> Result<Reply, ApiError> {
+async fn conflicts(asked: &Asked<'_>, usage: &mut Usage) -> Result<String, ApiError> {
     let query = query_pairs(&asked.incoming.query)?;
     let cursor = query.iter().find(|(name, value)| name == "cursor" && !value.is_empty());
     let after = cursor.map(|(_, cursor)| conflict::parse_cursor(cursor)).transpose()?.unwrap_or_default();
     let ask = serde_json::to_string(&ConflictsAfter { after }).map_err(|_| ApiError::Internal)?;
-    let called = coordinator::call(asked.env, asked.space, "/conflicts", &ask).await?;
-    let mut reply = Reply::json(200, called.body);
-    reply.usage.object = 1;
-    reply.usage.add_rows(&called.timing);
-    Ok(reply)
+    Ok(coordinator::call(asked.env, asked.space, "/conflicts", &ask, usage).await?.body)
 }
 
 /// `POST /sync/push` and `/sync/conflict`: the type is looked at, the body is passed on unread.

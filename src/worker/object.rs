@@ -476,7 +476,7 @@ impl Coordinator {
         body: &[u8],
     ) -> std::result::Result<Reply, ApiError> {
         let ask: Ask = serde_json::from_slice(body).map_err(|_| ApiError::Internal)?;
-        self.wait_for_page(user).await?;
+        self.wait_for_page(user, &ask).await?;
         let claimed = self.with(|core| core.claimed_by(user, scope, &ask, now()))?;
         self.settle_claim(claimed).await?;
         self.sql.take_rows();
@@ -490,15 +490,14 @@ impl Coordinator {
         Ok(answer)
     }
 
-    /// Whoever has just read a page waits, so that others are heard, and is then admitted once more.
-    async fn wait_for_page(&self, user: &UserHash) -> std::result::Result<(), ApiError> {
-        let wait_ms = || self.crowd.borrow().wait_ms(user, now()) as u32;
-        if wait_ms() == 0 {
+    /// Whoever has just read a page waits for the next, so that others are heard, and is then admitted once more.
+    async fn wait_for_page(&self, user: &UserHash, ask: &Ask) -> std::result::Result<(), ApiError> {
+        let has_to_wait = self.crowd.borrow().has_to_wait(user, now());
+        if !has_to_wait || self.with(|core| core.asks_for_little(ask)) {
             return Ok(());
         }
-        while wait_ms() > 0 {
-            location::pause(wait_ms()).await;
-        }
+        let wait_ms = self.crowd.borrow_mut().wait_ms(user, now());
+        location::pause(wait_ms as u32).await;
         self.rate(|rate| rate.admit_again(user, now()))
     }
 

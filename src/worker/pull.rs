@@ -148,13 +148,10 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
                 let read = location::head_in_kv(asked.env, asked.space.scope(), wants_body).await;
                 pull.learn_kv(read, now());
             }
-            Next::Ask(ask) => {
-                usage.object += 1;
-                match ask_coordinator(asked, &ask, usage).await {
-                    Ok((reply, lines)) => pull.learn_reply(reply, &lines, now()),
-                    Err(error) => pull.coordinator_failed(error),
-                }
-            }
+            Next::Ask(ask) => match ask_coordinator(asked, pull, &ask, usage).await {
+                Ok((reply, lines)) => pull.learn_reply(reply, &lines, now()),
+                Err(error) => pull.coordinator_failed(error),
+            },
             Next::Fail(error) => return Err(error),
             Next::Answer(answer) if format == Format::Json => {
                 return Ok(page(asked.incoming, asked.space, pull, &answer));
@@ -169,12 +166,16 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
 
 async fn ask_coordinator(
     asked: &Asked<'_>,
+    pull: &Pull,
     ask: &Ask,
     usage: &mut Usage,
 ) -> Result<(CoordinatorReply, String), ApiError> {
     let body = serde_json::to_string(ask).map_err(|_| ApiError::Internal)?;
-    let called = call(asked.env, asked.space, "/pull", &body).await?;
-    usage.add_rows(&called.timing);
+    // Whoever takes what there is does not wait for a refusal.
+    if pull.takes_what_there_is() {
+        isolate::check_refusals(asked.env, &asked.space.caller.user, &asked.space.hash, now())?;
+    }
+    let called = call(asked.env, asked.space, "/pull", &body, usage).await?;
     let (reply, lines) = decode_reply(&called.body).ok_or(ApiError::Upstream)?;
     Ok((reply, lines.to_owned()))
 }
@@ -302,7 +303,7 @@ fn stream_pages(
             }
             let ask = Ask { cursor: Some(cursor), page_bytes: limits::STREAM_PAGE_BYTES, ..Ask::default() };
             let body = serde_json::to_string(&ask).unwrap_or_default();
-            let answered = call(&env, &space, "/pull", &body).await;
+            let answered = call(&env, &space, "/pull", &body, &mut Usage::default()).await;
             let page = answered.as_ref().ok().and_then(|called| decode_reply(&called.body));
             // A page that starts over cannot be part of this stream: the client comes back with the last cursor.
             let Some((CoordinatorReply::Page { epoch, version, reset: false, next: following }, lines)) =

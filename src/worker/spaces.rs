@@ -82,9 +82,7 @@ async fn ask(
     order: &str,
     usage: &mut Usage,
 ) -> Result<Written, ApiError> {
-    usage.object += 1;
-    let called = call(asked.env, space, &path_of(act), order).await?;
-    usage.add_rows(&called.timing);
+    let called = call(asked.env, space, &path_of(act), order, usage).await?;
     if let Some(position) = &called.position {
         note_written(asked, &space.hash, position.clone());
     }

@@ -65,35 +65,69 @@ describe("the buckets of a space", () => {
     assert.equal((await pushOne(runtime.device(runtime.subject()))).status, 200);
   });
 
-  test("a refusal is repeated from memory: the object is not asked, and can answer when it is over", async () => {
-    const device = runtime.device(runtime.subject());
-    const { answer } = await pushUntilRefused(device);
-    assert.equal(answer.used.object, 1, "the object refused");
-    // Not awaited one by one, because each is held back.
-    const again = await Promise.all(Array.from({ length: 20 }, () => device.post({ client: device.id, mutations: [{ id: device.next, changes: [put("r")] }] })));
-    const repeated = again.filter(({ used }) => used.object === 0);
-    repeated.forEach(assertRateLimited);
-    assert.ok(repeated.length >= 5, `${repeated.length} refusals came from memory`);
+  /** A device whose user is in debt for more than half a minute, which its location knows. */
+  async function indebted(device = runtime.device(runtime.subject())) {
+    const changes = Array.from({ length: 1000 }, (_, at) => put(`r${at}`));
+    assert.equal((await device.pushMutations([{ changes }, { changes }])).status, 200);
+    const { status, used } = await pushOne(device);
+    assert.deepEqual([status, used.object], [429, 1], "the object refuses");
+    return device;
+  }
+
+  test("a refusal is repeated from memory on every route, without asking the object, to whoever waits for it", async () => {
+    const device = await indebted();
+    const asks = {
+      push: () => pushOne(device),
+      pull: () => device.ask("/sync/pull?consistency=strong"),
+      "pull in a body": () => device.askPull({ consistency: "strong" }),
+      stream: () => device.ask("/sync/pull?consistency=strong", { headers: { accept: "application/x-ndjson" } }),
+      conflicts: () => device.ask("/sync/conflict"),
+      spaces: () => device.ask("/spaces"),
+    };
+    for (const [name, ask] of Object.entries(asks)) {
+      const start = Date.now();
+      const answer = await ask();
+      assert.equal(answer.used.object, 0, `${name}: the object was asked`);
+      assertRateLimited(answer);
+      assert.ok(Date.now() - start >= 1000, `${name}: a loop would be billed for each turn`);
+    }
+    const eventual = await device.ask("/sync/pull?consistency=eventual");
+    assert.deepEqual([eventual.status, eventual.used.object], [200, 0], eventual.text);
   });
 
-  test("who asks before the time is kept waiting for the refusal", async () => {
+  test("emptying a space with a long list too soon is refused, and nothing else that its user asks", async () => {
     const device = runtime.device(runtime.subject());
-    assertRateLimited((await pushUntilRefused(device)).answer);
-    const start = Date.now();
-    let refused = 0;
-    for (let answer = { status: 429 }; answer.status === 429; refused += 1) answer = await pushOne(device);
-    const seconds = (Date.now() - start) / 1000;
-    assert.ok(refused <= seconds + 2, `${refused} answers in ${seconds} s`);
+    assert.equal((await device.ask(`/spaces/${device.id}`, { method: "PUT" })).status, 200);
+    const many = `INSERT INTO records (collection, id, version, writer, foreign_version, line)
+      WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+      SELECT collection, id || i, version, writer, foreign_version, replace(line, id, id || i) FROM records, n WHERE collection = '$spaces'`;
+    await runtime.object(device.sub, { sql: [[many]] });
+    assert.equal(assertRateLimited(await device.ask("/spaces/~", { method: "DELETE" })), 60, "its epoch is young");
+    assert.equal((await pushOne(device)).status, 200);
+  });
+
+  test("who asks a moment before the time waits and is taken", async () => {
+    const device = runtime.device(runtime.subject());
+    assert.equal(assertRateLimited((await pushUntilRefused(device)).answer), 1);
+    assert.equal((await pushOne(device)).status, 200);
+  });
+
+  test("pages that one user asks for at once come one by one, and those behind are paid for by the first", async () => {
+    const device = runtime.device(runtime.subject());
+    const text = "x".repeat(240_000);
+    for (let n = 0; n < 2; n += 1) assert.equal((await device.pushMutations([{ changes: [put(`long${n}`, { text })] }])).status, 200);
+    await pause(5000);
+    const page = () => device.ask("/sync/pull?consistency=strong");
+    const answers = await Promise.all(Array.from({ length: 12 }, page));
+    const taken = answers.filter(({ status }) => status === 200);
+    assert.ok(taken.length >= 1 && taken.length < 12, `${taken.length} of 12 were taken, at some 5 units each of 20`);
+    answers.filter(({ status }) => status !== 200).forEach(assertRateLimited);
   });
 
   test("a refusal from memory is seen by a sender whose body is long", async () => {
-    const device = runtime.device(runtime.subject());
-    assertRateLimited((await pushUntilRefused(device)).answer);
+    const device = await indebted();
     const changes = [put("r", { text: "x".repeat(250_000) })];
-    for (let n = 0; n < 4; n += 1) {
-      const answer = await device.post({ client: "c_long_bodies", mutations: [1, 2, 3, 4, 5, 6, 7, 8].map((id) => ({ id, changes })) });
-      if (answer.status !== 200) assertRateLimited(answer);
-    }
+    assertRateLimited(await device.post({ client: "c_long_bodies", mutations: [1, 2, 3, 4, 5, 6, 7, 8].map((id) => ({ id, changes })) }));
   });
 
   test("a pull that asks the object is refused; one that memory answers is not, nor one that takes whatever is there", async () => {
@@ -101,7 +135,7 @@ describe("the buckets of a space", () => {
     const elsewhere = runtime.device(device.sub, { at: "a" });
     await pushOne(device);
     for (const one of [device, elsewhere]) await one.pull();
-    assertRateLimited((await pushUntilRefused(device)).answer);
+    await indebted(device);
     assertRateLimited(await device.ask("/sync/pull?consistency=strong"));
     assertRateLimited(await device.ask(`/sync/pull?epoch=${device.epoch}&since=${device.version}`));
     const eventual = `/sync/pull?consistency=eventual&epoch=${device.epoch}&since=${device.version}`;

@@ -286,10 +286,16 @@ impl Pull {
         self.ask_or_fail(now)
     }
 
+    /// Whether it is answered out of what is known where the coordinator refuses it for its user's rate.
+    #[must_use]
+    pub fn takes_what_there_is(&self) -> bool {
+        self.request.consistency == Consistency::Eventual
+    }
+
     fn pull(&mut self, now: Millis) -> Next {
         let is_lenient = |failure: &ApiError| match failure {
             ApiError::Overloaded | ApiError::Upstream | ApiError::Internal => true,
-            ApiError::RateLimited { .. } => self.request.consistency == Consistency::Eventual,
+            ApiError::RateLimited { .. } => self.takes_what_there_is(),
             _ => false,
         };
         if let Some(failure) = self.failure.as_ref().filter(|failure| !is_lenient(failure)) {
