@@ -1,4 +1,5 @@
 // The noisy user, in a thread of its own: what its requests cost to make must not hold up the clock of the others.
+import { setPriority } from "node:os";
 import { isMainThread, parentPort, workerData, Worker } from "node:worker_threads";
 import { Connection, header } from "./client.mjs";
 import { Space } from "./space.mjs";
@@ -14,6 +15,7 @@ export const KINDS = [
   { name: "pushes of 2,000 changes", heeds: true, connections: 4, next: (user, index) => user.pushOf(index, 2_000) },
   { name: "pushes of almost 4 MiB", heeds: true, connections: 2, next: (user, index) => user.pushOf(index, 20, 200_000) },
   { name: "pulls of a page", heeds: true, connections: 16, next: (user) => user.space.get("/sync/pull?consistency=strong") },
+  { name: "pulls of a page", heeds: false, connections: 16, next: (user) => user.space.get("/sync/pull?consistency=strong") },
 ];
 
 export class User {
@@ -108,6 +110,8 @@ export class Noise {
 }
 
 if (!isMainThread) {
+  // Of this thread alone: on two cores it must not take time from the runtime and from the clock either.
+  setPriority(19);
   const { plain, url, kind, shared } = workerData;
   const space = Object.assign(new Space({ headwater: url }, plain.sub, plain.id), plain);
   const user = new User(space);

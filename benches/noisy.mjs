@@ -51,12 +51,14 @@ async function sample(runtime, users, ms) {
 }
 
 const p99 = (list) => quantile([...list].sort((a, b) => a - b), 0.99);
+const nothing = () => ({ pushes: [], pulls: [], busy: [] });
 const mean = (list) => list.reduce((sum, one) => sum + one, 0) / list.length;
 
 // Rounds of quiet and of noise by turns. The noisy user's bucket is full at first: the others' times meanwhile are the
-// first seconds. Then it is empty, and what the user gains of it while the others are measured quiet goes in a lead.
-async function cell(runtime, where, kind, noise, quiet, { rounds, ms }) {
-  const [calm, loudly, first] = [0, 1, 2].map(() => ({ pushes: [], pulls: [], busy: [] }));
+// first seconds. Then it is empty, and what the user gains of it while the others are measured quiet goes in a lead. Quiet
+// rounds are alike, whoever is noisy in between: `calm` has those of all cells of a place, and gives the row of this one.
+async function cell(runtime, where, kind, noise, quiet, calm, { rounds, ms }) {
+  const [loudly, first] = [nothing(), nothing()];
   const add = (to, times) => {
     for (const of of ["pushes", "pulls", "busy"]) to[of] = to[of].concat(times[of]);
   };
@@ -77,12 +79,12 @@ async function cell(runtime, where, kind, noise, quiet, { rounds, ms }) {
     const [quietly, p99_ms] = [p99(calm[which]), p99(loudly[which])];
     return { quiet_p99: quietly, p99: p99_ms, ratio: p99_ms / quietly, first_p99: p99(first[which]), samples: loudly[which].length };
   };
-  return {
+  return () => ({
     where, name: kind.name, heeds: kind.heeds,
     taken: counts.taken / seconds, refused: counts.refused / seconds,
     busy: mean(loudly.busy), quiet_busy: mean(calm.busy),
     pushes: of("pushes"), pulls: of("pulls"),
-  };
+  });
 }
 
 const SEED = Array.from({ length: 4_000 }, (_, at) => ({ id: `r${at}`, value: { text: "x".repeat(80) } }));
@@ -111,14 +113,15 @@ const PLACES = {
 export async function noisy(runtime, options) {
   const rows = [];
   for (const [where, make] of Object.entries(PLACES)) {
+    const calm = nothing();
     for (const [at, kind] of KINDS.entries()) {
       const { loud, quiet } = await make(runtime, at);
       const noise = new Noise(loud, at);
-      rows.push(await cell(runtime, where, kind, noise, quiet.map((space) => new User(space)), options));
+      rows.push(await cell(runtime, where, kind, noise, quiet.map((space) => new User(space)), calm, options));
       await noise.worker.terminate();
       process.stderr.write(".");
     }
   }
   process.stderr.write("\n");
-  return rows;
+  return rows.map((row) => row());
 }

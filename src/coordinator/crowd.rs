@@ -4,7 +4,7 @@
 use crate::{ids::UserHash, limits, time::Millis};
 
 /// From one page of a user to the next, in ms. On a line of its own a client asks for no page before it has the last.
-const BETWEEN_PAGES_MS: u64 = 20;
+const BETWEEN_PAGES_MS: u64 = 30;
 /// What lies further ahead was noted by a clock that has gone back, in ms.
 const AHEAD_MS_MAX: u64 = 60_000;
 
@@ -56,14 +56,14 @@ mod tests {
         let mut crowd = Crowd::default();
         crowd.has_read(&alice, limits::JSON_PAGE_BYTES, START);
         crowd.has_read(&bob, 1_000, START);
-        assert!(crowd.has_to_wait(&alice, START.plus(19)) && !crowd.has_to_wait(&bob, START.plus(5)));
+        assert!(crowd.has_to_wait(&alice, START.plus(29)) && !crowd.has_to_wait(&bob, START.plus(5)));
         let waits = [5, 5, 6].map(|ms| crowd.wait_ms(&alice, START.plus(ms)));
-        assert_eq!(waits, [15, 35, 54], "each has a place of its own");
-        crowd.has_read(&alice, limits::JSON_PAGE_BYTES, START.plus(20));
-        assert_eq!(crowd.wait_ms(&alice, START.plus(20)), 60, "who reads in turn moves nobody");
-        assert!(!crowd.has_to_wait(&alice, START.plus(100)));
+        assert_eq!(waits, [25, 55, 84], "each has a place of its own");
+        crowd.has_read(&alice, limits::JSON_PAGE_BYTES, START.plus(30));
+        assert_eq!(crowd.wait_ms(&alice, START.plus(30)), 90, "who reads in turn moves nobody");
+        assert!(!crowd.has_to_wait(&alice, START.plus(150)));
         assert!(!crowd.has_to_wait(&alice, Millis(START.0 - 3_600_000)), "a clock went back");
-        crowd.has_read(&bob, limits::JSON_PAGE_BYTES, START.plus(100));
+        crowd.has_read(&bob, limits::JSON_PAGE_BYTES, START.plus(150));
         assert_eq!(crowd.0.len(), 1, "who may read again is forgotten");
     }
 }

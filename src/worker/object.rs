@@ -420,11 +420,22 @@ impl Coordinator {
         Ok(reply)
     }
 
-    /// Reads a push; of a long one as much as a slice has, and then others are heard.
+    /// Reads a push; of a long one as much as a slice has, and then others are heard. So they are between its coming, which has
+    /// copied it, and the look for its mutations, and after that.
     async fn read(&self, body: &[u8], begin: Begin) -> std::result::Result<PushRequest, ApiError> {
+        let is_long = body.len() > limits::READ_BYTES_MAX;
+        let let_others_be_heard = || async {
+            if is_long {
+                self.reading.turn(true).await.map_err(|_| ApiError::Upstream).map(drop)
+            } else {
+                Ok(())
+            }
+        };
+        let_others_be_heard().await?;
         let mut reading = begin(body)?;
+        let_others_be_heard().await?;
         while reading.go_on(limits::READ_BYTES_MAX)? {
-            self.reading.turn(true).await.map_err(|_| ApiError::Upstream)?;
+            let_others_be_heard().await?;
         }
         reading.finish()
     }
