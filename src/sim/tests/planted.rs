@@ -304,7 +304,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::OtherBaseResumed, &["I7"], 4000),
     (Fault::WriteNotNoted, &["I14"], 100),
     (Fault::CachedWriteIgnored, &["I14"], 300),
-    (Fault::LaterWriteUntold, &["I14"], 300),
+    (Fault::LaterWriteUntold, &["I14"], 1500),
     (Fault::CacheKeyedByParameter, &["I9"], 100),
     (Fault::TailNotHashed, &["I6"], 300),
     (Fault::ClientIdIsAnybodys, &["I2", "I7", "I12"], 100),
