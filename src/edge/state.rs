@@ -193,7 +193,7 @@ pub struct Memory {
     clock: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Remembered {
     known: Known,
     checked_at: Millis,
@@ -201,19 +201,18 @@ struct Remembered {
 }
 
 impl Memory {
-    /// What is remembered of a space, and when it was last compared with a layer behind this one.
-    pub fn recall(&mut self, scope: &Scope) -> Option<(Known, Millis)> {
+    /// What is remembered of a space, and when that was last checked (0: never).
+    pub fn recall(&mut self, scope: &Scope) -> (Known, Millis) {
         self.clock += 1;
-        let remembered = self.spaces.get_mut(scope)?;
+        let Some(remembered) = self.spaces.get_mut(scope) else { return Default::default() };
         remembered.used = self.clock;
-        Some((remembered.known.clone(), remembered.checked_at))
+        (remembered.known.clone(), remembered.checked_at)
     }
 
-    /// Takes in what a request has learnt.
+    /// Takes in what a request has learnt, and when it checked that ([`super::pull::Pull::checked_at`]).
     pub fn remember(&mut self, scope: &Scope, known: Known, checked_at: Millis) {
         self.clock += 1;
-        let mut entry =
-            self.forget(scope).unwrap_or(Remembered { known: Known::default(), checked_at, used: 0 });
+        let mut entry = self.forget(scope).unwrap_or_default();
         entry.known.learn(known);
         entry.checked_at = entry.checked_at.max(checked_at);
         entry.used = self.clock;

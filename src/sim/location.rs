@@ -269,15 +269,13 @@ impl Location {
         let scope = around.scope.clone();
         let isolate = &mut self.isolates[self.here];
         let memory = isolate.memory.recall(&scope);
-        let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();
+        let before = memory.0.clone();
         let written = isolate.writes.last(&around.space.hash, around.now);
         let mut pull = Pull::new(request, format, plan, memory, written);
         let mut usage = Usage::default();
         let answered = self.answer(&mut pull, &mut usage, around);
         let after = pull.known();
-        if *after != before || usage.cache > 0 {
-            self.isolates[self.here].memory.remember(&scope, after.clone(), around.now);
-        }
+        self.isolates[self.here].memory.remember(&scope, after.clone(), pull.checked_at());
         if *after != before && pull.source() != Source::Edge && self.has_cache {
             let (head, fresh) = (after.head.clone(), after.overlay.clone());
             let cached = self.cache.entry(cache_key(around)).or_default();
@@ -316,7 +314,7 @@ impl Location {
                 Next::Kv => {
                     usage.kv += 1;
                     let read = self.head_in_kv(around, |metadata| pull.wants_body(metadata));
-                    pull.learn_kv(read, now);
+                    pull.learn_kv(read);
                 }
                 Next::Ask(ask) => {
                     usage.object += 1;

@@ -252,7 +252,7 @@ pub(crate) fn last_written(env: &Env, space: &SpaceHash, now: Millis) -> Option<
     with(env, |isolate| isolate.writes.last(space, now))
 }
 
-pub(crate) fn recall(env: &Env, scope: &Scope) -> Option<(Known, Millis)> {
+pub(crate) fn recall(env: &Env, scope: &Scope) -> (Known, Millis) {
     with(env, |isolate| isolate.memory.recall(scope))
 }
 

@@ -92,7 +92,7 @@ fn begin(incoming: &Incoming, env: &Env, space: &Space, request: PullRequest) ->
     let format = negotiation::format(&incoming.accept);
     let plan = ReadPlan::of(space.id.is_none(), isolate::publishes_eagerly(env));
     let memory = isolate::recall(env, space.scope());
-    let before = memory.as_ref().map(|(known, _)| known.clone()).unwrap_or_default();
+    let before = memory.0.clone();
     let written = isolate::last_written(env, &space.hash, incoming.now);
     Begun { pull: Pull::new(request, format, plan, memory, written), before }
 }
@@ -111,9 +111,7 @@ pub(crate) async fn finish(asked: &Asked<'_>, begun: Begun) -> Result<Reply, (Ap
     let mut usage = Usage::default();
     let answered = answer(asked, &mut pull, &mut usage).await;
     let after = pull.known();
-    if *after != before || usage.cache > 0 {
-        isolate::remember(asked.env, asked.space.scope(), after.clone(), now());
-    }
+    isolate::remember(asked.env, asked.space.scope(), after.clone(), pull.checked_at());
     if *after != before && pull.source() != Source::Edge {
         let (origin, scope) = (asked.incoming.origin_of_url.clone(), asked.space.scope().clone());
         let after = after.clone();
@@ -146,7 +144,7 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
                 usage.kv += 1;
                 let wants_body = |metadata: &_| pull.wants_body(metadata);
                 let read = location::head_in_kv(asked.env, asked.space.scope(), wants_body).await;
-                pull.learn_kv(read, now());
+                pull.learn_kv(read);
             }
             Next::Ask(ask) => match ask_coordinator(asked, pull, &ask, usage).await {
                 Ok((reply, lines)) => pull.learn_reply(reply, &lines, now()),
@@ -325,9 +323,8 @@ fn stream_pages(
 
 /// The head for the routes that show it, and how many KV keys were read for it.
 pub(crate) async fn head(asked: &Asked<'_>) -> Result<(Option<Rc<KnownHead>>, u32), ApiError> {
-    let recalled = isolate::recall(asked.env, asked.space.scope());
-    if let Some((known, checked_at)) = recalled
-        && now().since(checked_at) <= 1_000
+    let (known, checked_at) = isolate::recall(asked.env, asked.space.scope());
+    if now().since(checked_at) <= 1_000
         && let Some(head) = known.head.filter(|head| head.body.is_some())
     {
         return Ok((Some(head), 0));

@@ -161,7 +161,7 @@ pub struct Pull {
     format: Format,
     plan: ReadPlan,
     known: Known,
-    checked_at: Option<Millis>,
+    checked_at: Millis,
     /// Where the space stood after the last write that is known of at this location.
     written: Option<Position>,
     cache_seen: bool,
@@ -175,17 +175,16 @@ pub struct Pull {
 }
 
 impl Pull {
-    /// Begins with what memory holds and when that was last compared with another layer, and with where the space stood after
-    /// the last write that passed this isolate.
+    /// Begins with what memory holds and when that was last checked, and with where the space stood after the last write that
+    /// passed this isolate.
     #[must_use]
     pub fn new(
         request: PullRequest,
         format: Format,
         plan: ReadPlan,
-        memory: Option<(Known, Millis)>,
+        (known, checked_at): (Known, Millis),
         written: Option<Position>,
     ) -> Self {
-        let (known, checked_at) = memory.map_or((Known::default(), None), |(known, at)| (known, Some(at)));
         Self {
             request,
             format,
@@ -208,6 +207,13 @@ impl Pull {
     #[must_use]
     pub fn known(&self) -> &Known {
         &self.known
+    }
+
+    /// When what is known was last checked (0: never): against the location's cache, which has the note of the last write that
+    /// passed this location, or by the coordinator. A head from KV alone may be older than that write.
+    #[must_use]
+    pub fn checked_at(&self) -> Millis {
+        self.checked_at
     }
 
     /// How the answer will be written.
@@ -329,7 +335,7 @@ impl Pull {
     /// The answer, if memory has it: then nothing has to be waited for.
     pub fn remembered(&mut self, now: Millis) -> Option<Answer> {
         let asks = self.request.cursor.is_some() || self.request.consistency == Consistency::Strong;
-        let checked = self.checked_at.is_some_and(|at| now.since(at) <= MEMORY_MS) || self.cache_seen;
+        let checked = now.since(self.checked_at) <= MEMORY_MS || self.cache_seen;
         if checked && !asks && self.is_fresh(now) && self.shows_writes() { self.serve(false) } else { None }
     }
 
@@ -370,7 +376,7 @@ impl Pull {
     pub fn learn_cached(&mut self, cached: Known, written: Option<Position>, now: Millis) {
         self.cache_seen = true;
         self.written = self.written.take().max(written.filter(|_| !planted!(CachedWriteIgnored)));
-        self.checked_at = Some(now);
+        self.checked_at = now;
         self.known.learn(cached);
     }
 
@@ -386,9 +392,8 @@ impl Pull {
     }
 
     /// What KV showed: a head, nothing, or (with an error) neither.
-    pub fn learn_kv(&mut self, read: Result<Option<KnownHead>, ()>, now: Millis) {
+    pub fn learn_kv(&mut self, read: Result<Option<KnownHead>, ()>) {
         self.source = self.source.max(Source::Kv);
-        self.checked_at = Some(now);
         self.kv_seen = Some(match read {
             Err(()) => Seen::Unknown,
             Ok(None) => Seen::Nothing,
@@ -404,9 +409,9 @@ impl Pull {
     pub fn learn_reply(&mut self, reply: Reply, lines: &str, now: Millis) {
         self.asked = true;
         self.source = Source::Coordinator;
-        self.checked_at = Some(now);
         match reply {
             Reply::Overlay { epoch, from, version, horizon, asked_at } => {
+                self.checked_at = now;
                 let lines = lines.to_owned();
                 self.known.learn_overlay(Rc::new(Overlay { epoch, from, version, horizon, asked_at, lines }));
             }
@@ -485,7 +490,7 @@ mod tests {
         let tag = |query: &str, format, is_coded, brings: bool, user| {
             let space = SpaceHash::private("i", user);
             let request = PullRequest::from_query(&pairs(query), &space).expect("a pull");
-            let pull = Pull::new(request, format, ReadPlan::of(true, true), None, None);
+            let pull = Pull::new(request, format, ReadPlan::of(true, true), Default::default(), None);
             let position = position.clone();
             let answer = if brings {
                 Answer::Changes { position, reset: false, lines: String::new() }

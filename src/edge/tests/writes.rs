@@ -149,3 +149,24 @@ fn i14_an_isolate_that_tells_late_takes_nothing_back_that_another_has_told() {
         assert!(shown == 3 || world.now.since(crate::sim::START) < 3_000, "{shown}");
     }
 }
+
+#[test]
+fn i14_a_head_that_kv_showed_to_a_strong_pull_is_not_taken_for_checked() {
+    let mut world = by_demand();
+    write_at(&mut world, 0, "a");
+    world.ask(0, "{}", Format::Json);
+    world.settle(50);
+    write_at(&mut world, 0, "a");
+    // The location has been told, and KV still shows the head of before.
+    world.pass(1_001);
+    world.locations[0].forget_memory();
+    world.spaces[0].host.is_unreachable = true;
+    let strong = world.ask(0, "{\"consistency\":\"strong\"}", Format::Json);
+    assert!(strong.body.is_err() && strong.usage.kv == 1, "{strong:?}");
+    for body in ["{}", "{\"consistency\":\"eventual\"}"] {
+        let answer = world.ask(0, body, Format::Json);
+        assert!(answer.body.is_err() || answer.source != Source::Edge, "{body}: {answer:?}");
+    }
+    let plain = world.ask(0, "{}", Format::Json);
+    assert!(plain.body.is_err(), "{plain:?}");
+}
