@@ -163,21 +163,22 @@ impl World {
         }
         self.spaces[receiver.space].oracle.learn_outcome(&outcome);
         if outcome.is_renumbered {
-            self.renumbered(client);
+            self.renumbered(client, &sent.name);
         }
     }
 
     /// A client that numbers its outbox anew must not have in it what is settled already, or it would be applied twice.
-    /// Only of what was copied to another device nobody can know, and then it is another mutation.
-    fn renumbered(&mut self, client: usize) {
+    /// Only of what was copied to another device nobody can know, and then it is another mutation. So is what was sent under the
+    /// `name` of a copied database: its number is refused until another copy sends those before it, and it may be on its way until then.
+    fn renumbered(&mut self, client: usize, name: &str) {
         let client = &mut self.clients[client];
         let oracle = &mut self.spaces[client.space].oracle;
         for queued in &mut client.outbox {
-            if oracle.copied.contains(&queued.mark) {
+            let is_copied = oracle.copied.contains(&queued.mark);
+            let is_settled = !is_copied && oracle.is_settled(queued.mark);
+            assert!(!is_settled, "I2: mutation {} is settled and numbered anew", queued.mark);
+            if is_copied || oracle.copied_names.contains(name) {
                 queued.mark = oracle.plan_again(queued.mark);
-            } else {
-                let is_settled = oracle.is_settled(queued.mark);
-                assert!(!is_settled, "I2: mutation {} is settled and numbered anew", queued.mark);
             }
         }
     }

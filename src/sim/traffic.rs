@@ -194,7 +194,7 @@ impl World {
         let marks = copy.outbox.iter().flat_map(Queued::marks);
         let oracle = &mut self.spaces[copy.space].oracle;
         oracle.copied.extend(marks);
-        oracle.has_copies = true;
+        oracle.copied_names.insert(copy.name.clone());
         copy
     }
 

@@ -53,8 +53,8 @@ pub struct Oracle {
     /// Mutations that stood in the outboxes of several copies of one database, or whose result one of them has acknowledged
     /// before another could hear of it.
     pub(super) copied: BTreeSet<u64>,
-    /// Whether there was ever a copy of a database.
-    pub(super) has_copies: bool,
+    /// The client ids of databases that were copied: whoever goes on under one may send what another copy can make room for.
+    pub(super) copied_names: BTreeSet<String>,
     /// How mutations ended in some history, also if storage was restored to before it.
     ever_settled: BTreeMap<u64, Vec<Settled>>,
     published: Option<Position>,
@@ -115,7 +115,7 @@ impl Oracle {
             states,
             intents: Vec::new(),
             copied: BTreeSet::new(),
-            has_copies: false,
+            copied_names: BTreeSet::new(),
             ever_settled: BTreeMap::new(),
             published: None,
             brand,
