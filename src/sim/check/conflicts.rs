@@ -398,9 +398,11 @@ impl Oracle {
         let (mut conflicts, mut surely, mut is_exact) = (false, false, true);
         for (edit, base) in expanded.edits.iter().chain(&expanded.seen) {
             let Some(base) = *base else { continue };
+            // A base above the history is not of it: a client has rewritten what it made in another epoch.
+            let is_of_it = is_present && base <= here.version;
             // Below the horizon, and without a base in this epoch, the coordinator no longer knows everything.
-            is_exact &= horizon == Version::ZERO || (is_present && base >= horizon);
-            let base = (is_present || base == Version::ZERO).then_some(base);
+            is_exact &= horizon == Version::ZERO || (is_of_it && base >= horizon);
+            let base = (is_of_it || base == Version::ZERO).then_some(base);
             let history = &self.now.history;
             let policy = push.on_conflict.unwrap_or_else(|| self.policy_of(&edit.name().0));
             conflicts |= history.conflicts(edit, base, sent.writer, policy);
