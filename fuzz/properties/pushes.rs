@@ -171,7 +171,7 @@ fn assert_record(record: &Change, text: &str, base: Option<&str>) {
 
 /// The body of `POST /sync/conflict` is the push of one mutation of resolutions, or refused with 400 or 413.
 pub(crate) fn resolutions(body: &[u8]) {
-    let push = match PushRequest::read_resolutions(body).and_then(Reading::finish) {
+    let push = match PushRequest::read_resolutions(body.to_vec()).and_then(Reading::finish) {
         Ok(push) => push,
         Err(ApiError::TooLarge(_) | ApiError::Malformed(_)) => return,
         Err(other) => panic!("resolutions are refused with {other:?}"),
@@ -202,7 +202,7 @@ pub(crate) fn resolutions(body: &[u8]) {
     }
     let wide = spaced(text, "\r\n \t");
     if wide.len() < limits::MUTATION_BYTES_MAX {
-        let again = PushRequest::read_resolutions(wide.as_bytes())
+        let again = PushRequest::read_resolutions(wide.into_bytes())
             .and_then(Reading::finish)
             .expect("white space is nothing");
         assert_eq!(format!("{again:?}"), format!("{push:?}"));

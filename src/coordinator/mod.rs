@@ -16,6 +16,7 @@ mod members;
 mod merge;
 mod notices;
 mod numbering;
+pub mod object;
 mod parking;
 mod plan;
 pub mod publication;

@@ -119,9 +119,11 @@ impl Queue {
             .filter_map(|waiting| Some((waiting.ticket, &waiting.progress.as_ref()?.results[..])))
     }
 
-    /// All pushes are forgotten, with the instance that was to settle them.
-    pub fn clear(&mut self) {
-        self.waiting.clear();
+    /// A push that waits.
+    #[must_use]
+    pub fn find(&self, ticket: Ticket) -> Option<&PushRequest> {
+        let found = self.waiting.iter().find(|waiting| waiting.ticket == ticket);
+        found.map(|waiting| &waiting.push)
     }
 
     /// Takes out what the next slice is made of, in order, and those that may not begin.

@@ -8,6 +8,7 @@
 //! The buckets are in memory alone. When the instance ends they are full again, which is harmless: they bound what is taken
 //! of this instance's thread, and nothing waits in an instance that begins. Nobody can bring that about by calling.
 
+use super::ledger::Rows;
 use crate::{ids::UserHash, limits, protocol::error::ApiError, time::Millis};
 
 /// Units a second that a bucket gains, and how many it holds at most: so many seconds' worth.
@@ -71,10 +72,10 @@ pub fn cost(bytes: usize, changes: usize) -> u64 {
     (bytes / limits::RATE_UNIT_BYTES + changes / limits::RATE_UNIT_CHANGES) as u64
 }
 
-/// Units that it costs to read or write so many rows outside of a push.
+/// Units that it costs to read or write rows outside of a push.
 #[must_use]
-pub fn cost_of_rows(rows: usize) -> u64 {
-    (rows / limits::RATE_UNIT_ROWS) as u64
+pub fn cost_of_rows(rows: Rows) -> u64 {
+    (rows.read as usize + rows.written as usize) as u64 / limits::RATE_UNIT_ROWS as u64
 }
 
 fn thousandths(units: u64) -> i64 {

@@ -1,10 +1,8 @@
 //! `/sync/conflict`: the list of open conflicts, and resolutions as a push of one mutation.
 
-use std::borrow::Cow;
-
 use super::{
     error::ApiError,
-    fields::{Fields, Misfit},
+    fields::{Fields, Misfit, text_of_body},
     push::{PushRequest, Reading, Standing},
 };
 use crate::{
@@ -102,11 +100,12 @@ impl PushRequest {
     ///
     /// # Errors
     /// As for a push.
-    pub fn read_resolutions(body: &[u8]) -> Result<Reading<'_>, ApiError> {
+    pub fn read_resolutions(body: Vec<u8>) -> Result<Reading, ApiError> {
         if body.len() > limits::BODY_BYTES_MAX {
             return Err(ApiError::TooLarge("A body has at most 4 MiB: resolve fewer conflicts at once."));
         }
-        let fields = Fields::of_body(body, "the body", RESOLUTIONS)?;
+        let body = text_of_body(body)?;
+        let fields = Fields::of_body_text(&body, "the body", RESOLUTIONS)?;
         let resolutions = fields.get("resolutions")?;
         let resolutions = resolutions.ok_or(Misfit("resolutions is missing".to_owned()))?;
         // What is no list is rejected as what it is.
@@ -120,7 +119,7 @@ impl PushRequest {
                 mutation.push_str(&format!(",\"{name}\":{value}"));
             }
         }
-        Reading::of(&fields, vec![Cow::Owned(mutation + "}")])
+        Reading::of_one(&fields, mutation + "}")
     }
 }
 

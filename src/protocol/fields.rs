@@ -48,6 +48,15 @@ pub(crate) struct Fields<'a> {
     unknown: Option<Cow<'a, str>>,
 }
 
+/// The text of a body.
+pub(crate) fn text_of_body(body: Vec<u8>) -> Result<String, ApiError> {
+    Ok(String::from_utf8(body).map_err(|_| not_utf8())?)
+}
+
+fn not_utf8() -> Misfit {
+    Misfit("the body is not UTF-8".to_owned())
+}
+
 impl<'a> Fields<'a> {
     /// The fields of a body, which is `of` those names.
     pub(crate) fn of_body(
@@ -55,7 +64,15 @@ impl<'a> Fields<'a> {
         of: &str,
         names: &'static [&'static str],
     ) -> Result<Self, ApiError> {
-        let text = std::str::from_utf8(body).map_err(|_| Misfit("the body is not UTF-8".to_owned()))?;
+        Self::of_body_text(std::str::from_utf8(body).map_err(|_| not_utf8())?, of, names)
+    }
+
+    /// The same of a body whose text is known.
+    pub(crate) fn of_body_text(
+        text: &'a str,
+        of: &str,
+        names: &'static [&'static str],
+    ) -> Result<Self, ApiError> {
         // The parser's own words may quote the input, so they are not passed on.
         let json: &RawValue = serde_json::from_str(text).map_err(|error| {
             Misfit(format!("the body is not JSON: line {}, column {}", error.line(), error.column()))

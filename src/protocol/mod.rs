@@ -1,6 +1,7 @@
 //! What crosses a wire: requests in, answers out, errors. No decision is taken here.
 
 pub mod act;
+pub mod call;
 pub mod conflict;
 pub mod error;
 mod fields;

@@ -23,14 +23,13 @@ pub(crate) mod tests;
 mod traffic;
 pub mod wild;
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use crate::{
     coordinator::publication::PublicationConfig,
     edge::{grant::Granter, pull::ReadPlan},
     ids::{SpaceHash, UserHash},
     limits::Sizes,
-    protocol::push::Submitted,
     time::Millis,
 };
 use check::Brand;
@@ -128,8 +127,6 @@ pub struct World {
     publication: PublicationConfig,
     puts_checked: usize,
     granter: Granter,
-    /// Mutations by their text, on which alone it depends what they are: most of them are pushed more than once.
-    mutations: HashMap<String, Submitted>,
     /// How many brands are used up.
     brands: usize,
 }
@@ -151,7 +148,6 @@ impl World {
             publication: settings.publication,
             puts_checked: 0,
             granter: location::granter(),
-            mutations: HashMap::new(),
             brands: 0,
             rng,
         };

@@ -17,7 +17,7 @@ use crate::{
         error::ApiError,
         internal::{Ask, Reply},
         pull::PullRequest,
-        push::{PushAnswer, PushRequest, Submitted},
+        push::PushAnswer,
     },
     version::{Position, Version},
 };
@@ -34,7 +34,7 @@ impl World {
         match self.push_arrives(space, None, &sent) {
             Err(refused) => answer = Err(refused),
             Ok(ticket) => {
-                while self.spaces[space].host.queue.holds(ticket) {
+                while self.spaces[space].host.holds(ticket) {
                     let told = self.settle_slice(space).into_iter().find(|(told, _)| *told == ticket);
                     answer = told.map_or(answer, |(_, answer)| answer);
                 }
@@ -65,18 +65,15 @@ impl World {
         sender: Option<Sender>,
         sent: &Rc<SentPush>,
     ) -> Result<Ticket, ApiError> {
-        let (Space { host, oracle, awaited, .. }, known) = (&mut self.spaces[space], &mut self.mutations);
-        let mut parse_one = |text: &str| match known.get(text) {
-            Some(known) => Ok(known.clone()),
-            None => Submitted::parse(text).inspect(|one| drop(known.insert(text.to_owned(), one.clone()))),
-        };
-        let push = PushRequest::parse_by(sent.body.as_bytes(), &mut parse_one);
-        let push = push.expect("a client's push is well-formed");
-        let arrived = host.arrive(&user_hash(sent.user), push.clone(), self.now);
+        let Space { host, oracle, awaited, .. } = &mut self.spaces[space];
+        let arrived = host.arrive(&user_hash(sent.user), &sent.body, self.now);
         // What it claims may have begun an epoch.
         oracle.learn_epoch(&host.core(self.now).position().epoch);
         match &arrived {
-            Ok(ticket) => drop(awaited.insert(*ticket, Awaited { sender, sent: Rc::clone(sent), push })),
+            Ok(ticket) => {
+                let push = host.push_of(*ticket).expect("it waits").clone();
+                awaited.insert(*ticket, Awaited { sender, sent: Rc::clone(sent), push });
+            }
             Err(_) => oracle.check_pusher(sent.user, &arrived),
         }
         arrived
@@ -86,8 +83,8 @@ impl World {
     /// longest gets on.
     pub fn settle_slice(&mut self, space: usize) -> Vec<(Ticket, Result<PushAnswer, ApiError>)> {
         let Space { host, oracle, awaited, .. } = &mut self.spaces[space];
-        awaited.retain(|ticket, _| host.queue.holds(*ticket));
-        let (before, oldest) = (host.core(self.now).position().version, host.queue.oldest());
+        awaited.retain(|ticket, _| host.holds(*ticket));
+        let (before, oldest) = (host.core(self.now).position().version, host.oldest());
         let slice = host.settle(self.now);
         let horizon = host.core(self.now).horizon();
         let here = host.core(self.now).position();
@@ -132,7 +129,7 @@ impl World {
 
     /// Slices until no push waits.
     pub fn settle_pushes(&mut self, space: usize) {
-        while !self.spaces[space].host.queue.is_empty() {
+        while self.spaces[space].host.has_pushes() {
             self.settle_slice(space);
         }
     }

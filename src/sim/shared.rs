@@ -19,7 +19,8 @@ impl World {
     /// What the caller is told.
     pub fn administer(&mut self, caller: usize, space: usize, deed: &Deed) -> Result<(), ApiError> {
         let Space { host, oracle, .. } = &mut self.spaces[space];
-        let (told, done) = host.administer(&user_hash(caller), deed.act(), &order_of(deed), self.now);
+        let (told, done) =
+            host.administer(&user_hash(caller), deed.act(), &order_of(deed), &mut self.kv, self.now);
         oracle.learn_deed(caller, deed, &done.clone().map(drop));
         oracle.learn_epoch(&host.core(self.now).position().epoch);
         oracle.check_position(&host.core(self.now).position());
@@ -51,7 +52,7 @@ impl World {
         let Some(notice) = self.spaces[space].host.notice() else { return };
         let Some(home) = self.spaces.iter().position(|home| home.hash == notice.home) else { return };
         let Space { host, oracle, .. } = &mut self.spaces[home];
-        let (told, done) = host.administer(&notice.user, Act::Told, &notice.order(), self.now);
+        let (told, done) = host.administer(&notice.user, Act::Told, &notice.order(), &mut self.kv, self.now);
         if done.is_ok() {
             oracle.learn_epoch(&host.core(self.now).position().epoch);
             oracle.learn_notice(notice.space.as_str(), notice.role, &notice.at);

@@ -5,7 +5,7 @@ use headwater::{
     edge::{answer::Usage, body::Coding},
     ids::{SpaceHash, SpaceId},
     limits,
-    protocol::{act::Act, error::ApiError, internal},
+    protocol::{act::Act, call::Call, error::ApiError, internal},
     version::Position,
 };
 use js_sys::{Array, Promise};
@@ -28,7 +28,7 @@ extern "C" {
     fn call_object(
         env: &JsValue,
         name: &str,
-        path: &str,
+        call: &str,
         caller: &str,
         body: &str,
         timeout_ms: u32,
@@ -37,7 +37,7 @@ extern "C" {
     fn pass_on(
         env: &JsValue,
         name: &str,
-        path: &str,
+        call: &str,
         caller: &str,
         source: &JsValue,
         user: &str,
@@ -64,14 +64,14 @@ pub(crate) struct Called {
 pub(crate) async fn call(
     env: &Env,
     space: &Space,
-    path: &str,
+    asked: Call,
     body: &str,
     usage: &mut Usage,
 ) -> Result<Called, ApiError> {
     keep_out(env, space).await?;
     usage.object += 1;
     let (name, caller) = (space.hash.as_str(), caller(space)?);
-    let answer = JsFuture::from(call_object(env, name, path, &caller, body, 0)).await;
+    let answer = JsFuture::from(call_object(env, name, asked.as_str(), &caller, body, 0)).await;
     let answer: Array = answer.map_err(|error| unreachable(&error))?.unchecked_into();
     let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
     let text = answer.get(2).as_string().unwrap_or_default();
@@ -82,7 +82,7 @@ pub(crate) async fn call(
     } else {
         let error = ApiError::of_object(status, &text);
         if let ApiError::RateLimited { retry_after_s } = error {
-            note_refusal(env, space, path, retry_after_s);
+            note_refusal(env, space, asked, retry_after_s);
         }
         Err(error)
     }
@@ -99,30 +99,26 @@ async fn keep_out(env: &Env, space: &Space) -> Result<(), ApiError> {
     isolate::check_refusals(env, user, hash, now())
 }
 
-fn note_refusal(env: &Env, space: &Space, path: &str, retry_after_s: u32) {
-    if !act_of(path).is_some_and(Act::has_bounds_of_its_own) {
+fn note_refusal(env: &Env, space: &Space, call: Call, retry_after_s: u32) {
+    let has_bounds_of_its_own = matches!(call, Call::Administer(act) if act.has_bounds_of_its_own());
+    if !has_bounds_of_its_own {
         isolate::note_refusal(env, &space.caller.user, &space.hash, retry_after_s, now());
     }
-}
-
-fn act_of(path: &str) -> Option<Act> {
-    Act::parse(path.trim_start_matches('/'))
 }
 
 /// Passes a request (or a text of our own) on once its body is there, unpacked, which does not enter the module: an object that
 /// waited for a slow body would be billed for it. The object's response is complete. An error says whether the object was asked.
 pub(crate) async fn pass(
     asked: &Asked<'_>,
-    path: &str,
+    call: Call,
     source: &JsValue,
     coding: Coding,
 ) -> Result<Reply, (ApiError, bool)> {
     let (env, space) = (asked.env, asked.space);
     let (user, unasked) = (&space.caller.user, |error| (error, false));
     // The object admits an owner's acts where it refuses everything else.
-    if !act_of(path).is_some_and(Act::is_owners)
-        && let Err(error) = keep_out(env, space).await
-    {
+    let is_owners = matches!(call, Call::Administer(act) if act.is_owners());
+    if !is_owners && let Err(error) = keep_out(env, space).await {
         if let Some(request) = source.dyn_ref::<Request>() {
             http::drain(request).await;
         }
@@ -131,12 +127,13 @@ pub(crate) async fn pass(
     let (name, caller) = (space.hash.as_str(), caller(space).map_err(unasked)?);
     let (limit, expires) = (limits::BODY_BYTES_MAX, space.caller.expires.0 as f64);
     let is_gzip = coding == Coding::Gzip;
-    let answer = pass_on(env, name, path, &caller, source, user.as_str(), is_gzip, limit, expires);
+    let (call_name, user) = (call.as_str(), user.as_str());
+    let answer = pass_on(env, name, call_name, &caller, source, user, is_gzip, limit, expires);
     let answer = JsFuture::from(answer).await;
     let answer = answer.map_err(|error| (unreachable(&error), true))?;
     let response: Response = answer.dyn_into().map_err(|why| unasked(http::no_body(&why)))?;
     if response.status() == 429 {
-        note_refusal(env, space, path, retry_after(&response));
+        note_refusal(env, space, call, retry_after(&response));
     }
     if let Some(position) = Position::parse(&position_of(&response)) {
         note_written(asked, &space.hash, position);
@@ -173,9 +170,9 @@ pub(crate) async fn tell(env: &Env, notice: &Notice) -> Told {
     let (order, Ok(caller)) = (notice.order().into_text(), serde_json::to_string(&caller)) else {
         return Told::Failed;
     };
-    let path = format!("/{}", Act::Told.as_str());
     let timeout_ms = limits::NOTICE_TIMEOUT_MS;
-    let answer = JsFuture::from(call_object(env, home, &path, &caller, &order, timeout_ms)).await;
+    let answer =
+        JsFuture::from(call_object(env, home, Act::Told.as_str(), &caller, &order, timeout_ms)).await;
     let Ok(answer) = answer.map(JsCast::unchecked_into::<Array>) else { return Told::Failed };
     let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
     Told::of(status, &answer.get(2).as_string().unwrap_or_default())

@@ -126,8 +126,8 @@ pub(crate) fn asked_headers(request: &Request) -> String {
     read_asked_headers(request)
 }
 
-/// The path of a call to the object, and who makes it.
-pub(crate) fn path_and_caller(request: &Request) -> (String, String) {
+/// The name of a call to the object, and who makes it.
+pub(crate) fn name_and_caller(request: &Request) -> (String, String) {
     let call = read_call(request);
     let (url, caller) = call.split_once('\n').unwrap_or((&call, ""));
     (url.rsplit('/').next().unwrap_or_default().to_owned(), caller.to_owned())

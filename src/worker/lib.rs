@@ -24,7 +24,7 @@ use headwater::{
         space::Meant,
     },
     ids::{SpaceHash, SpaceId},
-    protocol::{conflict, error::ApiError, internal::ConflictsAfter, pull::query_pairs},
+    protocol::{call::Call, conflict, error::ApiError, internal::ConflictsAfter, pull::query_pairs},
     snapshot::keys::Scope,
 };
 use serde_json::json;
@@ -190,7 +190,7 @@ async fn serve(
     }
     let asked = Asked { incoming, env, context, space: &space };
     match route {
-        Route::Push => push(&asked, "/push", request).await,
+        Route::Push => push(&asked, Call::Push, request).await,
         Route::Pull { .. } => {
             let begun = match pull {
                 Some(begun) => *begun,
@@ -198,7 +198,7 @@ async fn serve(
             };
             pull::finish(&asked, begun).await
         }
-        Route::Conflict { resolves: true } => push(&asked, "/resolve", request).await,
+        Route::Conflict { resolves: true } => push(&asked, Call::Resolve, request).await,
         Route::Conflict { resolves: false } => {
             let mut usage = Usage::default();
             let listed = conflicts(&asked, &mut usage).await;
@@ -259,17 +259,17 @@ async fn conflicts(asked: &Asked<'_>, usage: &mut Usage) -> Result<String, ApiEr
     let cursor = query.iter().find(|(name, value)| name == "cursor" && !value.is_empty());
     let after = cursor.map(|(_, cursor)| conflict::parse_cursor(cursor)).transpose()?.unwrap_or_default();
     let ask = serde_json::to_string(&ConflictsAfter { after }).map_err(|_| ApiError::Internal)?;
-    Ok(coordinator::call(asked.env, asked.space, "/conflicts", &ask, usage).await?.body)
+    Ok(coordinator::call(asked.env, asked.space, Call::Conflicts, &ask, usage).await?.body)
 }
 
 /// `POST /sync/push` and `/sync/conflict`: the type is looked at, the body is passed on unread.
-async fn push(asked: &Asked<'_>, path: &str, request: &web_sys::Request) -> Served {
+async fn push(asked: &Asked<'_>, call: Call, request: &web_sys::Request) -> Served {
     let coding = match is_json(&asked.incoming.content_type) {
         true => Coding::of(&asked.incoming.content_encoding),
         false => Err(ApiError::UnsupportedMediaType),
     };
     let coding = coding.map_err(|error| (error, Usage::default()))?;
-    let passed = coordinator::pass(asked, path, request, coding).await;
+    let passed = coordinator::pass(asked, call, request, coding).await;
     passed.map_err(|(error, was_asked)| (error, Usage { object: u32::from(was_asked), ..Usage::default() }))
 }
 

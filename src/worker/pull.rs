@@ -13,6 +13,7 @@ use headwater::{
     ids::SpaceHash,
     limits,
     protocol::{
+        call::Call,
         error::ApiError,
         internal::{Ask, OrderedCursor, Reply as CoordinatorReply, decode_reply},
         pull::{Cursor, PullRequest, query_pairs},
@@ -173,7 +174,7 @@ async fn ask_coordinator(
     if pull.takes_what_there_is() {
         isolate::check_refusals(asked.env, &asked.space.caller.user, &asked.space.hash, now())?;
     }
-    let called = call(asked.env, asked.space, "/pull", &body, usage).await?;
+    let called = call(asked.env, asked.space, Call::Pull, &body, usage).await?;
     let (reply, lines) = decode_reply(&called.body).ok_or(ApiError::Upstream)?;
     Ok((reply, lines.to_owned()))
 }
@@ -301,7 +302,7 @@ fn stream_pages(
             }
             let ask = Ask { cursor: Some(cursor), page_bytes: limits::STREAM_PAGE_BYTES, ..Ask::default() };
             let body = serde_json::to_string(&ask).unwrap_or_default();
-            let answered = call(&env, &space, "/pull", &body, &mut Usage::default()).await;
+            let answered = call(&env, &space, Call::Pull, &body, &mut Usage::default()).await;
             let page = answered.as_ref().ok().and_then(|called| decode_reply(&called.body));
             // A page that starts over cannot be part of this stream: the client comes back with the last cursor.
             let Some((CoordinatorReply::Page { epoch, version, reset: false, next: following }, lines)) =

@@ -202,25 +202,25 @@ export function orElse(promise, status, body, headers) {
 
 // --- the coordinator, as the Worker calls it ---
 
-function ask(env, name, path, caller, body, signal) {
+function ask(env, name, call, caller, body, signal) {
   const stub = env.COORDINATOR.get(env.COORDINATOR.idFromName(name));
   const headers = { "headwater-caller": caller, "content-type": "application/json" };
-  return stub.fetch(`https://coordinator${path}`, { method: "POST", headers, body, signal });
+  return stub.fetch(`https://coordinator/${call}`, { method: "POST", headers, body, signal });
 }
 
 // Resolves to [status, server-timing, body, position after a write]. `timeoutMs` 0 is no timeout.
-export async function callObject(env, name, path, caller, body, timeoutMs) {
+export async function callObject(env, name, call, caller, body, timeoutMs) {
   const signal = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
-  const response = await ask(env, name, path, caller, body, signal);
+  const response = await ask(env, name, call, caller, body, signal);
   return [response.status, response.headers.get("server-timing") ?? "", await response.text(), positionOf(response)];
 }
 
 // Passes the body of a request, or a text, on and resolves to the response, to be passed on too, or to what `withBody` says
 // instead of a body, or to "expired" if the caller's token has ended at `expires`, while the body came: then the object was
 // not asked.
-export async function passOn(env, name, path, caller, source, user, isGzip, limit, expires) {
-  if (typeof source === "string") return ask(env, name, path, caller, source);
-  const send = (body) => (Date.now() < expires ? ask(env, name, path, caller, body) : "expired");
+export async function passOn(env, name, call, caller, source, user, isGzip, limit, expires) {
+  if (typeof source === "string") return ask(env, name, call, caller, source);
+  const send = (body) => (Date.now() < expires ? ask(env, name, call, caller, body) : "expired");
   return withBody(source, user, isGzip, limit, send);
 }
 
@@ -418,22 +418,14 @@ export class Group {
     this.storage = storage;
     this.next = null;
     this.durable = null;
-    this.isFree = false;
   }
   // Once the transaction before it is durable, so that pushes gather; or, if none is under way, or a long push is, which waits
   // for nobody, when the events that are ready have run.
   turn(isUnderWay) {
     this.next ??= (isUnderWay ? scheduler.wait(0) : (this.durable ?? scheduler.wait(0))).finally(() => {
       this.next = null;
-      this.isFree = true;
     });
     return this.next;
-  }
-  // Whether whoever asks is the first of those who have waited for this turn.
-  take() {
-    const isFree = this.isFree;
-    this.isFree = false;
-    return isFree;
   }
   committed() {
     const durable = this.storage.sync().finally(() => {

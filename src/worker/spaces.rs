@@ -8,7 +8,7 @@ use headwater::{
     },
     ids::{SpaceId, UserHash},
     limits,
-    protocol::{act::Act, error::ApiError, internal::Order, pull::query_pairs},
+    protocol::{act::Act, call::Call, error::ApiError, internal::Order, pull::query_pairs},
     snapshot::keys::Scope,
     version::Position,
 };
@@ -82,7 +82,7 @@ async fn ask(
     order: &str,
     usage: &mut Usage,
 ) -> Result<Written, ApiError> {
-    let called = call(asked.env, space, &path_of(act), order, usage).await?;
+    let called = call(asked.env, space, Call::Administer(act), order, usage).await?;
     if let Some(position) = &called.position {
         note_written(asked, &space.hash, position.clone());
     }
@@ -121,9 +121,5 @@ fn home_of(space: &Space) -> Space {
 
 async fn send(asked: &Asked<'_>, act: Act, order: Order) -> Result<Reply, ApiError> {
     let body = JsValue::from_str(&order.into_text());
-    pass(asked, &path_of(act), &body, Coding::Identity).await.map_err(|(error, _)| error)
-}
-
-fn path_of(act: Act) -> String {
-    format!("/{}", act.as_str())
+    pass(asked, Call::Administer(act), &body, Coding::Identity).await.map_err(|(error, _)| error)
 }

@@ -2,10 +2,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use headwater::coordinator::{
-    ledger::{LedgerError, LedgerResult, Sql, SqlValue},
-    rate,
-};
+use headwater::coordinator::ledger::{LedgerError, LedgerResult, Rows, Sql, SqlValue};
 use js_sys::Array;
 use wasm_bindgen::{JsCast, prelude::*};
 
@@ -45,25 +42,7 @@ extern "C" {
 pub(crate) struct ObjectSql {
     storage: ObjectStorage,
     sql: JsValue,
-    rows: Rc<Cell<Rows>>,
-}
-
-/// Rows since the last look.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Rows {
-    pub(crate) read: u32,
-    pub(crate) written: u32,
-}
-
-impl Rows {
-    pub(crate) fn add(&mut self, more: Self) {
-        *self = Self { read: self.read + more.read, written: self.written + more.written };
-    }
-
-    /// What it costs an object to read and write so many.
-    pub(crate) fn units(self) -> u64 {
-        rate::cost_of_rows((self.read + self.written) as usize)
-    }
+    pub(crate) rows: Rc<Cell<Rows>>,
 }
 
 impl ObjectSql {
@@ -71,14 +50,11 @@ impl ObjectSql {
         Self { sql: storage.sql(), storage, rows: Rc::default() }
     }
 
-    pub(crate) fn take_rows(&self) -> Rows {
-        self.rows.take()
-    }
-
     fn count(&self, answer: &Array, at: u32) {
         let number = |index| answer.get(index).as_f64().unwrap_or(0.0) as u32;
-        let Rows { read, written } = self.rows.get();
-        self.rows.set(Rows { read: read + number(at), written: written + number(at + 1) });
+        let mut rows = self.rows.get();
+        rows.add(Rows { read: number(at), written: number(at + 1) });
+        self.rows.set(rows);
     }
 }
 

@@ -189,6 +189,22 @@ pub struct Untold {
     pub tries: u64,
 }
 
+/// Rows that SQL has read and written: they are billed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rows {
+    /// Read.
+    pub read: u32,
+    /// Written.
+    pub written: u32,
+}
+
+impl Rows {
+    /// And these.
+    pub fn add(&mut self, more: Self) {
+        *self = Self { read: self.read + more.read, written: self.written + more.written };
+    }
+}
+
 /// Lines of records, each `{"version":57,"collection":…}` and a line feed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lines {

@@ -48,3 +48,18 @@ pub enum PutOutcome {
     /// Nobody knows: an error or no answer. It may still land.
     Unknown,
 }
+
+impl PutOutcome {
+    /// Out of KV's own words about a put that it did not take. Which of its two limits it was it says only so ("KV PUT failed: 429
+    /// Too Many Requests").
+    #[must_use]
+    pub fn of_words(words: &str) -> Self {
+        if words.contains("limit exceeded") {
+            Self::Exhausted
+        } else if words.contains("429") {
+            Self::Refused
+        } else {
+            Self::Unknown
+        }
+    }
+}

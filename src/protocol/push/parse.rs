@@ -1,6 +1,6 @@
 //! Out of bytes, a push. What may fail the whole request and what only its mutation is the contract's "Envelope".
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 use super::{
     Change, Decision, Mutation, MutationDigest, OnConflict, Op, PushRequest, RejectCode, Rejection,
@@ -11,7 +11,7 @@ use crate::{
     limits,
     protocol::{
         error::ApiError,
-        fields::{Fields, Misfit},
+        fields::{Fields, Misfit, text_of_body},
     },
     value::{self, Path, Refused},
     version::{ConflictId, Epoch, Version},
@@ -38,26 +38,22 @@ const CHANGE: &[&str] = &[
     "deleted",
 ];
 
-/// [`Submitted::parse`], or what does the same.
-type ParseOne<'a> = &'a mut dyn FnMut(&str) -> Result<Submitted, ApiError>;
-
 /// A push that is being read. A long body can be read with others heard in between.
 #[derive(Debug)]
-pub struct Reading<'a> {
+pub struct Reading {
     /// With the mutations that were read so far.
     push: PushRequest,
     changes: usize,
     /// Conflicts that they name in `after`, each of which is looked for.
     follows: usize,
-    left: std::vec::IntoIter<Cow<'a, str>>,
+    /// In which the texts of the mutations stand.
+    body: String,
+    left: std::vec::IntoIter<Range<usize>>,
 }
 
-impl<'a> Reading<'a> {
-    /// Begins with an envelope, and the texts of its mutations.
-    pub(in crate::protocol) fn of(
-        envelope: &Fields<'_>,
-        mutations: Vec<Cow<'a, str>>,
-    ) -> Result<Self, ApiError> {
+impl Reading {
+    /// Begins with an envelope; the texts of its mutations are put in behind it.
+    fn of(envelope: &Fields<'_>) -> Result<Self, ApiError> {
         let client = envelope.text("client")?.ok_or_else(|| malformed("client is missing"))?;
         let epoch = envelope.text("epoch")?;
         let on_conflict = envelope.text("onConflict")?;
@@ -71,9 +67,15 @@ impl<'a> Reading<'a> {
             on_conflict: on_conflict
                 .map(|policy| OnConflict::parse(&policy).ok_or_else(|| malformed(OnConflict::RULE)))
                 .transpose()?,
-            mutations: Vec::with_capacity(mutations.len()),
+            mutations: Vec::new(),
         };
-        Ok(Self { push, changes: 0, follows: 0, left: mutations.into_iter() })
+        Ok(Self { push, changes: 0, follows: 0, body: String::new(), left: Vec::new().into_iter() })
+    }
+
+    /// Begins with an envelope and the text of the one mutation that it means.
+    pub(in crate::protocol) fn of_one(envelope: &Fields<'_>, mutation: String) -> Result<Self, ApiError> {
+        let whole = 0..mutation.len();
+        Ok(Self { body: mutation, left: vec![whole].into_iter(), ..Self::of(envelope)? })
     }
 
     /// Reads the next mutations: one, and more until they have so many bytes. Returns whether some are left.
@@ -81,14 +83,11 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// As [`PushRequest::read`]. A push ends where its changes are too many: no list of all that a body can hold is made.
     pub fn go_on(&mut self, bytes_max: usize) -> Result<bool, ApiError> {
-        self.go_on_by(bytes_max, &mut Submitted::parse)
-    }
-
-    fn go_on_by(&mut self, bytes_max: usize, parse_one: ParseOne<'_>) -> Result<bool, ApiError> {
         let mut bytes = 0;
         while bytes < bytes_max {
-            let Some(text) = self.left.next() else { return Ok(false) };
-            let one = parse_one(&text)?;
+            let Some(at) = self.left.next() else { return Ok(false) };
+            let text = &self.body[at];
+            let one = Submitted::parse(text)?;
             bytes += text.len();
             self.changes += one.mutation.as_ref().map_or(0, Mutation::size);
             self.follows += one.mutation.as_ref().map_or(0, |mutation| mutation.after.len());
@@ -119,17 +118,24 @@ impl PushRequest {
     /// # Errors
     /// Only the envelope can fail the request: [`ApiError::Malformed`] or [`ApiError::TooLarge`]. Whatever is wrong
     /// inside a mutation becomes that mutation's [`Rejection`], so that nothing queued behind it is blocked.
-    pub fn read(body: &[u8]) -> Result<Reading<'_>, ApiError> {
+    pub fn read(body: Vec<u8>) -> Result<Reading, ApiError> {
         if body.len() > limits::BODY_BYTES_MAX {
             return Err(ApiError::TooLarge("A body has at most 4 MiB: split the push between mutations."));
         }
-        let fields = Fields::of_body(body, "a push", ENVELOPE)?;
+        let body = text_of_body(body)?;
+        let fields = Fields::of_body_text(&body, "a push", ENVELOPE)?;
         let mutations = fields.list("mutations", limits::MUTATIONS_MAX)?;
         let mutations = mutations.ok_or_else(|| malformed("mutations is missing"))?;
         if mutations.len() > limits::MUTATIONS_MAX {
             return Err(ApiError::TooLarge("A push has at most 500 mutations: split it between mutations."));
         }
-        Reading::of(&fields, mutations.into_iter().map(Cow::Borrowed).collect())
+        let place = |text: &str| {
+            let begin = text.as_ptr() as usize - body.as_ptr() as usize;
+            begin..begin + text.len()
+        };
+        let left: Vec<_> = mutations.into_iter().map(place).collect();
+        let reading = Reading::of(&fields)?;
+        Ok(Reading { body, left: left.into_iter(), ..reading })
     }
 
     /// Reads a body at once.
@@ -137,17 +143,7 @@ impl PushRequest {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        Self::parse_by(body, &mut Submitted::parse)
-    }
-
-    /// The same with a parser of mutations that perhaps knows some already.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub fn parse_by(body: &[u8], parse_one: ParseOne<'_>) -> Result<Self, ApiError> {
-        let mut reading = Self::read(body)?;
-        reading.go_on_by(usize::MAX, parse_one)?;
-        reading.finish()
+        Self::read(body.to_vec())?.finish()
     }
 
     /// How many changes it has, without those that its resolutions re-apply. Each mutation counts as one at least.

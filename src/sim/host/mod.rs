@@ -1,43 +1,38 @@
-//! The object: opens the coordinator on its storage, carries out effects one half at a time, and can be killed between any
-//! two of them, with nothing left but storage and the alarm.
+//! The platform's side of one object: carries out what its tasks ask for, one half at a time, and can kill the instance between
+//! any two steps, with nothing left but storage and the alarm.
 
+mod tasks;
 mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::Rng;
+use super::{Rng, kv::Kv};
 use crate::{
     coordinator::{
         Coordinator, Notice, Person, Told,
-        ledger::MemoryLedger,
-        publication::{PublicationConfig, PutOutcome},
-        queue::{Done, Queue, Ticket},
+        ledger::{Ledger, LedgerResult, MemoryLedger, Rows},
+        object::{Answer, Object, ObjectConfig, Said, Storage, Task},
+        publication::PublicationConfig,
+        queue::{Queue, Ticket},
+        rate::RateConfig,
     },
     edge::grant::Granter,
     ids::{SpaceId, UserHash},
     protocol::{
         act::Act,
+        call::Call,
         error::ApiError,
         internal::{Ask, Order, Reply, decode_reply, encode_reply},
         push::{MutationResult, PushAnswer, PushRequest},
-        role::Role,
     },
-    snapshot::{head::HeadMetadata, keys::Scope},
+    snapshot::keys::Scope,
     time::Millis,
     version::Position,
 };
+use tasks::{Called, Died, Means};
+use turn::Turn;
 
-/// What the shell waits for in a turn.
-#[derive(Debug)]
-enum Waiting {
-    Watchdog,
-    Head(Option<HeadMetadata>),
-    Object(PutOutcome),
-    HeadPut(PutOutcome),
-    Told(Box<Notice>, Option<Told>),
-}
-
-/// How the next section of storage ends. Rows and the alarm that is set with them share their fate.
+/// How the next section of storage ends that writes. Rows and the alarm that is set with them share their fate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SectionFault {
     /// The n-th write, counted from 1, is refused, and with it the whole section.
@@ -71,26 +66,15 @@ pub struct Slice {
 /// The body of the answer to an administrative call, if it has one.
 type Administered = Result<Option<String>, ApiError>;
 
-/// The instance died during a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Died;
-
-/// How often the platform repeats an alarm whose handler failed (durable-objects/api/alarms).
-const RETRIES_MAX: u32 = 6;
-/// After how long it does so the first time, in ms; doubled each time.
-const RETRY_MS: u64 = 2_000;
-
 /// The host of one object.
 #[derive(Debug)]
 pub struct Host {
     /// When the platform will wake the object.
     pub alarm: Option<Millis>,
-    /// How the next section ends, if not well.
+    /// How the next section that writes ends, if not well.
     pub section_fault: Option<SectionFault>,
     /// How the next times end that the alarm is set or deleted.
     pub alarm_faults: VecDeque<AlarmFault>,
-    /// Pushes that wait.
-    pub queue: Queue,
     /// How often the instance has died or was killed.
     pub deaths: u64,
     /// Whether calls fail.
@@ -101,36 +85,59 @@ pub struct Host {
     pub writes: u64,
     /// How often the alarm was to be set or deleted.
     pub alarms_set: u64,
-    core: Option<Coordinator<MemoryLedger>>,
-    storage: MemoryLedger,
+    /// The instance that runs, if one does.
+    object: Option<Object<MemoryLedger>>,
+    /// The rows, as long as none does.
+    rows: MemoryLedger,
     /// Under what a private space's keys stand; a shared space's storage says it.
     scope: Option<Scope>,
-    config: PublicationConfig,
+    /// The id of a shared space.
+    id: Option<SpaceId>,
+    config: ObjectConfig,
     rng: Rng,
-    turn: Option<Waiting>,
+    /// Pushes that wait for a slice, in the order in which they came.
+    waiting: Vec<Task>,
+    turn: Option<Turn>,
     /// Handlers of the alarm that failed in a row.
     failed_handlers: u32,
+}
+
+impl Storage for MemoryLedger {
+    type Ledger = Self;
+
+    fn is_used(&self) -> LedgerResult<bool> {
+        Ok(self.meta()?.is_some())
+    }
+
+    fn open(&mut self) -> LedgerResult<Self> {
+        Ok(std::mem::take(self))
+    }
+
+    fn take_rows(&mut self) -> Rows {
+        Rows::default()
+    }
 }
 
 impl Host {
     /// An object that was never used. A shared space's has to be created next.
     #[must_use]
-    pub fn new(scope: Option<Scope>, config: PublicationConfig, rng: Rng) -> Self {
+    pub fn new(scope: Option<Scope>, publication: PublicationConfig, rng: Rng) -> Self {
         Self {
             alarm: None,
             section_fault: None,
             alarm_faults: VecDeque::new(),
-            queue: Queue::default(),
             deaths: 0,
             is_unreachable: false,
             requests: 0,
             writes: 0,
             alarms_set: 0,
-            core: None,
-            storage: MemoryLedger::default(),
+            object: None,
+            rows: MemoryLedger::default(),
             scope,
-            config,
+            id: None,
+            config: ObjectConfig { publication, rate: RateConfig { user_per_s: 0, space_per_s: 0 } },
             rng,
+            waiting: Vec::new(),
             turn: None,
             failed_handlers: 0,
         }
@@ -138,47 +145,62 @@ impl Host {
 
     /// The coordinator, opened if it is not running.
     pub fn core(&mut self, now: Millis) -> &mut Coordinator<MemoryLedger> {
-        self.core.get_or_insert_with(|| {
-            let (storage, scope) = (std::mem::take(&mut self.storage), self.scope.clone());
-            Coordinator::open(storage, scope, self.config, self.alarm, now, self.rng.any())
-                .expect("storage in memory can be read")
-        })
+        if self.running().is_none() {
+            let (rows, scope, publication) = (self.take_rows(), self.scope.clone(), self.config.publication);
+            let core = Coordinator::open(rows, scope, publication, self.alarm, now, self.rng.any());
+            self.run(core.expect("storage in memory can be read"), now);
+        }
+        self.object.as_mut().and_then(Object::core_mut).expect("it was opened")
+    }
+
+    /// The coordinator if it is running.
+    #[must_use]
+    pub fn running(&self) -> Option<&Coordinator<MemoryLedger>> {
+        self.object.as_ref()?.core()
+    }
+
+    fn run(&mut self, core: Coordinator<MemoryLedger>, now: Millis) {
+        self.object = Some(Object::opened(MemoryLedger::default(), core, self.config, now));
     }
 
     /// Everything is lost, and the shared space of this id begins once more, where the clock shows `clock`.
     pub fn create(&mut self, id: &SpaceId, owner: &Person, clock: Millis, now: Millis) {
         self.kill();
         self.alarm = None;
-        let core =
-            Coordinator::create(MemoryLedger::default(), id, owner, self.config, clock, self.rng.any());
-        self.core = Some(core.expect("storage in memory can be written"));
+        self.id = Some(id.clone());
+        let (rows, random) = (MemoryLedger::default(), self.rng.any());
+        let core = Coordinator::create(rows, id, owner, self.config.publication, clock, random);
+        self.run(core.expect("storage in memory can be written"), now);
         self.arm(now).expect("the alarm can be set");
     }
 
-    /// What the shell does about a space beside pushes and pulls. Gives what the caller is told, and what happened.
+    /// Whatever is done about a space beside pushes and pulls. Gives what the caller is told, and what happened.
     pub fn administer(
         &mut self,
         caller: &UserHash,
         act: Act,
         order: &Order,
+        kv: &mut Kv,
         now: Millis,
     ) -> (Administered, Administered) {
+        let nothing = Err(ApiError::Upstream);
         if self.is_unreachable {
-            return (Err(ApiError::Upstream), Err(ApiError::Upstream));
+            return (nothing.clone(), nothing);
         }
-        let is_kept = self.section_fault == Some(SectionFault::Kept);
-        let mut done = Err(ApiError::Upstream);
-        let section = self.section(now, |core, random| {
-            done = core.administer(caller, act, order, now, random);
-        });
-        if section == Err(Died) {
-            return (Err(ApiError::Upstream), if is_kept { done } else { Err(ApiError::Upstream) });
+        let body = order.clone().into_text().into_bytes();
+        let means = Means { body, kv: Some(kv), granter: None };
+        let body_of = |answer: &Answer| answer.result.clone().map(Said::into_text);
+        match self.call(Call::Administer(act), caller, None, means, now) {
+            Called::Answered(answer) => (body_of(&answer), body_of(&answer)),
+            Called::Unarmed(answer, error) => (Err(error), body_of(&answer)),
+            Called::Died { would_be } => {
+                (nothing.clone(), would_be.map_or(nothing, |answer| body_of(&answer)))
+            }
+            Called::Waits(_) => panic!("BUG: an act waits for no slice"),
         }
-        let told = done.clone().and_then(|body| self.arm(now).map(|()| body));
-        (told, done)
     }
 
-    /// A grant for a member, as the shell has it signed.
+    /// A grant for a member.
     ///
     /// # Errors
     /// When the coordinator refuses, or cannot be reached.
@@ -191,69 +213,33 @@ impl Host {
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        let role = self.core(now).admit(user, Role::Reader)?;
-        granter.sign(user, self.core(now).scope(), role, now)
-    }
-
-    /// The notice that waits to be sent to a home.
-    #[must_use]
-    pub fn notice(&self) -> Option<Notice> {
-        match &self.turn {
-            Some(Waiting::Told(notice, None)) => Some((**notice).clone()),
-            _ => None,
-        }
-    }
-
-    /// What the home has answered.
-    pub fn notice_ended(&mut self, answer: Told) {
-        if let Some(Waiting::Told(_, told)) = &mut self.turn {
-            *told = Some(answer);
-        }
-    }
-
-    /// The coordinator if it is running.
-    #[must_use]
-    pub fn running(&self) -> Option<&Coordinator<MemoryLedger>> {
-        self.core.as_ref()
+        let means = Means { body: b"{}".to_vec(), kv: None, granter: Some(granter) };
+        let said = self.call(Call::Administer(Act::Grant), user, None, means, now).told()?;
+        let text = said.into_text().unwrap_or_default();
+        let said: serde_json::Value = serde_json::from_str(&text).expect("a grant is JSON");
+        let expires = said["expires"].as_u64().expect("a grant ends");
+        Ok((said["grant"].as_str().expect("a grant is text").to_owned(), Millis(expires)))
     }
 
     /// The instance dies with everything but its storage.
     pub fn kill(&mut self) {
-        if let Some(mut core) = self.core.take() {
-            self.storage = std::mem::take(core.ledger());
-        }
+        self.rows = self.take_rows();
+        self.object = None;
         self.turn = None;
-        self.queue.clear();
+        self.waiting.clear();
         self.deaths += 1;
     }
 
-    /// Carries out what shares one section of storage with its alarm, and ends as the fault says.
-    fn section<T>(
-        &mut self,
-        now: Millis,
-        work: impl FnOnce(&mut Coordinator<MemoryLedger>, u64) -> T,
-    ) -> Result<T, Died> {
-        let (fault, random) = (self.section_fault.take(), self.rng.any());
-        let before = (fault == Some(SectionFault::Lost)).then(|| self.core(now).ledger().clone());
-        let core = self.core(now);
-        // Storage counts down to the write that fails, so a count that is never reached tells how many there were.
-        let countdown = match fault {
-            Some(SectionFault::Refused(write)) => write,
-            _ => u64::MAX,
-        };
-        core.ledger().fail_writes_after = Some(countdown);
-        let result = work(core, random);
-        let left = core.ledger().fail_writes_after.take().unwrap_or(0);
-        self.writes += countdown - left;
-        match (fault, before) {
-            (Some(SectionFault::Lost), Some(before)) => self.restore(before),
-            (Some(SectionFault::Kept), _) => {
-                self.alarm = self.core(now).poll_alarm(now).or(self.alarm);
-                self.kill();
-            }
-            _ => return Ok(result),
+    fn take_rows(&mut self) -> MemoryLedger {
+        std::mem::take(self.rows())
+    }
+
+    fn rows(&mut self) -> &mut MemoryLedger {
+        let Some(object) = &mut self.object else { return &mut self.rows };
+        if object.core().is_some() {
+            return object.core_mut().expect("it runs").ledger();
         }
-        Err(Died)
+        object.storage()
     }
 
     /// Storage as it stands, to be restored later.
@@ -264,19 +250,43 @@ impl Host {
     /// The instance dies and storage becomes `storage`, as after a restore.
     pub fn restore(&mut self, storage: MemoryLedger) {
         self.kill();
-        self.storage = storage;
+        self.rows = storage;
+    }
+
+    /// Whether anybody waits for a push. One for which nobody does is settled when the next one comes.
+    #[must_use]
+    pub fn has_pushes(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether this push waits.
+    #[must_use]
+    pub fn holds(&self, ticket: Ticket) -> bool {
+        self.push_of(ticket).is_some()
+    }
+
+    /// A push that waits.
+    #[must_use]
+    pub fn push_of(&self, ticket: Ticket) -> Option<&PushRequest> {
+        self.queue()?.find(ticket)
+    }
+
+    /// The push that has waited longest.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Ticket> {
+        self.queue()?.oldest()
+    }
+
+    fn queue(&self) -> Option<&Queue> {
+        self.object.as_ref().map(Object::queue)
     }
 
     /// Pushes that arrive together, each to its end.
-    pub fn push(
-        &mut self,
-        pushes: &[(UserHash, PushRequest)],
-        now: Millis,
-    ) -> Vec<Result<PushAnswer, ApiError>> {
-        let arrive = |(user, push): &(UserHash, PushRequest)| self.arrive(user, push.clone(), now);
+    pub fn push(&mut self, pushes: &[(UserHash, &str)], now: Millis) -> Vec<Result<PushAnswer, ApiError>> {
+        let arrive = |(user, body): &(UserHash, &str)| self.arrive(user, body, now);
         let tickets: Vec<_> = pushes.iter().map(arrive).collect();
         let mut told = BTreeMap::new();
-        while !self.queue.is_empty() {
+        while self.has_pushes() {
             told.extend(self.settle(now).told);
         }
         let mut answer = |ticket| told.remove(&ticket).unwrap_or(Err(ApiError::Upstream));
@@ -287,49 +297,48 @@ impl Host {
     ///
     /// # Errors
     /// When it is refused at once.
-    pub fn arrive(&mut self, user: &UserHash, push: PushRequest, now: Millis) -> Result<Ticket, ApiError> {
+    pub fn arrive(&mut self, user: &UserHash, body: &str, now: Millis) -> Result<Ticket, ApiError> {
         self.requests += 1;
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        // Who may not push does not get to say that storage has gone back either.
-        self.core(now).admit(user, Role::Writer)?;
-        let claimed = push.epoch.clone().zip(push.since);
-        self.settle_claim(claimed.map(|(epoch, version)| Position { epoch, version }), now)?;
-        Ok(self.queue.push(user.clone(), push))
+        let means = Means { body: body.as_bytes().to_vec(), kv: None, granter: None };
+        match self.call(Call::Push, user, None, means, now) {
+            Called::Waits(task) => {
+                let ticket = task.ticket().expect("whoever waits for a slice has a push in the queue");
+                self.waiting.push(task);
+                Ok(ticket)
+            }
+            other => Err(other.told().err().expect("a push that waits for nothing was refused")),
+        }
     }
 
     /// The next slice of the pushes that wait.
     pub fn settle(&mut self, now: Millis) -> Slice {
-        let is_kept = self.section_fault == Some(SectionFault::Kept);
         let mut slice = Slice::default();
-        let mut queue = std::mem::take(&mut self.queue);
-        let woken = queue.oldest();
-        let known: BTreeMap<_, _> = queue.begun().map(|(ticket, results)| (ticket, results.len())).collect();
-        let settled = self.section(now, |core, _| {
-            let done = core.settle(&mut queue, &mut |_| Ok(()), now);
-            let new = |ticket, results: &[MutationResult]| {
-                (ticket, results[known.get(&ticket).copied().unwrap_or(0)..].to_vec())
-            };
-            for Done { ticket, answer, .. } in done {
+        let begun = |object: &Object<MemoryLedger>| {
+            let begun = object.queue().begun().map(|(ticket, results)| (ticket, results.to_vec()));
+            begun.collect::<BTreeMap<_, _>>()
+        };
+        let known = self.object.as_ref().map(begun).unwrap_or_default();
+        let new = |ticket, results: &[MutationResult]| {
+            let known = known.get(&ticket).map_or(0, Vec::len);
+            (ticket, results[known..].to_vec())
+        };
+        let mut look = |object: &Object<MemoryLedger>| {
+            for (ticket, answer) in object.settled() {
                 // Of one that is refused nothing is taken in, not even what it says.
                 slice.settled.extend(answer.as_ref().ok().map(|answer| new(ticket, &answer.results)));
-                slice.answers.push((ticket, answer));
+                slice.answers.push((ticket, answer.cloned().map_err(Clone::clone)));
             }
-            let begun = queue.begun().map(|(ticket, results)| new(ticket, results));
+            let begun = object.queue().begun().map(|(ticket, results)| new(ticket, results));
             slice.settled.extend(begun.filter(|(_, results)| !results.is_empty()));
-        });
-        if settled == Err(Died) {
-            queue.clear();
-            self.queue = queue;
-            return if is_kept { slice } else { Slice::default() };
-        }
-        self.queue = queue;
-        slice.told.clone_from(&slice.answers);
-        if let Err(error) = self.arm(now) {
-            // As in the shell: whoever woke is told, and the rows are there all the same.
-            slice.told.retain(|(ticket, _)| Some(*ticket) != woken);
-            slice.told.extend(woken.map(|ticket| (ticket, Err(error))));
+        };
+        let ended = self.wake(&mut look, now);
+        match ended {
+            Ok(told) => slice.told = told,
+            Err(Died { has_kept: false }) => return Slice::default(),
+            Err(Died { has_kept: true }) => {}
         }
         slice
     }
@@ -349,12 +358,11 @@ impl Host {
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        let ask: Ask =
-            serde_json::from_str(&serde_json::to_string(ask).expect("an ask is JSON")).expect("an ask");
-        let claimed = self.core(now).claimed_by(user, scope, &ask, now)?;
-        self.settle_claim(claimed, now)?;
-        let (reply, lines) = self.core(now).pull(user, scope, &ask, now)?;
-        self.arm(now)?;
+        let body = serde_json::to_vec(ask).expect("an ask is JSON");
+        let means = Means { body, kv: None, granter: None };
+        let Said::Pulled(reply, lines) = self.call(Call::Pull, user, Some(scope), means, now).told()? else {
+            panic!("BUG: a pull was not answered with what is newer");
+        };
         let text = encode_reply(&reply, &lines);
         let (reply, lines) = decode_reply(&text).expect("a reply");
         Ok((reply, lines.to_owned()))
@@ -365,12 +373,18 @@ impl Host {
     /// # Errors
     /// When storage fails or the instance dies, and the caller cannot know whether it happened.
     pub fn reset_epoch(&mut self, clock: Millis, now: Millis) -> Result<Position, ApiError> {
-        let begun = self.section(now, |core, random| {
+        let random = self.rng.any();
+        self.core(now);
+        let (begun, lived) = self.section(|host| {
+            let core = host.core(now);
             let epoch = core.position().epoch;
-            core.begin_epoch(&epoch, clock, random).map(|()| core.position())
+            let begun = core.begin_epoch(&epoch, clock, random).map(|()| core.position());
+            let alarm = core.poll_alarm(now);
+            ((begun, alarm), alarm)
         });
-        let position = begun.map_err(|Died| ApiError::Upstream)?.map_err(|_| ApiError::Internal)?;
-        self.arm(now)?;
+        lived.map_err(|Died { .. }| ApiError::Upstream)?;
+        let position = begun.0.map_err(|_| ApiError::Internal)?;
+        self.arm_at(begun.1)?;
         Ok(position)
     }
 
@@ -381,30 +395,33 @@ impl Host {
         self.arm(now).expect("the alarm can be set");
     }
 
-    fn settle_claim(&mut self, claimed: Option<Position>, now: Millis) -> Result<(), ApiError> {
-        let core = self.core(now);
-        let Some(claimed) = claimed.filter(|claimed| core.is_from_the_future(claimed, now)) else {
-            return Ok(());
-        };
-        let begun = self.section(now, |core, random| {
-            core.touch().map_err(|_| ApiError::Internal)?;
-            core.begin_epoch_after(&claimed, now, random)
-        });
-        begun.map_err(|Died| ApiError::Upstream)??;
-        self.arm(now)
-    }
-
     /// Sets the alarm if one is needed, as every event does.
     ///
     /// # Errors
     /// When the platform refuses.
     pub fn arm(&mut self, now: Millis) -> Result<(), ApiError> {
-        let Some(at) = self.core(now).poll_alarm(now) else { return Ok(()) };
-        let set = self.set_alarm(Some(at));
-        if set.is_err() {
-            // Nobody knows which alarm is set now: the next event sets one.
-            self.core(now).turn_broke_off();
+        let alarm = self.core(now).poll_alarm(now);
+        self.arm_at(alarm)
+    }
+
+    fn arm_at(&mut self, alarm: Option<Millis>) -> Result<(), ApiError> {
+        let Some(at) = alarm else { return Ok(()) };
+        if self.set_alarm(Some(at)) {
+            return Ok(());
         }
-        set
+        // Nobody knows which alarm is set now: the next event sets one.
+        let core = self.object.as_mut().and_then(Object::core_mut);
+        core.expect("it has asked for the alarm").turn_broke_off();
+        Err(ApiError::Internal)
+    }
+
+    /// Sets the alarm, or deletes it. Whether that went well.
+    fn set_alarm(&mut self, at: Option<Millis>) -> bool {
+        self.alarms_set += 1;
+        let fault = self.alarm_faults.pop_front();
+        if fault != Some(AlarmFault::Refused) {
+            self.alarm = at;
+        }
+        fault.is_none()
     }
 }

@@ -1,13 +1,33 @@
-//! Turns of the alarm: the handler of the shell, one half of an effect at a time.
+//! Turns of the alarm, one half of an effect at a time.
 
-use super::{AlarmFault, Died, Host, RETRIES_MAX, RETRY_MS, Waiting};
+use super::{Host, Notice, Told, tasks::head_in};
 use crate::{
-    coordinator::{Told, publication::Effect},
-    protocol::error::ApiError,
+    coordinator::{
+        object::{Effect, Event, Expires, Task},
+        publication::PutOutcome,
+    },
     sim::kv::{Entry, Kv},
-    snapshot::head::HeadMetadata,
     time::Millis,
 };
+
+/// A turn under way, and what has happened since its last step.
+#[derive(Debug)]
+pub(super) struct Turn {
+    task: Task,
+    happened: Happened,
+}
+
+#[derive(Debug)]
+enum Happened {
+    Event(Event),
+    /// A notice is on its way.
+    Sent(Box<Notice>),
+}
+
+/// How often the platform repeats an alarm whose handler failed (durable-objects/api/alarms).
+const RETRIES_MAX: u32 = 6;
+/// After how long it does so the first time, in ms; doubled each time.
+const RETRY_MS: u64 = 2_000;
 
 impl Host {
     /// Whether the platform would fire the alarm.
@@ -26,93 +46,92 @@ impl Host {
     pub fn begin_turn(&mut self, now: Millis) {
         // The platform forgets an alarm when it fires.
         self.alarm = None;
-        let watchdog = Some(self.core(now).begin_turn(now)).filter(|_| !planted!(WatchdogNotSet));
-        match self.set_alarm(watchdog) {
-            Ok(()) => self.turn = Some(Waiting::Watchdog),
-            Err(_) => self.handler_failed(now),
+        let (mut task, mut event) = (Task::alarm(), Event::Begun);
+        loop {
+            let Ok(effect) = self.step_task(&mut task, event, &mut |_| {}, now) else { return };
+            if matches!(effect, Effect::Fail) {
+                return self.handler_failed(now);
+            }
+            let is_begun = matches!(effect, Effect::SetAlarm(_));
+            event = self.at_once(effect);
+            if is_begun {
+                break;
+            }
         }
+        self.turn = Some(Turn { task, happened: Happened::Event(event) });
     }
 
-    /// As the shell's alarm handler does when it cannot go on: the platform repeats it, unless an alarm is set.
+    /// The platform repeats a handler that has failed, unless an alarm is set.
     fn handler_failed(&mut self, now: Millis) {
-        self.core(now).turn_broke_off();
-        self.turn = None;
         self.failed_handlers += 1;
         if self.alarm.is_none() && self.failed_handlers <= RETRIES_MAX {
             self.alarm = Some(now.plus(RETRY_MS << self.failed_handlers));
         }
     }
 
-    /// Sets the alarm, or deletes it.
-    pub(super) fn set_alarm(&mut self, at: Option<Millis>) -> Result<(), ApiError> {
-        self.alarms_set += 1;
-        let fault = self.alarm_faults.pop_front();
-        if fault != Some(AlarmFault::Refused) {
-            self.alarm = at;
-        }
-        fault.map_or(Ok(()), |_| Err(ApiError::Internal))
-    }
-
     /// Reports what the turn waits for and sends its next effect: everything between two awaits of the shell. Returns
     /// whether the turn goes on.
     pub fn step(&mut self, kv: &mut Kv, now: Millis) -> bool {
-        let Some(waiting) = self.turn.take() else { return false };
-        let reported = self.section(now, |core, random| match waiting {
-            Waiting::Watchdog => {}
-            Waiting::Head(metadata) => core.head_was_read(metadata.as_ref(), now, random),
-            Waiting::Object(outcome) => core.object_was_put(outcome, now),
-            Waiting::HeadPut(outcome) => core.head_was_put(outcome, now),
-            Waiting::Told(notice, told) => {
-                let told = told.unwrap_or(Told::Failed);
-                core.was_told(&notice.user, notice.at.version, &told, now, random);
-            }
-        });
-        if reported == Err(Died) {
-            return false;
-        }
-        let effect = self.core(now).next_effect(now);
-        self.send(effect, kv, now);
-        self.turn.is_some()
-    }
-
-    fn send(&mut self, effect: Effect, kv: &mut Kv, now: Millis) {
-        self.turn = match effect {
-            Effect::ReadHead { key } => {
-                // The object sees KV from a place of its own. Without the answer nothing may be overwritten.
-                let here = kv.locations() - 1;
-                let Ok(entry) = kv.read(here, &key, 30_000, now) else { return self.handler_failed(now) };
-                Some(Waiting::Head(entry.and_then(|entry| HeadMetadata::parse(&entry.metadata))))
-            }
-            Effect::PutObject { key, body, ttl_s } => {
-                let entry = Entry { value: body, metadata: String::new(), expires: now.plus(ttl_s * 1000) };
-                Some(Waiting::Object(kv.put(&key, entry, now)))
-            }
-            Effect::PutHead { key, value, metadata, expiration_s } => {
-                if self.renew_watchdog(now).is_err() {
-                    return self.handler_failed(now);
-                }
-                let entry = Entry { value, metadata, expires: Millis(expiration_s * 1000) };
-                Some(Waiting::HeadPut(kv.put(&key, entry, now)))
-            }
-            Effect::Tell(notice) => Some(Waiting::Told(notice, None)),
-            Effect::Sleep(alarm) => {
-                if self.set_alarm(alarm).is_err() {
-                    return self.handler_failed(now);
-                }
-                self.failed_handlers = 0;
-                None
+        let Some(Turn { mut task, happened }) = self.turn.take() else { return false };
+        let mut event = match happened {
+            Happened::Event(event) => event,
+            Happened::Sent(_) => Event::Told(Told::Failed),
+        };
+        let effect = loop {
+            let Ok(effect) = self.step_task(&mut task, event, &mut |_| {}, now) else { return false };
+            match effect {
+                Effect::SetAlarm(_) => event = self.at_once(effect),
+                effect => break effect,
             }
         };
+        let happened = match effect {
+            Effect::Rest => {
+                self.failed_handlers = 0;
+                return false;
+            }
+            Effect::Fail => {
+                self.handler_failed(now);
+                return false;
+            }
+            Effect::ReadHead { key } => Happened::Event(Event::Head(head_in(kv, &key, now))),
+            Effect::Put { key, value, metadata, expires } => {
+                let expires = match expires {
+                    Expires::In(seconds) => now.plus(seconds * 1000),
+                    Expires::At(second) => Millis(second * 1000),
+                };
+                let entry = Entry { value, metadata: metadata.unwrap_or_default(), expires };
+                Happened::Event(Event::Put(in_words(kv.put(&key, entry, now))))
+            }
+            Effect::Tell(notice) => Happened::Sent(notice),
+            other => panic!("BUG: no turn asks for {other:?}"),
+        };
+        self.turn = Some(Turn { task, happened });
+        true
     }
 
-    /// After a long turn the watchdog would fire before a head that is put now must have landed.
-    fn renew_watchdog(&mut self, now: Millis) -> Result<(), ApiError> {
-        let settle_ms = self.core(now).publisher().settle_ms();
-        let left = self.alarm.map_or(0, |alarm| alarm.since(now));
-        if left >= settle_ms - settle_ms / 4 {
-            return Ok(());
+    /// The notice that waits to be sent to a home.
+    #[must_use]
+    pub fn notice(&self) -> Option<Notice> {
+        match &self.turn {
+            Some(Turn { happened: Happened::Sent(notice), .. }) => Some((**notice).clone()),
+            _ => None,
         }
-        let watchdog = self.core(now).watchdog(now);
-        self.set_alarm(Some(watchdog))
+    }
+
+    /// What the home has answered.
+    pub fn notice_ended(&mut self, answer: Told) {
+        if let Some(turn) = &mut self.turn {
+            turn.happened = Happened::Event(Event::Told(answer));
+        }
+    }
+}
+
+/// As KV says it.
+fn in_words(outcome: PutOutcome) -> Result<(), String> {
+    match outcome {
+        PutOutcome::Done => Ok(()),
+        PutOutcome::Refused => Err("KV PUT failed: 429 Too Many Requests".to_owned()),
+        PutOutcome::Exhausted => Err("KV put() limit exceeded for the day.".to_owned()),
+        PutOutcome::Unknown => Err("timeout".to_owned()),
     }
 }

@@ -47,11 +47,7 @@ use crate::{
     coordinator::{ledger::Ledger, publication::PublicationConfig},
     ids::UserHash,
     limits::Sizes,
-    protocol::{
-        error::ApiError,
-        pull::PullRequest,
-        push::{PushAnswer, PushRequest},
-    },
+    protocol::{error::ApiError, pull::PullRequest, push::PushAnswer},
     snapshot::{head::Head, keys::Scope},
     version::Version,
 };
@@ -127,9 +123,6 @@ fn horizon(world: &mut World) -> Version {
 /// A push as it stands, past the model clients and the oracle.
 fn push_text(world: &mut World, client: &str, mutations: &[String]) -> Result<PushAnswer, ApiError> {
     let body = format!("{{\"client\":\"{client}\",\"mutations\":[{}]}}", mutations.join(","));
-    let push = PushRequest::parse(body.as_bytes()).expect("a push");
-    world.spaces[0]
-        .host
-        .push(&[(UserHash::new("https://issuer.example", "alice"), push)], world.now)
-        .remove(0)
+    let alice = UserHash::new("https://issuer.example", "alice");
+    world.spaces[0].host.push(&[(alice, &body)], world.now).remove(0)
 }

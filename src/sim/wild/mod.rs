@@ -98,7 +98,7 @@ impl Wild {
     /// One event, perhaps behind another slice of pushes.
     pub fn step(&mut self) {
         for space in 0..self.world.spaces.len() {
-            if !self.world.spaces[space].host.queue.is_empty() && self.world.rng.chance(60) {
+            if self.world.spaces[space].host.has_pushes() && self.world.rng.chance(60) {
                 self.world.settle_slice(space);
             }
         }

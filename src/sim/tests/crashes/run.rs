@@ -8,10 +8,7 @@ use super::{
 use crate::{
     edge::pull::Format,
     ids::UserHash,
-    protocol::{
-        internal::Ask,
-        push::{PushRequest, Settled},
-    },
+    protocol::{internal::Ask, push::Settled},
     sim::host::AlarmFault,
     snapshot::{head::Head, keys::Scope},
     version::Version,
@@ -153,10 +150,9 @@ impl Run {
     /// Sends push `index`. I2: whatever became of earlier attempts, its results are the same.
     fn push(&mut self, index: usize) -> bool {
         let body = body(&self.pushes, index);
-        let push = PushRequest::parse(body.as_bytes()).expect("a push");
         let first: usize = self.pushes[..index].iter().map(|push| push.len()).sum();
         let user = UserHash::new("https://issuer.example", "alice");
-        let answers = self.event(|world| world.spaces[0].host.push(&[(user, push)], world.now));
+        let answers = self.event(|world| world.spaces[0].host.push(&[(user, &body)], world.now));
         let Ok(answer) = &answers[0] else { return false };
         for (result, number) in answer.results.iter().zip(first as u64 + 1..) {
             let version = Version::new(number).expect("a version");

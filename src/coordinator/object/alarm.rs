@@ -1,0 +1,154 @@
+//! A turn of the alarm: of the publisher, then of the notices.
+
+use serde_json::json;
+
+use super::{Effect, Event, Expires, Moment, Object, State, Storage, Task};
+use crate::{
+    coordinator::{
+        notices::Notice,
+        publication::{self, PutOutcome},
+    },
+    protocol::error::ApiError,
+    snapshot::head::HeadMetadata,
+    time::Millis,
+};
+
+/// A turn under way.
+#[derive(Debug)]
+pub(super) struct Turn {
+    waits_for: WaitsFor,
+    /// Bytes that were put.
+    bytes: usize,
+    /// When the watchdog was set.
+    watched_from: Millis,
+}
+
+#[derive(Debug)]
+enum WaitsFor {
+    /// The watchdog to be set: at the beginning, and before a head.
+    Watchdog(Option<Head>),
+    HeadRead,
+    ObjectPut,
+    /// With its metadata.
+    HeadPut(String),
+    Told(Box<Notice>),
+    /// The alarm of the next turn to be set.
+    Sleep,
+}
+
+/// A head that is about to be put.
+#[derive(Debug)]
+struct Head {
+    key: String,
+    value: String,
+    metadata: String,
+    expiration_s: u64,
+}
+
+impl<S: Storage> Object<S> {
+    pub(super) fn begin_turn(&mut self, task: &mut Task, at: Moment) -> Effect {
+        let watchdog = self.space().begin_turn(at.now);
+        let waits_for = WaitsFor::Watchdog(None);
+        task.state = State::Turn(Box::new(Turn { waits_for, bytes: 0, watched_from: at.now }));
+        Effect::SetAlarm(Some(watchdog).filter(|_| !planted!(WatchdogNotSet)))
+    }
+
+    pub(super) fn turn_on(
+        &mut self,
+        task: &mut Task,
+        turn: Turn,
+        event: Event,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
+        let Moment { now, random } = at;
+        let core = self.core.as_mut().expect("BUG: the space was not opened");
+        match (&turn.waits_for, event) {
+            (WaitsFor::Sleep, Event::AlarmSet(true)) => return Ok(Effect::Rest),
+            (WaitsFor::Watchdog(_) | WaitsFor::Sleep, Event::AlarmSet(false)) => {
+                return Err(ApiError::Internal);
+            }
+            (WaitsFor::Watchdog(None), Event::AlarmSet(true)) => {}
+            (WaitsFor::Watchdog(Some(_)), Event::AlarmSet(true)) => {
+                let WaitsFor::Watchdog(Some(head)) = turn.waits_for else {
+                    unreachable!("BUG: it has just matched")
+                };
+                return Ok(put_head(task, Turn { waits_for: WaitsFor::HeadRead, ..turn }, head));
+            }
+            // A read that fails is tried again with the next turn: without it nothing may be overwritten.
+            (WaitsFor::HeadRead, Event::Head(head)) => {
+                core.head_was_read(head.map_err(|()| ApiError::Upstream)?.as_ref(), now, random);
+            }
+            (WaitsFor::ObjectPut, Event::Put(put)) => {
+                let outcome = self.outcome(put);
+                self.space().object_was_put(outcome, now);
+            }
+            (WaitsFor::HeadPut(metadata), Event::Put(put)) => {
+                let outcome = self.outcome(put);
+                self.space().head_was_put(outcome, now);
+                self.log_publication(metadata, outcome, turn.bytes);
+            }
+            (WaitsFor::Told(notice), Event::Told(told)) => {
+                core.was_told(&notice.user, notice.at.version, &told, now, random);
+            }
+            (waits_for, event) => panic!("BUG: {event:?} does not follow {waits_for:?}"),
+        }
+        Ok(self.next_of_turn(task, turn, now))
+    }
+
+    fn next_of_turn(&mut self, task: &mut Task, mut turn: Turn, now: Millis) -> Effect {
+        let (waits_for, effect) = match self.space().next_effect(now) {
+            publication::Effect::ReadHead { key } => (WaitsFor::HeadRead, Effect::ReadHead { key }),
+            publication::Effect::PutObject { key, body: value, ttl_s } => {
+                turn.bytes += value.len();
+                let expires = Expires::In(ttl_s);
+                (WaitsFor::ObjectPut, Effect::Put { key, value, metadata: None, expires })
+            }
+            publication::Effect::PutHead { key, value, metadata, expiration_s } => {
+                let head = Head { key, value, metadata, expiration_s };
+                turn.bytes += head.value.len();
+                // After a long turn the watchdog would fire before a head that is put now must have landed.
+                if now.since(turn.watched_from) <= self.space().publisher().settle_ms() / 4 {
+                    return put_head(task, turn, head);
+                }
+                turn.watched_from = now;
+                let watchdog = self.space().watchdog(now);
+                (WaitsFor::Watchdog(Some(head)), Effect::SetAlarm(Some(watchdog)))
+            }
+            publication::Effect::Tell(notice) => (WaitsFor::Told(notice.clone()), Effect::Tell(notice)),
+            publication::Effect::Sleep(alarm) => (WaitsFor::Sleep, Effect::SetAlarm(alarm)),
+        };
+        task.state = State::Turn(Box::new(Turn { waits_for, ..turn }));
+        effect
+    }
+
+    /// Which alarm is set is not known, if any is: the platform's own retries are what is left.
+    pub(super) fn alarm_failed(&mut self, error: &ApiError) -> Effect {
+        self.log.push((true, "publication failed", json!({ "code": error.code() })));
+        if let Some(core) = &mut self.core {
+            core.turn_broke_off();
+        }
+        Effect::Fail
+    }
+
+    fn outcome(&mut self, put: Result<(), String>) -> PutOutcome {
+        let Err(words) = put else { return PutOutcome::Done };
+        let outcome = PutOutcome::of_words(&words);
+        self.log.push((true, "put failed", json!({ "outcome": format!("{outcome:?}"), "error": words })));
+        outcome
+    }
+
+    fn log_publication(&mut self, metadata: &str, outcome: PutOutcome, bytes: usize) {
+        let Some(metadata) = HeadMetadata::parse(metadata) else { return };
+        let (outcome, last_group) = (format!("{outcome:?}"), self.last_slice.len());
+        let fields =
+            json!({ "version": metadata.v, "bytes": bytes, "outcome": outcome, "lastGroup": last_group });
+        self.log.push((false, "published", fields));
+    }
+}
+
+fn put_head(task: &mut Task, turn: Turn, head: Head) -> Effect {
+    let Head { key, value, metadata, expiration_s } = head;
+    let waits_for = WaitsFor::HeadPut(metadata.clone());
+    task.state = State::Turn(Box::new(Turn { waits_for, ..turn }));
+    Effect::Put { key, value, metadata: Some(metadata), expires: Expires::At(expiration_s) }
+}

@@ -1,0 +1,69 @@
+//! A request that claims a position above the space's own: either the claim is false, or this instance has been superseded, which a
+//! confirmed write tells, or storage has gone back, and then a new epoch begins.
+
+use serde_json::json;
+
+use super::{Effect, Moment, Object, State, Storage, Task};
+use crate::{
+    protocol::{error::ApiError, internal::Ask, push::PushRequest},
+    version::Position,
+};
+
+/// What goes on once a claim is settled.
+#[derive(Debug)]
+pub(super) enum Claimant {
+    /// A push, with what it has cost to read it, in units.
+    Push(Box<PushRequest>, u64),
+    /// A pull.
+    Pull(Box<Ask>),
+}
+
+impl<S: Storage> Object<S> {
+    pub(super) fn settle_claim(
+        &mut self,
+        task: &mut Task,
+        claimed: Option<Position>,
+        claimant: Claimant,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
+        let Some(claimed) = claimed.filter(|claimed| self.space().is_from_the_future(claimed, at.now)) else {
+            return self.claim_is_settled(task, claimant, at);
+        };
+        self.space().touch().map_err(|_| ApiError::Internal)?;
+        task.state = State::Confirming(claimed, claimant);
+        Ok(Effect::Confirm)
+    }
+
+    pub(super) fn confirmed(
+        &mut self,
+        task: &mut Task,
+        (claimed, is_confirmed): (&Position, bool),
+        claimant: Claimant,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
+        if !is_confirmed {
+            return Err(ApiError::Upstream);
+        }
+        let is_ahead = self.space().is_from_the_future(claimed, at.now);
+        if is_ahead && self.space().begin_epoch_after(claimed, at.now, at.random)? {
+            self.log.push((true, "storage went back: a new epoch begins", json!({})));
+            if let Some(set) = self.poll_alarm(at) {
+                task.state = State::ClaimArmed(claimant);
+                return Ok(set);
+            }
+        }
+        self.claim_is_settled(task, claimant, at)
+    }
+
+    pub(super) fn claim_is_settled(
+        &mut self,
+        task: &mut Task,
+        claimant: Claimant,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
+        match claimant {
+            Claimant::Push(push, units) => self.join_queue(task, *push, units),
+            Claimant::Pull(ask) => self.answer_pull(task, &ask, at),
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! What an object does about the calls that reach it, and when its alarm fires. Without I/O: the object of the platform and
+//! the simulator's host both only carry out what it says.
+//!
+//! Each call, and each alarm, is a [`Task`]; several are under way at once. Whoever drives a task tells [`Object::step`] what
+//! has happened, first [`Event::Begun`], and carries out the effect that comes back. How that ended is the next event, until an
+//! effect ends the task ([`Effect::is_end`]). A task that is given up before goes to [`Object::forget`]. Rows that a step has
+//! written, and the alarm that the effect behind it sets, are one transaction: nothing else may be awaited in between.
+//!
+//! A push: `begin` (may its user have more of this object?), `opening`, `push` (may its user write? is there room for the body?
+//! what does it say? does it claim what is not there?), then the next slice. A pull: `pull`. Whatever else: `administer`. The
+//! alarm: `alarm`.
+
+mod administer;
+mod alarm;
+mod claim;
+mod opening;
+mod pull;
+mod push;
+mod task;
+
+use std::collections::BTreeMap;
+
+use administer::Administering;
+use alarm::Turn;
+use claim::Claimant;
+use serde_json::{Value, json};
+pub use task::{Answer, Effect, Event, Expires, Said, Task};
+use task::{Called, Errand, State};
+
+use super::{
+    Coordinator,
+    crowd::Crowd,
+    ledger::{Ledger, LedgerResult, Rows},
+    publication::PublicationConfig,
+    queue::{Queue, Ticket},
+    rate::{Rate, RateConfig},
+    shares::Shares,
+};
+use crate::{
+    ids::UserHash,
+    limits,
+    protocol::{act::Act, call::Call, error::ApiError, push::PushAnswer},
+    time::Millis,
+    version::Position,
+};
+
+/// Where an object's rows are.
+pub trait Storage {
+    /// What it is once it is opened.
+    type Ledger: Ledger;
+    /// Whether anything was ever written. Writes nothing.
+    ///
+    /// # Errors
+    /// When storage fails.
+    fn is_used(&self) -> LedgerResult<bool>;
+    /// Opens it, which may write.
+    ///
+    /// # Errors
+    /// When storage fails.
+    fn open(&mut self) -> LedgerResult<Self::Ledger>;
+    /// Rows that were read and written since the last look.
+    fn take_rows(&mut self) -> Rows;
+}
+
+/// What an object is set to.
+#[derive(Debug, Clone, Copy)]
+pub struct ObjectConfig {
+    /// How it publishes.
+    pub publication: PublicationConfig,
+    /// What users may take of it.
+    pub rate: RateConfig,
+}
+
+/// When something happens, and chance.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// By the clock of whoever drives the object.
+    pub now: Millis,
+    /// Of which each step uses some at most.
+    pub random: u64,
+}
+
+/// A line for the log: whether it is an error, what happened, and more about it.
+pub type LogLine = (bool, &'static str, Value);
+
+/// An instance of an object. Whatever it keeps can be lost at any moment.
+#[derive(Debug)]
+pub struct Object<S: Storage> {
+    storage: S,
+    config: ObjectConfig,
+    /// Once an event has opened it.
+    core: Option<Coordinator<S::Ledger>>,
+    rate: Rate,
+    /// Bodies from their arrival to their answer.
+    held: Shares,
+    crowd: Crowd,
+    queue: Queue,
+    /// Who waits for the pushes in the queue, or has not been answered yet.
+    waiting: BTreeMap<Ticket, Waiting>,
+    /// How many slices were settled.
+    slices: u64,
+    /// The pushes that the last one has brought to their end, in order.
+    last_slice: Vec<Ticket>,
+    log: Vec<LogLine>,
+}
+
+/// Who waits for a push.
+#[derive(Debug)]
+struct Waiting {
+    user: UserHash,
+    /// What it has cost to read it, in units.
+    units: u64,
+    /// What slices have cost that have settled parts of it.
+    rows: Rows,
+    /// Whether its task still waits.
+    is_awaited: bool,
+    /// How it has ended. An error says where the space stands if a part of the push was settled before.
+    settled: Option<Result<PushAnswer, (ApiError, Option<Position>)>>,
+}
+
+impl<S: Storage> Object<S> {
+    /// An instance begins.
+    #[must_use]
+    pub fn new(storage: S, config: ObjectConfig, now: Millis) -> Self {
+        Self {
+            storage,
+            config,
+            core: None,
+            rate: Rate::new(config.rate, now),
+            held: Shares::new(limits::BODIES_HELD_MAX),
+            crowd: Crowd::default(),
+            queue: Queue::default(),
+            waiting: BTreeMap::new(),
+            slices: 0,
+            last_slice: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+
+    /// An instance whose space is open.
+    #[must_use]
+    pub fn opened(storage: S, core: Coordinator<S::Ledger>, config: ObjectConfig, now: Millis) -> Self {
+        Self { core: Some(core), ..Self::new(storage, config, now) }
+    }
+
+    /// Where its rows are until an event has opened the space.
+    pub fn storage(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
+    /// The space, if an event has opened it.
+    #[must_use]
+    pub fn core(&self) -> Option<&Coordinator<S::Ledger>> {
+        self.core.as_ref()
+    }
+
+    /// The same, to be changed past all calls.
+    pub fn core_mut(&mut self) -> Option<&mut Coordinator<S::Ledger>> {
+        self.core.as_mut()
+    }
+
+    /// Pushes that wait.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// How many slices this instance has settled.
+    #[must_use]
+    pub fn slices(&self) -> u64 {
+        self.slices
+    }
+
+    /// The pushes that the last slice has brought to their end, in order, with what becomes of those that were not answered yet.
+    pub fn settled(&self) -> impl Iterator<Item = (Ticket, Result<&PushAnswer, &ApiError>)> {
+        self.last_slice.iter().filter_map(|ticket| {
+            let settled = self.waiting.get(ticket)?.settled.as_ref()?;
+            Some((*ticket, settled.as_ref().map_err(|(error, _)| error)))
+        })
+    }
+
+    /// What is to be logged since the last look.
+    pub fn take_log(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.log)
+    }
+
+    /// What a task does about what has happened.
+    pub fn step(&mut self, task: &mut Task, event: Event, at: Moment) -> Effect {
+        let done = self.go_on(task, event, at);
+        if let Some(failure) = self.core.as_mut().and_then(Coordinator::take_failure) {
+            self.log.push((true, "storage failed", json!({ "error": failure })));
+        }
+        let effect = done.unwrap_or_else(|error| match &task.errand {
+            Errand::Alarm => self.alarm_failed(&error),
+            Errand::Call { .. } => Effect::Answer(Answer::refused(error)),
+        });
+        if effect.is_end() {
+            self.forget(task);
+        }
+        effect
+    }
+
+    /// Nobody waits for what becomes of a task any more. What it has put into the queue is settled all the same, and charged.
+    pub fn forget(&mut self, task: &mut Task) {
+        if let (Errand::Call { user, .. }, held @ 1..) = (&task.errand, std::mem::take(&mut task.held)) {
+            self.held.give_back(user, held);
+        }
+        if let Some(waiting) = task.ticket.take().and_then(|ticket| self.waiting.get_mut(&ticket)) {
+            waiting.is_awaited = false;
+        }
+    }
+
+    fn go_on(&mut self, task: &mut Task, event: Event, at: Moment) -> Result<Effect, ApiError> {
+        match (std::mem::replace(&mut task.state, State::Over), event) {
+            (_, Event::BrokenOff) => Err(ApiError::Upstream),
+            (State::Begun, Event::Begun) => self.begin(task, at),
+            (State::Opening(body), Event::Alarm(alarm)) => {
+                self.open(task, &body, alarm.map_err(|()| ApiError::Internal)?, at)?;
+                self.is_open(task, &body, at)
+            }
+            (State::Receiving, Event::Body(body)) => self.received(task, body?, at),
+            (State::Unread(body), Event::Resumed) => self.read(task, body, at),
+            (State::Reading(reading, length), Event::Resumed) => self.read_on(task, reading, length, at),
+            (State::Pausing(ask), Event::Resumed) => self.pull_paused(task, *ask, at),
+            (State::Confirming(claimed, claimant), Event::Confirmed(is_confirmed)) => {
+                self.confirmed(task, (&claimed, is_confirmed), claimant, at)
+            }
+            (State::ClaimArmed(claimant), Event::AlarmSet(is_set)) => {
+                self.alarm_was_set(is_set)?;
+                self.claim_is_settled(task, claimant, at)
+            }
+            (State::Waiting { slice }, Event::Resumed) => self.woken(task, slice, at),
+            (State::Committing, Event::AlarmSet(is_set)) => {
+                let is_armed = self.alarm_was_set(is_set).is_ok();
+                Ok(self.commit(task, is_armed))
+            }
+            (State::Syncing { is_armed: true }, Event::Resumed) => self.await_slice(task),
+            (State::Syncing { is_armed: false }, Event::Resumed) => Err(ApiError::Internal),
+            (State::Administering(step), event) => self.administer_on(task, step, event, at),
+            (State::Answering(answer), Event::AlarmSet(is_set)) => {
+                self.alarm_was_set(is_set)?;
+                Ok(Effect::Answer(*answer))
+            }
+            (State::Turn(turn), event) => self.turn_on(task, *turn, event, at),
+            (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
+        }
+    }
+
+    fn begin(&mut self, task: &mut Task, at: Moment) -> Result<Effect, ApiError> {
+        if let Errand::Call { call, user, .. } = &task.errand {
+            match call {
+                // A notice is not the user's own doing, and is given once.
+                Call::Administer(Act::Told) => {}
+                Call::Administer(act) if act.is_owners() => self.rate.admit_owners(user, at.now)?,
+                _ => self.rate.admit(user, at.now)?,
+            }
+            if !call.is_push() {
+                task.state = State::Receiving;
+                return Ok(Effect::ReadBody { limit: limits::CALL_BYTES_MAX });
+            }
+        }
+        self.open_first(task, Vec::new(), at)
+    }
+
+    fn received(&mut self, task: &mut Task, body: Vec<u8>, at: Moment) -> Result<Effect, ApiError> {
+        let is_push = matches!(&task.errand, Errand::Call { call, .. } if call.is_push());
+        if !is_push {
+            return self.open_first(task, body, at);
+        }
+        // Between its coming, which has copied it, and the look for its mutations others are heard.
+        if body.len() > limits::READ_BYTES_MAX {
+            task.state = State::Unread(body);
+            return Ok(Effect::LetOthers);
+        }
+        self.read(task, body, at)
+    }
+
+    /// Asks for the alarm that is set, which an instance that begins does not know.
+    fn open_first(&mut self, task: &mut Task, body: Vec<u8>, at: Moment) -> Result<Effect, ApiError> {
+        if self.core.is_some() {
+            return self.is_open(task, &body, at);
+        }
+        task.state = State::Opening(body);
+        Ok(Effect::ReadAlarm)
+    }
+
+    fn is_open(&mut self, task: &mut Task, body: &[u8], at: Moment) -> Result<Effect, ApiError> {
+        let Errand::Call { call, .. } = &task.errand else { return Ok(self.begin_turn(task, at)) };
+        match *call {
+            Call::Push | Call::Resolve => self.let_in(task, at),
+            Call::Pull => self.pull(task, body, at),
+            Call::Conflicts => self.conflicts(task, body, at),
+            Call::Administer(act) => self.administer(task, act, body, at),
+        }
+    }
+
+    fn space(&mut self) -> &mut Coordinator<S::Ledger> {
+        self.core.as_mut().expect("BUG: the space was not opened")
+    }
+
+    /// The alarm that has to be set before anything else is awaited, so that it shares its transaction with what was written.
+    fn poll_alarm(&mut self, at: Moment) -> Option<Effect> {
+        self.space().poll_alarm(at.now).map(|at| Effect::SetAlarm(Some(at)))
+    }
+
+    fn alarm_was_set(&mut self, is_set: bool) -> Result<(), ApiError> {
+        if is_set {
+            return Ok(());
+        }
+        // Nobody knows which alarm is set now: the next event sets one.
+        self.space().turn_broke_off();
+        Err(ApiError::Internal)
+    }
+
+    /// Answers once the alarm is set, if it has to be.
+    fn arm_and_answer(&mut self, task: &mut Task, answer: Answer, at: Moment) -> Effect {
+        match self.poll_alarm(at) {
+            None => Effect::Answer(answer),
+            Some(set) => {
+                task.state = State::Answering(Box::new(answer));
+                set
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The first event of an instance opens the space.
+
+use serde_json::json;
+
+use super::{Called, Errand, Moment, Object, Storage, Task};
+use crate::{
+    coordinator::{Coordinator, Person, ledger::LedgerResult},
+    ids::SpaceId,
+    protocol::{act::Act, call::Call, error::ApiError, internal::Order},
+    snapshot::keys::Scope,
+    time::Millis,
+};
+
+/// Which space an event may open.
+enum Opening<'a> {
+    /// A private one, whether or not it is there.
+    Private(&'a Scope),
+    /// A shared one that this person makes, unless it is there.
+    Made(&'a SpaceId, Box<Person>),
+    /// One that is there.
+    Known,
+}
+
+impl<S: Storage> Object<S> {
+    /// Opens the space for a task, unless another has done so meanwhile.
+    pub(super) fn open(
+        &mut self,
+        task: &Task,
+        body: &[u8],
+        alarm: Option<Millis>,
+        at: Moment,
+    ) -> Result<(), ApiError> {
+        if self.core.is_some() {
+            return Ok(());
+        }
+        let opening = match &task.errand {
+            Errand::Alarm => Opening::Known,
+            Errand::Call { space: Called::Private(scope), .. } => Opening::Private(scope),
+            Errand::Call { call: Call::Administer(Act::Create), space: Called::Shared(id), .. } => {
+                let order = Order::parse(body).ok_or(ApiError::Internal)?;
+                Opening::Made(id, Box::new(Person::of(&order)?))
+            }
+            Errand::Call { space: Called::Shared(_), .. } => Opening::Known,
+        };
+        let opened = self.open_storage(opening, alarm, at).map_err(|error| {
+            self.log.push((true, "storage failed", json!({ "error": format!("{error:?}") })));
+            ApiError::Internal
+        })?;
+        self.core = Some(opened.ok_or(ApiError::NotFound("There is no such space."))?);
+        Ok(())
+    }
+
+    /// None where there is no space and none is to be made: then nothing is written.
+    fn open_storage(
+        &mut self,
+        opening: Opening<'_>,
+        alarm: Option<Millis>,
+        at: Moment,
+    ) -> LedgerResult<Option<Coordinator<S::Ledger>>> {
+        let (is_used, config, Moment { now, random }) =
+            (self.storage.is_used()?, self.config.publication, at);
+        let scope = match opening {
+            Opening::Private(scope) => Some(scope.clone()),
+            Opening::Made(id, owner) if !is_used => {
+                return Coordinator::create(self.storage.open()?, id, &owner, config, now, random).map(Some);
+            }
+            Opening::Made(..) | Opening::Known if is_used => None,
+            Opening::Made(..) | Opening::Known => return Ok(None),
+        };
+        Coordinator::open(self.storage.open()?, scope, config, alarm, now, random).map(Some)
+    }
+}

@@ -1,0 +1,186 @@
+//! A push, from its first byte to its answer.
+
+use super::{Answer, Claimant, Effect, Errand, Moment, Object, Said, State, Storage, Task, Waiting};
+use crate::{
+    coordinator::{
+        ledger::Rows,
+        queue::{Done, Ticket},
+        rate,
+    },
+    limits,
+    protocol::{
+        call::Call,
+        error::ApiError,
+        push::{PushRequest, Reading},
+        role::Role,
+    },
+    version::Position,
+};
+
+impl<S: Storage> Object<S> {
+    /// Lets the body in, unless its user may not push: then nothing of it enters memory, in which there is room for four such
+    /// bodies at once, and the user pays for it.
+    pub(super) fn let_in(&mut self, task: &mut Task, at: Moment) -> Result<Effect, ApiError> {
+        let Errand::Call { user, length, .. } = &task.errand else { panic!("BUG: an alarm has no body") };
+        let core = self.core.as_mut().expect("BUG: the space was not opened");
+        if let Err(refused) = core.admit(user, Role::Writer) {
+            self.rate.charge_refused(user, rate::cost(*length, 0), at.now);
+            return Err(refused);
+        }
+        if !self.held.take(user, *length) {
+            return Err(ApiError::Overloaded);
+        }
+        task.held = *length;
+        task.state = State::Receiving;
+        Ok(Effect::ReadBody { limit: limits::BODY_BYTES_MAX })
+    }
+
+    /// Looks for the mutations of a body.
+    pub(super) fn read(&mut self, task: &mut Task, body: Vec<u8>, at: Moment) -> Result<Effect, ApiError> {
+        let length = body.len();
+        let begun = match &task.errand {
+            Errand::Call { call: Call::Resolve, .. } => PushRequest::read_resolutions(body),
+            Errand::Call { .. } | Errand::Alarm => PushRequest::read(body),
+        };
+        match begun {
+            // Others are heard after that too.
+            Ok(reading) if length > limits::READ_BYTES_MAX => {
+                task.state = State::Reading(Box::new(reading), length);
+                Ok(Effect::LetOthers)
+            }
+            Ok(reading) => self.read_on(task, Box::new(reading), length, at),
+            Err(error) => Err(self.unread(task, length, error, at)),
+        }
+    }
+
+    /// Reads as much as a slice has, and then others are heard.
+    pub(super) fn read_on(
+        &mut self,
+        task: &mut Task,
+        mut reading: Box<Reading>,
+        length: usize,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
+        match reading.go_on(limits::READ_BYTES_MAX) {
+            Ok(true) => {
+                task.state = State::Reading(reading, length);
+                return Ok(Effect::LetOthers);
+            }
+            Ok(false) => {}
+            Err(error) => return Err(self.unread(task, length, error, at)),
+        }
+        match reading.finish() {
+            Ok(push) => self.has_read(task, push, length, at),
+            Err(error) => Err(self.unread(task, length, error, at)),
+        }
+    }
+
+    /// A push that cannot be read has cost as much as one that can.
+    fn unread(&mut self, task: &Task, length: usize, error: ApiError, at: Moment) -> ApiError {
+        self.rate.charge(task.user(), rate::cost(length, 0), at.now);
+        error
+    }
+
+    fn has_read(
+        &mut self,
+        task: &mut Task,
+        push: PushRequest,
+        length: usize,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
+        let units = rate::cost(length, push.changes());
+        // Who may not push does not get to say that storage has gone back either; that may have changed with the body.
+        self.space().admit(task.user(), Role::Writer)?;
+        let claimed = push.epoch.clone().zip(push.since);
+        let claimed = claimed.map(|(epoch, version)| Position { epoch, version });
+        self.settle_claim(task, claimed, Claimant::Push(Box::new(push), units), at)
+    }
+
+    /// Pushes that are read in the meantime join. Whoever wakes first settles the next slice, so that no push depends on a request
+    /// whose client may hang up.
+    pub(super) fn join_queue(
+        &mut self,
+        task: &mut Task,
+        push: PushRequest,
+        units: u64,
+    ) -> Result<Effect, ApiError> {
+        let user = task.user().clone();
+        let ticket = self.queue.push(user.clone(), push);
+        let rows = Rows::default();
+        self.waiting.insert(ticket, Waiting { user, units, rows, is_awaited: true, settled: None });
+        task.ticket = Some(ticket);
+        self.await_slice(task)
+    }
+
+    /// Answers a push that is settled; waits for the next slice for any other.
+    pub(super) fn await_slice(&mut self, task: &mut Task) -> Result<Effect, ApiError> {
+        let ticket = task.ticket.expect("BUG: it has no push in the queue");
+        if let Some(answer) = self.take_settled(ticket) {
+            return Ok(Effect::Answer(answer));
+        }
+        if !self.queue.holds(ticket) {
+            return Err(ApiError::Internal);
+        }
+        task.state = State::Waiting { slice: self.slices };
+        Ok(Effect::AwaitSlice { is_under_way: self.queue.begun().next().is_some() })
+    }
+
+    /// Settles the next slice, in one transaction, unless another task that waited for it has woken before.
+    pub(super) fn woken(&mut self, task: &mut Task, slice: u64, at: Moment) -> Result<Effect, ApiError> {
+        let is_settled = task.ticket.is_none_or(|ticket| !self.queue.holds(ticket));
+        if is_settled || slice != self.slices {
+            return self.await_slice(task);
+        }
+        self.slices += 1;
+        self.storage.take_rows();
+        let rate = &mut self.rate;
+        let core = self.core.as_mut().expect("BUG: the space was not opened");
+        let done = core.settle(&mut self.queue, &mut |user| rate.admit_again(user, at.now), at.now);
+        self.last_slice = done.iter().map(|done| done.ticket).collect();
+        let rows = self.storage.take_rows();
+        self.note_settled(done, rows, at);
+        match self.poll_alarm(at) {
+            Some(set) => {
+                task.state = State::Committing;
+                Ok(set)
+            }
+            None => Ok(self.commit(task, true)),
+        }
+    }
+
+    pub(super) fn commit(&mut self, task: &mut Task, is_armed: bool) -> Effect {
+        task.state = State::Syncing { is_armed };
+        Effect::Committed
+    }
+
+    /// Notes what becomes of pushes that are done. Rows are counted for the slice: one push of it carries them all.
+    fn note_settled(&mut self, done: Vec<Done>, mut rows: Rows, at: Moment) {
+        self.waiting.retain(|_, one| one.is_awaited || one.settled.is_none());
+        let begun = self.queue.begun().next().map(|(ticket, _)| ticket);
+        if let Some(begun) = begun.and_then(|ticket| self.waiting.get_mut(&ticket)) {
+            begun.rows.add(std::mem::take(&mut rows));
+        }
+        for Done { ticket, answer, work, written } in done {
+            let one = self.waiting.get_mut(&ticket).expect("BUG: nobody has pushed what was settled");
+            let bytes = work + answer.as_ref().map_or(0, |answer| answer.changes.len());
+            self.rate.charge(&one.user, one.units + rate::cost(bytes, 0), at.now);
+            rows.add(std::mem::take(&mut one.rows));
+            if answer.is_ok() {
+                one.rows = std::mem::take(&mut rows);
+            }
+            one.settled = Some(answer.map_err(|error| (error, written)));
+        }
+    }
+
+    fn take_settled(&mut self, ticket: Ticket) -> Option<Answer> {
+        let is_settled = self.waiting.get(&ticket)?.settled.is_some();
+        let waiting = is_settled.then(|| self.waiting.remove(&ticket))??;
+        Some(match waiting.settled? {
+            Ok(answer) => {
+                let at = Some(answer.position.clone());
+                Answer { at, ..Answer::said(Said::Pushed(answer), waiting.rows) }
+            }
+            Err((error, at)) => Answer { at, ..Answer::refused(error) },
+        })
+    }
+}

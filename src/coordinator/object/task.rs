@@ -1,0 +1,298 @@
+//! A task, what can happen to it, and what it asks for.
+
+use super::{Administering, Claimant, Turn};
+use crate::{
+    coordinator::{
+        ledger::Rows,
+        notices::{Notice, Told},
+        queue::Ticket,
+    },
+    ids::{SpaceId, UserHash},
+    protocol::{
+        call::Call,
+        error::ApiError,
+        internal::{Ask, Caller, Reply, encode_reply},
+        push::{PushAnswer, Reading},
+        role::Role,
+    },
+    snapshot::{head::HeadMetadata, keys::Scope},
+    time::Millis,
+    version::Position,
+};
+
+/// A call under way, or an alarm.
+#[derive(Debug)]
+pub struct Task {
+    pub(super) errand: Errand,
+    pub(super) state: State,
+    /// Bytes of its body that count as held.
+    pub(super) held: usize,
+    /// Its push, once that is in the queue.
+    pub(super) ticket: Option<Ticket>,
+}
+
+/// What a task is there for.
+#[derive(Debug)]
+pub(super) enum Errand {
+    Alarm,
+    Call {
+        call: Call,
+        user: UserHash,
+        space: Called,
+        /// Under what the edge serves the space; none where it does not know that.
+        scope: Option<Scope>,
+        /// Bytes of the body, as announced; 0 where that is not known.
+        length: usize,
+    },
+}
+
+/// The space that a call names.
+#[derive(Debug, Clone)]
+pub(super) enum Called {
+    /// Its user's own. It begins when it is first used.
+    Private(Scope),
+    /// A shared one.
+    Shared(SpaceId),
+}
+
+/// What a task waits for.
+#[derive(Debug)]
+pub(super) enum State {
+    Begun,
+    /// For the alarm that is set, with the body that came before.
+    Opening(Vec<u8>),
+    Receiving,
+    /// For others to have been heard before its body is looked at, …
+    Unread(Vec<u8>),
+    /// … and between the mutations of a long one, of so many bytes.
+    Reading(Box<Reading>, usize),
+    Pausing(Box<Ask>),
+    /// For a write to be durable, after which the claim is believed.
+    Confirming(Position, Claimant),
+    ClaimArmed(Claimant),
+    /// For its push to be settled: by whoever wakes first after so many slices.
+    Waiting {
+        slice: u64,
+    },
+    /// It has settled a slice, and the alarm is being set …
+    Committing,
+    /// … and whoever waits for the next one is told that there is something to wait for.
+    Syncing {
+        is_armed: bool,
+    },
+    Administering(Administering),
+    Answering(Box<Answer>),
+    Turn(Box<Turn>),
+    Over,
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The task begins.
+    Begun,
+    /// When the platform will wake the object, if it will.
+    Alarm(Result<Option<Millis>, ()>),
+    /// Whether the alarm was set; if not, nobody knows which one is.
+    AlarmSet(bool),
+    /// The body has come.
+    Body(Result<Vec<u8>, ApiError>),
+    /// What was waited for is over.
+    Resumed,
+    /// It never will be: what was written cannot be made durable.
+    BrokenOff,
+    /// Whether all that was written is durable.
+    Confirmed(bool),
+    /// The metadata of the head, if there is one, and can be read.
+    Head(Result<Option<HeadMetadata>, ()>),
+    /// KV has taken a value, or has said why not, in its own words.
+    Put(Result<(), String>),
+    /// A grant, and when it ends.
+    Signed(Result<(String, Millis), ApiError>),
+    /// How telling a member's home ended.
+    Told(Told),
+}
+
+/// What a task asks for.
+#[derive(Debug)]
+pub enum Effect {
+    /// Look when the platform will wake the object: [`Event::Alarm`].
+    ReadAlarm,
+    /// Set the alarm, or delete it: [`Event::AlarmSet`].
+    SetAlarm(Option<Millis>),
+    /// Read the body of the call: [`Event::Body`].
+    ReadBody {
+        /// How many bytes it has at most.
+        limit: usize,
+    },
+    /// Let others be heard: [`Event::Resumed`].
+    LetOthers,
+    /// Wait until the last slice is durable, or until the events that are ready have run, if none is under way or
+    /// `is_under_way` says that a push waits for nobody: [`Event::Resumed`], in the order in which they asked.
+    AwaitSlice {
+        /// Whether a part of a push is settled.
+        is_under_way: bool,
+    },
+    /// A slice was written: whoever awaits the next one waits until it is durable. [`Event::Resumed`] at once.
+    Committed,
+    /// Wait until all that was written is durable: [`Event::Confirmed`].
+    Confirm,
+    /// Wait so long, in ms: [`Event::Resumed`].
+    Pause(u64),
+    /// Read the metadata of a head from KV: [`Event::Head`].
+    ReadHead {
+        /// Where.
+        key: String,
+    },
+    /// Put a value into KV: [`Event::Put`].
+    Put {
+        /// Where.
+        key: String,
+        /// What.
+        value: String,
+        /// JSON beside it.
+        metadata: Option<String>,
+        /// When KV forgets it.
+        expires: Expires,
+    },
+    /// Sign a grant for the caller: [`Event::Signed`].
+    Sign {
+        /// The caller.
+        user: UserHash,
+        /// What it is for.
+        scope: Scope,
+        /// What it allows.
+        role: Role,
+    },
+    /// Tell a member's home: [`Event::Told`].
+    Tell(Box<Notice>),
+    /// The call is answered.
+    Answer(Answer),
+    /// The alarm has done its work.
+    Rest,
+    /// The alarm could not do its work: the platform has to ring again.
+    Fail,
+}
+
+/// When KV forgets a value, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expires {
+    /// From now on.
+    In(u64),
+    /// Since the Unix epoch.
+    At(u64),
+}
+
+/// What a call is answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// What is said, or why not.
+    pub result: Result<Said, ApiError>,
+    /// Where the space stands, if the call has written.
+    pub at: Option<Position>,
+    /// What the call has cost.
+    pub rows: Rows,
+}
+
+/// What an answer says.
+#[derive(Debug, Clone)]
+pub enum Said {
+    /// That it is done.
+    Nothing,
+    /// A JSON object.
+    Text(String),
+    /// What becomes of a push.
+    Pushed(PushAnswer),
+    /// What is newer, for the edge.
+    Pulled(Reply, String),
+}
+
+impl Task {
+    /// The alarm has fired.
+    #[must_use]
+    pub fn alarm() -> Self {
+        Self::new(Errand::Alarm)
+    }
+
+    /// A call has come; `length` is asked how many bytes its body has, if that matters.
+    ///
+    /// # Errors
+    /// [`ApiError::Upstream`] for a call of an edge that is newer: there will be an object that knows it soon.
+    /// [`ApiError::Internal`] for what no edge sends.
+    pub fn call(name: &str, caller: &Caller, length: impl FnOnce() -> usize) -> Result<Self, ApiError> {
+        let user = UserHash::parse(&caller.user).map_err(|_| ApiError::Internal)?;
+        let call = Call::parse(name).ok_or(ApiError::Upstream)?;
+        let scope = Scope::parse(&caller.scope);
+        let space = match caller.space.as_str() {
+            "" => Called::Private(scope.clone().ok_or(ApiError::Internal)?),
+            id => Called::Shared(SpaceId::parse(id).map_err(|_| ApiError::Internal)?),
+        };
+        let length = if call.is_push() { length() } else { 0 };
+        Ok(Self::new(Errand::Call { call, user, space, scope, length }))
+    }
+
+    fn new(errand: Errand) -> Self {
+        Self { errand, state: State::Begun, held: 0, ticket: None }
+    }
+
+    /// What it will be answered once the alarm is set.
+    #[must_use]
+    pub fn answer(&self) -> Option<&Answer> {
+        match &self.state {
+            State::Answering(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Its push, once that is in the queue.
+    #[must_use]
+    pub fn ticket(&self) -> Option<Ticket> {
+        self.ticket
+    }
+
+    pub(super) fn user(&self) -> &UserHash {
+        match &self.errand {
+            Errand::Call { user, .. } => user,
+            Errand::Alarm => panic!("BUG: an alarm has no user"),
+        }
+    }
+}
+
+impl Effect {
+    /// Whether the task is over.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Answer(_) | Self::Rest | Self::Fail)
+    }
+}
+
+impl Answer {
+    /// It is not done.
+    #[must_use]
+    pub fn refused(error: ApiError) -> Self {
+        Self { result: Err(error), at: None, rows: Rows::default() }
+    }
+
+    /// It is done, and there is nothing to say.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::said(Said::Nothing, Rows::default())
+    }
+
+    pub(super) fn said(said: Said, rows: Rows) -> Self {
+        Self { result: Ok(said), at: None, rows }
+    }
+}
+
+impl Said {
+    /// The body; none where nothing is said.
+    #[must_use]
+    pub fn into_text(self) -> Option<String> {
+        match self {
+            Self::Nothing => None,
+            Self::Text(text) => Some(text),
+            Self::Pushed(answer) => Some(answer.to_json()),
+            Self::Pulled(reply, lines) => Some(encode_reply(&reply, &lines)),
+        }
+    }
+}

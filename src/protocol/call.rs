@@ -1,0 +1,46 @@
+//! What the edge asks of a space's object.
+
+use super::act::Act;
+
+/// A call. The edge names it to the object by [`Self::as_str`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// `POST /sync/push`
+    Push,
+    /// `POST /sync/conflict`
+    Resolve,
+    /// `GET /sync/conflict`
+    Conflicts,
+    /// A pull that the edge cannot answer.
+    Pull,
+    /// Whatever else is done about a space.
+    Administer(Act),
+}
+
+impl Call {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Resolve => "resolve",
+            Self::Conflicts => "conflicts",
+            Self::Pull => "pull",
+            Self::Administer(act) => act.as_str(),
+        }
+    }
+
+    /// The call that [`Self::as_str`] named; none for one of an edge that is newer.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let others = [Self::Push, Self::Resolve, Self::Conflicts, Self::Pull];
+        let other = others.into_iter().find(|call| call.as_str() == name);
+        other.or_else(|| Act::parse(name).map(Self::Administer))
+    }
+
+    /// Whether its body is a user's, as long as those may be, and is let in only for whoever may push.
+    #[must_use]
+    pub const fn is_push(self) -> bool {
+        matches!(self, Self::Push | Self::Resolve)
+    }
+}

@@ -1,0 +1,244 @@
+//! Carries out what the tasks of calls ask for.
+
+use super::{Host, SectionFault};
+use crate::{
+    coordinator::{
+        ledger::MemoryLedger,
+        object::{Answer, Effect, Event, Moment, Object, Said, Task},
+        queue::Ticket,
+    },
+    edge::grant::Granter,
+    ids::{SpaceId, UserHash},
+    protocol::{call::Call, error::ApiError, internal::Caller, push::PushAnswer},
+    sim::kv::Kv,
+    snapshot::{head::HeadMetadata, keys::Scope},
+    time::Millis,
+};
+
+/// The instance died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Died {
+    /// Whether what it had just written remains.
+    pub(super) has_kept: bool,
+}
+
+/// What a call may need.
+#[derive(Debug)]
+pub(super) struct Means<'a> {
+    pub(super) body: Vec<u8>,
+    pub(super) kv: Option<&'a mut Kv>,
+    pub(super) granter: Option<&'a Granter>,
+}
+
+/// What has become of a call.
+#[derive(Debug)]
+pub(super) enum Called {
+    Answered(Answer),
+    /// It has happened, and whoever called is told that it has not: the alarm could not be set.
+    Unarmed(Answer, ApiError),
+    /// It waits for a slice.
+    Waits(Task),
+    /// The instance died. What it would have answered, if what it wrote remains.
+    Died {
+        would_be: Option<Answer>,
+    },
+}
+
+impl Called {
+    /// What whoever called is told.
+    pub(super) fn told(self) -> Result<Said, ApiError> {
+        match self {
+            Self::Answered(answer) => answer.result,
+            Self::Unarmed(_, error) => Err(error),
+            Self::Waits(_) | Self::Died { .. } => Err(ApiError::Upstream),
+        }
+    }
+}
+
+type Look<'a> = &'a mut dyn FnMut(&Object<MemoryLedger>);
+
+impl Host {
+    /// A call, from its first byte to its answer, or to its place in the queue.
+    pub(super) fn call(
+        &mut self,
+        call: Call,
+        user: &UserHash,
+        scope: Option<&Scope>,
+        means: Means<'_>,
+        now: Millis,
+    ) -> Called {
+        let scope = scope.or(self.scope.as_ref()).map_or("", Scope::as_str);
+        let caller = Caller {
+            user: user.as_str().to_owned(),
+            scope: scope.to_owned(),
+            space: self.id.as_ref().map_or("", SpaceId::as_str).to_owned(),
+            request: String::new(),
+            origin: String::new(),
+        };
+        let mut task = Task::call(call.as_str(), &caller, || means.body.len()).expect("a call of ours");
+        self.carry_out(&mut task, means, now).unwrap_or_else(|waits| waits.unwrap_or(Called::Waits(task)))
+    }
+
+    fn carry_out(
+        &mut self,
+        task: &mut Task,
+        mut means: Means<'_>,
+        now: Millis,
+    ) -> Result<Called, Option<Called>> {
+        let (mut event, mut would_be) = (Event::Begun, None);
+        loop {
+            let (effect, lived) = self.step_or_die(task, event, &mut |_| {}, now);
+            if let Some(answer) = task.answer() {
+                would_be = Some(answer.clone());
+            }
+            event = match (effect, lived) {
+                (effect, Err(Died { has_kept })) => {
+                    if let Effect::Answer(answer) = effect {
+                        would_be = Some(answer);
+                    }
+                    return Ok(Called::Died { would_be: would_be.filter(|_| has_kept) });
+                }
+                (Effect::Answer(answer), Ok(())) => {
+                    return Ok(match (would_be, answer.result) {
+                        (Some(happened), Err(error)) => Called::Unarmed(happened, error),
+                        (_, result) => Called::Answered(Answer { result, ..answer }),
+                    });
+                }
+                (Effect::AwaitSlice { .. }, Ok(())) => return Err(None),
+                (Effect::ReadBody { .. }, Ok(())) => Event::Body(Ok(std::mem::take(&mut means.body))),
+                (Effect::ReadHead { key }, Ok(())) => {
+                    let kv = means.kv.as_mut().expect("an act is given KV");
+                    Event::Head(head_in(kv, &key, now))
+                }
+                (Effect::Sign { user, scope, role }, Ok(())) => {
+                    let granter = means.granter.expect("a grant is given the key");
+                    Event::Signed(granter.sign(&user, &scope, role, now))
+                }
+                (effect, Ok(())) => self.at_once(effect),
+            };
+        }
+    }
+
+    /// What needs nothing but the platform, and no time.
+    pub(super) fn at_once(&mut self, effect: Effect) -> Event {
+        match effect {
+            Effect::ReadAlarm => Event::Alarm(Ok(self.alarm)),
+            Effect::SetAlarm(at) => Event::AlarmSet(self.set_alarm(at)),
+            Effect::LetOthers | Effect::Committed | Effect::Pause(_) => Event::Resumed,
+            Effect::Confirm => Event::Confirmed(true),
+            other => panic!("BUG: nothing asks for {other:?} here"),
+        }
+    }
+
+    /// Whoever waits for the next slice wakes, in the order in which they came, and one of them settles it; `look` is shown the object
+    /// then. Tells those whose pushes are done.
+    pub(super) fn wake(
+        &mut self,
+        look: Look<'_>,
+        now: Millis,
+    ) -> Result<Vec<(Ticket, Result<PushAnswer, ApiError>)>, Died> {
+        let (mut told, mut waiting) = (Vec::new(), Vec::new());
+        for mut task in std::mem::take(&mut self.waiting) {
+            let ticket = task.ticket().expect("it waits for a slice");
+            let mut event = Event::Resumed;
+            let answer = loop {
+                match self.step_task(&mut task, event, look, now)? {
+                    Effect::Answer(answer) => break Some(answer),
+                    Effect::AwaitSlice { .. } => break None,
+                    effect => event = self.at_once(effect),
+                }
+            };
+            match answer.map(|answer| answer.result) {
+                None => waiting.push(task),
+                Some(Ok(Said::Pushed(answer))) => told.push((ticket, Ok(answer))),
+                Some(Ok(said)) => panic!("BUG: a push was answered with {said:?}"),
+                Some(Err(error)) => told.push((ticket, Err(error))),
+            }
+        }
+        self.waiting = waiting;
+        Ok(told)
+    }
+
+    /// One step of a task: everything between two awaits, hence one section of storage, with the alarm that is set next.
+    pub(super) fn step_task(
+        &mut self,
+        task: &mut Task,
+        event: Event,
+        look: Look<'_>,
+        now: Millis,
+    ) -> Result<Effect, Died> {
+        let (effect, lived) = self.step_or_die(task, event, look, now);
+        lived.map(|()| effect)
+    }
+
+    /// The same, with what it asks for even if it is not carried out.
+    fn step_or_die(
+        &mut self,
+        task: &mut Task,
+        event: Event,
+        look: Look<'_>,
+        now: Millis,
+    ) -> (Effect, Result<(), Died>) {
+        let at = Moment { now, random: self.rng.any() };
+        if self.object.is_none() {
+            let rows = std::mem::take(&mut self.rows);
+            self.object = Some(Object::new(rows, self.config, now));
+        }
+        self.section(|host| {
+            let object = host.object.as_mut().expect("it runs");
+            let slices = object.slices();
+            let effect = object.step(task, event, at);
+            if object.slices() > slices {
+                look(object);
+            }
+            let alarm = if let Effect::SetAlarm(alarm) = &effect { *alarm } else { None };
+            (effect, alarm)
+        })
+    }
+
+    /// Carries out what shares one section of storage with the alarm that it asks for, and ends as the fault says.
+    pub(super) fn section<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> (T, Option<Millis>),
+    ) -> (T, Result<(), Died>) {
+        let fault = self.section_fault;
+        let before = (fault == Some(SectionFault::Lost)).then(|| self.rows().clone());
+        // Storage counts down to the write that fails, so a count that is never reached tells how many there were.
+        let countdown = match fault {
+            Some(SectionFault::Refused(write)) => write,
+            _ => u64::MAX,
+        };
+        self.rows().fail_writes_after = Some(countdown);
+        let (result, alarm) = work(self);
+        let left = self.rows().fail_writes_after.take().unwrap_or(0);
+        let writes = countdown - left;
+        self.writes += writes;
+        if writes == 0 {
+            return (result, Ok(()));
+        }
+        self.section_fault = None;
+        match (fault, before) {
+            (Some(SectionFault::Refused(_)), _) if left > 0 => {
+                self.section_fault = Some(SectionFault::Refused(left));
+            }
+            (Some(SectionFault::Lost), Some(before)) => {
+                self.restore(before);
+                return (result, Err(Died { has_kept: false }));
+            }
+            (Some(SectionFault::Kept), _) => {
+                self.alarm = alarm.or(self.alarm);
+                self.kill();
+                return (result, Err(Died { has_kept: true }));
+            }
+            _ => {}
+        }
+        (result, Ok(()))
+    }
+}
+
+/// What the object sees of a head in KV, from a place of its own.
+pub(super) fn head_in(kv: &mut Kv, key: &str, now: Millis) -> Result<Option<HeadMetadata>, ()> {
+    let here = kv.locations() - 1;
+    let entry = kv.read(here, key, 30_000, now).map_err(|_| ())?;
+    Ok(entry.and_then(|entry| HeadMetadata::parse(&entry.metadata)))
+}
