@@ -16,9 +16,9 @@
 //! # A push, in the order of the code
 //! 1. `worker/lib.rs` reads the request; [`edge::route`], [`edge::authorize`] and [`edge::space`] say what, who and where.
 //!    The body is passed on when it is whole, unless [`edge::refusals`] knows that the object has had enough of its sender.
-//! 2. `worker/object.rs`: [`coordinator::rate`] says whether the user may have more of the object, `coordinator/members.rs`
+//! 2. [`coordinator::object`], a task of the object: [`coordinator::rate`] says whether the user may have more of it, `coordinator/members.rs`
 //!    whether they may write; [`protocol::push`] makes a push out of bytes. What is wrong inside a mutation is that mutation's.
-//! 3. Pushes that arrive together share a transaction.
+//! 3. It waits in a [`coordinator::queue`]: pushes that arrive together share a transaction.
 //! 4. [`coordinator`]: `numbering` (new, settled or forked?), `plan/judge` (applied, parked or rejected?), for that `parking`
 //!    (does it follow what is parked, what does it resolve?) and `merge` (does it conflict, what does it make of its record?
 //!    with [`value`]), `plan` (all of it in memory), then [`coordinator::ledger`], in one section.
