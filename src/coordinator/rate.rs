@@ -119,7 +119,7 @@ impl Rate {
         if user_per_s > 0 {
             let bucket = self.user(user, now);
             wait = wait.max(bucket.wait_s(user_per_s));
-            if wait.is_none() {
+            if wait.is_none() && !planted!(AdmittedFree) {
                 bucket.balance -= UNIT;
             }
         }

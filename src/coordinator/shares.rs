@@ -19,6 +19,12 @@ impl Shares {
         Self { max, all: 0, of: BTreeMap::new() }
     }
 
+    /// What all hold together, in bytes.
+    #[must_use]
+    pub fn all(&self) -> usize {
+        self.all
+    }
+
     /// Notes that so many bytes of a user are held, if there is room for them.
     pub fn take(&mut self, user: &UserHash, bytes: usize) -> bool {
         let share = self.of.get(user).copied().unwrap_or(0) + bytes;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::{
     World,
     client::{Client, Outcome, Taken},
+    host::ToldPush,
     location::{Around, Reader, Response, Wire},
     network::{Message, Sender, SentPush},
     space::{Awaited, Space},
@@ -65,10 +66,41 @@ impl World {
         sender: Option<Sender>,
         sent: &Rc<SentPush>,
     ) -> Result<Ticket, ApiError> {
+        let number = self.begin_push(space, sent)?;
+        self.body_comes(space, number, sender, sent)
+    }
+
+    /// A push reaches the coordinator before its body. I9: whose body is read may push.
+    ///
+    /// # Errors
+    /// When it is refused at once.
+    pub(super) fn begin_push(&mut self, space: usize, sent: &Rc<SentPush>) -> Result<u64, ApiError> {
+        let Space { host, oracle, .. } = &mut self.spaces[space];
+        let begun = host.begin_push(&user_hash(sent.user), sent.body.len(), self.now);
+        oracle.check_pusher(sent.user, &begun);
+        begun
+    }
+
+    /// The body of a push reaches the coordinator. I9: nobody makes an epoch begin who may not push any more.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(super) fn body_comes(
+        &mut self,
+        space: usize,
+        number: u64,
+        sender: Option<Sender>,
+        sent: &Rc<SentPush>,
+    ) -> Result<Ticket, ApiError> {
         let Space { host, oracle, awaited, .. } = &mut self.spaces[space];
-        let arrived = host.arrive(&user_hash(sent.user), &sent.body, self.now);
+        let before = host.core(self.now).position().epoch;
+        let arrived = host.body_comes(number, &sent.body, self.now);
         // What it claims may have begun an epoch.
-        oracle.learn_epoch(&host.core(self.now).position().epoch);
+        let epoch = host.core(self.now).position().epoch;
+        if epoch != before {
+            oracle.check_pusher(sent.user, &Ok::<_, ApiError>(()));
+        }
+        oracle.learn_epoch(&epoch);
         match &arrived {
             Ok(ticket) => {
                 let push = host.push_of(*ticket).expect("it waits").clone();
@@ -77,6 +109,24 @@ impl World {
             Err(_) => oracle.check_pusher(sent.user, &arrived),
         }
         arrived
+    }
+
+    /// The oldest body that is on its way to a space has come, if there is one.
+    pub fn late_body_comes(&mut self, space: usize) {
+        let receiving = &mut self.spaces[space].receiving;
+        if receiving.is_empty() {
+            return;
+        }
+        let (number, sender, sent) = receiving.remove(0);
+        let refused = self.body_comes(space, number, sender.clone(), &sent).err();
+        if let (Some(refused), Some(sender)) = (refused, sender) {
+            self.refuse_push(sender, sent, refused);
+        }
+    }
+
+    pub(super) fn refuse_push(&mut self, sender: Sender, sent: Rc<SentPush>, refused: ApiError) {
+        self.note(|| format!("the coordinator refuses {}: {refused:?}", sent.name));
+        self.network.send(Message::Pushed(sender, sent, Rc::new(Err(refused))), self.now);
     }
 
     /// The next slice of the pushes that wait, which is checked. Whoever is told is sent the answer. I8: the push that has waited
@@ -109,7 +159,7 @@ impl World {
             |oldest| is_answered(oldest) || slice.settled.iter().any(|(settled, _)| *settled == oldest);
         let is_lost = slice.settled.is_empty() && slice.answers.is_empty();
         assert!(is_lost || oldest.is_none_or(got_on), "I8: a slice passes over the push that came first");
-        for (ticket, answer) in &slice.told {
+        for ToldPush { ticket, answer, at } in &slice.told {
             let awaited = self.spaces[space].awaited.get_mut(ticket);
             let Some((sender, sent)) =
                 awaited.and_then(|one| one.sender.take().zip(Some(Rc::clone(&one.sent))))
@@ -117,14 +167,14 @@ impl World {
                 continue;
             };
             self.note(|| format!("the coordinator answers {}: {}", sent.name, traffic::brief(answer)));
-            if let Ok(answer) = answer {
+            if let Some(at) = at {
                 // Each client pushes at a location of its own, and pulls at any.
-                self.pass_write(sender.client % self.locations.len(), space, &answer.position);
+                self.pass_write(sender.client % self.locations.len(), space, at);
             }
             self.network.send(Message::Pushed(sender, sent, Rc::new(answer.clone())), self.now);
         }
         self.tell_live(space, before);
-        slice.told
+        slice.told.into_iter().map(|told| (told.ticket, told.answer)).collect()
     }
 
     /// Slices until no push waits.

@@ -33,6 +33,8 @@ pub struct Space {
     pub host: Host,
     /// What ought to be.
     pub oracle: Oracle,
+    /// Pushes whose bodies are on their way, by the host's numbers, and to whom the answer is sent.
+    pub receiving: Vec<(u64, Option<Sender>, Rc<SentPush>)>,
     /// Who waits for pushes.
     pub awaited: BTreeMap<Ticket, Awaited>,
     /// What was, of earlier spaces of this id, each under its scope.
@@ -72,6 +74,7 @@ impl Space {
             scope,
             host,
             oracle,
+            receiving: Vec::new(),
             awaited: BTreeMap::new(),
             past: Vec::new(),
         }
@@ -94,6 +97,7 @@ impl Space {
             scope,
             host,
             oracle,
+            receiving: Vec::new(),
             awaited: BTreeMap::new(),
             past: Vec::new(),
         }

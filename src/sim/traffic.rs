@@ -154,9 +154,17 @@ impl World {
         }
         for message in group {
             let Message::Push(sender, push) = message else { continue };
-            if let Err(refused) = self.push_arrives(space, Some(sender), &push) {
-                self.note(|| format!("the coordinator refuses {}: {refused:?}", push.name));
-                self.network.send(Message::Pushed(sender, push, Rc::new(Err(refused))), self.now);
+            let refused = match self.begin_push(space, &push) {
+                Err(refused) => Some(refused),
+                Ok(number) if self.rng.chance(10) => {
+                    self.note(|| format!("the body of {} is on its way", push.name));
+                    self.spaces[space].receiving.push((number, Some(sender), push));
+                    continue;
+                }
+                Ok(number) => self.body_comes(space, number, Some(sender.clone()), &push).err(),
+            };
+            if let Some(refused) = refused {
+                self.refuse_push(sender, push, refused);
             }
         }
         self.settle_slice(space);

@@ -179,6 +179,12 @@ impl<S: Storage> Object<S> {
         })
     }
 
+    /// Bytes of bodies that are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.all()
+    }
+
     /// What is to be logged since the last look.
     pub fn take_log(&mut self) -> Vec<LogLine> {
         std::mem::take(&mut self.log)
@@ -203,7 +209,14 @@ impl<S: Storage> Object<S> {
     /// Nobody waits for what becomes of a task any more. What it has put into the queue is settled all the same, and charged.
     pub fn forget(&mut self, task: &mut Task) {
         if let (Errand::Call { user, .. }, held @ 1..) = (&task.errand, std::mem::take(&mut task.held)) {
-            self.held.give_back(user, held);
+            if !planted!(HeldNotGivenBack) {
+                self.held.give_back(user, held);
+            }
+        }
+        if planted!(HungUpForgotten)
+            && let Some(ticket) = &task.ticket
+        {
+            self.waiting.remove(ticket);
         }
         if let Some(waiting) = task.ticket.take().and_then(|ticket| self.waiting.get_mut(&ticket)) {
             waiting.is_awaited = false;
@@ -308,13 +321,15 @@ impl<S: Storage> Object<S> {
             return Ok(());
         }
         // Nobody knows which alarm is set now: the next event sets one.
-        self.space().turn_broke_off();
+        if !planted!(UnsetAlarmAwaited) {
+            self.space().turn_broke_off();
+        }
         Err(ApiError::Internal)
     }
 
     /// Answers once the alarm is set, if it has to be.
     fn arm_and_answer(&mut self, task: &mut Task, answer: Answer, at: Moment) -> Effect {
-        match self.poll_alarm(at) {
+        match self.poll_alarm(at).filter(|_| !planted!(AnswerNotArmed)) {
             None => Effect::Answer(answer),
             Some(set) => {
                 task.state = State::Answering(Box::new(answer));

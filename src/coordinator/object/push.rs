@@ -23,7 +23,9 @@ impl<S: Storage> Object<S> {
     pub(super) fn let_in(&mut self, task: &mut Task, at: Moment) -> Result<Effect, ApiError> {
         let Errand::Call { user, length, .. } = &task.errand else { panic!("BUG: an alarm has no body") };
         let core = self.core.as_mut().expect("BUG: the space was not opened");
-        if let Err(refused) = core.admit(user, Role::Writer) {
+        if let Err(refused) = core.admit(user, Role::Writer)
+            && !planted!(StrangerLetIn)
+        {
             self.rate.charge_refused(user, rate::cost(*length, 0), at.now);
             return Err(refused);
         }
@@ -90,7 +92,9 @@ impl<S: Storage> Object<S> {
     ) -> Result<Effect, ApiError> {
         let units = rate::cost(length, push.changes());
         // Who may not push does not get to say that storage has gone back either; that may have changed with the body.
-        self.space().admit(task.user(), Role::Writer)?;
+        let admitted = self.space().admit(task.user(), Role::Writer);
+        admitted
+            .or_else(|refused| if planted!(AdmittedForGood) { Ok(Role::Writer) } else { Err(refused) })?;
         let claimed = push.epoch.clone().zip(push.since);
         let claimed = claimed.map(|(epoch, version)| Position { epoch, version });
         self.settle_claim(task, claimed, Claimant::Push(Box::new(push), units), at)
@@ -180,7 +184,9 @@ impl<S: Storage> Object<S> {
                 let at = Some(answer.position.clone());
                 Answer { at, ..Answer::said(Said::Pushed(answer), waiting.rows) }
             }
-            Err((error, at)) => Answer { at, ..Answer::refused(error) },
+            Err((error, at)) => {
+                Answer { at: at.filter(|_| !planted!(PrefixNotSaid)), ..Answer::refused(error) }
+            }
         })
     }
 }

@@ -235,6 +235,12 @@ impl Task {
         Self { errand, state: State::Begun, held: 0, ticket: None }
     }
 
+    /// Bytes of its body that count as held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     /// What it will be answered once the alarm is set.
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {

@@ -11,7 +11,7 @@ use crate::{
     coordinator::{
         Coordinator, Notice, Person, Told,
         ledger::{Ledger, LedgerResult, MemoryLedger, Rows},
-        object::{Answer, Object, ObjectConfig, Said, Storage, Task},
+        object::{Answer, Event, Object, ObjectConfig, Said, Storage, Task},
         publication::PublicationConfig,
         queue::{Queue, Ticket},
         rate::RateConfig,
@@ -60,8 +60,22 @@ pub struct Slice {
     /// The answers of the coordinator to those that are done with it.
     pub answers: Vec<(Ticket, Result<PushAnswer, ApiError>)>,
     /// What is told: nothing if the instance has died.
-    pub told: Vec<(Ticket, Result<PushAnswer, ApiError>)>,
+    pub told: Vec<ToldPush>,
 }
+
+/// What whoever waits for a push is told.
+#[derive(Debug)]
+pub struct ToldPush {
+    /// Of which push.
+    pub ticket: Ticket,
+    /// What.
+    pub answer: Result<PushAnswer, ApiError>,
+    /// Where the space stands, if anything was written.
+    pub at: Option<Position>,
+}
+
+/// No bound on what users take of an object.
+pub const UNBOUNDED: RateConfig = RateConfig { user_per_s: 0, space_per_s: 0 };
 
 /// The body of the answer to an administrative call, if it has one.
 type Administered = Result<Option<String>, ApiError>;
@@ -95,8 +109,12 @@ pub struct Host {
     id: Option<SpaceId>,
     config: ObjectConfig,
     rng: Rng,
+    /// Pushes whose bodies are on their way, each under a number.
+    receiving: BTreeMap<u64, Task>,
     /// Pushes that wait for a slice, in the order in which they came.
     waiting: Vec<Task>,
+    /// When the instance began, and how many calls of each user it has admitted since.
+    admitted: (Millis, BTreeMap<UserHash, u64>),
     turn: Option<Turn>,
     /// Handlers of the alarm that failed in a row.
     failed_handlers: u32,
@@ -135,9 +153,11 @@ impl Host {
             rows: MemoryLedger::default(),
             scope,
             id: None,
-            config: ObjectConfig { publication, rate: RateConfig { user_per_s: 0, space_per_s: 0 } },
+            config: ObjectConfig { publication, rate: UNBOUNDED },
             rng,
+            receiving: BTreeMap::new(),
             waiting: Vec::new(),
+            admitted: (Millis(0), BTreeMap::new()),
             turn: None,
             failed_handlers: 0,
         }
@@ -160,7 +180,16 @@ impl Host {
     }
 
     fn run(&mut self, core: Coordinator<MemoryLedger>, now: Millis) {
+        self.admitted = (now, BTreeMap::new());
         self.object = Some(Object::opened(MemoryLedger::default(), core, self.config, now));
+    }
+
+    /// From now on users may take so much of it. The instance begins anew.
+    pub fn set_rate(&mut self, rate: RateConfig) {
+        if self.config.rate != rate {
+            self.config.rate = rate;
+            self.kill();
+        }
     }
 
     /// Everything is lost, and the shared space of this id begins once more, where the clock shows `clock`.
@@ -188,7 +217,7 @@ impl Host {
             return (nothing.clone(), nothing);
         }
         let body = order.clone().into_text().into_bytes();
-        let means = Means { body, kv: Some(kv), granter: None };
+        let means = Means { kv: Some(kv), ..Means::whole(body) };
         let body_of = |answer: &Answer| answer.result.clone().map(Said::into_text);
         match self.call(Call::Administer(act), caller, None, means, now) {
             Called::Answered(answer) => (body_of(&answer), body_of(&answer)),
@@ -196,7 +225,7 @@ impl Host {
             Called::Died { would_be } => {
                 (nothing.clone(), would_be.map_or(nothing, |answer| body_of(&answer)))
             }
-            Called::Waits(_) => panic!("BUG: an act waits for no slice"),
+            other => panic!("BUG: an act ends as {other:?}"),
         }
     }
 
@@ -213,7 +242,7 @@ impl Host {
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        let means = Means { body: b"{}".to_vec(), kv: None, granter: Some(granter) };
+        let means = Means { granter: Some(granter), ..Means::whole(b"{}".to_vec()) };
         let said = self.call(Call::Administer(Act::Grant), user, None, means, now).told()?;
         let text = said.into_text().unwrap_or_default();
         let said: serde_json::Value = serde_json::from_str(&text).expect("a grant is JSON");
@@ -226,6 +255,7 @@ impl Host {
         self.rows = self.take_rows();
         self.object = None;
         self.turn = None;
+        self.receiving.clear();
         self.waiting.clear();
         self.deaths += 1;
     }
@@ -287,30 +317,78 @@ impl Host {
         let tickets: Vec<_> = pushes.iter().map(arrive).collect();
         let mut told = BTreeMap::new();
         while self.has_pushes() {
-            told.extend(self.settle(now).told);
+            told.extend(self.settle(now).told.into_iter().map(|told| (told.ticket, told.answer)));
         }
         let mut answer = |ticket| told.remove(&ticket).unwrap_or(Err(ApiError::Upstream));
         tickets.into_iter().map(|ticket| ticket.and_then(&mut answer)).collect()
     }
 
-    /// A push arrives, and waits.
+    /// A push arrives, whole, and waits.
     ///
     /// # Errors
     /// When it is refused at once.
     pub fn arrive(&mut self, user: &UserHash, body: &str, now: Millis) -> Result<Ticket, ApiError> {
+        let number = self.begin_push(user, body.len(), now)?;
+        self.body_comes(number, body, now)
+    }
+
+    /// A push whose body is on its way; gives a number to it.
+    ///
+    /// # Errors
+    /// When it is refused before the body is read.
+    pub fn begin_push(&mut self, user: &UserHash, length: usize, now: Millis) -> Result<u64, ApiError> {
         self.requests += 1;
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        let means = Means { body: body.as_bytes().to_vec(), kv: None, granter: None };
-        match self.call(Call::Push, user, None, means, now) {
-            Called::Waits(task) => {
+        match self.call(Call::Push, user, None, Means::announced(length), now) {
+            Called::Receives(task) => {
+                self.receiving.insert(self.requests, task);
+                Ok(self.requests)
+            }
+            other => Err(other.refusal()),
+        }
+    }
+
+    /// The body of a push has come, which waits from now on.
+    ///
+    /// # Errors
+    /// When it is refused, or the instance is another one.
+    pub fn body_comes(&mut self, number: u64, body: &str, now: Millis) -> Result<Ticket, ApiError> {
+        let mut task = self.receiving.remove(&number).ok_or(ApiError::Upstream)?;
+        let body = Ok(body.as_bytes().to_vec());
+        match self.go_on(&mut task, Event::Body(body), Means::announced(0), now) {
+            Called::Waits => {
                 let ticket = task.ticket().expect("whoever waits for a slice has a push in the queue");
                 self.waiting.push(task);
                 Ok(ticket)
             }
-            other => Err(other.told().err().expect("a push that waits for nothing was refused")),
+            other => Err(other.refusal()),
         }
+    }
+
+    /// Whoever waits for one of the pushes hangs up, or whoever sends one.
+    pub fn hang_up(&mut self, rng: &mut Rng) {
+        let (receiving, waiting) = (self.receiving.len(), self.waiting.len());
+        if receiving + waiting == 0 {
+            return;
+        }
+        let index = rng.index(receiving + waiting);
+        let mut task = match index.checked_sub(receiving) {
+            Some(index) => self.waiting.remove(index),
+            None => {
+                let number = *self.receiving.keys().nth(index).expect("one of them");
+                self.receiving.remove(&number).expect("it is there")
+            }
+        };
+        self.object.as_mut().expect("somebody waits for it").forget(&mut task);
+    }
+
+    /// Bytes of bodies that the instance holds, and of those that are on their way or wait.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        let tasks = self.receiving.values().chain(&self.waiting).map(Task::held).sum();
+        (self.object.as_ref().map_or(0, Object::held), tasks)
     }
 
     /// The next slice of the pushes that wait.
@@ -359,8 +437,8 @@ impl Host {
             return Err(ApiError::Upstream);
         }
         let body = serde_json::to_vec(ask).expect("an ask is JSON");
-        let means = Means { body, kv: None, granter: None };
-        let Said::Pulled(reply, lines) = self.call(Call::Pull, user, Some(scope), means, now).told()? else {
+        let called = self.call(Call::Pull, user, Some(scope), Means::whole(body), now);
+        let Said::Pulled(reply, lines) = called.told()? else {
             panic!("BUG: a pull was not answered with what is newer");
         };
         let text = encode_reply(&reply, &lines);

@@ -1,15 +1,16 @@
 //! Carries out what the tasks of calls ask for.
 
-use super::{Host, SectionFault};
+use std::collections::BTreeMap;
+
+use super::{Host, SectionFault, ToldPush};
 use crate::{
     coordinator::{
         ledger::MemoryLedger,
         object::{Answer, Effect, Event, Moment, Object, Said, Task},
-        queue::Ticket,
     },
     edge::grant::Granter,
     ids::{SpaceId, UserHash},
-    protocol::{call::Call, error::ApiError, internal::Caller, push::PushAnswer},
+    protocol::{call::Call, error::ApiError, internal::Caller},
     sim::kv::Kv,
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
@@ -25,9 +26,23 @@ pub(super) struct Died {
 /// What a call may need.
 #[derive(Debug)]
 pub(super) struct Means<'a> {
-    pub(super) body: Vec<u8>,
+    /// The body, if it is there.
+    pub(super) body: Option<Vec<u8>>,
+    pub(super) length: usize,
     pub(super) kv: Option<&'a mut Kv>,
     pub(super) granter: Option<&'a Granter>,
+}
+
+impl Means<'_> {
+    /// A body that is there.
+    pub(super) fn whole(body: Vec<u8>) -> Self {
+        Self { length: body.len(), body: Some(body), kv: None, granter: None }
+    }
+
+    /// A body of so many bytes that is on its way.
+    pub(super) fn announced(length: usize) -> Self {
+        Self { length, body: None, kv: None, granter: None }
+    }
 }
 
 /// What has become of a call.
@@ -36,8 +51,10 @@ pub(super) enum Called {
     Answered(Answer),
     /// It has happened, and whoever called is told that it has not: the alarm could not be set.
     Unarmed(Answer, ApiError),
+    /// Its body is waited for.
+    Receives(Task),
     /// It waits for a slice.
-    Waits(Task),
+    Waits,
     /// The instance died. What it would have answered, if what it wrote remains.
     Died {
         would_be: Option<Answer>,
@@ -50,8 +67,13 @@ impl Called {
         match self {
             Self::Answered(answer) => answer.result,
             Self::Unarmed(_, error) => Err(error),
-            Self::Waits(_) | Self::Died { .. } => Err(ApiError::Upstream),
+            Self::Receives(_) | Self::Waits | Self::Died { .. } => Err(ApiError::Upstream),
         }
+    }
+
+    /// Why it was refused.
+    pub(super) fn refusal(self) -> ApiError {
+        self.told().err().expect("a push that waits for nothing was refused")
     }
 }
 
@@ -75,17 +97,36 @@ impl Host {
             request: String::new(),
             origin: String::new(),
         };
-        let mut task = Task::call(call.as_str(), &caller, || means.body.len()).expect("a call of ours");
-        self.carry_out(&mut task, means, now).unwrap_or_else(|waits| waits.unwrap_or(Called::Waits(task)))
+        let length = means.length;
+        let mut task = Task::call(call.as_str(), &caller, || length).expect("a call of ours");
+        let called = self.go_on(&mut task, Event::Begun, means, now);
+        self.count_admitted(user, &called, now);
+        if matches!(called, Called::Waits) { Called::Receives(task) } else { called }
     }
 
-    fn carry_out(
+    /// I8: nobody takes more of an object than the rate allows. Each call that is admitted costs a unit at least.
+    fn count_admitted(&mut self, user: &UserHash, called: &Called, now: Millis) {
+        let per_s = u64::from(self.config.rate.user_per_s);
+        let is_refused = |answer: &Answer| matches!(answer.result, Err(ApiError::RateLimited { .. }));
+        if per_s == 0 || matches!(called, Called::Answered(answer) if is_refused(answer)) {
+            return;
+        }
+        let (began, admitted) = &mut self.admitted;
+        let calls = admitted.entry(user.clone()).or_default();
+        *calls += 1;
+        let allowed = per_s * (10_000 + now.since(*began)) / 1_000;
+        assert!(*calls <= allowed, "I8: {calls} calls of one user were admitted, where {allowed} may be");
+    }
+
+    /// Carries out what a task asks for, from an event to its end, or to what it has to wait for.
+    pub(super) fn go_on(
         &mut self,
         task: &mut Task,
+        event: Event,
         mut means: Means<'_>,
         now: Millis,
-    ) -> Result<Called, Option<Called>> {
-        let (mut event, mut would_be) = (Event::Begun, None);
+    ) -> Called {
+        let (mut event, mut would_be) = (event, None);
         loop {
             let (effect, lived) = self.step_or_die(task, event, &mut |_| {}, now);
             if let Some(answer) = task.answer() {
@@ -96,16 +137,19 @@ impl Host {
                     if let Effect::Answer(answer) = effect {
                         would_be = Some(answer);
                     }
-                    return Ok(Called::Died { would_be: would_be.filter(|_| has_kept) });
+                    return Called::Died { would_be: would_be.filter(|_| has_kept) };
                 }
                 (Effect::Answer(answer), Ok(())) => {
-                    return Ok(match (would_be, answer.result) {
+                    return match (would_be, answer.result) {
                         (Some(happened), Err(error)) => Called::Unarmed(happened, error),
                         (_, result) => Called::Answered(Answer { result, ..answer }),
-                    });
+                    };
                 }
-                (Effect::AwaitSlice { .. }, Ok(())) => return Err(None),
-                (Effect::ReadBody { .. }, Ok(())) => Event::Body(Ok(std::mem::take(&mut means.body))),
+                (Effect::AwaitSlice { .. }, Ok(())) => return Called::Waits,
+                (Effect::ReadBody { .. }, Ok(())) => match means.body.take() {
+                    Some(body) => Event::Body(Ok(body)),
+                    None => return Called::Waits,
+                },
                 (Effect::ReadHead { key }, Ok(())) => {
                     let kv = means.kv.as_mut().expect("an act is given KV");
                     Event::Head(head_in(kv, &key, now))
@@ -132,11 +176,7 @@ impl Host {
 
     /// Whoever waits for the next slice wakes, in the order in which they came, and one of them settles it; `look` is shown the object
     /// then. Tells those whose pushes are done.
-    pub(super) fn wake(
-        &mut self,
-        look: Look<'_>,
-        now: Millis,
-    ) -> Result<Vec<(Ticket, Result<PushAnswer, ApiError>)>, Died> {
+    pub(super) fn wake(&mut self, look: Look<'_>, now: Millis) -> Result<Vec<ToldPush>, Died> {
         let (mut told, mut waiting) = (Vec::new(), Vec::new());
         for mut task in std::mem::take(&mut self.waiting) {
             let ticket = task.ticket().expect("it waits for a slice");
@@ -148,12 +188,15 @@ impl Host {
                     effect => event = self.at_once(effect),
                 }
             };
-            match answer.map(|answer| answer.result) {
-                None => waiting.push(task),
-                Some(Ok(Said::Pushed(answer))) => told.push((ticket, Ok(answer))),
-                Some(Ok(said)) => panic!("BUG: a push was answered with {said:?}"),
-                Some(Err(error)) => told.push((ticket, Err(error))),
-            }
+            let Some(Answer { result, at, .. }) = answer else {
+                waiting.push(task);
+                continue;
+            };
+            let answer = result.map(|said| match said {
+                Said::Pushed(answer) => answer,
+                said => panic!("BUG: a push was answered with {said:?}"),
+            });
+            told.push(ToldPush { ticket, answer, at });
         }
         self.waiting = waiting;
         Ok(told)
@@ -182,6 +225,7 @@ impl Host {
         let at = Moment { now, random: self.rng.any() };
         if self.object.is_none() {
             let rows = std::mem::take(&mut self.rows);
+            self.admitted = (now, BTreeMap::new());
             self.object = Some(Object::new(rows, self.config, now));
         }
         self.section(|host| {

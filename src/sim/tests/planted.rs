@@ -53,6 +53,32 @@ pub(crate) enum Fault {
     /// Deletions are forgotten while the base still has the records.
     ForgottenBelowTheBase,
 
+    // The object.
+    /// Calls are admitted for nothing.
+    AdmittedFree,
+    /// A body whose sender hangs up takes room for good.
+    HeldNotGivenBack,
+    /// What is settled of a push for which nobody waits is noted nowhere.
+    HungUpForgotten,
+    /// The body of whoever may not push is read.
+    StrangerLetIn,
+    /// Whoever was removed while the body was under way is believed.
+    AdmittedForGood,
+    /// The refusal of a push that is settled in part does not say where the space stands.
+    PrefixNotSaid,
+    /// An epoch that a claim begins sets no alarm.
+    ClaimNotArmed,
+    /// A call that has written sets no alarm.
+    AnswerNotArmed,
+    /// An alarm that could not be set is waited for.
+    UnsetAlarmAwaited,
+    /// A head is put whenever the watchdog fires.
+    WatchdogNotRenewed,
+    /// A turn that broke off counts as under way.
+    FailedTurnGoesOn,
+    /// An owner's epoch begins without a look at KV's head.
+    HeadNotCompared,
+
     // The alarm.
     /// No event sets the alarm.
     AlarmNotArmed,
@@ -256,6 +282,18 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::FailedHeadTakenForPublished, &["I4", "I8"], 100),
     (Fault::EmptyEpochNotPublished, &["I8"], 1000),
     (Fault::ForgottenBelowTheBase, &["I7"], 1500),
+    (Fault::AdmittedFree, &["I8"], 300),
+    (Fault::HeldNotGivenBack, &["I8"], 100),
+    (Fault::HungUpForgotten, &["BUG"], 300),
+    (Fault::StrangerLetIn, &["I9"], 300),
+    (Fault::AdmittedForGood, &["I9"], 1000),
+    (Fault::PrefixNotSaid, &["I14"], 1000),
+    (Fault::ClaimNotArmed, &["I8"], 1000),
+    (Fault::AnswerNotArmed, &["I8"], 300),
+    (Fault::UnsetAlarmAwaited, &["I8"], 300),
+    (Fault::WatchdogNotRenewed, &["I4", "I8"], 1000),
+    (Fault::FailedTurnGoesOn, &["I8"], 300),
+    (Fault::HeadNotCompared, &["I3"], 1000),
     (Fault::AlarmNotArmed, &["I8"], 100),
     (Fault::DroppedAlarmAwaited, &["I8"], 400),
     (Fault::WatchdogNotSet, &["I8"], 100),

@@ -7,6 +7,7 @@ use crate::{
     protocol::error::ApiError,
     sim::{
         client::TABS,
+        host::UNBOUNDED,
         kv::Faults,
         network::Weather,
         space::{Space, person},
@@ -41,14 +42,23 @@ impl Wild {
             host.alarm_faults.clear();
             host.is_unreachable = false;
             while world.step(space) {}
+            while !world.spaces[space].receiving.is_empty() {
+                world.late_body_comes(space);
+            }
             world.settle_pushes(space);
+            world.spaces[space].host.set_rate(UNBOUNDED);
         }
         world.network.weather = Weather::default();
         while let Some(at) = world.network.next_arrival() {
             let wait = at.since(world.now);
             world.pass(wait);
             world.deliver();
-            (0..world.spaces.len()).for_each(|space| world.settle_pushes(space));
+            for space in 0..world.spaces.len() {
+                while !world.spaces[space].receiving.is_empty() {
+                    world.late_body_comes(space);
+                }
+                world.settle_pushes(space);
+            }
         }
         self.find_lost_alarms();
         (0..self.world.spaces.len()).for_each(|space| self.world.let_everybody_write(space));
@@ -100,6 +110,12 @@ impl Wild {
             let there = &published.position;
             assert!(head >= *there, "I4: KV's head fell to {head}, below {there}, and nothing is unsettled");
         }
+    }
+
+    /// I8: only bodies of pushes that are under way take room from others.
+    pub(super) fn check_held(&self, space: usize) {
+        let (held, under_way) = self.world.spaces[space].host.held();
+        assert!(held == under_way, "I8: {held} bytes of bodies are held, where {under_way} are under way");
     }
 
     /// I8: where no alarm is left, KV's head has reached the durable state. Alarms alone have to get it there: a pull would

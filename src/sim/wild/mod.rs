@@ -59,6 +59,7 @@ impl Wild {
         options.clients.iter().for_each(|(user, space)| world.add_client(*user, *space));
         world.locations[LOCATIONS - 1].has_cache = false;
         world.network.weather = options.weather;
+        world.spaces.iter_mut().for_each(|space| space.host.set_rate(options.rate));
         let total_share = options.shares.iter().map(|(_, share)| share).sum();
         let watches = world.spaces.iter().map(|_| Watch::default()).collect();
         Self {
@@ -79,6 +80,7 @@ impl Wild {
             for space in 0..self.world.spaces.len() {
                 self.check_published(space);
                 self.check_idle(space);
+                self.check_held(space);
             }
         }
         self.calm_down();
@@ -112,6 +114,8 @@ impl Wild {
             Kind::Change => self.change(client, tab),
             Kind::Pull => self.pull(client, tab),
             Kind::Arrival => self.arrival(),
+            Kind::Body => self.world.late_body_comes(space),
+            Kind::HangUp => self.world.spaces[space].host.hang_up(&mut self.world.rng),
             Kind::Pass => self.pass(),
             Kind::Alarm => self.alarm(space),
             Kind::HalfEffect => {

@@ -1,10 +1,10 @@
 //! What kinds of worlds there are, and how often what happens in them.
 
 use crate::{
-    coordinator::publication::PublicationConfig,
+    coordinator::{publication::PublicationConfig, rate::RateConfig},
     edge::pull::ReadPlan,
     limits::{ParkedMax, Sizes, SliceMax},
-    sim::{BY_DEMAND, DAY_MS, EAGER, Rng, network::Weather},
+    sim::{BY_DEMAND, DAY_MS, EAGER, Rng, host::UNBOUNDED, network::Weather},
 };
 
 /// Sizes by which some dozens of short records overflow a tail and make a base of several parts that takes several turns.
@@ -40,6 +40,8 @@ pub struct Options {
     pub shares: Vec<(Kind, u64)>,
     /// What messages meet.
     pub weather: Weather,
+    /// What users may take of an object.
+    pub rate: RateConfig,
     /// Whether only moments pass at a time: what races within seconds does so more often.
     pub is_slow: bool,
 }
@@ -53,6 +55,10 @@ pub enum Kind {
     Pull,
     /// What is on its way arrives.
     Arrival,
+    /// The body of a push arrives that was on its way to the coordinator.
+    Body,
+    /// Whoever sends a push, or waits for its answer, hangs up.
+    HangUp,
     /// Time passes.
     Pass,
     /// The alarm fires: when it is due, or early, or once more.
@@ -102,10 +108,12 @@ pub enum Kind {
 }
 
 /// All kinds with their usual shares.
-const SHARES: [(Kind, u64); 26] = [
+const SHARES: [(Kind, u64); 28] = [
     (Kind::Change, 200),
     (Kind::Pull, 200),
     (Kind::Arrival, 300),
+    (Kind::Body, 40),
+    (Kind::HangUp, 8),
     (Kind::Pass, 90),
     (Kind::Alarm, 60),
     (Kind::HalfEffect, 120),
@@ -166,8 +174,15 @@ impl Options {
             filler: [20, 60, 200][rng.index(3)],
             records: [3, 8, 30][rng.index(3)],
             weather: Weather { lost: rng.below(15), repeated: rng.below(15), slow: rng.below(25) },
+            rate: UNBOUNDED,
             is_slow: rng.chance(40),
         };
+        if rng.chance(15) {
+            // Ten seconds' worth is there at once.
+            let user_per_s = 1 + u32::try_from(rng.below(3)).expect("small");
+            let space_per_s = u32::try_from(rng.below(3)).expect("small") * user_per_s;
+            options.rate = RateConfig { user_per_s, space_per_s };
+        }
         if rng.chance(60) {
             let of_user = 1 + rng.index(4);
             let (conflicts, unacked) = (of_user + rng.index(4), 1 + rng.index(4));
