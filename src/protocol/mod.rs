@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod conflict;
+pub mod directory;
 pub mod error;
 mod fields;
 pub mod internal;

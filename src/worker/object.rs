@@ -2,6 +2,7 @@
 //! out what the publisher says when the alarm fires. The rules are `headwater::coordinator`'s.
 
 mod administration;
+mod directory;
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,8 +12,9 @@ use std::{
 
 use headwater::{
     coordinator::{
-        Coordinator as Core, Person, Told,
+        Coordinator as Core, Person,
         crowd::Crowd,
+        directory::Directory,
         ledger::{LedgerResult, SqlLedger},
         publication::{Effect, PutOutcome},
         queue::{Done, Queue, Ticket},
@@ -24,6 +26,7 @@ use headwater::{
     limits,
     protocol::{
         act::Act,
+        directory::PATH as DIRECTORY,
         error::ApiError,
         internal::{Ask, Caller, ConflictsAfter, Order, encode_reply},
         push::{PushAnswer, PushRequest, Reading},
@@ -40,7 +43,6 @@ use worker::{
 };
 
 use crate::{
-    coordinator,
     http::{self, Reply},
     isolate,
     location::{self, now},
@@ -155,6 +157,8 @@ struct Coordinator {
     storage: ObjectStorage,
     sql: ObjectSql,
     core: RefCell<Option<Core<Ledger>>>,
+    /// Instead of a space, where the object is a directory.
+    directory: RefCell<Option<Directory<Ledger>>>,
     rate: RefCell<Option<Rate>>,
     /// Bodies from their arrival to their answer.
     held: RefCell<Shares>,
@@ -180,6 +184,7 @@ impl DurableObject for Coordinator {
             events: Events::new(state.as_raw()),
             storage,
             core: RefCell::new(None),
+            directory: RefCell::new(None),
             rate: RefCell::new(None),
             held: RefCell::new(Shares::new(limits::BODIES_HELD_MAX)),
             queue: RefCell::default(),
@@ -246,10 +251,11 @@ impl Coordinator {
         caller: &Caller,
     ) -> std::result::Result<Reply, ApiError> {
         let user = UserHash::parse(&caller.user).map_err(|_| ApiError::Internal)?;
+        if path == DIRECTORY {
+            return self.answer_directory(&user, request).await;
+        }
         let act = Act::parse(path);
         match act {
-            // A notice is not the user's own doing, and is given once.
-            Some(Act::Told) => Ok(()),
             Some(act) if act.is_owners() => self.rate(|rate| rate.admit_owners(&user, now())),
             _ => self.rate(|rate| rate.admit(&user, now())),
         }?;
@@ -257,7 +263,7 @@ impl Coordinator {
             let body = http::call_bytes(request, limits::CALL_BYTES_MAX).await?;
             let order = Order::parse(&body).ok_or(ApiError::Internal)?;
             self.open(Whose::of(caller, Some((act, &order)))?).await?;
-            return self.act(&user, act, &order).await;
+            return self.act(&user, act, &order, &caller.request).await;
         }
         self.open(Whose::of(caller, None)?).await?;
         match path {
@@ -530,7 +536,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// One turn: of the notices, then of the publisher.
+    /// One turn of the publisher.
     async fn publish(&self) -> std::result::Result<(), ApiError> {
         self.open(Whose::Known).await?;
         let watchdog = self.with(|core| core.begin_turn(now()));
@@ -561,15 +567,6 @@ impl Coordinator {
                     let outcome = self.put(&key, &value, &options).await;
                     self.with(|core| core.head_was_put(outcome, now()));
                     self.log_publication(&metadata, outcome, bytes);
-                }
-                Effect::Tell(notice) => {
-                    let told = coordinator::tell(&self.env, &notice).await;
-                    if told == Told::Failed {
-                        log::write(LogLevel::Error, "a home was not told", json!({}));
-                    }
-                    self.with(|core| {
-                        core.was_told(&notice.user, notice.at.version, &told, now(), random());
-                    });
                 }
                 Effect::Sleep(None) => {
                     return self.storage.delete_alarm().await.map(drop).map_err(|_| ApiError::Internal);

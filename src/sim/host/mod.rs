@@ -8,15 +8,16 @@ use std::collections::{BTreeMap, VecDeque};
 use super::Rng;
 use crate::{
     coordinator::{
-        Coordinator, Notice, Person, Told,
+        Administered, Coordinator, Person,
         ledger::MemoryLedger,
         publication::{PublicationConfig, PutOutcome},
-        queue::{Done, Queue, Ticket},
+        queue::{self, Queue, Ticket},
     },
     edge::grant::Granter,
     ids::{SpaceId, UserHash},
     protocol::{
         act::Act,
+        directory::Aside,
         error::ApiError,
         internal::{Ask, Order, Reply, decode_reply, encode_reply},
         push::{MutationResult, PushAnswer, PushRequest},
@@ -34,7 +35,6 @@ enum Waiting {
     Head(Option<HeadMetadata>),
     Object(PutOutcome),
     HeadPut(PutOutcome),
-    Told(Box<Notice>, Option<Told>),
 }
 
 /// How the next section of storage ends. Rows and the alarm that is set with them share their fate.
@@ -68,8 +68,16 @@ pub struct Slice {
     pub told: Vec<(Ticket, Result<PushAnswer, ApiError>)>,
 }
 
-/// The body of the answer to an administrative call, if it has one.
-type Administered = Result<Option<String>, ApiError>;
+/// What an administrative call has come to.
+#[derive(Debug)]
+pub struct Done {
+    /// What the caller is told.
+    pub told: Result<Administered, ApiError>,
+    /// What happened.
+    pub done: Result<Administered, ApiError>,
+    /// What the edge is told beside that.
+    pub aside: Option<Aside>,
+}
 
 /// The instance died during a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,60 +163,57 @@ impl Host {
         self.arm(now).expect("the alarm can be set");
     }
 
-    /// What the shell does about a space beside pushes and pulls. Gives what the caller is told, and what happened.
-    pub fn administer(
-        &mut self,
-        caller: &UserHash,
-        act: Act,
-        order: &Order,
-        now: Millis,
-    ) -> (Administered, Administered) {
+    /// What the shell does about a space beside pushes and pulls.
+    pub fn administer(&mut self, caller: &UserHash, act: Act, order: &Order, now: Millis) -> Done {
+        let nobody = || Err(ApiError::Upstream);
         if self.is_unreachable {
-            return (Err(ApiError::Upstream), Err(ApiError::Upstream));
+            return Done { told: nobody(), done: nobody(), aside: None };
         }
         let is_kept = self.section_fault == Some(SectionFault::Kept);
-        let mut done = Err(ApiError::Upstream);
+        let mut done = nobody();
         let section = self.section(now, |core, random| {
             done = core.administer(caller, act, order, now, random);
         });
         if section == Err(Died) {
-            return (Err(ApiError::Upstream), if is_kept { done } else { Err(ApiError::Upstream) });
+            return Done { told: nobody(), done: if is_kept { done } else { nobody() }, aside: None };
         }
-        let told = done.clone().and_then(|body| self.arm(now).map(|()| body));
-        (told, done)
+        let aside = self.aside(caller, act, &done, now);
+        match self.arm(now) {
+            Ok(()) => Done { told: done.clone(), done, aside },
+            Err(error) => Done { told: Err(error), done, aside: None },
+        }
     }
 
-    /// A grant for a member, as the shell has it signed.
-    ///
-    /// # Errors
-    /// When the coordinator refuses, or cannot be reached.
+    fn aside(
+        &mut self,
+        caller: &UserHash,
+        act: Act,
+        done: &Result<Administered, ApiError>,
+        now: Millis,
+    ) -> Option<Aside> {
+        let invites = done.as_ref().is_ok_and(|done| done.invites);
+        self.core(now).aside(caller, act, done, invites).expect("storage in memory can be read")
+    }
+
+    /// A grant for a member, as the shell has it signed, and what the edge is told beside it. The edge may say what position
+    /// the user's directory knows of.
     pub fn grant(
         &mut self,
         user: &UserHash,
         granter: &Granter,
+        claim: Option<&Position>,
         now: Millis,
-    ) -> Result<(String, Millis), ApiError> {
+    ) -> (Result<(String, Millis), ApiError>, Option<Aside>) {
         if self.is_unreachable {
-            return Err(ApiError::Upstream);
+            return (Err(ApiError::Upstream), None);
         }
-        let role = self.core(now).admit(user, Role::Reader)?;
-        granter.sign(user, self.core(now).scope(), role, now)
-    }
-
-    /// The notice that waits to be sent to a home.
-    #[must_use]
-    pub fn notice(&self) -> Option<Notice> {
-        match &self.turn {
-            Some(Waiting::Told(notice, None)) => Some((**notice).clone()),
-            _ => None,
+        if let Err(error) = self.settle_claim(claim.cloned(), now) {
+            return (Err(error), None);
         }
-    }
-
-    /// What the home has answered.
-    pub fn notice_ended(&mut self, answer: Told) {
-        if let Some(Waiting::Told(_, told)) = &mut self.turn {
-            *told = Some(answer);
-        }
+        let role = self.core(now).admit(user, Role::Reader);
+        let done = role.clone().map(|_| Administered::default());
+        let aside = self.aside(user, Act::Grant, &done, now);
+        (role.and_then(|role| granter.sign(user, self.core(now).scope(), role, now)), aside)
     }
 
     /// The coordinator if it is running.
@@ -311,7 +316,7 @@ impl Host {
             let new = |ticket, results: &[MutationResult]| {
                 (ticket, results[known.get(&ticket).copied().unwrap_or(0)..].to_vec())
             };
-            for Done { ticket, answer, .. } in done {
+            for queue::Done { ticket, answer, .. } in done {
                 // Of one that is refused nothing is taken in, not even what it says.
                 slice.settled.extend(answer.as_ref().ok().map(|answer| new(ticket, &answer.results)));
                 slice.answers.push((ticket, answer));

@@ -2,7 +2,7 @@
 
 use super::{AlarmFault, Died, Host, RETRIES_MAX, RETRY_MS, Waiting};
 use crate::{
-    coordinator::{Told, publication::Effect},
+    coordinator::publication::Effect,
     protocol::error::ApiError,
     sim::kv::{Entry, Kv},
     snapshot::head::HeadMetadata,
@@ -62,10 +62,6 @@ impl Host {
             Waiting::Head(metadata) => core.head_was_read(metadata.as_ref(), now, random),
             Waiting::Object(outcome) => core.object_was_put(outcome, now),
             Waiting::HeadPut(outcome) => core.head_was_put(outcome, now),
-            Waiting::Told(notice, told) => {
-                let told = told.unwrap_or(Told::Failed);
-                core.was_told(&notice.user, notice.at.version, &told, now, random);
-            }
         });
         if reported == Err(Died) {
             return false;
@@ -94,7 +90,6 @@ impl Host {
                 let entry = Entry { value, metadata, expires: Millis(expiration_s * 1000) };
                 Some(Waiting::HeadPut(kv.put(&key, entry, now)))
             }
-            Effect::Tell(notice) => Some(Waiting::Told(notice, None)),
             Effect::Sleep(alarm) => {
                 if self.set_alarm(alarm).is_err() {
                     return self.handler_failed(now);

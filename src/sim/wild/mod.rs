@@ -137,6 +137,7 @@ impl Wild {
             Kind::ClaimFuture => self.claim_future(client),
             Kind::ResetEpoch => self.reset_epoch(space),
             Kind::RestoreStorage => self.restore_storage(space),
+            Kind::Directory => self.directory(),
         }
     }
 
