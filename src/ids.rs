@@ -98,6 +98,13 @@ impl SpaceHash {
         Self(digest(&["shared space", id.as_str()]))
     }
 
+    /// The directory of that subject: not a space, but an object with a name of its own. Where an object lives is decided for
+    /// good by whoever reaches it first, so others may reach a user's directory, but never the private space.
+    #[must_use]
+    pub fn directory(iss: &str, sub: &str) -> Self {
+        Self(digest(&["directory", iss, sub]))
+    }
+
     /// A hash that travelled between our own parts: 64 lower-case hex digits.
     ///
     /// # Errors
@@ -202,6 +209,7 @@ mod tests {
     fn parts_of_a_hashed_name_do_not_run_into_each_other() {
         assert_ne!(SpaceHash::private("ab", "c"), SpaceHash::private("a", "bc"));
         assert_ne!(SpaceHash::private("", "x").as_str(), UserHash::new("", "x").as_str());
+        assert_ne!(SpaceHash::private("", "x"), SpaceHash::directory("", "x"));
     }
 
     #[test]
@@ -221,6 +229,22 @@ mod tests {
                 .concat()
             )),
             "every private space would be looked for under another name: all users start empty"
+        );
+        let directory = SpaceHash::directory("https://issuer.example", "alice");
+        assert_eq!(
+            directory.as_str(),
+            hex::encode(Sha256::digest(
+                [
+                    &9u64.to_be_bytes()[..],
+                    b"directory",
+                    &22u64.to_be_bytes(),
+                    b"https://issuer.example",
+                    &5u64.to_be_bytes(),
+                    b"alice"
+                ]
+                .concat()
+            )),
+            "every list of spaces would be empty, and nobody's made spaces counted"
         );
     }
 }

@@ -33,8 +33,8 @@
 //!
 //! # Shared spaces
 //! The routes below `/spaces` go to the space's object as acts ([`protocol::act`]): `worker/spaces.rs`, then
-//! `coordinator/members.rs` (who may do what), `coordinator/administration.rs` (does it) and, in the alarm (`turn`),
-//! `coordinator/notices.rs`, which tells the members' homes (`coordinator/home.rs`).
+//! `coordinator/members.rs` (who may do what) and `coordinator/administration.rs` (does it). What a space says of a user
+//! goes to the user's directory ([`coordinator::directory`]) after the answer ([`edge::directory`]).
 //!
 //! # Modules, in the order of the flow
 //! [`ids`], [`version`], [`time`], [`limits`]: what is spoken of · [`protocol`]: what crosses a wire, and the one table

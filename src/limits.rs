@@ -215,33 +215,57 @@ pub const KEYS_TIMEOUT_MS: u32 = 3_000;
 pub const TOKENS_REMEMBERED: usize = 1_000;
 /// How long a verified token is remembered, in ms.
 pub const TOKEN_REMEMBERED_MS: u64 = 10 * 60_000;
-/// Present members of a shared space: they are told one by one when it is deleted.
+/// Present members of a shared space: whoever removes an owner looks through them for another.
 pub const MEMBERS_MAX: usize = 10_000;
 /// Policies of a space: one per collection it may have.
 pub const POLICIES_MAX: usize = COLLECTIONS_MAX;
 /// Shared spaces that one user has made and that are not deleted, so that nobody makes objects without end.
 pub const SPACES_MADE_MAX: usize = 1_000;
-/// Shared spaces that one user's list holds, beside those that the user makes later. Anybody may make anybody a member, so
-/// something must bound it.
+/// Entries that one user's directory holds, of memberships that are and that have ended, beside those of spaces that the user
+/// has made: making room reads them all.
 pub const SPACES_LISTED_MAX: usize = 10_000;
 /// Spaces on one page of a user's list.
 pub const SPACES_PAGE: usize = 1_000;
 /// Bytes of the body of an administrative request.
 pub const ORDER_BYTES_MAX: usize = 16 * KIB;
-/// Notices of spaces that others have made, which a home notes in a minute: each is a version and published.
-pub const NOTICES_HEARD_PER_MINUTE: usize = 60;
-/// Homes that are told in one turn. An invocation may make 50 requests on the free plan (workers/platform/limits).
-pub const NOTICES_PER_TURN: usize = 40;
-/// How long a turn tells homes before it lets the next one publish, in ms: one that hangs takes as long.
-pub const NOTICES_MS_PER_TURN: u64 = 10_000;
-/// How long a home that was told is left alone, in ms; twice as long each time that it does not answer.
-pub const NOTICE_RETRY_MS: u64 = 60_000;
-/// How long a home is left alone at most, in ms.
-pub const NOTICE_RETRY_MS_MAX: u64 = 3_600_000;
-/// How often a home is told of one thing that it does not take: over a day, so what a day's trouble hides is told.
-pub const NOTICE_TRIES_MAX: u64 = 32;
-/// How long a home may take to answer, in ms.
-pub const NOTICE_TIMEOUT_MS: u32 = 10_000;
+/// Hints that one user's directory keeps of one sender. Anybody may make anybody a member.
+const HINTS_OF_SENDER_MAX: usize = 10;
+/// Hints that one user's directory keeps.
+const HINTS_MAX: usize = 100;
+/// Hints that a directory looks at in a minute, of all senders together: each that is kept is a row.
+pub const HINTS_PER_MINUTE: usize = 60;
+/// How long a space counts as being made of which its maker's directory hears nothing, in ms.
+pub const RESERVED_MS: u64 = 86_400_000;
+/// How long the edge waits for a directory after the answer to its user, in ms. Work of that kind may take 30 s
+/// (workers/runtime-apis/context), and needs three such calls at most.
+pub const DIRECTORY_TIMEOUT_MS: u32 = 8_000;
+
+/// How much a user's directory holds. Simulated directories hold less, so that they run out of room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirectoryMax {
+    /// Shared spaces that its user has made and that are not deleted.
+    pub made: usize,
+    /// Entries, beside those of spaces that the user has made.
+    pub listed: usize,
+    /// Entries on a page.
+    pub page: usize,
+    /// Hints.
+    pub hints: usize,
+    /// Hints of one sender.
+    pub hints_of_sender: usize,
+}
+
+impl DirectoryMax {
+    /// As it is deployed.
+    pub const DEPLOYED: Self = Self {
+        made: SPACES_MADE_MAX,
+        listed: SPACES_LISTED_MAX,
+        page: SPACES_PAGE,
+        hints: HINTS_MAX,
+        hints_of_sender: HINTS_OF_SENDER_MAX,
+    };
+}
+
 /// How long a grant is good, in ms: so long may a member read who was removed.
 pub const GRANT_MS: u64 = 10 * 60_000;
 /// By how much the clocks of the machine that signs and of the one that verifies may differ, in ms. It only lets a grant

@@ -26,14 +26,24 @@ use crate::{
 pub struct Person {
     /// As members' records name them.
     pub user: UserHash,
-    /// Their private space.
-    pub home: SpaceHash,
     /// The subject of their tokens.
     pub sub: String,
 }
 
-/// How often a private space with a long list of shared ones is emptied at most, in ms.
-const EMPTIED_MS_MIN: u64 = 60_000;
+/// What an administrative call has come to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Administered {
+    /// The body of the answer; none if there is nothing to say.
+    pub body: Option<String>,
+    /// Whether somebody has become a member who was none before.
+    pub invites: bool,
+}
+
+impl From<String> for Administered {
+    fn from(body: String) -> Self {
+        Self { body: Some(body), invites: false }
+    }
+}
 
 impl Person {
     /// The person that an order is about.
@@ -42,8 +52,7 @@ impl Person {
     /// [`ApiError::Internal`] for what no edge of ours sends.
     pub fn of(order: &Order) -> Result<Self, ApiError> {
         let user = UserHash::parse(&order.user).map_err(|_| ApiError::Internal)?;
-        let home = SpaceHash::parse(&order.home).map_err(|_| ApiError::Internal)?;
-        Ok(Self { user, home, sub: order.sub.clone() })
+        Ok(Self { user, sub: order.sub.clone() })
     }
 }
 
@@ -79,15 +88,12 @@ impl<L: Ledger> Coordinator<L> {
         ledger.atomically(&mut |ledger| {
             assert!(ledger.meta()?.is_none(), "BUG: a space is created where one is");
             ledger.put_meta(&meta)?;
-            ledger.put_record(&key, &record)?;
-            ledger.put_member(&owner.user, &owner.home, version)?;
-            // This home has noted that its user makes the space, so it has to hear of the end in any case.
-            ledger.was_told(&owner.user, Version::ZERO, Millis(1))
+            ledger.put_record(&key, &record)
         })?;
         Self::open(ledger, None, config, None, now, random)
     }
 
-    /// Carries out what `caller` asks for and returns the body of the answer; none if there is nothing to say.
+    /// Carries out what `caller` asks for.
     ///
     /// # Errors
     /// [`ApiError::Gone`], [`ApiError::Forbidden`], [`ApiError::NotFound`], or storage failures.
@@ -98,7 +104,7 @@ impl<L: Ledger> Coordinator<L> {
         order: &Order,
         now: Millis,
         random: u64,
-    ) -> Result<Option<String>, ApiError> {
+    ) -> Result<Administered, ApiError> {
         let needed = match act {
             // Everybody may leave.
             Act::RemoveMember if order.user == caller.as_str() => Role::Reader,
@@ -109,30 +115,28 @@ impl<L: Ledger> Coordinator<L> {
         };
         let role = self.admit(caller, needed)?;
         match act {
-            Act::Create | Act::Show => return Ok(Some(self.shown(role))),
-            Act::Members => return self.members(order).map(Some),
-            Act::Member => return self.member(order).map(Some),
-            Act::SetMember => return self.set_member(order, now).map(Some),
-            Act::RemoveMember => self.remove_member(order, now)?,
-            Act::Policies => return self.policies().map(Some),
-            Act::SetPolicy => return self.set_policy(order, now).map(Some),
-            Act::RemovePolicy => self.remove_policy(order, now)?,
-            Act::Delete if self.meta.space.is_some() => self.end(now, random)?,
-            Act::Delete => self.empty(now, random)?,
+            Act::Create | Act::Show => Ok(self.shown(role).into()),
+            Act::Members => self.members(order).map(Administered::from),
+            Act::Member => self.member(order).map(Administered::from),
+            Act::SetMember => self.set_member(order, now),
+            Act::RemoveMember => self.remove_member(order, now).map(|()| Administered::default()),
+            Act::Policies => self.policies().map(Administered::from),
+            Act::SetPolicy => self.set_policy(order, now).map(Administered::from),
+            Act::RemovePolicy => self.remove_policy(order, now).map(|()| Administered::default()),
+            Act::Delete if self.meta.space.is_some() => {
+                self.end(now, random).map(|()| Administered::default())
+            }
+            Act::Delete => self.empty(now, random).map(|()| Administered::default()),
             Act::ResetEpoch => {
                 let epoch = self.meta.epoch.clone();
                 let begun = self.begin_epoch(&epoch, now, random);
                 begun.map_err(|error| self.storage_failed(error))?;
                 let Position { epoch, version } = self.position();
-                return Ok(Some(format!(r#"{{"epoch":"{epoch}","version":{version}}}"#)));
+                Ok(format!(r#"{{"epoch":"{epoch}","version":{version}}}"#).into())
             }
-            Act::Spaces => return self.spaces(order).map(Some),
-            Act::NoteMade => self.note_made(order, now)?,
-            Act::Told => return self.told(order, now),
             // Signed by the shell, which has the key.
-            Act::Grant => return Err(ApiError::Internal),
+            Act::Grant => Err(ApiError::Internal),
         }
-        Ok(None)
     }
 
     fn shown(&self, role: Role) -> String {
@@ -157,7 +161,7 @@ impl<L: Ledger> Coordinator<L> {
         }
     }
 
-    fn set_member(&mut self, order: &Order, now: Millis) -> Result<String, ApiError> {
+    fn set_member(&mut self, order: &Order, now: Millis) -> Result<Administered, ApiError> {
         self.shared_only()?;
         let person = Person::of(order)?;
         let role = Role::parse(&order.role).ok_or(ApiError::Internal)?;
@@ -171,12 +175,10 @@ impl<L: Ledger> Coordinator<L> {
         }
         if before != Some(role) {
             let change = (members::key_of(&person.user), Some(Member::value(&person.sub, role)));
-            self.step(&change, now, &mut |ledger, version| {
-                ledger.put_member(&person.user, &person.home, version)
-            })?;
-            self.notices.arise(now);
+            self.step(&change, now)?;
         }
-        Ok(members::shown(&order.user, &order.sub, role))
+        let body = Some(members::shown(&order.user, &order.sub, role));
+        Ok(Administered { body, invites: before.is_none() })
     }
 
     fn remove_member(&mut self, order: &Order, now: Millis) -> Result<(), ApiError> {
@@ -189,9 +191,7 @@ impl<L: Ledger> Coordinator<L> {
             Some(_) => {}
         }
         let change = (members::key_of(&person.user), None);
-        self.step(&change, now, &mut |ledger, version| ledger.end_member(&person.user, version))?;
-        self.notices.arise(now);
-        Ok(())
+        self.step(&change, now)
     }
 
     fn policies(&mut self) -> Result<String, ApiError> {
@@ -214,7 +214,7 @@ impl<L: Ledger> Coordinator<L> {
             return Err(ApiError::Forbidden("A space has at most 200 policies."));
         }
         if before != Some(value.as_str()) {
-            self.step(&(key, Some(value.clone())), now, &mut |_, _| Ok(()))?;
+            self.step(&(key, Some(value.clone())), now)?;
         }
         Ok(value)
     }
@@ -223,21 +223,20 @@ impl<L: Ledger> Coordinator<L> {
         let key = policy_key(order);
         let before = self.ledger.record(&key).map_err(|error| self.storage_failed(error))?;
         if before.is_some_and(|record| record.deleted_at.is_none()) {
-            self.step(&(key, None), now, &mut |_, _| Ok(()))?;
+            self.step(&(key, None), now)?;
         }
         Ok(())
     }
 
-    /// Ends a shared space: nothing stays but the row that says so, and whom to tell. What KV holds of it can be read with a
-    /// grant of this incarnation, so until the last of them ends, and expires by itself.
+    /// Ends a shared space: nothing stays but the row that says so. What KV holds of it can be read with a grant of this
+    /// incarnation, so until the last of them ends, and expires by itself.
     ///
-    /// It is a step in an epoch of its own: nothing may be newer for the homes, also where storage had gone back.
+    /// It is a step in an epoch of its own: nothing may be newer in directories, also where storage had gone back.
     fn end(&mut self, now: Millis, random: u64) -> Result<(), ApiError> {
         let version = self.version.next();
         let epoch = Epoch::begin(now, Some(&self.meta.epoch), random);
         let meta = Meta { epoch, gone_at: Some(now), floor: version, horizon: version, ..self.meta.clone() };
         let ended = self.ledger.atomically(&mut |ledger| {
-            ledger.tell_all(version)?;
             ledger.erase_records()?;
             ledger.erase_clients()?;
             if !planted!(ParkedOutlivesSpace) {
@@ -249,45 +248,24 @@ impl<L: Ledger> Coordinator<L> {
         ended.map_err(|error| self.storage_failed(error))?;
         (self.meta, self.version) = (meta, version);
         self.forget_what_was_read();
-        self.notices.arise(now);
         Ok(())
     }
 
-    /// Removes all records and conflicts of a private space. A new epoch begins, and an empty head is published at once. Clients stay, so
-    /// that each can be told which of its mutations the history contained. So does the list of shared spaces: it says where
-    /// the user is a member, and that has not changed.
+    /// Removes all records and conflicts of a private space. A new epoch begins, and an empty head is published at once. Clients
+    /// stay, so that each can be told which of its mutations the history contained.
     fn empty(&mut self, now: Millis, random: u64) -> Result<(), ApiError> {
-        let spaces = self.ledger.records_of(&super::home::spaces(), None, usize::MAX);
-        let spaces = spaces.map_err(|error| self.storage_failed(error))?;
-        // Each record of the list is written anew. When an epoch began that lies ahead of the clock nobody knows.
-        let began = self.meta.epoch.began();
-        let is_again = began <= now && now.since(began) < EMPTIED_MS_MIN;
-        if is_again && spaces.len() > limits::SPACES_PAGE {
-            return Err(ApiError::RateLimited { retry_after_s: 60 });
-        }
-        let horizon = self.version;
-        let version = if spaces.is_empty() { horizon } else { horizon.next() };
-        let kept = spaces.into_iter().map(|(id, value)| {
-            let key = Key { collection: super::home::spaces(), id };
-            let record = record_after(None, &key, Some(&value), version, now);
-            (key, record)
-        });
-        let kept: Vec<_> = kept.collect();
         let epoch = Epoch::begin(now, Some(&self.meta.epoch), random);
-        let meta = Meta { epoch, floor: version, horizon, ..self.meta.clone() };
+        let meta = Meta { epoch, floor: self.version, horizon: self.version, ..self.meta.clone() };
         let row = self.publisher.row_of_nothing();
         let text = serde_json::to_string(&row).expect("BUG: the row is not JSON");
         let emptied = self.ledger.atomically(&mut |ledger| {
             ledger.erase_records()?;
             ledger.close_conflicts()?;
-            for (key, record) in &kept {
-                ledger.put_record(key, record)?;
-            }
             ledger.put_publication(&text)?;
             ledger.put_meta(&meta)
         });
         emptied.map_err(|error| self.storage_failed(error))?;
-        (self.meta, self.version) = (meta, version);
+        self.meta = meta;
         self.forget_what_was_read();
         self.publisher.everything_was_removed(row, now);
         Ok(())
@@ -300,35 +278,17 @@ impl<L: Ledger> Coordinator<L> {
         self.clients.clear();
     }
 
-    pub(super) fn count_of(&mut self, collection: &Collection) -> Result<usize, ApiError> {
+    fn count_of(&mut self, collection: &Collection) -> Result<usize, ApiError> {
         self.ledger.count_of(collection).map_err(|error| self.storage_failed(error))
     }
 
-    /// Changes one record at the next version; without a value it is deleted. `also` writes what belongs into the same section.
-    pub(super) fn step(
-        &mut self,
-        change: &(Key, Option<String>),
-        now: Millis,
-        also: &mut dyn FnMut(&mut L, Version) -> LedgerResult<()>,
-    ) -> Result<(), ApiError> {
-        self.step_all(std::slice::from_ref(change), now, also)
-    }
-
-    /// As [`Self::step`], several records at one version.
-    pub(super) fn step_all(
-        &mut self,
-        changes: &[(Key, Option<String>)],
-        now: Millis,
-        also: &mut dyn FnMut(&mut L, Version) -> LedgerResult<()>,
-    ) -> Result<(), ApiError> {
+    /// Changes one record at the next version; without a value it is deleted.
+    fn step(&mut self, (key, value): &(Key, Option<String>), now: Millis) -> Result<(), ApiError> {
         let (version, mut bytes) = (self.version.next(), 0);
         let written = self.ledger.atomically(&mut |ledger| {
-            for (key, value) in changes {
-                let record = record_after(ledger.record(key)?, key, value.as_deref(), version, now);
-                bytes += record.published_line().len();
-                ledger.put_record(key, &record)?;
-            }
-            also(ledger, version)
+            let record = record_after(ledger.record(key)?, key, value.as_deref(), version, now);
+            bytes = record.published_line().len();
+            ledger.put_record(key, &record)
         });
         written.map_err(|error| self.storage_failed(error))?;
         self.version = version;

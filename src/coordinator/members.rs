@@ -7,7 +7,13 @@ use super::{
 use crate::{
     ids::{Collection, Key, RecordId, UserHash},
     limits,
-    protocol::{error::ApiError, internal::Order, role::Role},
+    protocol::{
+        act::Act,
+        directory::{Aside, Membership, Standing},
+        error::ApiError,
+        internal::Order,
+        role::Role,
+    },
     value::{json_text, text_field},
 };
 
@@ -77,6 +83,46 @@ pub(super) fn admit<L: Ledger>(
 }
 
 impl<L: Ledger> Coordinator<L> {
+    /// What the space says of the membership of `user`, for the user's directory; none of a private space.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub fn membership(&mut self, user: &UserHash) -> Result<Option<Membership>, ApiError> {
+        if self.meta.space.is_none() {
+            return Ok(None);
+        }
+        let (incarnation, at) = (self.meta.incarnation.clone(), self.position());
+        if self.is_gone() {
+            let since = at.version;
+            return Ok(Some(Membership { incarnation, standing: Standing::Gone, at, since }));
+        }
+        let role = role_of(&self.ledger, &self.meta, user).map_err(|error| self.storage_failed(error))?;
+        let since = self.ledger.version_of(&key_of(user)).map_err(|error| self.storage_failed(error))?;
+        let standing = role.map_or(Standing::None, Standing::Member);
+        Ok(Some(Membership { incarnation, standing, at, since }))
+    }
+
+    /// What the space's object says to the edge beside the answer that `done` is to `act` of `caller`.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub fn aside<T>(
+        &mut self,
+        caller: &UserHash,
+        act: Act,
+        done: &Result<T, ApiError>,
+        invites: bool,
+    ) -> Result<Option<Aside>, ApiError> {
+        match done {
+            _ if !act.has_aside() => Ok(None),
+            Ok(_) if invites => Ok(Some(Aside::Invited)),
+            Ok(_) | Err(ApiError::Forbidden(_) | ApiError::Gone) => {
+                Ok(self.membership(caller)?.map(Aside::Membership))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
     /// A page of the members, by the order of their hashes: about 256 KiB, but one at least.
     pub(super) fn members(&mut self, order: &Order) -> Result<String, ApiError> {
         self.shared_only()?;

@@ -2,19 +2,19 @@
 //!
 //! Pushes wait in a [`Queue`]. [`Coordinator::settle`] takes a slice of them, plans it (`numbering`, `merge`, `plan`), writes
 //! it in one section of the ledger, and answers what is done with what its client was missing. A pull that the edge cannot answer: [`Coordinator::pull`]. Publication
-//! to KV: `publication`, driven by the alarm (`turn`). Who may do what: `members`; what is done about it: `administration`, of
-//! which `notices` tells the members' homes (`home`).
+//! to KV: `publication`, driven by the alarm (`turn`). Who may do what: `members`; what is done about it: `administration`.
+//!
+//! Beside spaces there are directories: the lists of users' shared spaces ([`directory`]).
 //!
 //! Nothing here waits. What it keeps in memory can be lost at any moment: it is read again from the ledger.
 
 mod administration;
 pub mod crowd;
-mod home;
+pub mod directory;
 pub mod ledger;
 mod listing;
 mod members;
 mod merge;
-mod notices;
 mod numbering;
 pub mod object;
 mod parking;
@@ -30,11 +30,8 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use administration::Person;
-use home::Heard;
+pub use administration::{Administered, Person};
 use ledger::{Ledger, LedgerError, LedgerResult, Meta, OpenConflicts};
-use notices::Notices;
-pub use notices::{Notice, Told};
 use parking::Parking;
 use plan::{Clients, Part, Plan};
 use publication::{Durable, PublicationConfig, Publisher};
@@ -80,8 +77,6 @@ pub struct Coordinator<L> {
     clients: Clients,
     fresh_tail: Option<FreshTail>,
     publisher: Publisher,
-    notices: Notices,
-    heard: Heard,
     alarm: Option<Millis>,
     failure: Option<String>,
 }
@@ -133,7 +128,6 @@ impl<L: Ledger> Coordinator<L> {
         );
         let durable = Durable { meta: &meta, version };
         let publisher = Publisher::open(&ledger, config, durable, now)?;
-        let notices = Notices::open(&ledger, &meta, now)?;
         Ok(Self {
             ledger,
             meta,
@@ -143,8 +137,6 @@ impl<L: Ledger> Coordinator<L> {
             clients: Clients::new(),
             fresh_tail: None,
             publisher,
-            notices,
-            heard: Heard::default(),
             alarm,
             failure: None,
         })
@@ -383,20 +375,10 @@ impl<L: Ledger> Coordinator<L> {
     fn begin_epoch_of(&mut self, meta: Meta, after: &Epoch, now: Millis, random: u64) -> LedgerResult<()> {
         let previous = Some(after.max(&meta.epoch)).filter(|_| !planted!(EpochUnordered));
         let meta = Meta { epoch: Epoch::begin(now, previous, random), ..meta };
-        let (version, is_shared) = (self.version, self.meta.space.is_some());
-        self.ledger.atomically(&mut |ledger| {
-            // Where storage has gone back, homes know positions that it does not, and hold what is told now for old.
-            if is_shared {
-                ledger.tell_all_again(version)?;
-            }
-            ledger.put_meta(&meta)
-        })?;
+        self.ledger.put_meta(&meta)?;
         self.meta = meta;
         self.fresh_tail = None;
         self.publisher.epoch_began(now);
-        if is_shared {
-            self.notices.arise(now);
-        }
         Ok(())
     }
 

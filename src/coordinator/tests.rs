@@ -1,6 +1,7 @@
 //! The coordinator as a whole: what is claimed of pushes, pulls and publication.
 
 mod conflicts;
+mod directory;
 mod numbers;
 mod operations;
 mod parking;

@@ -1,5 +1,4 @@
-//! The alarm: when it is due, and what a turn does. The publisher has its turn first (`publication`), then
-//! the members' homes are told (`notices`), of which some may not answer.
+//! The alarm: when it is due, and what a turn of the publisher does (`publication`).
 
 use super::{
     Coordinator,
@@ -18,8 +17,7 @@ impl<L: Ledger> Coordinator<L> {
 
     /// When the next turn is due. A space that was deleted publishes nothing any more.
     fn due(&self, now: Millis) -> Option<Millis> {
-        let publication = if self.is_gone() { None } else { self.publisher.due(self.durable(), now) };
-        [publication, self.notices.due(now)].into_iter().flatten().min()
+        if self.is_gone() { None } else { self.publisher.due(self.durable(), now) }
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -29,7 +27,7 @@ impl<L: Ledger> Coordinator<L> {
     /// When the shell has to set the alarm to, if it has to. To be asked after every event, and the alarm to be set
     /// before anything else is awaited, so that it is part of the transaction.
     pub fn poll_alarm(&mut self, now: Millis) -> Option<Millis> {
-        if self.publisher.in_turn() || self.notices.in_turn() || planted!(AlarmNotArmed) {
+        if self.publisher.in_turn() || planted!(AlarmNotArmed) {
             return None;
         }
         let due = self.due(now)?;
@@ -53,8 +51,7 @@ impl<L: Ledger> Coordinator<L> {
 
     /// The alarm has fired, early, late or again. Returns what to set it to before anything else.
     pub fn begin_turn(&mut self, now: Millis) -> Millis {
-        let is_for_notices = self.notices.begin_turn(now);
-        let watchdog = self.publisher.begin(now, is_for_notices);
+        let watchdog = self.publisher.begin(now);
         self.alarm = Some(watchdog);
         watchdog
     }
@@ -69,7 +66,6 @@ impl<L: Ledger> Coordinator<L> {
     /// The turn broke off outside, and nobody knows which alarm is set: the next event sets one.
     pub fn turn_broke_off(&mut self) {
         self.publisher.break_off();
-        self.notices.end_turn();
         self.alarm = None;
     }
 
@@ -86,10 +82,6 @@ impl<L: Ledger> Coordinator<L> {
         });
         if let Effect::Sleep(_) = effect {
             self.publisher.break_off();
-            if let Some(notice) = self.next_notice(now) {
-                return Effect::Tell(Box::new(notice));
-            }
-            self.notices.end_turn();
             self.alarm = self.due(now);
             return Effect::Sleep(self.alarm);
         }

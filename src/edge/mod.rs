@@ -5,6 +5,7 @@ pub mod authorize;
 pub mod body;
 pub mod config;
 pub mod cors;
+pub mod directory;
 pub mod grant;
 pub mod negotiation;
 pub mod pull;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{authorize::Caller, grant::Granter, route::Route};
 use crate::{
+    coordinator::directory::TOO_MANY,
     ids::{SpaceHash, SpaceId, UserHash},
     protocol::{
         Fields, act::Act, error::ApiError, internal::Order, pull::query_pairs, push::OnConflict, role::Role,
@@ -102,7 +103,6 @@ pub fn order_of(
     };
     if matches!(act, Act::Create | Act::Member | Act::SetMember | Act::RemoveMember) {
         order.user = UserHash::new(iss, sub).as_str().to_owned();
-        order.home = SpaceHash::private(iss, sub).as_str().to_owned();
         order.sub = sub.to_owned();
     }
     match act {
@@ -142,17 +142,25 @@ pub fn made_before(shown: String) -> Result<String, ApiError> {
     }
 }
 
-/// Why a space is not made whose maker's home did not note it.
+/// Why a space is not made that its maker's directory has not reserved.
 #[must_use]
-pub fn not_noted(error: ApiError) -> ApiError {
+pub fn not_reserved(error: ApiError) -> ApiError {
     match error {
-        ApiError::Forbidden(_) => {
-            ApiError::Forbidden("You have made 1,000 spaces that are not deleted: delete one first.")
-        }
-        // A home is always there: its object is of a version that does not know what it is asked.
-        ApiError::NotFound(_) => ApiError::Upstream,
+        ApiError::Forbidden(_) => TOO_MANY,
         error => error,
     }
+}
+
+/// The directory of a caller.
+#[must_use]
+pub fn directory_of(caller: &Caller) -> SpaceHash {
+    SpaceHash::directory(&caller.person.iss, &caller.person.sub)
+}
+
+/// The directory of the user whom a caller has named by a subject, as far as the caller's issuer goes.
+#[must_use]
+pub fn directory_of_invited(caller: &Caller, sub: &str) -> SpaceHash {
+    SpaceHash::directory(&caller.person.iss, sub)
 }
 
 fn malformed(detail: &str) -> ApiError {
@@ -200,13 +208,15 @@ mod tests {
 
     /// Names with something in them that could mean more than a name.
     fn tricky(other: &Caller) -> Vec<String> {
-        let (home, sub) = (other.private_space.as_str(), &other.person.sub);
-        let encoded: String = home.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let upper = home.to_uppercase();
+        let (space, sub) = (other.private_space.as_str(), &other.person.sub);
+        let encoded: String = space.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let upper = space.to_uppercase();
+        let directory = directory_of(other);
+        let directory = directory.as_str();
         let scope = Scope::private(&other.private_space).head_key();
         let names = format!(
-            "~|%7E|%257E|{home}|{encoded}|{upper}|~{home}|{home}~|{home}/|../{home}|%2e%2e%2F{home}|{home}%00|\
-             {home}.0mwrnsa6yk3v9q2|{scope}|~{sub}|{}|team|te%61m|team|team|",
+            "~|%7E|%257E|{space}|{encoded}|{upper}|~{space}|{space}~|{space}/|../{space}|%2e%2e%2F{space}|{space}%00|\
+             {space}.0mwrnsa6yk3v9q2|{scope}|{directory}|~{sub}|{}|team|te%61m|team|team|",
             other.user.as_str()
         );
         names.split('|').map(str::to_owned).chain([sub.clone()]).collect()
@@ -262,7 +272,7 @@ mod tests {
             let (of_other, _) = granter.sign(&other.user, &team, Role::Owner, NOW).expect("a grant");
             let (of_mine, _) = granter.sign(&me.user, &team, Role::Reader, NOW).expect("a grant");
             let foreign = Scope::shared(&SpaceHash::parse(other.private_space.as_str()).expect("a hash"), &epoch);
-            let (of_a_home, _) = granter.sign(&me.user, &foreign, Role::Owner, NOW).expect("a grant");
+            let (of_a_private_one, _) = granter.sign(&me.user, &foreign, Role::Owner, NOW).expect("a grant");
             let given = format!("{parameter}={}", names[0]);
             let query = [String::new(), given.clone(), format!("{given}&space={}", names[1])][shape].clone();
             let all = paths(&names[2], &names[3]);
@@ -270,6 +280,7 @@ mod tests {
             let Ok(route) = Route::of(method, path) else { return Ok(()) };
             let Ok(meant) = Meant::of(&me, &route, &query) else { return Ok(()) };
             prop_assert_ne!(&meant.hash, &other.private_space);
+            prop_assert_ne!(&meant.hash, &directory_of(&other));
             match &meant.id {
                 None => {
                     prop_assert_eq!(&meant.hash, &me.private_space);
@@ -278,7 +289,7 @@ mod tests {
                 Some(id) => {
                     prop_assert_eq!(&meant.hash, &SpaceHash::shared(id));
                     prop_assert_eq!(&meant.scope, &None, "nothing is open before a grant was verified");
-                    for grant in [&of_other, &of_a_home, &String::new()] {
+                    for grant in [&of_other, &of_a_private_one, &String::new()] {
                         let mut meant = meant.clone();
                         prop_assert!(meant.open(&mut granter, grant, &me.user, NOW).is_err());
                         prop_assert_eq!(meant.scope, None);
@@ -370,12 +381,11 @@ mod tests {
     }
 
     #[test]
-    fn a_home_of_another_version_is_a_fault_and_not_a_space_that_is_missing() {
-        assert_eq!(not_noted(ApiError::NotFound("There is no such space.")), ApiError::Upstream);
+    fn whoever_makes_too_many_spaces_hears_how_many_that_are() {
         assert!(
-            matches!(not_noted(ApiError::Forbidden("")), ApiError::Forbidden(why) if why.contains("1,000"))
+            matches!(not_reserved(ApiError::Forbidden("")), ApiError::Forbidden(why) if why.contains("1,000"))
         );
-        assert_eq!(not_noted(ApiError::Overloaded), ApiError::Overloaded);
+        assert_eq!(not_reserved(ApiError::Overloaded), ApiError::Overloaded);
     }
 
     #[test]
@@ -385,7 +395,8 @@ mod tests {
         let order = |act, about: &str, body: &str| order_of(&me, Some(&team), act, about, body.as_bytes());
         let set = order(Act::SetMember, "bob", r#"{"role":"writer"}"#).expect("an order");
         assert_eq!(set.user, UserHash::new("issuer", "bob").as_str());
-        assert_eq!(set.home, SpaceHash::private("issuer", "bob").as_str());
+        assert_eq!(directory_of_invited(&me, "bob"), SpaceHash::directory("issuer", "bob"));
+        assert_eq!(directory_of(&me), SpaceHash::directory("issuer", "alice"));
         assert_eq!((set.sub.as_str(), set.role.as_str()), ("bob", "writer"));
         let create = order(Act::Create, "", "").expect("an order");
         assert_eq!((create.user.as_str(), create.sub.as_str()), (me.user.as_str(), "alice"));

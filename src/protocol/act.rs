@@ -27,16 +27,10 @@ pub enum Act {
     Grant,
     /// `POST /spaces/{id}/reset-epoch`
     ResetEpoch,
-    /// `GET /spaces`, asked of the caller's home.
-    Spaces,
-    /// The caller is about to make a space: noted in the caller's home, or refused there.
-    NoteMade,
-    /// What has become of a membership, told to the member's home.
-    Told,
 }
 
 impl Act {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 12] = [
         Self::Create,
         Self::Show,
         Self::Delete,
@@ -49,9 +43,6 @@ impl Act {
         Self::RemovePolicy,
         Self::Grant,
         Self::ResetEpoch,
-        Self::Spaces,
-        Self::NoteMade,
-        Self::Told,
     ];
 
     /// Whether nobody but an owner may do it; but everybody may remove themselves.
@@ -68,10 +59,20 @@ impl Act {
         )
     }
 
-    /// Whether a 429 may mean that this comes too soon after the last, and says nothing of what else its user asks.
+    /// Whether its answer says what the caller is in the space now, or whom the caller has invited: what directories are to
+    /// know.
     #[must_use]
-    pub const fn has_bounds_of_its_own(self) -> bool {
-        matches!(self, Self::Delete | Self::NoteMade)
+    pub const fn has_aside(self) -> bool {
+        match self {
+            Self::Create | Self::Delete | Self::SetMember | Self::RemoveMember | Self::Grant => true,
+            Self::Show
+            | Self::Members
+            | Self::Member
+            | Self::Policies
+            | Self::SetPolicy
+            | Self::RemovePolicy
+            | Self::ResetEpoch => false,
+        }
     }
 
     /// Its name.
@@ -90,9 +91,6 @@ impl Act {
             Self::RemovePolicy => "remove-policy",
             Self::Grant => "grant",
             Self::ResetEpoch => "reset-epoch",
-            Self::Spaces => "spaces",
-            Self::NoteMade => "note-made",
-            Self::Told => "told",
         }
     }
 

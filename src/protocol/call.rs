@@ -15,6 +15,8 @@ pub enum Call {
     Pull,
     /// Whatever else is done about a space.
     Administer(Act),
+    /// What is asked of a user's directory.
+    Directory,
 }
 
 impl Call {
@@ -27,13 +29,14 @@ impl Call {
             Self::Conflicts => "conflicts",
             Self::Pull => "pull",
             Self::Administer(act) => act.as_str(),
+            Self::Directory => "directory",
         }
     }
 
     /// The call that [`Self::as_str`] named; none for one of an edge that is newer.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        let others = [Self::Push, Self::Resolve, Self::Conflicts, Self::Pull];
+        let others = [Self::Push, Self::Resolve, Self::Conflicts, Self::Pull, Self::Directory];
         let other = others.into_iter().find(|call| call.as_str() == name);
         other.or_else(|| Act::parse(name).map(Self::Administer))
     }

@@ -3,6 +3,7 @@
 pub mod act;
 pub mod call;
 pub mod conflict;
+pub mod directory;
 pub mod error;
 mod fields;
 pub mod internal;

@@ -10,6 +10,7 @@ use crate::{
     edge::{
         answer::{self, Usage},
         config::Config,
+        directory,
         grant::Granter,
         pull::{Answer, Format, LOCATION_MS, Load, Next, Pull, ReadPlan, Source},
         state::{Known, KnownHead, Memory, Overlay},
@@ -148,11 +149,13 @@ struct Isolate {
     granter: Granter,
     memory: Memory,
     writes: Writes,
+    directories: directory::Known,
 }
 
 impl Isolate {
     fn new() -> Self {
-        Self { granter: granter(), memory: Memory::default(), writes: Writes::default() }
+        let (memory, writes, directories) = Default::default();
+        Self { granter: granter(), memory, writes, directories }
     }
 }
 
@@ -189,6 +192,11 @@ impl Location {
             tellings: Vec::new(),
             written: Vec::new(),
         }
+    }
+
+    /// What the present isolate knows to stand in directories.
+    pub fn directories(&mut self) -> &mut directory::Known {
+        &mut self.isolates[self.here].directories
     }
 
     /// Other isolates take over.

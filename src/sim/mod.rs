@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod client;
+pub mod directory;
 pub mod history;
 pub mod host;
 pub mod hunt;
@@ -34,6 +35,7 @@ use crate::{
 };
 use check::Brand;
 use client::Client;
+use directory::Directories;
 use kv::Kv;
 use location::Location;
 use network::Network;
@@ -121,6 +123,8 @@ pub struct World {
     pub clients: Vec<Client>,
     /// What is on its way between clients and locations.
     pub network: Network,
+    /// The lists of users' spaces.
+    pub directories: Directories,
     /// What happened, if somebody wants to read it.
     pub trace: Option<Vec<String>>,
     plan: ReadPlan,
@@ -140,6 +144,7 @@ impl World {
             now: START,
             kv: Kv::new(settings.locations + 1, Rng::new(rng.any())),
             network: Network::new(Rng::new(rng.any())),
+            directories: Directories::new(Rng::new(settings.seed ^ 0x6469_7265_6374_6f72)),
             trace: None,
             locations: (0..settings.locations).map(Location::new).collect(),
             spaces: Vec::new(),
@@ -166,7 +171,9 @@ impl World {
     /// A shared space, which `owner` has just made. Returns its place.
     pub fn add_shared_space(&mut self, id: &str, owner: usize) -> usize {
         let (brand, rng) = (self.next_brand(), Rng::new(self.rng.any()));
+        self.reserve(owner, id);
         self.spaces.push(Space::shared(id, owner, brand, self.publication, rng));
+        self.made(owner, self.spaces.len() - 1);
         self.spaces.len() - 1
     }
 
@@ -220,7 +227,6 @@ impl World {
         let goes_on = host.step(&mut self.kv, self.now);
         let first = std::mem::replace(&mut self.puts_checked, self.kv.puts.len());
         oracle.check_publication(host, &self.kv, first, scope, self.now);
-        self.send_notice(space);
         if self.kv.puts.len() > puts {
             let (key, outcome) = (self.kv.puts[puts].0.clone(), self.kv.last_outcome);
             self.note(|| format!("put {key}: {outcome:?}"));

@@ -56,7 +56,7 @@ pub struct Awaited {
 #[must_use]
 pub fn person(user: usize) -> Person {
     let sub = USERS[user];
-    Person { user: user_hash(user), home: SpaceHash::private(ISSUER, sub), sub: sub.to_owned() }
+    Person { user: user_hash(user), sub: sub.to_owned() }
 }
 
 impl Space {

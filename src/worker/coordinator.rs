@@ -1,11 +1,16 @@
 //! Calls from the Worker to a space's object.
 
 use headwater::{
-    coordinator::{Notice, Told},
     edge::{answer::Usage, body::Coding},
     ids::{SpaceHash, SpaceId},
     limits,
-    protocol::{act::Act, call::Call, error::ApiError, internal},
+    protocol::{
+        act::Act,
+        call::Call,
+        directory::{Aside, DirectoryCall, Noted},
+        error::ApiError,
+        internal,
+    },
     version::Position,
 };
 use js_sys::{Array, Promise};
@@ -47,6 +52,8 @@ extern "C" {
     ) -> Promise;
     #[wasm_bindgen(js_name = positionOf)]
     fn position_of(response: &Response) -> String;
+    #[wasm_bindgen(js_name = withoutAside)]
+    fn without_aside(response: &Response) -> JsValue;
     #[wasm_bindgen(js_name = retryAfter)]
     fn retry_after(response: &Response) -> u32;
     #[wasm_bindgen(js_name = isOverloaded)]
@@ -58,6 +65,8 @@ pub(crate) struct Called {
     pub(crate) body: String,
     /// Where the space stands, if the call has changed something.
     pub(crate) position: Option<Position>,
+    /// What the object has said beside that.
+    pub(crate) aside: Option<Aside>,
 }
 
 /// Makes a call whose answer the Worker reads, and notes what it used.
@@ -78,11 +87,11 @@ pub(crate) async fn call(
     if matches!(status, 200 | 204) {
         usage.add_rows(&answer.get(1).as_string().unwrap_or_default());
         let position = answer.get(3).as_string().and_then(|text| Position::parse(&text));
-        Ok(Called { body: text, position })
+        Ok(Called { body: text, position, aside: aside_in(&answer) })
     } else {
         let error = ApiError::of_object(status, &text);
         if let ApiError::RateLimited { retry_after_s } = error {
-            note_refusal(env, space, asked, retry_after_s);
+            note_refusal(env, space, retry_after_s);
         }
         Err(error)
     }
@@ -99,11 +108,12 @@ async fn keep_out(env: &Env, space: &Space) -> Result<(), ApiError> {
     isolate::check_refusals(env, user, hash, now())
 }
 
-fn note_refusal(env: &Env, space: &Space, call: Call, retry_after_s: u32) {
-    let has_bounds_of_its_own = matches!(call, Call::Administer(act) if act.has_bounds_of_its_own());
-    if !has_bounds_of_its_own {
-        isolate::note_refusal(env, &space.caller.user, &space.hash, retry_after_s, now());
-    }
+fn note_refusal(env: &Env, space: &Space, retry_after_s: u32) {
+    isolate::note_refusal(env, &space.caller.user, &space.hash, retry_after_s, now());
+}
+
+fn aside_in(answer: &Array) -> Option<Aside> {
+    Aside::parse(&answer.get(4).as_string().unwrap_or_default())
 }
 
 /// Passes a request (or a text of our own) on once its body is there, unpacked, which does not enter the module: an object that
@@ -133,7 +143,7 @@ pub(crate) async fn pass(
     let answer = answer.map_err(|error| (unreachable(&error), true))?;
     let response: Response = answer.dyn_into().map_err(|why| unasked(http::no_body(&why)))?;
     if response.status() == 429 {
-        note_refusal(env, space, call, retry_after(&response));
+        note_refusal(env, space, retry_after(&response));
     }
     if let Some(position) = Position::parse(&position_of(&response)) {
         note_written(asked, &space.hash, position);
@@ -157,25 +167,37 @@ pub(crate) fn note_written(asked: &Asked<'_>, space: &SpaceHash, position: Posit
     });
 }
 
-/// Tells a member's home, from the space's object.
-pub(crate) async fn tell(env: &Env, notice: &Notice) -> Told {
-    let home = notice.home.as_str();
-    let caller = internal::Caller {
-        user: notice.user.as_str().to_owned(),
-        scope: home.to_owned(),
-        space: String::new(),
-        request: String::new(),
-        origin: String::new(),
-    };
-    let (order, Ok(caller)) = (notice.order().into_text(), serde_json::to_string(&caller)) else {
-        return Told::Failed;
-    };
-    let timeout_ms = limits::NOTICE_TIMEOUT_MS;
-    let answer =
-        JsFuture::from(call_object(env, home, Act::Told.as_str(), &caller, &order, timeout_ms)).await;
-    let Ok(answer) = answer.map(JsCast::unchecked_into::<Array>) else { return Told::Failed };
+/// Calls an object after the answer to the user, who is not kept waiting and hears nothing of it: gives status, body and what
+/// the object says beside that.
+async fn call_later(
+    env: &Env,
+    space: &Space,
+    call: Call,
+    body: &str,
+) -> Option<(u16, String, Option<Aside>)> {
+    let (name, caller) = (space.hash.as_str(), caller(space).ok()?);
+    let answer = call_object(env, name, call.as_str(), &caller, body, limits::DIRECTORY_TIMEOUT_MS);
+    let answer: Array = JsFuture::from(answer).await.ok()?.unchecked_into();
     let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
-    Told::of(status, &answer.get(2).as_string().unwrap_or_default())
+    Some((status, answer.get(2).as_string().unwrap_or_default(), aside_in(&answer)))
+}
+
+/// Calls a directory after the answer to the user.
+pub(crate) async fn call_directory(env: &Env, directory: &Space, call: &DirectoryCall) -> Noted {
+    let answer = call_later(env, directory, Call::Directory, &call.to_text()).await;
+    answer.map_or(Noted::Failed, |(status, body, _)| Noted::of(status, &body))
+}
+
+/// Asks a space for a grant after the answer to the user, for the sake of what it says beside it.
+pub(crate) async fn ask_again(env: &Env, space: &Space, order: internal::Order) -> Option<Aside> {
+    call_later(env, space, Call::Administer(Act::Grant), &order.into_text()).await?.2
+}
+
+/// Takes what is not for the client out of an object's response.
+pub(crate) fn take_aside(response: &Response) -> (Option<Aside>, Response) {
+    let taken: Array = without_aside(response).unchecked_into();
+    let aside = Aside::parse(&taken.get(0).as_string().unwrap_or_default());
+    (aside, taken.get(1).unchecked_into())
 }
 
 fn caller(space: &Space) -> Result<String, ApiError> {

@@ -229,9 +229,14 @@ impl Reply {
     }
 
     /// Says where the space stands after a write.
-    pub(crate) fn at(mut self, position: &Position) -> Self {
+    pub(crate) fn at(self, position: &Position) -> Self {
+        self.with("Headwater-Position", &position.to_string())
+    }
+
+    /// Adds a header.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         if let Headers::Named(headers) = &mut self.headers {
-            headers.push_str(&format!("Headwater-Position\n{position}\n"));
+            headers.push_str(&format!("{name}\n{value}\n"));
         }
         self
     }

@@ -8,14 +8,15 @@ use headwater::{
         authorize::{Caller, Claimed, Refused, Step, Verifier},
         config::{Config, LogLevel},
         cors::{self, RefusedOrigins},
+        directory::{self, Delivered, Delivery},
         grant::Granter,
         refusals::Refusals,
         space::Meant,
         state::{Known, Memory},
         writes::Writes,
     },
-    ids::{SpaceHash, UserHash},
-    protocol::{error::ApiError, role::Role},
+    ids::{SpaceHash, SpaceId, UserHash},
+    protocol::{directory::Membership, error::ApiError, role::Role},
     snapshot::keys::Scope,
     time::Millis,
     version::Position,
@@ -45,6 +46,7 @@ struct Isolate {
     memory: Memory,
     writes: Writes,
     refusals: Refusals,
+    directories: directory::Known,
     refused_origins: RefusedOrigins,
     /// Whether the platform's rate limiter is bound.
     has_limiter: bool,
@@ -74,8 +76,18 @@ fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
             let has_limiter =
                 js_sys::Reflect::get(env, &"RATE_LIMITER".into()).is_ok_and(|it| it.is_object());
             let (memory, writes, refusals) = (Memory::default(), Writes::default(), Refusals::default());
-            let refused_origins = RefusedOrigins::default();
-            Isolate { verifier, granter, config, memory, writes, refusals, refused_origins, has_limiter }
+            let (directories, refused_origins) = (directory::Known::default(), RefusedOrigins::default());
+            Isolate {
+                verifier,
+                granter,
+                config,
+                memory,
+                writes,
+                refusals,
+                directories,
+                refused_origins,
+                has_limiter,
+            }
         }))
     })
 }
@@ -250,6 +262,22 @@ pub(crate) fn learn_written(env: &Env, space: &SpaceHash, position: Position, no
 /// Where a space stood after the last write that is known of.
 pub(crate) fn last_written(env: &Env, space: &SpaceHash, now: Millis) -> Option<Position> {
     with(env, |isolate| isolate.writes.last(space, now))
+}
+
+/// What has to be done about what a space has said of a user, if anything.
+pub(crate) fn deliver(
+    env: &Env,
+    user: &UserHash,
+    space: &SpaceId,
+    membership: Membership,
+    now: Millis,
+) -> Option<Delivery> {
+    with(env, |isolate| isolate.directories.deliver(user, space, membership, now))
+}
+
+/// Notes what stands in a user's directory.
+pub(crate) fn learn_delivered(env: &Env, delivered: Delivered, now: Millis) {
+    with(env, |isolate| isolate.directories.learn(delivered, now));
 }
 
 pub(crate) fn recall(env: &Env, scope: &Scope) -> (Known, Millis) {

@@ -206,7 +206,7 @@ async fn serve(
         }
         Route::Head => head(&asked).await.map_err(free),
         Route::Object(hash) => object(&asked, &hash).await.map_err(free),
-        Route::Spaces => spaces::list(&asked).await.map_err(free),
+        Route::Spaces => spaces::list(&asked).await,
         Route::Space { act, about, .. } => spaces::administer(&asked, act, &about, request).await,
         Route::Health | Route::Preflight => Err(free(ApiError::NotFound("There is no such route."))),
     }

@@ -8,7 +8,7 @@ use headwater::{
         object::{Answer, Effect, Event, Expires, Moment, Object, ObjectConfig, Storage, Task},
     },
     edge::{answer::Usage, config::LogLevel},
-    protocol::{error::ApiError, internal::Caller},
+    protocol::{directory::ASIDE_HEADER, error::ApiError, internal::Caller},
     time::Millis,
 };
 use wasm_bindgen::{JsCast, prelude::*};
@@ -17,7 +17,6 @@ use worker::{
 };
 
 use crate::{
-    coordinator,
     http::{self, Body, Headers, Reply},
     isolate,
     location::{self, now},
@@ -59,6 +58,10 @@ impl Storage for ObjectSql {
 
     fn is_used(&self) -> LedgerResult<bool> {
         SqlLedger::is_used(self)
+    }
+
+    fn has_tables(&self) -> LedgerResult<bool> {
+        SqlLedger::has_tables(self)
     }
 
     fn open(&mut self) -> LedgerResult<Self::Ledger> {
@@ -234,7 +237,6 @@ impl Coordinator {
             Effect::Sign { user, scope, role } => {
                 Event::Signed(isolate::sign_grant(&self.env, &user, &scope, role, now()))
             }
-            Effect::Tell(notice) => Event::Told(coordinator::tell(&self.env, &notice).await),
             other => panic!("BUG: {other:?} ends a task"),
         }
     }
@@ -262,7 +264,7 @@ fn resumed(is_well: bool) -> Event {
 }
 
 fn reply(answer: Answer, id: &str) -> Reply {
-    let Answer { result, at, rows } = answer;
+    let Answer { result, at, aside, rows } = answer;
     let usage = Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
     let reply = match result {
         Ok(said) => match said.into_text() {
@@ -271,8 +273,12 @@ fn reply(answer: Answer, id: &str) -> Reply {
         },
         Err(error) => http::problem(&error, id, "", usage),
     };
-    match at {
+    let reply = match at {
         Some(at) => reply.at(&at),
+        None => reply,
+    };
+    match aside {
+        Some(aside) => reply.with(ASIDE_HEADER, &aside.to_text()),
         None => reply,
     }
 }

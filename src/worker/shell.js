@@ -208,11 +208,13 @@ function ask(env, name, call, caller, body, signal) {
   return stub.fetch(`https://coordinator/${call}`, { method: "POST", headers, body, signal });
 }
 
-// Resolves to [status, server-timing, body, position after a write]. `timeoutMs` 0 is no timeout.
+// Resolves to [status, server-timing, body, position after a write, what is not for the client]. `timeoutMs` 0 is no timeout.
 export async function callObject(env, name, call, caller, body, timeoutMs) {
   const signal = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
   const response = await ask(env, name, call, caller, body, signal);
-  return [response.status, response.headers.get("server-timing") ?? "", await response.text(), positionOf(response)];
+  const { status, headers } = response;
+  const [timing, aside] = [headers.get("server-timing") ?? "", headers.get("headwater-aside") ?? ""];
+  return [status, timing, await response.text(), positionOf(response), aside];
 }
 
 // Passes the body of a request, or a text, on and resolves to the response, to be passed on too, or to what `withBody` says
@@ -227,6 +229,15 @@ export async function passOn(env, name, call, caller, source, user, isGzip, limi
 // Where the space stands after a write; empty where nothing was written.
 export function positionOf(response) {
   return response.headers.get("headwater-position") ?? "";
+}
+
+// What an object says that is not for the client, and the response without it.
+export function withoutAside(response) {
+  const aside = response.headers.get("headwater-aside");
+  if (aside === null) return ["", response];
+  const rest = new Response(response.body, response);
+  rest.headers.delete("headwater-aside");
+  return [aside, rest];
 }
 
 export function retryAfter(response) {

@@ -100,10 +100,19 @@ export class Member {
     return body.changes.filter((change) => !change.deleted).map(({ collection, id: name }) => `${collection}/${name}`);
   }
 
-  /** The spaces that this user is told of, as `{id: role}`. */
+  /** The spaces on this user's list, as `{id: role}`. */
   async spaces() {
+    return Object.fromEntries((await this.list()).spaces.map(({ space, role }) => [space, role]));
+  }
+
+  /** The ids of the spaces that others have invited this user to. */
+  async invitations() {
+    return (await this.list()).invitations.map(({ space }) => space);
+  }
+
+  async list() {
     const { status, body, text } = await this.ask("GET", "/spaces");
     assert.equal(status, 200, text);
-    return Object.fromEntries(body.spaces.map(({ space, role }) => [space, role]));
+    return body;
   }
 }

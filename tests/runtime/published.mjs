@@ -24,6 +24,9 @@ export const userHash = (issuer, subject) => lengthPrefixed(["user", issuer, sub
 /** Under which name the private space of a user stands in KV. */
 export const scopeOf = (issuer, subject) => lengthPrefixed(["private space", issuer, subject]);
 
+/** Under what a user's directory is called. */
+export const directoryHash = (issuer, subject) => lengthPrefixed(["directory", issuer, subject]);
+
 /** Positions are ordered by epoch in byte order, then by version. */
 export function comparePositions(a, b) {
   const [[epochA, versionA], [epochB, versionB]] = [a, b].map((position) => position.split("."));

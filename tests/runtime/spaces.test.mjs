@@ -4,13 +4,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { usedBy } from "./device.mjs";
-import { ISSUER, eventually as within, startRuntime } from "./harness.mjs";
+import { ISSUER, eventually, startRuntime } from "./harness.mjs";
 import { Member, mintGrant, spaceId } from "./member.mjs";
-import { scopeOf, sharedHash, userHash } from "./published.mjs";
+import { directoryHash, scopeOf, sharedHash, userHash } from "./published.mjs";
 import { mintToken } from "./token.mjs";
-
-// A home is told at most once a minute of each space.
-const eventually = (what, attempt) => within(what, attempt, 150_000);
 
 const SECRET_VALUE = "only-the-team-knows-this";
 const MINUTE = 60_000;
@@ -189,7 +186,7 @@ describe("the life of a space", { concurrency: 4 }, () => {
     assert.deepEqual([untouched.status, untouched.body.version], [200, 0]);
   });
 
-  test("making a space asks three times, what is there once, and Server-Timing says so with all rows", async () => {
+  test("making a space asks three times before the answer, what is there once, and Server-Timing says so with all rows", async () => {
     const [owner, stranger] = [member("owner"), member("stranger")];
     const used = ({ response }) => usedBy(response);
     const id = spaceId();
@@ -199,7 +196,7 @@ describe("the life of a space", { concurrency: 4 }, () => {
     assert.deepEqual([again.object, again.rows_written], [1, 0]);
     assert.equal(used(await stranger.ask("PUT", `/spaces/${id}`)).object, 1);
     const other = used(await owner.ask("PUT", `/spaces/${spaceId()}`));
-    assert.ok(other.rows_written < made.rows_written, "the first one also begins the home");
+    assert.ok(other.rows_written < made.rows_written, "the first one also begins the directory");
   });
 
   test("members come in pages of bytes", async () => {
@@ -249,29 +246,33 @@ describe("the life of a space", { concurrency: 4 }, () => {
     assert.equal((await owner.set(id, odd, "writer")).status, 200);
     assert.equal((await odd.put(id, "r")).status, 200);
     assert.equal((await odd.ask("GET", `/spaces/${id}/members/${encodeURIComponent(odd.sub)}`)).body.sub, odd.sub);
-    await eventually("the odd one is told", async () => (await odd.spaces())[id] === "writer");
+    assert.deepEqual(await odd.invitations(), []);
+    await odd.grant(id);
+    await eventually("it is on the list", async () => (await odd.spaces())[id] === "writer");
   });
 });
 
-/** Writes so many records of `$spaces` into the home of a user that was used before, each with this value. */
-async function fillHome(who, count, value) {
-  const line = `'"collection":"$spaces","id":"' || id || '","value":${value}}'`;
+/** The object that is the directory of a user. */
+const directory = (who, command) => runtime.object({ scope: directoryHash(ISSUER, who.sub) }, command);
+
+/** Writes so many rows into the directory of a user that was used before: entries, and also that the user has made them. */
+async function fillDirectory(who, count, areMade) {
   const ids = `WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ${count}) SELECT 'filler' || n AS id FROM n`;
-  const insert = `INSERT INTO records (collection, id, version, writer, foreign_version, line) SELECT '$spaces', id, 1, 0, 0, ${line} FROM (${ids})`;
-  await runtime.object(who.sub, { sql: [[insert]] });
+  const text = '{"incarnation":"0mwrnsa6yk3v9q2","standing":"owner","at":"0mwrnsa6yk3v9q2.1","noted":"1"}';
+  const rows = [["entry", text], ...(areMade ? [["made", "1"]] : [])];
+  const sql = rows.map(([kind, value]) => [`INSERT INTO private (kind, key, text) SELECT '${kind}', id, '${value}' FROM (${ids})`]);
+  await directory(who, { sql });
 }
 
 describe("how many spaces a user makes", { concurrency: 3 }, () => {
-  const [MADE, OWNED] = [',"made":true', ""].map((made) => `{"role":"owner","at":"0mwrnsa6yk3v9q2.1"${made}}`);
-
   test("1,000, and handing them over makes no room; several at once are no more; a deletion makes room", async () => {
     const [owner, heir] = [member("owner"), member("heir")];
-    await owner.put("~", "r");
-    await fillHome(owner, 997, MADE);
+    await owner.spaces();
+    await fillDirectory(owner, 997, true);
     const handedOver = await owner.create();
     assert.equal((await owner.set(handedOver, heir, "owner")).status, 200);
     assert.equal((await owner.remove(handedOver, owner)).status, 204);
-    await eventually("the home knows", async () => !((await owner.spaces())[handedOver]));
+    await eventually("the end is on the list", async () => !((await owner.spaces())[handedOver]));
     const kept = await owner.create();
     const ids = Array.from({ length: 8 }, () => spaceId());
     const answers = await Promise.all(ids.map((id) => owner.ask("PUT", `/spaces/${id}`)));
@@ -283,30 +284,35 @@ describe("how many spaces a user makes", { concurrency: 3 }, () => {
     }
     assert.equal((await owner.ask("PUT", `/spaces/${kept}`)).status, 200, "what is there is no new one");
     assert.equal((await owner.ask("DELETE", "/spaces/~")).status, 204);
-    assertProblem(await owner.ask("PUT", `/spaces/${spaceId()}`), 403, "forbidden", "after emptying the home");
+    assertProblem(await owner.ask("PUT", `/spaces/${spaceId()}`), 403, "forbidden", "after emptying the private space");
     assert.equal((await owner.ask("DELETE", `/spaces/${kept}`)).status, 204);
     await eventually("there is room", async () => (await owner.ask("PUT", `/spaces/${spaceId()}`)).status === 200);
     assertProblem(await owner.ask("PUT", `/spaces/${spaceId()}`), 403, "forbidden", "one more");
   });
 
-  test("whom others make an owner of thousands makes and lists spaces all the same", async () => {
-    const victim = member("victim");
-    await victim.put("~", "r");
-    await fillHome(victim, 10_000, OWNED);
+  test("whose list is full makes and lists spaces all the same, and opens those of others", async () => {
+    const [victim, owner] = [member("victim"), member("owner")];
+    await victim.spaces();
+    await fillDirectory(victim, 10_000, false);
+    const others = await owner.create(spaceId("0"));
+    await owner.set(others, victim, "writer");
+    assert.equal((await victim.put(others, "r")).status, 200);
+    await victim.grant(others);
     // Comes first on the list, which goes by id.
     const id = await victim.create(spaceId("0"));
     await eventually("it is listed", async () => (await victim.spaces())[id] === "owner");
+    assert.equal((await victim.spaces())[others], undefined, "there is no room for it");
   });
 
   test("ids that others have are not counted", async () => {
     const [owner, other] = [member("owner"), member("other")];
     const taken = [await owner.create(), await owner.create()];
     await owner.ask("DELETE", `/spaces/${taken[1]}`);
-    await other.put("~", "r");
+    await other.spaces();
     assertProblem(await other.ask("PUT", `/spaces/${taken[0]}`), 403, "forbidden", "taken");
     assertProblem(await other.ask("PUT", `/spaces/${taken[1]}`), 410, "gone", "used up");
-    const { rows } = await runtime.object(other.sub, { sql: [["SELECT count(*) FROM records WHERE collection = '$spaces'"]] });
-    assert.deepEqual(rows, [[[0]]]);
+    const { rows } = await directory(other, { sql: [["SELECT kind FROM private"]] });
+    assert.deepEqual(rows, [[["owner"]]]);
   });
 });
 
@@ -387,7 +393,7 @@ describe("an end", { concurrency: 3 }, () => {
       return alarm === null;
     });
     for (const who of [owner, writer, reader]) {
-      await eventually("the end is told", async () => !((await who.spaces())[id]));
+      await eventually("the end is on the list", async () => !((await who.spaces())[id]));
     }
   });
 
@@ -418,59 +424,126 @@ describe("an end", { concurrency: 3 }, () => {
 });
 
 describe("listing", () => {
-  test("who is added, changed, removed is told, and of the end", async () => {
+  const lists = (who, id, role) =>
+    eventually(`${who.sub} lists ${id} as ${role}`, async () => (await who.spaces())[id] === role);
+  const askGrant = (who, id) => who.ask("POST", `/spaces/${id}/grant`);
+
+  test("who opens a space has it on the list, changed and ended as the space says, and who makes one at once", async () => {
     const { id, owner, writer, reader } = await staffed();
-    const told = (who, role) => eventually(`${who.sub} is told ${role}`, async () => (await who.spaces())[id] === role);
-    await Promise.all([told(owner, "owner"), told(writer, "writer"), told(reader, "reader")]);
-    const synced = runtime.device(reader.sub);
-    await synced.pull({ consistency: "strong" });
-    assert.equal(synced.records.get(`$spaces ${id}`).value.role, "reader", "the list syncs like data");
+    await lists(owner, id, "owner");
+    assert.equal((await writer.spaces())[id], undefined, "nobody else puts it there");
+    for (const [who, role] of [[writer, "writer"], [reader, "reader"]]) {
+      assert.equal((await askGrant(who, id)).status, 200);
+      await lists(who, id, role);
+    }
     await owner.set(id, reader, "writer");
-    await told(reader, "writer");
+    await askGrant(reader, id);
+    await lists(reader, id, "writer");
     await owner.remove(id, writer);
-    await told(writer, undefined);
+    assertProblem(await askGrant(writer, id), 403, "forbidden", "who was removed");
+    await lists(writer, id, undefined);
+    assert.equal((await reader.remove(id, reader)).status, 204);
+    await lists(reader, id, undefined);
     await owner.ask("DELETE", `/spaces/${id}`);
-    await Promise.all([told(owner, undefined), told(reader, undefined)]);
+    await lists(owner, id, undefined);
   });
 
-  test("a home that hangs keeps neither the space nor other homes waiting, and is told later", async () => {
-    const other = await startRuntime();
-    try {
-      const [owner, deaf, carol] = ["owner", "deaf", "carol"].map((name) => new Member(other, name));
-      const id = await owner.create();
-      await other.object(deaf.sub, { rules: [{ call: "setAlarm", fault: "held", times: 100 }] });
-      assert.equal((await owner.set(id, deaf, "writer")).status, 200);
-      assert.equal((await owner.set(id, carol, "writer")).status, 200);
-      await eventually("carol is told", async () => (await carol.spaces())[id] === "writer");
-      assert.equal((await owner.put(id, "r")).status, 200);
-      await eventually("the notice is given up", () => /a home was not told/.test(other.logs.join("")));
-      await other.restart();
-      assert.equal((await owner.ask("GET", `/spaces/${id}`)).status, 200);
-      await eventually("the deaf one is told", async () => (await deaf.spaces())[id] === "writer");
-    } finally {
-      await other.stop();
+  test("an invitation is shown to whoever has a list, and opening the space makes an entry of it", async () => {
+    const [owner, invited] = [member("owner"), member("invited")];
+    assert.deepEqual(await invited.list(), { spaces: [], invitations: [], cursor: null });
+    const id = await owner.create();
+    await owner.set(id, invited, "writer");
+    await eventually("the invitation is there", async () => (await invited.invitations()).includes(id));
+    assert.equal((await invited.spaces())[id], undefined);
+    const [revoked] = [await owner.create()];
+    await owner.set(revoked, invited, "writer");
+    await eventually("the invitation is there", async () => (await invited.invitations()).includes(revoked));
+    await owner.remove(revoked, invited);
+    await askGrant(invited, id);
+    await lists(invited, id, "writer");
+    await askGrant(invited, revoked);
+    await eventually("both are settled", async () => (await invited.invitations()).length === 0);
+    assert.equal((await invited.spaces())[revoked], undefined);
+  });
+
+  test("a change costs one call of the directory, and grants after that none", async () => {
+    const { id, reader } = await staffed();
+    const calls = async () => (await directory(reader)).calls;
+    const before = await calls();
+    await askGrant(reader, id);
+    await lists(reader, id, "reader");
+    const listed = await calls();
+    for (let n = 0; n < 5; n += 1) assert.equal((await askGrant(reader, id)).status, 200);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.equal(await calls(), listed, "grants that say nothing new");
+    assert.ok(before <= 1, "the hint");
+  });
+
+  test("nothing that is said for directories reaches a client", async () => {
+    const { id, owner, writer, stranger } = await staffed();
+    const answers = [
+      await owner.ask("PUT", `/spaces/${id}`),
+      await owner.ask("GET", `/spaces/${id}`),
+      await owner.set(id, stranger, "reader"),
+      await askGrant(writer, id),
+      await askGrant(member("nobody"), id),
+      await owner.remove(id, stranger),
+      await writer.remove(id, writer),
+      await owner.ask("DELETE", `/spaces/${id}`),
+      await askGrant(writer, id),
+    ];
+    for (const { response } of answers) {
+      const names = [...response.headers.keys()].filter((name) => name.startsWith("headwater-"));
+      assert.ok(names.every((name) => ["headwater-request", "headwater-position"].includes(name)), names.join());
     }
   });
 
-  test("a home is told although the runtime stops between the change and the notice", async () => {
-    const other = await startRuntime();
-    try {
-      const [owner, bob] = [new Member(other, "owner"), new Member(other, "bob")];
-      const id = await owner.create();
-      await eventually("the owner is told", async () => (await owner.spaces())[id] === "owner");
-      await other.object({ scope: sharedHash(id) }, { rules: [{ call: "setAlarm", fault: "lost", times: 100 }] });
-      assert.equal((await owner.set(id, bob, "writer")).status, 200);
-      await new Promise((resolve) => setTimeout(resolve, 300));
-      assert.deepEqual(await bob.spaces(), {}, "the alarm was lost");
-      await other.restart();
-      assert.equal((await owner.ask("GET", `/spaces/${id}`)).status, 200);
-      await eventually("bob is told", async () => (await bob.spaces())[id] === "writer");
-      assert.equal((await owner.ask("DELETE", `/spaces/${id}`)).status, 204);
-      await other.restart();
-      assertProblem(await owner.ask("PUT", `/spaces/${id}`), 410, "gone", "after a restart");
-    } finally {
-      await other.stop();
+  test("no call reaches a user's private space before the user's own, and strangers leave nothing in a directory", async () => {
+    const { id, owner, writer } = await staffed();
+    await eventually("the hint has come", async () => (await directory(writer)).calls === 1);
+    const { rows, alarm } = await directory(writer, { sql: [["SELECT name FROM sqlite_master"]] });
+    assert.deepEqual([rows[0].filter(([name]) => !name.startsWith("_cf")), alarm], [[], null]);
+    await askGrant(writer, id);
+    await lists(writer, id, "writer");
+    await owner.remove(id, writer);
+    await owner.ask("DELETE", `/spaces/${id}`);
+    await askGrant(writer, id);
+    await lists(writer, id, undefined);
+    for (const who of [owner, writer]) {
+      assert.equal((await runtime.object(who.sub)).calls, 0, "shared spaces are no business of the private one");
+      assert.equal((await directory(who)).alarm, null);
     }
+    await writer.put("~", "r");
+    assert.equal((await runtime.object(writer.sub)).calls, 1);
+  });
+
+  test("a probe of spaces of others writes nothing, and costs the directory one call each", async () => {
+    const { id, stranger } = await staffed();
+    for (let n = 0; n < 4; n += 1) assertProblem(await askGrant(stranger, id), 403, "forbidden", "a stranger");
+    await eventually("it was told", async () => (await directory(stranger)).calls >= 1);
+    const { rows, calls } = await directory(stranger, { sql: [["SELECT name FROM sqlite_master"]] });
+    assert.deepEqual([rows[0].filter(([name]) => !name.startsWith("_cf")), calls <= 4], [[], true]);
+    await askGrant(stranger, id);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.equal((await directory(stranger)).calls, calls);
+  });
+
+  test("a space that is made anew by a clock that is behind is listed as it is, once it is asked", async () => {
+    const [first, second] = [member("first"), member("second")];
+    const id = await first.create();
+    await first.set(id, second, "writer");
+    await askGrant(second, id);
+    await lists(second, id, "writer");
+    // As if the space had been made by a clock that is ahead by hours.
+    const later = (Date.now() + 5 * 3_600_000).toString(36).padStart(9, "0");
+    const update = `UPDATE private SET text = replace(text, substr(text, instr(text, '"at":"') + 6, 9), '${later}') WHERE kind = 'entry'`;
+    await directory(second, { sql: [[update]] });
+    const before = (await position(first, id)).epoch;
+    await first.remove(id, second);
+    assertProblem(await askGrant(second, id), 403, "forbidden", "who was removed");
+    await lists(second, id, undefined);
+    const { epoch } = await position(first, id);
+    assert.ok(epoch > before && epoch.slice(0, 9) >= later, "the space begins above what the directory knows");
   });
 });
 
@@ -555,12 +628,12 @@ test("i9: nothing of another user's spaces reaches who is in none of them, on an
   await bob.put("~", "private-record", { s: SECRET_VALUE }, { number: 1 });
   await published(bob, id);
   await runtime.waitForPublished(bob.sub, `${(await bob.ask("GET", "/spaces/~")).body.epoch}.1`);
-  const home = scopeOf(ISSUER, bob.sub);
+  const scope = scopeOf(ISSUER, bob.sub);
   const { epoch } = await position(bob, id);
   const before = [await position(bob, id), await bob.ask("GET", "/sync/pull?consistency=strong")];
   const names = [
-    "~", id, alice.sub, bob.sub, home, `${home}.${epoch}`, sharedHash(id), `${sharedHash(id)}.${epoch}`,
-    `v1/${home}`, `../${id}`, `${id}/`, `${id}%00`, `~${bob.sub}`, userHash(ISSUER, bob.sub), "%2e%2e", id.toUpperCase(),
+    "~", id, alice.sub, bob.sub, scope, `${scope}.${epoch}`, directoryHash(ISSUER, bob.sub), sharedHash(id), `${sharedHash(id)}.${epoch}`,
+    `v1/${scope}`, `../${id}`, `${id}/`, `${id}%00`, `~${bob.sub}`, userHash(ISSUER, bob.sub), "%2e%2e", id.toUpperCase(),
   ];
   const grants = [undefined, "x", await bob.grant(id), bob.token, alice.token];
   const push = { client: bob.client, epoch, mutations: [{ id: 2, changes: [{ op: "put", collection: "c", id: "of-alice", value: {} }] }] };

@@ -11,10 +11,9 @@ use std::{
 
 use super::{
     Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, OpenConflicts, ParkedChange, Record,
-    Untold,
 };
 use crate::{
-    ids::{ClientId, Collection, Key, RecordId, SpaceHash, UserHash},
+    ids::{ClientId, Collection, Key, RecordId, UserHash},
     time::Millis,
     version::Version,
 };
@@ -33,7 +32,7 @@ pub struct MemoryLedger {
     clients: BTreeMap<UserHash, BTreeMap<ClientId, Client>>,
     conflicts: BTreeMap<Version, Conflict>,
     parked: BTreeMap<(Version, u64), ParkedChange>,
-    members: BTreeMap<UserHash, Member>,
+    private: BTreeMap<PrivateKey, String>,
     /// What the running sections have overwritten. A copy of everything would make each push cost what the space holds.
     undo: Vec<Undo>,
     /// How many sections are running, one inside the other.
@@ -49,18 +48,11 @@ enum Undo {
     Client(UserHash, ClientId, Option<Client>),
     Conflict(Version, Option<Conflict>),
     Parked(Version, u64, Option<ParkedChange>),
-    Member(UserHash, Option<Member>),
+    Private(PrivateKey, Option<String>),
 }
 
-/// Where a member's home is, and when to tell it what.
-#[derive(Debug, Clone)]
-struct Member {
-    home: SpaceHash,
-    /// The step it has not been told of; 0: it knows.
-    untold: Version,
-    next_at: Millis,
-    tries: u64,
-}
+/// Kind and key of a private row.
+type PrivateKey = (String, String);
 
 impl MemoryLedger {
     fn count_write(&mut self) -> LedgerResult<()> {
@@ -86,7 +78,7 @@ impl MemoryLedger {
             Undo::Client(user, client, row) => drop(self.set_client(&user, &client, row)),
             Undo::Conflict(opened, conflict) => drop(set(&mut self.conflicts, opened, conflict)),
             Undo::Parked(opened, at, change) => drop(set(&mut self.parked, (opened, at), change)),
-            Undo::Member(user, row) => drop(self.set_member(&user, row)),
+            Undo::Private(key, text) => drop(set(&mut self.private, key, text)),
         }
     }
 
@@ -140,27 +132,12 @@ impl MemoryLedger {
         Ok(())
     }
 
-    /// One write: what `change` makes of the row of a user, or of each that there is.
-    fn change_members(
-        &mut self,
-        user: Option<&UserHash>,
-        change: impl Fn(Option<Member>) -> Option<Member>,
-    ) -> LedgerResult<()> {
+    fn set_private(&mut self, kind: &str, key: &str, text: Option<String>) -> LedgerResult<()> {
         self.count_write()?;
-        let users = user.map_or_else(|| self.members.keys().cloned().collect(), |user| vec![user.clone()]);
-        for user in users {
-            let row = change(self.members.get(&user).cloned());
-            let before = self.set_member(&user, row);
-            self.remember(Undo::Member(user, before));
-        }
+        let key = (kind.to_owned(), key.to_owned());
+        let before = set(&mut self.private, key.clone(), text);
+        self.remember(Undo::Private(key, before));
         Ok(())
-    }
-
-    fn set_member(&mut self, user: &UserHash, row: Option<Member>) -> Option<Member> {
-        match row {
-            Some(row) => self.members.insert(user.clone(), row),
-            None => self.members.remove(user),
-        }
     }
 
     fn known(&self, key: &Key) -> &Record {
@@ -402,57 +379,22 @@ impl Ledger for MemoryLedger {
         self.records_of(collection, None, usize::MAX).map(|records| records.len())
     }
 
-    fn put_member(&mut self, user: &UserHash, home: &SpaceHash, untold: Version) -> LedgerResult<()> {
-        let (next_at, tries) =
-            self.members.get(user).map_or((Millis(0), 0), |member| (member.next_at, member.tries));
-        self.change_members(Some(user), |_| Some(Member { home: home.clone(), untold, next_at, tries }))
+    fn private(&self, kind: &str, key: &str) -> LedgerResult<Option<String>> {
+        Ok(self.private.get(&(kind.to_owned(), key.to_owned())).cloned())
     }
 
-    fn end_member(&mut self, user: &UserHash, untold: Version) -> LedgerResult<()> {
-        self.change_members(Some(user), |member| member.filter(|member| member.next_at > Millis(0)))?;
-        self.change_members(Some(user), |member| Some(Member { untold, ..member? }))
+    fn private_rows(&self, kind: &str, after: &str, count: usize) -> LedgerResult<Vec<(String, String)>> {
+        let rows = self.private.range((Excluded((kind.to_owned(), after.to_owned())), Unbounded));
+        let rows = rows.take_while(|((of, _), _)| of == kind).take(count);
+        Ok(rows.map(|((_, key), text)| (key.clone(), text.clone())).collect())
     }
 
-    fn untold(&self) -> LedgerResult<Option<Untold>> {
-        let untold = self.members.iter().filter(|(_, member)| member.untold > Version::ZERO);
-        let first = untold.min_by_key(|(user, member)| (member.next_at, *user));
-        Ok(first.map(|(user, member)| Untold {
-            user: user.clone(),
-            home: member.home.clone(),
-            version: member.untold,
-            next_at: member.next_at,
-            tries: member.tries,
-        }))
+    fn put_private(&mut self, kind: &str, key: &str, text: &str) -> LedgerResult<()> {
+        self.set_private(kind, key, Some(text.to_owned()))
     }
 
-    fn is_telling(&mut self, user: &UserHash, next_at: Millis) -> LedgerResult<()> {
-        self.change_members(Some(user), |member| {
-            member.map(|member| Member { next_at, tries: member.tries + 1, ..member })
-        })
-    }
-
-    fn was_told(&mut self, user: &UserHash, version: Version, next_at: Millis) -> LedgerResult<()> {
-        self.change_members(Some(user), |member| {
-            let member = member?;
-            let untold = if member.untold == version { Version::ZERO } else { member.untold };
-            Some(Member { untold, next_at, tries: 0, ..member })
-        })
-    }
-
-    fn forget_member(&mut self, user: &UserHash, version: Version) -> LedgerResult<()> {
-        self.change_members(Some(user), |member| member.filter(|member| member.untold != version))
-    }
-
-    fn tell_all(&mut self, untold: Version) -> LedgerResult<()> {
-        self.change_members(None, |member| member.filter(|member| member.next_at > Millis(0)))?;
-        self.change_members(None, |member| Some(Member { untold, ..member? }))
-    }
-
-    fn tell_all_again(&mut self, untold: Version) -> LedgerResult<()> {
-        self.change_members(None, |member| {
-            let member = member?;
-            Some(if member.untold > Version::ZERO { member } else { Member { untold, ..member } })
-        })
+    fn delete_private(&mut self, kind: &str, key: &str) -> LedgerResult<()> {
+        self.set_private(kind, key, None)
     }
 
     fn erase_records(&mut self) -> LedgerResult<()> {

@@ -16,7 +16,7 @@ pub use memory::MemoryLedger;
 pub use sql::{Sql, SqlLedger, SqlValue};
 
 use crate::{
-    ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId, UserHash},
+    ids::{ClientId, Collection, Key, RecordId, SpaceId, UserHash},
     snapshot::{
         keys::Scope,
         lines::{newest_first, version_of},
@@ -174,21 +174,6 @@ pub struct Meta {
     pub gone_at: Option<Millis>,
 }
 
-/// A member whose home has not been told what has become of the membership.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Untold {
-    /// Who.
-    pub user: UserHash,
-    /// The member's private space.
-    pub home: SpaceHash,
-    /// The step since which there is something to tell.
-    pub version: Version,
-    /// Before when the home is left alone; 0 if it was never told anything.
-    pub next_at: Millis,
-    /// How often the home was told since it last answered.
-    pub tries: u64,
-}
-
 /// Rows that SQL has read and written: they are billed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rows {
@@ -224,7 +209,7 @@ impl Lines {
     }
 }
 
-/// Storage of one space. Reads see earlier writes at once.
+/// Storage of one object: a space, or a directory. Reads see earlier writes at once.
 pub trait Ledger {
     /// The row that says which history this is; absent in a space that was never used.
     fn meta(&self) -> LedgerResult<Option<Meta>>;
@@ -315,25 +300,14 @@ pub trait Ledger {
     ) -> LedgerResult<Vec<(RecordId, String)>>;
     /// How many live records a collection has. Reads each of them.
     fn count_of(&self, collection: &Collection) -> LedgerResult<usize>;
-    /// Notes where a member's home is, and that it has to be told of the step `untold`: a row and its index entry. When that
-    /// may happen stays as it was.
-    fn put_member(&mut self, user: &UserHash, home: &SpaceHash, untold: Version) -> LedgerResult<()>;
-    /// Notes that a member's home has to be told of the end of the membership. Where it was never told of a beginning, the row
-    /// is removed instead.
-    fn end_member(&mut self, user: &UserHash, untold: Version) -> LedgerResult<()>;
-    /// Of the homes that have to be told the one that may be told first.
-    fn untold(&self) -> LedgerResult<Option<Untold>>;
-    /// Notes before a home is told when it may be told again, whatever becomes of that: one try more.
-    fn is_telling(&mut self, user: &UserHash, next_at: Millis) -> LedgerResult<()>;
-    /// Notes that a home was told of the step `version`, unless there is something newer to tell it, and when it may be told
-    /// again.
-    fn was_told(&mut self, user: &UserHash, version: Version, next_at: Millis) -> LedgerResult<()>;
-    /// Forgets where a home is that was told of the step `version`, unless there is something newer to tell it.
-    fn forget_member(&mut self, user: &UserHash, version: Version) -> LedgerResult<()>;
-    /// Notes that all homes have to be told of the step `untold`, and forgets those that were never told anything.
-    fn tell_all(&mut self, untold: Version) -> LedgerResult<()>;
-    /// Notes that all homes have to be told again; `untold` is the step of those that were told of everything.
-    fn tell_all_again(&mut self, untold: Version) -> LedgerResult<()>;
+    /// The text of a private row, which no reader of the space ever sees; what a kind of them means is its user's.
+    fn private(&self, kind: &str, key: &str) -> LedgerResult<Option<String>>;
+    /// Private rows of a kind behind `after` by key, at most `count`, as (key, text). No key comes before the empty one.
+    fn private_rows(&self, kind: &str, after: &str, count: usize) -> LedgerResult<Vec<(String, String)>>;
+    /// Writes a private row: one row.
+    fn put_private(&mut self, kind: &str, key: &str, text: &str) -> LedgerResult<()>;
+    /// Removes a private row: one row if it is there.
+    fn delete_private(&mut self, kind: &str, key: &str) -> LedgerResult<()>;
     /// Removes all records and remembered deletions.
     fn erase_records(&mut self) -> LedgerResult<()>;
     /// Forgets all clients.

@@ -1,16 +1,16 @@
 //! The ledger in SQLite. What runs the SQL is a port of its own: the object's storage, or SQLite itself in tests.
 
-mod members;
+pub(super) mod private;
 pub(super) mod records;
 
 use std::rc::Rc;
 
 use super::{
     Client, Clock, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, OpenConflicts, ParkedChange,
-    Record, Untold,
+    Record,
 };
 use crate::{
-    ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId, UserHash},
+    ids::{ClientId, Collection, Key, RecordId, SpaceId, UserHash},
     snapshot::keys::Scope,
     time::Millis,
     version::{ConflictId, Epoch, Version},
@@ -41,38 +41,33 @@ pub trait Sql {
 /// The statements that lead from each schema version to the next. Objects in the field have run some of them, so they
 /// are only ever added to. Columns are named in every statement, so that an added one disturbs none.
 ///
-/// Both tables of many rows are WITHOUT ROWID, because a key in an index of its own is one more row written each time.
+/// Tables of many rows are WITHOUT ROWID, because a key in an index of its own is one more row written each time.
 /// The index of deletions is partial, so that a put of a live record does not pay for it; it holds all that forgetting
 /// looks at, in the order in which it forgets.
-pub(super) const MIGRATIONS: &[&[&str]] = &[
-    &[
-        "CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT",
-        "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
-     incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL) STRICT",
-        "CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT",
-        "CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
+/// Each parked change has a row, because a row has at most 2 MB. What a conflict touches stands in its own row, so that
+/// what is parked is read only to be told or re-applied.
+pub(super) const MIGRATIONS: &[&[&str]] = &[&[
+    "CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT",
+    "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
+     incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL, \
+     claims_until INTEGER NOT NULL, space TEXT, gone_at INTEGER) STRICT",
+    "CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT",
+    "CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, \
      writer INTEGER NOT NULL, foreign_version INTEGER NOT NULL, deleted_at INTEGER, line TEXT NOT NULL, fields TEXT, \
      PRIMARY KEY (collection, id)) STRICT, WITHOUT ROWID",
-        "CREATE INDEX records_by_version ON records (version)",
-        "CREATE INDEX deletions_by_version ON records (version, collection, id, deleted_at) \
+    "CREATE INDEX records_by_version ON records (version)",
+    "CREATE INDEX deletions_by_version ON records (version, collection, id, deleted_at) \
      WHERE deleted_at IS NOT NULL",
-        "CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, \
+    "CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, \
      last INTEGER NOT NULL, acked INTEGER NOT NULL, used_at INTEGER NOT NULL, history TEXT NOT NULL, \
      PRIMARY KEY (user, client)) STRICT, WITHOUT ROWID",
-    ],
-    // One row per parked change, because a row has at most 2 MB. What a conflict touches stands in its own row, so that
-    // what is parked is read only to be told or re-applied.
-    &[
-        "CREATE TABLE conflicts (opened INTEGER PRIMARY KEY, epoch TEXT NOT NULL, user TEXT NOT NULL, \
+    "CREATE TABLE conflicts (opened INTEGER PRIMARY KEY, epoch TEXT NOT NULL, user TEXT NOT NULL, \
      client TEXT NOT NULL, at INTEGER NOT NULL, changes INTEGER NOT NULL, bytes INTEGER NOT NULL, \
      touches TEXT NOT NULL) STRICT",
-        "CREATE TABLE conflict_changes (opened INTEGER NOT NULL, seq INTEGER NOT NULL, mutation INTEGER NOT NULL, \
+    "CREATE TABLE conflict_changes (opened INTEGER NOT NULL, seq INTEGER NOT NULL, mutation INTEGER NOT NULL, \
      text TEXT NOT NULL, PRIMARY KEY (opened, seq)) STRICT, WITHOUT ROWID",
-    ],
-    members::MIGRATION,
-    members::QUEUE_MIGRATION,
-    &["ALTER TABLE meta ADD COLUMN claims_until INTEGER NOT NULL DEFAULT 0"],
-];
+    private::TABLE,
+]];
 
 const SCHEMA_VERSION: &str = "SELECT version FROM schema_version";
 const PUT_SCHEMA_VERSION: &str = "INSERT OR REPLACE INTO schema_version (one, version) VALUES (1, ?1)";
@@ -144,6 +139,9 @@ pub(super) const CLOSE_CONFLICT: &str = "DELETE FROM conflicts WHERE opened = ?1
 const UNPARK_ALL: &str = "DELETE FROM conflict_changes";
 const CLOSE_CONFLICTS: &str = "DELETE FROM conflicts";
 
+// Without a condition, so that SQLite drops the pages and does not visit the rows.
+const ERASE_CLIENTS: &str = "DELETE FROM clients";
+
 const PUBLICATION: &str = "SELECT text FROM publication";
 const PUT_PUBLICATION: &str = "INSERT OR REPLACE INTO publication (one, text) VALUES (1, ?1)";
 
@@ -176,9 +174,14 @@ impl<S: Sql> SqlLedger<S> {
     /// # Errors
     /// If SQL fails, or if newer code than this has migrated the database: what its rows mean is unknown here.
     pub fn open(sql: S) -> LedgerResult<Self> {
+        Self::open_as(sql, MIGRATIONS)
+    }
+
+    /// Opens a database as code does that knows these migrations.
+    pub(super) fn open_as(sql: S, migrations: &[&[&str]]) -> LedgerResult<Self> {
         let ledger = Self { sql: Rc::new(sql) };
         let present = ledger.schema_version()?;
-        let Some(missing) = MIGRATIONS.get(present..) else {
+        let Some(missing) = migrations.get(present..) else {
             return Err(LedgerError::Failed(format!("schema version {present} is newer than this code")));
         };
         if !missing.is_empty() {
@@ -186,7 +189,7 @@ impl<S: Sql> SqlLedger<S> {
                 for statement in missing.iter().copied().flatten() {
                     ledger.sql.query(statement, &[])?;
                 }
-                ledger.sql.query(PUT_SCHEMA_VERSION, &[size(MIGRATIONS.len())]).map(drop)
+                ledger.sql.query(PUT_SCHEMA_VERSION, &[size(migrations.len())]).map(drop)
             })?;
         }
         Ok(ledger)
@@ -198,7 +201,15 @@ impl<S: Sql> SqlLedger<S> {
     /// # Errors
     /// If SQL fails.
     pub fn is_used(sql: &S) -> LedgerResult<bool> {
-        Ok(!sql.query(HAS_SCHEMA, &[])?.is_empty() && !sql.query(HAS_META, &[])?.is_empty())
+        Ok(Self::has_tables(sql)? && !sql.query(HAS_META, &[])?.is_empty())
+    }
+
+    /// Whether a database has its tables. Writes nothing.
+    ///
+    /// # Errors
+    /// If SQL fails.
+    pub fn has_tables(sql: &S) -> LedgerResult<bool> {
+        Ok(!sql.query(HAS_SCHEMA, &[])?.is_empty())
     }
 
     /// What runs the SQL.
@@ -436,53 +447,35 @@ impl<S: Sql> Ledger for SqlLedger<S> {
 
     fn count_of(&self, collection: &Collection) -> LedgerResult<usize> {
         let count =
-            self.row(members::COUNT_OF, &[text(collection.as_str())])?.ok_or_else(unexpected)?.number()?;
+            self.row(records::COUNT_OF, &[text(collection.as_str())])?.ok_or_else(unexpected)?.number()?;
         usize::try_from(count).map_err(|_| unexpected())
     }
 
-    fn put_member(&mut self, user: &UserHash, home: &SpaceHash, untold: Version) -> LedgerResult<()> {
-        let params = [text(user.as_str()), text(home.as_str()), integer(untold.get())];
-        self.sql.query(members::PUT_MEMBER, &params).map(drop)
+    fn private(&self, kind: &str, key: &str) -> LedgerResult<Option<String>> {
+        self.row(private::PRIVATE, &[text(kind), text(key)])?.map(|mut row| row.text()).transpose()
     }
 
-    fn end_member(&mut self, user: &UserHash, untold: Version) -> LedgerResult<()> {
-        self.sql.query(members::FORGET_NEVER_TOLD, &[text(user.as_str())])?;
-        self.sql.query(members::END_MEMBER, &[text(user.as_str()), integer(untold.get())]).map(drop)
+    fn private_rows(&self, kind: &str, after: &str, count: usize) -> LedgerResult<Vec<(String, String)>> {
+        let rows =
+            self.sql.query(private::PRIVATE_ROWS, &[text(kind), text(after), size(count)])?.into_iter();
+        let read = |mut row: Row| Ok((row.text()?, row.text()?));
+        rows.map(|columns| read(Row(columns.into_iter()))).collect()
     }
 
-    fn untold(&self) -> LedgerResult<Option<Untold>> {
-        self.next_untold()
+    fn put_private(&mut self, kind: &str, key: &str, value: &str) -> LedgerResult<()> {
+        self.sql.query(private::PUT_PRIVATE, &[text(kind), text(key), text(value)]).map(drop)
     }
 
-    fn is_telling(&mut self, user: &UserHash, next_at: Millis) -> LedgerResult<()> {
-        self.sql.query(members::IS_TELLING, &[text(user.as_str()), integer(next_at.0)]).map(drop)
-    }
-
-    fn was_told(&mut self, user: &UserHash, version: Version, next_at: Millis) -> LedgerResult<()> {
-        let params = [text(user.as_str()), integer(version.get()), integer(next_at.0)];
-        self.sql.query(members::WAS_TOLD, &params).map(drop)
-    }
-
-    fn forget_member(&mut self, user: &UserHash, version: Version) -> LedgerResult<()> {
-        let params = [text(user.as_str()), integer(version.get())];
-        self.sql.query(members::FORGET_MEMBER, &params).map(drop)
-    }
-
-    fn tell_all(&mut self, untold: Version) -> LedgerResult<()> {
-        self.sql.query(members::FORGET_ALL_NEVER_TOLD, &[])?;
-        self.sql.query(members::TELL_ALL, &[integer(untold.get())]).map(drop)
-    }
-
-    fn tell_all_again(&mut self, untold: Version) -> LedgerResult<()> {
-        self.sql.query(members::TELL_ALL_AGAIN, &[integer(untold.get())]).map(drop)
+    fn delete_private(&mut self, kind: &str, key: &str) -> LedgerResult<()> {
+        self.sql.query(private::DELETE_PRIVATE, &[text(kind), text(key)]).map(drop)
     }
 
     fn erase_records(&mut self) -> LedgerResult<()> {
-        self.sql.query(members::ERASE_RECORDS, &[]).map(drop)
+        self.sql.query(records::ERASE_RECORDS, &[]).map(drop)
     }
 
     fn erase_clients(&mut self) -> LedgerResult<()> {
-        self.sql.query(members::ERASE_CLIENTS, &[]).map(drop)
+        self.sql.query(ERASE_CLIENTS, &[]).map(drop)
     }
 
     fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()> {

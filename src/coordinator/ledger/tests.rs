@@ -249,10 +249,10 @@ fn dump(ledger: &impl Ledger) -> String {
     let deletion = ledger.newest_deletion_before(Millis(1_000_000));
     let conflicts = (ledger.conflicts(Version::ZERO, None, usize::MAX), ledger.open_conflicts());
     let parked: Vec<_> = (0..13).map(|opened| ledger.parked(version(opened))).collect();
-    let untold = ledger.untold();
+    let private: Vec<_> = ["a", "b"].map(|kind| ledger.private_rows(kind, "", usize::MAX)).into();
     let one_rows = (ledger.meta(), ledger.publication(), ledger.newest(), ledger.collections());
     format!(
-        "{lines:#?}\n{by_key:#?}\n{clients:#?}\n{deletion:?}\n{untold:?}\n{one_rows:#?}\n{conflicts:#?}\n{parked:#?}"
+        "{lines:#?}\n{by_key:#?}\n{clients:#?}\n{deletion:?}\n{private:?}\n{one_rows:#?}\n{conflicts:#?}\n{parked:#?}"
     )
 }
 
@@ -269,33 +269,16 @@ fn fill(ledger: &mut impl Ledger) {
     ledger.put_client(&user_hash(0), &client_id(1), &client(2, 2)).unwrap();
     ledger.put_publication("1").unwrap();
     open_conflict(ledger, 4, 2);
-    ledger.put_member(&user_hash(0), &home(0), version(1)).unwrap();
-    ledger.put_member(&user_hash(1), &home(1), version(2)).unwrap();
-    ledger.is_telling(&user_hash(0), Millis(7)).unwrap();
-    ledger.is_telling(&user_hash(1), Millis(8)).unwrap();
-    ledger.put_record(&member(1), &live(&member(1), 3, "{}")).unwrap();
+    ledger.put_private("a", "old", "1").unwrap();
+    ledger.put_private("b", "gone", "2").unwrap();
 }
 
-/// A shared space's record of a member.
-fn member(number: u64) -> Key {
-    Key { collection: Collection::stored("$members"), id: RecordId::stored(user_hash(number).as_str()) }
-}
-
-fn home(number: u64) -> SpaceHash {
-    SpaceHash::private("https://issuer.example", &format!("user {number}"))
-}
-
-const WRITES: u64 = 25;
+const WRITES: u64 = 18;
 
 /// Each of the methods that write, `WRITES` in all.
 fn write_everything(ledger: &mut impl Ledger) -> LedgerResult<()> {
-    ledger.put_member(&user_hash(2), &home(2), version(4))?;
-    ledger.is_telling(&user_hash(2), Millis(5))?;
-    ledger.was_told(&user_hash(0), version(1), Millis(9))?;
-    ledger.tell_all_again(version(8))?;
-    ledger.end_member(&user_hash(1), version(9))?;
-    ledger.forget_member(&user_hash(2), version(4))?;
-    ledger.tell_all(version(9))?;
+    ledger.put_private("a", "old", "3")?;
+    ledger.delete_private("b", "gone")?;
     ledger.erase_records()?;
     ledger.erase_clients()?;
     let (old, new, gone) = (key("todos", "a"), key("notes", "n"), key("todos", "b"));
@@ -340,7 +323,9 @@ mod claims {
         ledger.close_conflicts().unwrap();
         assert_eq!(ledger.records_of(&Collection::stored("todos"), None, 5), Ok(vec![]));
         assert_eq!(ledger.count_of(&Collection::stored("todos")), Ok(0));
-        assert_eq!(ledger.untold(), Ok(None));
+        assert_eq!(ledger.private("a", "k"), Ok(None));
+        assert_eq!(ledger.private_rows("a", "", 5), Ok(vec![]));
+        ledger.delete_private("a", "k").unwrap();
     }
 
     pub(super) fn live_records_of_a_collection_come_by_id_in_slices(ledger: &mut impl FaultyLedger) {
@@ -356,57 +341,22 @@ mod claims {
         assert_eq!(ledger.count_of(&of_b), Ok(2));
     }
 
-    pub(super) fn a_home_is_told_until_it_knows_the_newest(ledger: &mut impl FaultyLedger) {
-        ledger.put_member(&user_hash(1), &home(1), version(3)).unwrap();
-        let untold = |at, next_at, tries| {
-            let (version, next_at) = (version(at), Millis(next_at));
-            Ok(Some(Untold { user: user_hash(1), home: home(1), version, next_at, tries }))
-        };
-        assert_eq!(ledger.untold(), untold(3, 0, 0));
-        ledger.is_telling(&user_hash(1), Millis(50)).unwrap();
-        ledger.is_telling(&user_hash(1), Millis(60)).unwrap();
-        ledger.put_member(&user_hash(1), &home(1), version(5)).unwrap();
-        assert_eq!(ledger.untold(), untold(5, 60, 2), "a change does not make it due earlier");
-        ledger.was_told(&user_hash(1), version(3), Millis(40)).unwrap();
-        assert_eq!(ledger.untold(), untold(5, 40, 0), "what it was told is old already");
-        ledger.was_told(&user_hash(1), version(5), Millis(70)).unwrap();
-        assert_eq!(ledger.untold(), Ok(None));
-        ledger.was_told(&user_hash(2), version(5), Millis(70)).unwrap();
-        ledger.tell_all_again(version(6)).unwrap();
-        assert_eq!(ledger.untold(), untold(6, 70, 0));
-        ledger.tell_all_again(version(7)).unwrap();
-        assert_eq!(ledger.untold(), untold(6, 70, 0), "who has to be told in any case costs no row");
-        ledger.put_member(&user_hash(2), &home(2), version(7)).unwrap();
-        ledger.tell_all(version(8)).unwrap();
-        assert_eq!(ledger.untold(), untold(8, 70, 0));
-        ledger.forget_member(&user_hash(1), version(7)).unwrap();
-        assert_eq!(ledger.untold(), untold(8, 70, 0));
-        ledger.forget_member(&user_hash(1), version(8)).unwrap();
-        assert_eq!(ledger.untold(), Ok(None), "and who was never told anything is not told of an end");
-    }
-
-    pub(super) fn whom_to_tell_is_a_queue_and_an_end_is_told_to_whom_was_told(
-        ledger: &mut impl FaultyLedger,
-    ) {
-        for number in 0..3 {
-            ledger.put_member(&user_hash(number), &home(number), version(1)).unwrap();
+    pub(super) fn private_rows_of_a_kind_come_by_key_in_slices(ledger: &mut impl FaultyLedger) {
+        for (kind, key, text) in
+            [("a", "z", "0"), ("b", "", "1"), ("b", "2", "2"), ("b", "é'\"", "3"), ("c", "", "4")]
+        {
+            ledger.put_private(kind, key, text).unwrap();
         }
-        let next = |ledger: &mut dyn FnMut() -> LedgerResult<Option<Untold>>| {
-            ledger().unwrap().map(|untold| untold.user)
-        };
-        let mut order = Vec::new();
-        for at in 10..13 {
-            let user = next(&mut || ledger.untold()).unwrap();
-            ledger.is_telling(&user, Millis(at)).unwrap();
-            order.push(user);
-        }
-        assert_eq!(next(&mut || ledger.untold()).as_ref(), Some(&order[0]), "who has waited longest is next");
-        ledger.put_member(&user_hash(9), &home(9), version(2)).unwrap();
-        assert_eq!(next(&mut || ledger.untold()), Some(user_hash(9)), "and before that who was never told");
-        ledger.end_member(&user_hash(9), version(3)).unwrap();
-        ledger.end_member(&order[0], version(3)).unwrap();
-        let first = ledger.untold().unwrap().unwrap();
-        assert_eq!((first.user, first.version), (order[0].clone(), version(3)));
+        ledger.put_private("b", "2", "{\"é\":\"'\"}").unwrap();
+        let row = |key: &str, text: &str| (key.to_owned(), text.to_owned());
+        let rows = [row("2", "{\"é\":\"'\"}"), row("é'\"", "3")];
+        assert_eq!(ledger.private_rows("b", "", 9), Ok(rows.to_vec()));
+        assert_eq!(ledger.private_rows("b", "", 1), Ok(rows[..1].to_vec()));
+        assert_eq!(ledger.private_rows("b", "2", 9), Ok(rows[1..].to_vec()));
+        assert_eq!(ledger.private("b", ""), Ok(Some("1".to_owned())));
+        ledger.delete_private("b", "2").unwrap();
+        assert_eq!(ledger.private("b", "2"), Ok(None));
+        assert_eq!(ledger.newest(), Ok(Version::ZERO), "no reader sees them");
     }
 
     pub(super) fn what_is_erased_is_gone_and_the_rest_stays(ledger: &mut impl FaultyLedger) {
@@ -420,7 +370,7 @@ mod claims {
         ledger.erase_clients().unwrap();
         assert_eq!(ledger.client(&user_hash(0), &client_id(0)), Ok(None));
         assert_eq!(ledger.meta(), Ok(Some(meta())));
-        assert!(ledger.untold().unwrap().is_some());
+        assert_eq!(ledger.private("a", "old"), Ok(Some("1".to_owned())));
     }
 
     pub(super) fn the_one_row_tables_hold_what_was_written_last(ledger: &mut impl FaultyLedger) {
@@ -847,8 +797,7 @@ run_claims! {
     a_conflict_is_read_as_it_was_written_with_what_is_parked_in_order,
     conflicts_come_oldest_first_and_by_user_and_a_closed_one_leaves_nothing,
     live_records_of_a_collection_come_by_id_in_slices,
-    a_home_is_told_until_it_knows_the_newest,
-    whom_to_tell_is_a_queue_and_an_end_is_told_to_whom_was_told,
+    private_rows_of_a_kind_come_by_key_in_slices,
     what_is_erased_is_gone_and_the_rest_stays,
     a_section_whose_nth_write_fails_leaves_nothing,
     a_section_that_gives_up_leaves_nothing_and_returns_its_error,
@@ -874,14 +823,9 @@ enum Call {
     CloseConflict(u64),
     CloseConflicts,
     Conflicts { after: u64, user: Option<u64>, count: usize },
-    PutMember { user: u64, at: u64 },
-    PutMembersRecord { user: u64, at: u64, is_deleted: bool },
-    EndMember { user: u64, at: u64 },
-    IsTelling { user: u64, next_at: u64 },
-    WasTold { user: u64, at: u64, next_at: u64 },
-    ForgetMember { user: u64, at: u64 },
-    TellAll(u64),
-    TellAllAgain(u64),
+    PutPrivate { kind: bool, key: u64, text: u64 },
+    DeletePrivate { kind: bool, key: u64 },
+    PrivateRows { kind: bool, after: u64, count: usize },
     VersionOf(Key),
     RecordsOf { key: Key, count: usize },
     EraseRecords,
@@ -928,16 +872,10 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => Just(Call::CloseConflicts),
         1 => (0..12u64, prop::option::of(0..3u64), 0..4usize)
             .prop_map(|(after, user, count)| Call::Conflicts { after, user, count }),
-        2 => (0..3u64, 0..5u64).prop_map(|(user, at)| Call::PutMember { user, at }),
-        2 => (0..3u64, 1..12u64, any::<bool>())
-            .prop_map(|(user, at, is_deleted)| Call::PutMembersRecord { user, at, is_deleted }),
-        2 => (0..3u64, 0..5u64).prop_map(|(user, at)| Call::EndMember { user, at }),
-        2 => (0..3u64, 0..5u64).prop_map(|(user, next_at)| Call::IsTelling { user, next_at }),
-        2 => (0..3u64, 0..5u64, 0..5u64)
-            .prop_map(|(user, at, next_at)| Call::WasTold { user, at, next_at }),
-        1 => (0..3u64, 0..5u64).prop_map(|(user, at)| Call::ForgetMember { user, at }),
-        1 => (0..5u64).prop_map(Call::TellAll),
-        1 => (0..5u64).prop_map(Call::TellAllAgain),
+        3 => (any::<bool>(), 0..4u64, 0..5u64).prop_map(|(kind, key, text)| Call::PutPrivate { kind, key, text }),
+        1 => (any::<bool>(), 0..4u64).prop_map(|(kind, key)| Call::DeletePrivate { kind, key }),
+        1 => (any::<bool>(), 0..4u64, 0..4usize)
+            .prop_map(|(kind, after, count)| Call::PrivateRows { kind, after, count }),
         1 => keys().prop_map(Call::VersionOf),
         2 => (keys(), 0..4usize).prop_map(|(key, count)| Call::RecordsOf { key, count }),
         1 => Just(Call::EraseRecords),
@@ -947,6 +885,10 @@ fn calls() -> impl Strategy<Value = Call> {
         (prop::collection::vec(call, 0..6), prop::option::of(1..8u64), any::<bool>())
             .prop_map(|(calls, fail_write, fail)| Call::Atomically { calls, fail_write, fail })
     })
+}
+
+fn kind_of(is_first: bool) -> &'static str {
+    if is_first { "a" } else { "b" }
 }
 
 /// Makes a call and returns what it returned, as text.
@@ -997,22 +939,16 @@ fn make<L: FaultyLedger>(ledger: &mut L, call: &Call) -> LedgerResult<String> {
         Call::Conflicts { after, user, count } => {
             ledger.conflicts(version(*after), user.map(user_hash).as_ref(), *count).map(text)
         }
-        Call::PutMember { user, at } => {
-            ledger.put_member(&user_hash(*user), &home(*user), version(*at)).map(text)
+        Call::PutPrivate { kind, key, text: value } => {
+            ledger.put_private(kind_of(*kind), &key.to_string(), &value.to_string()).map(text)
         }
-        Call::PutMembersRecord { user, at, is_deleted } => {
-            let key = member(*user);
-            let record = if *is_deleted { deleted(&key, *at, 3) } else { live(&key, *at, "{}") };
-            ledger.put_record(&key, &record).map(text)
+        Call::DeletePrivate { kind, key } => {
+            ledger.delete_private(kind_of(*kind), &key.to_string()).map(text)
         }
-        Call::EndMember { user, at } => ledger.end_member(&user_hash(*user), version(*at)).map(text),
-        Call::IsTelling { user, next_at } => ledger.is_telling(&user_hash(*user), Millis(*next_at)).map(text),
-        Call::WasTold { user, at, next_at } => {
-            ledger.was_told(&user_hash(*user), version(*at), Millis(*next_at)).map(text)
-        }
-        Call::ForgetMember { user, at } => ledger.forget_member(&user_hash(*user), version(*at)).map(text),
-        Call::TellAll(at) => ledger.tell_all(version(*at)).map(text),
-        Call::TellAllAgain(at) => ledger.tell_all_again(version(*at)).map(text),
+        Call::PrivateRows { kind, after, count } => Ok(text((
+            ledger.private_rows(kind_of(*kind), &after.to_string(), *count)?,
+            ledger.private(kind_of(*kind), &after.to_string())?,
+        ))),
         Call::VersionOf(key) => ledger.version_of(key).map(text),
         Call::RecordsOf { key, count } => Ok(text((
             ledger.records_of(&key.collection, Some(&key.id), *count)?,
@@ -1055,7 +991,7 @@ proptest! {
 /// What only SQL can break.
 mod in_sqlite {
     use super::{
-        super::sql::{self as statements, records},
+        super::sql::{self as statements, private, records},
         *,
     };
 
@@ -1140,7 +1076,6 @@ mod in_sqlite {
             schema(&database),
             "\
 CREATE INDEX deletions_by_version ON records (version, collection, id, deleted_at) WHERE deleted_at IS NOT NULL
-CREATE INDEX members_untold ON members (next_at, user) WHERE untold > 0
 CREATE INDEX records_by_version ON records (version)
 CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, last INTEGER NOT NULL, \
 acked INTEGER NOT NULL, used_at INTEGER NOT NULL, history TEXT NOT NULL, PRIMARY KEY (user, client)) STRICT, \
@@ -1149,11 +1084,11 @@ CREATE TABLE conflict_changes (opened INTEGER NOT NULL, seq INTEGER NOT NULL, mu
 text TEXT NOT NULL, PRIMARY KEY (opened, seq)) STRICT, WITHOUT ROWID
 CREATE TABLE conflicts (opened INTEGER PRIMARY KEY, epoch TEXT NOT NULL, user TEXT NOT NULL, client TEXT NOT NULL, \
 at INTEGER NOT NULL, changes INTEGER NOT NULL, bytes INTEGER NOT NULL, touches TEXT NOT NULL) STRICT
-CREATE TABLE members (user TEXT NOT NULL, home TEXT NOT NULL, untold INTEGER NOT NULL, \
-next_at INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (user)) STRICT, WITHOUT ROWID
 CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
 incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL, \
-space TEXT, gone_at INTEGER, claims_until INTEGER NOT NULL DEFAULT 0) STRICT
+claims_until INTEGER NOT NULL, space TEXT, gone_at INTEGER) STRICT
+CREATE TABLE private (kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (kind, key)) STRICT, \
+WITHOUT ROWID
 CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT
 CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, writer INTEGER NOT NULL, \
 foreign_version INTEGER NOT NULL, deleted_at INTEGER, line TEXT NOT NULL, fields TEXT, \
@@ -1167,49 +1102,45 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
     }
 
     #[test]
-    fn a_database_of_the_version_before_is_migrated_and_keeps_what_it_has() {
+    fn a_database_of_an_older_version_gets_what_it_lacks_and_keeps_what_it_has() {
+        let next: &[&str] = &["ALTER TABLE publication ADD COLUMN later INTEGER NOT NULL DEFAULT 7"];
+        let migrations = [statements::MIGRATIONS, &[next]].concat();
         let database = Sqlite::in_memory();
-        for statement in statements::MIGRATIONS[0] {
-            database.query(statement, &[]).unwrap();
+        fill(&mut SqlLedger::open(database.clone()).unwrap());
+        for write in 1..=2 {
+            database.fail_write(write);
+            assert!(SqlLedger::open_as(database.clone(), &migrations).is_err());
+            assert_eq!(
+                schema(&database),
+                schema(&open_database()),
+                "a migration that breaks off leaves nothing"
+            );
         }
-        let old = "INSERT INTO schema_version VALUES (1, 1); INSERT INTO publication VALUES (1, '{}'); \
-                   INSERT INTO meta VALUES (1, 'SCOPE', '0mwrnsa6yk3v9q2', '0mwrnsa6yk3v9q1', 7, 5, 3)";
-        database.database.execute_batch(&old.replace("SCOPE", meta().scope.as_str())).unwrap();
-        let ledger = SqlLedger::open(database.clone()).unwrap();
-        let expected =
-            Meta { horizon: version(5), claims_until: Millis(0), space: None, gone_at: None, ..meta() };
-        assert_eq!(ledger.meta(), Ok(Some(expected)));
-        assert_eq!(ledger.untold(), Ok(None));
+        let ledger = SqlLedger::open_as(database.clone(), &migrations).unwrap();
+        assert_eq!(ledger.publication(), Ok(Some("1".to_owned())));
+        let added =
+            database.database.query_row("SELECT later FROM publication", [], |row| row.get::<_, i64>(0));
+        assert_eq!(added, Ok(7));
         let new = Sqlite::in_memory();
-        drop(SqlLedger::open(new.clone()).unwrap());
-        assert_eq!(schema(&database), schema(&new), "an old space and a new one are the same");
+        drop(SqlLedger::open_as(new.clone(), &migrations).unwrap());
+        assert_eq!(schema(&database), schema(&new), "an old database and a new one are the same");
+        let writes = database.writes();
+        drop(SqlLedger::open_as(database.clone(), &migrations).unwrap());
+        assert_eq!(database.writes(), writes);
+        assert!(SqlLedger::open(database).is_err(), "what newer code has migrated is refused");
     }
 
     #[test]
     fn asking_whether_a_database_is_used_leaves_nothing_in_it() {
         let database = Sqlite::in_memory();
         assert_eq!(SqlLedger::is_used(&database), Ok(false));
+        assert_eq!(SqlLedger::has_tables(&database), Ok(false));
         assert_eq!((database.writes(), schema(&database)), (0, String::new()));
         let mut ledger = SqlLedger::open(database.clone()).unwrap();
         assert_eq!(SqlLedger::is_used(&database), Ok(false), "tables alone are no space");
+        assert_eq!(SqlLedger::has_tables(&database), Ok(true));
         ledger.put_meta(&meta()).unwrap();
         assert_eq!(SqlLedger::is_used(&database), Ok(true));
-    }
-
-    #[test]
-    fn a_database_of_the_first_version_keeps_its_rows_and_gets_the_tables_of_conflicts() {
-        let database = Sqlite::in_memory();
-        for statement in statements::MIGRATIONS[0] {
-            database.database.execute(statement, []).unwrap();
-        }
-        let version_row = "INSERT INTO schema_version (one, version) VALUES (1, 1)";
-        database.database.execute(version_row, []).unwrap();
-        let insert = "INSERT INTO publication (one, text) VALUES (1, 'kept')";
-        database.database.execute(insert, []).unwrap();
-        let ledger = SqlLedger::open(database.clone()).unwrap();
-        assert_eq!(ledger.publication(), Ok(Some("kept".to_owned())));
-        assert_eq!(ledger.open_conflicts(), Ok(OpenConflicts::new()));
-        assert_eq!(schema(&database), schema(&open_database()));
     }
 
     #[test]
@@ -1225,6 +1156,7 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
         assert_eq!(trees_written(statements::PUT_CLIENT), ["clients"]);
         assert_eq!(trees_written(statements::PUT_CONFLICT), ["conflicts"]);
         assert_eq!(trees_written(statements::PARK), ["conflict_changes"]);
+        assert_eq!(trees_written(private::PUT_PRIVATE), ["private"]);
         let mut ledger = open();
         fill(&mut ledger);
         let deletions =
@@ -1278,6 +1210,9 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
                 statements::COLLECTIONS,
                 "SEARCH records USING PRIMARY KEY|SEARCH records USING PRIMARY KEY (collection>?)".to_owned(),
             ),
+            (private::PRIVATE, "SEARCH private USING PRIMARY KEY (kind=? AND key=?)".to_owned()),
+            (private::PRIVATE_ROWS, "SEARCH private USING PRIMARY KEY (kind=? AND key>?)".to_owned()),
+            (private::DELETE_PRIVATE, "SEARCH private USING PRIMARY KEY (kind=? AND key=?)".to_owned()),
         ] {
             assert_eq!(plan(sql), expected, "{sql}");
         }
@@ -1294,8 +1229,9 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
         let database = open_database();
         let mut statement = database.database.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let steps = statement.raw_query().mapped(|row| row.get::<_, String>("detail"));
-        let tells =
-            |step: &String| ["records", "clients", "conflict", "TEMP"].iter().any(|word| step.contains(word));
+        let tells = |step: &String| {
+            ["records", "clients", "conflict", "private", "TEMP"].iter().any(|word| step.contains(word))
+        };
         steps.map(Result::unwrap).filter(tells).collect::<Vec<_>>().join("|")
     }
 

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{Answer, Effect, Event, Moment, Object, Said, State, Storage, Task};
+use super::{Answer, Claimant, Effect, Event, Moment, Object, Said, State, Storage, Task};
 use crate::{
-    coordinator::{ledger::Rows, rate},
+    coordinator::{Administered, rate},
     protocol::{act::Act, error::ApiError, internal::Order, role::Role},
     time::Millis,
     version::Position,
@@ -15,7 +15,7 @@ use crate::{
 pub(super) enum Administering {
     /// For KV's head, with which storage is compared before an epoch begins.
     Comparing(Act, Box<Order>),
-    /// For the grant that allows this role, where the space stood there before.
+    /// For the grant that allows this role.
     Signing(Role),
 }
 
@@ -27,10 +27,15 @@ impl<S: Storage> Object<S> {
         body: &[u8],
         at: Moment,
     ) -> Result<Effect, ApiError> {
-        let order = Order::parse(body).ok_or(ApiError::Internal)?;
+        let order = Box::new(Order::parse(body).ok_or(ApiError::Internal)?);
         if let Some(key) = self.space().head_before(task.user(), act).filter(|_| !planted!(HeadNotCompared)) {
-            task.state = State::Administering(Administering::Comparing(act, Box::new(order)));
+            task.state = State::Administering(Administering::Comparing(act, order));
             return Ok(Effect::ReadHead { key });
+        }
+        // What a directory knows, spaces have said, so whoever asks is not to blame for it.
+        if act == Act::Grant && !order.claim.is_empty() {
+            let claimed = Position::parse(&order.claim);
+            return self.settle_claim(task, claimed, Claimant::Grant(order), at);
         }
         self.do_it(task, act, &order, at)
     }
@@ -49,18 +54,24 @@ impl<S: Storage> Object<S> {
                 self.do_it(task, act, &order, at)
             }
             (Administering::Signing(role), Event::Signed(signed)) => {
-                let granted = signed.map(|(grant, expires)| granted(&grant, expires, role, at.now));
-                let (rows, here) = (self.storage.take_rows(), self.space().position());
-                Ok(self.administered(task, Act::Grant, granted.map(Said::Text), (rows, here), at))
+                let granted = signed.map(|(grant, expires)| granted(&grant, expires, role, at.now).into());
+                let here = self.space().position();
+                self.administered(task, Act::Grant, granted, &here, at)
             }
             (step, event) => panic!("BUG: {event:?} does not follow {step:?}"),
         }
     }
 
-    fn do_it(&mut self, task: &mut Task, act: Act, order: &Order, at: Moment) -> Result<Effect, ApiError> {
+    pub(super) fn do_it(
+        &mut self,
+        task: &mut Task,
+        act: Act,
+        order: &Order,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
         let before = self.space().position();
-        // What a creation writes it has written when the space was opened, or the home.
-        if !matches!(act, Act::Create | Act::NoteMade) {
+        // What a creation writes it has written when the space was opened.
+        if act != Act::Create {
             self.storage.take_rows();
         }
         if act == Act::Grant
@@ -71,33 +82,35 @@ impl<S: Storage> Object<S> {
             return Ok(Effect::Sign { user, scope, role });
         }
         let done = self.space().administer(task.user(), act, order, at.now, at.random);
-        let said = done.map(|body| body.map_or(Said::Nothing, Said::Text));
-        let rows = self.storage.take_rows();
-        Ok(self.administered(task, act, said, (rows, before), at))
+        self.administered(task, act, done, &before, at)
     }
 
     fn administered(
         &mut self,
         task: &mut Task,
         act: Act,
-        result: Result<Said, ApiError>,
-        (rows, before): (Rows, Position),
+        done: Result<Administered, ApiError>,
+        before: &Position,
         at: Moment,
-    ) -> Effect {
-        // A list may have thousands of rows. A notice is not its user's own doing, and the space does not pay for refusals.
-        match act {
-            Act::Told => {}
-            _ if result.is_ok() => self.rate.charge(task.user(), rate::cost_of_rows(rows), at.now),
-            _ => self.rate.charge_refused(task.user(), rate::cost_of_rows(rows), at.now),
+    ) -> Result<Effect, ApiError> {
+        let invites = done.as_ref().is_ok_and(|done| done.invites);
+        let aside = self.space().aside(task.user(), act, &done, invites)?;
+        let rows = self.storage.take_rows();
+        // A list may have thousands of rows. The space does not pay for refusals.
+        let units = rate::cost_of_rows(rows);
+        match &done {
+            Ok(_) => self.rate.charge(task.user(), units, at.now),
+            Err(_) => self.rate.charge_refused(task.user(), units, at.now),
         }
-        if result.is_ok() && matches!(act, Act::Create | Act::Delete | Act::ResetEpoch) {
+        if done.is_ok() && matches!(act, Act::Create | Act::Delete | Act::ResetEpoch) {
             self.log.push((false, act.as_str(), json!({})));
         }
         // What a creation has written stood there before it was asked for.
         let here = self.space().position();
-        let wrote = result.is_ok() && (here != before || act == Act::Create);
+        let wrote = done.is_ok() && (here != *before || act == Act::Create);
+        let result = done.map(|done| done.body.map_or(Said::Nothing, Said::Text));
         // Opening the space may have found something to do, whatever became of the act itself.
-        self.arm_and_answer(task, Answer { result, at: wrote.then_some(here), rows }, at)
+        Ok(self.arm_and_answer(task, Answer { result, at: wrote.then_some(here), aside, rows }, at))
     }
 }
 

@@ -1,13 +1,10 @@
-//! A turn of the alarm: of the publisher, then of the notices.
+//! A turn of the alarm, in which the publisher works.
 
 use serde_json::json;
 
 use super::{Effect, Event, Expires, Moment, Object, State, Storage, Task};
 use crate::{
-    coordinator::{
-        notices::Notice,
-        publication::{self, PutOutcome},
-    },
+    coordinator::publication::{self, PutOutcome},
     protocol::error::ApiError,
     snapshot::head::HeadMetadata,
     time::Millis,
@@ -31,7 +28,6 @@ enum WaitsFor {
     ObjectPut,
     /// With its metadata.
     HeadPut(String),
-    Told(Box<Notice>),
     /// The alarm of the next turn to be set.
     Sleep,
 }
@@ -87,9 +83,6 @@ impl<S: Storage> Object<S> {
                 self.space().head_was_put(outcome, now);
                 self.log_publication(metadata, outcome, turn.bytes);
             }
-            (WaitsFor::Told(notice), Event::Told(told)) => {
-                core.was_told(&notice.user, notice.at.version, &told, now, random);
-            }
             (waits_for, event) => panic!("BUG: {event:?} does not follow {waits_for:?}"),
         }
         Ok(self.next_of_turn(task, turn, now))
@@ -115,7 +108,6 @@ impl<S: Storage> Object<S> {
                 let watchdog = self.space().watchdog(now);
                 (WaitsFor::Watchdog(Some(head)), Effect::SetAlarm(Some(watchdog)))
             }
-            publication::Effect::Tell(notice) => (WaitsFor::Told(notice.clone()), Effect::Tell(notice)),
             publication::Effect::Sleep(alarm) => (WaitsFor::Sleep, Effect::SetAlarm(alarm)),
         };
         task.state = State::Turn(Box::new(Turn { waits_for, ..turn }));

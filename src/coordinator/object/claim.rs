@@ -5,7 +5,12 @@ use serde_json::json;
 
 use super::{Effect, Moment, Object, State, Storage, Task};
 use crate::{
-    protocol::{error::ApiError, internal::Ask, push::PushRequest},
+    protocol::{
+        act::Act,
+        error::ApiError,
+        internal::{Ask, Order},
+        push::PushRequest,
+    },
     version::Position,
 };
 
@@ -16,6 +21,8 @@ pub(super) enum Claimant {
     Push(Box<PushRequest>, u64),
     /// A pull.
     Pull(Box<Ask>),
+    /// A grant, asked for by an edge that has heard of a later position from its user's directory.
+    Grant(Box<Order>),
 }
 
 impl<S: Storage> Object<S> {
@@ -64,6 +71,7 @@ impl<S: Storage> Object<S> {
         match claimant {
             Claimant::Push(push, units) => self.join_queue(task, *push, units),
             Claimant::Pull(ask) => self.answer_pull(task, &ask, at),
+            Claimant::Grant(order) => self.do_it(task, Act::Grant, &order, at),
         }
     }
 }

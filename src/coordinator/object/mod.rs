@@ -13,6 +13,7 @@
 mod administer;
 mod alarm;
 mod claim;
+mod directory;
 mod opening;
 mod pull;
 mod push;
@@ -30,6 +31,7 @@ use task::{Called, Errand, State};
 use super::{
     Coordinator,
     crowd::Crowd,
+    directory::Directory,
     ledger::{Ledger, LedgerResult, Rows},
     publication::PublicationConfig,
     queue::{Queue, Ticket},
@@ -39,7 +41,7 @@ use super::{
 use crate::{
     ids::UserHash,
     limits,
-    protocol::{act::Act, call::Call, error::ApiError, push::PushAnswer},
+    protocol::{call::Call, error::ApiError, push::PushAnswer},
     time::Millis,
     version::Position,
 };
@@ -48,11 +50,16 @@ use crate::{
 pub trait Storage {
     /// What it is once it is opened.
     type Ledger: Ledger;
-    /// Whether anything was ever written. Writes nothing.
+    /// Whether a space was ever begun in it. Writes nothing.
     ///
     /// # Errors
     /// When storage fails.
     fn is_used(&self) -> LedgerResult<bool>;
+    /// Whether it was ever opened. Writes nothing.
+    ///
+    /// # Errors
+    /// When storage fails.
+    fn has_tables(&self) -> LedgerResult<bool>;
     /// Opens it, which may write.
     ///
     /// # Errors
@@ -90,6 +97,8 @@ pub struct Object<S: Storage> {
     config: ObjectConfig,
     /// Once an event has opened it.
     core: Option<Coordinator<S::Ledger>>,
+    /// Instead of a space, where the object is a directory.
+    directory: Option<Directory<S::Ledger>>,
     rate: Rate,
     /// Bodies from their arrival to their answer.
     held: Shares,
@@ -126,6 +135,7 @@ impl<S: Storage> Object<S> {
             storage,
             config,
             core: None,
+            directory: None,
             rate: Rate::new(config.rate, now),
             held: Shares::new(limits::BODIES_HELD_MAX),
             crowd: Crowd::default(),
@@ -262,8 +272,6 @@ impl<S: Storage> Object<S> {
     fn begin(&mut self, task: &mut Task, at: Moment) -> Result<Effect, ApiError> {
         if let Errand::Call { call, user, .. } = &task.errand {
             match call {
-                // A notice is not the user's own doing, and is given once.
-                Call::Administer(Act::Told) => {}
                 Call::Administer(act) if act.is_owners() => self.rate.admit_owners(user, at.now)?,
                 _ => self.rate.admit(user, at.now)?,
             }
@@ -276,9 +284,10 @@ impl<S: Storage> Object<S> {
     }
 
     fn received(&mut self, task: &mut Task, body: Vec<u8>, at: Moment) -> Result<Effect, ApiError> {
-        let is_push = matches!(&task.errand, Errand::Call { call, .. } if call.is_push());
-        if !is_push {
-            return self.open_first(task, body, at);
+        match &task.errand {
+            Errand::Call { call: Call::Directory, .. } => return self.ask_directory(task, &body, at),
+            Errand::Call { call, .. } if !call.is_push() => return self.open_first(task, body, at),
+            Errand::Call { .. } | Errand::Alarm => {}
         }
         // Between its coming, which has copied it, and the look for its mutations others are heard.
         if body.len() > limits::READ_BYTES_MAX {
@@ -304,6 +313,7 @@ impl<S: Storage> Object<S> {
             Call::Pull => self.pull(task, body, at),
             Call::Conflicts => self.conflicts(task, body, at),
             Call::Administer(act) => self.administer(task, act, body, at),
+            Call::Directory => panic!("BUG: a directory is no space"),
         }
     }
 

@@ -40,7 +40,7 @@ impl<S: Storage> Object<S> {
                 let order = Order::parse(body).ok_or(ApiError::Internal)?;
                 Opening::Made(id, Box::new(Person::of(&order)?))
             }
-            Errand::Call { space: Called::Shared(_), .. } => Opening::Known,
+            Errand::Call { space: Called::Shared(_) | Called::Directory, .. } => Opening::Known,
         };
         let opened = self.open_storage(opening, alarm, at).map_err(|error| {
             self.log.push((true, "storage failed", json!({ "error": format!("{error:?}") })));

@@ -2,14 +2,11 @@
 
 use super::{Administering, Claimant, Turn};
 use crate::{
-    coordinator::{
-        ledger::Rows,
-        notices::{Notice, Told},
-        queue::Ticket,
-    },
+    coordinator::{ledger::Rows, queue::Ticket},
     ids::{SpaceId, UserHash},
     protocol::{
         call::Call,
+        directory::Aside,
         error::ApiError,
         internal::{Ask, Caller, Reply, encode_reply},
         push::{PushAnswer, Reading},
@@ -53,6 +50,8 @@ pub(super) enum Called {
     Private(Scope),
     /// A shared one.
     Shared(SpaceId),
+    /// None: the call is for a directory.
+    Directory,
 }
 
 /// What a task waits for.
@@ -109,8 +108,6 @@ pub enum Event {
     Put(Result<(), String>),
     /// A grant, and when it ends.
     Signed(Result<(String, Millis), ApiError>),
-    /// How telling a member's home ended.
-    Told(Told),
 }
 
 /// What a task asks for.
@@ -164,8 +161,6 @@ pub enum Effect {
         /// What it allows.
         role: Role,
     },
-    /// Tell a member's home: [`Event::Told`].
-    Tell(Box<Notice>),
     /// The call is answered.
     Answer(Answer),
     /// The alarm has done its work.
@@ -190,6 +185,8 @@ pub struct Answer {
     pub result: Result<Said, ApiError>,
     /// Where the space stands, if the call has written.
     pub at: Option<Position>,
+    /// What is said to the edge beside that.
+    pub aside: Option<Aside>,
     /// What the call has cost.
     pub rows: Rows,
 }
@@ -224,6 +221,7 @@ impl Task {
         let call = Call::parse(name).ok_or(ApiError::Upstream)?;
         let scope = Scope::parse(&caller.scope);
         let space = match caller.space.as_str() {
+            "" if call == Call::Directory => Called::Directory,
             "" => Called::Private(scope.clone().ok_or(ApiError::Internal)?),
             id => Called::Shared(SpaceId::parse(id).map_err(|_| ApiError::Internal)?),
         };
@@ -276,7 +274,7 @@ impl Answer {
     /// It is not done.
     #[must_use]
     pub fn refused(error: ApiError) -> Self {
-        Self { result: Err(error), at: None, rows: Rows::default() }
+        Self { result: Err(error), at: None, aside: None, rows: Rows::default() }
     }
 
     /// It is done, and there is nothing to say.
@@ -286,7 +284,7 @@ impl Answer {
     }
 
     pub(super) fn said(said: Said, rows: Rows) -> Self {
-        Self { result: Ok(said), at: None, rows }
+        Self { result: Ok(said), at: None, aside: None, rows }
     }
 }
 

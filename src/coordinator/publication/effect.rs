@@ -1,6 +1,6 @@
 //! What a turn asks of the shell, and how that can end.
 
-use crate::{coordinator::notices::Notice, time::Millis};
+use crate::time::Millis;
 
 /// What the shell has to do next in a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +30,6 @@ pub enum Effect {
         /// When KV forgets it, in seconds since the Unix epoch.
         expiration_s: u64,
     },
-    /// Tell a member's home, and report it with [`crate::coordinator::Coordinator::was_told`].
-    Tell(Box<Notice>),
     /// The turn is over: set the alarm to this time, or leave none.
     Sleep(Option<Millis>),
 }

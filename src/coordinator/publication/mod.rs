@@ -246,10 +246,8 @@ impl Publisher {
     /// Begins a turn and returns when the watchdog has to wake the object if the turn dies: the shell sets the alarm to
     /// it *before* anything else. That write is what a superseded instance fails at, it replaces the platform's six
     /// retries, and by the time it fires a put that died with the instance has landed or never will.
-    ///
-    /// `is_for_notices` says that there is something else than publication for which the alarm may have been set.
-    pub fn begin(&mut self, now: Millis, is_for_notices: bool) -> Millis {
-        if !self.compared && !is_for_notices {
+    pub fn begin(&mut self, now: Millis) -> Millis {
+        if !self.compared {
             // An instance that is gone has set this alarm. What made it due is not remembered: it is due.
             self.behind_since = self.behind_since.map(|_| Millis(0));
         }

@@ -1,4 +1,4 @@
-//! Who may do what, and until when they may read: I9. What owners do to a space, and what homes are told.
+//! Who may do what, and until when they may read: I9. What owners do to a space.
 
 use super::{History, OnConflict, Oracle, Own, Position};
 use crate::{
@@ -55,7 +55,6 @@ impl Oracle {
         let here = Position { epoch: incarnation.clone(), version: Version::ZERO };
         let mut oracle = Self::new(here, brand, max);
         oracle.now.roles = Some([(owner, Role::Owner)].into());
-        oracle.ever_members.insert(owner);
         oracle.step("$members", user_hash(owner).as_str(), Some(member_text(owner, Role::Owner)));
         oracle
     }
@@ -70,11 +69,6 @@ impl Oracle {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.now.is_gone
-    }
-
-    /// Everybody who ever was a member.
-    pub fn ever_members(&self) -> impl Iterator<Item = usize> {
-        self.ever_members.iter().copied()
     }
 
     /// The policy of a collection.
@@ -134,7 +128,6 @@ impl Oracle {
     fn carry_out(&mut self, deed: &Deed) {
         match deed {
             Deed::SetMember(user, role) if self.role(*user) != Some(*role) => {
-                self.ever_members.insert(*user);
                 self.now.roles.get_or_insert_default().insert(*user, *role);
                 self.step("$members", user_hash(*user).as_str(), Some(member_text(*user, *role)));
             }
@@ -167,18 +160,14 @@ impl Oracle {
         }
     }
 
-    /// A private space loses everything but the list of shared spaces, and goes on in another epoch, of which the caller
-    /// has to tell next.
+    /// A private space loses everything, and goes on in another epoch, of which the caller has to tell next.
     fn empty(&mut self) {
         self.now.records.clear();
-        self.now.own.retain(|name, _| name.0 == "$spaces");
+        self.now.own.clear();
         self.now.conflicts.clear();
         self.now.policies.clear();
         self.now.history = History::default();
         self.published = None;
-        if !self.now.own.is_empty() {
-            self.now.here.version = self.now.here.version.next();
-        }
     }
 
     /// I9: a push ends as the members of this moment allow.
@@ -218,38 +207,6 @@ impl Oracle {
         );
     }
 
-    /// A home is told what has become of a membership; what is older than what it knows changes nothing.
-    pub fn learn_notice(&mut self, space: &str, role: Option<Role>, at: &Position) {
-        let known = self.told_at(space);
-        let is_new = known.as_ref().is_none_or(|known| at > known);
-        // The end of what a home never heard of leaves nothing behind.
-        if !is_new || (known.is_none() && role.is_none()) {
-            return;
-        }
-        self.step("$spaces", space, Some(notice_text(role, at)));
-    }
-
-    /// Where a space stood when it last told this home.
-    #[must_use]
-    pub fn told_at(&self, space: &str) -> Option<Position> {
-        let text = self.now.own.get(&("$spaces".to_owned(), space.to_owned()))?;
-        let (_, at) = text.split_once("\"at\":\"")?;
-        Position::parse(at.strip_suffix("\"}")?)
-    }
-
-    /// I8: once all is calm, a home knows what its user may do.
-    pub fn check_home(&self, space: &str, role: Option<Role>) {
-        let name = ("$spaces".to_owned(), space.to_owned());
-        let text = self.now.own.get(&name);
-        let begins = notice_text(role, self.here())
-            .split_once("\"at\"")
-            .map_or(String::new(), |(start, _)| start.to_owned());
-        assert!(
-            text.map_or(role.is_none(), |text| text.starts_with(&begins)),
-            "I8: a home has {text:?} of {space}, where its user is {role:?}"
-        );
-    }
-
     /// All that Headwater wrote itself.
     #[must_use]
     pub fn own(&self) -> &Own {
@@ -259,9 +216,4 @@ impl Oracle {
 
 fn member_text(user: usize, role: Role) -> String {
     format!("{{\"sub\":\"{}\",\"role\":\"{}\"}}", USERS[user], role.as_str())
-}
-
-fn notice_text(role: Option<Role>, at: &Position) -> String {
-    let role = role.map_or("null".to_owned(), |role| format!("\"{}\"", role.as_str()));
-    format!("{{\"role\":{role},\"at\":\"{at}\"}}")
 }

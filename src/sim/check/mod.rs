@@ -2,6 +2,7 @@
 //! break. A checker that finds a violation panics with a message that begins with the invariant's name.
 
 mod conflicts;
+mod directory;
 mod members;
 mod published;
 mod pushes;
@@ -13,6 +14,7 @@ use std::{
 };
 
 use conflicts::Parked;
+pub use directory::{Listed, Shown};
 pub use members::{Deed, policy_text};
 
 pub use super::history::{Brand, Change, Edit, Row, Take, Written};
@@ -63,8 +65,6 @@ pub struct Oracle {
     max: ParkedMax,
     /// Until when each user has grants.
     granted_until: BTreeMap<usize, Millis>,
-    /// Everybody who ever was a member.
-    ever_members: BTreeSet<usize>,
 }
 
 /// What a restore of storage takes back.
@@ -121,7 +121,6 @@ impl Oracle {
             brand,
             max,
             granted_until: BTreeMap::new(),
-            ever_members: BTreeSet::new(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{Rng, kv::Kv};
 use crate::{
     coordinator::{
-        Coordinator, Notice, Person, Told,
+        Coordinator, Person,
         ledger::{Ledger, LedgerResult, MemoryLedger, Rows},
         object::{Answer, Event, Object, ObjectConfig, Said, Storage, Task},
         publication::PublicationConfig,
@@ -21,6 +21,7 @@ use crate::{
     protocol::{
         act::Act,
         call::Call,
+        directory::Aside,
         error::ApiError,
         internal::{Ask, Order, Reply, decode_reply, encode_reply},
         push::{MutationResult, PushAnswer, PushRequest},
@@ -77,8 +78,16 @@ pub struct ToldPush {
 /// No bound on what users take of an object.
 pub const UNBOUNDED: RateConfig = RateConfig { user_per_s: 0, space_per_s: 0 };
 
-/// The body of the answer to an administrative call, if it has one.
-type Administered = Result<Option<String>, ApiError>;
+/// What an administrative call has come to.
+#[derive(Debug)]
+pub struct Done {
+    /// What the caller is told: the body of the answer, if it has one.
+    pub told: Result<Option<String>, ApiError>,
+    /// What happened.
+    pub done: Result<Option<String>, ApiError>,
+    /// What the edge is told beside that.
+    pub aside: Option<Aside>,
+}
 
 /// The host of one object.
 #[derive(Debug)]
@@ -125,6 +134,10 @@ impl Storage for MemoryLedger {
 
     fn is_used(&self) -> LedgerResult<bool> {
         Ok(self.meta()?.is_some())
+    }
+
+    fn has_tables(&self) -> LedgerResult<bool> {
+        self.is_used()
     }
 
     fn open(&mut self) -> LedgerResult<Self> {
@@ -203,7 +216,7 @@ impl Host {
         self.arm(now).expect("the alarm can be set");
     }
 
-    /// Whatever is done about a space beside pushes and pulls. Gives what the caller is told, and what happened.
+    /// Whatever is done about a space beside pushes and pulls.
     pub fn administer(
         &mut self,
         caller: &UserHash,
@@ -211,43 +224,52 @@ impl Host {
         order: &Order,
         kv: &mut Kv,
         now: Millis,
-    ) -> (Administered, Administered) {
+    ) -> Done {
         let nothing = Err(ApiError::Upstream);
         if self.is_unreachable {
-            return (nothing.clone(), nothing);
+            return Done { told: nothing.clone(), done: nothing, aside: None };
         }
-        let body = order.clone().into_text().into_bytes();
-        let means = Means { kv: Some(kv), ..Means::whole(body) };
+        let means = Means { kv: Some(kv), ..Means::whole(order.clone().into_text().into_bytes()) };
         let body_of = |answer: &Answer| answer.result.clone().map(Said::into_text);
         match self.call(Call::Administer(act), caller, None, means, now) {
-            Called::Answered(answer) => (body_of(&answer), body_of(&answer)),
-            Called::Unarmed(answer, error) => (Err(error), body_of(&answer)),
+            Called::Answered(answer) => {
+                Done { told: body_of(&answer), done: body_of(&answer), aside: answer.aside }
+            }
+            Called::Unarmed(answer, error) => Done { told: Err(error), done: body_of(&answer), aside: None },
             Called::Died { would_be } => {
-                (nothing.clone(), would_be.map_or(nothing, |answer| body_of(&answer)))
+                let done = would_be.map_or(nothing.clone(), |answer| body_of(&answer));
+                Done { told: nothing, done, aside: None }
             }
             other => panic!("BUG: an act ends as {other:?}"),
         }
     }
 
-    /// A grant for a member.
-    ///
-    /// # Errors
-    /// When the coordinator refuses, or cannot be reached.
+    /// A grant for a member, and what the edge is told beside it. The edge may say what position the user's directory knows of.
     pub fn grant(
         &mut self,
         user: &UserHash,
         granter: &Granter,
+        claim: Option<&Position>,
         now: Millis,
-    ) -> Result<(String, Millis), ApiError> {
+    ) -> (Result<(String, Millis), ApiError>, Option<Aside>) {
         if self.is_unreachable {
-            return Err(ApiError::Upstream);
+            return (Err(ApiError::Upstream), None);
         }
-        let means = Means { granter: Some(granter), ..Means::whole(b"{}".to_vec()) };
-        let said = self.call(Call::Administer(Act::Grant), user, None, means, now).told()?;
-        let text = said.into_text().unwrap_or_default();
-        let said: serde_json::Value = serde_json::from_str(&text).expect("a grant is JSON");
-        let expires = said["expires"].as_u64().expect("a grant ends");
-        Ok((said["grant"].as_str().expect("a grant is text").to_owned(), Millis(expires)))
+        let claim = claim.map_or_else(String::new, Position::to_string);
+        let order = Order { claim, ..Order::default() }.into_text();
+        let means = Means { granter: Some(granter), ..Means::whole(order.into_bytes()) };
+        match self.call(Call::Administer(Act::Grant), user, None, means, now) {
+            Called::Answered(answer) => {
+                let granted = answer.result.map(|said| {
+                    let text = said.into_text().unwrap_or_default();
+                    let said: serde_json::Value = serde_json::from_str(&text).expect("a grant is JSON");
+                    let expires = said["expires"].as_u64().expect("a grant ends");
+                    (said["grant"].as_str().expect("a grant is text").to_owned(), Millis(expires))
+                });
+                (granted, answer.aside)
+            }
+            other => (Err(other.refusal()), None),
+        }
     }
 
     /// The instance dies with everything but its storage.

@@ -1,6 +1,6 @@
 //! Turns of the alarm, one half of an effect at a time.
 
-use super::{Host, Notice, Told, tasks::head_in};
+use super::{Host, tasks::head_in};
 use crate::{
     coordinator::{
         object::{Effect, Event, Expires, Task},
@@ -14,14 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Turn {
     task: Task,
-    happened: Happened,
-}
-
-#[derive(Debug)]
-enum Happened {
-    Event(Event),
-    /// A notice is on its way.
-    Sent(Box<Notice>),
+    happened: Event,
 }
 
 /// How often the platform repeats an alarm whose handler failed (durable-objects/api/alarms).
@@ -58,7 +51,7 @@ impl Host {
                 break;
             }
         }
-        self.turn = Some(Turn { task, happened: Happened::Event(event) });
+        self.turn = Some(Turn { task, happened: event });
     }
 
     /// The platform repeats a handler that has failed, unless an alarm is set.
@@ -73,10 +66,7 @@ impl Host {
     /// whether the turn goes on.
     pub fn step(&mut self, kv: &mut Kv, now: Millis) -> bool {
         let Some(Turn { mut task, happened }) = self.turn.take() else { return false };
-        let mut event = match happened {
-            Happened::Event(event) => event,
-            Happened::Sent(_) => Event::Told(Told::Failed),
-        };
+        let mut event = happened;
         let effect = loop {
             let Ok(effect) = self.step_task(&mut task, event, &mut |_| {}, now) else { return false };
             match effect {
@@ -93,36 +83,19 @@ impl Host {
                 self.handler_failed(now);
                 return false;
             }
-            Effect::ReadHead { key } => Happened::Event(Event::Head(head_in(kv, &key, now))),
+            Effect::ReadHead { key } => Event::Head(head_in(kv, &key, now)),
             Effect::Put { key, value, metadata, expires } => {
                 let expires = match expires {
                     Expires::In(seconds) => now.plus(seconds * 1000),
                     Expires::At(second) => Millis(second * 1000),
                 };
                 let entry = Entry { value, metadata: metadata.unwrap_or_default(), expires };
-                Happened::Event(Event::Put(in_words(kv.put(&key, entry, now))))
+                Event::Put(in_words(kv.put(&key, entry, now)))
             }
-            Effect::Tell(notice) => Happened::Sent(notice),
             other => panic!("BUG: no turn asks for {other:?}"),
         };
         self.turn = Some(Turn { task, happened });
         true
-    }
-
-    /// The notice that waits to be sent to a home.
-    #[must_use]
-    pub fn notice(&self) -> Option<Notice> {
-        match &self.turn {
-            Some(Turn { happened: Happened::Sent(notice), .. }) => Some((**notice).clone()),
-            _ => None,
-        }
-    }
-
-    /// What the home has answered.
-    pub fn notice_ended(&mut self, answer: Told) {
-        if let Some(turn) = &mut self.turn {
-            turn.happened = Happened::Event(Event::Told(answer));
-        }
     }
 }
 

@@ -96,8 +96,8 @@ pub(crate) enum Fault {
     EpochUnordered,
     /// A position of a later epoch that a request claims begins no epoch.
     ClaimsNotBelieved,
-    /// A home that knows of a later position than it is told is told the same again.
-    HomesNotBelieved,
+    /// A space is not told that a directory knows of a later position of it.
+    LaterNotClaimed,
     /// At an edge any other epoch is as good as a later one.
     EpochComparedForEquality,
     /// A full state of another epoch is not announced as one.
@@ -212,10 +212,18 @@ pub(crate) enum Fault {
     GrantForAnySpace,
     /// A grant is good for ever.
     GrantNeverEnds,
-    /// A home that did not answer counts as told.
-    NoticeNotRepeated,
-    /// A home believes a notice that is older than what it knows.
-    OldNoticeTaken,
+    /// A directory takes an entry that is older than what it knows.
+    OldEntryTaken,
+    /// A directory takes no end of a membership.
+    EndNotNoted,
+    /// A directory forgets an end at once, and takes for new what was said before it.
+    TombstoneForgotten,
+    /// A directory lists what somebody has given a hint of.
+    HintTakenForEntry,
+    /// A hint brings a directory into being.
+    HintCreatesStorage,
+    /// A space that was reserved and never made counts for ever.
+    ReservationNeverDropped,
 
     // Conflicts.
     /// What follows a parked mutation is applied.
@@ -301,7 +309,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::FloorNotRaised, &["BUG", "I1"], 300),
     (Fault::EpochUnordered, &["I3"], 300),
     (Fault::ClaimsNotBelieved, &["I8"], 600),
-    (Fault::HomesNotBelieved, &["I8"], 1000),
+    (Fault::LaterNotClaimed, &["I8"], 600),
     (Fault::EpochComparedForEquality, &["I3"], 300),
     (Fault::EpochChangedSilently, &["I7"], 100),
     (Fault::CursorOutlivesEpoch, &["I7"], 100),
@@ -347,7 +355,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::TailNotHashed, &["I6"], 300),
     (Fault::ClientIdIsAnybodys, &["I2", "I7", "I12"], 100),
     (Fault::IncarnationLeftOut, &["I9"], 1000),
-    (Fault::AnybodyPushes, &["I9"], 100),
+    (Fault::AnybodyPushes, &["I9"], 600),
     (Fault::AnybodyPulls, &["I9"], 300),
     (Fault::OldGrantReachesNewSpace, &["I9"], 300),
     (Fault::GoneSpaceServes, &["I9"], 300),
@@ -356,8 +364,12 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::GrantOfAnybody, &["I9"], 300),
     (Fault::GrantForAnySpace, &["I9"], 600),
     (Fault::GrantNeverEnds, &["I9"], 100),
-    (Fault::NoticeNotRepeated, &["I8"], 600),
-    (Fault::OldNoticeTaken, &["I1"], 300),
+    (Fault::OldEntryTaken, &["I8"], 300),
+    (Fault::EndNotNoted, &["I8"], 300),
+    (Fault::TombstoneForgotten, &["I8"], 300),
+    (Fault::HintTakenForEntry, &["I8"], 300),
+    (Fault::HintCreatesStorage, &["I9"], 300),
+    (Fault::ReservationNeverDropped, &["I8"], 300),
     (Fault::ClosedGroundIgnored, &["I12"], 400),
     (Fault::DependantsApplied, &["I12"], 100),
     (Fault::AfterIgnored, &["I12"], 100),

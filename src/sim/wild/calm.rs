@@ -3,18 +3,12 @@
 use super::{LOCATIONS, Wild};
 use crate::{
     coordinator::{Coordinator, ledger::Ledger},
-    edge::pull::Format,
+    edge::{directory::KNOWN_MS, pull::Format},
     protocol::error::ApiError,
-    sim::{
-        client::TABS,
-        host::UNBOUNDED,
-        kv::Faults,
-        network::Weather,
-        space::{Space, person},
-    },
+    sim::{USERS, client::TABS, host::UNBOUNDED, kv::Faults, network::Weather, space::Space},
     snapshot::head::{Head, HeadMetadata},
     time::Millis,
-    version::{Epoch, Version},
+    version::Version,
 };
 
 /// What is known about a space when its head in KV is judged.
@@ -48,6 +42,8 @@ impl Wild {
             world.settle_pushes(space);
             world.spaces[space].host.set_rate(UNBOUNDED);
         }
+        world.directories.calm_down();
+        world.work_off();
         world.network.weather = Weather::default();
         while let Some(at) = world.network.next_arrival() {
             let wait = at.since(world.now);
@@ -217,7 +213,6 @@ impl Wild {
     fn check_calm(&mut self) {
         for space in 0..self.world.spaces.len() {
             assert_eq!(self.world.spaces[space].host.alarm, None, "I8: an alarm is left");
-            self.check_homes(space);
             if !self.world.spaces[space].oracle.is_gone() {
                 self.check_head(space);
                 self.check_objects(space);
@@ -242,27 +237,37 @@ impl Wild {
             let left = &world.clients[client].outbox;
             assert!(left.is_empty(), "I8: an outbox does not empty: {left:?}");
         }
+        self.check_lists();
     }
 
-    /// I8: the homes of all who ever were members know how that stands.
-    fn check_homes(&self, space: usize) {
-        let Space { id: Some(id), oracle, .. } = &self.world.spaces[space] else { return };
-        let is_past = |epoch: &Epoch| !std::ptr::eq(self.world.spaces[space].oracle_at(epoch), oracle);
-        for user in oracle.ever_members() {
-            let hash = person(user).home;
-            let Some(home) = self.world.spaces.iter().position(|home| home.hash == hash) else { continue };
-            // Restored storage does not know what was told, or that it has been told.
-            if self.watches[home].went_back || self.watches[space].went_back {
-                continue;
+    /// I8: once each user has asked for a grant of every space that is listed, hinted at, or of which the user is a member, all
+    /// lists are right: whatever was lost, went back or began anew before. What isolates believe to stand in a directory that
+    /// has lost it they believe for a day.
+    fn check_lists(&mut self) {
+        let world = &mut self.world;
+        world.work_off();
+        world.pass(KNOWN_MS + 1);
+        for user in 0..USERS.len() {
+            let shown = world.list_spaces(user).expect("I8: a list is answered");
+            let shown: Vec<_> = shown.spaces.into_iter().map(|(id, _)| id).chain(shown.invitations).collect();
+            for space in 0..world.spaces.len() {
+                let Space { id: Some(id), oracle, .. } = &world.spaces[space] else { continue };
+                let is_shown = shown.iter().any(|one| one == id.as_str());
+                if is_shown || oracle.role(user).is_some() {
+                    drop(world.ask_grant(user, space));
+                    world.work_off();
+                }
             }
-            let role = oracle.role(user).filter(|_| !oracle.is_gone());
-            let home = &self.world.spaces[home].oracle;
-            // The gap of I8: what an earlier space of this id has told, no later one takes back from whom it never told of a
-            // membership of its own.
-            let is_of_earlier = home.told_at(id.as_str()).is_some_and(|at| is_past(&at.epoch));
-            if role.is_some() || !is_of_earlier {
-                home.check_home(id.as_str(), role);
-            }
+        }
+        for (user, name) in USERS.iter().enumerate() {
+            let shown = world.list_spaces(user).expect("I8: a list is answered");
+            let of_user = |space: &Space| {
+                let role = space.oracle.role(user).filter(|_| !space.oracle.is_gone())?;
+                Some((space.id.as_ref()?.as_str().to_owned(), role.as_str().to_owned()))
+            };
+            let mut right: Vec<_> = world.spaces.iter().filter_map(of_user).collect();
+            right.sort();
+            assert_eq!(shown.spaces, right, "I8: in the calm the list of {name}");
         }
     }
 }

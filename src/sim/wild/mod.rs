@@ -141,6 +141,7 @@ impl Wild {
             Kind::ClaimFuture => self.claim_future(client),
             Kind::ResetEpoch => self.reset_epoch(space),
             Kind::RestoreStorage => self.restore_storage(space),
+            Kind::Directory => self.directory(),
         }
     }
 

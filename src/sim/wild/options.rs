@@ -105,10 +105,12 @@ pub enum Kind {
     ResetEpoch,
     /// Storage is restored to an older state, and the owner begins a new epoch.
     RestoreStorage,
+    /// Something happens around the directories, or to one.
+    Directory,
 }
 
 /// All kinds with their usual shares.
-const SHARES: [(Kind, u64); 28] = [
+const SHARES: [(Kind, u64); 29] = [
     (Kind::Change, 200),
     (Kind::Pull, 200),
     (Kind::Arrival, 300),
@@ -137,6 +139,7 @@ const SHARES: [(Kind, u64); 28] = [
     (Kind::ClaimFuture, 3),
     (Kind::ResetEpoch, 3),
     (Kind::RestoreStorage, 2),
+    (Kind::Directory, 40),
 ];
 
 /// Whose the clients are, and of which spaces: one space alone, so that much happens in it; or several, most of it in one.
@@ -163,7 +166,7 @@ impl Options {
         let leaves_out = rng.below(60);
         let shares = SHARES.into_iter().map(|(kind, share)| {
             let usual = matches!(kind, Kind::Change | Kind::Pull | Kind::Arrival | Kind::Pass | Kind::Alarm);
-            let is_idle = !is_shared && matches!(kind, Kind::Grant | Kind::BeginAgain);
+            let is_idle = !is_shared && matches!(kind, Kind::Grant | Kind::BeginAgain | Kind::Directory);
             (kind, if is_idle || (!usual && rng.chance(leaves_out)) { 0 } else { share })
         });
         let mut options = Self {

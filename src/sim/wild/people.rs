@@ -4,7 +4,7 @@ use super::Wild;
 use crate::{
     edge::pull::Format,
     protocol::{error::ApiError, pull::PullRequest, push::OnConflict, role::Role},
-    sim::{USERS, check::Deed, location::Reader},
+    sim::{USERS, check::Deed, directory::DirectoryFault, location::Reader},
     snapshot::keys::Scope,
     time::Millis,
 };
@@ -77,6 +77,39 @@ impl Wild {
             Err(error) => {
                 let is_refused = *error == ApiError::GrantRequired;
                 assert!(may || is_refused, "I9: a grant that is not for it gets {error:?}");
+            }
+        }
+    }
+
+    /// Something happens around the directories: an edge gets on with what it has to do after an answer, or never does; users
+    /// look at their lists, or begin to make spaces; an object dies, cannot be reached, fails to write, or loses what it had.
+    pub(super) fn directory(&mut self) {
+        for _ in 0..4 {
+            self.directory_once();
+        }
+    }
+
+    fn directory_once(&mut self) {
+        let rng = &mut self.world.directories.rng;
+        let (user, dice, number) = (rng.index(USERS.len()), rng.below(100), rng.below(5));
+        let host = &mut self.world.directories.hosts[user];
+        match dice {
+            0..=49 => self.world.work_on(),
+            50..=55 => self.world.directories.lose_work(),
+            56..=65 => drop(self.world.list_spaces(user)),
+            66..=77 => self.world.reserve(user, &format!("new{number}")),
+            78..=81 => host.kill(),
+            82..=85 => host.fault = Some(DirectoryFault::Refused(1 + number)),
+            86..=88 => host.fault = Some(DirectoryFault::AnswerLost),
+            89..=91 => host.is_unreachable = number == 0,
+            92..=93 => host.backup(),
+            94 => host.wipe(),
+            // Whoever guesses an id.
+            _ => {
+                let shared: Vec<_> =
+                    (0..self.world.spaces.len()).filter(|at| self.world.spaces[*at].id.is_some()).collect();
+                let space = shared[usize::try_from(number).expect("small") % shared.len()];
+                drop(self.world.ask_grant(user, space));
             }
         }
     }

@@ -1,10 +1,15 @@
-//! Many records in one statement. What a statement costs beside its rows is twice what a small row does.
+//! Many records in one statement: what a statement costs beside its rows is twice what a small row does. And those of one
+//! collection, or all.
 
 use super::{
-    super::{Clock, LedgerResult, Record},
-    Sql, SqlLedger, SqlValue, integer, text, unexpected,
+    super::{Clock, LedgerResult, Record, value_of},
+    Row as Columns, Sql, SqlLedger, SqlValue, integer, size, text, unexpected,
 };
-use crate::{ids::Key, time::Millis, version::Version};
+use crate::{
+    ids::{Collection, Key, RecordId},
+    time::Millis,
+    version::Version,
+};
 
 /// Bytes of a record above which it is written by a statement of its own: what crosses as part of a larger text is escaped,
 /// and read twice, which costs more than a statement (measured with lines of 200 to 4,000 bytes: the two meet at about 500).
@@ -35,6 +40,13 @@ pub(in super::super) const PUT_RECORDS: &str = put_records!(
 pub(in super::super) const RECORDS: &str = "SELECT wanted.key || ' ' || version || ' ' || writer || ' ' || \
      foreign_version || ' ' || ifnull(deleted_at, '') || char(10) || ifnull(fields, '') || char(10) || line \
      FROM json_each(?1) AS wanted CROSS JOIN records ON collection = wanted.value ->> 0 AND records.id = wanted.value ->> 1";
+
+pub(in super::super) const RECORDS_OF: &str = "SELECT id, line FROM records \
+     WHERE collection = ?1 AND id > ?2 AND deleted_at IS NULL ORDER BY id LIMIT ?3";
+pub(in super::super) const COUNT_OF: &str =
+    "SELECT count(*) FROM records WHERE collection = ?1 AND +deleted_at IS NULL";
+// Without a condition, so that SQLite drops the pages and does not visit the rows.
+pub(super) const ERASE_RECORDS: &str = "DELETE FROM records";
 
 /// A row, in the order of its columns.
 type Row<'a> = (&'a str, &'a str, u64, u64, u64, Option<u64>, &'a str, Option<String>);
@@ -110,6 +122,25 @@ impl<S: Sql> SqlLedger<S> {
             records.resize(keys.len(), None);
         }
         Ok(records)
+    }
+
+    pub(super) fn live_records(
+        &self,
+        collection: &Collection,
+        after: Option<&RecordId>,
+        count: usize,
+    ) -> LedgerResult<Vec<(RecordId, String)>> {
+        // No id is empty, so an empty one comes before all others.
+        let after = after.map_or("", RecordId::as_str);
+        let rows = self.sql.query(RECORDS_OF, &[text(collection.as_str()), text(after), size(count)])?;
+        let read = |columns: Vec<_>| {
+            let mut row = Columns(columns.into_iter());
+            let key = Key { collection: collection.clone(), id: RecordId::stored(&row.text()?) };
+            let line = row.text()?;
+            let value = value_of(&line, &key).to_owned();
+            Ok((key.id, value))
+        };
+        rows.into_iter().map(read).collect()
     }
 }
 

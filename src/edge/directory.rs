@@ -1,0 +1,263 @@
+//! How what a space says of its user's membership gets into the user's directory: brought there by the edge that has heard it,
+//! after the answer to the user, once for each change.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    ids::{SpaceId, UserHash},
+    protocol::directory::{Entry, Membership, Noted},
+    time::Millis,
+    version::Position,
+};
+
+/// How long it is believed that something stands in a directory, in ms: the storage of one may go back.
+pub const KNOWN_MS: u64 = 86_400_000;
+/// Memberships of one half of memory, about 300 bytes each.
+const MEMBERSHIPS_MAX: usize = 2_000;
+
+/// What this isolate knows to stand in directories. When the younger half is full, the older one is forgotten.
+#[derive(Debug, Default)]
+pub struct Known {
+    younger: BTreeMap<(UserHash, SpaceId), (Membership, Millis)>,
+    older: BTreeMap<(UserHash, SpaceId), (Membership, Millis)>,
+}
+
+impl Known {
+    /// What has to be done about what `space` has said of `user`; nothing if it is known to stand in the directory.
+    #[must_use]
+    pub fn deliver(
+        &self,
+        user: &UserHash,
+        space: &SpaceId,
+        membership: Membership,
+        now: Millis,
+    ) -> Option<Delivery> {
+        let key = (user.clone(), space.clone());
+        let known = self.younger.get(&key).or_else(|| self.older.get(&key));
+        // A clock that went back is not believed for longer either.
+        let is_fresh = |at: &Millis| *at <= now && now.since(*at) <= KNOWN_MS;
+        let is_known = known.is_some_and(|(known, at)| is_fresh(at) && known.is_same_as(&membership));
+        (!is_known).then(|| Delivery {
+            user: user.clone(),
+            space: space.clone(),
+            membership,
+            is_repeated: false,
+            stage: Stage::Note,
+        })
+    }
+
+    /// Notes what a delivery has come to.
+    pub fn learn(&mut self, delivered: Delivered, now: Millis) {
+        let Delivered { user, space, membership } = delivered;
+        let key = (user, space);
+        self.older.remove(&key);
+        if self.younger.len() >= MEMBERSHIPS_MAX {
+            self.older = std::mem::take(&mut self.younger);
+        }
+        self.younger.insert(key, (membership, now));
+    }
+}
+
+/// What a space has said of a user on its way to the user's directory. [`Self::next`] says what to do; how that ended is
+/// reported by [`Self::learn_noted`] or [`Self::learn_answer`].
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    user: UserHash,
+    space: SpaceId,
+    membership: Membership,
+    /// Whether the space was asked once more.
+    is_repeated: bool,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone)]
+enum Stage {
+    Note,
+    Ask(Position),
+    Delivered,
+    GivenUp,
+}
+
+/// What to do next about a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Note this entry in the user's directory.
+    Note(Entry),
+    /// Ask the space for a grant of the user once more, with this claim from the future: the directory knows more of the space
+    /// than it seems to know itself.
+    AskAgain(Position),
+    /// Nothing, and this is known to stand in the directory.
+    Done(Delivered),
+    /// Nothing: the next request will bring it.
+    GiveUp,
+}
+
+/// What stands in a directory now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    user: UserHash,
+    space: SpaceId,
+    membership: Membership,
+}
+
+impl Delivery {
+    /// The space.
+    #[must_use]
+    pub fn space(&self) -> &SpaceId {
+        &self.space
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn next(&self) -> Next {
+        match &self.stage {
+            Stage::Note => Next::Note(Entry::of(&self.space, &self.membership)),
+            Stage::Ask(later) => Next::AskAgain(later.clone()),
+            Stage::Delivered => Next::Done(Delivered {
+                user: self.user.clone(),
+                space: self.space.clone(),
+                membership: self.membership.clone(),
+            }),
+            Stage::GivenUp => Next::GiveUp,
+        }
+    }
+
+    /// How noting ended. A list that is full is as good as noted: asking again makes no room.
+    pub fn learn_noted(&mut self, noted: Noted) {
+        self.stage = match noted {
+            Noted::Done | Noted::Full => Stage::Delivered,
+            Noted::Later(later) if !self.is_repeated && !planted!(LaterNotClaimed) => Stage::Ask(later),
+            Noted::Later(_) | Noted::Failed => Stage::GivenUp,
+        };
+    }
+
+    /// What the space has answered to the claim, if it has.
+    pub fn learn_answer(&mut self, membership: Option<Membership>) {
+        self.is_repeated = true;
+        self.stage = match membership {
+            Some(membership) => {
+                self.membership = membership;
+                Stage::Note
+            }
+            None => Stage::GivenUp,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        protocol::{directory::Standing, role::Role},
+        sim::START,
+        version::{Epoch, Version},
+    };
+
+    fn user(name: &str) -> UserHash {
+        UserHash::new("i", name)
+    }
+
+    fn team() -> SpaceId {
+        SpaceId::stored("team")
+    }
+
+    fn member(role: Role, since: u64, at: u64) -> Membership {
+        let version = |number| Version::new(number).expect("a version");
+        let epoch = Epoch::begin(START, None, 7);
+        let standing = Standing::Member(role);
+        let at = Position { epoch: epoch.clone(), version: version(at) };
+        Membership { incarnation: epoch, standing, at, since: version(since) }
+    }
+
+    fn deliver(known: &Known, membership: &Membership, now: Millis) -> Option<Delivery> {
+        known.deliver(&user("alice"), &team(), membership.clone(), now)
+    }
+
+    fn delivered(delivery: &Delivery) -> Delivered {
+        match delivery.next() {
+            Next::Done(delivered) => delivered,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A memory that knows this of alice.
+    fn knowing(membership: &Membership) -> Known {
+        let mut known = Known::default();
+        let mut delivery = deliver(&known, membership, START).expect("news");
+        delivery.learn_noted(Noted::Done);
+        known.learn(delivered(&delivery), START);
+        known
+    }
+
+    #[test]
+    fn each_change_is_delivered_once_however_far_the_space_has_got_meanwhile() {
+        let known = knowing(&member(Role::Writer, 3, 5));
+        assert!(deliver(&known, &member(Role::Writer, 3, 900), START).is_none(), "nothing has changed");
+        assert!(deliver(&known, &member(Role::Reader, 3, 5), START).is_some(), "another role");
+        assert!(deliver(&known, &member(Role::Writer, 8, 9), START).is_some(), "one has left and come back");
+        let mut anew = member(Role::Writer, 3, 5);
+        anew.incarnation = Epoch::begin(START.plus(5), None, 7);
+        assert!(deliver(&known, &anew, START).is_some(), "another space of the id");
+        let of_bob = known.deliver(&user("bob"), &team(), member(Role::Writer, 3, 5), START);
+        assert!(of_bob.is_some());
+    }
+
+    #[test]
+    fn what_stands_in_a_directory_is_believed_for_a_day() {
+        let member = member(Role::Writer, 3, 5);
+        let known = knowing(&member);
+        assert!(deliver(&known, &member, START.plus(KNOWN_MS)).is_none());
+        assert!(deliver(&known, &member, START.plus(KNOWN_MS + 1)).is_some());
+        assert!(deliver(&known, &member, Millis(START.0 - 1)).is_some(), "a clock that went back");
+    }
+
+    #[test]
+    fn a_directory_that_knows_more_makes_the_space_be_asked_once_more_and_only_once() {
+        let known = Known::default();
+        let mut delivery = deliver(&known, &member(Role::Writer, 1, 1), START).expect("news");
+        assert!(matches!(delivery.next(), Next::Note(entry) if entry.at.version.get() == 1));
+        let later = member(Role::Writer, 9, 9).at;
+        delivery.learn_noted(Noted::Later(later.clone()));
+        assert_eq!(delivery.next(), Next::AskAgain(later.clone()));
+        delivery.learn_answer(Some(member(Role::Reader, 10, 10)));
+        assert!(matches!(delivery.next(), Next::Note(entry) if entry.at.version.get() == 10));
+        let mut twice = delivery.clone();
+        twice.learn_noted(Noted::Later(later));
+        assert_eq!(twice.next(), Next::GiveUp);
+        delivery.learn_noted(Noted::Done);
+        assert_eq!(delivered(&delivery).membership, member(Role::Reader, 10, 10));
+    }
+
+    #[test]
+    fn what_was_not_noted_is_not_remembered_and_a_full_list_is_not_asked_again() {
+        let known = Known::default();
+        let delivery = deliver(&known, &member(Role::Writer, 1, 1), START).expect("news");
+        let after = |noted| {
+            let mut delivery = delivery.clone();
+            delivery.learn_noted(noted);
+            delivery.next()
+        };
+        assert_eq!(after(Noted::Failed), Next::GiveUp);
+        assert!(matches!(after(Noted::Full), Next::Done(_)));
+        let mut unanswered = delivery.clone();
+        unanswered.learn_noted(Noted::Later(member(Role::Writer, 9, 9).at));
+        unanswered.learn_answer(None);
+        assert_eq!(unanswered.next(), Next::GiveUp);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_used_stays() {
+        let member = member(Role::Writer, 1, 1);
+        let mut known = knowing(&member);
+        let of = |name: &str| Delivered { user: user(name), space: team(), membership: member.clone() };
+        for number in 0..5 * MEMBERSHIPS_MAX {
+            known.learn(of(&number.to_string()), START);
+            if number % 1_000 == 0 {
+                known.learn(of("alice"), START);
+            }
+        }
+        assert!(known.younger.len() + known.older.len() <= 2 * MEMBERSHIPS_MAX);
+        assert!(deliver(&known, &member, START).is_none());
+        assert!(known.deliver(&user("0"), &team(), member.clone(), START).is_some());
+    }
+}

@@ -1,0 +1,371 @@
+//! What is said about a user's directory, the list of the shared spaces that the user is in: what a space says of a
+//! membership, what the edge asks of a directory, and what that answers.
+
+use crate::{
+    ids::SpaceId,
+    protocol::role::Role,
+    value::{json_text, text_field},
+    version::{Epoch, Position, Version},
+};
+
+/// The header in which a space's object says something to the edge that is not for the client.
+pub const ASIDE_HEADER: &str = "headwater-aside";
+
+/// What a user is in a space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A member with this role.
+    Member(Role),
+    /// Not a member.
+    None,
+    /// The space was deleted.
+    Gone,
+}
+
+impl Standing {
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Member(role) => role.as_str(),
+            Self::None => "none",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// The standing that [`Self::as_str`] named.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "none" => Some(Self::None),
+            "gone" => Some(Self::Gone),
+            role => Role::parse(role).map(Self::Member),
+        }
+    }
+
+    /// The role of a member.
+    #[must_use]
+    pub const fn role(self) -> Option<Role> {
+        match self {
+            Self::Member(role) => Some(role),
+            Self::None | Self::Gone => None,
+        }
+    }
+}
+
+/// What a space says of a user's membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The first epoch of the space: what tells it from an earlier one of the same id.
+    pub incarnation: Epoch,
+    /// What the user is.
+    pub standing: Standing,
+    /// Where the space stood when it said so.
+    pub at: Position,
+    /// The step since which that is so, as far as the space remembers.
+    pub since: Version,
+}
+
+impl Membership {
+    /// Whether `later` is about the same state of the same membership: then a directory that knows one of them need not
+    /// hear the other.
+    #[must_use]
+    pub fn is_same_as(&self, later: &Self) -> bool {
+        let of = |one: &Self| (one.incarnation.clone(), one.at.epoch.clone(), one.since, one.standing);
+        of(self) == of(later)
+    }
+}
+
+/// What a space's object says to the edge beside its answer to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Aside {
+    /// What the caller is in the space.
+    Membership(Membership),
+    /// The user whom the request is about has become a member, and was none before.
+    Invited,
+}
+
+impl Aside {
+    /// As it stands in the header [`ASIDE_HEADER`].
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Membership(Membership { incarnation, standing, at, since }) => {
+                format!("{} {incarnation} {at} {since}", standing.as_str())
+            }
+            Self::Invited => "invited".to_owned(),
+        }
+    }
+
+    /// Out of [`Self::to_text`]; none for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "invited" {
+            return Some(Self::Invited);
+        }
+        let mut words = text.split(' ');
+        let mut word = || words.next();
+        let standing = Standing::parse(word()?)?;
+        let incarnation = Epoch::parse(word()?)?;
+        let (at, since) = (Position::parse(word()?)?, Version::parse(word()?)?);
+        let membership = Membership { incarnation, standing, at, since };
+        word().is_none().then_some(Self::Membership(membership))
+    }
+}
+
+/// What stands in a directory about a space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The space.
+    pub space: SpaceId,
+    /// Its first epoch.
+    pub incarnation: Epoch,
+    /// What the directory's user is in it.
+    pub standing: Standing,
+    /// Where the space stood when it said so: of two entries the one from further on holds.
+    pub at: Position,
+}
+
+impl Entry {
+    /// What `membership` says about `space`.
+    #[must_use]
+    pub fn of(space: &SpaceId, membership: &Membership) -> Self {
+        let Membership { incarnation, standing, at, .. } = membership.clone();
+        Self { space: space.clone(), incarnation, standing, at }
+    }
+}
+
+/// What the edge asks of a directory, on behalf of the caller whom it names in [`super::internal::CALLER_HEADER`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DirectoryCall {
+    /// `GET /spaces`: the page behind this space.
+    List {
+        /// None for the first page.
+        cursor: Option<SpaceId>,
+    },
+    /// What a space has said to its user.
+    Note(Entry),
+    /// The caller has made the directory's user a member of this space.
+    Hint {
+        /// The space.
+        space: SpaceId,
+    },
+    /// Its user is about to make this space.
+    Reserve {
+        /// The space.
+        space: SpaceId,
+    },
+}
+
+impl DirectoryCall {
+    /// Whether it is the directory's own user who calls. A hint comes from somebody else.
+    #[must_use]
+    pub const fn is_users_own(&self) -> bool {
+        match self {
+            Self::List { .. } | Self::Note(_) | Self::Reserve { .. } => true,
+            Self::Hint { .. } => false,
+        }
+    }
+
+    /// Whether a directory that was never used begins with it. Strangers do not bring one into being, and neither does its
+    /// user by asking for spaces of others.
+    #[must_use]
+    pub fn begins(&self) -> bool {
+        match self {
+            Self::List { .. } | Self::Reserve { .. } => true,
+            Self::Note(entry) => entry.standing.role().is_some(),
+            Self::Hint { .. } => planted!(HintCreatesStorage),
+        }
+    }
+
+    /// As it travels.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let fields: &[(&str, &str)] = match self {
+            Self::List { cursor: None } => &[("call", "list")],
+            Self::List { cursor: Some(cursor) } => &[("call", "list"), ("cursor", cursor.as_str())],
+            Self::Hint { space } => &[("call", "hint"), ("space", space.as_str())],
+            Self::Reserve { space } => &[("call", "reserve"), ("space", space.as_str())],
+            Self::Note(Entry { space, incarnation, standing, at }) => &[
+                ("call", "note"),
+                ("space", space.as_str()),
+                ("incarnation", incarnation.as_str()),
+                ("standing", standing.as_str()),
+                ("at", &at.to_string()),
+            ],
+        };
+        let fields: Vec<_> =
+            fields.iter().map(|(name, value)| format!("\"{name}\":{}", json_text(value))).collect();
+        format!("{{{}}}", fields.join(","))
+    }
+
+    /// Out of [`Self::to_text`]. None for a call that this code does not know: it is refused.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let field = |name| text_field(text, name);
+        let space = || SpaceId::parse(&field("space")?).ok();
+        Some(match field("call")?.as_str() {
+            "list" => {
+                let cursor = field("cursor").map(|cursor| SpaceId::parse(&cursor));
+                Self::List { cursor: cursor.transpose().ok()? }
+            }
+            "note" => Self::Note(Entry {
+                space: space()?,
+                incarnation: Epoch::parse(&field("incarnation")?)?,
+                standing: Standing::parse(&field("standing")?)?,
+                at: Position::parse(&field("at")?)?,
+            }),
+            "hint" => Self::Hint { space: space()? },
+            "reserve" => Self::Reserve { space: space()? },
+            _ => return None,
+        })
+    }
+}
+
+/// What a directory answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DirectoryAnswer {
+    /// Nothing has to be said.
+    Done,
+    /// A page of the list, as the client gets it.
+    Page(String),
+    /// It knows of this later position of the space, and has noted nothing.
+    Later(Position),
+    /// It has noted nothing, because it is full of spaces that its user is in.
+    Full,
+}
+
+impl DirectoryAnswer {
+    /// The body of the answer; none if nothing has to be said.
+    #[must_use]
+    pub fn into_body(self) -> Option<String> {
+        match self {
+            Self::Done => None,
+            Self::Page(page) => Some(page),
+            Self::Later(at) => Some(format!(r#"{{"later":"{at}"}}"#)),
+            Self::Full => Some(r#"{"full":"entries"}"#.to_owned()),
+        }
+    }
+}
+
+/// How noting an entry ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Noted {
+    /// It stands there, or need not.
+    Done,
+    /// The directory knows of this later position of the space.
+    Later(Position),
+    /// There is no room for it.
+    Full,
+    /// Nobody knows, or the directory could not be reached.
+    Failed,
+}
+
+impl Noted {
+    /// Out of what a directory has answered.
+    #[must_use]
+    pub fn of(status: u16, body: &str) -> Self {
+        match (status, text_field(body, "later").and_then(|at| Position::parse(&at))) {
+            (204, _) => Self::Done,
+            (200, Some(at)) => Self::Later(at),
+            (200, None) if text_field(body, "full").is_some() => Self::Full,
+            _ => Self::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONSEQUENCE: &str = "lists of spaces would go wrong while a deployment is under way";
+
+    fn space() -> SpaceId {
+        SpaceId::stored("team")
+    }
+
+    fn membership(standing: Standing) -> Membership {
+        let incarnation = Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch");
+        let at = Position::parse("0mwrnsa6yk3v9q3.57").expect("a position");
+        Membership { incarnation, standing, at, since: Version::new(12).expect("a version") }
+    }
+
+    #[test]
+    fn calls_survive_their_texts_which_are_pinned_because_worker_and_object_are_deployed_apart() {
+        for (call, text) in [
+            (DirectoryCall::List { cursor: None }, r#"{"call":"list"}"#),
+            (DirectoryCall::List { cursor: Some(space()) }, r#"{"call":"list","cursor":"team"}"#),
+            (DirectoryCall::Hint { space: space() }, r#"{"call":"hint","space":"team"}"#),
+            (DirectoryCall::Reserve { space: space() }, r#"{"call":"reserve","space":"team"}"#),
+            (
+                DirectoryCall::Note(Entry::of(&space(), &membership(Standing::Member(Role::Writer)))),
+                r#"{"call":"note","space":"team","incarnation":"0mwrnsa6yk3v9q2","standing":"writer","at":"0mwrnsa6yk3v9q3.57"}"#,
+            ),
+        ] {
+            assert_eq!(call.to_text(), text, "{CONSEQUENCE}");
+            assert_eq!(DirectoryCall::parse(text.as_bytes()), Some(call));
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_not_known_is_none() {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"call":"forget"}"#,
+            r#"{"call":"list","cursor":"a/b"}"#,
+            r#"{"call":"hint"}"#,
+            r#"{"call":"hint","space":"../x"}"#,
+            r#"{"call":"note","space":"team","incarnation":"0mwrnsa6yk3v9q2","standing":"admin","at":"0mwrnsa6yk3v9q3.57"}"#,
+            r#"{"call":"note","space":"team","incarnation":"0mwrnsa6yk3v9q2","standing":"none","at":"57"}"#,
+        ] {
+            assert_eq!(DirectoryCall::parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(DirectoryCall::parse(&[0xff]), None);
+    }
+
+    #[test]
+    fn asides_survive_their_texts_which_are_pinned() {
+        for (standing, text) in [
+            (Standing::Member(Role::Owner), "owner 0mwrnsa6yk3v9q2 0mwrnsa6yk3v9q3.57 12"),
+            (Standing::None, "none 0mwrnsa6yk3v9q2 0mwrnsa6yk3v9q3.57 12"),
+            (Standing::Gone, "gone 0mwrnsa6yk3v9q2 0mwrnsa6yk3v9q3.57 12"),
+        ] {
+            let aside = Aside::Membership(membership(standing));
+            assert_eq!(aside.to_text(), text, "{CONSEQUENCE}");
+            assert_eq!(Aside::parse(text), Some(aside));
+        }
+        assert_eq!(Aside::parse(&Aside::Invited.to_text()), Some(Aside::Invited));
+        for text in ["", "later", "owner", "owner 0mwrnsa6yk3v9q2 0mwrnsa6yk3v9q3.57 12 more"] {
+            assert_eq!(Aside::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn answers_to_a_note_are_read_as_they_were_meant() {
+        let later = membership(Standing::None).at;
+        for (answer, noted) in [
+            (DirectoryAnswer::Later(later.clone()), Noted::Later(later)),
+            (DirectoryAnswer::Full, Noted::Full),
+            (DirectoryAnswer::Page("{\"spaces\":[]}".to_owned()), Noted::Failed),
+        ] {
+            assert_eq!(Noted::of(200, &answer.into_body().expect("a body")), noted);
+        }
+        assert_eq!(Noted::of(204, ""), Noted::Done);
+        for status in [429, 500, 503] {
+            assert_eq!(Noted::of(status, "{}"), Noted::Failed);
+        }
+    }
+
+    #[test]
+    fn only_what_makes_an_entry_or_asks_for_the_list_begins_a_directory() {
+        let note = |standing| DirectoryCall::Note(Entry::of(&space(), &membership(standing)));
+        assert!(DirectoryCall::List { cursor: None }.begins());
+        assert!(DirectoryCall::Reserve { space: space() }.begins());
+        assert!(note(Standing::Member(Role::Reader)).begins());
+        assert!(!note(Standing::None).begins() && !note(Standing::Gone).begins());
+        assert!(!DirectoryCall::Hint { space: space() }.begins());
+    }
+}
