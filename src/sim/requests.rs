@@ -118,7 +118,7 @@ impl World {
             return;
         }
         let (number, sender, sent) = receiving.remove(0);
-        let refused = self.body_comes(space, number, sender.clone(), &sent).err();
+        let refused = self.body_comes(space, number, sender, &sent).err();
         if let (Some(refused), Some(sender)) = (refused, sender) {
             self.refuse_push(sender, sent, refused);
         }

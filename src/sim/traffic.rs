@@ -161,7 +161,7 @@ impl World {
                     self.spaces[space].receiving.push((number, Some(sender), push));
                     continue;
                 }
-                Ok(number) => self.body_comes(space, number, Some(sender.clone()), &push).err(),
+                Ok(number) => self.body_comes(space, number, Some(sender), &push).err(),
             };
             if let Some(refused) = refused {
                 self.refuse_push(sender, push, refused);

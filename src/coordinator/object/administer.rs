@@ -28,7 +28,7 @@ impl<S: Storage> Object<S> {
         at: Moment,
     ) -> Result<Effect, ApiError> {
         let order = Box::new(Order::parse(body).ok_or(ApiError::Internal)?);
-        if let Some(key) = self.space().head_before(task.user(), act).filter(|_| !planted!(HeadNotCompared)) {
+        if let Some(key) = self.space().head_before(task.user(), act) {
             task.state = State::Administering(Administering::Comparing(act, order));
             return Ok(Effect::ReadHead { key });
         }

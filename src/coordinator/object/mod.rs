@@ -218,10 +218,10 @@ impl<S: Storage> Object<S> {
 
     /// Nobody waits for what becomes of a task any more. What it has put into the queue is settled all the same, and charged.
     pub fn forget(&mut self, task: &mut Task) {
-        if let (Errand::Call { user, .. }, held @ 1..) = (&task.errand, std::mem::take(&mut task.held)) {
-            if !planted!(HeldNotGivenBack) {
-                self.held.give_back(user, held);
-            }
+        if let (Errand::Call { user, .. }, held @ 1..) = (&task.errand, std::mem::take(&mut task.held))
+            && !planted!(HeldNotGivenBack)
+        {
+            self.held.give_back(user, held);
         }
         if planted!(HungUpForgotten)
             && let Some(ticket) = &task.ticket
@@ -331,9 +331,7 @@ impl<S: Storage> Object<S> {
             return Ok(());
         }
         // Nobody knows which alarm is set now: the next event sets one.
-        if !planted!(UnsetAlarmAwaited) {
-            self.space().turn_broke_off();
-        }
+        self.space().turn_broke_off();
         Err(ApiError::Internal)
     }
 

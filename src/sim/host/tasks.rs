@@ -73,7 +73,7 @@ impl Called {
 
     /// Why it was refused.
     pub(super) fn refusal(self) -> ApiError {
-        self.told().err().expect("a push that waits for nothing was refused")
+        self.told().expect_err("a push that waits for nothing was refused")
     }
 }
 

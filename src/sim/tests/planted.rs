@@ -62,22 +62,12 @@ pub(crate) enum Fault {
     HungUpForgotten,
     /// The body of whoever may not push is read.
     StrangerLetIn,
-    /// Whoever was removed while the body was under way is believed.
-    AdmittedForGood,
-    /// The refusal of a push that is settled in part does not say where the space stands.
-    PrefixNotSaid,
     /// An epoch that a claim begins sets no alarm.
     ClaimNotArmed,
     /// A call that has written sets no alarm.
     AnswerNotArmed,
-    /// An alarm that could not be set is waited for.
-    UnsetAlarmAwaited,
-    /// A head is put whenever the watchdog fires.
-    WatchdogNotRenewed,
     /// A turn that broke off counts as under way.
     FailedTurnGoesOn,
-    /// An owner's epoch begins without a look at KV's head.
-    HeadNotCompared,
 
     // The alarm.
     /// No event sets the alarm.
@@ -294,14 +284,9 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::HeldNotGivenBack, &["I8"], 100),
     (Fault::HungUpForgotten, &["BUG"], 300),
     (Fault::StrangerLetIn, &["I9"], 300),
-    (Fault::AdmittedForGood, &["I9"], 1000),
-    (Fault::PrefixNotSaid, &["I14"], 1000),
     (Fault::ClaimNotArmed, &["I8"], 1000),
     (Fault::AnswerNotArmed, &["I8"], 300),
-    (Fault::UnsetAlarmAwaited, &["I8"], 300),
-    (Fault::WatchdogNotRenewed, &["I4", "I8"], 1000),
     (Fault::FailedTurnGoesOn, &["I8"], 300),
-    (Fault::HeadNotCompared, &["I3"], 1000),
     (Fault::AlarmNotArmed, &["I8"], 100),
     (Fault::DroppedAlarmAwaited, &["I8"], 400),
     (Fault::WatchdogNotSet, &["I8"], 100),
@@ -316,12 +301,12 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::RepeatsApplied, &["I2"], 100),
     (Fault::RepeatsNotCompared, &["I2"], 100),
     (Fault::SpellingCompared, &["I2"], 100),
-    (Fault::AtIgnored, &["I2"], 100),
+    (Fault::AtIgnored, &["I2", "I12"], 100),
     (Fault::RejectionNotNoted, &["I2"], 100),
     (Fault::BadMutationBlocks, &["I8"], 100),
     (Fault::MutationNotWhole, &["I1", "I10"], 100),
     (Fault::AcknowledgedUnwritten, &["I10", "I12"], 100),
-    (Fault::SectionNotRolledBack, &["BUG", "I1", "I2", "I10", "I12"], 100),
+    (Fault::SectionNotRolledBack, &["BUG", "I1", "I2", "I7", "I10", "I12"], 100),
     (Fault::ErrorSwallowed, &["I2"], 600),
     (Fault::LongStarves, &["I8"], 100),
     (Fault::RestNotAdmitted, &["I9"], 1000),
@@ -350,7 +335,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::OtherBaseResumed, &["I7"], 4000),
     (Fault::WriteNotNoted, &["I14"], 100),
     (Fault::CachedWriteIgnored, &["I14"], 300),
-    (Fault::LaterWriteUntold, &["I14"], 1500),
+    (Fault::LaterWriteUntold, &["I14"], 5000),
     (Fault::CacheKeyedByParameter, &["I9"], 100),
     (Fault::TailNotHashed, &["I6"], 300),
     (Fault::ClientIdIsAnybodys, &["I2", "I7", "I12"], 100),
