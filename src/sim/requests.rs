@@ -168,8 +168,12 @@ impl World {
             };
             self.note(|| format!("the coordinator answers {}: {}", sent.name, traffic::brief(answer)));
             if let Some(at) = at {
-                // Each client pushes at a location of its own, and pulls at any.
-                self.pass_write(sender.client % self.locations.len(), space, at);
+                // Each client pushes at a location of its own, through either isolate, and pulls at any.
+                let location = sender.client % self.locations.len();
+                if sender.request % 2 == 0 {
+                    self.locations[location].switch_isolate();
+                }
+                self.pass_write(location, space, at);
             }
             self.network.send(Message::Pushed(sender, sent, Rc::new(answer.clone())), self.now);
         }
