@@ -14,8 +14,8 @@
 //! ```
 //!
 //! # A push, in the order of the code
-//! 1. `worker/lib.rs` reads the request; [`edge::route`], [`edge::authorize`] and [`edge::space`] say what, who and where.
-//!    The body is passed on when it is whole, unless [`edge::refusals`] knows that the object has had enough of its sender.
+//! 1. [`edge::visit`], one request: [`edge::route`], [`edge::authorize`] and [`edge::target`] say what, who and where. The body
+//!    is passed on when it is whole, unless [`edge::refusals`] knows that the object has had enough of its sender.
 //! 2. [`coordinator::object`], a task of the object: [`coordinator::rate`] says whether the user may have more of it, `coordinator/members.rs`
 //!    whether they may write; [`protocol::push`] makes a push out of bytes. What is wrong inside a mutation is that mutation's.
 //! 3. It waits in a [`coordinator::queue`]: pushes that arrive together share a transaction.
@@ -27,12 +27,12 @@
 //!
 //! # A pull
 //! 1. As above; then [`protocol::pull`]. A shared space is opened by a grant ([`edge::grant`]), so that the edge asks nobody.
-//! 2. [`edge::pull`]: which layer to ask next, and whether what is known ([`edge::state`]) is an answer.
+//! 2. [`edge::pull`]: which layer the visit asks next, and whether what is known ([`edge::state`]) is an answer.
 //! 3. If no layer is new enough: `coordinator/pull.rs`, a fresh tail for all readers, or pages for one.
 //! 4. [`edge::answer`]: bodies and headers. Published objects are streamed without entering wasm.
 //!
 //! # Shared spaces
-//! The routes below `/spaces` go to the space's object as acts ([`protocol::act`]): `worker/spaces.rs`, then
+//! The routes below `/spaces` go to the space's object as acts ([`protocol::act`]): `edge/visit/spaces.rs`, then
 //! `coordinator/members.rs` (who may do what) and `coordinator/administration.rs` (does it). What a space says of a user
 //! goes to the user's directory ([`coordinator::directory`]) after the answer ([`edge::directory`]).
 //!

@@ -53,6 +53,7 @@ pub fn whole_stream(answer: &Answer) -> Option<String> {
     let (position, reset, lines) = match answer {
         Answer::Nothing { position } => (position, false, ""),
         Answer::Changes { position, reset, lines } => (position, *reset, lines.as_str()),
+        Answer::Load(load) if load.parts.is_empty() => (&load.position, load.reset, load.lines.as_str()),
         Answer::Load(_) | Answer::Page { .. } => return None,
     };
     Some(stream_start(position, reset) + lines + &stream_end(position))

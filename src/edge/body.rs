@@ -33,6 +33,21 @@ impl Coding {
     }
 }
 
+/// What a word means that the platform's side says instead of a body, of bytes that a user sends or that are passed on.
+#[must_use]
+pub fn refusal_of(word: &str) -> ApiError {
+    match word {
+        "too long" => ApiError::TooLarge(
+            "The body is too long. A push has at most 4 MiB, unpacked: split it between mutations.",
+        ),
+        "late" => ApiError::Timeout,
+        "overloaded" => ApiError::Overloaded,
+        "broken" => ApiError::Malformed("the body is not gzip, or not all of it".to_owned()),
+        "expired" => ApiError::TokenExpired,
+        _ => ApiError::Internal,
+    }
+}
+
 /// Whether a content type says JSON.
 #[must_use]
 pub fn is_json(content_type: &str) -> bool {

@@ -124,6 +124,12 @@ impl Route {
         Ok(Self::Space { id, act, about })
     }
 
+    /// Whether it reads what is published of a space.
+    #[must_use]
+    pub const fn reads_published(&self) -> bool {
+        matches!(self, Self::Pull { .. } | Self::Head | Self::Object(_))
+    }
+
     /// The route's name in a log line: never the path, which may hold a person's id.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use crate::{
     limits,
+    protocol::internal::{Reply, decode_reply, encode_reply},
     snapshot::{
         head::{Head, HeadMetadata},
         keys::Scope,
+        lines::are_lines,
     },
     time::Millis,
     version::{Epoch, Position, Version},
@@ -40,7 +42,52 @@ impl HeadBody {
     }
 }
 
+/// Whether the body of a head is wanted, which is read beside its metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Whatever the metadata say.
+    Always,
+    /// If the head stands above this position.
+    Above(Position),
+}
+
+/// KV has metadata of another format, as while a deployment is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OtherFormat;
+
+impl Wanted {
+    /// Whether the body beside these metadata is wanted.
+    #[must_use]
+    pub fn wants(&self, metadata: &HeadMetadata) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Above(own) => metadata.position() > *own,
+        }
+    }
+
+    /// The same, of metadata as they are stored. Beside what says nothing here no body is wanted.
+    #[must_use]
+    pub fn wants_of(&self, metadata: &str) -> bool {
+        HeadMetadata::parse(metadata).is_some_and(|metadata| self.wants(&metadata))
+    }
+}
+
 impl KnownHead {
+    /// A head as KV has it: metadata, and the value if that was wanted. A value that is no head of `scope` counts as none.
+    ///
+    /// # Errors
+    /// [`OtherFormat`]: the head is not missing, it only says nothing here.
+    pub fn of_kv(
+        metadata: Option<&str>,
+        value: Option<String>,
+        scope: &Scope,
+        read_at: Millis,
+    ) -> Result<Option<Self>, OtherFormat> {
+        let Some(metadata) = metadata else { return Ok(None) };
+        let metadata = HeadMetadata::parse(metadata).ok_or(OtherFormat)?;
+        Ok(Self::new(metadata, value, scope, read_at))
+    }
+
     /// A head of `scope` whose body, if given, agrees with its metadata. None for anything else.
     #[must_use]
     pub fn new(
@@ -104,6 +151,23 @@ impl Overlay {
         Position { epoch: self.epoch.clone(), version: self.version }
     }
 
+    /// As the location's cache has it, and the coordinator said it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let Self { epoch, from, version, horizon, asked_at, lines } = self;
+        let (epoch, from, version) = (epoch.clone(), *from, *version);
+        let (horizon, asked_at) = (*horizon, *asked_at);
+        encode_reply(&Reply::Overlay { epoch, from, version, horizon, asked_at }, lines)
+    }
+
+    /// Out of [`Self::to_text`]; none for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (reply, lines) = decode_reply(text)?;
+        let Reply::Overlay { epoch, from, version, horizon, asked_at } = reply else { return None };
+        are_lines(lines).then(|| Self { epoch, from, version, horizon, asked_at, lines: lines.to_owned() })
+    }
+
     /// Whether it can lie on top of `head`: it begins at or below it, ends at or above, and nothing that was deleted since
     /// the head had been forgotten: that would be in neither, and come back to life.
     #[must_use]
@@ -125,7 +189,32 @@ pub struct Known {
     pub overlay: Option<Rc<Overlay>>,
 }
 
+/// What the location's cache holds of a space, as texts; none where there is nothing.
+#[derive(Debug, Clone, Default)]
+pub struct CachedTexts {
+    /// The metadata of the head.
+    pub metadata: Option<String>,
+    /// When KV was asked for it.
+    pub read_at: Option<String>,
+    /// Its value, if there is one and it was wanted.
+    pub value: Option<String>,
+    /// The overlay.
+    pub overlay: Option<String>,
+}
+
 impl Known {
+    /// What the location's cache holds of `scope`. What is not of this format counts as nothing.
+    #[must_use]
+    pub fn of_cache(texts: CachedTexts, scope: &Scope) -> Self {
+        let CachedTexts { metadata, read_at, value, overlay } = texts;
+        let metadata = metadata.and_then(|text| HeadMetadata::parse(&text));
+        let read_at = read_at.and_then(|text| text.parse().ok()).map(Millis);
+        let head = metadata.zip(read_at);
+        let head = head.and_then(|(metadata, read_at)| KnownHead::new(metadata, value, scope, read_at));
+        let overlay = overlay.and_then(|text| Overlay::parse(&text));
+        Self { head: head.map(Rc::new), overlay: overlay.map(Rc::new) }
+    }
+
     /// Takes a head in, unless one is known that stands higher, or as high and with more of its body.
     pub fn learn_head(&mut self, head: Rc<KnownHead>) {
         let keep = self.head.as_ref().is_some_and(|known| {

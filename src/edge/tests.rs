@@ -63,9 +63,14 @@ fn forget(world: &mut World, location: usize) {
     world.locations[location].forget_cache();
 }
 
-/// What was billed: looks into the cache, KV keys, requests to the coordinator.
+/// What was asked: the cache, which takes three looks, KV keys, and the coordinator.
 fn cost(response: &Response) -> (u32, u32, u32) {
-    (response.usage.cache, response.usage.kv, response.usage.object)
+    (response.usage.cache / 3, response.usage.kv, response.usage.object)
+}
+
+/// Whether its tag is the client's own position: then it is 304 to whoever sends that.
+fn is_nothing(response: &Response) -> bool {
+    !response.tag.starts_with("W/")
 }
 
 fn text(response: &Response) -> &str {

@@ -3,7 +3,7 @@
 
 use crate::{
     ids::SpaceId,
-    protocol::role::Role,
+    protocol::{error::ApiError, role::Role},
     value::{json_text, text_field},
     version::{Epoch, Position, Version},
 };
@@ -265,12 +265,15 @@ pub enum Noted {
 impl Noted {
     /// Out of what a directory has answered.
     #[must_use]
-    pub fn of(status: u16, body: &str) -> Self {
-        match (status, text_field(body, "later").and_then(|at| Position::parse(&at))) {
-            (204, _) => Self::Done,
-            (200, Some(at)) => Self::Later(at),
-            (200, None) if text_field(body, "full").is_some() => Self::Full,
-            _ => Self::Failed,
+    pub fn of(answer: &Result<String, ApiError>) -> Self {
+        match answer.as_deref() {
+            Ok("") => Self::Done,
+            Ok(body) => match text_field(body, "later").and_then(|at| Position::parse(&at)) {
+                Some(at) => Self::Later(at),
+                None if text_field(body, "full").is_some() => Self::Full,
+                None => Self::Failed,
+            },
+            Err(_) => Self::Failed,
         }
     }
 }
@@ -351,11 +354,11 @@ mod tests {
             (DirectoryAnswer::Full, Noted::Full),
             (DirectoryAnswer::Page("{\"spaces\":[]}".to_owned()), Noted::Failed),
         ] {
-            assert_eq!(Noted::of(200, &answer.into_body().expect("a body")), noted);
+            assert_eq!(Noted::of(&Ok(answer.into_body().expect("a body"))), noted);
         }
-        assert_eq!(Noted::of(204, ""), Noted::Done);
-        for status in [429, 500, 503] {
-            assert_eq!(Noted::of(status, "{}"), Noted::Failed);
+        assert_eq!(Noted::of(&Ok(String::new())), Noted::Done);
+        for error in [ApiError::RateLimited { retry_after_s: 1 }, ApiError::Internal, ApiError::Upstream] {
+            assert_eq!(Noted::of(&Err(error)), Noted::Failed);
         }
     }
 

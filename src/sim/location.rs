@@ -1,72 +1,30 @@
-//! An edge location: carries a pull through memory, the location's cache, KV and the coordinator, as the shell does.
+//! An edge location: its isolates, and its cache.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::LazyLock};
 
-use super::{
-    kv::{Kv, ReadFailed},
-    space::Space,
-};
+use super::{ISSUER, USERS, visits::Driven};
 use crate::{
     edge::{
-        answer::{self, Usage},
+        answer::Usage,
         config::Config,
-        directory,
         grant::Granter,
-        pull::{Answer, Format, LOCATION_MS, Load, Next, Pull, ReadPlan, Source},
-        state::{Known, KnownHead, Memory, Overlay},
-        writes::{TELL_MS, WRITTEN_MS, Writes, to_tell},
+        isolate::Isolate,
+        pull::Source,
+        reply::{Body, Reply},
+        state::{Known, KnownHead, Overlay, Wanted},
+        visit::{Effect, Event},
+        writes::{TELL_MS, WRITTEN_MS},
     },
-    ids::{ContentHash, SpaceHash, UserHash},
-    limits,
-    protocol::{
-        error::ApiError,
-        internal::{Ask, OrderedCursor, Reply},
-        pull::{Cursor, PullRequest},
-    },
-    snapshot::{head::HeadMetadata, keys::Scope},
+    ids::SpaceHash,
+    protocol::error::ApiError,
     time::Millis,
     version::Position,
 };
 
-const HEAD_TTL_MS: u64 = 30_000;
-const OBJECT_TTL_MS: u64 = 86_400_000;
 /// After how long every isolate of a location shows a write: it is told once a second, and an isolate looks as often.
 const SEEN_MS: u64 = 2 * TELL_MS;
-
-/// What a pull works with.
-#[derive(Debug)]
-pub struct Around<'a> {
-    /// The namespace.
-    pub kv: &'a mut Kv,
-    /// The space that is asked for.
-    pub space: &'a mut Space,
-    /// Who asks.
-    pub user: UserHash,
-    /// Under what the keys of the space stand, as the request may read them.
-    pub scope: Scope,
-    /// What the coordinator has said, if it was asked and refused.
-    pub refusal: Option<ApiError>,
-    /// Whether it has answered.
-    pub is_answered: bool,
-    /// The present.
-    pub now: Millis,
-    /// Behind how many objects or pages a stream breaks.
-    pub chunks: Option<usize>,
-}
-
-impl Around<'_> {
-    fn ask(&mut self, ask: &Ask) -> Result<(Reply, String), ApiError> {
-        let answer = self.space.host.pull(&self.user, &self.scope, ask, self.now);
-        if let Err(error @ (ApiError::Forbidden(_) | ApiError::Gone | ApiError::GrantRequired)) = &answer {
-            self.refusal = Some(error.clone());
-        }
-        self.is_answered |= answer.is_ok();
-        if answer.is_ok() {
-            self.space.check_asker(&self.scope, &self.user);
-        }
-        answer
-    }
-}
+/// The secret of all tokens and grants.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// The body of an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,56 +65,68 @@ pub struct Response {
     pub source: Source,
     /// What it cost.
     pub usage: Usage,
-    /// Whether it would be 304 to a client that sends `If-None-Match`.
-    pub is_nothing: bool,
+    /// The tag of a page.
+    pub tag: String,
 }
 
-impl Response {
-    /// An error of the edge itself.
-    #[must_use]
-    pub fn refused(error: ApiError) -> Self {
-        Self { body: Err(error), source: Source::Edge, usage: Usage::default(), is_nothing: false }
+/// The text of a reply.
+pub(super) fn body_text(reply: &Reply) -> &str {
+    match &reply.body {
+        Body::Text(text) => text,
+        other => panic!("BUG: this is no text: {other:?}"),
     }
 }
 
 /// The key of all grants of a world.
 #[must_use]
 pub fn granter() -> Granter {
-    let secret = |name: &str| (name == "GRANT_SECRET").then(|| "0123456789abcdef0123456789abcdef".to_owned());
-    Granter::new(&Config::read(secret))
+    Granter::new(&config(true))
 }
+
+/// What the isolates of a world are set to; `is_eager` is whether increments are looked for in KV.
+fn config(is_eager: bool) -> Config {
+    Config::read(|name| match name {
+        "GRANT_SECRET" | "JWT_SECRET" => Some(SECRET.to_owned()),
+        "PUBLISH_AFTER_PULLS" => Some(if is_eager { "0" } else { "50" }.to_owned()),
+        "LOG_LEVEL" => Some("error".to_owned()),
+        _ => None,
+    })
+}
+
+/// The `Authorization` of a user's requests, which is good as long as any world lasts.
+pub(super) fn authorization(user: usize) -> String {
+    use jwt_compact::{
+        AlgorithmExt, Claims, Header,
+        alg::{Hs256, Hs256Key},
+    };
+    static TOKENS: LazyLock<[String; 2]> = LazyLock::new(|| {
+        USERS.map(|user| {
+            let claims = serde_json::json!({ "iss": ISSUER, "sub": user, "exp": 4_102_444_800_u64 });
+            let key = Hs256Key::new(SECRET.as_bytes());
+            let token = Hs256.token(&Header::empty(), &Claims::new(claims), &key).expect("a token");
+            format!("Bearer {token}")
+        })
+    });
+    TOKENS[user].clone()
+}
+
+/// An isolate, which lives as long as a visit is under way in it.
+pub(super) type SharedIsolate = Rc<RefCell<Isolate>>;
 
 /// One location with two isolates, of which one answers at a time.
 #[derive(Debug)]
 pub struct Location {
     /// Whether there is a cache; on workers.dev there is none.
     pub has_cache: bool,
-    index: usize,
-    isolates: [Isolate; 2],
+    is_eager: bool,
+    isolates: [SharedIsolate; 2],
     here: usize,
     cache: BTreeMap<String, Cached>,
-    cached_writes: BTreeMap<SpaceHash, (Position, Millis)>,
-    /// When the location is told of writes, by which isolate, and of what at least.
-    tellings: Vec<(Millis, usize, SpaceHash, Position)>,
+    cached_writes: BTreeMap<String, (Position, Millis)>,
+    /// Errands that wait, with the time until when.
+    pub(super) paused: Vec<(Millis, Driven)>,
     /// What the answers to writes that passed here have said, for the checker.
     written: Vec<Written>,
-}
-
-/// What an isolate keeps.
-#[derive(Debug)]
-struct Isolate {
-    /// Verifies grants, and remembers them as long as the isolate lives.
-    granter: Granter,
-    memory: Memory,
-    writes: Writes,
-    directories: directory::Known,
-}
-
-impl Isolate {
-    fn new() -> Self {
-        let (memory, writes, directories) = Default::default();
-        Self { granter: granter(), memory, writes, directories }
-    }
 }
 
 /// A write whose answer has passed a location.
@@ -175,33 +145,33 @@ struct Written {
 #[derive(Debug, Default)]
 struct Cached {
     head: Option<(Rc<KnownHead>, Millis)>,
-    fresh: Option<(Rc<Overlay>, Millis)>,
+    overlay: Option<(Rc<Overlay>, Millis)>,
 }
 
 impl Location {
     /// A location that has seen nothing.
     #[must_use]
-    pub fn new(index: usize) -> Self {
+    pub fn new(is_eager: bool) -> Self {
         Self {
             has_cache: true,
-            index,
-            isolates: [Isolate::new(), Isolate::new()],
+            is_eager,
+            isolates: isolates(is_eager),
             here: 0,
             cache: BTreeMap::new(),
             cached_writes: BTreeMap::new(),
-            tellings: Vec::new(),
+            paused: Vec::new(),
             written: Vec::new(),
         }
     }
 
-    /// What the present isolate knows to stand in directories.
-    pub fn directories(&mut self) -> &mut directory::Known {
-        &mut self.isolates[self.here].directories
+    /// The isolate that answers.
+    pub(super) fn isolate(&self) -> SharedIsolate {
+        Rc::clone(&self.isolates[self.here])
     }
 
     /// Other isolates take over.
     pub fn forget_memory(&mut self) {
-        self.isolates = [Isolate::new(), Isolate::new()];
+        self.isolates = isolates(self.is_eager);
         self.written.iter_mut().for_each(|written| written.isolate = None);
     }
 
@@ -210,48 +180,25 @@ impl Location {
         self.here = 1 - self.here;
     }
 
-    /// Verifies grants.
-    pub fn granter(&mut self) -> &mut Granter {
-        &mut self.isolates[self.here].granter
-    }
-
     /// Its cache loses everything.
     pub fn forget_cache(&mut self) {
         self.cache.clear();
         self.cached_writes.clear();
-        self.tellings.clear();
         self.written.iter_mut().for_each(|written| written.is_told = false);
     }
 
-    /// The answer to a write passes, after which `space` stood at `position`.
-    pub fn pass_write(&mut self, space: &SpaceHash, position: &Position, now: Millis) {
-        let wait = self.isolates[self.here].writes.note(space, position.clone(), now);
-        if let Some(wait) = wait.filter(|_| self.has_cache) {
-            self.tellings.push((now.plus(wait), self.here, space.clone(), position.clone()));
-        }
-        // An isolate that is given up meanwhile lives on until it has told what it had to.
-        for (at, isolate, told, last) in &mut self.tellings {
-            if *isolate == self.here && told == space && *at >= now {
-                *last = position.clone().max(last.clone());
-            }
-        }
+    /// The answer to a write has passed this isolate, after which `space` stood at `position`.
+    pub(super) fn learn_written(
+        &mut self,
+        isolate: &SharedIsolate,
+        space: &SpaceHash,
+        position: &Position,
+        now: Millis,
+    ) {
+        let isolate = self.isolates.iter().position(|lives| Rc::ptr_eq(lives, isolate));
         let (space, position) = (space.clone(), position.clone());
-        let (isolate, is_told) = (Some(self.here), self.has_cache);
         self.written.retain(|written| now.since(written.at) <= WRITTEN_MS);
-        self.written.push(Written { space, position, at: now, isolate, is_told });
-    }
-
-    /// Tells the location's cache of writes, as those that passed them on do after their answers have left.
-    fn tell_writes(&mut self, now: Millis) {
-        let (due, later) = std::mem::take(&mut self.tellings).into_iter().partition(|(at, ..)| *at <= now);
-        self.tellings = later;
-        for (at, isolate, space, position) in due {
-            let last = self.isolates[isolate].writes.last(&space, at);
-            let told = self.cached_writes.remove(&space).filter(|(_, until)| *until > at);
-            let last = last.unwrap_or_else(|| position.clone()).max(position);
-            let highest = to_tell(told.map(|(position, _)| position), last);
-            self.cached_writes.insert(space, (highest, at.plus(WRITTEN_MS)));
-        }
+        self.written.push(Written { space, position, at: now, isolate, is_told: self.has_cache });
     }
 
     /// The highest position that the isolate which answers has to know of: what has passed it, and what its location was told
@@ -265,190 +212,69 @@ impl Location {
         self.written.iter().filter(is_known).map(|written| &written.position).max()
     }
 
-    /// Answers a pull.
-    pub fn pull(
-        &mut self,
-        request: PullRequest,
-        format: Format,
-        plan: ReadPlan,
-        around: &mut Around<'_>,
-    ) -> Response {
-        self.tell_writes(around.now);
-        let scope = around.scope.clone();
-        let isolate = &mut self.isolates[self.here];
-        let memory = isolate.memory.recall(&scope);
-        let before = memory.0.clone();
-        let written = isolate.writes.last(&around.space.hash, around.now);
-        let mut pull = Pull::new(request, format, plan, memory, written);
-        let mut usage = Usage::default();
-        let answered = self.answer(&mut pull, &mut usage, around);
-        let after = pull.known();
-        self.isolates[self.here].memory.remember(&scope, after.clone(), pull.checked_at());
-        if *after != before && pull.source() != Source::Edge && self.has_cache {
-            let (head, fresh) = (after.head.clone(), after.overlay.clone());
-            let cached = self.cache.entry(cache_key(around)).or_default();
-            if let Some(head) = head.filter(|head| before.head.as_ref() != Some(head)) {
-                cached.head = Some((head, around.now.plus(LOCATION_MS)));
-            }
-            if let Some(fresh) = fresh.filter(|fresh| before.overlay.as_ref() != Some(fresh)) {
-                cached.fresh = Some((fresh, around.now.plus(20 * LOCATION_MS)));
-            }
-        }
-        let is_nothing = matches!(answered, Ok((_, true)));
-        Response { body: answered.map(|(wire, _)| wire), source: pull.source(), usage, is_nothing }
+    /// The next errand whose time has come.
+    pub(super) fn take_due(&mut self, now: Millis) -> Option<(Millis, Driven)> {
+        let due = (0..self.paused.len()).filter(|index| self.paused[*index].0 <= now);
+        let first = due.min_by_key(|index| self.paused[*index].0)?;
+        Some(self.paused.remove(first))
     }
 
-    fn answer(
-        &mut self,
-        pull: &mut Pull,
-        usage: &mut Usage,
-        around: &mut Around<'_>,
-    ) -> Result<(Wire, bool), ApiError> {
-        let now = around.now;
-        for _ in 0..20 {
-            match pull.next(now) {
-                Next::Cache => {
-                    usage.cache += 1;
-                    let known = self.known_in_cache(around, |metadata| pull.wants_body(metadata));
-                    let written = self.cached_writes.get(&around.space.hash);
-                    let written =
-                        written.filter(|(_, until)| *until > now).map(|(position, _)| position.clone());
-                    if let Some(position) = &written {
-                        let space = around.space.hash.clone();
-                        self.isolates[self.here].writes.learn(&space, position.clone(), now);
-                    }
-                    pull.learn_cached(known, written, now);
-                }
-                Next::Kv => {
-                    usage.kv += 1;
-                    let read = self.head_in_kv(around, |metadata| pull.wants_body(metadata));
-                    pull.learn_kv(read);
-                }
-                Next::Ask(ask) => {
-                    usage.object += 1;
-                    match around.ask(&ask) {
-                        Ok((reply, lines)) => {
-                            around
-                                .space
-                                .oracle_of(&around.scope)
-                                .check_brand(&lines, "the coordinator's answer");
-                            pull.learn_reply(reply, &lines, now);
-                        }
-                        Err(error) => pull.coordinator_failed(error),
-                    }
-                }
-                Next::Fail(error) => return Err(error),
-                Next::Answer(Answer::Load(load)) => match self.stream_load(&load, usage, around) {
-                    Ok(text) => return Ok((Wire::Stream(text), false)),
-                    Err(missing) => pull.object_is_missing(missing),
-                },
-                Next::Answer(answer) => {
-                    let is_nothing = matches!(answer, Answer::Nothing { .. });
-                    let wire = match pull.format() {
-                        Format::Json => Wire::Json(answer::json_page(&answer, &around.space.hash)),
-                        Format::Ndjson => Wire::Stream(stream_pages(answer, usage, around)),
-                    };
-                    return Ok((wire, is_nothing));
-                }
+    /// Carries out what is asked of the cache. Any other effect is given back.
+    pub(super) fn carry_out(&mut self, effect: Effect, now: Millis) -> Result<Event, Effect> {
+        let until = |ttl_s: u32| now.plus(u64::from(ttl_s) * 1_000);
+        match effect {
+            Effect::LookIntoCache { base, writes, wanted, .. } => {
+                Ok(Event::Cached(self.cached(&base, &wanted, now), self.cached_write(&writes, now)))
             }
+            Effect::ReadCachedWrite { writes } => Ok(Event::CachedWrite(self.cached_write(&writes, now))),
+            Effect::CacheHead { .. } | Effect::CacheOverlay { .. } | Effect::CacheWrite { .. }
+                if !self.has_cache =>
+            {
+                Ok(Event::Resumed)
+            }
+            Effect::CacheHead { base, head, ttl_s } => {
+                let cached = self.cache.entry(base).or_default();
+                let before = cached.head.take().map(|(before, _)| before);
+                let stays = |before: &Rc<KnownHead>| head.body.is_none() && before.metadata == head.metadata;
+                let head = match before.filter(stays) {
+                    Some(before) => Rc::new(KnownHead { read_at: head.read_at, ..(*before).clone() }),
+                    None => head,
+                };
+                cached.head = Some((head, until(ttl_s)));
+                Ok(Event::Resumed)
+            }
+            Effect::CacheOverlay { base, overlay, ttl_s } => {
+                self.cache.entry(base).or_default().overlay = Some((overlay, until(ttl_s)));
+                Ok(Event::Resumed)
+            }
+            Effect::CacheWrite { writes, position, ttl_s } => {
+                self.cached_writes.insert(writes, (position, until(ttl_s)));
+                Ok(Event::Resumed)
+            }
+            effect => Err(effect),
         }
-        panic!("I8: a pull asked its layers 20 times");
     }
 
-    fn known_in_cache(&self, around: &Around<'_>, wants_body: impl Fn(&HeadMetadata) -> bool) -> Known {
-        let now = around.now;
-        let Some(cached) = self.cache.get(&cache_key(around)) else { return Known::default() };
+    fn cached_write(&self, writes: &str, now: Millis) -> Option<Position> {
+        let cached = self.cached_writes.get(writes).filter(|(_, until)| *until > now);
+        cached.map(|(position, _)| position.clone())
+    }
+
+    fn cached(&self, base: &str, wanted: &Wanted, now: Millis) -> Known {
+        let Some(cached) = self.cache.get(base) else { return Known::default() };
         let head = cached.head.as_ref().filter(|(_, until)| *until > now).map(|(head, _)| head);
-        let head = head.map(|head| match wants_body(&head.metadata) {
+        let head = head.map(|head| match wanted.wants(&head.metadata) {
             true => Rc::clone(head),
             false => Rc::new(KnownHead { body: None, ..(**head).clone() }),
         });
-        let overlay = cached.fresh.as_ref().filter(|(_, until)| *until > now);
+        let overlay = cached.overlay.as_ref().filter(|(_, until)| *until > now);
         Known { head, overlay: overlay.map(|(overlay, _)| Rc::clone(overlay)) }
     }
-
-    fn head_in_kv(
-        &self,
-        around: &mut Around<'_>,
-        wants_body: impl FnOnce(&HeadMetadata) -> bool,
-    ) -> Result<Option<KnownHead>, ()> {
-        let scope = &around.scope;
-        let entry = around.kv.read(self.index, &scope.head_key(), HEAD_TTL_MS, around.now).map_err(drop)?;
-        let Some(entry) = entry else { return Ok(None) };
-        around.space.oracle_of(&around.scope).check_brand(&entry.value, "the head in KV");
-        let metadata = HeadMetadata::parse(&entry.metadata).ok_or(())?;
-        let value = wants_body(&metadata).then(|| entry.value.clone());
-        let known = KnownHead::new(metadata, value, scope, around.now);
-        let is_decoded = known.as_ref().is_some_and(|known| known.body.is_some());
-        assert!(!is_decoded || !around.kv.is_garbled(&entry), "I6: a head was taken whose bytes had changed");
-        Ok(known)
-    }
-
-    /// `Err(Some(..))` when the first object is missing, so that nothing has been sent yet.
-    fn stream_load(
-        &self,
-        load: &Load,
-        usage: &mut Usage,
-        around: &mut Around<'_>,
-    ) -> Result<String, Option<ContentHash>> {
-        let mut text = answer::stream_start(&load.position, load.reset);
-        for (index, part) in load.parts.iter().enumerate() {
-            if around.chunks.is_some_and(|chunks| index >= chunks.max(1)) {
-                return Ok(text);
-            }
-            usage.kv += 1;
-            let key = around.scope.object_key(&part.sha256.0);
-            match around.kv.read(self.index, &key, OBJECT_TTL_MS, around.now) {
-                Ok(Some(entry)) => {
-                    around.space.oracle_of(&around.scope).check_brand(&entry.value, "an object in KV");
-                    text.push_str(&entry.value);
-                }
-                Ok(None) if index == 0 => return Err(Some(part.sha256.0.clone())),
-                Err(ReadFailed) if index == 0 => return Err(None),
-                Ok(None) | Err(ReadFailed) => return Ok(text),
-            }
-            if let Some(Cursor::Parts { epoch, base, done }) = &load.cursor
-                && index < load.resumable
-            {
-                let cursor = Cursor::Parts { epoch: epoch.clone(), base: base.clone(), done: done + index };
-                text.push_str(&answer::stream_cursor(&cursor, &around.space.hash));
-            }
-        }
-        Ok(text + &load.lines + &answer::stream_end(&load.position))
-    }
 }
 
-/// The name under which the location's cache has a space, as the shell forms it.
-fn cache_key(around: &Around<'_>) -> String {
-    if planted!(CacheKeyedByParameter) { around.space.parameter.clone() } else { around.scope.to_string() }
-}
-
-fn stream_pages(answer: Answer, usage: &mut Usage, around: &mut Around<'_>) -> String {
-    let (position, reset, mut next, lines): (Position, bool, Option<OrderedCursor>, String) = match answer {
-        Answer::Nothing { position } => (position, false, None, String::new()),
-        Answer::Changes { position, reset, lines } => (position, reset, None, lines),
-        Answer::Page { position, reset, next, lines } => (position, reset, next, lines),
-        Answer::Load(_) => panic!("BUG: a load is streamed from objects"),
-    };
-    let mut text = answer::stream_start(&position, reset) + &lines;
-    let mut end = position;
-    let mut pages = 1;
-    while let Some(cursor) = next {
-        text.push_str(&answer::stream_cursor(&answer::ordered(&cursor), &around.space.hash));
-        if around.chunks.is_some_and(|chunks| pages >= chunks.max(1)) {
-            return text;
-        }
-        pages += 1;
-        usage.object += 1;
-        let ask = Ask { cursor: Some(cursor), page_bytes: limits::STREAM_PAGE_BYTES, ..Ask::default() };
-        match around.ask(&ask) {
-            Ok((Reply::Page { epoch, version, reset: false, next: following }, lines)) => {
-                text.push_str(&lines);
-                end = Position { epoch, version };
-                next = following;
-            }
-            _ => return text,
-        }
-    }
-    text + &answer::stream_end(&end)
+fn isolates(is_eager: bool) -> [SharedIsolate; 2] {
+    // Read once, because worlds begin isolates by the thousand.
+    static CONFIGS: LazyLock<[Config; 2]> = LazyLock::new(|| [config(false), config(true)]);
+    let begin = || Isolate::new(CONFIGS[usize::from(is_eager)].clone(), std::iter::empty(), false);
+    [(); 2].map(|()| Rc::new(RefCell::new(begin())))
 }

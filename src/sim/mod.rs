@@ -22,6 +22,7 @@ pub mod space;
 #[cfg(test)]
 pub(crate) mod tests;
 mod traffic;
+mod visits;
 pub mod wild;
 
 use std::sync::LazyLock;
@@ -127,7 +128,6 @@ pub struct World {
     pub directories: Directories,
     /// What happened, if somebody wants to read it.
     pub trace: Option<Vec<String>>,
-    plan: ReadPlan,
     publication: PublicationConfig,
     puts_checked: usize,
     granter: Granter,
@@ -146,10 +146,11 @@ impl World {
             network: Network::new(Rng::new(rng.any())),
             directories: Directories::new(Rng::new(settings.seed ^ 0x6469_7265_6374_6f72)),
             trace: None,
-            locations: (0..settings.locations).map(Location::new).collect(),
+            locations: (0..settings.locations)
+                .map(|_| Location::new(settings.plan.increments_from_kv))
+                .collect(),
             spaces: Vec::new(),
             clients: Vec::new(),
-            plan: settings.plan,
             publication: settings.publication,
             puts_checked: 0,
             granter: location::granter(),
@@ -170,11 +171,10 @@ impl World {
 
     /// A shared space, which `owner` has just made. Returns its place.
     pub fn add_shared_space(&mut self, id: &str, owner: usize) -> usize {
-        let (brand, rng) = (self.next_brand(), Rng::new(self.rng.any()));
-        self.reserve(owner, id);
-        self.spaces.push(Space::shared(id, owner, brand, self.publication, rng));
-        self.made(owner, self.spaces.len() - 1);
-        self.spaces.len() - 1
+        let (space, rng) = (self.spaces.len(), Rng::new(self.rng.any()));
+        self.spaces.push(Space::shared(id, self.publication, rng));
+        self.make_space(space, owner, self.now);
+        space
     }
 
     fn next_brand(&mut self) -> Brand {

@@ -68,7 +68,9 @@ pub struct Asked {
     pub chunks: Option<usize>,
     /// Where the client stood when the pull began.
     pub since: Option<Position>,
-    /// The request.
+    /// The body of the request.
+    pub body: Rc<str>,
+    /// What it says.
     pub request: Rc<PullRequest>,
 }
 

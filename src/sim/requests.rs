@@ -6,9 +6,9 @@ use super::{
     World,
     client::{Client, Outcome, Taken},
     host::ToldPush,
-    location::{Around, Reader, Response, Wire},
-    network::{Message, Sender, SentPush},
-    space::{Awaited, Space},
+    location::{Reader, Response, Wire},
+    network::{Message, SentPush},
+    space::{Awaited, Space, Waiting},
     traffic, user_hash,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     edge::pull::Format,
     protocol::{
         error::ApiError,
-        internal::{Ask, Reply},
+        internal::{Ask, Reply, decode_reply},
         pull::PullRequest,
         push::PushAnswer,
     },
@@ -32,7 +32,7 @@ impl World {
         let sent = Rc::new(self.compose(client));
         let space = self.clients[client].space;
         let mut answer = Err(ApiError::Upstream);
-        match self.push_arrives(space, None, &sent) {
+        match self.push_arrives(space, &sent) {
             Err(refused) => answer = Err(refused),
             Ok(ticket) => {
                 while self.spaces[space].host.holds(ticket) {
@@ -56,18 +56,13 @@ impl World {
         SentPush { name, user: client.user, since, body: client.push_body(), marks: marks.collect() }
     }
 
-    /// A push reaches the coordinator, where it waits; `sender` is told how it ends.
+    /// A push reaches the coordinator, where it waits.
     ///
     /// # Errors
     /// When it is refused at once.
-    pub(super) fn push_arrives(
-        &mut self,
-        space: usize,
-        sender: Option<Sender>,
-        sent: &Rc<SentPush>,
-    ) -> Result<Ticket, ApiError> {
+    pub(super) fn push_arrives(&mut self, space: usize, sent: &Rc<SentPush>) -> Result<Ticket, ApiError> {
         let number = self.begin_push(space, sent)?;
-        self.body_comes(space, number, sender, sent)
+        self.body_comes(space, number, None, sent).map_err(|(error, _)| error)
     }
 
     /// A push reaches the coordinator before its body. I9: whose body is read may push.
@@ -81,17 +76,18 @@ impl World {
         begun
     }
 
-    /// The body of a push reaches the coordinator. I9: nobody makes an epoch begin who may not push any more.
+    /// The body of a push reaches the coordinator, where `waiting` waits for the answer. I9: nobody makes an epoch begin who may
+    /// not push any more.
     ///
     /// # Errors
-    /// When it is refused.
+    /// When it is refused, with whoever waits.
     pub(super) fn body_comes(
         &mut self,
         space: usize,
         number: u64,
-        sender: Option<Sender>,
+        waiting: Option<Waiting>,
         sent: &Rc<SentPush>,
-    ) -> Result<Ticket, ApiError> {
+    ) -> Result<Ticket, (ApiError, Option<Waiting>)> {
         let Space { host, oracle, awaited, .. } = &mut self.spaces[space];
         let before = host.core(self.now).position().epoch;
         let arrived = host.body_comes(number, &sent.body, self.now);
@@ -101,14 +97,17 @@ impl World {
             oracle.check_pusher(sent.user, &Ok::<_, ApiError>(()));
         }
         oracle.learn_epoch(&epoch);
-        match &arrived {
+        match arrived {
             Ok(ticket) => {
-                let push = host.push_of(*ticket).expect("it waits").clone();
-                awaited.insert(*ticket, Awaited { sender, sent: Rc::clone(sent), push });
+                let push = host.push_of(ticket).expect("it waits").clone();
+                awaited.insert(ticket, Awaited { waiting, sent: Rc::clone(sent), push });
+                Ok(ticket)
             }
-            Err(_) => oracle.check_pusher(sent.user, &arrived),
+            Err(error) => {
+                oracle.check_pusher(sent.user, &Err::<(), _>(error.clone()));
+                Err((error, waiting))
+            }
         }
-        arrived
     }
 
     /// The oldest body that is on its way to a space has come, if there is one.
@@ -117,16 +116,23 @@ impl World {
         if receiving.is_empty() {
             return;
         }
-        let (number, sender, sent) = receiving.remove(0);
-        let refused = self.body_comes(space, number, sender, &sent).err();
-        if let (Some(refused), Some(sender)) = (refused, sender) {
-            self.refuse_push(sender, sent, refused);
+        let (number, waiting, sent) = receiving.remove(0);
+        if let Err((refused, Some(waiting))) = self.body_comes(space, number, waiting, &sent) {
+            self.answer_push(waiting, sent, Err(refused), None);
         }
     }
 
-    pub(super) fn refuse_push(&mut self, sender: Sender, sent: Rc<SentPush>, refused: ApiError) {
-        self.note(|| format!("the coordinator refuses {}: {refused:?}", sent.name));
-        self.network.send(Message::Pushed(sender, sent, Rc::new(Err(refused))), self.now);
+    /// The answer to a push passes the edge, and leaves for the client.
+    pub(super) fn answer_push(
+        &mut self,
+        Waiting { sender, mut driven }: Waiting,
+        sent: Rc<SentPush>,
+        answer: Result<PushAnswer, ApiError>,
+        at: Option<&Position>,
+    ) {
+        self.note(|| format!("the coordinator answers {}: {}", sent.name, traffic::brief(&answer)));
+        self.pass_push(&mut driven, answer.as_ref().err(), at);
+        self.network.send(Message::Pushed(sender, sent, Rc::new(answer)), self.now);
     }
 
     /// The next slice of the pushes that wait, which is checked. Whoever is told is sent the answer. I8: the push that has waited
@@ -160,22 +166,12 @@ impl World {
         let is_lost = slice.settled.is_empty() && slice.answers.is_empty();
         assert!(is_lost || oldest.is_none_or(got_on), "I8: a slice passes over the push that came first");
         for ToldPush { ticket, answer, at } in &slice.told {
-            let awaited = self.spaces[space].awaited.get_mut(ticket);
-            let Some((sender, sent)) =
-                awaited.and_then(|one| one.sender.take().zip(Some(Rc::clone(&one.sent))))
-            else {
+            let Some(Awaited { waiting, sent, .. }) = self.spaces[space].awaited.get_mut(ticket) else {
                 continue;
             };
-            self.note(|| format!("the coordinator answers {}: {}", sent.name, traffic::brief(answer)));
-            if let Some(at) = at {
-                // Each client pushes at a location of its own, through either isolate, and pulls at any.
-                let location = sender.client % self.locations.len();
-                if sender.request % 2 == 0 {
-                    self.locations[location].switch_isolate();
-                }
-                self.pass_write(location, space, at);
+            if let (Some(waiting), sent) = (waiting.take(), Rc::clone(sent)) {
+                self.answer_push(waiting, sent, answer.clone(), at.as_ref());
             }
-            self.network.send(Message::Pushed(sender, sent, Rc::new(answer.clone())), self.now);
         }
         self.tell_live(space, before);
         slice.told.into_iter().map(|told| (told.ticket, told.answer)).collect()
@@ -236,9 +232,9 @@ impl World {
 
     /// A pull of the first space as the location answers it, without a client that would apply it.
     pub fn ask(&mut self, location: usize, body: &str, format: Format) -> Response {
-        let request = PullRequest::from_body(body.as_bytes(), self.space()).expect("a pull");
-        let sender = Reader { user: 0, space: 0, grant: None };
-        self.answer(&sender, location, request, format, None)
+        let asked = PullRequest::from_body(body.as_bytes(), self.space()).expect("a pull");
+        let reader = Reader { user: 0, space: 0, grant: None };
+        self.answer(&reader, location, (body, &asked), format, None)
     }
 
     /// What the first space's coordinator answers to an edge that asks for its user.
@@ -247,7 +243,9 @@ impl World {
     /// What it refuses with.
     pub fn ask_coordinator(&mut self, ask: &Ask) -> Result<(Reply, String), ApiError> {
         let Space { host, scope, .. } = &mut self.spaces[0];
-        host.pull(&user_hash(0), scope, ask, self.now)
+        let body = host.pull(&user_hash(0), scope, ask, self.now)?;
+        let (reply, lines) = decode_reply(&body).expect("a reply");
+        Ok((reply, lines.to_owned()))
     }
 
     /// One request of a pull by `client`, which goes on where its last one ended. Returns whether the pull is complete.
@@ -259,18 +257,19 @@ impl World {
         format: Format,
         chunks: Option<usize>,
     ) -> Result<bool, ApiError> {
-        let request = self.compose_pull(client, 0);
+        let (body, asked) = self.compose_pull(client, 0);
         let since = self.clients[client].position.clone();
-        let response = self.answer(&self.reader(client), location, request.clone(), format, chunks);
-        let taken = self.receive_pull_answer(client, 0, since.as_ref(), &request, response.body)?;
+        let response = self.answer(&self.reader(client), location, (&body, &asked), format, chunks);
+        let taken = self.receive_pull_answer(client, 0, since.as_ref(), &asked, response.body)?;
         Ok(matches!(taken, Taken::Complete { .. }))
     }
 
-    pub(super) fn compose_pull(&self, client: usize, tab: usize) -> PullRequest {
+    /// What a tab would ask for now: as text, and what that says.
+    pub(super) fn compose_pull(&self, client: usize, tab: usize) -> (String, PullRequest) {
         let client = &self.clients[client];
-        let space = &self.spaces[client.space].hash;
-        PullRequest::from_body(client.pull_body(tab).as_bytes(), space)
-            .expect("a client's pull is well-formed")
+        let (body, space) = (client.pull_body(tab), &self.spaces[client.space].hash);
+        let asked = PullRequest::from_body(body.as_bytes(), space).expect("a client's pull is well-formed");
+        (body, asked)
     }
 
     pub(super) fn receive_pull_answer(
@@ -312,53 +311,5 @@ impl World {
     pub(super) fn reader(&self, client: usize) -> Reader {
         let Client { user, space, grant, .. } = &self.clients[client];
         Reader { user: *user, space: *space, grant: grant.clone() }
-    }
-
-    /// What `location` answers to a pull. I9: nothing but what is of the space that the reader's grant is for, and nothing at
-    /// all without one or once the coordinator has refused.
-    pub(super) fn answer(
-        &mut self,
-        reader: &Reader,
-        location: usize,
-        request: PullRequest,
-        format: Format,
-        chunks: Option<usize>,
-    ) -> Response {
-        let user = user_hash(reader.user);
-        let opened = match &self.spaces[reader.space] {
-            Space { id: None, scope, .. } => Ok(scope.clone()),
-            Space { hash, .. } => {
-                let grant = reader.grant.as_deref().unwrap_or_default();
-                self.locations[location].granter().open(grant, &user, hash, self.now)
-            }
-        };
-        let scope = match opened {
-            Ok(scope) => scope,
-            Err(error) => return Response::refused(error),
-        };
-        let (kv, space, now) = (&mut self.kv, &mut self.spaces[reader.space], self.now);
-        let (refusal, is_answered) = (None, false);
-        let mut around = Around { kv, space, user, scope: scope.clone(), refusal, is_answered, now, chunks };
-        let asked = request.clone();
-        let response = self.locations[location].pull(request, format, self.plan, &mut around);
-        let Around { refusal, is_answered, .. } = around;
-        if !is_answered {
-            self.check_shows_writes(location, &self.spaces[reader.space].hash, &asked, &response);
-        }
-        let Space { host, oracle, .. } = &mut self.spaces[reader.space];
-        if let Some(core) = host.running() {
-            // What the request claims may have begun an epoch.
-            oracle.learn_epoch(&core.position().epoch);
-        }
-        let oracle = self.spaces[reader.space].oracle_of(&scope);
-        oracle.check_reader(reader.user, self.now);
-        if let Ok(wire) = &response.body {
-            oracle.check_brand(wire.text(), "the answer of an edge");
-            assert!(
-                refusal.is_none(),
-                "I9: the coordinator has refused, {refusal:?}, and the edge has answered"
-            );
-        }
-        response
     }
 }

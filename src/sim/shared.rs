@@ -1,15 +1,15 @@
-//! What happens around shared spaces: what owners do, grants, and ids that are used again.
+//! What happens around shared spaces: what owners do, grants, the making of spaces, and ids that are used again.
 
 use super::{
-    World,
+    USERS, World,
     check::{Deed, policy_text},
-    host::Done,
+    host::Ended,
     space::{Space, person},
-    user_hash,
+    visits::Around,
 };
 use crate::{
-    coordinator::Person,
-    protocol::{error::ApiError, internal::Order, role::Role},
+    edge::{pull::Format, visit::Effect},
+    protocol::{error::ApiError, role::Role},
     time::Millis,
 };
 
@@ -19,16 +19,33 @@ impl World {
     /// # Errors
     /// What the caller is told.
     pub fn administer(&mut self, caller: usize, space: usize, deed: &Deed) -> Result<(), ApiError> {
+        let (method, below, body) = request_of(deed);
+        let Ended { told, done, .. } = self.ask_space(caller, space, (method, &below), &body);
         let Space { host, oracle, .. } = &mut self.spaces[space];
-        let Done { told, done, aside } =
-            host.administer(&user_hash(caller), deed.act(), &order_of(deed), &mut self.kv, self.now);
         oracle.learn_deed(caller, deed, &done.clone().map(drop));
         oracle.learn_epoch(&host.core(self.now).position().epoch);
         oracle.check_position(&host.core(self.now).position());
         self.note(|| format!("user {caller} asks space {space} to {deed:?}: {told:?}, done {done:?}"));
-        let about = if let Deed::SetMember(user, _) = deed { *user } else { caller };
-        self.take_up(caller, space, aside, about);
         told.map(drop)
+    }
+
+    /// A request below `/spaces/{id}`, whose answer an edge passes on. How it has ended, also if an edge has refused it.
+    fn ask_space(&mut self, user: usize, space: usize, (method, below): (&str, &str), body: &str) -> Ended {
+        let path = format!("/spaces/{}{below}", self.spaces[space].parameter);
+        let location = self.some_location();
+        let begun = self.begin_visit(location, (user, space), (method, &path), Format::Json, "");
+        let (mut driven, effect) = begun;
+        let mut around = Around { body, ..Around::default() };
+        let reply = self.drive(&mut driven, effect, &mut around);
+        let Some(ended) = around.ended else {
+            let refused = reply.expect_err("only the object answers");
+            return Ended { told: Err(refused.clone()), done: Err(refused), at: None, aside: None };
+        };
+        if let Some(at) = &ended.at {
+            let hash = &self.spaces[space].hash;
+            self.locations[location].learn_written(&driven.isolate, hash, at, self.now);
+        }
+        ended
     }
 
     /// A client of a shared space asks for a grant if it has none.
@@ -41,28 +58,65 @@ impl World {
 
     /// A grant for a user, if the space gives one.
     pub fn ask_grant(&mut self, user: usize, space: usize) -> Option<String> {
-        let Space { id, host, oracle, .. } = &mut self.spaces[space];
-        id.as_ref()?;
-        let (granted, aside) = host.grant(&user_hash(user), &self.granter, None, self.now);
-        if let Ok((_, ends)) = &granted {
-            oracle.learn_grant(user, *ends, self.now);
-        }
-        self.take_up(user, space, aside, user);
-        granted.ok().map(|(grant, _)| grant)
+        self.spaces[space].id.as_ref()?;
+        let granted = self.ask_space(user, space, ("POST", "/grant"), "").told.ok()??;
+        let granted: serde_json::Value = serde_json::from_str(&granted).expect("a grant is JSON");
+        let ends = Millis(granted["expires"].as_u64().expect("a grant ends"));
+        self.spaces[space].oracle.learn_grant(user, ends, self.now);
+        Some(granted["grant"].as_str().expect("a grant is a text").to_owned())
     }
 
     /// An operator wipes the object of a shared space, and another user makes one of the same id. What users had not sent is
     /// theirs, and of the old space, so they throw it away.
     pub fn begin_again(&mut self, space: usize, owner: usize, clock: Millis) {
-        let brand = self.next_brand();
-        let id = self.spaces[space].parameter.clone();
-        self.reserve(owner, &id);
-        self.spaces[space].begin_again(owner, brand, clock, self.now);
-        self.made(owner, space);
+        self.spaces[space].host.wipe();
+        self.make_space(space, owner, clock);
         for client in self.clients.iter_mut().filter(|client| client.space == space) {
             client.throw_away();
         }
         self.note(|| format!("space {space} begins again, of user {owner}"));
+    }
+
+    /// A user makes a shared space, where the clock of the object shows `clock`, and asks again where that fails: edges die on the
+    /// way, and directories. In the end somebody makes it past all directories.
+    pub(super) fn make_space(&mut self, space: usize, owner: usize, clock: Millis) {
+        let brand = self.next_brand();
+        for _ in 0..3 {
+            self.try_to_make(space, owner, clock);
+            if self.spaces[space].host.is_used() {
+                break;
+            }
+        }
+        let Space { host, .. } = &mut self.spaces[space];
+        if !host.is_used() {
+            host.create(&person(owner), clock);
+        }
+        // Another instance goes on, by the true clock.
+        host.kill();
+        host.alarm = None;
+        host.arm(self.now).expect("the alarm can be set");
+        self.spaces[space].has_begun(owner, brand, self.now);
+    }
+
+    fn try_to_make(&mut self, space: usize, owner: usize, clock: Millis) {
+        let (path, location) = (format!("/spaces/{}", self.spaces[space].parameter), self.some_location());
+        let begun = self.begin_visit(location, (owner, space), ("PUT", &path), Format::Json, "");
+        let (mut driven, mut effect) = begun;
+        let mut around = Around { clock: Some(clock), ..Around::default() };
+        loop {
+            let breaks_off = self.directories.rng.chance(8);
+            match effect {
+                Effect::Answer(answer) => {
+                    let told = answer.map(|reply| reply.status);
+                    self.note(|| format!("{} makes space {space}: {told:?}", USERS[owner]));
+                    return;
+                }
+                Effect::Call(_) if breaks_off => return,
+                _ => {}
+            }
+            let event = self.carry_out(&mut driven, effect, &mut around);
+            effect = self.step_visit(&mut driven, event);
+        }
     }
 
     /// Lets everybody who has a client write, so that all can come together.
@@ -77,20 +131,17 @@ impl World {
     }
 }
 
-fn order_of(deed: &Deed) -> Order {
-    let about = |user: usize, role: &str| {
-        let Person { user, sub } = person(user);
-        Order { user: user.as_str().to_owned(), sub, role: role.to_owned(), ..Order::default() }
-    };
+/// The request that does it: its method, what follows the space in its path, and its body.
+fn request_of(deed: &Deed) -> (&'static str, String, String) {
+    let member = |user: usize| format!("/members/{}", USERS[user]);
+    let policy = |collection: &str| format!("/policies/{collection}");
     match deed {
-        Deed::SetMember(user, role) => about(*user, role.as_str()),
-        Deed::RemoveMember(user) => about(*user, ""),
-        Deed::SetPolicy(collection, policy) => Order {
-            collection: (*collection).to_owned(),
-            policy: policy_text(*policy).to_owned(),
-            ..Order::default()
-        },
-        Deed::RemovePolicy(collection) => Order { collection: (*collection).to_owned(), ..Order::default() },
-        Deed::Delete => Order::default(),
+        Deed::SetMember(user, role) => ("PUT", member(*user), format!(r#"{{"role":"{}"}}"#, role.as_str())),
+        Deed::RemoveMember(user) => ("DELETE", member(*user), String::new()),
+        Deed::SetPolicy(collection, of) => {
+            ("PUT", policy(collection), format!(r#"{{"onConflict":"{}"}}"#, policy_text(*of)))
+        }
+        Deed::RemovePolicy(collection) => ("DELETE", policy(collection), String::new()),
+        Deed::Delete => ("DELETE", String::new(), String::new()),
     }
 }

@@ -8,6 +8,7 @@ use super::{
     host::Host,
     network::{Sender, SentPush},
     user_hash,
+    visits::Driven,
 };
 use crate::{
     coordinator::{Person, publication::PublicationConfig, queue::Ticket},
@@ -34,22 +35,29 @@ pub struct Space {
     /// What ought to be.
     pub oracle: Oracle,
     /// Pushes whose bodies are on their way, by the host's numbers, and to whom the answer is sent.
-    pub receiving: Vec<(u64, Option<Sender>, Rc<SentPush>)>,
+    pub(super) receiving: Vec<(u64, Option<Waiting>, Rc<SentPush>)>,
     /// Who waits for pushes.
-    pub awaited: BTreeMap<Ticket, Awaited>,
+    pub(super) awaited: BTreeMap<Ticket, Awaited>,
     /// What was, of earlier spaces of this id, each under its scope.
     past: Vec<(Scope, Oracle)>,
 }
 
-/// Who waits for a push.
+/// Whoever waits for the answer to a push, and the visit that it passes.
 #[derive(Debug)]
-pub struct Awaited {
-    /// To whom the answer is sent, as long as nothing was.
-    pub sender: Option<Sender>,
+pub(super) struct Waiting {
+    pub(super) sender: Sender,
+    pub(super) driven: Box<Driven>,
+}
+
+/// A push that waits in the coordinator.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    /// Who waits for the answer, as long as nothing was sent.
+    pub(super) waiting: Option<Waiting>,
     /// The push.
-    pub sent: Rc<SentPush>,
+    pub(super) sent: Rc<SentPush>,
     /// As the coordinator has it.
-    pub push: PushRequest,
+    pub(super) push: PushRequest,
 }
 
 /// A user as the coordinator of a shared space knows one.
@@ -65,7 +73,7 @@ impl Space {
     pub fn private(user: usize, brand: Brand, publication: PublicationConfig, rng: Rng) -> Self {
         let hash = SpaceHash::private(ISSUER, USERS[user]);
         let scope = Scope::private(&hash);
-        let mut host = Host::new(Some(scope.clone()), publication, rng);
+        let mut host = Host::new(Some(scope.clone()), None, publication, rng);
         let oracle = Oracle::new(host.core(START).position(), brand, publication.sizes.parked);
         Self {
             parameter: "~".to_owned(),
@@ -80,22 +88,19 @@ impl Space {
         }
     }
 
-    /// A shared space, which `owner` has just made.
+    /// A shared space that nobody has made yet.
     #[must_use]
-    pub fn shared(id: &str, owner: usize, brand: Brand, publication: PublicationConfig, rng: Rng) -> Self {
+    pub fn shared(id: &str, publication: PublicationConfig, rng: Rng) -> Self {
         let parsed = SpaceId::parse(id).expect("a space id");
-        let mut host = Host::new(None, publication, rng);
-        host.create(&parsed, &person(owner), START, START);
-        let scope = host.core(START).scope().clone();
-        let oracle =
-            Oracle::shared(&host.core(START).position().epoch, owner, brand, publication.sizes.parked);
         let (hash, parameter) = (SpaceHash::shared(&parsed), id.to_owned());
+        let epoch = Epoch::begin(START, None, 0);
+        let oracle = Oracle::shared(&epoch, 0, Brand('?'), publication.sizes.parked);
         Self {
             parameter,
+            scope: Scope::shared(&hash, &epoch),
             hash,
-            id: Some(parsed),
-            scope,
-            host,
+            id: Some(parsed.clone()),
+            host: Host::new(None, Some(parsed), publication, rng),
             oracle,
             receiving: Vec::new(),
             awaited: BTreeMap::new(),
@@ -103,10 +108,8 @@ impl Space {
         }
     }
 
-    /// An operator has wiped the object, and `owner` makes a space of the same id.
-    pub fn begin_again(&mut self, owner: usize, brand: Brand, clock: Millis, now: Millis) {
-        let id = self.id.clone().expect("a shared space");
-        self.host.create(&id, &person(owner), clock, now);
+    /// `owner` has made the space. There may have been one of this id before.
+    pub fn has_begun(&mut self, owner: usize, brand: Brand, now: Millis) {
         let core = self.host.core(now);
         let (scope, epoch) = (core.scope().clone(), core.position().epoch);
         let oracle = Oracle::shared(&epoch, owner, brand, core.publisher().sizes().parked);

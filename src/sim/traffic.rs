@@ -6,7 +6,8 @@ use super::{
     World,
     client::{Client, OUTBOX, Queued, Taken},
     location::Wire,
-    network::{Asked, Message, Sender},
+    network::{Asked, Message, Sender, SentPush},
+    space::Waiting,
 };
 use crate::{
     coordinator::ledger::Ledger,
@@ -45,7 +46,7 @@ impl World {
     ) {
         self.renew_grant(client);
         let sender = self.next_request(client, tab);
-        let request = Rc::new(self.compose_pull(client, tab));
+        let (body, request) = self.compose_pull(client, tab);
         let since = self.clients[client].pull_began_at(tab);
         self.note(|| {
             let min = match &request.min {
@@ -57,7 +58,8 @@ impl World {
             format!("client {client}.{tab} pulls {format:?} at {location} since {since}, min {min}{goes_on}")
         });
         let reader = self.reader(client);
-        let asked = Asked { reader, location, format, chunks, since, request };
+        let (body, request) = (body.into(), Rc::new(request));
+        let asked = Asked { reader, location, format, chunks, since, body, request };
         self.network.send(Message::Pull(sender, asked), self.now);
     }
 
@@ -93,11 +95,11 @@ impl World {
                 }
             }
             Message::Pull(sender, asked) => {
-                let request = (*asked.request).clone();
                 // Requests come to either isolate of a location.
                 if sender.request % 3 == 0 {
                     self.locations[asked.location].switch_isolate();
                 }
+                let request = (&*asked.body, &*asked.request);
                 let response =
                     self.answer(&asked.reader, asked.location, request, asked.format, asked.chunks);
                 self.note(|| format!("location {} answers from {:?}", asked.location, response.source));
@@ -154,25 +156,38 @@ impl World {
         }
         for message in group {
             let Message::Push(sender, push) = message else { continue };
-            let refused = match self.begin_push(space, &push) {
-                Err(refused) => Some(refused),
-                Ok(number) if self.rng.chance(10) => {
-                    self.note(|| format!("the body of {} is on its way", push.name));
-                    self.spaces[space].receiving.push((number, Some(sender), push));
-                    continue;
-                }
-                Ok(number) => self.body_comes(space, number, Some(sender), &push).err(),
-            };
-            if let Some(refused) = refused {
-                self.refuse_push(sender, push, refused);
-            }
+            self.push_comes(space, sender, push);
         }
         self.settle_slice(space);
     }
 
-    /// The answer to a write in a space passes a location.
-    pub fn pass_write(&mut self, location: usize, space: usize, position: &Position) {
-        self.locations[location].pass_write(&self.spaces[space].hash, position, self.now);
+    /// A push comes to a location, and, unless that refuses it, to the coordinator. Each client pushes at a location of its own,
+    /// through either isolate, and pulls at any.
+    fn push_comes(&mut self, space: usize, sender: Sender, push: Rc<SentPush>) {
+        let location = sender.client % self.locations.len();
+        if sender.request.is_multiple_of(2) {
+            self.locations[location].switch_isolate();
+        }
+        let driven = match self.begin_push_visit(location, push.user, space) {
+            Ok(driven) => Box::new(driven),
+            Err(refused) => {
+                self.note(|| format!("location {location} refuses {}: {refused:?}", push.name));
+                return self.network.send(Message::Pushed(sender, push, Rc::new(Err(refused))), self.now);
+            }
+        };
+        let waiting = Waiting { sender, driven };
+        let (refused, waiting) = match self.begin_push(space, &push) {
+            Err(refused) => (refused, waiting),
+            Ok(number) if self.rng.chance(10) => {
+                self.note(|| format!("the body of {} is on its way", push.name));
+                return self.spaces[space].receiving.push((number, Some(waiting), push));
+            }
+            Ok(number) => match self.body_comes(space, number, Some(waiting), &push) {
+                Err((refused, Some(waiting))) => (refused, waiting),
+                Ok(_) | Err((_, None)) => return,
+            },
+        };
+        self.answer_push(waiting, push, Err(refused), None);
     }
 
     /// Sockets hear of a commit, soon, late or never.

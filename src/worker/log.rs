@@ -40,10 +40,3 @@ pub(crate) fn write(level: LogLevel, event: &str, fields: Value) {
     }
     console_log(&line.to_string());
 }
-
-/// Writes a line that gives a reason, if its level is on.
-pub(crate) fn why(level: LogLevel, event: &str, why: &str) {
-    if is_on(level) {
-        write(level, event, json!({ "why": why }));
-    }
-}

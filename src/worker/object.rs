@@ -5,10 +5,12 @@ use std::cell::RefCell;
 use headwater::{
     coordinator::{
         ledger::{LedgerResult, Rows, SqlLedger},
-        object::{Answer, Effect, Event, Expires, Moment, Object, ObjectConfig, Storage, Task},
+        object::{Answer, Effect, Event, Expires, Moment, Object, ObjectConfig, Said, Storage, Task},
     },
-    edge::{answer::Usage, config::LogLevel},
-    protocol::{directory::ASIDE_HEADER, error::ApiError, internal::Caller},
+    edge::{answer::Usage, config::LogLevel, isolate::Isolate, pull::HEAD_TTL_S, reply::Reply},
+    limits::DirectoryMax,
+    protocol::{error::ApiError, internal::Caller},
+    snapshot::head::HeadMetadata,
     time::Millis,
 };
 use wasm_bindgen::{JsCast, prelude::*};
@@ -17,10 +19,7 @@ use worker::{
 };
 
 use crate::{
-    http::{self, Body, Headers, Reply},
-    isolate,
-    location::{self, now},
-    log,
+    http, isolate, log, now,
     sql::{ObjectSql, ObjectStorage},
 };
 
@@ -43,6 +42,10 @@ extern "C" {
     fn begin(this: &Events);
     #[wasm_bindgen(method)]
     fn end(this: &Events);
+    #[wasm_bindgen(js_name = pause)]
+    async fn pause(ms: u32);
+    #[wasm_bindgen(catch, js_name = readMetadata)]
+    async fn read_metadata(env: &JsValue, key: &str, ttl_s: u32) -> std::result::Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = putValue)]
     async fn put_value(
         env: &JsValue,
@@ -79,7 +82,7 @@ struct UnderWay<'a>(&'a Events);
 impl<'a> UnderWay<'a> {
     fn begin(object: &'a Coordinator) -> Self {
         // First of all, because an instance of the module that begins ends what an older one has left behind.
-        isolate::config(&object.env);
+        isolate::with(&object.env, |_| ());
         object.events.begin();
         Self(&object.events)
     }
@@ -119,8 +122,14 @@ struct Coordinator {
 impl DurableObject for Coordinator {
     fn new(state: State, env: Env) -> Self {
         let storage: ObjectStorage = state.storage().as_raw().unchecked_ref::<ObjectStorage>().clone();
-        let config = isolate::config(&env);
-        let config = ObjectConfig { publication: config.publication, rate: config.rate };
+        let config = isolate::with(&env, |isolate| {
+            let config = isolate.config();
+            ObjectConfig {
+                publication: config.publication,
+                rate: config.rate,
+                directory: DirectoryMax::DEPLOYED,
+            }
+        });
         Self {
             object: RefCell::new(Object::new(ObjectSql::new(storage.clone()), config, now())),
             slices: Group::new(&storage),
@@ -146,7 +155,12 @@ impl DurableObject for Coordinator {
         };
         let (id, origin) = caller.as_ref().map_or(("", ""), |caller| (&caller.request, &caller.origin));
         let origin = Some(origin).filter(|origin| !origin.is_empty());
-        Ok(http::response(id, origin, reply(answer, id))?.into())
+        let Answer { result, at, aside, rows } = answer;
+        let usage = Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
+        let reply = Reply::of_object(result.map(Said::into_text), at.as_ref(), aside.as_ref(), id);
+        let response: web_sys::Response =
+            http::respond_as_object(&reply, id, origin, usage)?.unchecked_into();
+        Ok(response.into())
     }
 
     async fn alarm(&self) -> Result<worker::Response> {
@@ -227,15 +241,19 @@ impl Coordinator {
             }
             Effect::Confirm => Event::Confirmed(self.storage.sync().await.is_ok()),
             Effect::Pause(ms) => {
-                location::pause(u32::try_from(ms).unwrap_or(u32::MAX)).await;
+                pause(u32::try_from(ms).unwrap_or(u32::MAX)).await;
                 Event::Resumed
             }
-            Effect::ReadHead { key } => Event::Head(location::head_metadata(&self.env, &key).await),
+            Effect::ReadHead { key } => {
+                let read = read_metadata(&self.env, &key, HEAD_TTL_S).await.map_err(drop);
+                Event::Head(read.map(|text| text.as_string().and_then(|text| HeadMetadata::parse(&text))))
+            }
             Effect::Put { key, value, metadata, expires } => {
                 Event::Put(self.put(&key, &value, metadata, expires).await)
             }
             Effect::Sign { user, scope, role } => {
-                Event::Signed(isolate::sign_grant(&self.env, &user, &scope, role, now()))
+                let sign = |isolate: &mut Isolate| isolate.sign_grant(&user, &scope, role, now());
+                Event::Signed(isolate::with(&self.env, sign))
             }
             other => panic!("BUG: {other:?} ends a task"),
         }
@@ -261,26 +279,6 @@ impl Coordinator {
 
 fn resumed(is_well: bool) -> Event {
     if is_well { Event::Resumed } else { Event::BrokenOff }
-}
-
-fn reply(answer: Answer, id: &str) -> Reply {
-    let Answer { result, at, aside, rows } = answer;
-    let usage = Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
-    let reply = match result {
-        Ok(said) => match said.into_text() {
-            Some(text) => Reply { usage, ..Reply::json(200, text) },
-            None => Reply { status: 204, headers: Headers::Named(String::new()), body: Body::Empty, usage },
-        },
-        Err(error) => http::problem(&error, id, "", usage),
-    };
-    let reply = match at {
-        Some(at) => reply.at(&at),
-        None => reply,
-    };
-    match aside {
-        Some(aside) => reply.with(ASIDE_HEADER, &aside.to_text()),
-        None => reply,
-    }
 }
 
 fn random() -> u64 {

@@ -27,14 +27,13 @@ export function settings(env) {
   return Object.keys(env).filter((name) => typeof env[name] === "string" || typeof env[name] === "number").join("\n");
 }
 
-// Only what reads a shared space brings one.
-export function readGrant(request) {
-  return request.headers.get("headwater-grant") ?? "";
+export function hasLimiter(env) {
+  return typeof env.RATE_LIMITER === "object";
 }
 
-// Only a preflight has them.
-export function readAskedHeaders(request) {
-  return request.headers.get("access-control-request-headers") ?? "";
+// A header that only some requests need.
+export function readHeader(request, name) {
+  return request.headers.get(name) ?? "";
 }
 
 // What the object reads of a call.
@@ -217,31 +216,32 @@ export async function callObject(env, name, call, caller, body, timeoutMs) {
   return [status, timing, await response.text(), positionOf(response), aside];
 }
 
-// Passes the body of a request, or a text, on and resolves to the response, to be passed on too, or to what `withBody` says
-// instead of a body, or to "expired" if the caller's token has ended at `expires`, while the body came: then the object was
-// not asked.
-export async function passOn(env, name, call, caller, source, user, isGzip, limit, expires) {
-  if (typeof source === "string") return ask(env, name, call, caller, source);
-  const send = (body) => (Date.now() < expires ? ask(env, name, call, caller, body) : "expired");
-  return withBody(source, user, isGzip, limit, send);
+// Passes a text on and resolves to [response, retry-after of a refusal, position after a write, what is not for the client]. The
+// response is without the last.
+export async function passOn(env, name, call, caller, body) {
+  const response = await ask(env, name, call, caller, body);
+  const { headers } = response;
+  const aside = headers.get("headwater-aside") ?? "";
+  const refusal = response.status === 429 ? Number(headers.get("retry-after")) || 1 : 0;
+  return [aside === "" ? response : withoutAside(response), refusal, positionOf(response), aside];
+}
+
+// The same with the body of a request. Resolves to what `withBody` says instead of a body, or to "expired" if the caller's
+// token has ended at `expires`, while the body came: then the object was not asked.
+export async function passBodyOn(env, name, call, caller, request, user, isGzip, limit, expires) {
+  const send = (body) => (Date.now() < expires ? passOn(env, name, call, caller, body) : "expired");
+  return withBody(request, user, isGzip, limit, send);
 }
 
 // Where the space stands after a write; empty where nothing was written.
-export function positionOf(response) {
+function positionOf(response) {
   return response.headers.get("headwater-position") ?? "";
 }
 
-// What an object says that is not for the client, and the response without it.
-export function withoutAside(response) {
-  const aside = response.headers.get("headwater-aside");
-  if (aside === null) return ["", response];
+function withoutAside(response) {
   const rest = new Response(response.body, response);
   rest.headers.delete("headwater-aside");
-  return [aside, rest];
-}
-
-export function retryAfter(response) {
-  return Number(response.headers.get("retry-after")) || 1;
+  return rest;
 }
 
 export function isOverloaded(error) {
@@ -254,6 +254,13 @@ export function isOverloaded(error) {
 export async function readHead(env, key, cacheTtl) {
   const { value, metadata } = await env.SNAPSHOTS.getWithMetadata(key, { type: "stream", cacheTtl });
   return [metadata === null ? null : JSON.stringify(metadata), value];
+}
+
+// The metadata alone.
+export async function readMetadata(env, key, cacheTtl) {
+  const { value, metadata } = await env.SNAPSHOTS.getWithMetadata(key, { type: "stream", cacheTtl });
+  drop(value);
+  return metadata === null ? null : JSON.stringify(metadata);
 }
 
 export function textOf(stream) {
@@ -292,20 +299,20 @@ export function pause(ms) {
 
 const CACHE = "headwater";
 
-// Three looks. Resolves to [metadata, read_at, response with the head's value, fresh tail with its description as text,
-// position after the last write].
+// Three looks. Resolves to [metadata of the head, its value as a stream, when it was read, overlay as text, position after the
+// last write], each null where there is none.
 export async function readCache(base, writes) {
   const cache = await caches.open(CACHE);
-  const [head, fresh, written] = await Promise.all([
+  const [head, overlay, written] = await Promise.all([
     cache.match(`${base}/head`),
-    cache.match(`${base}/fresh`),
+    cache.match(`${base}/overlay`),
     cache.match(writes),
   ]);
   return [
     head?.headers.get("headwater-metadata") ?? null,
-    head?.headers.get("headwater-read-at") ?? null,
     head?.headers.get("headwater-body") === "1" ? head.body : (drop(head?.body), null),
-    fresh ? await fresh.text() : null,
+    head?.headers.get("headwater-read-at") ?? null,
+    overlay ? await overlay.text() : null,
     written ? await written.text() : null,
   ];
 }
@@ -313,7 +320,7 @@ export async function readCache(base, writes) {
 export async function cacheHead(base, metadata, readAt, value, ttl) {
   const cache = await caches.open(CACHE);
   let body = value;
-  if (body === null) {
+  if (body === undefined) {
     // Read without its body: the one that is there, if it is the same head's, stays.
     const there = await cache.match(`${base}/head`);
     const same = there?.headers.get("headwater-metadata") === metadata && there.headers.get("headwater-body") === "1";

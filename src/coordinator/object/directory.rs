@@ -5,7 +5,6 @@ use serde_json::json;
 use super::{Answer, Effect, Moment, Object, Said, Storage, Task};
 use crate::{
     coordinator::{directory::Directory, ledger::LedgerResult, rate},
-    limits::DirectoryMax,
     protocol::{
         directory::{DirectoryAnswer, DirectoryCall},
         error::ApiError,
@@ -56,6 +55,6 @@ impl<S: Storage> Object<S> {
         if !call.begins() && !self.storage.has_tables()? {
             return Ok(None);
         }
-        Directory::open(self.storage.open()?, DirectoryMax::DEPLOYED).map(Some)
+        Directory::open(self.storage.open()?, self.config.directory).map(Some)
     }
 }

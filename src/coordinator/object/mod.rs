@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     ids::UserHash,
-    limits,
+    limits::{self, DirectoryMax},
     protocol::{call::Call, error::ApiError, push::PushAnswer},
     time::Millis,
     version::Position,
@@ -76,6 +76,8 @@ pub struct ObjectConfig {
     pub publication: PublicationConfig,
     /// What users may take of it.
     pub rate: RateConfig,
+    /// What it keeps as a directory.
+    pub directory: DirectoryMax,
 }
 
 /// When something happens, and chance.
@@ -153,9 +155,16 @@ impl<S: Storage> Object<S> {
         Self { core: Some(core), ..Self::new(storage, config, now) }
     }
 
-    /// Where its rows are until an event has opened the space.
-    pub fn storage(&mut self) -> &mut S {
-        &mut self.storage
+    /// Its rows, where storage is the ledger itself.
+    pub fn rows(&mut self) -> &mut S::Ledger
+    where
+        S: Storage<Ledger = S> + Ledger,
+    {
+        match (&mut self.core, &mut self.directory) {
+            (Some(core), _) => core.ledger(),
+            (None, Some(directory)) => directory.ledger(),
+            (None, None) => &mut self.storage,
+        }
     }
 
     /// The space, if an event has opened it.

@@ -7,7 +7,7 @@ mod serve;
 
 use std::rc::Rc;
 
-use super::state::{Known, KnownHead, Overlay};
+use super::state::{Known, KnownHead, Overlay, Wanted};
 use crate::{
     ids::{ContentHash, SpaceHash},
     protocol::{
@@ -15,16 +15,23 @@ use crate::{
         internal::{Ask, OrderedCursor, Reply, Seen},
         pull::{Consistency, Cursor, PullRequest},
     },
-    snapshot::head::{HeadMetadata, PartName},
+    snapshot::head::PartName,
     time::Millis,
     version::{Position, Version},
 };
 
 /// How long memory answers without looking at the location's cache, in ms.
-const MEMORY_MS: u64 = 1_000;
+pub const MEMORY_MS: u64 = 1_000;
 /// How long what KV or the coordinator said is good for a location, in ms. KV's own cache keeps a key for 30 s at least
 /// (kv/api/read-key-value-pairs, `cacheTtl`), so looking more often shows nothing.
 pub const LOCATION_MS: u64 = 30_000;
+/// How long a location's cache keeps an overlay, in ms. Longer than it is fresh: until the next confirmation it is what keeps
+/// this location from going back.
+pub const OVERLAY_KEPT_MS: u64 = 20 * LOCATION_MS;
+/// `cacheTtl` of heads, in seconds: the least that KV takes (kv/api/read-key-value-pairs).
+pub const HEAD_TTL_S: u32 = 30;
+/// `cacheTtl` of objects, which never change, in seconds.
+pub const OBJECT_TTL_S: u32 = 86_400;
 /// How long a head is served without asking the coordinator whether it is still the newest, in ms: KV may keep an old
 /// one, or lose its writer, for ever.
 const CONFIRM_MS: u64 = 10 * 60_000;
@@ -82,7 +89,7 @@ impl Source {
 pub enum Next {
     /// Look into the location's cache; report with [`Pull::learn_cached`].
     Cache,
-    /// Read the head from KV; ask [`Pull::wants_body`], report with [`Pull::learn_kv`].
+    /// Read the head from KV, with its body if [`Pull::wanted`] says so; report with [`Pull::learn_kv`].
     Kv,
     /// Ask the coordinator; report with [`Pull::learn_reply`] or [`Pull::coordinator_failed`].
     Ask(Box<Ask>),
@@ -380,14 +387,14 @@ impl Pull {
         self.known.learn(cached);
     }
 
-    /// Whether the body of the head that KV has just shown is needed to answer.
+    /// Whether the body of a head is needed to answer.
     #[must_use]
-    pub fn wants_body(&self, metadata: &HeadMetadata) -> bool {
+    pub fn wanted(&self) -> Wanted {
         match self.request.position() {
             Some(own) if self.request.since > Version::ZERO && self.request.cursor.is_none() => {
-                metadata.position() > own
+                Wanted::Above(own)
             }
-            _ => true,
+            _ => Wanted::Always,
         }
     }
 
@@ -474,7 +481,8 @@ impl Pull {
             return false;
         }
         self.known.head.as_ref().is_none_or(|head| {
-            now.since(head.read_at) > LOCATION_MS || (head.body.is_none() && self.wants_body(&head.metadata))
+            now.since(head.read_at) > LOCATION_MS
+                || (head.body.is_none() && self.wanted().wants(&head.metadata))
         })
     }
 }

@@ -120,7 +120,7 @@ fn a_write_that_storage_has_lost_is_asked_for_and_refuses_nobody() {
         version: world.spaces[0].oracle.here().version.next(),
         ..world.spaces[0].oracle.here().clone()
     };
-    world.locations[0].pass_write(&world.spaces[0].hash.clone(), &lost, world.now);
+    world.pass_write(0, 0, &lost);
     for _ in 0..3 {
         let answer = world.ask(0, "{}", Format::Json);
         assert_eq!((version(&answer), answer.usage.object), (1, 1));

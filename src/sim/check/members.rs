@@ -3,7 +3,7 @@
 use super::{History, OnConflict, Oracle, Own, Position};
 use crate::{
     limits::ParkedMax,
-    protocol::{act::Act, error::ApiError, role::Role},
+    protocol::{error::ApiError, role::Role},
     sim::{USERS, history::Brand, user_hash},
     time::Millis,
     version::{Epoch, Version},
@@ -22,20 +22,6 @@ pub enum Deed {
     RemovePolicy(&'static str),
     /// The end of the space.
     Delete,
-}
-
-impl Deed {
-    /// As the wire names it.
-    #[must_use]
-    pub fn act(&self) -> Act {
-        match self {
-            Self::SetMember(..) => Act::SetMember,
-            Self::RemoveMember(_) => Act::RemoveMember,
-            Self::SetPolicy(..) => Act::SetPolicy,
-            Self::RemovePolicy(_) => Act::RemovePolicy,
-            Self::Delete => Act::Delete,
-        }
-    }
 }
 
 /// The word for a policy.

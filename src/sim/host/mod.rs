@@ -6,7 +6,7 @@ mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Rng, kv::Kv};
+use super::{Rng, directory::SMALL, kv::Kv};
 use crate::{
     coordinator::{
         Coordinator, Person,
@@ -16,14 +16,14 @@ use crate::{
         queue::{Queue, Ticket},
         rate::RateConfig,
     },
-    edge::grant::Granter,
+    edge::{grant::Granter, visit::Outgoing},
     ids::{SpaceId, UserHash},
     protocol::{
         act::Act,
         call::Call,
         directory::Aside,
         error::ApiError,
-        internal::{Ask, Order, Reply, decode_reply, encode_reply},
+        internal::{Ask, Order},
         push::{MutationResult, PushAnswer, PushRequest},
     },
     snapshot::keys::Scope,
@@ -78,15 +78,28 @@ pub struct ToldPush {
 /// No bound on what users take of an object.
 pub const UNBOUNDED: RateConfig = RateConfig { user_per_s: 0, space_per_s: 0 };
 
-/// What an administrative call has come to.
+/// How a call has ended.
 #[derive(Debug)]
-pub struct Done {
-    /// What the caller is told: the body of the answer, if it has one.
+pub struct Ended {
+    /// What the edge is told: the body of the answer, if it has one.
     pub told: Result<Option<String>, ApiError>,
     /// What happened.
     pub done: Result<Option<String>, ApiError>,
+    /// Where the space stands, if the edge is told that the call has written.
+    pub at: Option<Position>,
     /// What the edge is told beside that.
     pub aside: Option<Aside>,
+}
+
+impl Ended {
+    /// The object cannot be reached.
+    fn unknown() -> Self {
+        Self { told: Err(ApiError::Upstream), done: Err(ApiError::Upstream), at: None, aside: None }
+    }
+}
+
+fn said(answer: &Answer) -> Result<Option<String>, ApiError> {
+    answer.result.clone().map(Said::into_text)
 }
 
 /// The host of one object.
@@ -137,7 +150,7 @@ impl Storage for MemoryLedger {
     }
 
     fn has_tables(&self) -> LedgerResult<bool> {
-        self.is_used()
+        Ok(self.is_used()? || self.private("owner", "")?.is_some())
     }
 
     fn open(&mut self) -> LedgerResult<Self> {
@@ -150,9 +163,9 @@ impl Storage for MemoryLedger {
 }
 
 impl Host {
-    /// An object that was never used. A shared space's has to be created next.
+    /// An object that was never used: of a private space under `scope`, of the shared one with this id, or of a directory.
     #[must_use]
-    pub fn new(scope: Option<Scope>, publication: PublicationConfig, rng: Rng) -> Self {
+    pub fn new(scope: Option<Scope>, id: Option<SpaceId>, publication: PublicationConfig, rng: Rng) -> Self {
         Self {
             alarm: None,
             section_fault: None,
@@ -165,8 +178,8 @@ impl Host {
             object: None,
             rows: MemoryLedger::default(),
             scope,
-            id: None,
-            config: ObjectConfig { publication, rate: UNBOUNDED },
+            id,
+            config: ObjectConfig { publication, rate: UNBOUNDED, directory: SMALL },
             rng,
             receiving: BTreeMap::new(),
             waiting: Vec::new(),
@@ -205,71 +218,49 @@ impl Host {
         }
     }
 
-    /// Everything is lost, and the shared space of this id begins once more, where the clock shows `clock`.
-    pub fn create(&mut self, id: &SpaceId, owner: &Person, clock: Millis, now: Millis) {
-        self.kill();
-        self.alarm = None;
-        self.id = Some(id.clone());
-        let (rows, random) = (MemoryLedger::default(), self.rng.any());
-        let core = Coordinator::create(rows, id, owner, self.config.publication, clock, random);
-        self.run(core.expect("storage in memory can be written"), now);
-        self.arm(now).expect("the alarm can be set");
-    }
-
-    /// Whatever is done about a space beside pushes and pulls.
-    pub fn administer(
-        &mut self,
-        caller: &UserHash,
-        act: Act,
-        order: &Order,
-        kv: &mut Kv,
-        now: Millis,
-    ) -> Done {
-        let nothing = Err(ApiError::Upstream);
+    /// A call that an edge makes, but for a push.
+    pub fn call_by_edge(&mut self, call: &Outgoing, kv: &mut Kv, granter: &Granter, now: Millis) -> Ended {
+        self.requests += 1;
         if self.is_unreachable {
-            return Done { told: nothing.clone(), done: nothing, aside: None };
+            return Ended::unknown();
         }
-        let means = Means { kv: Some(kv), ..Means::whole(order.clone().into_text().into_bytes()) };
-        let body_of = |answer: &Answer| answer.result.clone().map(Said::into_text);
-        match self.call(Call::Administer(act), caller, None, means, now) {
+        let body = call.body.clone().into_bytes();
+        let means = Means { kv: Some(kv), granter: Some(granter), ..Means::whole(body) };
+        match self.call_as(call.call, &call.caller, means, now) {
             Called::Answered(answer) => {
-                Done { told: body_of(&answer), done: body_of(&answer), aside: answer.aside }
+                let told = said(&answer);
+                Ended { done: told.clone(), told, at: answer.at, aside: answer.aside }
             }
-            Called::Unarmed(answer, error) => Done { told: Err(error), done: body_of(&answer), aside: None },
+            Called::Unarmed(answer, error) => {
+                Ended { told: Err(error), done: said(&answer), at: None, aside: None }
+            }
             Called::Died { would_be } => {
-                let done = would_be.map_or(nothing.clone(), |answer| body_of(&answer));
-                Done { told: nothing, done, aside: None }
+                let unknown = Ended::unknown();
+                Ended { done: would_be.map_or(unknown.done, |answer| said(&answer)), ..unknown }
             }
-            other => panic!("BUG: an act ends as {other:?}"),
+            other => panic!("BUG: a call ends as {other:?}"),
         }
     }
 
-    /// A grant for a member, and what the edge is told beside it. The edge may say what position the user's directory knows of.
-    pub fn grant(
-        &mut self,
-        user: &UserHash,
-        granter: &Granter,
-        claim: Option<&Position>,
-        now: Millis,
-    ) -> (Result<(String, Millis), ApiError>, Option<Aside>) {
-        if self.is_unreachable {
-            return (Err(ApiError::Upstream), None);
-        }
-        let claim = claim.map_or_else(String::new, Position::to_string);
-        let order = Order { claim, ..Order::default() }.into_text();
-        let means = Means { granter: Some(granter), ..Means::whole(order.into_bytes()) };
-        match self.call(Call::Administer(Act::Grant), user, None, means, now) {
-            Called::Answered(answer) => {
-                let granted = answer.result.map(|said| {
-                    let text = said.into_text().unwrap_or_default();
-                    let said: serde_json::Value = serde_json::from_str(&text).expect("a grant is JSON");
-                    let expires = said["expires"].as_u64().expect("a grant ends");
-                    (said["grant"].as_str().expect("a grant is text").to_owned(), Millis(expires))
-                });
-                (granted, answer.aside)
-            }
-            other => (Err(other.refusal()), None),
-        }
+    /// The shared space begins, past all edges, where the clock shows `clock`.
+    pub fn create(&mut self, owner: &Person, clock: Millis) {
+        let order =
+            Order { user: owner.user.as_str().to_owned(), sub: owner.sub.clone(), ..Order::default() };
+        let means = Means::whole(order.into_text().into_bytes());
+        let created = self.call(Call::Administer(Act::Create), &owner.user, None, means, clock);
+        assert!(matches!(created, Called::Answered(_)), "storage in memory can be written");
+    }
+
+    /// Everything is lost.
+    pub fn wipe(&mut self) {
+        self.restore(MemoryLedger::default());
+        self.alarm = None;
+    }
+
+    /// Whether a space was begun in it.
+    #[must_use]
+    pub fn is_used(&mut self) -> bool {
+        self.rows().is_used().is_ok_and(|is_used| is_used)
     }
 
     /// The instance dies with everything but its storage.
@@ -286,12 +277,11 @@ impl Host {
         std::mem::take(self.rows())
     }
 
-    fn rows(&mut self) -> &mut MemoryLedger {
-        let Some(object) = &mut self.object else { return &mut self.rows };
-        if object.core().is_some() {
-            return object.core_mut().expect("it runs").ledger();
+    pub(super) fn rows(&mut self) -> &mut MemoryLedger {
+        match &mut self.object {
+            Some(object) => object.rows(),
+            None => &mut self.rows,
         }
-        object.storage()
     }
 
     /// Storage as it stands, to be restored later.
@@ -443,29 +433,20 @@ impl Host {
         slice
     }
 
-    /// A pull that an edge cannot answer, as the wire between the two carries it.
+    /// What the coordinator answers to an edge that asks it for records, as the wire between the two carries it.
     ///
     /// # Errors
-    /// What the coordinator refuses with.
+    /// What it refuses with.
     pub fn pull(
         &mut self,
         user: &UserHash,
         scope: &Scope,
         ask: &Ask,
         now: Millis,
-    ) -> Result<(Reply, String), ApiError> {
-        self.requests += 1;
-        if self.is_unreachable {
-            return Err(ApiError::Upstream);
-        }
+    ) -> Result<String, ApiError> {
         let body = serde_json::to_vec(ask).expect("an ask is JSON");
         let called = self.call(Call::Pull, user, Some(scope), Means::whole(body), now);
-        let Said::Pulled(reply, lines) = called.told()? else {
-            panic!("BUG: a pull was not answered with what is newer");
-        };
-        let text = encode_reply(&reply, &lines);
-        let (reply, lines) = decode_reply(&text).expect("a reply");
-        Ok((reply, lines.to_owned()))
+        Ok(called.told()?.into_text().unwrap_or_default())
     }
 
     /// Begins a new epoch, as an owner may ask for, where the clock shows `clock`.

@@ -97,8 +97,14 @@ impl Host {
             request: String::new(),
             origin: String::new(),
         };
+        self.call_as(call, &caller, means, now)
+    }
+
+    /// The same by a caller as an edge names one.
+    pub(super) fn call_as(&mut self, call: Call, caller: &Caller, means: Means<'_>, now: Millis) -> Called {
         let length = means.length;
-        let mut task = Task::call(call.as_str(), &caller, || length).expect("a call of ours");
+        let mut task = Task::call(call.as_str(), caller, || length).expect("a call of ours");
+        let user = &UserHash::parse(&caller.user).expect("a user");
         let called = self.go_on(&mut task, Event::Begun, means, now);
         self.count_admitted(user, &called, now);
         if matches!(called, Called::Waits) { Called::Receives(task) } else { called }

@@ -4,8 +4,9 @@ use super::{LOCATIONS, Wild};
 use crate::{
     coordinator::{Coordinator, ledger::Ledger},
     edge::{directory::KNOWN_MS, pull::Format},
+    ids::SpaceHash,
     protocol::error::ApiError,
-    sim::{USERS, client::TABS, host::UNBOUNDED, kv::Faults, network::Weather, space::Space},
+    sim::{ISSUER, USERS, client::TABS, host::UNBOUNDED, kv::Faults, network::Weather, space::Space},
     snapshot::head::{Head, HeadMetadata},
     time::Millis,
     version::Version,
@@ -165,8 +166,10 @@ impl Wild {
         // What KV's own caches hold on to hides for a day that it is gone.
         world.kv.forget_caches();
         for space in 0..world.spaces.len() {
-            let user =
-                world.clients.iter().find(|client| client.space == space).map_or(0, |client| client.user);
+            let is_own = |user: &usize| world.spaces[space].hash == SpaceHash::private(ISSUER, USERS[*user]);
+            let of_client = || world.clients.iter().find(|client| client.space == space);
+            let user = (0..USERS.len()).find(is_own).or_else(|| of_client().map(|client| client.user));
+            let user = user.unwrap_or(0);
             world.add_client(user, space);
             world.renew_grant(clients);
             let _ = world.pull(clients, location, Format::Ndjson);

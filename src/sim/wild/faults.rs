@@ -72,7 +72,7 @@ impl Wild {
         let hash = &self.world.spaces[reader.space].hash;
         let body = format!("{{\"min\":\"{epoch}.{version}\"}}");
         let request = PullRequest::from_body(body.as_bytes(), hash).expect("a pull");
-        let response = self.world.answer(&reader, location, request, Format::Json, None);
+        let response = self.world.answer(&reader, location, (&body, &request), Format::Json, None);
         self.world.note(|| format!("a claim of {epoch}.{version} gets {:?}", response.body));
     }
 

@@ -4,7 +4,7 @@ use super::Wild;
 use crate::{
     edge::pull::Format,
     protocol::{error::ApiError, pull::PullRequest, push::OnConflict, role::Role},
-    sim::{USERS, check::Deed, directory::DirectoryFault, location::Reader},
+    sim::{USERS, check::Deed, host::SectionFault, location::Reader},
     snapshot::keys::Scope,
     time::Millis,
 };
@@ -63,10 +63,10 @@ impl Wild {
         let may = given.user == user && given.space == space && lives;
         let (grant, scope) = (Some(given.text.clone()), given.scope.clone());
         let hash = &self.world.spaces[space].hash;
-        let request = PullRequest::from_body(b"{}", hash).expect("a pull");
+        let request = ("{}", &PullRequest::from_body(b"{}", hash).expect("a pull"));
         let location = self.world.rng.index(super::LOCATIONS);
-        let response =
-            self.world.answer(&Reader { user, space, grant }, location, request, Format::Json, None);
+        let reader = Reader { user, space, grant };
+        let response = self.world.answer(&reader, location, request, Format::Json, None);
         match &response.body {
             Ok(wire) => {
                 assert!(may, "I9: {} reads with a grant that is not for it", USERS[user]);
@@ -92,18 +92,19 @@ impl Wild {
     fn directory_once(&mut self) {
         let rng = &mut self.world.directories.rng;
         let (user, dice, number) = (rng.index(USERS.len()), rng.below(100), rng.below(5));
-        let host = &mut self.world.directories.hosts[user];
+        let directory = &mut self.world.directories.hosts[user];
         match dice {
             0..=49 => self.world.work_on(),
             50..=55 => self.world.directories.lose_work(),
             56..=65 => drop(self.world.list_spaces(user)),
             66..=77 => self.world.reserve(user, &format!("new{number}")),
-            78..=81 => host.kill(),
-            82..=85 => host.fault = Some(DirectoryFault::Refused(1 + number)),
-            86..=88 => host.fault = Some(DirectoryFault::AnswerLost),
-            89..=91 => host.is_unreachable = number == 0,
-            92..=93 => host.backup(),
-            94 => host.wipe(),
+            78..=81 => directory.host.kill(),
+            82..=85 => directory.host.section_fault = Some(SectionFault::Refused(1 + number)),
+            86..=87 => directory.host.section_fault = Some(SectionFault::Kept),
+            88 => directory.host.section_fault = Some(SectionFault::Lost),
+            89..=91 => directory.host.is_unreachable = number == 0,
+            92..=93 => directory.backup(),
+            94 => directory.wipe(),
             // Whoever guesses an id.
             _ => {
                 let shared: Vec<_> =

@@ -182,6 +182,6 @@ fn h03_a_late_push_does_not_apply_what_was_made_behind_a_parked_mutation() {
         world.push(0, false).expect("an answer");
     }
     assert_eq!(world.clients[0].outbox.len(), 1, "the last one waits");
-    world.push_arrives(0, None, &Rc::new(late)).expect("it is taken");
+    world.push_arrives(0, &Rc::new(late)).expect("it is taken");
     world.settle_pushes(0);
 }

@@ -1,0 +1,197 @@
+//! What an isolate keeps between requests. Losing it costs time, nothing else.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{
+    authorize::{Caller, Claimed, Refused, Step, Verifier},
+    config::{Config, LogLevel},
+    cors::{self, RefusedOrigins},
+    directory,
+    grant::Granter,
+    refusals::Refusals,
+    state::Memory,
+    visit::Visit,
+    writes::Writes,
+};
+use crate::{
+    ids::UserHash,
+    protocol::{error::ApiError, role::Role},
+    snapshot::keys::Scope,
+    time::Millis,
+};
+
+/// A line for the log: its level, what happened, and more about it. No token, value, or name of a person or space stands in one.
+pub type LogLine = (LogLevel, &'static str, Value);
+
+/// An isolate. [`Self::begin`] and [`Self::step`] say what it does about requests.
+#[derive(Debug)]
+pub struct Isolate {
+    pub(super) config: Config,
+    pub(super) verifier: Verifier,
+    pub(super) granter: Granter,
+    pub(super) memory: Memory,
+    pub(super) writes: Writes,
+    pub(super) refusals: Refusals,
+    pub(super) directories: directory::Known,
+    pub(super) errands: Vec<Visit>,
+    /// Whether the platform's rate limiter is bound.
+    pub(super) has_limiter: bool,
+    refused_origins: RefusedOrigins,
+    log: Vec<LogLine>,
+}
+
+impl Isolate {
+    /// An isolate begins. `names` are those of all settings, of which some may be slips.
+    #[must_use]
+    pub fn new<'a>(config: Config, names: impl Iterator<Item = &'a str>, has_limiter: bool) -> Self {
+        let (verifier, granter) = (Verifier::new(&config), Granter::new(&config));
+        let mut isolate = Self {
+            verifier,
+            granter,
+            memory: Memory::default(),
+            writes: Writes::default(),
+            refusals: Refusals::default(),
+            directories: directory::Known::default(),
+            errands: Vec::new(),
+            has_limiter,
+            refused_origins: RefusedOrigins::default(),
+            log: Vec::new(),
+            config,
+        };
+        let problems = std::mem::take(&mut isolate.config.problems);
+        isolate.log_problems(&problems);
+        isolate.log_problems_of_keys();
+        let unknown = Config::unknown(names);
+        if !unknown.is_empty() {
+            isolate.log(LogLevel::Info, "settings that nothing reads", json!({ "names": unknown }));
+        }
+        isolate
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What is to be done once nobody waits for it any more, since the last look.
+    pub fn take_errands(&mut self) -> Vec<Visit> {
+        std::mem::take(&mut self.errands)
+    }
+
+    /// What is to be logged since the last look.
+    pub fn take_log(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.log)
+    }
+
+    /// A grant, and when it ends.
+    ///
+    /// # Errors
+    /// As [`Granter::sign`].
+    pub fn sign_grant(
+        &mut self,
+        user: &UserHash,
+        scope: &Scope,
+        role: Role,
+        now: Millis,
+    ) -> Result<(String, Millis), ApiError> {
+        let signed = self.granter.sign(user, scope, role, now);
+        self.log_missing_key(signed)
+    }
+
+    /// The origin of a request, if its pages may read answers.
+    pub(super) fn allowed_origin(&mut self, origin: &str) -> Option<String> {
+        if origin.is_empty() {
+            return None;
+        }
+        let is_allowed = cors::is_allowed(origin, &self.config.allowed_origins);
+        if !is_allowed && self.refused_origins.is_news(origin) {
+            self.log(LogLevel::Info, "an origin is not in ALLOWED_ORIGINS", json!({ "origin": origin }));
+        }
+        is_allowed.then(|| origin.to_owned())
+    }
+
+    /// What the token of a request comes to.
+    pub(super) fn decide(&mut self, authorization: &str, now: Millis) -> Result<Step, ApiError> {
+        let decided = self.verifier.decide(authorization, now);
+        if let Some(counts) = self.verifier.take_refusals(now) {
+            self.log_refusals(&counts);
+        }
+        decided.map_err(|refused| self.log_refusal(&refused))
+    }
+
+    /// Takes whether a signature is good; none where the platform does not know the key for one.
+    pub(super) fn learn_signature(
+        &mut self,
+        claimed: Claimed,
+        is_good: Option<bool>,
+        now: Millis,
+    ) -> Result<Caller, ApiError> {
+        if is_good.is_none() {
+            self.verifier.learn_bad_key(&claimed);
+            self.log_problems_of_keys();
+        }
+        let learnt = self.verifier.learn_signature(claimed, is_good == Some(true), now);
+        learnt.map_err(|refused| self.log_refusal(&refused))
+    }
+
+    /// Takes what the issuer has answered.
+    pub(super) fn learn_keys(&mut self, document: Option<&str>, now: Millis) {
+        let is_learnt = self.verifier.learn_keys(document, now);
+        self.log_problems_of_keys();
+        if !is_learnt {
+            let why = match document {
+                Some(_) => "the answer is not a JWKS document",
+                None => "there is no good answer",
+            };
+            self.log(LogLevel::Error, "the issuer's keys could not be fetched", json!({ "why": why }));
+        }
+    }
+
+    pub(super) fn log_missing_key<T>(&mut self, done: Result<T, ApiError>) -> Result<T, ApiError> {
+        if let Err(ApiError::Internal) = done {
+            let why = "set GRANT_SECRET (at least 32 bytes)";
+            self.log(LogLevel::Error, "no grant can be signed or verified", json!({ "why": why }));
+        }
+        done
+    }
+
+    /// Whether lines of `level` are written.
+    pub(super) fn logs(&self, level: LogLevel) -> bool {
+        level <= self.config.log_level
+    }
+
+    pub(super) fn log(&mut self, level: LogLevel, event: &'static str, fields: Value) {
+        if self.logs(level) {
+            self.log.push((level, event, fields));
+        }
+    }
+
+    fn log_refusal(&mut self, refused: &Refused) -> ApiError {
+        let (level, event) = match refused.error {
+            ApiError::Internal => (LogLevel::Error, "no token can be verified"),
+            _ => (LogLevel::Debug, "token refused"),
+        };
+        self.log(level, event, json!({ "why": refused.why }));
+        refused.error.clone()
+    }
+
+    fn log_refusals(&mut self, counts: &BTreeMap<&'static str, u32>) {
+        let fields = json!({ "counts": counts, "see": "docs/TOKENS.md" });
+        self.log(LogLevel::Info, "tokens refused", fields);
+    }
+
+    fn log_problems_of_keys(&mut self) {
+        let problems = self.verifier.take_problems();
+        self.log_problems(&problems);
+    }
+
+    /// Each is told once per isolate.
+    fn log_problems(&mut self, problems: &[String]) {
+        for problem in problems {
+            self.log(LogLevel::Error, "a setting is not right", json!({ "why": problem }));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The beginning of a request: what it is for, who is calling, and which space it is about.
+
+use serde_json::json;
+
+use super::{Effect, Request, State, Visit, pull::Pulling};
+use crate::{
+    edge::{
+        answer::Usage,
+        authorize::{Caller, Step},
+        body::{Coding, is_json},
+        cors,
+        isolate::Isolate,
+        reply::{Headers, Reply},
+        route::Route,
+        target::{Target, may_name_space},
+    },
+    limits,
+    protocol::{act::Act, call::Call, error::ApiError},
+    time::Millis,
+};
+
+impl Isolate {
+    /// A request begins; `header` gives those of its headers that only some requests need. Memory answers most of them at
+    /// once.
+    pub fn begin(&mut self, request: Request, header: &dyn Fn(&str) -> String) -> (Visit, Effect) {
+        let origin = self.allowed_origin(&request.origin);
+        let now = request.now;
+        let route = Route::of(&request.method, &request.path);
+        let (grant, usage, state) = (String::new(), Usage::default(), State::Over);
+        let mut visit = Visit { request, route: None, target: None, grant, origin, usage, state };
+        let begun = route.and_then(|route| self.begin_route(&mut visit, route, header, now));
+        let effect = begun.unwrap_or_else(|error| self.answer(&visit, Err(error), now));
+        (visit, effect)
+    }
+
+    fn begin_route(
+        &mut self,
+        visit: &mut Visit,
+        route: Route,
+        header: &dyn Fn(&str) -> String,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match &route {
+            Route::Health => {
+                let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }).to_string();
+                visit.route = Some(route);
+                return Ok(self.answer(visit, Ok(Reply::json(200, body)), now));
+            }
+            Route::Preflight => {
+                let asked = header("access-control-request-headers");
+                let listed = self.config.allowed_headers.as_deref();
+                let preflight = cors::preflight(visit.origin(), &asked, listed);
+                visit.route = Some(route);
+                return Ok(self.answer(visit, Ok(Reply::empty(204, Headers::Named(preflight))), now));
+            }
+            route if route.reads_published() && may_name_space(&visit.request.query) => {
+                visit.grant = header("headwater-grant");
+            }
+            _ => {}
+        }
+        visit.route = Some(route);
+        self.identify(visit, false, now)
+    }
+
+    /// Finds out who is calling, for which the issuer's keys are fetched once at most.
+    pub(super) fn identify(
+        &mut self,
+        visit: &mut Visit,
+        has_fetched: bool,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match self.decide(&visit.request.authorization, visit.request.now)? {
+            Step::Caller(caller) => self.begin_as(visit, caller, now),
+            Step::Verify(claimed) => {
+                let (algorithm, jwk) = (claimed.key.algorithm, claimed.key.jwk.clone());
+                let (signed, signature) = (claimed.signed().to_owned(), claimed.signature.clone());
+                visit.state = State::Verifying(Box::new(claimed));
+                Ok(Effect::Verify { algorithm, jwk, signed, signature })
+            }
+            Step::FetchKeys if has_fetched => Err(ApiError::Upstream),
+            Step::FetchKeys => {
+                visit.state = State::FetchingKeys;
+                let url = self.config.jwks_url.clone().unwrap_or_default();
+                Ok(Effect::FetchKeys { url })
+            }
+        }
+    }
+
+    /// What memory can answer is answered before the rate limiter is asked: a refusal costs the same Worker request.
+    pub(super) fn begin_as(
+        &mut self,
+        visit: &mut Visit,
+        caller: Caller,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let mut target = Target::of(caller, visit.route(), &visit.request.query)?;
+        if target.needs_grant(visit.route()) {
+            let opened = target.open(&mut self.granter, &visit.grant, now);
+            self.log_missing_key(opened)?;
+        }
+        let user = target.caller.user.clone();
+        visit.target = Some(target);
+        let mut pulling = None;
+        if let Route::Pull { in_body: false } = visit.route() {
+            let mut begun = self.begin_get(visit, now)?;
+            if let Some(reply) = begun.answer_at_once(visit, now) {
+                return Ok(self.answer(visit, Ok(reply), now));
+            }
+            pulling = Some(Box::new(begun));
+        }
+        if self.has_limiter {
+            visit.state = State::Limiting(pulling);
+            return Ok(Effect::AskLimiter(user));
+        }
+        self.serve(visit, pulling, now)
+    }
+
+    pub(super) fn limited(
+        &mut self,
+        visit: &mut Visit,
+        pulling: Option<Box<Pulling>>,
+        may_pass: bool,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        if may_pass {
+            return self.serve(visit, pulling, now);
+        }
+        // It does not say when; the shorter of the two periods that it can have.
+        visit.state = State::Draining(ApiError::RateLimited { retry_after_s: 10 });
+        Ok(Effect::Drain)
+    }
+
+    fn serve(
+        &mut self,
+        visit: &mut Visit,
+        pulling: Option<Box<Pulling>>,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match visit.route() {
+            Route::Push => self.push(visit, Call::Push, now),
+            Route::Conflict { resolves: true } => self.push(visit, Call::Resolve, now),
+            Route::Conflict { resolves: false } => self.conflicts(visit, now),
+            Route::Pull { in_body } => match pulling {
+                Some(pulling) => self.pull_on(visit, pulling, now),
+                None => {
+                    assert!(*in_body, "BUG: a pull did not begin");
+                    let content_type = &visit.request.content_type;
+                    if !content_type.is_empty() && !is_json(content_type) {
+                        return Err(ApiError::UnsupportedMediaType);
+                    }
+                    read_body(visit, limits::BODY_BYTES_MAX)
+                }
+            },
+            Route::Head | Route::Object(_) => self.read_published(visit, now),
+            Route::Spaces => self.list_spaces(visit, now),
+            Route::Space { act: Act::SetMember | Act::SetPolicy, .. } => {
+                if !is_json(&visit.request.content_type) {
+                    return Err(ApiError::UnsupportedMediaType);
+                }
+                read_body(visit, limits::ORDER_BYTES_MAX)
+            }
+            Route::Space { .. } => self.administer(visit, &[], now),
+            Route::Health | Route::Preflight => panic!("BUG: nobody has to call for this route"),
+        }
+    }
+
+    pub(super) fn received(
+        &mut self,
+        visit: &mut Visit,
+        body: Result<Vec<u8>, ApiError>,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let is_pull = matches!(visit.route(), Route::Pull { .. });
+        let body = body.map_err(|error| match error {
+            ApiError::TooLarge(_) if !is_pull => ApiError::TooLarge("A body has at most 16 KiB here."),
+            error => error,
+        })?;
+        self.check_again(visit, now)?;
+        if is_pull {
+            let pulling = self.begin_post(visit, &body, now)?;
+            return self.pull_on(visit, Box::new(pulling), now);
+        }
+        self.administer(visit, &body, now)
+    }
+
+    /// Whether what let a request in still does. To be asked once its body has come, which may have taken two minutes: nobody
+    /// may keep a grant or a token beyond its end by a body that is slow.
+    fn check_again(&mut self, visit: &mut Visit, now: Millis) -> Result<(), ApiError> {
+        let target = visit.target.as_mut().expect("BUG: nobody knows who is calling");
+        if now >= target.caller.expires {
+            return Err(ApiError::TokenExpired);
+        }
+        if target.id.is_none() || target.scope.is_none() {
+            return Ok(());
+        }
+        let opened = target.open(&mut self.granter, &visit.grant, now);
+        self.log_missing_key(opened)
+    }
+}
+
+fn read_body(visit: &mut Visit, limit: usize) -> Result<Effect, ApiError> {
+    let (user, coding) = (visit.target().caller.user.clone(), Coding::of(&visit.request.content_encoding)?);
+    visit.state = State::Receiving;
+    Ok(Effect::ReadBody { user, coding, limit })
+}
+
+/// Scheme and host, path and query of a URL. Cut here, because the platform's URL type brings 80 KB of tables for names in other
+/// scripts along.
+#[must_use]
+pub fn parts_of_url(url: &str) -> (&str, &str, &str) {
+    let host_at = url.find("://").map_or(0, |at| at + 3);
+    let path_at = url[host_at..].find(['/', '?', '#']).map_or(url.len(), |at| host_at + at);
+    let (host, rest) = url.split_at(path_at);
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    (host, path, query)
+}

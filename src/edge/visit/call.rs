@@ -1,0 +1,259 @@
+//! Calls to objects: made for an answer that is read here, or passed on with a request whose answer is passed on too.
+
+use super::{Effect, Errand, Event, State, Visit, pull::Pulling, spaces::Creating};
+use crate::{
+    edge::{
+        body::{Coding, is_json},
+        isolate::Isolate,
+        reply::{Body, Headers, Reply},
+    },
+    ids::{SpaceHash, UserHash},
+    limits,
+    protocol::{
+        call::Call,
+        conflict,
+        directory::Aside,
+        error::ApiError,
+        internal::{self, ConflictsAfter},
+        pull::query_pairs,
+    },
+    time::Millis,
+    version::Position,
+};
+
+/// A call on its way to an object.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The object.
+    pub object: SpaceHash,
+    /// The call.
+    pub call: Call,
+    /// Who makes it.
+    pub caller: internal::Caller,
+    /// What is asked; nothing for a request that is passed on.
+    pub body: String,
+    /// After how long nobody waits for it any more, in ms; 0: it has no end.
+    pub timeout_ms: u32,
+    /// The user who makes it.
+    user: UserHash,
+}
+
+/// What is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The body of the call.
+    Call,
+    /// The body of the request, once it is there, unpacked: an object that waited for a slow body would be billed for it.
+    Request {
+        /// How it is coded.
+        coding: Coding,
+        /// How many bytes it has at most, unpacked.
+        limit: usize,
+        /// Until when the token of its sender is good. One whose body comes later is not passed on.
+        expires: Millis,
+    },
+}
+
+/// What an object has answered.
+#[derive(Debug, Clone)]
+pub struct Called {
+    /// The body, empty if there is nothing to say; or why it was not done.
+    pub result: Result<String, ApiError>,
+    /// Where the space stands, if the call has written.
+    pub position: Option<Position>,
+    /// What the object has said beside that.
+    pub aside: Option<Aside>,
+    /// What it has used, as a `Server-Timing` header says it.
+    pub timing: String,
+}
+
+impl Called {
+    /// Out of a response.
+    #[must_use]
+    pub fn read(status: u16, body: String, timing: String, position: &str, aside: &str) -> Self {
+        let is_done = matches!(status, 200 | 204);
+        let result = if is_done { Ok(body) } else { Err(ApiError::of_object(status, &body)) };
+        Self { result, position: Position::parse(position), aside: Aside::parse(aside), timing }
+    }
+
+    /// It was not reached.
+    #[must_use]
+    pub fn failed(error: ApiError) -> Self {
+        Self { result: Err(error), position: None, aside: None, timing: String::new() }
+    }
+}
+
+/// What the edge reads of an answer that is passed on.
+#[derive(Debug, Clone)]
+pub struct Passed {
+    /// The status.
+    pub status: u16,
+    /// Seconds after which to ask again, of a refusal.
+    pub retry_after_s: u32,
+    /// Where the space stands, if the call has written.
+    pub position: Option<Position>,
+    /// What the object has said that is not passed on.
+    pub aside: Option<Aside>,
+}
+
+/// What a call is made for.
+#[derive(Debug)]
+pub(super) enum Then {
+    Pull(Box<Pulling>),
+    /// Its answer is the request's.
+    Answer,
+    Create(Creating),
+    Errand(Box<Errand>),
+    /// The whole is passed on.
+    Pass(Source),
+}
+
+impl Visit {
+    /// A call by the caller.
+    pub(super) fn call(&self, call: Call, body: String) -> Outgoing {
+        let target = self.target();
+        let caller = target.as_caller(self.id(), self.origin());
+        let (object, user) = (target.hash.clone(), target.caller.user.clone());
+        Outgoing { object, call, caller, body, timeout_ms: 0, user }
+    }
+}
+
+impl Isolate {
+    /// Makes a call, unless its object has told the caller to come back later. Whoever asks before the time waits, and is let
+    /// through if it is over by then.
+    pub(super) fn make_call(
+        &mut self,
+        visit: &mut Visit,
+        call: Box<Outgoing>,
+        then: Then,
+        now: Millis,
+    ) -> Effect {
+        // The object admits an owner's acts where it refuses everything else.
+        let is_owners =
+            matches!(then, Then::Pass(_)) && matches!(call.call, Call::Administer(act) if act.is_owners());
+        if is_owners || self.refusals.check(&call.user, &call.object, now).is_ok() {
+            return send(visit, call, then);
+        }
+        let hold_ms = self.refusals.hold_ms(&call.user, now);
+        visit.state = State::HeldBack(call, Box::new(then));
+        Effect::Pause(hold_ms)
+    }
+
+    pub(super) fn held_back(
+        &mut self,
+        visit: &mut Visit,
+        call: Box<Outgoing>,
+        then: Then,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match (self.refusals.check(&call.user, &call.object, now), then) {
+            (Ok(()), then) => Ok(send(visit, call, then)),
+            (Err(refused), Then::Pass(Source::Request { .. })) => {
+                visit.state = State::Draining(refused);
+                Ok(Effect::Drain)
+            }
+            (Err(refused), then) => self.go_on_with(visit, then, Called::failed(refused), now),
+        }
+    }
+
+    pub(super) fn has_called(
+        &mut self,
+        visit: &mut Visit,
+        (object, then): (&SpaceHash, Then),
+        called: Called,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match called.result {
+            Ok(_) => visit.usage.add_rows(&called.timing),
+            Err(ApiError::RateLimited { retry_after_s }) => {
+                self.refusals.note(&visit.target().caller.user, object, retry_after_s, now);
+            }
+            Err(_) => {}
+        }
+        if let Some(position) = &called.position {
+            self.note_written(visit, position.clone(), now);
+        }
+        self.go_on_with(visit, then, called, now)
+    }
+
+    fn go_on_with(
+        &mut self,
+        visit: &mut Visit,
+        then: Then,
+        called: Called,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match then {
+            Then::Pull(pulling) => self.pull_is_answered(visit, pulling, called, now),
+            Then::Answer => {
+                let body = called.result?;
+                Ok(self.answer(visit, Ok(Reply::json(200, body)), now))
+            }
+            Then::Create(creating) => self.go_on_creating(visit, creating, called, now),
+            Then::Errand(errand) => Ok(self.run_errand(visit, *errand, Event::Called(called), now)),
+            Then::Pass(_) => Err(called.result.err().unwrap_or(ApiError::Internal)),
+        }
+    }
+
+    /// `POST /sync/push` and `/sync/conflict`: the type is looked at, the body is passed on unread.
+    pub(super) fn push(&mut self, visit: &mut Visit, call: Call, now: Millis) -> Result<Effect, ApiError> {
+        if !is_json(&visit.request.content_type) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        let coding = Coding::of(&visit.request.content_encoding)?;
+        let expires = visit.target().caller.expires;
+        let source = Source::Request { coding, limit: limits::BODY_BYTES_MAX, expires };
+        let call = Box::new(visit.call(call, String::new()));
+        Ok(self.make_call(visit, call, Then::Pass(source), now))
+    }
+
+    /// `GET /sync/conflict`: only the coordinator knows what is parked.
+    pub(super) fn conflicts(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
+        let query = query_pairs(&visit.request.query)?;
+        let cursor = query.iter().find(|(name, value)| name == "cursor" && !value.is_empty());
+        let after = cursor.map(|(_, cursor)| conflict::parse_cursor(cursor)).transpose()?.unwrap_or_default();
+        let ask = serde_json::to_string(&ConflictsAfter { after }).map_err(|_| ApiError::Internal)?;
+        let call = Box::new(visit.call(Call::Conflicts, ask));
+        Ok(self.make_call(visit, call, Then::Answer, now))
+    }
+
+    /// The answer is complete: copying its headers would cost more than verifying the token does.
+    pub(super) fn has_passed(
+        &mut self,
+        visit: &mut Visit,
+        passed: Result<Passed, (ApiError, bool)>,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        visit.usage.object = u32::from(!matches!(passed, Err((_, false))));
+        let Passed { status, retry_after_s, position, aside } = passed.map_err(|(error, _)| error)?;
+        if status == 429 {
+            let target = visit.target();
+            self.refusals.note(&target.caller.user, &target.hash, retry_after_s, now);
+        }
+        if let Some(position) = position {
+            self.note_written(visit, position, now);
+        }
+        self.take_up(visit, aside, now);
+        let reply = Reply { status, headers: Headers::Named(String::new()), body: Body::Passed };
+        Ok(self.answer(visit, Ok(reply), now))
+    }
+
+    /// Notes where the space stands after a write whose answer is about to leave, and tells the location after it has left.
+    fn note_written(&mut self, visit: &Visit, position: Position, now: Millis) {
+        let space = &visit.target().hash;
+        if let Some(wait_ms) = self.writes.note(space, position, now) {
+            self.errands.push(visit.errand(Errand::TellWritten { wait_ms }));
+        }
+    }
+}
+
+/// The call leaves.
+pub(super) fn send(visit: &mut Visit, call: Box<Outgoing>, then: Then) -> Effect {
+    if let Then::Pass(source) = then {
+        visit.state = State::Passing;
+        return Effect::Pass(call, source);
+    }
+    visit.usage.object += 1;
+    visit.state = State::Calling(call.object.clone(), Box::new(then));
+    Effect::Call(call)
+}

@@ -1,0 +1,200 @@
+//! What is done when nobody waits for it any more.
+
+use std::rc::Rc;
+
+use super::{
+    Called, Effect, Event, State, Visit,
+    call::{Then, send},
+    pull::{cache_base, cached_writes},
+};
+use crate::{
+    edge::{
+        answer,
+        directory::{Delivery, Next},
+        isolate::Isolate,
+        pull::{LOCATION_MS, OVERLAY_KEPT_MS},
+        space::directory_of,
+        state::{KnownHead, Overlay},
+        writes::{WRITTEN_MS, to_tell},
+    },
+    ids::SpaceHash,
+    limits,
+    protocol::{
+        act::Act,
+        call::Call,
+        directory::{Aside, DirectoryCall, Noted},
+        internal::{Ask, Order, OrderedCursor, Reply, decode_reply},
+    },
+    time::Millis,
+    version::Position,
+};
+
+/// An errand under way.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// Hand what a pull has learnt to the others of its location.
+    TellLocation { head: Option<Rc<KnownHead>>, overlay: Option<Rc<Overlay>> },
+    /// Tell the others where the space stood after the last write, in so many ms.
+    TellWritten { wait_ms: u64 },
+    /// Bring what a space has said of its caller into the caller's directory.
+    Deliver(Box<Delivery>),
+    /// Leave a hint of the space in this directory.
+    Hint(SpaceHash),
+    /// Write the pages of a pull one after the other.
+    WritePages(Paging),
+}
+
+/// The pages of a pull: the coordinator answers each at once and sleeps again, and the edge waits for the client. `Server-Timing`
+/// tells of the first page only: headers leave before the others are asked for.
+#[derive(Debug)]
+pub(super) struct Paging {
+    /// What is to be written next.
+    pub(super) text: String,
+    pub(super) position: Position,
+    pub(super) next: Option<OrderedCursor>,
+}
+
+impl Isolate {
+    /// What an errand does about what has happened.
+    pub(super) fn run_errand(
+        &mut self,
+        visit: &mut Visit,
+        errand: Errand,
+        event: Event,
+        now: Millis,
+    ) -> Effect {
+        match errand {
+            Errand::TellLocation { head, overlay } => tell_location(visit, head, overlay),
+            Errand::TellWritten { wait_ms } => self.tell_written(visit, wait_ms, event, now),
+            Errand::Deliver(delivery) => self.deliver(visit, delivery, event, now),
+            Errand::Hint(directory) => hint(visit, directory, &event),
+            Errand::WritePages(paging) => self.write_pages(visit, paging, event, now),
+        }
+    }
+
+    fn tell_written(&mut self, visit: &mut Visit, wait_ms: u64, event: Event, now: Millis) -> Effect {
+        let (then, ttl_s) = (Errand::TellWritten { wait_ms: 0 }, seconds(WRITTEN_MS));
+        match event {
+            Event::Begun if wait_ms > 0 => waits(visit, then, Effect::Pause(wait_ms)),
+            Event::Begun | Event::Resumed => {
+                let writes = cached_writes(visit);
+                waits(visit, then, Effect::ReadCachedWrite { writes })
+            }
+            Event::CachedWrite(told) => {
+                let Some(last) = self.writes.last(&visit.target().hash, now) else { return Effect::Rest };
+                // Also the same again: it has to be known for as long after this write.
+                Effect::CacheWrite { writes: cached_writes(visit), position: to_tell(told, last), ttl_s }
+            }
+            _ => Effect::Rest,
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        visit: &mut Visit,
+        mut delivery: Box<Delivery>,
+        event: Event,
+        now: Millis,
+    ) -> Effect {
+        if let Event::Called(Called { result, aside, .. }) = event {
+            match delivery.next() {
+                Next::AskAgain(_) => delivery.learn_answer(match aside {
+                    Some(Aside::Membership(membership)) => Some(membership),
+                    Some(Aside::Invited) | None => None,
+                }),
+                _ => delivery.learn_noted(Noted::of(&result)),
+            }
+        }
+        match delivery.next() {
+            Next::Note(entry) => {
+                let directory = directory_of(&visit.target().caller);
+                let then = Then::Errand(Box::new(Errand::Deliver(delivery)));
+                call_directory(visit, directory, &DirectoryCall::Note(entry), then)
+            }
+            Next::AskAgain(claim) => {
+                let order = Order { claim: claim.to_string(), ..Order::default() };
+                let mut call = visit.call(Call::Administer(Act::Grant), order.into_text());
+                call.timeout_ms = limits::DIRECTORY_TIMEOUT_MS;
+                send(visit, Box::new(call), Then::Errand(Box::new(Errand::Deliver(delivery))))
+            }
+            Next::Done(delivered) => {
+                self.directories.learn(delivered, now);
+                Effect::Rest
+            }
+            Next::GiveUp => Effect::Rest,
+        }
+    }
+
+    fn write_pages(&mut self, visit: &mut Visit, mut paging: Paging, event: Event, now: Millis) -> Effect {
+        match event {
+            Event::Begun => {}
+            Event::Sent(true) => {
+                let Some(cursor) = paging.next.clone() else {
+                    return waits(visit, Errand::WritePages(paging), Effect::Close);
+                };
+                let ask =
+                    Ask { cursor: Some(cursor), page_bytes: limits::STREAM_PAGE_BYTES, ..Ask::default() };
+                let body = serde_json::to_string(&ask).unwrap_or_default();
+                let call = Box::new(visit.call(Call::Pull, body));
+                return self.make_call(visit, call, Then::Errand(Box::new(Errand::WritePages(paging))), now);
+            }
+            Event::Called(Called { result, .. }) => {
+                // A page that starts over cannot be part of this stream: the client comes back with the last cursor.
+                let page = result.as_deref().ok().and_then(decode_reply);
+                let Some((Reply::Page { epoch, version, reset: false, next }, lines)) = page else {
+                    return waits(visit, Errand::WritePages(paging), Effect::Close);
+                };
+                paging = Paging { text: lines.to_owned(), position: Position { epoch, version }, next };
+            }
+            _ => return Effect::Rest,
+        }
+        let mut text = std::mem::take(&mut paging.text);
+        match &paging.next {
+            Some(cursor) => {
+                text.push_str(&answer::stream_cursor(&answer::ordered(cursor), &visit.target().hash));
+            }
+            None => text.push_str(&answer::stream_end(&paging.position)),
+        }
+        waits(visit, Errand::WritePages(paging), Effect::Write(text))
+    }
+}
+
+fn waits(visit: &mut Visit, errand: Errand, effect: Effect) -> Effect {
+    visit.state = State::Errand(Box::new(errand));
+    effect
+}
+
+/// A cache that fails costs a read of KV, nothing else.
+fn tell_location(visit: &mut Visit, head: Option<Rc<KnownHead>>, overlay: Option<Rc<Overlay>>) -> Effect {
+    let base = cache_base(visit);
+    match (head, overlay) {
+        (Some(head), overlay) => {
+            let effect = Effect::CacheHead { base, head, ttl_s: seconds(LOCATION_MS) };
+            waits(visit, Errand::TellLocation { head: None, overlay }, effect)
+        }
+        (None, Some(overlay)) => {
+            let effect = Effect::CacheOverlay { base, overlay, ttl_s: seconds(OVERLAY_KEPT_MS) };
+            waits(visit, Errand::TellLocation { head: None, overlay: None }, effect)
+        }
+        (None, None) => Effect::Rest,
+    }
+}
+
+fn hint(visit: &mut Visit, directory: SpaceHash, event: &Event) -> Effect {
+    let id = visit.target().id.clone();
+    let (Event::Begun, Some(space)) = (event, id) else { return Effect::Rest };
+    let then = Then::Errand(Box::new(Errand::Hint(directory.clone())));
+    call_directory(visit, directory, &DirectoryCall::Hint { space }, then)
+}
+
+fn call_directory(visit: &mut Visit, directory: SpaceHash, call: &DirectoryCall, then: Then) -> Effect {
+    let mut outgoing = visit.call(Call::Directory, call.to_text());
+    let directory = visit.target().directory(directory);
+    outgoing.caller = directory.as_caller(visit.id(), visit.origin());
+    (outgoing.object, outgoing.timeout_ms) = (directory.hash, limits::DIRECTORY_TIMEOUT_MS);
+    send(visit, Box::new(outgoing), then)
+}
+
+fn seconds(ms: u64) -> u32 {
+    u32::try_from(ms / 1000).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,392 @@
+//! One request, from its first byte to its answer. Without I/O: the Worker and the simulator's locations both only carry out
+//! what it says.
+//!
+//! [`Isolate::begin`] begins a [`Visit`]. Whoever drives it carries out the effect that comes back and tells
+//! [`Isolate::step`] how that has ended, until an effect ends the visit ([`Effect::is_end`]). A visit may be given up at any
+//! moment: nothing is lost but its answer. After each step, [`Isolate::take_errands`] has what is to be done when nobody waits for it any
+//! more: visits of their own, which begin with [`Event::Begun`].
+//!
+//! A pull: `begin` (what, who and where?), then [`Pull`] says which layer to ask next, and `stream` writes long answers. A
+//! push: `begin`, then `call` passes it on. The routes below `/spaces`: `spaces`. Errands: `errand`.
+
+mod begin;
+mod call;
+mod errand;
+mod pull;
+mod read;
+mod spaces;
+mod stream;
+
+use std::rc::Rc;
+
+use serde_json::json;
+
+pub use self::begin::parts_of_url;
+pub use self::call::{Called, Outgoing, Passed, Source};
+use self::{call::Then, errand::Errand, pull::Pulling, read::ForHead, stream::Streaming};
+use super::{
+    answer::Usage,
+    authorize::{Algorithm, Claimed},
+    body::Coding,
+    config::LogLevel,
+    isolate::Isolate,
+    reply::Reply,
+    route::Route,
+    state::{Known, KnownHead, Overlay, Wanted},
+    target::Target,
+};
+use crate::{
+    ids::{SpaceHash, UserHash},
+    protocol::error::ApiError,
+    snapshot::keys::Scope,
+    time::Millis,
+    version::Position,
+};
+
+/// A request as it comes, but for its body. An absent header is empty.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// Scheme and host of its URL.
+    pub host: String,
+    /// The path of its URL.
+    pub path: String,
+    /// The query of its URL, as it is written.
+    pub query: String,
+    /// `Authorization`
+    pub authorization: String,
+    /// `If-None-Match`
+    pub if_none_match: String,
+    /// `Accept`
+    pub accept: String,
+    /// `Accept-Encoding`; empty unless `Accept` can prefer NDJSON.
+    pub accept_encoding: String,
+    /// `Origin`
+    pub origin: String,
+    /// `Content-Type`
+    pub content_type: String,
+    /// `Content-Encoding`
+    pub content_encoding: String,
+    /// When it came.
+    pub now: Millis,
+    /// Its id.
+    pub id: String,
+}
+
+/// A request under way, or an errand.
+#[derive(Debug)]
+pub struct Visit {
+    request: Request,
+    route: Option<Route>,
+    /// Once it is known who is calling.
+    target: Option<Target>,
+    /// The grant that came with it, if it reads a space that may be shared.
+    grant: String,
+    /// The origin whose pages may read the answer.
+    origin: Option<String>,
+    usage: Usage,
+    state: State,
+}
+
+/// What a visit waits for.
+#[derive(Debug)]
+enum State {
+    /// For an errand to begin.
+    Errand(Box<Errand>),
+    Verifying(Box<Claimed>),
+    FetchingKeys,
+    /// For the platform's rate limiter; a pull may have begun.
+    Limiting(Option<Box<Pulling>>),
+    /// For a body that nobody wants; then the request is refused.
+    Draining(ApiError),
+    Receiving,
+    /// Before an object is called that has told the caller to come back later.
+    HeldBack(Box<Outgoing>, Box<Then>),
+    Calling(SpaceHash, Box<Then>),
+    Passing,
+    Pulling(Box<Pulling>),
+    Streaming(Box<Streaming>),
+    ReadingHead(ForHead),
+    OpeningObject,
+    Over,
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// An errand begins.
+    Begun,
+    /// What was waited for is over.
+    Resumed,
+    /// Whether the signature is good; none where the platform does not know the key for one.
+    Verified(Option<bool>),
+    /// What the issuer has answered, if it has.
+    Keys(Option<String>),
+    /// Whether the rate limiter lets the user pass.
+    MayPass(bool),
+    /// The body has come.
+    Body(Result<Vec<u8>, ApiError>),
+    /// What the location's cache holds, and where the space stood after the last write that passed the location.
+    Cached(Known, Option<Position>),
+    /// The same note alone.
+    CachedWrite(Option<Position>),
+    /// The head, if there is one. An error if KV failed, or has one of another format, as while a deployment is under way.
+    Head(Result<Option<KnownHead>, ()>),
+    /// What an object has answered.
+    Called(Called),
+    /// What an object has answered to what was passed on, or why not and whether it was asked.
+    Passed(Result<Passed, (ApiError, bool)>),
+    /// Whether the (first) object is there. An error if KV failed.
+    Opened(Result<bool, ()>),
+    /// Whether somebody has read what was written.
+    Sent(bool),
+}
+
+/// What a visit asks for.
+#[derive(Debug)]
+pub enum Effect {
+    /// Verify a signature: [`Event::Verified`].
+    Verify {
+        /// Of which kind it is.
+        algorithm: Algorithm,
+        /// The key, as JSON.
+        jwk: String,
+        /// What is signed.
+        signed: String,
+        /// The signature.
+        signature: Vec<u8>,
+    },
+    /// Fetch the keys of the issuer: [`Event::Keys`].
+    FetchKeys {
+        /// From there.
+        url: String,
+    },
+    /// Ask the rate limiter: [`Event::MayPass`].
+    AskLimiter(UserHash),
+    /// Read the body to its end and keep nothing, because a sender that is cut off while it writes does not see why:
+    /// [`Event::Resumed`].
+    Drain,
+    /// Read the body: [`Event::Body`].
+    ReadBody {
+        /// Whose it is.
+        user: UserHash,
+        /// How it is coded.
+        coding: Coding,
+        /// How many bytes it has at most, unpacked.
+        limit: usize,
+    },
+    /// Wait so long, in ms: [`Event::Resumed`].
+    Pause(u64),
+    /// Look into the location's cache: [`Event::Cached`], by [`Known::of_cache`].
+    LookIntoCache {
+        /// Where the entries of the space stand.
+        base: String,
+        /// Where it stands what was written last.
+        writes: String,
+        /// Under what the keys of the space stand.
+        scope: Scope,
+        /// Whether the body of the head is wanted.
+        wanted: Wanted,
+    },
+    /// Look there only for what was written last: [`Event::CachedWrite`].
+    ReadCachedWrite {
+        /// Where.
+        writes: String,
+    },
+    /// Keep a head in the location's cache: [`Event::Resumed`].
+    CacheHead {
+        /// As above.
+        base: String,
+        /// The head. One without its body leaves the body there that is the same head's.
+        head: Rc<KnownHead>,
+        /// For how long.
+        ttl_s: u32,
+    },
+    /// Keep an overlay there: [`Event::Resumed`].
+    CacheOverlay {
+        /// As above.
+        base: String,
+        /// The overlay.
+        overlay: Rc<Overlay>,
+        /// For how long.
+        ttl_s: u32,
+    },
+    /// Keep there what was written last: [`Event::Resumed`].
+    CacheWrite {
+        /// As above.
+        writes: String,
+        /// Where the space stood.
+        position: Position,
+        /// For how long.
+        ttl_s: u32,
+    },
+    /// Read a head from KV: [`Event::Head`], by [`KnownHead::of_kv`].
+    ReadHead {
+        /// Under what the keys of the space stand.
+        scope: Scope,
+        /// Whether its body is wanted.
+        wanted: Wanted,
+        /// How long KV's own cache may keep it.
+        ttl_s: u32,
+    },
+    /// Open an object in KV as a stream: [`Event::Opened`].
+    OpenObject {
+        /// Where.
+        key: String,
+        /// How long KV's own cache may keep it.
+        ttl_s: u32,
+    },
+    /// Open a stream of texts and objects in KV, whose bytes do not enter the module: [`Event::Opened`] of the first object. If
+    /// a later one is not to be had, the stream ends there.
+    StreamObjects {
+        /// The first text.
+        start: String,
+        /// Where the objects are, each with the text behind it.
+        objects: Vec<(String, String)>,
+        /// The last text.
+        end: String,
+        /// How long KV's own cache may keep objects.
+        ttl_s: u32,
+    },
+    /// Call an object: [`Event::Called`].
+    Call(Box<Outgoing>),
+    /// Call an object and pass its answer on: [`Event::Passed`].
+    Pass(Box<Outgoing>, Source),
+    /// Write a piece of the answer: [`Event::Sent`].
+    Write(String),
+    /// The answer is complete: [`Event::Resumed`].
+    Close,
+    /// The request is answered: [`Visit::reply`].
+    Answer(Box<Result<Reply, ApiError>>),
+    /// The errand is done.
+    Rest,
+}
+
+impl Effect {
+    /// Whether the visit is over.
+    #[must_use]
+    pub const fn is_end(&self) -> bool {
+        matches!(self, Self::Answer(_) | Self::Rest)
+    }
+}
+
+impl Visit {
+    /// The id of the request.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.request.id
+    }
+
+    /// The origin whose pages may read the answer.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        self.origin.as_deref()
+    }
+
+    /// What it has cost.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Whether only the headers of the answer are wanted.
+    #[must_use]
+    pub fn is_head(&self) -> bool {
+        self.request.method == "HEAD"
+    }
+
+    /// The answer as HTTP has it.
+    #[must_use]
+    pub fn reply(&self, answer: Result<Reply, ApiError>) -> Reply {
+        answer.unwrap_or_else(|error| Reply::problem(&error, self.id(), &self.request.authorization))
+    }
+
+    /// The answer that the request may be repeated, should the module break off before there is another.
+    #[must_use]
+    pub fn reply_to_repeat(&self) -> Reply {
+        Reply::problem(&ApiError::Upstream, self.id(), "")
+    }
+
+    /// The space that it is about, and who is calling.
+    ///
+    /// # Panics
+    /// While nobody knows who is calling.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        self.target.as_ref().expect("BUG: nobody knows who is calling")
+    }
+
+    fn route(&self) -> &Route {
+        self.route.as_ref().expect("BUG: an errand has no route")
+    }
+
+    /// An errand of this visit: about its target, in its name.
+    fn errand(&self, errand: Errand) -> Self {
+        let Request { host, id, .. } = &self.request;
+        let request = Request { host: host.clone(), id: id.clone(), ..Request::default() };
+        let (target, origin) = (self.target.clone(), self.origin.clone());
+        let (usage, state) = (Usage::default(), State::Errand(Box::new(errand)));
+        Self { request, route: None, target, grant: String::new(), origin, usage, state }
+    }
+}
+
+impl Isolate {
+    /// What a visit does about what has happened.
+    pub fn step(&mut self, visit: &mut Visit, event: Event, now: Millis) -> Effect {
+        let done = self.go_on(visit, event, now);
+        done.unwrap_or_else(|error| self.answer(visit, Err(error), now))
+    }
+
+    fn go_on(&mut self, visit: &mut Visit, event: Event, now: Millis) -> Result<Effect, ApiError> {
+        match (std::mem::replace(&mut visit.state, State::Over), event) {
+            (State::Errand(errand), event) => Ok(self.run_errand(visit, *errand, event, now)),
+            (State::Verifying(claimed), Event::Verified(is_good)) => {
+                let caller = self.learn_signature(*claimed, is_good, visit.request.now)?;
+                self.begin_as(visit, caller, now)
+            }
+            (State::FetchingKeys, Event::Keys(document)) => {
+                self.learn_keys(document.as_deref(), now);
+                self.identify(visit, true, now)
+            }
+            (State::Limiting(pulling), Event::MayPass(may_pass)) => {
+                self.limited(visit, pulling, may_pass, now)
+            }
+            (State::Draining(error), Event::Resumed) => Err(error),
+            (State::Receiving, Event::Body(body)) => self.received(visit, body, now),
+            (State::HeldBack(call, then), Event::Resumed) => self.held_back(visit, call, *then, now),
+            (State::Calling(object, then), Event::Called(called)) => {
+                self.has_called(visit, (&object, *then), called, now)
+            }
+            (State::Passing, Event::Passed(passed)) => self.has_passed(visit, passed, now),
+            (State::Pulling(pulling), event) => self.pull_learns(visit, pulling, event, now),
+            (State::Streaming(streaming), Event::Opened(opened)) => {
+                self.stream_opened(visit, *streaming, opened, now)
+            }
+            (State::ReadingHead(why), Event::Head(head)) => {
+                let head = head.map_err(|()| ApiError::Upstream)?.map(Rc::new);
+                self.head_is_known(visit, why, head.as_deref(), now)
+            }
+            (State::OpeningObject, Event::Opened(opened)) => self.object_opened(visit, opened, now),
+            // The last that an errand had to do is done.
+            (State::Over, Event::Resumed) => Ok(Effect::Rest),
+            (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
+        }
+    }
+
+    /// Ends a request.
+    fn answer(&mut self, visit: &Visit, answer: Result<Reply, ApiError>, now: Millis) -> Effect {
+        let status = answer.as_ref().map_or_else(ApiError::status, |reply| reply.status);
+        let level = if status >= 500 { LogLevel::Error } else { LogLevel::Debug };
+        if self.logs(level) {
+            let Usage { cache, kv, object, rows_read, rows_written } = visit.usage;
+            let fields = json!({
+                "route": visit.route.as_ref().map_or("none", Route::name), "status": status,
+                "request": visit.request.id, "ms": now.since(visit.request.now), "cache": cache, "kv": kv,
+                "object": object, "rowsRead": rows_read, "rowsWritten": rows_written,
+            });
+            self.log(level, "request", fields);
+        }
+        Effect::Answer(Box::new(answer))
+    }
+}

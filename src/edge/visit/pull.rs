@@ -1,0 +1,207 @@
+//! A pull, from one layer to the next.
+
+use super::{Called, Effect, Event, State, Visit, call::Then, errand::Errand};
+use crate::{
+    edge::{
+        answer::{self, PullHeaders},
+        isolate::Isolate,
+        negotiation::{self, holds_tag},
+        pull::{Answer, Format, HEAD_TTL_S, Next, Pull, ReadPlan, Source},
+        reply::{Body, Headers, Reply},
+        state::Known,
+        target::Target,
+    },
+    protocol::{
+        call::Call,
+        error::ApiError,
+        internal::decode_reply,
+        pull::{PullRequest, query_pairs},
+    },
+    snapshot::keys::Scope,
+    time::Millis,
+};
+
+/// A pull under way, with what was known when it began.
+#[derive(Debug)]
+pub(super) struct Pulling {
+    pub(super) pull: Pull,
+    before: Known,
+}
+
+impl Pulling {
+    /// The answer, if memory has it and it is one page.
+    pub(super) fn answer_at_once(&mut self, visit: &Visit, now: Millis) -> Option<Reply> {
+        if self.pull.format() != Format::Json {
+            return None;
+        }
+        self.pull.remembered(now).map(|answer| page(visit, &self.pull, &answer, now))
+    }
+}
+
+impl Isolate {
+    pub(super) fn begin_get(&mut self, visit: &Visit, now: Millis) -> Result<Pulling, ApiError> {
+        let pairs = query_pairs(&visit.request.query)?;
+        Ok(self.begin_pull(visit, PullRequest::from_query(&pairs, &visit.target().hash)?, now))
+    }
+
+    pub(super) fn begin_post(
+        &mut self,
+        visit: &Visit,
+        body: &[u8],
+        now: Millis,
+    ) -> Result<Pulling, ApiError> {
+        Ok(self.begin_pull(visit, PullRequest::from_body(body, &visit.target().hash)?, now))
+    }
+
+    fn begin_pull(&mut self, visit: &Visit, request: PullRequest, now: Millis) -> Pulling {
+        let target = visit.target();
+        let format = negotiation::format(&visit.request.accept);
+        let plan = ReadPlan::of(target.id.is_none(), self.config.publishes_eagerly());
+        let memory = self.memory.recall(target.scope());
+        let before = memory.0.clone();
+        let written = self.writes.last(&target.hash, now);
+        Pulling { pull: Pull::new(request, format, plan, memory, written), before }
+    }
+
+    /// Asks the next layer, until there is an answer.
+    pub(super) fn pull_on(
+        &mut self,
+        visit: &mut Visit,
+        mut pulling: Box<Pulling>,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let effect = match pulling.pull.next(now) {
+            Next::Cache => {
+                // Three looks.
+                visit.usage.cache += 3;
+                let (target, wanted) = (visit.target(), pulling.pull.wanted());
+                let scope = target.scope().clone();
+                let (base, writes) = (cache_base(visit), cached_writes(visit));
+                Effect::LookIntoCache { base, writes, scope, wanted }
+            }
+            Next::Kv => {
+                visit.usage.kv += 1;
+                let (scope, wanted) = (visit.target().scope().clone(), pulling.pull.wanted());
+                Effect::ReadHead { scope, wanted, ttl_s: HEAD_TTL_S }
+            }
+            Next::Ask(ask) => {
+                let body = serde_json::to_string(&ask).map_err(|_| ApiError::Internal)?;
+                // Whoever takes what there is does not wait for a refusal.
+                let Target { caller, hash, .. } = visit.target();
+                if pulling.pull.takes_what_there_is()
+                    && let Err(refused) = self.refusals.check(&caller.user, hash, now)
+                {
+                    pulling.pull.coordinator_failed(refused);
+                    return self.pull_on(visit, pulling, now);
+                }
+                let call = Box::new(visit.call(Call::Pull, body));
+                return Ok(self.make_call(visit, call, Then::Pull(pulling), now));
+            }
+            Next::Fail(error) => {
+                self.remember_pull(visit, &pulling);
+                return Err(error);
+            }
+            Next::Answer(answer) if pulling.pull.format() == Format::Json => {
+                let page = page(visit, &pulling.pull, &answer, visit.request.now);
+                return Ok(self.pull_is_done(visit, &pulling, page, now));
+            }
+            Next::Answer(answer) => return Ok(self.stream(visit, pulling, answer, now)),
+        };
+        visit.state = State::Pulling(pulling);
+        Ok(effect)
+    }
+
+    pub(super) fn pull_learns(
+        &mut self,
+        visit: &mut Visit,
+        mut pulling: Box<Pulling>,
+        event: Event,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match event {
+            Event::Cached(known, written) => {
+                if let Some(position) = &written {
+                    self.writes.learn(&visit.target().hash, position.clone(), now);
+                }
+                pulling.pull.learn_cached(known, written, now);
+            }
+            Event::Head(read) => pulling.pull.learn_kv(read),
+            event => panic!("BUG: a pull does not wait for {event:?}"),
+        }
+        self.pull_on(visit, pulling, now)
+    }
+
+    pub(super) fn pull_is_answered(
+        &mut self,
+        visit: &mut Visit,
+        mut pulling: Box<Pulling>,
+        called: Called,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let answered = called.result.as_deref().map_err(Clone::clone);
+        match answered.and_then(|body| decode_reply(body).ok_or(ApiError::Upstream)) {
+            Ok((reply, lines)) => pulling.pull.learn_reply(reply, lines, now),
+            Err(error) => pulling.pull.coordinator_failed(error),
+        }
+        self.pull_on(visit, pulling, now)
+    }
+
+    pub(super) fn pull_is_done(
+        &mut self,
+        visit: &mut Visit,
+        pulling: &Pulling,
+        reply: Reply,
+        now: Millis,
+    ) -> Effect {
+        self.remember_pull(visit, pulling);
+        self.answer(visit, Ok(reply), now)
+    }
+
+    /// What a pull has learnt is remembered, and told to the location once the answer has left.
+    fn remember_pull(&mut self, visit: &Visit, pulling: &Pulling) {
+        let Pulling { pull, before } = pulling;
+        let after = pull.known();
+        self.memory.remember(visit.target().scope(), after.clone(), pull.checked_at());
+        if after != before && pull.source() != Source::Edge {
+            let is_news = |head: &_| before.head.as_ref() != Some(head);
+            let head = after.head.clone().filter(is_news);
+            let overlay = after.overlay.clone();
+            let overlay = overlay.filter(|overlay| before.overlay.as_ref() != Some(overlay));
+            self.errands.push(visit.errand(Errand::TellLocation { head, overlay }));
+        }
+    }
+}
+
+/// One JSON page; 304 to whoever has it.
+fn page(visit: &Visit, pull: &Pull, answer: &Answer, now: Millis) -> Reply {
+    let space = &visit.target().hash;
+    let tag = pull.tag(answer, space, false);
+    let is_held = holds_tag(&visit.request.if_none_match, &tag);
+    let headers = Headers::Pull(headers(pull, answer, tag, now));
+    if is_held {
+        return Reply::empty(304, headers);
+    }
+    Reply { status: 200, headers, body: Body::Text(answer::json_page(answer, space)) }
+}
+
+pub(super) fn headers(pull: &Pull, answer: &Answer, tag: String, now: Millis) -> PullHeaders {
+    let position = answer.position().clone();
+    PullHeaders { tag, position, source: pull.source(), age_ms: pull.age_ms(now) }
+}
+
+/// Where a space's entries stand in the location's cache: under our own host, on a path that answers 404 from outside.
+pub(super) fn cache_base(visit: &Visit) -> String {
+    let target = visit.target();
+    let name = match &target.id {
+        Some(id) if planted!(CacheKeyedByParameter) => id.as_str(),
+        None if planted!(CacheKeyedByParameter) => "~",
+        _ => target.scope.as_ref().map_or("", Scope::as_str),
+    };
+    format!("{}/.headwater/{name}", visit.request.host)
+}
+
+/// Where it stands there what was written last in a space. Under its object's name: whoever writes in a shared space need not know
+/// its incarnation.
+pub(super) fn cached_writes(visit: &Visit) -> String {
+    format!("{}/.headwater/{}/written", visit.request.host, visit.target().hash.as_str())
+}

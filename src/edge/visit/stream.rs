@@ -1,0 +1,121 @@
+//! Answers as NDJSON, of which long ones are streamed.
+
+use super::{
+    Effect, State, Visit,
+    errand::{Errand, Paging},
+    pull::{Pulling, headers},
+};
+use crate::{
+    edge::{
+        answer,
+        isolate::Isolate,
+        negotiation::{holds_tag, takes_gzip},
+        pull::{Answer, Load, OBJECT_TTL_S},
+        reply::{Body, Headers, Reply},
+    },
+    ids::{ContentHash, SpaceHash},
+    protocol::{error::ApiError, pull::Cursor},
+    time::Millis,
+};
+
+/// A stream of objects that is being opened.
+#[derive(Debug)]
+pub(super) struct Streaming {
+    pulling: Box<Pulling>,
+    headers: String,
+    first: ContentHash,
+}
+
+impl Isolate {
+    /// One stream; 304 to whoever has it. Of a long one, nothing is read for HEAD.
+    pub(super) fn stream(
+        &mut self,
+        visit: &mut Visit,
+        mut pulling: Box<Pulling>,
+        answer: Answer,
+        now: Millis,
+    ) -> Effect {
+        let pull = &mut pulling.pull;
+        let whole = answer::whole_stream(&answer);
+        // The platform compresses JSON by itself, but not NDJSON (speed/optimization/content/compression); asked to, it does so
+        // outside wasm.
+        let bytes = whole.as_ref().map_or(usize::MAX, String::len);
+        let is_coded = takes_gzip(&visit.request.accept_encoding, bytes);
+        let tag = pull.tag(&answer, &visit.target().hash, is_coded);
+        if holds_tag(&visit.request.if_none_match, &tag) {
+            let headers = Headers::Pull(headers(pull, &answer, tag, now));
+            return self.pull_is_done(visit, &pulling, Reply::empty(304, headers), now);
+        }
+        if matches!(&answer, Answer::Load(load) if !load.parts.is_empty()) {
+            pull.reads_objects();
+        }
+        let coding = if is_coded { "Content-Encoding\ngzip\n" } else { "" };
+        let headers = headers(pull, &answer, tag, now).for_stream() + coding;
+        let body = match (whole, answer) {
+            (Some(text), _) => Body::Text(text),
+            (None, _) if visit.is_head() => Body::Empty,
+            (None, Answer::Load(load)) => return self.stream_objects(visit, pulling, &load, headers),
+            (None, Answer::Page { position, reset, next, lines }) => {
+                let text = answer::stream_start(&position, reset) + &lines;
+                let paging = Paging { text, position, next };
+                Body::Written(Box::new(visit.errand(Errand::WritePages(paging))))
+            }
+            (None, Answer::Nothing { .. } | Answer::Changes { .. }) => {
+                panic!("BUG: what is all there is not streamed")
+            }
+        };
+        let reply = Reply { status: 200, headers: Headers::Named(headers), body };
+        self.pull_is_done(visit, &pulling, reply, now)
+    }
+
+    fn stream_objects(
+        &mut self,
+        visit: &mut Visit,
+        pulling: Box<Pulling>,
+        load: &Load,
+        headers: String,
+    ) -> Effect {
+        let target = visit.target();
+        let part = |(index, part): (usize, &crate::snapshot::head::PartName)| {
+            (target.scope().object_key(&part.sha256.0), cursor_after(load, index, &target.hash))
+        };
+        let objects: Vec<_> = load.parts.iter().enumerate().map(part).collect();
+        let first = load.parts.first().expect("BUG: a load without objects is streamed").sha256.0.clone();
+        let start = answer::stream_start(&load.position, load.reset);
+        let end = load.lines.clone() + &answer::stream_end(&load.position);
+        visit.usage.kv += u32::try_from(objects.len()).unwrap_or(u32::MAX);
+        visit.state = State::Streaming(Box::new(Streaming { pulling, headers, first }));
+        Effect::StreamObjects { start, objects, end, ttl_s: OBJECT_TTL_S }
+    }
+
+    /// Nothing has been sent yet: if the first object is not there, the coordinator takes over.
+    pub(super) fn stream_opened(
+        &mut self,
+        visit: &mut Visit,
+        streaming: Streaming,
+        opened: Result<bool, ()>,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let Streaming { mut pulling, headers, first } = streaming;
+        match opened {
+            Ok(true) => {
+                let reply = Reply { status: 200, headers: Headers::Named(headers), body: Body::Stream };
+                return Ok(self.pull_is_done(visit, &pulling, reply, now));
+            }
+            Ok(false) => pulling.pull.object_is_missing(Some(first)),
+            Err(()) => pulling.pull.object_is_missing(None),
+        }
+        self.pull_on(visit, pulling, now)
+    }
+}
+
+/// The line after the part at `index`, from which a broken stream goes on behind it.
+fn cursor_after(load: &Load, index: usize, space: &SpaceHash) -> String {
+    match &load.cursor {
+        Some(Cursor::Parts { epoch, base, done }) if index < load.resumable => {
+            let cursor = Cursor::Parts { epoch: epoch.clone(), base: base.clone(), done: done + index };
+            answer::stream_cursor(&cursor, space)
+        }
+        _ => String::new(),
+    }
+}

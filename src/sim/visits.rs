@@ -1,0 +1,425 @@
+//! Requests at locations: carries out what the visits of `edge::visit` ask for, of caches, KV and objects.
+
+use super::{
+    World,
+    directory::Work,
+    host::Ended,
+    kv::ReadFailed,
+    location::{Reader, Response, SharedIsolate, Wire, authorization},
+};
+use crate::{
+    edge::{
+        pull::{Format, Source},
+        reply::{Body, Headers, Reply},
+        state::KnownHead,
+        visit::{Called, Effect, Event, Outgoing, Passed, Request, Source as PassSource, Visit},
+    },
+    ids::UserHash,
+    protocol::{NDJSON, act::Act, call::Call, error::ApiError, pull::PullRequest},
+    snapshot::keys::Scope,
+    time::Millis,
+    version::Position,
+};
+
+/// A visit under way.
+#[derive(Debug)]
+pub(super) struct Driven {
+    pub(super) location: usize,
+    pub(super) isolate: SharedIsolate,
+    pub(super) visit: Visit,
+    /// The space that it is about.
+    pub(super) space: usize,
+    /// By how much its clock is ahead, because it has waited.
+    pub(super) waited_ms: u64,
+}
+
+/// What a visit needs, and what is seen on its way.
+#[derive(Debug, Default)]
+pub(super) struct Around<'a> {
+    /// The body of the request.
+    pub(super) body: &'a str,
+    /// Behind how many objects or pages a stream breaks.
+    pub(super) chunks: Option<usize>,
+    /// What the coordinator has said, if it was asked for records and refused.
+    pub(super) refusal: Option<ApiError>,
+    /// Whether it has answered.
+    pub(super) is_answered: bool,
+    /// How a call has ended whose answer was passed on.
+    pub(super) ended: Option<Ended>,
+    /// What the clock of the object shows that a call begins, if not the true time.
+    pub(super) clock: Option<Millis>,
+    /// The stream that was opened.
+    pub(super) stream: String,
+}
+
+impl World {
+    /// A request of a user comes to a location.
+    pub(super) fn begin_visit(
+        &mut self,
+        location: usize,
+        (user, space): (usize, usize),
+        (method, path): (&str, &str),
+        format: Format,
+        grant: &str,
+    ) -> (Driven, Effect) {
+        self.run_errands_due(location);
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let text = |text: &str| text.to_owned();
+        let request = Request {
+            method: text(method),
+            host: text("https://edge.example"),
+            path: text(path),
+            query: text(query),
+            authorization: authorization(user),
+            accept: text(if format == Format::Ndjson { NDJSON } else { "" }),
+            content_type: text("application/json"),
+            now: self.now,
+            ..Request::default()
+        };
+        let isolate = self.locations[location].isolate();
+        let header = |name: &str| text(if name == "headwater-grant" { grant } else { "" });
+        let (visit, effect) = isolate.borrow_mut().begin(request, &header);
+        (Driven { location, isolate, visit, space, waited_ms: 0 }, effect)
+    }
+
+    /// One step of a visit. What it leaves to be done is begun.
+    pub(super) fn step_visit(&mut self, driven: &mut Driven, event: Event) -> Effect {
+        let now = self.now.plus(driven.waited_ms);
+        let effect = driven.isolate.borrow_mut().step(&mut driven.visit, event, now);
+        let errands = driven.isolate.borrow_mut().take_errands();
+        for visit in errands {
+            let Driven { location, ref isolate, space, .. } = *driven;
+            self.run_errand(
+                Driven { location, isolate: SharedIsolate::clone(isolate), visit, space, waited_ms: 0 },
+                Event::Begun,
+            );
+        }
+        effect
+    }
+
+    /// Brings a visit to its end.
+    pub(super) fn drive(
+        &mut self,
+        driven: &mut Driven,
+        mut effect: Effect,
+        around: &mut Around<'_>,
+    ) -> Result<Reply, ApiError> {
+        for _ in 0..40 {
+            let event = match effect {
+                Effect::Answer(answer) => return *answer,
+                effect => self.carry_out(driven, effect, around),
+            };
+            effect = self.step_visit(driven, event);
+        }
+        panic!("I8: a request asked its layers 40 times");
+    }
+
+    pub(super) fn carry_out(
+        &mut self,
+        driven: &mut Driven,
+        effect: Effect,
+        around: &mut Around<'_>,
+    ) -> Event {
+        match effect {
+            Effect::ReadBody { .. } => Event::Body(Ok(around.body.as_bytes().to_vec())),
+            Effect::Drain => Event::Resumed,
+            Effect::Pause(ms) => {
+                driven.waited_ms += ms;
+                Event::Resumed
+            }
+            Effect::ReadHead { scope, wanted, ttl_s } => {
+                let ttl_ms = u64::from(ttl_s) * 1_000;
+                let Ok(entry) = self.kv.read(driven.location, &scope.head_key(), ttl_ms, self.now) else {
+                    return Event::Head(Err(()));
+                };
+                let Some(entry) = entry else { return Event::Head(Ok(None)) };
+                self.check_brand(driven, &scope, &entry.value, "the head in KV");
+                let value = wanted.wants_of(&entry.metadata).then(|| entry.value.clone());
+                let head = KnownHead::of_kv(Some(&entry.metadata), value, &scope, self.now).map_err(drop);
+                let is_decoded = matches!(&head, Ok(Some(head)) if head.body.is_some());
+                let is_garbled = is_decoded && self.kv.is_garbled(&entry);
+                assert!(!is_garbled, "I6: a head was taken whose bytes had changed");
+                Event::Head(head)
+            }
+            Effect::StreamObjects { start, objects, end, ttl_s } => {
+                Event::Opened(self.stream_objects(driven, start, &objects, &end, ttl_s, around))
+            }
+            Effect::Call(call) => Event::Called(self.carry_call(driven, &call, around)),
+            Effect::Pass(call, PassSource::Call) => {
+                let ended = self.call_object(driven.space, &call, around.clock);
+                let passed = passed(&ended);
+                around.ended = Some(ended);
+                Event::Passed(passed)
+            }
+            effect => match self.locations[driven.location].carry_out(effect, self.now) {
+                Ok(event) => event,
+                Err(effect) => panic!("BUG: nobody carries out {effect:?} here"),
+            },
+        }
+    }
+
+    fn check_brand(&self, driven: &Driven, scope: &Scope, text: &str, what: &str) {
+        self.spaces[driven.space].oracle_of(scope).check_brand(text, what);
+    }
+
+    /// As the platform streams them: if a later one than the first is not to be had, the stream ends there.
+    fn stream_objects(
+        &mut self,
+        driven: &Driven,
+        start: String,
+        objects: &[(String, String)],
+        end: &str,
+        ttl_s: u32,
+        around: &mut Around<'_>,
+    ) -> Result<bool, ()> {
+        around.stream = start;
+        for (index, (key, behind)) in objects.iter().enumerate() {
+            if around.chunks.is_some_and(|chunks| index >= chunks.max(1)) {
+                return Ok(true);
+            }
+            match self.kv.read(driven.location, key, u64::from(ttl_s) * 1_000, self.now) {
+                Ok(Some(entry)) => {
+                    let scope = driven.visit.target().scope();
+                    self.check_brand(driven, scope, &entry.value, "an object in KV");
+                    around.stream.push_str(&entry.value);
+                    around.stream.push_str(behind);
+                }
+                Ok(None) if index == 0 => return Ok(false),
+                Err(ReadFailed) if index == 0 => return Err(()),
+                Ok(None) | Err(ReadFailed) => return Ok(true),
+            }
+        }
+        around.stream.push_str(end);
+        Ok(true)
+    }
+
+    /// A call by an edge, as the wire between the two carries it. I9: the coordinator answers members, about the space of their
+    /// grant.
+    fn carry_call(&mut self, driven: &Driven, call: &Outgoing, around: &mut Around<'_>) -> Called {
+        if call.call == Call::Directory {
+            return self.call_directory(call);
+        }
+        let ended = self.call_object(driven.space, call, around.clock);
+        let called = called(&ended);
+        if call.call == Call::Pull {
+            match &called.result {
+                Err(error @ (ApiError::Forbidden(_) | ApiError::Gone | ApiError::GrantRequired)) => {
+                    around.refusal = Some(error.clone());
+                }
+                Err(_) => {}
+                Ok(body) => {
+                    around.is_answered = true;
+                    let scope = Scope::parse(&call.caller.scope).expect("a pull names its scope");
+                    let space = &self.spaces[driven.space];
+                    let user = UserHash::parse(&call.caller.user).expect("a user");
+                    space.check_asker(&scope, &user);
+                    space.oracle_of(&scope).check_brand(body, "the coordinator's answer");
+                }
+            }
+        }
+        called
+    }
+
+    pub(super) fn call_object(&mut self, space: usize, call: &Outgoing, clock: Option<Millis>) -> Ended {
+        let now = clock.unwrap_or(self.now);
+        assert_eq!(call.object, self.spaces[space].hash, "I9: an edge calls another object");
+        let ended = self.spaces[space].host.call_by_edge(call, &mut self.kv, &self.granter, now);
+        let space = &mut self.spaces[space];
+        let may_claim = matches!(call.call, Call::Pull | Call::Administer(Act::Grant));
+        if let Some(core) = space.host.running().filter(|_| may_claim) {
+            // What the request claims may have begun an epoch.
+            space.oracle.learn_epoch(&core.position().epoch);
+        }
+        ended
+    }
+
+    /// What `location` answers to a pull. I9: nothing but what is of the space that the reader's grant is for, and nothing at
+    /// all without one or once the coordinator has refused.
+    pub(super) fn answer(
+        &mut self,
+        reader: &Reader,
+        location: usize,
+        (body, asked): (&str, &PullRequest),
+        format: Format,
+        chunks: Option<usize>,
+    ) -> Response {
+        let Reader { user, space, grant } = reader;
+        let path = match &self.spaces[*space].id {
+            Some(id) => format!("/sync/pull?space={id}"),
+            None => "/sync/pull".to_owned(),
+        };
+        let grant = grant.as_deref().unwrap_or_default();
+        let begun = self.begin_visit(location, (*user, *space), ("POST", &path), format, grant);
+        let (mut driven, effect) = begun;
+        let mut around = Around { body, chunks, ..Around::default() };
+        let reply = self.drive(&mut driven, effect, &mut around);
+        let is_opened = reply.is_ok();
+        let scope = is_opened.then(|| driven.visit.target().scope().clone());
+        let response = self.response(driven, reply, &mut around);
+        let space = &self.spaces[*space];
+        if !around.is_answered {
+            self.check_shows_writes(location, &space.hash, asked, &response);
+        }
+        if let (Ok(wire), Some(scope)) = (&response.body, scope) {
+            let oracle = space.oracle_of(&scope);
+            oracle.check_reader(*user, self.now);
+            oracle.check_brand(wire.text(), "the answer of an edge");
+            let refusal = around.refusal;
+            assert!(
+                refusal.is_none(),
+                "I9: the coordinator has refused, {refusal:?}, and the edge has answered"
+            );
+        }
+        response
+    }
+
+    fn response(
+        &mut self,
+        driven: Driven,
+        reply: Result<Reply, ApiError>,
+        around: &mut Around<'_>,
+    ) -> Response {
+        let usage = driven.visit.usage();
+        let Reply { headers, body, .. } = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                return Response { body: Err(error), source: Source::Edge, usage, tag: String::new() };
+            }
+        };
+        let (source, tag, is_json) = match headers {
+            Headers::Pull(headers) => (headers.source, headers.tag, true),
+            Headers::Named(headers) => (source_in(&headers), String::new(), false),
+        };
+        let text = match body {
+            Body::Text(text) => text,
+            Body::Stream => std::mem::take(&mut around.stream),
+            Body::Written(errand) => self.written_by(Driven { visit: *errand, ..driven }, around),
+            other => panic!("BUG: a pull is answered with {other:?}"),
+        };
+        let body = Ok(if is_json { Wire::Json(text) } else { Wire::Stream(text) });
+        Response { body, source, usage, tag }
+    }
+
+    /// What an errand writes, as far as it is read.
+    fn written_by(&mut self, mut driven: Driven, around: &mut Around<'_>) -> String {
+        let (mut text, mut pieces) = (String::new(), 0);
+        let mut effect = self.step_visit(&mut driven, Event::Begun);
+        loop {
+            let event = match effect {
+                Effect::Rest => return text,
+                Effect::Close => Event::Resumed,
+                Effect::Write(piece) => {
+                    text.push_str(&piece);
+                    pieces += 1;
+                    Event::Sent(around.chunks.is_none_or(|chunks| pieces < chunks.max(1)))
+                }
+                effect => self.carry_out(&mut driven, effect, around),
+            };
+            effect = self.step_visit(&mut driven, event);
+        }
+    }
+
+    /// The answer to a push passes the edge where it was asked for.
+    pub(super) fn pass_push(
+        &mut self,
+        driven: &mut Driven,
+        refused: Option<&ApiError>,
+        position: Option<&Position>,
+    ) {
+        let status = refused.map_or(200, ApiError::status);
+        let retry_after_s = refused.and_then(ApiError::retry_after_s).unwrap_or(1);
+        let passed = Passed { status, retry_after_s, position: position.cloned(), aside: None };
+        let effect = self.step_visit(driven, Event::Passed(Ok(passed)));
+        assert!(effect.is_end(), "BUG: a push goes on after its answer");
+        if let Some(position) = position {
+            let hash = &self.spaces[driven.space].hash;
+            self.locations[driven.location].learn_written(&driven.isolate, hash, position, self.now);
+        }
+    }
+
+    /// A push comes to a location. An error if it does not get past the edge.
+    pub(super) fn begin_push_visit(
+        &mut self,
+        location: usize,
+        user: usize,
+        space: usize,
+    ) -> Result<Driven, ApiError> {
+        let path = match &self.spaces[space].id {
+            Some(id) => format!("/sync/push?space={id}"),
+            None => "/sync/push".to_owned(),
+        };
+        let begun = self.begin_visit(location, (user, space), ("POST", &path), Format::Json, "");
+        let (mut driven, mut effect) = begun;
+        loop {
+            let event = match effect {
+                Effect::Pass(..) => return Ok(driven),
+                Effect::Answer(answer) => return Err(answer.err().expect("only the object answers a push")),
+                effect => self.carry_out(&mut driven, effect, &mut Around::default()),
+            };
+            effect = self.step_visit(&mut driven, event);
+        }
+    }
+
+    /// The answer to a write in a space passes a location, after which the space stood at `position`.
+    pub fn pass_write(&mut self, location: usize, space: usize, position: &Position) {
+        let mut driven = self.begin_push_visit(location, 0, space).expect("nobody was refused");
+        self.pass_push(&mut driven, None, Some(position));
+    }
+
+    /// Errands of a location whose time has come.
+    pub(super) fn run_errands_due(&mut self, location: usize) {
+        while let Some((at, driven)) = self.locations[location].take_due(self.now) {
+            let now = std::mem::replace(&mut self.now, at);
+            self.run_errand(driven, Event::Resumed);
+            self.now = now;
+        }
+    }
+
+    /// An errand goes on until it waits, for a time or for an object.
+    pub(super) fn run_errand(&mut self, mut driven: Driven, event: Event) {
+        let mut effect = self.step_visit(&mut driven, event);
+        loop {
+            let event = match effect {
+                Effect::Rest => return,
+                Effect::Pause(ms) => {
+                    let at = self.now.plus(ms);
+                    return self.locations[driven.location].paused.push((at, driven));
+                }
+                Effect::Call(call) => return self.directories.leave(Work { driven, call }),
+                effect => self.carry_out(&mut driven, effect, &mut Around::default()),
+            };
+            effect = self.step_visit(&mut driven, event);
+        }
+    }
+
+    /// One of the calls that errands wait for is made.
+    pub(super) fn work_on_errand(&mut self, Work { driven, call }: Work) {
+        let called = self.carry_call(&driven, &call, &mut Around::default());
+        self.note(|| format!("{} asks {:?}: {called:?}", call.caller.user, call.call));
+        self.run_errand(driven, Event::Called(called));
+    }
+}
+
+/// What an edge hears of a call.
+pub(super) fn called(ended: &Ended) -> Called {
+    let Ended { told, at, aside, .. } = ended;
+    let through = |error: &ApiError| ApiError::of_object(error.status(), &error.body(""));
+    let result = told.as_ref().map(|body| body.clone().unwrap_or_default()).map_err(through);
+    Called { result, position: at.clone(), aside: aside.clone(), timing: String::new() }
+}
+
+/// What an edge hears of a call whose answer it passes on.
+fn passed(ended: &Ended) -> Result<Passed, (ApiError, bool)> {
+    let Ended { told, at, aside, .. } = ended;
+    let (status, retry_after_s) = match told {
+        Ok(_) => (200, 0),
+        Err(error) => (error.status(), error.retry_after_s().unwrap_or(1)),
+    };
+    Ok(Passed { status, retry_after_s, position: at.clone(), aside: aside.clone() })
+}
+
+fn source_in(headers: &str) -> Source {
+    let value = headers.split("Headwater-Source\n").nth(1).and_then(|rest| rest.split('\n').next());
+    let sources = [Source::Edge, Source::Kv, Source::Coordinator];
+    sources.into_iter().find(|source| Some(source.as_str()) == value).expect("an answer says its source")
+}

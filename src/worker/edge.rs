@@ -1,0 +1,362 @@
+//! Requests to the Worker: carries out what the visits of `headwater::edge::visit` ask for.
+
+use headwater::{
+    edge::{
+        body::{Coding, refusal_of},
+        reply::{Body, Reply},
+        state::{CachedTexts, Known, KnownHead, Wanted},
+        visit::{Called, Effect, Event, Outgoing, Passed, Source, Visit},
+    },
+    limits,
+    protocol::{directory::Aside, error::ApiError},
+    version::Position,
+};
+use js_sys::{Array, Promise, Uint8Array};
+use wasm_bindgen::{JsCast, prelude::*};
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_sys::{ReadableStream, Request, Response};
+use worker::{Env, worker_sys::Context};
+
+use crate::{http, isolate, now};
+
+#[wasm_bindgen(module = "/shell.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = fetchKeys)]
+    fn fetch_keys(url: &str, limit: usize, timeout_ms: u32, context: &JsValue) -> Promise;
+    #[wasm_bindgen(js_name = verifySignature)]
+    fn verify_signature(algorithm: &str, jwk: &str, signed: &str, signature: Uint8Array) -> Promise;
+    #[wasm_bindgen(js_name = mayPass)]
+    fn may_pass(env: &JsValue, key: &str) -> Promise;
+    #[wasm_bindgen(js_name = pause)]
+    fn pause(ms: u32) -> Promise;
+    #[wasm_bindgen(js_name = readHead)]
+    fn read_head(env: &JsValue, key: &str, ttl_s: u32) -> Promise;
+    #[wasm_bindgen(js_name = readObject)]
+    fn read_object(env: &JsValue, key: &str, ttl_s: u32) -> Promise;
+    #[wasm_bindgen(js_name = textOf)]
+    fn text_of(stream: &JsValue) -> Promise;
+    /// Of a body that nobody wants.
+    #[wasm_bindgen(js_name = drop)]
+    fn drop_stream(stream: &JsValue);
+    #[wasm_bindgen(js_name = readCache)]
+    fn read_cache(base: &str, writes: &str) -> Promise;
+    #[wasm_bindgen(js_name = cacheHead)]
+    fn cache_head(base: &str, metadata: &str, read_at: &str, value: Option<&str>, ttl_s: u32) -> Promise;
+    #[wasm_bindgen(js_name = cachedText)]
+    fn cached_text(url: &str) -> Promise;
+    #[wasm_bindgen(js_name = cacheText)]
+    fn cache_text(url: &str, text: &str, ttl_s: u32) -> Promise;
+    #[wasm_bindgen(js_name = streamObjects)]
+    fn stream_objects(
+        env: &JsValue,
+        start: &str,
+        keys: &Array,
+        between: &Array,
+        end: &str,
+        ttl_s: u32,
+    ) -> Promise;
+    #[wasm_bindgen(js_name = callObject)]
+    fn call_object(
+        env: &JsValue,
+        name: &str,
+        call: &str,
+        caller: &str,
+        body: &str,
+        timeout_ms: u32,
+    ) -> Promise;
+    #[wasm_bindgen(js_name = passOn)]
+    fn pass_on(env: &JsValue, name: &str, call: &str, caller: &str, body: &str) -> Promise;
+    #[wasm_bindgen(js_name = passBodyOn)]
+    fn pass_body_on(
+        env: &JsValue,
+        name: &str,
+        call: &str,
+        caller: &str,
+        request: &JsValue,
+        user: &str,
+        is_gzip: bool,
+        limit: usize,
+        expires: f64,
+    ) -> Promise;
+    #[wasm_bindgen(js_name = isOverloaded)]
+    fn is_overloaded(error: &JsValue) -> bool;
+    type TextPipe;
+    #[wasm_bindgen(constructor)]
+    fn new() -> TextPipe;
+    #[wasm_bindgen(method, getter)]
+    fn readable(this: &TextPipe) -> ReadableStream;
+    #[wasm_bindgen(method)]
+    fn write(this: &TextPipe, text: &str) -> Promise;
+    #[wasm_bindgen(method)]
+    fn close(this: &TextPipe) -> Promise;
+}
+
+#[wasm_bindgen(module = "/body.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = receiveBody)]
+    fn receive_body(request: &JsValue, user: &str, is_gzip: bool, limit: usize) -> Promise;
+}
+
+/// What memory can answer is answered at once: a promise, and the turn of the event loop that resolves it, would be a fifth of
+/// what a poll costs.
+pub(crate) fn answer(request: Request, env: Env, context: Context) -> Result<JsValue, JsValue> {
+    let incoming = http::read(&request);
+    let header = |name: &str| http::header(&request, name);
+    let (visit, effect) = isolate::with(&env, |isolate| isolate.begin(incoming, &header));
+    let mut carrier =
+        Carrier { env, context, request: Some(request), stream: None, passed: None, pipe: None };
+    if let Effect::Answer(answer) = effect {
+        return carrier.respond(&visit, *answer);
+    }
+    let repeat = visit.reply_to_repeat();
+    let headers = http::headers(&repeat, &visit);
+    let served = future_to_promise(carrier.run(visit, effect));
+    Ok(http::or_repeat(&served, &repeat, headers).into())
+}
+
+/// What carries a visit out.
+struct Carrier {
+    env: Env,
+    context: Context,
+    /// None of an errand.
+    request: Option<Request>,
+    /// What was opened last.
+    stream: Option<ReadableStream>,
+    /// What an object has answered to what was passed on.
+    passed: Option<Response>,
+    /// What an errand writes into.
+    pipe: Option<TextPipe>,
+}
+
+impl Carrier {
+    /// Brings a visit to its end; gives the response, if it has one.
+    async fn run(mut self, mut visit: Visit, mut effect: Effect) -> Result<JsValue, JsValue> {
+        loop {
+            if let Effect::Answer(answer) = effect {
+                return self.respond(&visit, *answer);
+            }
+            if let Effect::Rest = effect {
+                return Ok(JsValue::UNDEFINED);
+            }
+            let mut done = JsFuture::from(self.start(&effect)).await;
+            let mut value = None;
+            if let (Some(wanted), Ok(read)) = (wanted(&effect), &done) {
+                let (metadata, stream) = head_in(read);
+                match metadata.is_some_and(|metadata| wanted.wants_of(&metadata)) && !stream.is_null() {
+                    true => match JsFuture::from(text_of(&stream)).await {
+                        Ok(text) => value = text.as_string(),
+                        Err(error) => done = Err(error),
+                    },
+                    false => drop_stream(&stream),
+                }
+            }
+            let event = self.end(effect, done, value);
+            effect = isolate::with(&self.env, |isolate| isolate.step(&mut visit, event, now()));
+            for errand in isolate::with(&self.env, |isolate| isolate.take_errands()) {
+                self.run_errand(errand, None);
+            }
+        }
+    }
+
+    fn run_errand(&self, mut errand: Visit, pipe: Option<TextPipe>) {
+        let (env, context) = (self.env.clone(), self.context());
+        let effect = isolate::with(&env, |isolate| isolate.step(&mut errand, Event::Begun, now()));
+        let carrier = Self { env, context, request: None, stream: None, passed: None, pipe };
+        let ended = future_to_promise(carrier.run(errand, effect));
+        self.context.wait_until(&ended).expect("BUG: the request is over and not answered");
+    }
+
+    fn context(&self) -> Context {
+        AsRef::<JsValue>::as_ref(&self.context).clone().unchecked_into()
+    }
+
+    fn request(&self) -> &JsValue {
+        self.request.as_ref().expect("BUG: an errand has no request")
+    }
+
+    fn pipe(&self) -> &TextPipe {
+        self.pipe.as_ref().expect("BUG: nobody reads what is written")
+    }
+
+    fn respond(&mut self, visit: &Visit, answer: Result<Reply, ApiError>) -> Result<JsValue, JsValue> {
+        let reply = visit.reply(answer);
+        let stream = self.stream.take();
+        let body = match &reply.body {
+            Body::Passed => return Ok(self.passed.take().expect("BUG: nothing was passed on").into()),
+            Body::Stream => stream.expect("BUG: no stream was opened").into(),
+            Body::Empty | Body::Text(_) | Body::Written(_) => {
+                if let Some(stream) = stream {
+                    drop_stream(&stream);
+                }
+                http::body(&reply.body)
+            }
+        };
+        let headers = http::headers(&reply, visit);
+        if let Body::Written(errand) = reply.body {
+            let pipe = TextPipe::new();
+            let readable = pipe.readable();
+            self.run_errand(*errand, Some(pipe));
+            return http::respond_with(reply.status, &readable, headers);
+        }
+        http::respond_with(reply.status, &body, headers)
+    }
+
+    /// Begins what an effect asks for.
+    fn start(&self, effect: &Effect) -> Promise {
+        let env: &JsValue = &self.env;
+        match effect {
+            Effect::Verify { algorithm, jwk, signed, signature } => {
+                verify_signature(algorithm.as_str(), jwk, signed, Uint8Array::from(&signature[..]))
+            }
+            Effect::FetchKeys { url } => {
+                fetch_keys(url, limits::KEYS_BYTES_MAX, limits::KEYS_TIMEOUT_MS, self.context.as_ref())
+            }
+            Effect::AskLimiter(user) => may_pass(env, user.as_str()),
+            Effect::Drain => receive_body(self.request(), "", false, 0),
+            Effect::ReadBody { user, coding, limit } => {
+                receive_body(self.request(), user.as_str(), *coding == Coding::Gzip, *limit)
+            }
+            Effect::Pause(ms) => pause(u32::try_from(*ms).unwrap_or(u32::MAX)),
+            Effect::LookIntoCache { base, writes, .. } => read_cache(base, writes),
+            Effect::ReadCachedWrite { writes } => cached_text(writes),
+            Effect::CacheHead { base, head, ttl_s } => {
+                let metadata = serde_json::to_string(&head.metadata).unwrap_or_default();
+                let value = head.body.as_ref().map(|body| body.value.as_str());
+                cache_head(base, &metadata, &head.read_at.0.to_string(), value, *ttl_s)
+            }
+            Effect::CacheOverlay { base, overlay, ttl_s } => {
+                cache_text(&format!("{base}/overlay"), &overlay.to_text(), *ttl_s)
+            }
+            Effect::CacheWrite { writes, position, ttl_s } => {
+                cache_text(writes, &position.to_string(), *ttl_s)
+            }
+            Effect::ReadHead { scope, ttl_s, .. } => read_head(env, &scope.head_key(), *ttl_s),
+            Effect::OpenObject { key, ttl_s } => read_object(env, key, *ttl_s),
+            Effect::StreamObjects { start, objects, end, ttl_s } => {
+                let (keys, between) = (Array::new(), Array::new());
+                for (key, text) in objects {
+                    keys.push(&key.into());
+                    between.push(&text.into());
+                }
+                stream_objects(env, start, &keys, &between, end, *ttl_s)
+            }
+            Effect::Call(call) => {
+                let (name, caller) = (call.object.as_str(), caller(call));
+                call_object(env, name, call.call.as_str(), &caller, &call.body, call.timeout_ms)
+            }
+            Effect::Pass(call, source) => self.pass(call, *source),
+            Effect::Write(text) => self.pipe().write(text),
+            Effect::Close => self.pipe().close(),
+            Effect::Answer(_) | Effect::Rest => panic!("BUG: the visit is over"),
+        }
+    }
+
+    fn pass(&self, call: &Outgoing, source: Source) -> Promise {
+        let (env, name, caller) = (&self.env, call.object.as_str(), caller(call));
+        let call_name = call.call.as_str();
+        match source {
+            Source::Call => pass_on(env, name, call_name, &caller, &call.body),
+            Source::Request { coding, limit, expires } => {
+                let (user, is_gzip) = (call.caller.user.as_str(), coding == Coding::Gzip);
+                let expires = expires.0 as f64;
+                pass_body_on(env, name, call_name, &caller, self.request(), user, is_gzip, limit, expires)
+            }
+        }
+    }
+
+    /// How it has ended; `value` is that of a head, if it was wanted.
+    fn end(&mut self, effect: Effect, done: Result<JsValue, JsValue>, value: Option<String>) -> Event {
+        match effect {
+            Effect::Verify { .. } => Event::Verified(done.ok().map(|is_good| is_good.is_truthy())),
+            Effect::FetchKeys { .. } => Event::Keys(done.ok().and_then(|text| text.as_string())),
+            Effect::AskLimiter(_) => Event::MayPass(done.is_ok_and(|may| may.is_truthy())),
+            Effect::ReadBody { .. } => Event::Body(body_of(done)),
+            Effect::LookIntoCache { scope, .. } => {
+                let read = done.map(|read| Array::from(&read)).unwrap_or_default();
+                let text = |at: u32| read.get(at).as_string();
+                let texts = CachedTexts { metadata: text(0), read_at: text(2), value, overlay: text(3) };
+                Event::Cached(Known::of_cache(texts, &scope), text(4).and_then(|text| Position::parse(&text)))
+            }
+            Effect::ReadCachedWrite { .. } => {
+                let text = done.ok().and_then(|text| text.as_string());
+                Event::CachedWrite(text.and_then(|text| Position::parse(&text)))
+            }
+            Effect::ReadHead { scope, .. } => Event::Head(done.map_err(drop).and_then(|read| {
+                KnownHead::of_kv(head_in(&read).0.as_deref(), value, &scope, now()).map_err(drop)
+            })),
+            Effect::OpenObject { .. } => Event::Opened(done.map_err(drop).map(|stream| self.keep(stream))),
+            Effect::StreamObjects { .. } => Event::Opened(done.map_err(drop).map(|opened| {
+                let Ok(opened) = opened.dyn_into::<Array>() else { return false };
+                let sent: Promise = opened.get(1).unchecked_into();
+                self.context.wait_until(&sent).is_ok() && self.keep(opened.get(0))
+            })),
+            Effect::Call(_) => Event::Called(match done {
+                Ok(answer) => called(&answer.unchecked_into()),
+                Err(error) => Called::failed(unreachable(&error)),
+            }),
+            Effect::Pass(..) => Event::Passed(match done {
+                Ok(answer) => self.passed(&answer),
+                Err(error) => Err((unreachable(&error), true)),
+            }),
+            Effect::Write(_) => Event::Sent(done.is_ok()),
+            // A cache that fails costs a read of KV, nothing else.
+            _ => Event::Resumed,
+        }
+    }
+
+    fn keep(&mut self, stream: JsValue) -> bool {
+        self.stream = stream.dyn_into().ok();
+        self.stream.is_some()
+    }
+
+    fn passed(&mut self, answer: &JsValue) -> Result<Passed, (ApiError, bool)> {
+        if let Some(word) = answer.as_string() {
+            return Err((refusal_of(&word), false));
+        }
+        let answer: &Array = answer.unchecked_ref();
+        let text = |at| answer.get(at).as_string().unwrap_or_default();
+        let (position, aside) = (Position::parse(&text(2)), Aside::parse(&text(3)));
+        let response: Response = answer.get(0).unchecked_into();
+        let (status, retry_after_s) = (response.status(), answer.get(1).as_f64().unwrap_or(1.0) as u32);
+        self.passed = Some(response);
+        Ok(Passed { status, retry_after_s, position, aside })
+    }
+}
+
+/// Whether the body of a head is wanted that an effect reads.
+fn wanted(effect: &Effect) -> Option<&Wanted> {
+    match effect {
+        Effect::LookIntoCache { wanted, .. } | Effect::ReadHead { wanted, .. } => Some(wanted),
+        _ => None,
+    }
+}
+
+/// The metadata of a head that was read, and its value as a stream.
+fn head_in(read: &JsValue) -> (Option<String>, JsValue) {
+    let read: &Array = read.unchecked_ref();
+    (read.get(0).as_string(), read.get(1))
+}
+
+fn body_of(done: Result<JsValue, JsValue>) -> Result<Vec<u8>, ApiError> {
+    let body = done.unwrap_or(JsValue::NULL);
+    match body.dyn_ref::<Uint8Array>() {
+        Some(bytes) => Ok(bytes.to_vec()),
+        None => Err(refusal_of(&body.as_string().unwrap_or_default())),
+    }
+}
+
+fn caller(call: &Outgoing) -> String {
+    serde_json::to_string(&call.caller).unwrap_or_default()
+}
+
+fn called(answer: &Array) -> Called {
+    let text = |at| answer.get(at).as_string().unwrap_or_default();
+    let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
+    Called::read(status, text(2), text(1), &text(3), &text(4))
+}
+
+/// Retrying an overloaded object makes it worse (durable-objects/best-practices/error-handling), so the client is asked
+/// to wait.
+fn unreachable(error: &JsValue) -> ApiError {
+    if is_overloaded(error) { ApiError::Overloaded } else { ApiError::Upstream }
+}
