@@ -10,13 +10,14 @@ import { pushes } from "./pushes.mjs";
 import { coldPolls, firstLoads, smallReads } from "./reads.mjs";
 import { print } from "./report.mjs";
 import { BOUNDED, startKv, startMemory, startObject } from "./runtime.mjs";
+import { startup } from "./startup.mjs";
 import { tokens } from "./tokens.mjs";
 
 const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
-    // For working on one comparison: `--only kv`, `--only memory`, `--only object`, `--only noisy` or `--only tokens`.
+    // For working on one comparison: `--only kv`, `--only memory`, `--only object`, `--only noisy`, `--only startup` or `--only tokens`.
     only: { type: "string" },
   },
 });
@@ -51,6 +52,9 @@ const neighbours = await over("noisy", () => startObject(BOUNDED), (runtime) => 
 const verifying =
   values.only && values.only !== "tokens" ? undefined : await tokens({ rounds: options.rounds, quick: values.quick });
 
+const starting =
+  values.only && values.only !== "startup" ? undefined : await startup({ rounds: values.quick ? 3 : options.rounds });
+
 const wasm = readFileSync(join(root, "build/index_bg.wasm"));
 const result = {
   // Where a figure covers two measurements, it is the worse of them.
@@ -70,6 +74,7 @@ const result = {
   object,
   noisy: neighbours,
   tokens: verifying,
+  startup: starting,
 };
 
 if (values.json) console.log(JSON.stringify(result));

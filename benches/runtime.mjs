@@ -21,7 +21,7 @@ export const BOUNDED = { RATE_USER_PER_S: "100", RATE_SPACE_PER_S: "500" };
 
 const COMPATIBILITY_DATE = "2026-07-01";
 
-function worker(name, script, options) {
+export function worker(name, script, options) {
   return {
     name,
     modules: true,

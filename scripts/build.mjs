@@ -44,20 +44,25 @@ export function build() {
     console.log("Build: nothing has changed.");
     return;
   }
-  if (!existsSync(tools.workerBuild)) throw new Stop("The tools of the build are missing. Run `npm run build`.");
   console.log("Build: compiling the Worker to WebAssembly.");
+  compile("src/worker", "build");
+  // The hash of before the build: a file saved meanwhile makes the next run build again.
+  writeFileSync(STAMP, inputs);
+}
+
+/** Compiles a crate two folders deep into a folder. */
+export function compile(crate, folder) {
+  if (!existsSync(tools.workerBuild)) throw new Stop("The tools of the build are missing. Run `npm run build`.");
   // worker-build takes the output folder relative to the crate, not to the current folder.
-  const args = ["--release", "src/worker", "--out-dir", "../../build"];
+  const args = ["--release", crate, "--out-dir", `../../${folder}`];
   run(tools.workerBuild, args, "The compiler's message is above.", {
     WASM_BINDGEN_BIN: tools.wasmBindgen,
     ESBUILD_BIN: tools.esbuild,
     // worker-build would print its own stack below the compiler's message.
     RUST_BACKTRACE: "0",
   });
-  const module = join(root, "build", "index_bg.wasm");
+  const module = join(root, folder, "index_bg.wasm");
   run(tools.wasmOpt, [...WASM_OPT, module, "-o", module], "wasm-opt's message is above.");
-  // The hash of before the build: a file saved meanwhile makes the next run build again.
-  writeFileSync(STAMP, inputs);
 }
 
 // Without set-up: wrangler runs this file too, before each deployment and after each saved change.

@@ -236,6 +236,8 @@ const HINTS_MAX: usize = 100;
 pub const HINTS_PER_MINUTE: usize = 60;
 /// How long a space counts as being made of which its maker's directory hears nothing, in ms.
 pub const RESERVED_MS: u64 = 86_400_000;
+/// How long a put into KV may take before nobody knows how it ended, in ms.
+pub const PUT_TIMEOUT_MS: u32 = 25_000;
 /// How long the edge waits for a directory after the answer to its user, in ms. Work of that kind may take 30 s
 /// (workers/runtime-apis/context), and needs three such calls at most.
 pub const DIRECTORY_TIMEOUT_MS: u32 = 8_000;

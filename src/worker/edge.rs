@@ -17,9 +17,9 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::{ReadableStream, Request, Response};
 use worker::{Env, worker_sys::Context};
 
-use crate::{http, isolate, now};
+use crate::{http, isolate, now, panic};
 
-#[wasm_bindgen(module = "/shell.js")]
+#[wasm_bindgen(module = "/js/tokens.js")]
 extern "C" {
     #[wasm_bindgen(js_name = fetchKeys)]
     fn fetch_keys(url: &str, limit: usize, timeout_ms: u32, context: &JsValue) -> Promise;
@@ -27,6 +27,10 @@ extern "C" {
     fn verify_signature(algorithm: &str, jwk: &str, signed: &str, signature: Uint8Array) -> Promise;
     #[wasm_bindgen(js_name = mayPass)]
     fn may_pass(env: &JsValue, key: &str) -> Promise;
+}
+
+#[wasm_bindgen(module = "/js/kv.js")]
+extern "C" {
     #[wasm_bindgen(js_name = pause)]
     fn pause(ms: u32) -> Promise;
     #[wasm_bindgen(js_name = readHead)]
@@ -38,6 +42,10 @@ extern "C" {
     /// Of a body that nobody wants.
     #[wasm_bindgen(js_name = drop)]
     fn drop_stream(stream: &JsValue);
+}
+
+#[wasm_bindgen(module = "/js/cache.js")]
+extern "C" {
     #[wasm_bindgen(js_name = readCache)]
     fn read_cache(base: &str, writes: &str) -> Promise;
     #[wasm_bindgen(js_name = cacheHead)]
@@ -46,6 +54,10 @@ extern "C" {
     fn cached_text(url: &str) -> Promise;
     #[wasm_bindgen(js_name = cacheText)]
     fn cache_text(url: &str, text: &str, ttl_s: u32) -> Promise;
+}
+
+#[wasm_bindgen(module = "/js/streams.js")]
+extern "C" {
     #[wasm_bindgen(js_name = streamObjects)]
     fn stream_objects(
         env: &JsValue,
@@ -55,6 +67,19 @@ extern "C" {
         end: &str,
         ttl_s: u32,
     ) -> Promise;
+    type TextPipe;
+    #[wasm_bindgen(constructor)]
+    fn new() -> TextPipe;
+    #[wasm_bindgen(method, getter)]
+    fn readable(this: &TextPipe) -> ReadableStream;
+    #[wasm_bindgen(method)]
+    fn write(this: &TextPipe, text: &str) -> Promise;
+    #[wasm_bindgen(method)]
+    fn close(this: &TextPipe) -> Promise;
+}
+
+#[wasm_bindgen(module = "/js/calls.js")]
+extern "C" {
     #[wasm_bindgen(js_name = callObject)]
     fn call_object(
         env: &JsValue,
@@ -80,18 +105,9 @@ extern "C" {
     ) -> Promise;
     #[wasm_bindgen(js_name = isOverloaded)]
     fn is_overloaded(error: &JsValue) -> bool;
-    type TextPipe;
-    #[wasm_bindgen(constructor)]
-    fn new() -> TextPipe;
-    #[wasm_bindgen(method, getter)]
-    fn readable(this: &TextPipe) -> ReadableStream;
-    #[wasm_bindgen(method)]
-    fn write(this: &TextPipe, text: &str) -> Promise;
-    #[wasm_bindgen(method)]
-    fn close(this: &TextPipe) -> Promise;
 }
 
-#[wasm_bindgen(module = "/body.js")]
+#[wasm_bindgen(module = "/js/body.js")]
 extern "C" {
     #[wasm_bindgen(js_name = receiveBody)]
     fn receive_body(request: &JsValue, user: &str, is_gzip: bool, limit: usize) -> Promise;
@@ -111,7 +127,7 @@ pub(crate) fn answer(request: Request, env: Env, context: Context) -> Result<JsV
     let repeat = visit.reply_to_repeat();
     let headers = http::headers(&repeat, &visit);
     let served = future_to_promise(carrier.run(visit, effect));
-    Ok(http::or_repeat(&served, &repeat, headers).into())
+    Ok(panic::or_repeat(&served, &repeat, headers).into())
 }
 
 /// What carries a visit out.

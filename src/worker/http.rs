@@ -10,25 +10,27 @@ use headwater::{
     protocol::error::ApiError,
     time::Millis,
 };
-use js_sys::{Promise, Uint8Array};
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use web_sys::Request;
 
-#[wasm_bindgen(module = "/shell.js")]
+#[wasm_bindgen(module = "/js/request.js")]
 extern "C" {
     #[wasm_bindgen(js_name = readRequest)]
     fn read_request(request: &Request) -> String;
     /// A header that only some requests need; empty if it is absent.
     #[wasm_bindgen(js_name = readHeader)]
     pub(crate) fn header(request: &Request, name: &str) -> String;
-    #[wasm_bindgen(js_name = readCall)]
-    fn read_call(request: &Request) -> String;
     #[wasm_bindgen(catch, js_name = respond)]
     fn respond(status: u16, body: &JsValue, headers: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = respondPull)]
     fn respond_pull(status: u16, body: &JsValue, values: &str) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = orElse)]
-    fn or_else(promise: &Promise, status: u16, body: &JsValue, headers: &str) -> Promise;
+}
+
+#[wasm_bindgen(module = "/js/calls.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = readCall)]
+    fn read_call(request: &Request) -> String;
     /// The length of a call's body.
     #[wasm_bindgen(js_name = callLength)]
     pub(crate) fn call_length(request: &Request) -> usize;
@@ -36,7 +38,7 @@ extern "C" {
     async fn body_of_call(request: &Request, limit: usize) -> Result<JsValue, JsValue>;
 }
 
-#[wasm_bindgen(module = "/body.js")]
+#[wasm_bindgen(module = "/js/body.js")]
 extern "C" {
     #[wasm_bindgen(js_name = configureBodies)]
     fn configure(held_max: usize, idle_ms: u32, total_ms: u32, bytes_per_s: u32);
@@ -122,11 +124,4 @@ pub(crate) fn respond_as_object(
     usage: Usage,
 ) -> Result<JsValue, JsValue> {
     respond_with(reply.status, &body(&reply.body), reply.all_headers(id, origin, usage))
-}
-
-/// `served`, or the reply that the request may be repeated, should the module break off before. Written beforehand, because
-/// nothing that runs in the module can write it then.
-pub(crate) fn or_repeat(served: &Promise, repeat: &Reply, repeat_headers: AllHeaders) -> Promise {
-    let AllHeaders::Named(headers) = repeat_headers else { panic!("BUG: a problem is not a pull's answer") };
-    or_else(served, repeat.status, &body(&repeat.body), &headers)
 }

@@ -6,12 +6,10 @@ use headwater::edge::{config::Config, isolate::Isolate};
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
-use crate::{http, log};
+use crate::{http, log, panic};
 
-#[wasm_bindgen(module = "/shell.js")]
+#[wasm_bindgen(module = "/js/request.js")]
 extern "C" {
-    #[wasm_bindgen(js_name = breakOff)]
-    fn break_off();
     #[wasm_bindgen(js_name = setting)]
     fn setting(env: &JsValue, name: &str) -> Option<String>;
     #[wasm_bindgen(js_name = settings)]
@@ -42,17 +40,6 @@ fn begin(env: &Env) -> Isolate {
     let config = Config::read(|name| setting(env, name));
     log::configure(&config);
     http::configure_bodies();
-    end_what_waits();
+    panic::end_what_waits();
     Isolate::new(config, settings(env).lines(), has_limiter(env))
-}
-
-/// A panic ends the instance of the module, but the promises that wait in it would wait for ever: it has to end them too. So
-/// has an instance that begins, because what is no panic (a stack that overflows) ends the one before without a word.
-fn end_what_waits() {
-    break_off();
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        before(info);
-        break_off();
-    }));
 }

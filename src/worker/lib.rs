@@ -8,6 +8,7 @@ mod http;
 mod isolate;
 mod log;
 mod object;
+mod panic;
 mod sql;
 
 use headwater::time::Millis;

@@ -8,7 +8,7 @@ use headwater::{
         object::{Answer, Effect, Event, Expires, Moment, Object, ObjectConfig, Said, Storage, Task},
     },
     edge::{answer::Usage, config::LogLevel, isolate::Isolate, pull::HEAD_TTL_S, reply::Reply},
-    limits::DirectoryMax,
+    limits::{self, DirectoryMax},
     protocol::{error::ApiError, internal::Caller},
     snapshot::head::HeadMetadata,
     time::Millis,
@@ -20,28 +20,23 @@ use worker::{
 
 use crate::{
     http, isolate, log, now,
+    panic::{Events, UnderWay},
     sql::{ObjectSql, ObjectStorage},
 };
 
-/// How long a put may take before nobody knows how it ended, in ms.
-const PUT_TIMEOUT_MS: u32 = 25_000;
-
-#[wasm_bindgen(module = "/shell.js")]
+#[wasm_bindgen(module = "/js/storage.js")]
 extern "C" {
     type Group;
     #[wasm_bindgen(constructor)]
     fn new(storage: &ObjectStorage) -> Group;
-    #[wasm_bindgen(method, catch)]
-    async fn turn(this: &Group, is_under_way: bool) -> std::result::Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = ready)]
+    async fn ready(this: &Group, is_under_way: bool) -> std::result::Result<JsValue, JsValue>;
     #[wasm_bindgen(method)]
     fn committed(this: &Group);
-    type Events;
-    #[wasm_bindgen(constructor)]
-    fn new(state: &JsValue) -> Events;
-    #[wasm_bindgen(method)]
-    fn begin(this: &Events);
-    #[wasm_bindgen(method)]
-    fn end(this: &Events);
+}
+
+#[wasm_bindgen(module = "/js/kv.js")]
+extern "C" {
     #[wasm_bindgen(js_name = pause)]
     async fn pause(ms: u32);
     #[wasm_bindgen(catch, js_name = readMetadata)]
@@ -73,24 +68,6 @@ impl Storage for ObjectSql {
 
     fn take_rows(&mut self) -> Rows {
         self.rows.take()
-    }
-}
-
-/// An event under way: if the module breaks off before it ends, so does the object.
-struct UnderWay<'a>(&'a Events);
-
-impl<'a> UnderWay<'a> {
-    fn begin(object: &'a Coordinator) -> Self {
-        // First of all, because an instance of the module that begins ends what an older one has left behind.
-        isolate::with(&object.env, |_| ());
-        object.events.begin();
-        Self(&object.events)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }
 
@@ -141,7 +118,7 @@ impl DurableObject for Coordinator {
     }
 
     async fn fetch(&self, request: Request) -> Result<worker::Response> {
-        let _event = UnderWay::begin(self);
+        let _event = UnderWay::begin(&self.events, &self.env);
         let request = request.inner();
         let (name, caller) = http::name_and_caller(request);
         let caller: std::result::Result<Caller, _> = serde_json::from_str(&caller);
@@ -164,7 +141,7 @@ impl DurableObject for Coordinator {
     }
 
     async fn alarm(&self) -> Result<worker::Response> {
-        let _event = UnderWay::begin(self);
+        let _event = UnderWay::begin(&self.events, &self.env);
         match self.run(Task::alarm(), None).await {
             Some(_) => worker::Response::empty(),
             None => Err(Error::RustError("the publication will be tried again".to_owned())),
@@ -233,8 +210,8 @@ impl Coordinator {
             }
             Effect::SetAlarm(Some(at)) => Event::AlarmSet(self.storage.set_alarm(at.0 as f64).await.is_ok()),
             Effect::SetAlarm(None) => Event::AlarmSet(self.storage.delete_alarm().await.is_ok()),
-            Effect::LetOthers => resumed(self.reading.turn(true).await.is_ok()),
-            Effect::AwaitSlice { is_under_way } => resumed(self.slices.turn(is_under_way).await.is_ok()),
+            Effect::LetOthers => resumed(self.reading.ready(true).await.is_ok()),
+            Effect::AwaitSlice { is_under_way } => resumed(self.slices.ready(is_under_way).await.is_ok()),
             Effect::Committed => {
                 self.slices.committed();
                 Event::Resumed
@@ -271,7 +248,7 @@ impl Coordinator {
             Expires::In(seconds) => format!("{{\"expirationTtl\":{seconds}{metadata}}}"),
             Expires::At(second) => format!("{{\"expiration\":{second}{metadata}}}"),
         };
-        let answer = put_value(&self.env, key, value, &options, PUT_TIMEOUT_MS).await;
+        let answer = put_value(&self.env, key, value, &options, limits::PUT_TIMEOUT_MS).await;
         let words = answer.ok().and_then(|answer| answer.as_string()).unwrap_or_else(|| "error".to_owned());
         if words.is_empty() { Ok(()) } else { Err(words) }
     }

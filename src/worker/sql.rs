@@ -6,7 +6,7 @@ use headwater::coordinator::ledger::{LedgerError, LedgerResult, Rows, Sql, SqlVa
 use js_sys::Array;
 use wasm_bindgen::{JsCast, prelude::*};
 
-#[wasm_bindgen(module = "/shell.js")]
+#[wasm_bindgen(module = "/js/storage.js")]
 extern "C" {
     #[wasm_bindgen(catch)]
     fn query(sql: &JsValue, text: &str, params: &Array) -> Result<JsValue, JsValue>;

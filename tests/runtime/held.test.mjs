@@ -6,7 +6,7 @@ import { after, before, describe, mock, test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { gzipSync } from "node:zlib";
-import { collect, configureBodies, receiveBody, withBody } from "../../src/worker/body.js";
+import { collect, configureBodies, receiveBody, withBody } from "../../src/worker/js/body.js";
 
 const MIB = 1024 * 1024;
 const LIMIT = 4 * MIB;

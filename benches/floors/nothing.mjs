@@ -1,0 +1,2 @@
+// What the runtime itself takes to start.
+export default { fetch: () => new Response("{}") };

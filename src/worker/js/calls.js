@@ -1,0 +1,68 @@
+// Calls to objects, from both ends.
+
+import { collect, withBody } from "./body.js";
+
+function ask(env, name, call, caller, body, signal) {
+  const stub = env.COORDINATOR.get(env.COORDINATOR.idFromName(name));
+  const headers = { "headwater-caller": caller, "content-type": "application/json" };
+  return stub.fetch(`https://coordinator/${call}`, { method: "POST", headers, body, signal });
+}
+
+// Resolves to [status, server-timing, body, position after a write, what is not for the client]. `timeoutMs` 0 is no timeout.
+export async function callObject(env, name, call, caller, body, timeoutMs) {
+  const signal = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
+  const response = await ask(env, name, call, caller, body, signal);
+  const { status, headers } = response;
+  const [timing, aside] = [headers.get("server-timing") ?? "", headers.get("headwater-aside") ?? ""];
+  return [status, timing, await response.text(), positionOf(response), aside];
+}
+
+// Passes a text on and resolves to [response, retry-after of a refusal, position after a write, what is not for the client]. The
+// response is without the last.
+export async function passOn(env, name, call, caller, body) {
+  const response = await ask(env, name, call, caller, body);
+  const { headers } = response;
+  const aside = headers.get("headwater-aside") ?? "";
+  const refusal = response.status === 429 ? Number(headers.get("retry-after")) || 1 : 0;
+  return [aside === "" ? response : withoutAside(response), refusal, positionOf(response), aside];
+}
+
+// The same with the body of a request. Resolves to what `withBody` says instead of a body, or to "expired" if the caller's
+// token has ended at `expires`, while the body came: then the object was not asked.
+export async function passBodyOn(env, name, call, caller, request, user, isGzip, limit, expires) {
+  const send = (body) => (Date.now() < expires ? passOn(env, name, call, caller, body) : "expired");
+  return withBody(request, user, isGzip, limit, send);
+}
+
+// Where the space stands after a write; empty where nothing was written.
+function positionOf(response) {
+  return response.headers.get("headwater-position") ?? "";
+}
+
+function withoutAside(response) {
+  const rest = new Response(response.body, response);
+  rest.headers.delete("headwater-aside");
+  return rest;
+}
+
+export function isOverloaded(error) {
+  return error?.overloaded === true;
+}
+
+// What the object reads of a call.
+export function readCall(request) {
+  return `${request.url}\n${request.headers.get("headwater-caller") ?? ""}`;
+}
+
+export function callLength(request) {
+  return Number(request.headers.get("content-length") ?? 0);
+}
+
+// The bytes of a call's body, which the Worker sends whole, or null when it has more than `limit`.
+export async function bodyOfCall(request, limit) {
+  if (request.body === null) return new Uint8Array(0);
+  if (Number(request.headers.get("content-length") ?? limit + 1) <= limit) {
+    return new Uint8Array(await request.arrayBuffer());
+  }
+  return collect(request.body, limit);
+}

@@ -1,0 +1,46 @@
+// The namespace, and waiting.
+
+// Resolves to [metadata as JSON or null, value as a stream or null].
+export async function readHead(env, key, cacheTtl) {
+  const { value, metadata } = await env.SNAPSHOTS.getWithMetadata(key, { type: "stream", cacheTtl });
+  return [metadata === null ? null : JSON.stringify(metadata), value];
+}
+
+// The metadata alone.
+export async function readMetadata(env, key, cacheTtl) {
+  const { value, metadata } = await env.SNAPSHOTS.getWithMetadata(key, { type: "stream", cacheTtl });
+  drop(value);
+  return metadata === null ? null : JSON.stringify(metadata);
+}
+
+export function textOf(stream) {
+  return new Response(stream).text();
+}
+
+// A body that nobody wants must be cancelled, or it keeps one of the six connections.
+export function drop(stream) {
+  stream?.cancel().catch(() => {});
+}
+
+export function readObject(env, key, cacheTtl) {
+  return env.SNAPSHOTS.get(key, { type: "stream", cacheTtl });
+}
+
+// Resolves to "" when KV has it, else to KV's own words, or "timeout": then nobody knows.
+export async function putValue(env, key, value, options, timeoutMs) {
+  let timer;
+  const timeout = new Promise((resolve) => {
+    timer = setTimeout(() => resolve("timeout"), timeoutMs);
+  });
+  const put = env.SNAPSHOTS.put(key, value, JSON.parse(options)).then(
+    () => "",
+    (error) => String(error?.message ?? error) || "error",
+  );
+  const outcome = await Promise.race([put, timeout]);
+  clearTimeout(timer);
+  return outcome;
+}
+
+export function pause(ms) {
+  return scheduler.wait(ms);
+}

@@ -1,0 +1,65 @@
+// What the platform verifies and counts: signatures, the keys of an issuer, requests of a user.
+
+import { collect } from "./body.js";
+import { drop } from "./kv.js";
+
+const IMPORT = {
+  ES256: { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" },
+  EdDSA: { name: "Ed25519" },
+  RS256: { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" },
+};
+const imported = new Map();
+
+// Rejects when the JWK is no key. Keys are remembered, not promises: one that another request began may never settle.
+export async function verifySignature(algorithm, jwk, signed, signature) {
+  let key = imported.get(jwk);
+  if (key === undefined) {
+    key = await crypto.subtle.importKey("jwk", JSON.parse(jwk), IMPORT[algorithm], false, ["verify"]);
+    if (imported.size >= 100) imported.clear();
+    imported.set(jwk, key);
+  }
+  return crypto.subtle.verify(IMPORT[algorithm], key, signature, new TextEncoder().encode(signed));
+}
+
+// The fetch of the issuer's keys that is under way in this isolate: until when it is waited for, and what it has brought.
+let fetching = null;
+
+// Resolves to the text behind the URL, or to null. Whoever asks while a fetch is under way gets what that one brings, but
+// looks for it with timers of their own: a promise dies with the request that made it.
+export async function fetchKeys(url, limit, timeoutMs, context) {
+  const under = fetching;
+  if (under !== null && Date.now() < under.until) {
+    while (under.text === undefined && Date.now() < under.until) await scheduler.wait(10);
+    return under.text ?? null;
+  }
+  const mine = { until: Date.now() + timeoutMs, text: undefined };
+  fetching = mine;
+  const work = loadText(url, limit, timeoutMs).catch(() => null).then((text) => {
+    mine.text = text;
+    if (fetching === mine) fetching = null;
+    return text;
+  });
+  // The others wait for it, whether or not this request's client still does.
+  context.waitUntil(work);
+  return work;
+}
+
+async function loadText(url, limit, timeoutMs) {
+  const signal = AbortSignal.timeout(timeoutMs);
+  const response = await fetch(url, { headers: { accept: "application/json" }, redirect: "manual", signal });
+  if (response.status !== 200) {
+    drop(response.body);
+    return null;
+  }
+  const bytes = await collect(response.body ?? [], limit);
+  return bytes && new TextDecoder().decode(bytes);
+}
+
+// Whether the platform's rate limiter lets a key pass. One that fails does: it protects a bill, not the data.
+export async function mayPass(env, key) {
+  try {
+    return (await env.RATE_LIMITER.limit({ key })).success !== false;
+  } catch {
+    return true;
+  }
+}
