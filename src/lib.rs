@@ -32,7 +32,7 @@
 //! 4. [`edge::answer`]: bodies and headers. Published objects are streamed without entering wasm.
 //!
 //! # Shared spaces
-//! The routes below `/spaces` go to the space's object as acts ([`protocol::act`]): `worker/spaces.rs`, then
+//! The routes below `/spaces` go to the space's object as acts ([`call::Act`]): `worker/spaces.rs`, then
 //! `coordinator/members.rs` (who may do what) and `coordinator/administration.rs` (does it). What a space says of a user
 //! goes to the user's directory ([`coordinator::directory`]) after the answer ([`edge::directory`]).
 //!
@@ -47,6 +47,8 @@
 #[macro_use]
 mod planted;
 
+pub mod access;
+pub mod call;
 pub mod coordinator;
 pub mod edge;
 pub mod ids;

@@ -1,14 +1,12 @@
 //! What comes back from KV and the location's cache, and what edge and coordinator say to each other.
 
 use headwater::{
+    call::{Ask, Caller, Reply, decode_reply, encode_reply},
     coordinator::{Coordinator, ledger::MemoryLedger},
     edge::state::KnownHead,
     ids::{ContentHash, SpaceHash, UserHash},
     limits::{self, Sizes},
-    protocol::{
-        internal::{Ask, Caller, Reply, decode_reply, encode_reply},
-        push::PushRequest,
-    },
+    protocol::push::PushRequest,
     sim::{BY_DEMAND, START},
     snapshot::{
         head::{Head, HeadMetadata, HeadParts},

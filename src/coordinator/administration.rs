@@ -12,9 +12,11 @@ use super::{
     publication::PublicationConfig,
 };
 use crate::{
+    access::role::Role,
+    call::{Act, Order},
     ids::{Collection, Key, RecordId, SpaceHash, SpaceId, UserHash},
     limits,
-    protocol::{act::Act, error::ApiError, internal::Order, role::Role},
+    protocol::error::ApiError,
     snapshot::keys::Scope,
     time::Millis,
     value::{json_text, text_field},

@@ -5,15 +5,11 @@ use super::{
     ledger::{Ledger, LedgerResult, Meta},
 };
 use crate::{
+    access::role::Role,
+    call::{Act, Aside, Membership, Order, Standing},
     ids::{Collection, Key, RecordId, UserHash},
     limits,
-    protocol::{
-        act::Act,
-        directory::{Aside, Membership, Standing},
-        error::ApiError,
-        internal::Order,
-        role::Role,
-    },
+    protocol::error::ApiError,
     value::{json_text, text_field},
 };
 

@@ -39,13 +39,13 @@ use pull::FreshTail;
 use queue::{Done, MayBegin, Progress, Queue, Waiting};
 
 use crate::{
+    access::role::Role,
+    call::Act,
     ids::UserHash,
     limits,
     protocol::{
-        act::Act,
         error::ApiError,
         push::{PushAnswer, PushRequest},
-        role::Role,
     },
     snapshot::keys::Scope,
     time::Millis,

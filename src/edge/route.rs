@@ -1,9 +1,10 @@
 //! Which route a request is for.
 
 use crate::{
+    call::Act,
     ids::{Collection, ContentHash},
     limits,
-    protocol::{Misfit, act::Act, error::ApiError, pull::percent_decoded},
+    protocol::{Misfit, error::ApiError, pull::percent_decoded},
 };
 
 /// A route of the protocol.

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use super::{authorize::Caller, grant::Granter, route::Route};
 use crate::{
+    access::role::Role,
+    call::{Act, OnConflict, Order},
     coordinator::directory::TOO_MANY,
     ids::{SpaceHash, SpaceId, UserHash},
-    protocol::{
-        Fields, act::Act, error::ApiError, internal::Order, pull::query_pairs, push::OnConflict, role::Role,
-    },
+    protocol::{Fields, error::ApiError, pull::query_pairs},
     snapshot::keys::Scope,
     time::Millis,
     value::text_field,

@@ -8,6 +8,7 @@ use super::{
     user_hash,
 };
 use crate::{
+    call::{Aside, DirectoryAnswer, DirectoryCall, Noted},
     coordinator::{
         directory::Directory,
         ledger::{Ledger, MemoryLedger},
@@ -15,10 +16,7 @@ use crate::{
     edge::directory::{Delivery, Next},
     ids::SpaceId,
     limits::DirectoryMax,
-    protocol::{
-        directory::{Aside, DirectoryAnswer, DirectoryCall, Noted},
-        error::ApiError,
-    },
+    protocol::error::ApiError,
     time::Millis,
 };
 

@@ -7,6 +7,7 @@ use super::{
     space::Space,
 };
 use crate::{
+    call::{Ask, OrderedCursor, Reply},
     edge::{
         answer::{self, Usage},
         config::Config,
@@ -20,7 +21,6 @@ use crate::{
     limits,
     protocol::{
         error::ApiError,
-        internal::{Ask, OrderedCursor, Reply},
         pull::{Cursor, PullRequest},
     },
     snapshot::{head::HeadMetadata, keys::Scope},

@@ -7,11 +7,7 @@ use super::{
     space::{Space, person},
     user_hash,
 };
-use crate::{
-    coordinator::Person,
-    protocol::{error::ApiError, internal::Order, role::Role},
-    time::Millis,
-};
+use crate::{access::role::Role, call::Order, coordinator::Person, protocol::error::ApiError, time::Millis};
 
 impl World {
     /// A user does something about a space.

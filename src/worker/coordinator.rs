@@ -1,16 +1,11 @@
 //! Calls from the Worker to a space's object.
 
 use headwater::{
+    call::{self, Act, Aside, Call, DirectoryCall, Noted, Order},
     edge::{answer::Usage, body::Coding},
     ids::{SpaceHash, SpaceId},
     limits,
-    protocol::{
-        act::Act,
-        call::Call,
-        directory::{Aside, DirectoryCall, Noted},
-        error::ApiError,
-        internal,
-    },
+    protocol::error::ApiError,
     version::Position,
 };
 use js_sys::{Array, Promise};
@@ -189,7 +184,7 @@ pub(crate) async fn call_directory(env: &Env, directory: &Space, call: &Director
 }
 
 /// Asks a space for a grant after the answer to the user, for the sake of what it says beside it.
-pub(crate) async fn ask_again(env: &Env, space: &Space, order: internal::Order) -> Option<Aside> {
+pub(crate) async fn ask_again(env: &Env, space: &Space, order: Order) -> Option<Aside> {
     call_later(env, space, Call::Administer(Act::Grant), &order.into_text()).await?.2
 }
 
@@ -201,7 +196,7 @@ pub(crate) fn take_aside(response: &Response) -> (Option<Aside>, Response) {
 }
 
 fn caller(space: &Space) -> Result<String, ApiError> {
-    let caller = internal::Caller {
+    let caller = call::Caller {
         user: space.caller.user.as_str().to_owned(),
         scope: space.scope_text().to_owned(),
         space: space.id.as_ref().map_or("", SpaceId::as_str).to_owned(),

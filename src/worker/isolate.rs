@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 
 use headwater::{
+    access::role::Role,
+    call::Membership,
     edge::{
         authorize::{Caller, Claimed, Refused, Step, Verifier},
         config::{Config, LogLevel},
@@ -16,7 +18,7 @@ use headwater::{
         writes::Writes,
     },
     ids::{SpaceHash, SpaceId, UserHash},
-    protocol::{directory::Membership, error::ApiError, role::Role},
+    protocol::error::ApiError,
     snapshot::keys::Scope,
     time::Millis,
     version::Position,

@@ -15,6 +15,7 @@ mod spaces;
 mod sql;
 
 use headwater::{
+    call::{Call, ConflictsAfter},
     edge::{
         answer::Usage,
         authorize::{Caller, Step},
@@ -24,7 +25,7 @@ use headwater::{
         space::Meant,
     },
     ids::{SpaceHash, SpaceId},
-    protocol::{call::Call, conflict, error::ApiError, internal::ConflictsAfter, pull::query_pairs},
+    protocol::{conflict, error::ApiError, pull::query_pairs},
     snapshot::keys::Scope,
 };
 use serde_json::json;

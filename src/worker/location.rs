@@ -3,13 +3,13 @@
 use std::rc::Rc;
 
 use headwater::{
+    call::{Reply, decode_reply, encode_reply},
     edge::{
         pull::LOCATION_MS,
         state::{Known, KnownHead, Overlay},
         writes::{WRITTEN_MS, to_tell},
     },
     ids::{ContentHash, SpaceHash},
-    protocol::internal::{Reply, decode_reply, encode_reply},
     snapshot::{head::HeadMetadata, keys::Scope, lines::are_lines},
     time::Millis,
     version::Position,

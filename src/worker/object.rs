@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 
 use headwater::{
+    call::{ASIDE_HEADER, Caller},
     coordinator::{
         ledger::{LedgerResult, Rows, SqlLedger},
         object::{Answer, Effect, Event, Expires, Moment, Object, ObjectConfig, Storage, Task},
     },
     edge::{answer::Usage, config::LogLevel},
-    protocol::{directory::ASIDE_HEADER, error::ApiError, internal::Caller},
+    protocol::error::ApiError,
     time::Millis,
 };
 use wasm_bindgen::{JsCast, prelude::*};

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use headwater::{
+    call::{Ask, Call, OrderedCursor, Reply as CoordinatorReply, decode_reply},
     edge::{
         answer::{self, PullHeaders, Usage},
         body::is_json,
@@ -13,9 +14,7 @@ use headwater::{
     ids::SpaceHash,
     limits,
     protocol::{
-        call::Call,
         error::ApiError,
-        internal::{Ask, OrderedCursor, Reply as CoordinatorReply, decode_reply},
         pull::{Cursor, PullRequest, query_pairs},
     },
     time::Millis,

@@ -2,6 +2,7 @@
 //! memberships gets into directories.
 
 use headwater::{
+    call::{Act, Aside, Call, DirectoryCall, Order},
     edge::{
         answer::Usage,
         body::{Coding, is_json},
@@ -10,14 +11,7 @@ use headwater::{
     },
     ids::{SpaceHash, SpaceId, UserHash},
     limits,
-    protocol::{
-        act::Act,
-        call::Call,
-        directory::{Aside, DirectoryCall},
-        error::ApiError,
-        internal::Order,
-        pull::query_pairs,
-    },
+    protocol::{error::ApiError, pull::query_pairs},
     version::Position,
 };
 use wasm_bindgen::JsValue;

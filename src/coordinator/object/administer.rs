@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::{Answer, Claimant, Effect, Event, Moment, Object, Said, State, Storage, Task};
 use crate::{
+    access::role::Role,
+    call::{Act, Order},
     coordinator::{Administered, rate},
-    protocol::{act::Act, error::ApiError, internal::Order, role::Role},
+    protocol::error::ApiError,
     time::Millis,
     version::Position,
 };

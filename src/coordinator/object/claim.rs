@@ -5,12 +5,8 @@ use serde_json::json;
 
 use super::{Effect, Moment, Object, State, Storage, Task};
 use crate::{
-    protocol::{
-        act::Act,
-        error::ApiError,
-        internal::{Ask, Order},
-        push::PushRequest,
-    },
+    call::{Act, Ask, Order},
+    protocol::{error::ApiError, push::PushRequest},
     version::Position,
 };
 

@@ -4,12 +4,10 @@ use serde_json::json;
 
 use super::{Answer, Effect, Moment, Object, Said, Storage, Task};
 use crate::{
+    call::{DirectoryAnswer, DirectoryCall},
     coordinator::{directory::Directory, ledger::LedgerResult, rate},
     limits::DirectoryMax,
-    protocol::{
-        directory::{DirectoryAnswer, DirectoryCall},
-        error::ApiError,
-    },
+    protocol::error::ApiError,
 };
 
 impl<S: Storage> Object<S> {

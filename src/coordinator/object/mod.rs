@@ -39,9 +39,10 @@ use super::{
     shares::Shares,
 };
 use crate::{
+    call::Call,
     ids::UserHash,
     limits,
-    protocol::{call::Call, error::ApiError, push::PushAnswer},
+    protocol::{error::ApiError, push::PushAnswer},
     time::Millis,
     version::Position,
 };

@@ -4,9 +4,10 @@ use serde_json::json;
 
 use super::{Called, Errand, Moment, Object, Storage, Task};
 use crate::{
+    call::{Act, Call, Order},
     coordinator::{Coordinator, Person, ledger::LedgerResult},
     ids::SpaceId,
-    protocol::{act::Act, call::Call, error::ApiError, internal::Order},
+    protocol::error::ApiError,
     snapshot::keys::Scope,
     time::Millis,
 };

@@ -2,11 +2,9 @@
 
 use super::{Answer, Claimant, Effect, Errand, Moment, Object, Said, State, Storage, Task};
 use crate::{
+    call::{Ask, ConflictsAfter},
     coordinator::rate,
-    protocol::{
-        error::ApiError,
-        internal::{Ask, ConflictsAfter},
-    },
+    protocol::error::ApiError,
     snapshot::keys::Scope,
 };
 

@@ -2,6 +2,8 @@
 
 use super::{Answer, Claimant, Effect, Errand, Moment, Object, Said, State, Storage, Task, Waiting};
 use crate::{
+    access::role::Role,
+    call::Call,
     coordinator::{
         ledger::Rows,
         queue::{Done, Ticket},
@@ -9,10 +11,8 @@ use crate::{
     },
     limits,
     protocol::{
-        call::Call,
         error::ApiError,
         push::{PushRequest, Reading},
-        role::Role,
     },
     version::Position,
 };

@@ -2,15 +2,13 @@
 
 use super::{Administering, Claimant, Turn};
 use crate::{
+    access::role::Role,
+    call::{Aside, Ask, Call, Caller, Reply, encode_reply},
     coordinator::{ledger::Rows, queue::Ticket},
     ids::{SpaceId, UserHash},
     protocol::{
-        call::Call,
-        directory::Aside,
         error::ApiError,
-        internal::{Ask, Caller, Reply, encode_reply},
         push::{PushAnswer, Reading},
-        role::Role,
     },
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,

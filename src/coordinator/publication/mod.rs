@@ -14,8 +14,8 @@ pub use row::{Building, PartRow, PublicationConfig, PublicationRow, Published, R
 
 use super::ledger::{Ledger, LedgerResult, Meta};
 use crate::{
+    call::{Ask, Seen},
     limits::Sizes,
-    protocol::internal::{Ask, Seen},
     snapshot::{
         head::{Head, HeadParts},
         keys::Scope,

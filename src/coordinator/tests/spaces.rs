@@ -4,17 +4,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    call::{Act, Aside, Ask, Membership, Order, Standing},
     coordinator::{
         ledger::{SqlLedger, tests::sqlite::Sqlite},
         publication::{Effect, PutOutcome},
     },
     ids::SpaceId,
     limits,
-    protocol::{
-        act::Act,
-        directory::{Aside, Membership, Standing},
-        internal::{Ask, Order},
-    },
 };
 
 const OWNERS: ApiError = ApiError::Forbidden("Only an owner of the space may do this.");

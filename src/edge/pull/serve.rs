@@ -2,12 +2,10 @@
 
 use super::{Answer, Format, Load, Pull};
 use crate::{
+    call::{Ask, OrderedCursor},
     edge::state::{KnownHead, Overlay},
     limits,
-    protocol::{
-        internal::{Ask, OrderedCursor},
-        pull::{Consistency, Cursor, Min},
-    },
+    protocol::pull::{Consistency, Cursor, Min},
     snapshot::lines,
     time::Millis,
     version::{Position, Version},

@@ -2,8 +2,10 @@
 
 use super::{History, OnConflict, Oracle, Own, Position};
 use crate::{
+    access::role::Role,
+    call::Act,
     limits::ParkedMax,
-    protocol::{act::Act, error::ApiError, role::Role},
+    protocol::error::ApiError,
     sim::{USERS, history::Brand, user_hash},
     time::Millis,
     version::{Epoch, Version},

@@ -23,11 +23,12 @@ use super::{
     history::{Effect, History, Own, Planned, Snapshot, Standing, State, effects},
 };
 use crate::{
+    access::role::Role,
+    call::OnConflict,
     limits::ParkedMax,
     protocol::{
         pull::{Consistency, Min, PullRequest},
-        push::{OnConflict, Settled},
-        role::Role,
+        push::Settled,
     },
     time::Millis,
     version::{ConflictId, Epoch, Position, Version},

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{Rng, kv::Kv};
 use crate::{
+    call::{Act, Aside, Ask, Call, Order, Reply, decode_reply, encode_reply},
     coordinator::{
         Coordinator, Person,
         ledger::{Ledger, LedgerResult, MemoryLedger, Rows},
@@ -19,11 +20,7 @@ use crate::{
     edge::grant::Granter,
     ids::{SpaceId, UserHash},
     protocol::{
-        act::Act,
-        call::Call,
-        directory::Aside,
         error::ApiError,
-        internal::{Ask, Order, Reply, decode_reply, encode_reply},
         push::{MutationResult, PushAnswer, PushRequest},
     },
     snapshot::keys::Scope,

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::{Host, SectionFault, ToldPush};
 use crate::{
+    call::{Call, Caller},
     coordinator::{
         ledger::MemoryLedger,
         object::{Answer, Effect, Event, Moment, Object, Said, Task},
     },
     edge::grant::Granter,
     ids::{SpaceId, UserHash},
-    protocol::{call::Call, error::ApiError, internal::Caller},
+    protocol::error::ApiError,
     sim::kv::Kv,
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,

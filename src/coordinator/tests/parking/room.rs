@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::protocol::{act::Act, internal::Order};
+use crate::call::{Act, Order};
 
 /// A put of `r` that never saw what stands there.
 fn stale(number: u64) -> String {

@@ -1,93 +1,11 @@
-//! What the edge and the coordinator say to each other. During a deployment the two are of different versions, so fields
-//! are only ever added, each with a default.
+//! A pull that the edge cannot answer, and what it is answered.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     time::Millis,
-    value::{json_text, text_field},
     version::{Epoch, Position, Version},
 };
-
-/// Who is asking, as the edge has verified it. Travels as JSON in the header [`CALLER_HEADER`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Caller {
-    /// A hash of issuer and subject.
-    pub user: String,
-    /// The scope of the space's KV keys, because the object cannot know under which name it was asked for. Of a shared space
-    /// only the object knows it: empty, unless a grant has named it.
-    pub scope: String,
-    /// The id of a shared space; empty for a private one.
-    #[serde(default)]
-    pub space: String,
-    /// The id of the request, for errors and log lines.
-    #[serde(default)]
-    pub request: String,
-    /// The origin whose pages may read the answer, or empty.
-    #[serde(default)]
-    pub origin: String,
-}
-
-/// The header that carries the [`Caller`].
-pub const CALLER_HEADER: &str = "headwater-caller";
-
-/// What an administrative call is about. Each act uses some of the fields; the others are empty.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Order {
-    /// The hash of the user it is about.
-    pub user: String,
-    /// That user's subject.
-    pub sub: String,
-    /// The user's role from now on.
-    pub role: String,
-    /// The collection that a policy is for.
-    pub collection: String,
-    /// The policy.
-    pub policy: String,
-    /// A position of the space that the caller's directory knows of: with a grant, where the space seems to have gone back.
-    pub claim: String,
-    /// Where a list goes on.
-    pub cursor: String,
-}
-
-impl Order {
-    /// All fields by name. Serde's own way through so many texts costs 4 KB of wasm in each direction.
-    fn fields(&mut self) -> [(&'static str, &mut String); 7] {
-        let Self { user, sub, role, collection, policy, claim, cursor } = self;
-        [
-            ("user", user),
-            ("sub", sub),
-            ("role", role),
-            ("collection", collection),
-            ("policy", policy),
-            ("claim", claim),
-            ("cursor", cursor),
-        ]
-    }
-
-    /// As it travels: a JSON object of the fields that say something.
-    #[must_use]
-    pub fn into_text(mut self) -> String {
-        let mut text = "{".to_owned();
-        for (name, value) in self.fields().into_iter().filter(|(_, value)| !value.is_empty()) {
-            let comma = if text.len() > 1 { "," } else { "" };
-            text.push_str(&format!("{comma}\"{name}\":{}", json_text(value)));
-        }
-        text.push('}');
-        text
-    }
-
-    /// Out of [`Self::into_text`]; none if that wrote something else.
-    #[must_use]
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let mut order = Self::default();
-        let text = std::str::from_utf8(text).ok().filter(|text| text.starts_with('{'))?;
-        for (name, value) in order.fields() {
-            *value = text_field(text, name).unwrap_or_default();
-        }
-        Some(order)
-    }
-}
 
 /// A pull that the edge cannot answer, with what it has seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -243,34 +161,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_caller_of_an_older_edge_means_a_private_space_and_an_older_object_refuses_a_shared_one() {
-        let caller: Caller = serde_json::from_str(r#"{"user":"u","scope":"s"}"#).expect("a caller");
-        assert_eq!(caller.space, "");
-        assert_eq!(
-            crate::snapshot::keys::Scope::parse(""),
-            None,
-            "an older object asks for a scope, and opens no space"
-        );
-    }
-
-    #[test]
     fn an_ask_of_an_older_edge_is_understood() {
         let ask: Ask = serde_json::from_str(r#"{"since":41}"#).expect("an ask");
         assert_eq!(ask.since.get(), 41);
         assert_eq!(ask.seen, Seen::Unknown);
-    }
-
-    #[test]
-    fn an_order_survives_its_text_which_is_pinned_because_worker_and_object_are_deployed_apart() {
-        let order = Order { sub: "a\"l\nice é".to_owned(), role: "writer".to_owned(), ..Order::default() };
-        let text = order.clone().into_text();
-        let consequence = "administrative requests would fail while a deployment is under way";
-        assert_eq!(text, r#"{"sub":"a\"l\u000aice é","role":"writer"}"#, "{consequence}");
-        assert_eq!(Order::parse(text.as_bytes()), Some(order));
-        assert_eq!(Order::parse(br#"{"later":[1]}"#), Some(Order::default()));
-        for bad in ["", "[]", " ", "null", "\u{fffd}"] {
-            assert_eq!(Order::parse(bad.as_bytes()), None, "{bad}");
-        }
     }
 
     #[test]

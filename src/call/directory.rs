@@ -2,8 +2,8 @@
 //! membership, what the edge asks of a directory, and what that answers.
 
 use crate::{
+    access::role::Role,
     ids::SpaceId,
-    protocol::role::Role,
     value::{json_text, text_field},
     version::{Epoch, Position, Version},
 };
@@ -135,7 +135,7 @@ impl Entry {
     }
 }
 
-/// What the edge asks of a directory, on behalf of the caller whom it names in [`super::internal::CALLER_HEADER`].
+/// What the edge asks of a directory, on behalf of a [`super::Caller`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DirectoryCall {
     /// `GET /spaces`: the page behind this space.

@@ -1,6 +1,17 @@
-//! What the edge asks of a space's object.
+//! What the edge and the objects say to each other. During a deployment the two are of different versions, so fields are only
+//! ever added, each with a default.
 
-use super::act::Act;
+mod administration;
+mod caller;
+mod directory;
+mod pull;
+
+pub use administration::{Act, OnConflict, Order};
+pub use caller::Caller;
+pub use directory::{
+    ASIDE_HEADER, Aside, DirectoryAnswer, DirectoryCall, Entry, Membership, Noted, Standing,
+};
+pub use pull::{Ask, ConflictsAfter, OrderedCursor, Reply, Seen, decode_reply, encode_reply};
 
 /// A call. The edge names it to the object by [`Self::as_str`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
