@@ -1,164 +1,67 @@
 //! What may be done about a space, beside pushing to it and pulling from it.
 
-use crate::value::{json_text, text_field};
+use super::texts::{Texts, Written};
+use crate::{
+    access::role::Role,
+    ids::{Collection, UserHash},
+    version::Position,
+};
 
-/// An administrative act. The edge names it to the coordinator by [`Self::as_str`], and log lines do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Administration {
     /// `PUT /spaces/{id}`
-    Create,
+    Create {
+        /// Its first member.
+        owner: Person,
+    },
     /// `GET /spaces/{id}`
     Show,
     /// `DELETE /spaces/{id}`
     Delete,
-    /// `GET /spaces/{id}/members`
-    Members,
+    /// `GET /spaces/{id}/members`: the page behind this member.
+    Members {
+        /// None for the first page.
+        after: Option<UserHash>,
+    },
     /// `GET /spaces/{id}/members/{sub}`
-    Member,
+    Member(Person),
     /// `PUT /spaces/{id}/members/{sub}`
-    SetMember,
+    SetMember {
+        /// Who is a member from now on.
+        person: Person,
+        /// As what.
+        role: Role,
+    },
     /// `DELETE /spaces/{id}/members/{sub}`
-    RemoveMember,
+    RemoveMember(Person),
     /// `GET /spaces/{id}/policies`
     Policies,
     /// `PUT /spaces/{id}/policies/{collection}`
-    SetPolicy,
+    SetPolicy {
+        /// What the policy is for.
+        collection: Collection,
+        /// The policy.
+        policy: OnConflict,
+    },
     /// `DELETE /spaces/{id}/policies/{collection}`
-    RemovePolicy,
+    RemovePolicy(Collection),
     /// `POST /spaces/{id}/grant`
-    Grant,
+    Grant {
+        /// A position of the space that the caller's directory knows of, where the space seems to have gone back.
+        claim: Option<Position>,
+    },
     /// `POST /spaces/{id}/reset-epoch`
     ResetEpoch,
 }
 
-impl Act {
-    const ALL: [Self; 12] = [
-        Self::Create,
-        Self::Show,
-        Self::Delete,
-        Self::Members,
-        Self::Member,
-        Self::SetMember,
-        Self::RemoveMember,
-        Self::Policies,
-        Self::SetPolicy,
-        Self::RemovePolicy,
-        Self::Grant,
-        Self::ResetEpoch,
-    ];
-
-    /// Whether nobody but an owner may do it; but everybody may remove themselves.
-    #[must_use]
-    pub const fn is_owners(self) -> bool {
-        matches!(
-            self,
-            Self::SetMember
-                | Self::RemoveMember
-                | Self::SetPolicy
-                | Self::RemovePolicy
-                | Self::Delete
-                | Self::ResetEpoch
-        )
-    }
-
-    /// Whether its answer says what the caller is in the space now, or whom the caller has invited: what directories are to
-    /// know.
-    #[must_use]
-    pub const fn has_aside(self) -> bool {
-        match self {
-            Self::Create | Self::Delete | Self::SetMember | Self::RemoveMember | Self::Grant => true,
-            Self::Show
-            | Self::Members
-            | Self::Member
-            | Self::Policies
-            | Self::SetPolicy
-            | Self::RemovePolicy
-            | Self::ResetEpoch => false,
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Show => "show",
-            Self::Delete => "delete",
-            Self::Members => "members",
-            Self::Member => "member",
-            Self::SetMember => "set-member",
-            Self::RemoveMember => "remove-member",
-            Self::Policies => "policies",
-            Self::SetPolicy => "set-policy",
-            Self::RemovePolicy => "remove-policy",
-            Self::Grant => "grant",
-            Self::ResetEpoch => "reset-epoch",
-        }
-    }
-
-    /// The act that [`Self::as_str`] named.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|act| act.as_str() == name)
-    }
-}
-
-/// What an administrative call is about. Each act uses some of the fields; the others are empty.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Order {
-    /// The hash of the user it is about.
-    pub user: String,
-    /// That user's subject.
+/// A user, by both names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// As members' records name them.
+    pub user: UserHash,
+    /// The subject of their tokens.
     pub sub: String,
-    /// The user's role from now on.
-    pub role: String,
-    /// The collection that a policy is for.
-    pub collection: String,
-    /// The policy.
-    pub policy: String,
-    /// A position of the space that the caller's directory knows of: with a grant, where the space seems to have gone back.
-    pub claim: String,
-    /// Where a list goes on.
-    pub cursor: String,
-}
-
-impl Order {
-    /// All fields by name. Serde's own way through so many texts costs 4 KB of wasm in each direction.
-    fn fields(&mut self) -> [(&'static str, &mut String); 7] {
-        let Self { user, sub, role, collection, policy, claim, cursor } = self;
-        [
-            ("user", user),
-            ("sub", sub),
-            ("role", role),
-            ("collection", collection),
-            ("policy", policy),
-            ("claim", claim),
-            ("cursor", cursor),
-        ]
-    }
-
-    /// As it travels: a JSON object of the fields that say something.
-    #[must_use]
-    pub fn into_text(mut self) -> String {
-        let mut text = "{".to_owned();
-        for (name, value) in self.fields().into_iter().filter(|(_, value)| !value.is_empty()) {
-            let comma = if text.len() > 1 { "," } else { "" };
-            text.push_str(&format!("{comma}\"{name}\":{}", json_text(value)));
-        }
-        text.push('}');
-        text
-    }
-
-    /// Out of [`Self::into_text`]; none if that wrote something else.
-    #[must_use]
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let mut order = Self::default();
-        let text = std::str::from_utf8(text).ok().filter(|text| text.starts_with('{'))?;
-        for (name, value) in order.fields() {
-            *value = text_field(text, name).unwrap_or_default();
-        }
-        Some(order)
-    }
 }
 
 /// A policy for conflicting changes.
@@ -173,36 +76,120 @@ pub enum OnConflict {
     Overwrite,
 }
 
+impl Administration {
+    /// Its name, the role that it needs, whether it is admitted whatever the space has left, and whether its answer has an aside.
+    const fn row(&self) -> (&'static str, Role, bool, bool) {
+        match self {
+            // Where the space is there already: an owner asks again, whose answer was lost.
+            Self::Create { .. } => ("create", Role::Owner, false, true),
+            Self::Show => ("show", Role::Reader, false, false),
+            Self::Delete => ("delete", Role::Owner, true, true),
+            Self::Members { .. } => ("members", Role::Reader, false, false),
+            Self::Member(_) => ("member", Role::Reader, false, false),
+            Self::SetMember { .. } => ("set-member", Role::Owner, true, true),
+            Self::RemoveMember(_) => ("remove-member", Role::Owner, true, true),
+            Self::Policies => ("policies", Role::Reader, false, false),
+            Self::SetPolicy { .. } => ("set-policy", Role::Owner, true, false),
+            Self::RemovePolicy(_) => ("remove-policy", Role::Owner, true, false),
+            Self::Grant { .. } => ("grant", Role::Reader, false, true),
+            Self::ResetEpoch => ("reset-epoch", Role::Owner, true, false),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.row().0
+    }
+
+    /// What `caller` has to be in the space.
+    #[must_use]
+    pub fn needs(&self, caller: &UserHash) -> Role {
+        // Everybody may leave.
+        let leaves = matches!(self, Self::RemoveMember(person) if person.user == *caller);
+        if leaves { Role::Reader } else { self.row().1 }
+    }
+
+    /// Whether it is admitted whatever the space has left: whoever uses up what all have together could not be removed
+    /// otherwise.
+    #[must_use]
+    pub const fn is_owners(&self) -> bool {
+        self.row().2
+    }
+
+    /// Whether its answer says what the caller is in the space now, or whom the caller has invited: what directories are to
+    /// know.
+    #[must_use]
+    pub const fn has_aside(&self) -> bool {
+        self.row().3
+    }
+
+    /// What it says beside its name.
+    pub(super) fn written(&self) -> Written {
+        let nothing = Written::default();
+        let about =
+            |person: &Person| Written::default().and("user", person.user.as_str()).and("sub", &person.sub);
+        match self {
+            Self::Create { owner: person } | Self::Member(person) | Self::RemoveMember(person) => {
+                about(person)
+            }
+            Self::SetMember { person, role } => about(person).and("role", role.as_str()),
+            Self::Members { after } => {
+                nothing.and_some("after", after.as_ref().map(|user| user.as_str().to_owned()))
+            }
+            Self::SetPolicy { collection, policy } => {
+                nothing.and("collection", collection.as_str()).and("policy", policy.as_str())
+            }
+            Self::RemovePolicy(collection) => nothing.and("collection", collection.as_str()),
+            Self::Grant { claim } => nothing.and_some("claim", claim.as_ref().map(Position::to_string)),
+            Self::Show | Self::Delete | Self::Policies | Self::ResetEpoch => nothing,
+        }
+    }
+
+    /// Out of [`Self::name`] and what [`Self::written`] wrote. Of anything else it may be none, or say less.
+    pub(super) fn read(name: &str, texts: &Texts<'_>) -> Option<Self> {
+        let user = |name| UserHash::parse(texts.get(name)?).ok();
+        let person = || Some(Person { user: user("user")?, sub: texts.get("sub")?.to_owned() });
+        let collection = || Collection::parse(texts.get("collection")?).ok();
+        Some(match name {
+            "create" => Self::Create { owner: person()? },
+            "show" => Self::Show,
+            "delete" => Self::Delete,
+            "members" => Self::Members { after: user("after") },
+            "member" => Self::Member(person()?),
+            "set-member" => Self::SetMember { person: person()?, role: Role::parse(texts.get("role")?)? },
+            "remove-member" => Self::RemoveMember(person()?),
+            "policies" => Self::Policies,
+            "set-policy" => Self::SetPolicy {
+                collection: collection()?,
+                policy: OnConflict::parse(texts.get("policy")?)?,
+            },
+            "remove-policy" => Self::RemovePolicy(collection()?),
+            "grant" => Self::Grant { claim: texts.get("claim").and_then(Position::parse) },
+            "reset-epoch" => Self::ResetEpoch,
+            _ => return None,
+        })
+    }
+}
+
 impl OnConflict {
+    const ALL: [Self; 3] = [Self::Reject, Self::Merge, Self::Overwrite];
     /// What there is, for whoever names something else.
     pub const RULE: &str = "onConflict is reject, merge or overwrite";
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Merge => "merge",
+            Self::Overwrite => "overwrite",
+        }
+    }
 
     /// The policy of that name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "reject" => Some(Self::Reject),
-            "merge" => Some(Self::Merge),
-            "overwrite" => Some(Self::Overwrite),
-            _ => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_order_survives_its_text_which_is_pinned_because_worker_and_object_are_deployed_apart() {
-        let order = Order { sub: "a\"l\nice é".to_owned(), role: "writer".to_owned(), ..Order::default() };
-        let text = order.clone().into_text();
-        let consequence = "administrative requests would fail while a deployment is under way";
-        assert_eq!(text, r#"{"sub":"a\"l\u000aice é","role":"writer"}"#, "{consequence}");
-        assert_eq!(Order::parse(text.as_bytes()), Some(order));
-        assert_eq!(Order::parse(br#"{"later":[1]}"#), Some(Order::default()));
-        for bad in ["", "[]", " ", "null", "\u{fffd}"] {
-            assert_eq!(Order::parse(bad.as_bytes()), None, "{bad}");
-        }
+        Self::ALL.into_iter().find(|policy| policy.as_str() == text)
     }
 }

@@ -1,4 +1,4 @@
-//! What crosses a wire: requests in, answers out, errors. No decision is taken here.
+//! What clients send, what they are answered, and errors. No decision is taken here.
 
 pub mod conflict;
 pub mod error;

@@ -8,7 +8,7 @@ use super::{
     user_hash,
 };
 use crate::{
-    call::{Aside, DirectoryAnswer, DirectoryCall, Noted},
+    call::{Aside, Call, DirectoryAnswer, DirectoryCall, Noted},
     coordinator::{
         directory::Directory,
         ledger::{Ledger, MemoryLedger},
@@ -94,7 +94,10 @@ impl DirectoryHost {
             return Err(ApiError::Upstream);
         }
         let fault = self.fault.take();
-        let call = DirectoryCall::parse(call.to_text().as_bytes()).expect("a call that is known");
+        let sent = Call::Directory(call.clone());
+        let Some(Call::Directory(call)) = Call::parse(sent.name(), sent.body().as_bytes()) else {
+            panic!("{call:?} is not known");
+        };
         if self.running.is_none() && self.storage.is_none() && !call.begins() {
             return Ok(DirectoryAnswer::Done);
         }

@@ -1,13 +1,7 @@
 //! What happens around shared spaces: what owners do, grants, and ids that are used again.
 
-use super::{
-    World,
-    check::{Deed, policy_text},
-    host::Done,
-    space::{Space, person},
-    user_hash,
-};
-use crate::{access::role::Role, call::Order, coordinator::Person, protocol::error::ApiError, time::Millis};
+use super::{World, check::Deed, host::Done, space::Space, user_hash};
+use crate::{access::role::Role, protocol::error::ApiError, time::Millis};
 
 impl World {
     /// A user does something about a space.
@@ -17,7 +11,7 @@ impl World {
     pub fn administer(&mut self, caller: usize, space: usize, deed: &Deed) -> Result<(), ApiError> {
         let Space { host, oracle, .. } = &mut self.spaces[space];
         let Done { told, done, aside } =
-            host.administer(&user_hash(caller), deed.act(), &order_of(deed), &mut self.kv, self.now);
+            host.administer(&user_hash(caller), deed.administration(), &mut self.kv, self.now);
         oracle.learn_deed(caller, deed, &done.clone().map(drop));
         oracle.learn_epoch(&host.core(self.now).position().epoch);
         oracle.check_position(&host.core(self.now).position());
@@ -70,23 +64,5 @@ impl World {
         };
         let refused = self.administer(owner, space, &Deed::SetMember(1 - owner, Role::Writer));
         refused.expect("I8: an owner can make others members");
-    }
-}
-
-fn order_of(deed: &Deed) -> Order {
-    let about = |user: usize, role: &str| {
-        let Person { user, sub } = person(user);
-        Order { user: user.as_str().to_owned(), sub, role: role.to_owned(), ..Order::default() }
-    };
-    match deed {
-        Deed::SetMember(user, role) => about(*user, role.as_str()),
-        Deed::RemoveMember(user) => about(*user, ""),
-        Deed::SetPolicy(collection, policy) => Order {
-            collection: (*collection).to_owned(),
-            policy: policy_text(*policy).to_owned(),
-            ..Order::default()
-        },
-        Deed::RemovePolicy(collection) => Order { collection: (*collection).to_owned(), ..Order::default() },
-        Deed::Delete => Order::default(),
     }
 }

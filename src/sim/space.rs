@@ -10,7 +10,8 @@ use super::{
     user_hash,
 };
 use crate::{
-    coordinator::{Person, publication::PublicationConfig, queue::Ticket},
+    call::Person,
+    coordinator::{publication::PublicationConfig, queue::Ticket},
     ids::{SpaceHash, SpaceId, UserHash},
     protocol::push::PushRequest,
     snapshot::keys::Scope,

@@ -1,9 +1,9 @@
 //! Calls from the Worker to a space's object.
 
 use headwater::{
-    call::{self, Act, Aside, Call, DirectoryCall, Noted, Order},
+    call::{self, Administration, Aside, Call, DirectoryCall, Noted, Target},
     edge::{answer::Usage, body::Coding},
-    ids::{SpaceHash, SpaceId},
+    ids::SpaceHash,
     limits,
     protocol::error::ApiError,
     version::Position,
@@ -68,14 +68,13 @@ pub(crate) struct Called {
 pub(crate) async fn call(
     env: &Env,
     space: &Space,
-    asked: Call,
-    body: &str,
+    asked: &Call,
     usage: &mut Usage,
 ) -> Result<Called, ApiError> {
     keep_out(env, space).await?;
     usage.object += 1;
-    let (name, caller) = (space.hash.as_str(), caller(space)?);
-    let answer = JsFuture::from(call_object(env, name, asked.as_str(), &caller, body, 0)).await;
+    let (name, caller) = (space.hash.as_str(), caller(space));
+    let answer = JsFuture::from(call_object(env, name, asked.name(), &caller, &asked.body(), 0)).await;
     let answer: Array = answer.map_err(|error| unreachable(&error))?.unchecked_into();
     let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
     let text = answer.get(2).as_string().unwrap_or_default();
@@ -115,24 +114,25 @@ fn aside_in(answer: &Array) -> Option<Aside> {
 /// waited for a slow body would be billed for it. The object's response is complete. An error says whether the object was asked.
 pub(crate) async fn pass(
     asked: &Asked<'_>,
-    call: Call,
+    call: &Call,
     source: &JsValue,
     coding: Coding,
 ) -> Result<Reply, (ApiError, bool)> {
     let (env, space) = (asked.env, asked.space);
     let (user, unasked) = (&space.caller.user, |error| (error, false));
-    // The object admits an owner's acts where it refuses everything else.
-    let is_owners = matches!(call, Call::Administer(act) if act.is_owners());
-    if !is_owners && let Err(error) = keep_out(env, space).await {
+    // The object admits what owners do where it refuses everything else.
+    if !call.is_owners()
+        && let Err(error) = keep_out(env, space).await
+    {
         if let Some(request) = source.dyn_ref::<Request>() {
             http::drain(request).await;
         }
         return Err(unasked(error));
     }
-    let (name, caller) = (space.hash.as_str(), caller(space).map_err(unasked)?);
+    let (name, caller) = (space.hash.as_str(), caller(space));
     let (limit, expires) = (limits::BODY_BYTES_MAX, space.caller.expires.0 as f64);
     let is_gzip = coding == Coding::Gzip;
-    let (call_name, user) = (call.as_str(), user.as_str());
+    let (call_name, user) = (call.name(), user.as_str());
     let answer = pass_on(env, name, call_name, &caller, source, user, is_gzip, limit, expires);
     let answer = JsFuture::from(answer).await;
     let answer = answer.map_err(|error| (unreachable(&error), true))?;
@@ -164,28 +164,24 @@ pub(crate) fn note_written(asked: &Asked<'_>, space: &SpaceHash, position: Posit
 
 /// Calls an object after the answer to the user, who is not kept waiting and hears nothing of it: gives status, body and what
 /// the object says beside that.
-async fn call_later(
-    env: &Env,
-    space: &Space,
-    call: Call,
-    body: &str,
-) -> Option<(u16, String, Option<Aside>)> {
-    let (name, caller) = (space.hash.as_str(), caller(space).ok()?);
-    let answer = call_object(env, name, call.as_str(), &caller, body, limits::DIRECTORY_TIMEOUT_MS);
+async fn call_later(env: &Env, space: &Space, call: &Call) -> Option<(u16, String, Option<Aside>)> {
+    let (name, caller, body) = (space.hash.as_str(), caller(space), call.body());
+    let answer = call_object(env, name, call.name(), &caller, &body, limits::DIRECTORY_TIMEOUT_MS);
     let answer: Array = JsFuture::from(answer).await.ok()?.unchecked_into();
     let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
     Some((status, answer.get(2).as_string().unwrap_or_default(), aside_in(&answer)))
 }
 
 /// Calls a directory after the answer to the user.
-pub(crate) async fn call_directory(env: &Env, directory: &Space, call: &DirectoryCall) -> Noted {
-    let answer = call_later(env, directory, Call::Directory, &call.to_text()).await;
+pub(crate) async fn call_directory(env: &Env, directory: &Space, call: DirectoryCall) -> Noted {
+    let answer = call_later(env, directory, &Call::Directory(call)).await;
     answer.map_or(Noted::Failed, |(status, body, _)| Noted::of(status, &body))
 }
 
 /// Asks a space for a grant after the answer to the user, for the sake of what it says beside it.
-pub(crate) async fn ask_again(env: &Env, space: &Space, order: Order) -> Option<Aside> {
-    call_later(env, space, Call::Administer(Act::Grant), &order.into_text()).await?.2
+pub(crate) async fn ask_again(env: &Env, space: &Space, claim: Position) -> Option<Aside> {
+    let grant = Administration::Grant { claim: Some(claim) };
+    call_later(env, space, &Call::Administer(grant)).await?.2
 }
 
 /// Takes what is not for the client out of an object's response.
@@ -195,15 +191,14 @@ pub(crate) fn take_aside(response: &Response) -> (Option<Aside>, Response) {
     (aside, taken.get(1).unchecked_into())
 }
 
-fn caller(space: &Space) -> Result<String, ApiError> {
+fn caller(space: &Space) -> String {
     let caller = call::Caller {
-        user: space.caller.user.as_str().to_owned(),
-        scope: space.scope_text().to_owned(),
-        space: space.id.as_ref().map_or("", SpaceId::as_str).to_owned(),
+        user: space.caller.user.clone(),
+        target: Target::of(space.id.clone(), space.scope.clone()),
         request: space.request.clone(),
         origin: space.origin.clone(),
     };
-    serde_json::to_string(&caller).map_err(|_| ApiError::Internal)
+    caller.to_text()
 }
 
 /// Retrying an overloaded object makes it worse (durable-objects/best-practices/error-handling), so the client is asked

@@ -15,7 +15,7 @@ mod spaces;
 mod sql;
 
 use headwater::{
-    call::{Call, ConflictsAfter},
+    call::Call,
     edge::{
         answer::Usage,
         authorize::{Caller, Step},
@@ -57,11 +57,6 @@ impl Space {
     /// Under what the keys stand of a space that is read.
     pub(crate) fn scope(&self) -> &Scope {
         self.scope.as_ref().expect("BUG: a space is read that was not opened")
-    }
-
-    /// As the edge tells it to the object: empty for a shared space that was not opened.
-    pub(crate) fn scope_text(&self) -> &str {
-        self.scope.as_ref().map_or("", Scope::as_str)
     }
 }
 
@@ -208,7 +203,7 @@ async fn serve(
         Route::Head => head(&asked).await.map_err(free),
         Route::Object(hash) => object(&asked, &hash).await.map_err(free),
         Route::Spaces => spaces::list(&asked).await,
-        Route::Space { act, about, .. } => spaces::administer(&asked, act, &about, request).await,
+        Route::Space { route, .. } => spaces::administer(&asked, route, request).await,
         Route::Health | Route::Preflight => Err(free(ApiError::NotFound("There is no such route."))),
     }
 }
@@ -259,8 +254,7 @@ async fn conflicts(asked: &Asked<'_>, usage: &mut Usage) -> Result<String, ApiEr
     let query = query_pairs(&asked.incoming.query)?;
     let cursor = query.iter().find(|(name, value)| name == "cursor" && !value.is_empty());
     let after = cursor.map(|(_, cursor)| conflict::parse_cursor(cursor)).transpose()?.unwrap_or_default();
-    let ask = serde_json::to_string(&ConflictsAfter { after }).map_err(|_| ApiError::Internal)?;
-    Ok(coordinator::call(asked.env, asked.space, Call::Conflicts, &ask, usage).await?.body)
+    Ok(coordinator::call(asked.env, asked.space, &Call::Conflicts { after }, usage).await?.body)
 }
 
 /// `POST /sync/push` and `/sync/conflict`: the type is looked at, the body is passed on unread.
@@ -270,7 +264,7 @@ async fn push(asked: &Asked<'_>, call: Call, request: &web_sys::Request) -> Serv
         false => Err(ApiError::UnsupportedMediaType),
     };
     let coding = coding.map_err(|error| (error, Usage::default()))?;
-    let passed = coordinator::pass(asked, call, request, coding).await;
+    let passed = coordinator::pass(asked, &call, request, coding).await;
     passed.map_err(|(error, was_asked)| (error, Usage { object: u32::from(was_asked), ..Usage::default() }))
 }
 

@@ -136,18 +136,15 @@ impl DurableObject for Coordinator {
         let _event = UnderWay::begin(self);
         let request = request.inner();
         let (name, caller) = http::name_and_caller(request);
-        let caller: std::result::Result<Caller, _> = serde_json::from_str(&caller);
-        let task = caller.as_ref().map_err(|_| ApiError::Internal);
-        let task = task.and_then(|caller| Task::call(&name, caller, || http::call_length(request)));
-        let answer = match task {
-            Ok(task) => {
-                self.run(task, Some(request)).await.unwrap_or_else(|| Answer::refused(ApiError::Internal))
-            }
-            Err(error) => Answer::refused(error),
+        let Some(caller) = Caller::parse(&caller) else {
+            return Ok(http::response("", None, reply(Answer::refused(ApiError::Internal), ""))?.into());
         };
-        let (id, origin) = caller.as_ref().map_or(("", ""), |caller| (&caller.request, &caller.origin));
-        let origin = Some(origin).filter(|origin| !origin.is_empty());
-        Ok(http::response(id, origin, reply(answer, id))?.into())
+        let (id, origin) = (caller.request.clone(), caller.origin.clone());
+        let task = Task::call(&name, caller, || http::call_length(request));
+        let answer = self.run(task, Some(request)).await;
+        let answer = answer.unwrap_or_else(|| Answer::refused(ApiError::Internal));
+        let origin = Some(origin.as_str()).filter(|origin| !origin.is_empty());
+        Ok(http::response(&id, origin, reply(answer, &id))?.into())
     }
 
     async fn alarm(&self) -> Result<worker::Response> {

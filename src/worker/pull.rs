@@ -146,7 +146,7 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
                 let read = location::head_in_kv(asked.env, asked.space.scope(), wants_body).await;
                 pull.learn_kv(read);
             }
-            Next::Ask(ask) => match ask_coordinator(asked, pull, &ask, usage).await {
+            Next::Ask(ask) => match ask_coordinator(asked, pull, ask, usage).await {
                 Ok((reply, lines)) => pull.learn_reply(reply, &lines, now()),
                 Err(error) => pull.coordinator_failed(error),
             },
@@ -165,15 +165,14 @@ async fn answer(asked: &Asked<'_>, pull: &mut Pull, usage: &mut Usage) -> Result
 async fn ask_coordinator(
     asked: &Asked<'_>,
     pull: &Pull,
-    ask: &Ask,
+    ask: Box<Ask>,
     usage: &mut Usage,
 ) -> Result<(CoordinatorReply, String), ApiError> {
-    let body = serde_json::to_string(ask).map_err(|_| ApiError::Internal)?;
     // Whoever takes what there is does not wait for a refusal.
     if pull.takes_what_there_is() {
         isolate::check_refusals(asked.env, &asked.space.caller.user, &asked.space.hash, now())?;
     }
-    let called = call(asked.env, asked.space, Call::Pull, &body, usage).await?;
+    let called = call(asked.env, asked.space, &Call::Pull(ask), usage).await?;
     let (reply, lines) = decode_reply(&called.body).ok_or(ApiError::Upstream)?;
     Ok((reply, lines.to_owned()))
 }
@@ -300,8 +299,7 @@ fn stream_pages(
                 return;
             }
             let ask = Ask { cursor: Some(cursor), page_bytes: limits::STREAM_PAGE_BYTES, ..Ask::default() };
-            let body = serde_json::to_string(&ask).unwrap_or_default();
-            let answered = call(&env, &space, Call::Pull, &body, &mut Usage::default()).await;
+            let answered = call(&env, &space, &Call::Pull(Box::new(ask)), &mut Usage::default()).await;
             let page = answered.as_ref().ok().and_then(|called| decode_reply(&called.body));
             // A page that starts over cannot be part of this stream: the client comes back with the last cursor.
             let Some((CoordinatorReply::Page { epoch, version, reset: false, next: following }, lines)) =

@@ -2,16 +2,19 @@
 //! memberships gets into directories.
 
 use headwater::{
-    call::{Act, Aside, Call, DirectoryCall, Order},
+    call::{Administration, Aside, Call, DirectoryCall},
     edge::{
         answer::Usage,
         body::{Coding, is_json},
         directory::{Delivery, Next},
-        space::{directory_of, directory_of_invited, made_before, not_reserved, order_of},
+        route::SpaceRoute,
+        space::{
+            administration_of, cursor_of, directory_of, directory_of_invited, made_before, not_reserved,
+        },
     },
-    ids::{SpaceHash, SpaceId, UserHash},
+    ids::{SpaceHash, SpaceId},
     limits,
-    protocol::{error::ApiError, pull::query_pairs},
+    protocol::error::ApiError,
     version::Position,
 };
 use wasm_bindgen::JsValue;
@@ -35,30 +38,27 @@ pub(crate) async fn list(asked: &Asked<'_>) -> Result<Reply, (ApiError, Usage)> 
 }
 
 async fn list_page(asked: &Asked<'_>, usage: &mut Usage) -> Result<String, ApiError> {
-    let cursor = cursor(asked, |cursor| SpaceId::parse(cursor).is_ok())?;
-    let cursor = SpaceId::parse(&cursor).ok();
-    let list = DirectoryCall::List { cursor }.to_text();
+    let cursor = cursor_of(&asked.incoming.query, |cursor| SpaceId::parse(cursor).ok())?;
+    let list = Call::Directory(DirectoryCall::List { cursor });
     let directory = directory(asked.space, directory_of(&asked.space.caller));
-    Ok(call(asked.env, &directory, Call::Directory, &list, usage).await?.body)
+    Ok(call(asked.env, &directory, &list, usage).await?.body)
 }
 
 /// Every other route below `/spaces`.
 pub(crate) async fn administer(
     asked: &Asked<'_>,
-    act: Act,
-    about: &str,
+    route: SpaceRoute,
     request: &Request,
 ) -> Result<Reply, (ApiError, Usage)> {
     let free = |error| (error, Usage::default());
     let space = asked.space;
-    let body = match act {
-        Act::SetMember | Act::SetPolicy => body(asked, request).await.map_err(free)?,
-        _ => Vec::new(),
-    };
-    let mut order = order_of(&space.caller, space.id.as_ref(), act, about, &body).map_err(free)?;
-    if let (Act::Create, Some(id)) = (act, &space.id) {
+    let body = if route.has_body() { body(asked, request).await.map_err(free)? } else { Vec::new() };
+    let query = &asked.incoming.query;
+    let administration = administration_of(&space.caller, space.id.as_ref(), route, query, &body);
+    let administration = administration.map_err(free)?;
+    if let (Administration::Create { .. }, Some(id)) = (&administration, &space.id) {
         let mut usage = Usage::default();
-        let made = create(asked, id, &order.into_text(), &mut usage).await;
+        let made = create(asked, id, administration, &mut usage).await;
         let (body, position) = made.map_err(|error| (error, usage))?;
         let mut reply = Reply::json(200, body);
         if let Some(position) = position {
@@ -67,19 +67,18 @@ pub(crate) async fn administer(
         reply.usage = usage;
         return Ok(reply);
     }
-    if act == Act::Members {
-        order.cursor = cursor(asked, |cursor| UserHash::parse(cursor).is_ok()).map_err(free)?;
-    }
-    let body = JsValue::from_str(&order.into_text());
-    let mut reply = pass(asked, Call::Administer(act), &body, Coding::Identity)
-        .await
-        .map_err(|(error, _)| free(error))?;
-    if act.has_aside()
-        && let Body::Whole(response) = &reply.body
-    {
+    let invited = match &administration {
+        Administration::SetMember { person, .. } => person.sub.clone(),
+        _ => String::new(),
+    };
+    let has_aside = administration.has_aside();
+    let call = Call::Administer(administration);
+    let body = JsValue::from_str(&call.body());
+    let mut reply = pass(asked, &call, &body, Coding::Identity).await.map_err(|(error, _)| free(error))?;
+    if has_aside && let Body::Whole(response) = &reply.body {
         let (aside, rest) = take_aside(response);
         reply.body = Body::Whole(rest);
-        take_up(asked, aside, about);
+        take_up(asked, aside, &invited);
     }
     Ok(reply)
 }
@@ -92,24 +91,28 @@ type Written = (String, Option<Position>);
 async fn create(
     asked: &Asked<'_>,
     id: &SpaceId,
-    order: &str,
+    creation: Administration,
     usage: &mut Usage,
 ) -> Result<Written, ApiError> {
-    match ask(asked, Act::Show, order, usage).await {
+    match ask(asked, Administration::Show, usage).await {
         Err(ApiError::NotFound(_)) => {}
         there => return there.and_then(|called| Ok((made_before(called.body)?, None))),
     }
-    let reserve = DirectoryCall::Reserve { space: id.clone() }.to_text();
+    let reserve = Call::Directory(DirectoryCall::Reserve { space: id.clone() });
     let directory = directory(asked.space, directory_of(&asked.space.caller));
-    let reserved = call(asked.env, &directory, Call::Directory, &reserve, usage).await;
+    let reserved = call(asked.env, &directory, &reserve, usage).await;
     reserved.map_err(not_reserved)?;
-    let called = ask(asked, Act::Create, order, usage).await?;
+    let called = ask(asked, creation, usage).await?;
     take_up(asked, called.aside, "");
     Ok((called.body, called.position))
 }
 
-async fn ask(asked: &Asked<'_>, act: Act, order: &str, usage: &mut Usage) -> Result<Called, ApiError> {
-    let called = call(asked.env, asked.space, Call::Administer(act), order, usage).await?;
+async fn ask(
+    asked: &Asked<'_>,
+    administration: Administration,
+    usage: &mut Usage,
+) -> Result<Called, ApiError> {
+    let called = call(asked.env, asked.space, &Call::Administer(administration), usage).await?;
     if let Some(position) = &called.position {
         note_written(asked, &asked.space.hash, position.clone());
     }
@@ -117,7 +120,7 @@ async fn ask(asked: &Asked<'_>, act: Act, order: &str, usage: &mut Usage) -> Res
 }
 
 /// What the space's object has said that is not for the client goes where it belongs, once the client has its answer.
-fn take_up(asked: &Asked<'_>, aside: Option<Aside>, about: &str) {
+fn take_up(asked: &Asked<'_>, aside: Option<Aside>, invited: &str) {
     let (Some(aside), Some(id)) = (aside, &asked.space.id) else { return };
     let (env, space) = (asked.env.clone(), asked.space.clone());
     match aside {
@@ -129,9 +132,9 @@ fn take_up(asked: &Asked<'_>, aside: Option<Aside>, about: &str) {
         }
         // Nobody hears whether it was kept: whoever invites can tell whom they have invited by other ways.
         Aside::Invited => {
-            let directory = directory(&space, directory_of_invited(&space.caller, about));
+            let directory = directory(&space, directory_of_invited(&space.caller, invited));
             let hint = DirectoryCall::Hint { space: id.clone() };
-            asked.context.wait_until(async move { drop(call_directory(&env, &directory, &hint).await) });
+            asked.context.wait_until(async move { drop(call_directory(&env, &directory, hint).await) });
         }
     }
 }
@@ -142,12 +145,11 @@ async fn deliver(env: Env, space: Space, mut delivery: Delivery) {
     loop {
         match delivery.next() {
             Next::Note(entry) => {
-                let noted = call_directory(&env, &directory, &DirectoryCall::Note(entry)).await;
+                let noted = call_directory(&env, &directory, DirectoryCall::Note(entry)).await;
                 delivery.learn_noted(noted);
             }
             Next::AskAgain(claim) => {
-                let order = Order { claim: claim.to_string(), ..Order::default() };
-                let membership = match ask_again(&env, &space, order).await {
+                let membership = match ask_again(&env, &space, claim).await {
                     Some(Aside::Membership(membership)) => Some(membership),
                     Some(Aside::Invited) | None => None,
                 };
@@ -157,16 +159,6 @@ async fn deliver(env: Env, space: Space, mut delivery: Delivery) {
             Next::GiveUp => return,
         }
     }
-}
-
-/// Where a list goes on; empty if it begins.
-fn cursor(asked: &Asked<'_>, is_right: fn(&str) -> bool) -> Result<String, ApiError> {
-    let mut pairs = query_pairs(&asked.incoming.query)?.into_iter();
-    let cursor = pairs.find_map(|(name, value)| (name == "cursor").then_some(value)).unwrap_or_default();
-    if cursor.is_empty() || is_right(&cursor) {
-        return Ok(cursor);
-    }
-    Err(ApiError::Malformed("cursor is not a cursor".to_owned()))
 }
 
 async fn body(asked: &Asked<'_>, request: &Request) -> Result<Vec<u8>, ApiError> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Effect, Moment, Object, State, Storage, Task};
 use crate::{
-    call::{Act, Ask, Order},
+    call::{Administration, Ask},
     protocol::{error::ApiError, push::PushRequest},
     version::Position,
 };
@@ -18,7 +18,7 @@ pub(super) enum Claimant {
     /// A pull.
     Pull(Box<Ask>),
     /// A grant, asked for by an edge that has heard of a later position from its user's directory.
-    Grant(Box<Order>),
+    Grant,
 }
 
 impl<S: Storage> Object<S> {
@@ -67,7 +67,7 @@ impl<S: Storage> Object<S> {
         match claimant {
             Claimant::Push(push, units) => self.join_queue(task, *push, units),
             Claimant::Pull(ask) => self.answer_pull(task, &ask, at),
-            Claimant::Grant(order) => self.do_it(task, Act::Grant, &order, at),
+            Claimant::Grant => self.do_it(task, &Administration::Grant { claim: None }, at),
         }
     }
 }

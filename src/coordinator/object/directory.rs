@@ -13,10 +13,14 @@ use crate::{
 impl<S: Storage> Object<S> {
     /// Answers a call to a directory. Others' calls are paid for by those who make them alone, so that nobody keeps its user
     /// from it.
-    pub(super) fn ask_directory(&mut self, task: &Task, body: &[u8], at: Moment) -> Result<Effect, ApiError> {
-        let call = DirectoryCall::parse(body).ok_or(ApiError::Upstream)?;
+    pub(super) fn ask_directory(
+        &mut self,
+        task: &Task,
+        call: &DirectoryCall,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
         self.storage.take_rows();
-        let answer = self.directory_answer(task, &call, at);
+        let answer = self.directory_answer(task, call, at);
         let rows = self.storage.take_rows();
         let units = rate::cost_of_rows(rows);
         match call.is_users_own() && answer.is_ok() {

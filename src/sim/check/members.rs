@@ -3,15 +3,16 @@
 use super::{History, OnConflict, Oracle, Own, Position};
 use crate::{
     access::role::Role,
-    call::Act,
+    call::Administration,
+    ids::Collection,
     limits::ParkedMax,
     protocol::error::ApiError,
-    sim::{USERS, history::Brand, user_hash},
+    sim::{USERS, history::Brand, space::person, user_hash},
     time::Millis,
     version::{Epoch, Version},
 };
 
-/// An administrative act as the oracle knows it.
+/// What is done about a space, as the oracle knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deed {
     /// Makes a user a member, or changes the role of one.
@@ -27,26 +28,18 @@ pub enum Deed {
 }
 
 impl Deed {
-    /// As the wire names it.
+    /// As the edge asks for it.
     #[must_use]
-    pub fn act(&self) -> Act {
+    pub fn administration(&self) -> Administration {
         match self {
-            Self::SetMember(..) => Act::SetMember,
-            Self::RemoveMember(_) => Act::RemoveMember,
-            Self::SetPolicy(..) => Act::SetPolicy,
-            Self::RemovePolicy(_) => Act::RemovePolicy,
-            Self::Delete => Act::Delete,
+            Self::SetMember(user, role) => Administration::SetMember { person: person(*user), role: *role },
+            Self::RemoveMember(user) => Administration::RemoveMember(person(*user)),
+            Self::SetPolicy(collection, policy) => {
+                Administration::SetPolicy { collection: Collection::stored(collection), policy: *policy }
+            }
+            Self::RemovePolicy(collection) => Administration::RemovePolicy(Collection::stored(collection)),
+            Self::Delete => Administration::Delete,
         }
-    }
-}
-
-/// The word for a policy.
-#[must_use]
-pub fn policy_text(policy: OnConflict) -> &'static str {
-    match policy {
-        OnConflict::Reject => "reject",
-        OnConflict::Merge => "merge",
-        OnConflict::Overwrite => "overwrite",
     }
 }
 
@@ -106,7 +99,7 @@ impl Oracle {
         }
     }
 
-    /// I9: an act ends as the members of this moment allow, and what follows from it.
+    /// I9: a deed ends as the members of this moment allow, and what follows from it.
     pub fn learn_deed(&mut self, caller: usize, deed: &Deed, done: &Result<(), ApiError>) {
         let may = self.may(caller, deed);
         match done {
@@ -140,7 +133,7 @@ impl Oracle {
             Deed::SetPolicy(collection, policy) => {
                 let before = self.now.policies.insert((*collection).to_owned(), *policy);
                 if before != Some(*policy) {
-                    let text = format!("{{\"onConflict\":\"{}\"}}", policy_text(*policy));
+                    let text = format!("{{\"onConflict\":\"{}\"}}", policy.as_str());
                     self.step("$policies", collection, Some(text));
                 }
             }

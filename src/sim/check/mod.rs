@@ -15,7 +15,7 @@ use std::{
 
 use conflicts::Parked;
 pub use directory::{Listed, Shown};
-pub use members::{Deed, policy_text};
+pub use members::Deed;
 
 pub use super::history::{Brand, Change, Edit, Row, Take, Written};
 use super::{

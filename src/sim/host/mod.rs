@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{Rng, kv::Kv};
 use crate::{
-    call::{Act, Aside, Ask, Call, Order, Reply, decode_reply, encode_reply},
+    call::{Administration, Aside, Ask, Call, Person, Reply, decode_reply, encode_reply},
     coordinator::{
-        Coordinator, Person,
+        Coordinator,
         ledger::{Ledger, LedgerResult, MemoryLedger, Rows},
         object::{Answer, Event, Object, ObjectConfig, Said, Storage, Task},
         publication::PublicationConfig,
@@ -217,8 +217,7 @@ impl Host {
     pub fn administer(
         &mut self,
         caller: &UserHash,
-        act: Act,
-        order: &Order,
+        administration: Administration,
         kv: &mut Kv,
         now: Millis,
     ) -> Done {
@@ -226,9 +225,9 @@ impl Host {
         if self.is_unreachable {
             return Done { told: nothing.clone(), done: nothing, aside: None };
         }
-        let means = Means { kv: Some(kv), ..Means::whole(order.clone().into_text().into_bytes()) };
+        let means = Means { kv: Some(kv), ..Means::announced(0) };
         let body_of = |answer: &Answer| answer.result.clone().map(Said::into_text);
-        match self.call(Call::Administer(act), caller, None, means, now) {
+        match self.call(&Call::Administer(administration), caller, None, means, now) {
             Called::Answered(answer) => {
                 Done { told: body_of(&answer), done: body_of(&answer), aside: answer.aside }
             }
@@ -237,7 +236,7 @@ impl Host {
                 let done = would_be.map_or(nothing.clone(), |answer| body_of(&answer));
                 Done { told: nothing, done, aside: None }
             }
-            other => panic!("BUG: an act ends as {other:?}"),
+            other => panic!("BUG: an administrative call ends as {other:?}"),
         }
     }
 
@@ -252,10 +251,9 @@ impl Host {
         if self.is_unreachable {
             return (Err(ApiError::Upstream), None);
         }
-        let claim = claim.map_or_else(String::new, Position::to_string);
-        let order = Order { claim, ..Order::default() }.into_text();
-        let means = Means { granter: Some(granter), ..Means::whole(order.into_bytes()) };
-        match self.call(Call::Administer(Act::Grant), user, None, means, now) {
+        let grant = Administration::Grant { claim: claim.cloned() };
+        let means = Means { granter: Some(granter), ..Means::announced(0) };
+        match self.call(&Call::Administer(grant), user, None, means, now) {
             Called::Answered(answer) => {
                 let granted = answer.result.map(|said| {
                     let text = said.into_text().unwrap_or_default();
@@ -360,7 +358,7 @@ impl Host {
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        match self.call(Call::Push, user, None, Means::announced(length), now) {
+        match self.call(&Call::Push, user, None, Means::announced(length), now) {
             Called::Receives(task) => {
                 self.receiving.insert(self.requests, task);
                 Ok(self.requests)
@@ -455,8 +453,8 @@ impl Host {
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        let body = serde_json::to_vec(ask).expect("an ask is JSON");
-        let called = self.call(Call::Pull, user, Some(scope), Means::whole(body), now);
+        let pull = Call::Pull(Box::new(ask.clone()));
+        let called = self.call(&pull, user, Some(scope), Means::announced(0), now);
         let Said::Pulled(reply, lines) = called.told()? else {
             panic!("BUG: a pull was not answered with what is newer");
         };
