@@ -32,14 +32,15 @@
 //! 4. [`edge::answer`]: bodies and headers. Published objects are streamed without entering wasm.
 //!
 //! # Shared spaces
-//! The routes below `/spaces` go to the space's object as acts ([`protocol::act`]): `edge/visit/spaces.rs`, then
+//! A route below `/spaces` becomes an [`call::Administration`], which goes to the space's object: `worker/spaces.rs`, then
 //! `coordinator/members.rs` (who may do what) and `coordinator/administration.rs` (does it). What a space says of a user
 //! goes to the user's directory ([`coordinator::directory`]) after the answer ([`edge::directory`]).
 //!
 //! # Modules, in the order of the flow
-//! [`ids`], [`version`], [`time`], [`limits`]: what is spoken of · [`protocol`]: what crosses a wire, and the one table
-//! from error to HTTP · [`edge`]: near the user · [`coordinator`]: once per space, the only writer · [`value`]: record
-//! values as text · [`snapshot`]: what is published · `sim`: a world to test all of it in, native only.
+//! [`ids`], [`version`], [`time`], [`limits`]: what is spoken of · [`access`]: roles · [`call`]: what edge and objects say
+//! to each other · [`protocol`]: what clients send and are answered, and the one table from error to HTTP · [`edge`]: near
+//! the user · [`coordinator`]: once per space, the only writer · [`value`]: record values as text · [`snapshot`]: what is
+//! published · `sim`: a world to test all of it in, native only.
 //!
 //! The invariants I1–I13, where each is asserted and which test shows it: `docs/INVARIANTS.md`.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
@@ -47,6 +48,8 @@
 #[macro_use]
 mod planted;
 
+pub mod access;
+pub mod call;
 pub mod coordinator;
 pub mod edge;
 pub mod ids;

@@ -19,7 +19,7 @@ pub const MUTATION_WORK_MAX: usize = 16 * MIB;
 /// Bytes of bodies that an object holds at once, from their arrival to their answer. In memory each takes several times as
 /// much, and an isolate has 128 MB for all its objects.
 pub const BODIES_HELD_MAX: usize = 4 * BODY_BYTES_MAX;
-/// Bytes of a call to an object that carries no client's push: a question, or an order of ours with a subject of 1 KiB.
+/// Bytes of a call to an object that carries no client's push: a question, or something to do that names a subject of 1 KiB.
 pub const CALL_BYTES_MAX: usize = 64 * KIB;
 /// Bytes of a value without white space. A row may have 2 MB (durable-objects/platform/limits).
 pub const VALUE_BYTES_MAX: usize = 256 * KIB;

@@ -1,14 +1,12 @@
 //! What comes back from KV and the location's cache, and what edge and coordinator say to each other.
 
 use headwater::{
+    call::{Ask, Call, Caller, Reply, decode_reply, encode_reply},
     coordinator::{Coordinator, ledger::MemoryLedger},
     edge::state::KnownHead,
     ids::{ContentHash, SpaceHash, UserHash},
     limits::{self, Sizes},
-    protocol::{
-        internal::{Ask, Caller, Reply, decode_reply, encode_reply},
-        push::PushRequest,
-    },
+    protocol::push::PushRequest,
     sim::{BY_DEMAND, START},
     snapshot::{
         head::{Head, HeadMetadata, HeadParts},
@@ -153,34 +151,70 @@ pub(crate) fn internal(bytes: &[u8]) {
     if let Some((reply, lines)) = decode_reply(text) {
         // The other reader also decodes what is ignored, and may fail at that.
         let said: Option<Value> = serde_json::from_str(text.lines().next().unwrap_or_default()).ok();
-        let number = |name: &str| said.as_ref()?.get(name).map_or(Some(0), Value::as_u64);
-        if let (Reply::Overlay { from, version, horizon, asked_at, .. }, true) = (&reply, said.is_some()) {
+        if let (Reply::Overlay { from, version, horizon, asked_at, .. }, Some(said)) = (&reply, said) {
             let read = [from.get(), version.get(), horizon.get(), asked_at.0].map(Some);
+            let number = |name: &str| said.get(name)?.as_str()?.parse().ok();
             assert_eq!(read, ["from", "version", "horizon", "asked_at"].map(number));
         }
         let written = encode_reply(&reply, lines);
         assert_eq!(decode_reply(&written), Some((reply, lines)));
     }
-    if let Ok(caller) = serde_json::from_str::<Caller>(text) {
-        let written = serde_json::to_string(&caller).expect("JSON");
-        assert_eq!(serde_json::from_str::<Caller>(&written).ok(), Some(caller));
+    if let Some(caller) = Caller::parse(text) {
+        assert_eq!(Caller::parse(&caller.to_text()), Some(caller));
     }
-    let Ok(ask) = serde_json::from_str::<Ask>(text) else { return };
-    let written = serde_json::to_string(&ask).expect("JSON");
-    assert_eq!(serde_json::from_str::<Ask>(&written).ok().as_ref(), Some(&ask));
+    for name in CALLS {
+        let Some(call) = Call::parse(name, bytes) else { continue };
+        assert_eq!((call.name(), &*call.body()), (name, text), "one text");
+        match call {
+            Call::Pull(ask) => pulled(&ask),
+            Call::Administer(asked) => {
+                let _ = small_space().administer(&user(), &asked, START.plus(1), 1);
+            }
+            Call::Conflicts { .. } | Call::Directory(_) => {}
+            Call::Push | Call::Resolve => panic!("the body of a push is a user's"),
+        }
+    }
+}
+
+const CALLS: [&str; 15] = [
+    "conflicts",
+    "pull",
+    "directory",
+    "create",
+    "show",
+    "delete",
+    "members",
+    "member",
+    "set-member",
+    "remove-member",
+    "policies",
+    "set-policy",
+    "remove-policy",
+    "grant",
+    "reset-epoch",
+];
+
+fn user() -> UserHash {
+    UserHash::new("https://issuer.example", "alice")
+}
+
+fn pulled(ask: &Ask) {
     let mut core = small_space();
     let now = START.plus(1);
-    let (user, scope) = (UserHash::new("https://issuer.example", "alice"), Scope::private(&space()));
-    if let Ok(Some(claimed)) = core.claimed_by(&user, &scope, &ask, now) {
+    let (user, scope) = (user(), Scope::private(&space()));
+    if let Ok(Some(claimed)) = core.claimed_by(&user, &scope, ask, now) {
         assert!(claimed > core.position());
     }
-    let Ok((reply, lines)) = core.pull(&user, &scope, &ask, now) else { return };
+    let Ok((reply, lines)) = core.pull(&user, &scope, ask, now) else { return };
     assert!(are_lines(&lines));
     let (Reply::Overlay { epoch, version, .. } | Reply::Page { epoch, version, .. }) = &reply;
     let here = Position { epoch: epoch.clone(), version: *version };
     assert_eq!(here, core.position());
-    let own = ask.epoch.map(|epoch| Position { epoch, version: ask.since });
-    assert!([own, ask.min].into_iter().flatten().all(|asked| asked <= here), "below what was asked for");
+    let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
+    assert!(
+        [own, ask.min.clone()].into_iter().flatten().all(|asked| asked <= here),
+        "below what was asked for"
+    );
     assert_eq!(decode_reply(&encode_reply(&reply, &lines)), Some((reply, &*lines)));
 }
 

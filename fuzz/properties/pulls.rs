@@ -1,7 +1,7 @@
 //! Pulls as a query and as a body, cursors, and routes.
 
 use headwater::{
-    edge::route::Route,
+    edge::route::{Route, SpaceRoute},
     ids::SpaceHash,
     protocol::{
         error::ApiError,
@@ -125,9 +125,13 @@ pub(crate) fn route(bytes: &[u8]) {
     let path = path.strip_suffix('/').unwrap_or(path);
     match route {
         Ok(Route::Object(hash)) => assert_eq!(path, format!("/sync/objects/{}", hash.as_str())),
-        Ok(Route::Space { id, about, .. }) => {
+        Ok(Route::Space { id, route }) => {
             assert!(path.starts_with("/spaces/") && !id.is_empty());
-            assert!(about.len() <= headwater::limits::SUBJECT_BYTES_MAX);
+            if let SpaceRoute::Member(sub) | SpaceRoute::SetMember(sub) | SpaceRoute::RemoveMember(sub) =
+                route
+            {
+                assert!((1..=headwater::limits::SUBJECT_BYTES_MAX).contains(&sub.len()));
+            }
         }
         Ok(Route::Preflight) => assert_eq!(method, "OPTIONS"),
         Ok(_) => {

@@ -12,23 +12,16 @@ use super::{
     publication::PublicationConfig,
 };
 use crate::{
+    access::role::Role,
+    call::{Administration, OnConflict, Person},
     ids::{Collection, Key, RecordId, SpaceHash, SpaceId, UserHash},
     limits,
-    protocol::{act::Act, error::ApiError, internal::Order, role::Role},
+    protocol::error::ApiError,
     snapshot::keys::Scope,
     time::Millis,
     value::{json_text, text_field},
     version::{Epoch, Position, Version},
 };
-
-/// Who makes a space: the one whose members' record is written with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
-    /// As members' records name them.
-    pub user: UserHash,
-    /// The subject of their tokens.
-    pub sub: String,
-}
 
 /// What an administrative call has come to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,22 +30,13 @@ pub struct Administered {
     pub body: Option<String>,
     /// Whether somebody has become a member who was none before.
     pub invites: bool,
+    /// The role that the caller is to be given a grant for.
+    pub grants: Option<Role>,
 }
 
 impl From<String> for Administered {
     fn from(body: String) -> Self {
-        Self { body: Some(body), invites: false }
-    }
-}
-
-impl Person {
-    /// The person that an order is about.
-    ///
-    /// # Errors
-    /// [`ApiError::Internal`] for what no edge of ours sends.
-    pub fn of(order: &Order) -> Result<Self, ApiError> {
-        let user = UserHash::parse(&order.user).map_err(|_| ApiError::Internal)?;
-        Ok(Self { user, sub: order.sub.clone() })
+        Self { body: Some(body), ..Self::default() }
     }
 }
 
@@ -100,42 +84,36 @@ impl<L: Ledger> Coordinator<L> {
     pub fn administer(
         &mut self,
         caller: &UserHash,
-        act: Act,
-        order: &Order,
+        administration: &Administration,
         now: Millis,
         random: u64,
     ) -> Result<Administered, ApiError> {
-        let needed = match act {
-            // Everybody may leave.
-            Act::RemoveMember if order.user == caller.as_str() => Role::Reader,
-            // Where the space is there already: an owner asks again, whose answer was lost.
-            Act::Create => Role::Owner,
-            act if act.is_owners() => Role::Owner,
-            _ => Role::Reader,
-        };
-        let role = self.admit(caller, needed)?;
-        match act {
-            Act::Create | Act::Show => Ok(self.shown(role).into()),
-            Act::Members => self.members(order).map(Administered::from),
-            Act::Member => self.member(order).map(Administered::from),
-            Act::SetMember => self.set_member(order, now),
-            Act::RemoveMember => self.remove_member(order, now).map(|()| Administered::default()),
-            Act::Policies => self.policies().map(Administered::from),
-            Act::SetPolicy => self.set_policy(order, now).map(Administered::from),
-            Act::RemovePolicy => self.remove_policy(order, now).map(|()| Administered::default()),
-            Act::Delete if self.meta.space.is_some() => {
-                self.end(now, random).map(|()| Administered::default())
+        let role = self.admit(caller, administration.needs(caller))?;
+        let nothing = |()| Administered::default();
+        match administration {
+            Administration::Create { .. } | Administration::Show => Ok(self.shown(role).into()),
+            Administration::Members { after } => self.members(after.as_ref()).map(Administered::from),
+            Administration::Member(person) => self.member(person).map(Administered::from),
+            Administration::SetMember { person, role } => self.set_member(person, *role, now),
+            Administration::RemoveMember(person) => self.remove_member(person, now).map(nothing),
+            Administration::Policies => self.policies().map(Administered::from),
+            Administration::SetPolicy { collection, policy } => {
+                self.set_policy(collection, *policy, now).map(Administered::from)
             }
-            Act::Delete => self.empty(now, random).map(|()| Administered::default()),
-            Act::ResetEpoch => {
+            Administration::RemovePolicy(collection) => self.remove_policy(collection, now).map(nothing),
+            Administration::Delete if self.meta.space.is_some() => self.end(now, random).map(nothing),
+            Administration::Delete => self.empty(now, random).map(nothing),
+            // Signed by the shell, which has the key.
+            Administration::Grant { .. } => {
+                Ok(Administered { grants: Some(role), ..Administered::default() })
+            }
+            Administration::ResetEpoch => {
                 let epoch = self.meta.epoch.clone();
                 let begun = self.begin_epoch(&epoch, now, random);
                 begun.map_err(|error| self.storage_failed(error))?;
                 let Position { epoch, version } = self.position();
                 Ok(format!(r#"{{"epoch":"{epoch}","version":{version}}}"#).into())
             }
-            // Signed by the shell, which has the key.
-            Act::Grant => Err(ApiError::Internal),
         }
     }
 
@@ -151,20 +129,17 @@ impl<L: Ledger> Coordinator<L> {
         self.meta.space.is_some().then_some(()).ok_or(only)
     }
 
-    fn member(&mut self, order: &Order) -> Result<String, ApiError> {
+    fn member(&mut self, person: &Person) -> Result<String, ApiError> {
         self.shared_only()?;
-        let person = Person::of(order)?;
         let role = members::role_of(&self.ledger, &self.meta, &person.user);
         match role.map_err(|error| self.storage_failed(error))? {
-            Some(role) => Ok(members::shown(&order.user, &order.sub, role)),
+            Some(role) => Ok(members::shown(person.user.as_str(), &person.sub, role)),
             None => Err(ApiError::NotFound("There is no such member.")),
         }
     }
 
-    fn set_member(&mut self, order: &Order, now: Millis) -> Result<Administered, ApiError> {
+    fn set_member(&mut self, person: &Person, role: Role, now: Millis) -> Result<Administered, ApiError> {
         self.shared_only()?;
-        let person = Person::of(order)?;
-        let role = Role::parse(&order.role).ok_or(ApiError::Internal)?;
         let before = members::role_of(&self.ledger, &self.meta, &person.user);
         let before = before.map_err(|error| self.storage_failed(error))?;
         if before == Some(Role::Owner) && role != Role::Owner {
@@ -177,13 +152,12 @@ impl<L: Ledger> Coordinator<L> {
             let change = (members::key_of(&person.user), Some(Member::value(&person.sub, role)));
             self.step(&change, now)?;
         }
-        let body = Some(members::shown(&order.user, &order.sub, role));
-        Ok(Administered { body, invites: before.is_none() })
+        let body = Some(members::shown(person.user.as_str(), &person.sub, role));
+        Ok(Administered { body, invites: before.is_none(), grants: None })
     }
 
-    fn remove_member(&mut self, order: &Order, now: Millis) -> Result<(), ApiError> {
+    fn remove_member(&mut self, person: &Person, now: Millis) -> Result<(), ApiError> {
         self.shared_only()?;
-        let person = Person::of(order)?;
         let before = members::role_of(&self.ledger, &self.meta, &person.user);
         match before.map_err(|error| self.storage_failed(error))? {
             None => return Ok(()),
@@ -205,9 +179,14 @@ impl<L: Ledger> Coordinator<L> {
         Ok(format!(r#"{{"policies":{{{}}}}}"#, policies.join(",")))
     }
 
-    fn set_policy(&mut self, order: &Order, now: Millis) -> Result<String, ApiError> {
-        let key = policy_key(order);
-        let value = format!(r#"{{"onConflict":{}}}"#, json_text(&order.policy));
+    fn set_policy(
+        &mut self,
+        collection: &Collection,
+        policy: OnConflict,
+        now: Millis,
+    ) -> Result<String, ApiError> {
+        let key = policy_key(collection);
+        let value = format!(r#"{{"onConflict":"{}"}}"#, policy.as_str());
         let before = self.ledger.record(&key).map_err(|error| self.storage_failed(error))?;
         let before = before.as_ref().and_then(|record| record.value(&key));
         if before.is_none() && self.count_of(&policies())? >= limits::POLICIES_MAX {
@@ -219,8 +198,8 @@ impl<L: Ledger> Coordinator<L> {
         Ok(value)
     }
 
-    fn remove_policy(&mut self, order: &Order, now: Millis) -> Result<(), ApiError> {
-        let key = policy_key(order);
+    fn remove_policy(&mut self, collection: &Collection, now: Millis) -> Result<(), ApiError> {
+        let key = policy_key(collection);
         let before = self.ledger.record(&key).map_err(|error| self.storage_failed(error))?;
         if before.is_some_and(|record| record.deleted_at.is_none()) {
             self.step(&(key, None), now)?;
@@ -317,6 +296,6 @@ fn policies() -> Collection {
     Collection::stored("$policies")
 }
 
-fn policy_key(order: &Order) -> Key {
-    Key { collection: policies(), id: RecordId::stored(&order.collection) }
+fn policy_key(collection: &Collection) -> Key {
+    Key { collection: policies(), id: RecordId::stored(collection.as_str()) }
 }

@@ -9,12 +9,10 @@
 
 use super::ledger::{Ledger, LedgerError, LedgerResult};
 use crate::{
+    call::{DirectoryAnswer, DirectoryCall, Entry, Standing},
     ids::{SpaceId, UserHash},
     limits::{DirectoryMax, HINTS_PER_MINUTE, RESERVED_MS},
-    protocol::{
-        directory::{DirectoryAnswer, DirectoryCall, Entry, Standing},
-        error::ApiError,
-    },
+    protocol::error::ApiError,
     time::Millis,
     value::{json_text, text_field},
     version::{Epoch, Position},

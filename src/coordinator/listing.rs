@@ -9,13 +9,13 @@ use super::{
     plan::standing_of,
 };
 use crate::{
+    access::role::Role,
     ids::{Key, UserHash},
     limits,
     protocol::{
         conflict::{ConflictPage, OpenConflict, Parked},
         error::ApiError,
         push::{Standing, There},
-        role::Role,
     },
     version::Version,
 };

@@ -5,15 +5,11 @@ use super::{
     ledger::{Ledger, LedgerResult, Meta},
 };
 use crate::{
+    access::role::Role,
+    call::{Administration, Aside, Membership, Standing},
     ids::{Collection, Key, RecordId, UserHash},
     limits,
-    protocol::{
-        act::Act,
-        directory::{Aside, Membership, Standing},
-        error::ApiError,
-        internal::Order,
-        role::Role,
-    },
+    protocol::error::ApiError,
     value::{json_text, text_field},
 };
 
@@ -102,19 +98,19 @@ impl<L: Ledger> Coordinator<L> {
         Ok(Some(Membership { incarnation, standing, at, since }))
     }
 
-    /// What the space's object says to the edge beside the answer that `done` is to `act` of `caller`.
+    /// What the space's object says to the edge beside the answer that `done` is to what `caller` has asked for.
     ///
     /// # Errors
     /// When storage fails.
     pub fn aside<T>(
         &mut self,
         caller: &UserHash,
-        act: Act,
+        administration: &Administration,
         done: &Result<T, ApiError>,
         invites: bool,
     ) -> Result<Option<Aside>, ApiError> {
         match done {
-            _ if !act.has_aside() => Ok(None),
+            _ if !administration.has_aside() => Ok(None),
             Ok(_) if invites => Ok(Some(Aside::Invited)),
             Ok(_) | Err(ApiError::Forbidden(_) | ApiError::Gone) => {
                 Ok(self.membership(caller)?.map(Aside::Membership))
@@ -124,9 +120,9 @@ impl<L: Ledger> Coordinator<L> {
     }
 
     /// A page of the members, by the order of their hashes: about 256 KiB, but one at least.
-    pub(super) fn members(&mut self, order: &Order) -> Result<String, ApiError> {
+    pub(super) fn members(&mut self, after: Option<&UserHash>) -> Result<String, ApiError> {
         self.shared_only()?;
-        let after = (!order.cursor.is_empty()).then(|| RecordId::stored(&order.cursor));
+        let after = after.map(|user| RecordId::stored(user.as_str()));
         let (mut members, mut last, mut cursor) = (String::new(), String::new(), "null".to_owned());
         self.each_member(after, &mut |user, member| {
             if members.len() >= limits::JSON_PAGE_BYTES {

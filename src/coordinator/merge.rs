@@ -2,8 +2,9 @@
 
 use super::ledger::{Clock, FieldClocks, Record};
 use crate::{
+    call::OnConflict,
     limits,
-    protocol::push::{Change, OnConflict, Op, RejectCode, Rejection},
+    protocol::push::{Change, Op, RejectCode, Rejection},
     value::{self, Refused},
     version::Version,
 };

@@ -30,7 +30,7 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use administration::{Administered, Person};
+pub use administration::Administered;
 use ledger::{Ledger, LedgerError, LedgerResult, Meta, OpenConflicts};
 use parking::Parking;
 use plan::{Clients, Part, Plan};
@@ -39,13 +39,13 @@ use pull::FreshTail;
 use queue::{Done, MayBegin, Progress, Queue, Waiting};
 
 use crate::{
+    access::role::Role,
+    call::Administration,
     ids::UserHash,
     limits,
     protocol::{
-        act::Act,
         error::ApiError,
         push::{PushAnswer, PushRequest},
-        role::Role,
     },
     snapshot::keys::Scope,
     time::Millis,
@@ -308,11 +308,12 @@ impl<L: Ledger> Coordinator<L> {
         admitted.map_err(|error| self.storage_failed(error))?
     }
 
-    /// The key of KV's head if that has to be compared with storage ([`Self::head_was_read`]) before `act` begins an epoch, which
+    /// The key of KV's head if that has to be compared with storage ([`Self::head_was_read`]) before `administration` begins an epoch, which
     /// has to lie above the head's: this instance has not compared them yet, and storage may have gone back.
     #[must_use]
-    pub fn head_before(&mut self, caller: &UserHash, act: Act) -> Option<String> {
-        let begins_epoch = matches!(act, Act::ResetEpoch | Act::Delete) && self.publisher.is_fresh();
+    pub fn head_before(&mut self, caller: &UserHash, administration: &Administration) -> Option<String> {
+        let begins_epoch = matches!(administration, Administration::ResetEpoch | Administration::Delete);
+        let begins_epoch = begins_epoch && self.publisher.is_fresh();
         let may = begins_epoch && self.admit(caller, Role::Owner).is_ok();
         may.then(|| self.meta.scope.head_key())
     }

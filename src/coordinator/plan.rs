@@ -15,13 +15,14 @@ use super::{
     queue::{self, Progress, Waiting},
 };
 use crate::{
+    call::OnConflict,
     ids::{ClientId, Key, UserHash},
     limits::{self, SliceMax},
     protocol::{
         error::ApiError,
         push::{
-            Change, MutationResult, OnConflict, Op, PushRequest, RejectCode, Rejection, Settled, Standing,
-            Submitted, There,
+            Change, MutationResult, Op, PushRequest, RejectCode, Rejection, Settled, Standing, Submitted,
+            There,
         },
     },
     time::Millis,

@@ -5,12 +5,10 @@ use super::{
     ledger::{Ledger, Lines},
 };
 use crate::{
+    access::role::Role,
+    call::{Ask, OrderedCursor, Reply, Seen},
     ids::UserHash,
-    protocol::{
-        error::ApiError,
-        internal::{Ask, OrderedCursor, Reply, Seen},
-        role::Role,
-    },
+    protocol::error::ApiError,
     snapshot::{keys::Scope, lines::newest_first},
     time::Millis,
     version::{Position, Version},

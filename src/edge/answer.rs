@@ -2,8 +2,9 @@
 
 use super::pull::{Answer, Source};
 use crate::{
+    call::OrderedCursor,
     ids::SpaceHash,
-    protocol::{internal::OrderedCursor, pull::Cursor, push::joined_lines},
+    protocol::{pull::Cursor, push::joined_lines},
     version::Position,
 };
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    call::{Entry, Membership, Noted},
     ids::{SpaceId, UserHash},
-    protocol::directory::{Entry, Membership, Noted},
     time::Millis,
     version::Position,
 };
@@ -148,7 +148,8 @@ impl Delivery {
 mod tests {
     use super::*;
     use crate::{
-        protocol::{directory::Standing, role::Role},
+        access::role::Role,
+        call::Standing,
         sim::START,
         version::{Epoch, Version},
     };

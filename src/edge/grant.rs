@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use super::config::Config;
 use crate::{
+    access::role::Role,
     ids::{SpaceHash, UserHash},
     limits,
-    protocol::{error::ApiError, role::Role},
+    protocol::error::ApiError,
     snapshot::keys::Scope,
     time::Millis,
     value::text_field,

@@ -16,10 +16,7 @@ use super::{
     writes::Writes,
 };
 use crate::{
-    ids::UserHash,
-    protocol::{error::ApiError, role::Role},
-    snapshot::keys::Scope,
-    time::Millis,
+    access::role::Role, ids::UserHash, protocol::error::ApiError, snapshot::keys::Scope, time::Millis,
 };
 
 /// A line for the log: its level, what happened, and more about it. No token, value, or name of a person or space stands in one.

@@ -6,11 +6,8 @@ use super::{
     visit::Visit,
 };
 use crate::{
-    protocol::{
-        PROBLEM_JSON,
-        directory::{ASIDE_HEADER, Aside},
-        error::ApiError,
-    },
+    call::{ASIDE_HEADER, Aside},
+    protocol::{PROBLEM_JSON, error::ApiError},
     version::Position,
 };
 

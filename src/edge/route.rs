@@ -3,7 +3,7 @@
 use crate::{
     ids::{Collection, ContentHash},
     limits,
-    protocol::{Misfit, act::Act, error::ApiError, pull::percent_decoded},
+    protocol::{Misfit, error::ApiError, pull::percent_decoded},
 };
 
 /// A route of the protocol.
@@ -36,10 +36,62 @@ pub enum Route {
         /// The id in the path, decoded. It can be anything but empty.
         id: String,
         /// What is done about it.
-        act: Act,
-        /// The subject or the collection it is about, decoded; else empty.
-        about: String,
+        route: SpaceRoute,
     },
+}
+
+/// What is done about a space, as far as method and path say it. Subjects and collections are decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpaceRoute {
+    /// `PUT /spaces/{id}`
+    Create,
+    /// `GET /spaces/{id}`
+    Show,
+    /// `DELETE /spaces/{id}`
+    Delete,
+    /// `GET /spaces/{id}/members`
+    Members,
+    /// `GET /spaces/{id}/members/{sub}`
+    Member(String),
+    /// `PUT /spaces/{id}/members/{sub}`
+    SetMember(String),
+    /// `DELETE /spaces/{id}/members/{sub}`
+    RemoveMember(String),
+    /// `GET /spaces/{id}/policies`
+    Policies,
+    /// `PUT /spaces/{id}/policies/{collection}`
+    SetPolicy(Collection),
+    /// `DELETE /spaces/{id}/policies/{collection}`
+    RemovePolicy(Collection),
+    /// `POST /spaces/{id}/grant`
+    Grant,
+    /// `POST /spaces/{id}/reset-epoch`
+    ResetEpoch,
+}
+
+impl SpaceRoute {
+    /// Whether its request has a body.
+    #[must_use]
+    pub const fn has_body(&self) -> bool {
+        matches!(self, Self::SetMember(_) | Self::SetPolicy(_))
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Show => "show",
+            Self::Delete => "delete",
+            Self::Members => "members",
+            Self::Member(_) => "member",
+            Self::SetMember(_) => "set-member",
+            Self::RemoveMember(_) => "remove-member",
+            Self::Policies => "policies",
+            Self::SetPolicy(_) => "set-policy",
+            Self::RemovePolicy(_) => "remove-policy",
+            Self::Grant => "grant",
+            Self::ResetEpoch => "reset-epoch",
+        }
+    }
 }
 
 impl Route {
@@ -88,40 +140,34 @@ impl Route {
         let mut pieces = path.strip_prefix("/spaces/").ok_or(NO_ROUTE)?.split('/');
         let id = decoded(pieces.next())?;
         let (below, about) = (pieces.next(), pieces.next());
-        if pieces.next().is_some() {
-            return Err(NO_ROUTE);
-        }
-        let (acts, allowed): (&[(&str, Act)], _) = match (below, about.is_some()) {
-            (None, _) => (
-                &[("GET", Act::Show), ("PUT", Act::Create), ("DELETE", Act::Delete)],
-                "GET, HEAD, PUT, DELETE",
-            ),
-            (Some("members"), false) => (&[("GET", Act::Members)], "GET, HEAD"),
-            (Some("members"), true) => (
-                &[("GET", Act::Member), ("PUT", Act::SetMember), ("DELETE", Act::RemoveMember)],
-                "GET, HEAD, PUT, DELETE",
-            ),
-            (Some("policies"), false) => (&[("GET", Act::Policies)], "GET, HEAD"),
-            (Some("policies"), true) => {
-                (&[("PUT", Act::SetPolicy), ("DELETE", Act::RemovePolicy)], "PUT, DELETE")
-            }
-            (Some("grant"), false) => (&[("POST", Act::Grant)], "POST"),
-            (Some("reset-epoch"), false) => (&[("POST", Act::ResetEpoch)], "POST"),
-            _ => return Err(NO_ROUTE),
+        let is_too_deep = pieces.next().is_some() || !matches!(below, Some("members" | "policies"));
+        let about = match about {
+            Some(_) if is_too_deep => return Err(NO_ROUTE),
+            about => about.map(|about| decoded(Some(about))).transpose()?,
         };
-        let about = about.map(|about| decoded(Some(about))).transpose()?.unwrap_or_default();
-        let act = acts.iter().find(|(wanted, _)| *wanted == method).map(|(_, act)| *act);
-        let act = act.ok_or(ApiError::MethodNotAllowed(allowed))?;
-        match act {
-            Act::SetPolicy | Act::RemovePolicy => {
-                Collection::parse(&about).map_err(|rule| ApiError::Malformed(rule.0.to_owned()))?;
+        let route = match (below, about, method) {
+            (None, _, "GET") => SpaceRoute::Show,
+            (None, _, "PUT") => SpaceRoute::Create,
+            (None, _, "DELETE") => SpaceRoute::Delete,
+            (None, ..) => return Err(ApiError::MethodNotAllowed("GET, HEAD, PUT, DELETE")),
+            (Some("members"), None, "GET") => SpaceRoute::Members,
+            (Some("members"), Some(sub), "GET") => SpaceRoute::Member(subject(sub)?),
+            (Some("members"), Some(sub), "PUT") => SpaceRoute::SetMember(subject(sub)?),
+            (Some("members"), Some(sub), "DELETE") => SpaceRoute::RemoveMember(subject(sub)?),
+            (Some("members"), Some(_), _) => {
+                return Err(ApiError::MethodNotAllowed("GET, HEAD, PUT, DELETE"));
             }
-            _ if about.len() > limits::SUBJECT_BYTES_MAX => {
-                return Err(ApiError::Malformed("a subject has 1 to 1,024 bytes".to_owned()));
-            }
-            _ => {}
-        }
-        Ok(Self::Space { id, act, about })
+            (Some("policies"), None, "GET") => SpaceRoute::Policies,
+            (Some("policies"), Some(name), "PUT") => SpaceRoute::SetPolicy(collection(&name)?),
+            (Some("policies"), Some(name), "DELETE") => SpaceRoute::RemovePolicy(collection(&name)?),
+            (Some("policies"), Some(_), _) => return Err(ApiError::MethodNotAllowed("PUT, DELETE")),
+            (Some("members" | "policies"), None, _) => return Err(ApiError::MethodNotAllowed("GET, HEAD")),
+            (Some("grant"), _, "POST") => SpaceRoute::Grant,
+            (Some("reset-epoch"), _, "POST") => SpaceRoute::ResetEpoch,
+            (Some("grant" | "reset-epoch"), ..) => return Err(ApiError::MethodNotAllowed("POST")),
+            (Some(_), ..) => return Err(NO_ROUTE),
+        };
+        Ok(Self::Space { id, route })
     }
 
     /// Whether it reads what is published of a space.
@@ -143,7 +189,7 @@ impl Route {
             Self::Head => "head",
             Self::Object(_) => "object",
             Self::Spaces => "spaces",
-            Self::Space { act, .. } => act.as_str(),
+            Self::Space { route, .. } => route.name(),
         }
     }
 }
@@ -162,7 +208,7 @@ impl Route {
             Self::Push | Self::Pull { .. } | Self::Conflict { .. } | Self::Head | Self::Object(_) => {
                 &["space"]
             }
-            Self::Spaces | Self::Space { act: Act::Members, .. } => &["cursor"],
+            Self::Spaces | Self::Space { route: SpaceRoute::Members, .. } => &["cursor"],
             Self::Space { .. } => &[],
         };
         let mut seen = [false; 6];
@@ -188,28 +234,40 @@ fn decoded(piece: Option<&str>) -> Result<String, ApiError> {
     percent_decoded(piece, false).ok_or_else(bad)
 }
 
+fn subject(sub: String) -> Result<String, ApiError> {
+    if sub.len() > limits::SUBJECT_BYTES_MAX {
+        return Err(ApiError::Malformed("a subject has 1 to 1,024 bytes".to_owned()));
+    }
+    Ok(sub)
+}
+
+fn collection(name: &str) -> Result<Collection, ApiError> {
+    Collection::parse(name).map_err(|rule| ApiError::Malformed(rule.0.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn about(method: &str, path: &str) -> (String, Act, String) {
+    fn space(method: &str, path: &str) -> (String, SpaceRoute) {
         match Route::of(method, path) {
-            Ok(Route::Space { id, act, about }) => (id, act, about),
+            Ok(Route::Space { id, route }) => (id, route),
             other => panic!("{method} {path}: {other:?}"),
         }
     }
 
     #[test]
     fn a_path_is_cut_first_and_decoded_once() {
-        let told = |id: &str, act, about: &str| (id.to_owned(), act, about.to_owned());
-        assert_eq!(about("GET", "/spaces/team"), told("team", Act::Show, ""));
-        assert_eq!(about("POST", "/spaces/~/reset-epoch"), told("~", Act::ResetEpoch, ""));
-        assert_eq!(about("GET", "/spaces/%7E"), told("~", Act::Show, ""));
-        assert_eq!(about("GET", "/spaces/a%2Fmembers"), told("a/members", Act::Show, ""));
-        assert_eq!(about("GET", "/spaces/a%252F"), told("a%2F", Act::Show, ""));
-        let member = about("PUT", "/spaces/team/members/auth0%7Cx%2Fy+z");
-        assert_eq!(member, told("team", Act::SetMember, "auth0|x/y+z"));
-        assert_eq!(about("DELETE", "/spaces/team/policies/a.b"), told("team", Act::RemovePolicy, "a.b"));
+        let told = |id: &str, route| (id.to_owned(), route);
+        assert_eq!(space("GET", "/spaces/team"), told("team", SpaceRoute::Show));
+        assert_eq!(space("POST", "/spaces/~/reset-epoch"), told("~", SpaceRoute::ResetEpoch));
+        assert_eq!(space("GET", "/spaces/%7E"), told("~", SpaceRoute::Show));
+        assert_eq!(space("GET", "/spaces/a%2Fmembers"), told("a/members", SpaceRoute::Show));
+        assert_eq!(space("GET", "/spaces/a%252F"), told("a%2F", SpaceRoute::Show));
+        let member = space("PUT", "/spaces/team/members/auth0%7Cx%2Fy+z");
+        assert_eq!(member, told("team", SpaceRoute::SetMember("auth0|x/y+z".to_owned())));
+        let policy = space("DELETE", "/spaces/team/policies/a.b");
+        assert_eq!(policy, told("team", SpaceRoute::RemovePolicy(Collection::stored("a.b"))));
     }
 
     #[test]
@@ -242,6 +300,7 @@ mod tests {
             ("GET", "/spaces/a/policies/b", "PUT, DELETE"),
             ("GET", "/spaces/a/grant", "POST"),
             ("GET", "/spaces/~/reset-epoch", "POST"),
+            ("PATCH", "/spaces/a/policies", "GET, HEAD"),
         ] {
             assert_eq!(Route::of(method, path), Err(ApiError::MethodNotAllowed(allowed)), "{method} {path}");
         }
@@ -293,8 +352,9 @@ mod tests {
             assert_eq!(Route::of("GET", &format!("{path}/")), Ok(route), "{path}/");
         }
         assert_eq!(Route::of("POST", "/sync/push/"), Ok(Route::Push));
-        assert_eq!(about("POST", "/spaces/a/grant/"), ("a".to_owned(), Act::Grant, String::new()));
-        assert_eq!(about("GET", "/spaces/a/members/b%2F"), ("a".to_owned(), Act::Member, "b/".to_owned()));
+        assert_eq!(space("POST", "/spaces/a/grant/"), ("a".to_owned(), SpaceRoute::Grant));
+        let member = space("GET", "/spaces/a/members/b%2F");
+        assert_eq!(member, ("a".to_owned(), SpaceRoute::Member("b/".to_owned())));
     }
 
     #[test]

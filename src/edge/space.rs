@@ -2,58 +2,80 @@
 
 use std::borrow::Cow;
 
-use super::authorize::Caller;
+use super::{authorize::Caller, route::SpaceRoute};
 use crate::{
+    access::role::Role,
+    call::{Administration, OnConflict, Person},
     coordinator::directory::TOO_MANY,
     ids::{SpaceHash, SpaceId, UserHash},
-    protocol::{Fields, act::Act, error::ApiError, internal::Order, push::OnConflict, role::Role},
+    protocol::{Fields, error::ApiError, pull::query_pairs},
     value::text_field,
 };
 
-/// What the space's object is to be told with an act, out of the route and the body of the request.
+/// What the space's object is asked for, out of the route, the query and the body of the request.
 ///
 /// # Errors
-/// [`ApiError::Malformed`] for a body without a role or a policy that there is, [`ApiError::Forbidden`] for what a private
-/// space does not have.
+/// [`ApiError::Malformed`] for a body without a role or a policy that there is, and for a cursor that never was one;
+/// [`ApiError::Forbidden`] for what a private space does not have.
 #[inline(never)]
-pub fn order_of(
+pub fn administration_of(
     caller: &Caller,
     space: Option<&SpaceId>,
-    act: Act,
-    about: &str,
+    route: SpaceRoute,
+    query: &str,
     body: &[u8],
-) -> Result<Order, ApiError> {
-    let of_shared =
-        matches!(act, Act::Members | Act::Member | Act::SetMember | Act::RemoveMember | Act::Grant);
-    if of_shared && space.is_none() {
-        return Err(ApiError::Forbidden("A private space has one user, who needs no grant."));
-    }
-    let mut order = Order::default();
-    let iss = caller.person.iss.as_str();
-    let sub = match act {
-        Act::Member | Act::SetMember | Act::RemoveMember => about,
-        _ => caller.person.sub.as_str(),
+) -> Result<Administration, ApiError> {
+    let of_shared = || match space {
+        Some(_) => Ok(()),
+        None => Err(ApiError::Forbidden("A private space has one user, who needs no grant.")),
     };
-    if matches!(act, Act::Create | Act::Member | Act::SetMember | Act::RemoveMember) {
-        order.user = UserHash::new(iss, sub).as_str().to_owned();
-        order.sub = sub.to_owned();
-    }
-    match act {
-        Act::SetMember => {
+    let person =
+        |sub: String| of_shared().map(|()| Person { user: UserHash::new(&caller.person.iss, &sub), sub });
+    Ok(match route {
+        SpaceRoute::Create => {
+            let owner = Person { user: caller.user.clone(), sub: caller.person.sub.clone() };
+            Administration::Create { owner }
+        }
+        SpaceRoute::Show => Administration::Show,
+        SpaceRoute::Delete => Administration::Delete,
+        SpaceRoute::Members => {
+            of_shared()?;
+            let after = cursor_of(query, |cursor| UserHash::parse(cursor).ok())?;
+            Administration::Members { after }
+        }
+        SpaceRoute::Member(sub) => Administration::Member(person(sub)?),
+        SpaceRoute::SetMember(sub) => {
+            let person = person(sub)?;
             let role = only_field(body, &["role"])?.as_deref().and_then(Role::parse);
             let role = role.ok_or_else(|| malformed("role is reader, writer or owner"))?;
-            order.role = role.as_str().to_owned();
+            Administration::SetMember { person, role }
         }
-        Act::SetPolicy => {
-            let policy = only_field(body, &["onConflict"])?;
-            let policy = policy.filter(|policy| OnConflict::parse(policy).is_some());
-            order.policy = policy.ok_or_else(|| malformed(OnConflict::RULE))?.into_owned();
-            order.collection = about.to_owned();
+        SpaceRoute::RemoveMember(sub) => Administration::RemoveMember(person(sub)?),
+        SpaceRoute::Policies => Administration::Policies,
+        SpaceRoute::SetPolicy(collection) => {
+            let policy = only_field(body, &["onConflict"])?.as_deref().and_then(OnConflict::parse);
+            let policy = policy.ok_or_else(|| malformed(OnConflict::RULE))?;
+            Administration::SetPolicy { collection, policy }
         }
-        Act::RemovePolicy => order.collection = about.to_owned(),
-        _ => {}
-    }
-    Ok(order)
+        SpaceRoute::RemovePolicy(collection) => Administration::RemovePolicy(collection),
+        SpaceRoute::Grant => {
+            of_shared()?;
+            Administration::Grant { claim: None }
+        }
+        SpaceRoute::ResetEpoch => Administration::ResetEpoch,
+    })
+}
+
+/// Where a list goes on, out of the query; none if it begins.
+///
+/// # Errors
+/// [`ApiError::Malformed`] for what no list has given out.
+pub fn cursor_of<T>(query: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, ApiError> {
+    let pairs = query_pairs(query)?;
+    let cursor = pairs.iter().find(|(name, value)| name == "cursor" && !value.is_empty());
+    let parse =
+        |(_, cursor): &(String, String)| parse(cursor).ok_or_else(|| malformed("cursor is not a cursor"));
+    cursor.map(parse).transpose()
 }
 
 /// The text of the one field that a body has; none if it is absent.
@@ -104,24 +126,42 @@ fn malformed(detail: &str) -> ApiError {
 mod tests {
     use super::*;
     use crate::edge::target::tests::caller;
+    use crate::{edge::route::Route, ids::Collection};
+
+    /// What alice's request about the space `team` asks for.
+    fn asked(route: SpaceRoute, body: &str) -> Result<Administration, ApiError> {
+        let team = SpaceId::parse("team").expect("an id");
+        administration_of(&caller("issuer", "alice"), Some(&team), route, "", body.as_bytes())
+    }
+
+    fn bob() -> Person {
+        Person { user: UserHash::new("issuer", "bob"), sub: "bob".to_owned() }
+    }
+
+    fn set_member() -> SpaceRoute {
+        SpaceRoute::SetMember("bob".to_owned())
+    }
+
+    fn set_policy() -> SpaceRoute {
+        SpaceRoute::SetPolicy(Collection::stored("todos"))
+    }
 
     #[test]
     fn a_body_has_the_one_field_that_it_is_for() {
-        let me = caller("issuer", "alice");
-        let team = SpaceId::parse("team").expect("an id");
-        let order = |act, body: &str| order_of(&me, Some(&team), act, "todos", body.as_bytes());
-        assert_eq!(
-            order(Act::SetMember, r#" { "role" : "\u0072eader" } "#).expect("an order").role,
-            "reader"
-        );
-        assert_eq!(order(Act::SetPolicy, r#"{"onConflict":"merge"}"#).expect("an order").policy, "merge");
+        let reads = Administration::SetMember { person: bob(), role: Role::Reader };
+        assert_eq!(asked(set_member(), r#" { "role" : "\u0072eader" } "#), Ok(reads));
+        let (collection, policy) = (Collection::stored("todos"), OnConflict::Merge);
+        let merges = Administration::SetPolicy { collection, policy };
+        assert_eq!(asked(set_policy(), r#"{"onConflict":"merge"}"#), Ok(merges));
         for body in [
             "",
             "{}",
             "[]",
             "null",
             r#"{"role":null}"#,
+            r#"{"role":1}"#,
             r#"{"role":"admin"}"#,
+            r#"{"role":"Writer"}"#,
             r#"{"role":["reader"]}"#,
             r#"{"role":"reader","role":"reader"}"#,
             r#"{"role":"reader","until":1}"#,
@@ -129,13 +169,19 @@ mod tests {
             r#"{"onConflict":"merge"}"#,
             r#"{"role":"reader"}x"#,
             r#"{"role":"reader","\ud800":1}"#,
+            r#"{"role":"#,
         ] {
-            assert!(matches!(order(Act::SetMember, body), Err(ApiError::Malformed(_))), "{body}");
+            assert!(matches!(asked(set_member(), body), Err(ApiError::Malformed(_))), "{body}");
         }
-        for body in
-            [r#"{"onConflict":"last"}"#, r#"{"onconflict":"merge"}"#, r#"{"onConflict":"merge","of":"x"}"#]
-        {
-            assert!(matches!(order(Act::SetPolicy, body), Err(ApiError::Malformed(_))), "{body}");
+        for body in [
+            "",
+            "{}",
+            r#"{"onConflict":"last"}"#,
+            r#"{"onConflict":null}"#,
+            r#"{"onconflict":"merge"}"#,
+            r#"{"onConflict":"merge","of":"x"}"#,
+        ] {
+            assert!(matches!(asked(set_policy(), body), Err(ApiError::Malformed(_))), "{body}");
         }
     }
 
@@ -159,35 +205,56 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_about_the_callers_issuer_and_the_subject_in_the_path() {
+    fn what_is_asked_for_is_about_the_callers_issuer_and_the_subject_in_the_path() {
         let me = caller("issuer", "alice");
-        let team = SpaceId::parse("team").expect("an id");
-        let order = |act, about: &str, body: &str| order_of(&me, Some(&team), act, about, body.as_bytes());
-        let set = order(Act::SetMember, "bob", r#"{"role":"writer"}"#).expect("an order");
-        assert_eq!(set.user, UserHash::new("issuer", "bob").as_str());
+        let writes = Administration::SetMember { person: bob(), role: Role::Writer };
+        assert_eq!(asked(set_member(), r#"{"role":"writer"}"#), Ok(writes));
         assert_eq!(directory_of_invited(&me, "bob"), SpaceHash::directory("issuer", "bob"));
         assert_eq!(directory_of(&me), SpaceHash::directory("issuer", "alice"));
-        assert_eq!((set.sub.as_str(), set.role.as_str()), ("bob", "writer"));
-        let create = order(Act::Create, "", "").expect("an order");
-        assert_eq!((create.user.as_str(), create.sub.as_str()), (me.user.as_str(), "alice"));
-        for body in [
-            "",
-            "{}",
-            "[]",
-            "null",
-            r#"{"role":"admin"}"#,
-            r#"{"role":1}"#,
-            r#"{"role":"Writer"}"#,
-            r#"{"role":"#,
+        let owner = Person { user: me.user.clone(), sub: "alice".to_owned() };
+        assert_eq!(asked(SpaceRoute::Create, ""), Ok(Administration::Create { owner }));
+    }
+
+    #[test]
+    fn a_private_space_has_no_members_and_every_route_asks_for_what_its_name_says() {
+        let me = caller("issuer", "alice");
+        let team = SpaceId::parse("team").expect("an id");
+        for (method, path, is_of_shared) in [
+            ("PUT", "/spaces/team", false),
+            ("GET", "/spaces/team", false),
+            ("DELETE", "/spaces/team", false),
+            ("GET", "/spaces/team/members", true),
+            ("GET", "/spaces/team/members/bob", true),
+            ("PUT", "/spaces/team/members/bob", true),
+            ("DELETE", "/spaces/team/members/bob", true),
+            ("GET", "/spaces/team/policies", false),
+            ("PUT", "/spaces/team/policies/todos", false),
+            ("DELETE", "/spaces/team/policies/todos", false),
+            ("POST", "/spaces/team/grant", true),
+            ("POST", "/spaces/team/reset-epoch", false),
         ] {
-            assert!(matches!(order(Act::SetMember, "bob", body), Err(ApiError::Malformed(_))), "{body}");
+            let asked = |space| {
+                let route = Route::of(method, path).expect("a route");
+                let name = route.name();
+                let Route::Space { route, .. } = route else { panic!("{path} is below /spaces/") };
+                let field =
+                    if name == "set-member" { r#"{"role":"owner"}"# } else { r#"{"onConflict":"merge"}"# };
+                let asked = administration_of(&me, space, route, "", field.as_bytes());
+                (name, asked.map(|administration| administration.name()))
+            };
+            let (name, of_team) = asked(Some(&team));
+            assert_eq!(of_team, Ok(name), "log lines and calls have one name");
+            let (_, of_private) = asked(None);
+            assert_eq!(matches!(of_private, Err(ApiError::Forbidden(_))), is_of_shared, "{name}");
         }
-        for body in ["", "{}", r#"{"onConflict":"ask"}"#, r#"{"onConflict":null}"#] {
-            assert!(matches!(order(Act::SetPolicy, "todos", body), Err(ApiError::Malformed(_))), "{body}");
-        }
-        for act in [Act::Members, Act::Member, Act::SetMember, Act::RemoveMember, Act::Grant] {
-            let refused = order_of(&me, None, act, "bob", br#"{"role":"writer"}"#);
-            assert!(matches!(refused, Err(ApiError::Forbidden(_))), "{act:?}");
-        }
+    }
+
+    #[test]
+    fn a_list_goes_on_behind_what_its_cursor_names() {
+        let user = UserHash::new("issuer", "bob");
+        let after = |query: &str| cursor_of(query, |cursor| UserHash::parse(cursor).ok());
+        assert_eq!((after(""), after("cursor=")), (Ok(None), Ok(None)));
+        assert_eq!(after(&format!("cursor={}", user.as_str())), Ok(Some(user)));
+        assert!(matches!(after("cursor=bob"), Err(ApiError::Malformed(_))));
     }
 }

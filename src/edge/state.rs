@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use crate::{
+    call::{Reply, decode_reply, encode_reply},
     limits,
-    protocol::internal::{Reply, decode_reply, encode_reply},
     snapshot::{
         head::{Head, HeadMetadata},
         keys::Scope,

@@ -3,8 +3,9 @@
 
 use super::{authorize::Caller, grant::Granter, route::Route};
 use crate::{
+    call::{self, Destination},
     ids::{SpaceHash, SpaceId},
-    protocol::{error::ApiError, internal, pull::query_pairs},
+    protocol::{error::ApiError, pull::query_pairs},
     snapshot::keys::Scope,
     time::Millis,
 };
@@ -81,11 +82,10 @@ impl Target {
 
     /// How the request is told to the object.
     #[must_use]
-    pub fn as_caller(&self, request: &str, origin: Option<&str>) -> internal::Caller {
-        internal::Caller {
-            user: self.caller.user.as_str().to_owned(),
-            scope: self.scope.as_ref().map_or("", Scope::as_str).to_owned(),
-            space: self.id.as_ref().map_or("", SpaceId::as_str).to_owned(),
+    pub fn as_caller(&self, request: &str, origin: Option<&str>) -> call::Caller {
+        call::Caller {
+            user: self.caller.user.clone(),
+            destination: Destination::of(self.id.clone(), self.scope.clone()),
             request: request.to_owned(),
             origin: origin.unwrap_or_default().to_owned(),
         }
@@ -104,12 +104,12 @@ pub(in crate::edge) mod tests {
 
     use super::*;
     use crate::{
+        access::role::Role,
         edge::{
             authorize::{Step, Verifier},
             config::Config,
             space::directory_of,
         },
-        protocol::role::Role,
         version::Epoch,
     };
 

@@ -6,8 +6,9 @@ mod writes;
 
 use super::pull::{Format, ReadPlan, Source};
 use crate::{
+    call::Ask,
     coordinator::publication::PublicationConfig,
-    protocol::{error::ApiError, internal::Ask},
+    protocol::error::ApiError,
     sim::{
         DAY_MS, EAGER, Settings, World,
         check::{Edit, Row},

@@ -259,7 +259,7 @@ impl ApiError {
     }
 
     /// The error that the problem document of an object states, which the edge asked for somebody. What nobody may be told
-    /// as it is, such as an act that an object of another version does not know, is a fault between the two.
+    /// as it is, such as a call that an object of another version does not know, is a fault between the two.
     #[must_use]
     pub fn of_object(status: u16, body: &str) -> Self {
         let problem: Problem = serde_json::from_str(body).unwrap_or_default();

@@ -1,15 +1,10 @@
-//! What crosses a wire: requests in, answers out, errors. No decision is taken here.
+//! What clients send, what they are answered, and errors. No decision is taken here.
 
-pub mod act;
-pub mod call;
 pub mod conflict;
-pub mod directory;
 pub mod error;
 mod fields;
-pub mod internal;
 pub mod pull;
 pub mod push;
-pub mod role;
 
 pub(crate) use fields::{Fields, Misfit};
 

@@ -10,6 +10,7 @@ use super::{
     visits::{Around, Driven, called},
 };
 use crate::{
+    call::{Call, DirectoryAnswer, DirectoryCall, Noted},
     coordinator::ledger::{Ledger, MemoryLedger},
     edge::{
         pull::Format,
@@ -17,11 +18,7 @@ use crate::{
     },
     ids::{SpaceHash, SpaceId},
     limits::DirectoryMax,
-    protocol::{
-        call::Call,
-        directory::{DirectoryAnswer, DirectoryCall, Noted},
-        error::ApiError,
-    },
+    protocol::error::ApiError,
 };
 
 /// So much that simulated directories have several pages and run out of room for reservations and hints.
@@ -132,14 +129,14 @@ impl World {
     pub(super) fn call_directory(&mut self, call: &Outgoing) -> Called {
         let of = |user: &usize| SpaceHash::directory(super::ISSUER, USERS[*user]) == call.object;
         let user = (0..USERS.len()).find(of).expect("the directory of a user");
-        let caller = (0..USERS.len()).find(|user| user_hash(*user).as_str() == call.caller.user);
+        let caller = (0..USERS.len()).find(|user| user_hash(*user) == call.caller.user);
         let DirectoryHost { host, listed, .. } = &mut self.directories.hosts[user];
         let ended = host.call_by_edge(call, &mut self.kv, &self.granter, self.now);
         assert_eq!(host.alarm, None, "I8: a directory sets an alarm");
-        let asked = DirectoryCall::parse(call.body.as_bytes()).expect("a call that is known");
-        if let Some(answer) = answer_of(&asked, &ended) {
+        let Call::Directory(asked) = &call.call else { panic!("BUG: no directory answers {call:?}") };
+        if let Some(answer) = answer_of(asked, &ended) {
             let is_begun = host.rows().private("owner", "").is_ok_and(|owner| owner.is_some());
-            listed.learn(user, caller.expect("a user"), &asked, &answer, is_begun, self.now);
+            listed.learn(user, caller.expect("a user"), asked, &answer, is_begun, self.now);
         }
         self.note(|| format!("the directory of user {user} is asked {asked:?}: {:?}", ended.told));
         called(&ended)
@@ -152,7 +149,7 @@ impl World {
         let (mut driven, mut effect) = begun;
         loop {
             let event = match effect {
-                Effect::Call(call) if call.call == Call::Directory => {
+                Effect::Call(call) if matches!(call.call, Call::Directory(_)) => {
                     Event::Called(self.call_directory(&call))
                 }
                 // There is no such space, and there never will be.
@@ -207,7 +204,7 @@ fn answer_of(call: &DirectoryCall, ended: &Ended) -> Option<Result<DirectoryAnsw
         Err(ApiError::Upstream) => return None,
         Err(error) => return Some(Err(error.clone())),
     };
-    Some(Ok(match (call, Noted::of(&Ok(body.clone()))) {
+    Some(Ok(match (call, Noted::of::<()>(&Ok(body.clone()))) {
         (DirectoryCall::List { .. }, _) => DirectoryAnswer::Page(body),
         (_, Noted::Done) => DirectoryAnswer::Done,
         (_, Noted::Later(at)) => DirectoryAnswer::Later(at),

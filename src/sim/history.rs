@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use super::client::Name;
 use crate::{
-    protocol::push::OnConflict,
+    call::OnConflict,
     version::{ConflictId, Version},
 };
 

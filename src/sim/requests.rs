@@ -12,14 +12,10 @@ use super::{
     traffic, user_hash,
 };
 use crate::{
+    call::{Ask, Reply, decode_reply},
     coordinator::queue::Ticket,
     edge::pull::Format,
-    protocol::{
-        error::ApiError,
-        internal::{Ask, Reply, decode_reply},
-        pull::PullRequest,
-        push::PushAnswer,
-    },
+    protocol::{error::ApiError, pull::PullRequest, push::PushAnswer},
     version::{Position, Version},
 };
 

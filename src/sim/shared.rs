@@ -2,14 +2,15 @@
 
 use super::{
     USERS, World,
-    check::{Deed, policy_text},
+    check::Deed,
     host::Ended,
     space::{Space, person},
     visits::Around,
 };
 use crate::{
+    access::role::Role,
     edge::{pull::Format, visit::Effect},
-    protocol::{error::ApiError, role::Role},
+    protocol::error::ApiError,
     time::Millis,
 };
 
@@ -139,7 +140,7 @@ fn request_of(deed: &Deed) -> (&'static str, String, String) {
         Deed::SetMember(user, role) => ("PUT", member(*user), format!(r#"{{"role":"{}"}}"#, role.as_str())),
         Deed::RemoveMember(user) => ("DELETE", member(*user), String::new()),
         Deed::SetPolicy(collection, of) => {
-            ("PUT", policy(collection), format!(r#"{{"onConflict":"{}"}}"#, policy_text(*of)))
+            ("PUT", policy(collection), format!(r#"{{"onConflict":"{}"}}"#, of.as_str()))
         }
         Deed::RemovePolicy(collection) => ("DELETE", policy(collection), String::new()),
         Deed::Delete => ("DELETE", String::new(), String::new()),

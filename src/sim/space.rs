@@ -11,7 +11,8 @@ use super::{
     visits::Driven,
 };
 use crate::{
-    coordinator::{Person, publication::PublicationConfig, queue::Ticket},
+    call::Person,
+    coordinator::{publication::PublicationConfig, queue::Ticket},
     ids::{SpaceHash, SpaceId, UserHash},
     protocol::push::PushRequest,
     snapshot::keys::Scope,

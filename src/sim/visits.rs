@@ -8,14 +8,14 @@ use super::{
     location::{Reader, Response, SharedIsolate, Wire, authorization},
 };
 use crate::{
+    call::{Administration, Call},
     edge::{
         pull::{Format, Source},
         reply::{Body, Headers, Reply},
         state::KnownHead,
         visit::{Called, Effect, Event, Outgoing, Passed, Request, Source as PassSource, Visit},
     },
-    ids::UserHash,
-    protocol::{NDJSON, act::Act, call::Call, error::ApiError, pull::PullRequest},
+    protocol::{NDJSON, error::ApiError, pull::PullRequest},
     snapshot::keys::Scope,
     time::Millis,
     version::Position,
@@ -196,12 +196,12 @@ impl World {
     /// A call by an edge, as the wire between the two carries it. I9: the coordinator answers members, about the space of their
     /// grant.
     fn carry_call(&mut self, driven: &Driven, call: &Outgoing, around: &mut Around<'_>) -> Called {
-        if call.call == Call::Directory {
+        if let Call::Directory(_) = call.call {
             return self.call_directory(call);
         }
         let ended = self.call_object(driven.space, call, around.clock);
         let called = called(&ended);
-        if call.call == Call::Pull {
+        if let Call::Pull(_) = call.call {
             match &called.result {
                 Err(error @ (ApiError::Forbidden(_) | ApiError::Gone | ApiError::GrantRequired)) => {
                     around.refusal = Some(error.clone());
@@ -209,11 +209,10 @@ impl World {
                 Err(_) => {}
                 Ok(body) => {
                     around.is_answered = true;
-                    let scope = Scope::parse(&call.caller.scope).expect("a pull names its scope");
+                    let scope = call.caller.destination.scope().expect("a pull names its scope");
                     let space = &self.spaces[driven.space];
-                    let user = UserHash::parse(&call.caller.user).expect("a user");
-                    space.check_asker(&scope, &user);
-                    space.oracle_of(&scope).check_brand(body, "the coordinator's answer");
+                    space.check_asker(scope, &call.caller.user);
+                    space.oracle_of(scope).check_brand(body, "the coordinator's answer");
                 }
             }
         }
@@ -225,7 +224,7 @@ impl World {
         assert_eq!(call.object, self.spaces[space].hash, "I9: an edge calls another object");
         let ended = self.spaces[space].host.call_by_edge(call, &mut self.kv, &self.granter, now);
         let space = &mut self.spaces[space];
-        let may_claim = matches!(call.call, Call::Pull | Call::Administer(Act::Grant));
+        let may_claim = matches!(call.call, Call::Pull(_) | Call::Administer(Administration::Grant { .. }));
         if let Some(core) = space.host.running().filter(|_| may_claim) {
             // What the request claims may have begun an epoch.
             space.oracle.learn_epoch(&core.position().epoch);
@@ -395,7 +394,7 @@ impl World {
     /// One of the calls that errands wait for is made.
     pub(super) fn work_on_errand(&mut self, Work { driven, call }: Work) {
         let called = self.carry_call(&driven, &call, &mut Around::default());
-        self.note(|| format!("{} asks {:?}: {called:?}", call.caller.user, call.call));
+        self.note(|| format!("{} asks {:?}: {called:?}", call.caller.user.as_str(), call.call));
         self.run_errand(driven, Event::Called(called));
     }
 }

@@ -1,6 +1,7 @@
 //! Requests to the Worker: carries out what the visits of `headwater::edge::visit` ask for.
 
 use headwater::{
+    call::Aside,
     edge::{
         body::{Coding, refusal_of},
         reply::{Body, Reply},
@@ -8,7 +9,7 @@ use headwater::{
         visit::{Called, Effect, Event, Outgoing, Passed, Source, Visit},
     },
     limits,
-    protocol::{directory::Aside, error::ApiError},
+    protocol::error::ApiError,
     version::Position,
 };
 use js_sys::{Array, Promise, Uint8Array};
@@ -257,8 +258,8 @@ impl Carrier {
                 stream_objects(env, start, &keys, &between, end, *ttl_s)
             }
             Effect::Call(call) => {
-                let (name, caller) = (call.object.as_str(), caller(call));
-                call_object(env, name, call.call.as_str(), &caller, &call.body, call.timeout_ms)
+                let (name, caller, body) = (call.object.as_str(), call.caller.to_text(), call.call.body());
+                call_object(env, name, call.call.name(), &caller, &body, call.timeout_ms)
             }
             Effect::Pass(call, source) => self.pass(call, *source),
             Effect::Write(text) => self.pipe().write(text),
@@ -268,10 +269,10 @@ impl Carrier {
     }
 
     fn pass(&self, call: &Outgoing, source: Source) -> Promise {
-        let (env, name, caller) = (&self.env, call.object.as_str(), caller(call));
-        let call_name = call.call.as_str();
+        let (env, name, caller) = (&self.env, call.object.as_str(), call.caller.to_text());
+        let call_name = call.call.name();
         match source {
-            Source::Call => pass_on(env, name, call_name, &caller, &call.body),
+            Source::Call => pass_on(env, name, call_name, &caller, &call.call.body()),
             Source::Request { coding, limit, expires } => {
                 let (user, is_gzip) = (call.caller.user.as_str(), coding == Coding::Gzip);
                 let expires = expires.0 as f64;
@@ -359,10 +360,6 @@ fn body_of(done: Result<JsValue, JsValue>) -> Result<Vec<u8>, ApiError> {
         Some(bytes) => Ok(bytes.to_vec()),
         None => Err(refusal_of(&body.as_string().unwrap_or_default())),
     }
-}
-
-fn caller(call: &Outgoing) -> String {
-    serde_json::to_string(&call.caller).unwrap_or_default()
 }
 
 fn called(answer: &Array) -> Called {

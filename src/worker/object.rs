@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 
 use headwater::{
+    call::Caller,
     coordinator::{
         ledger::{LedgerResult, Rows, SqlLedger},
         object::{Answer, Effect, Event, Expires, Moment, Object, ObjectConfig, Said, Storage, Task},
     },
     edge::{answer::Usage, config::LogLevel, isolate::Isolate, pull::HEAD_TTL_S, reply::Reply},
     limits::{self, DirectoryMax},
-    protocol::{error::ApiError, internal::Caller},
+    protocol::error::ApiError,
     snapshot::head::HeadMetadata,
     time::Millis,
 };
@@ -121,22 +122,21 @@ impl DurableObject for Coordinator {
         let _event = UnderWay::begin(&self.events, &self.env);
         let request = request.inner();
         let (name, caller) = http::name_and_caller(request);
-        let caller: std::result::Result<Caller, _> = serde_json::from_str(&caller);
-        let task = caller.as_ref().map_err(|_| ApiError::Internal);
-        let task = task.and_then(|caller| Task::call(&name, caller, || http::call_length(request)));
-        let answer = match task {
-            Ok(task) => {
-                self.run(task, Some(request)).await.unwrap_or_else(|| Answer::refused(ApiError::Internal))
+        let (answer, id, origin) = match Caller::parse(&caller) {
+            None => (None, String::new(), String::new()),
+            Some(caller) => {
+                let (id, origin) = (caller.request.clone(), caller.origin.clone());
+                let task = Task::call(&name, caller, || http::call_length(request));
+                (self.run(task, Some(request)).await, id, origin)
             }
-            Err(error) => Answer::refused(error),
         };
-        let (id, origin) = caller.as_ref().map_or(("", ""), |caller| (&caller.request, &caller.origin));
-        let origin = Some(origin).filter(|origin| !origin.is_empty());
+        let answer = answer.unwrap_or_else(|| Answer::refused(ApiError::Internal));
+        let origin = Some(origin.as_str()).filter(|origin| !origin.is_empty());
         let Answer { result, at, aside, rows } = answer;
         let usage = Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
-        let reply = Reply::of_object(result.map(Said::into_text), at.as_ref(), aside.as_ref(), id);
+        let reply = Reply::of_object(result.map(Said::into_text), at.as_ref(), aside.as_ref(), &id);
         let response: web_sys::Response =
-            http::respond_as_object(&reply, id, origin, usage)?.unchecked_into();
+            http::respond_as_object(&reply, &id, origin, usage)?.unchecked_into();
         Ok(response.into())
     }
 

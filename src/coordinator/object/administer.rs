@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::{Answer, Claimant, Effect, Event, Moment, Object, Said, State, Storage, Task};
 use crate::{
+    access::role::Role,
+    call::Administration,
     coordinator::{Administered, rate},
-    protocol::{act::Act, error::ApiError, internal::Order, role::Role},
+    protocol::error::ApiError,
     time::Millis,
     version::Position,
 };
@@ -14,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Administering {
     /// For KV's head, with which storage is compared before an epoch begins.
-    Comparing(Act, Box<Order>),
+    Comparing(Administration),
     /// For the grant that allows this role.
     Signing(Role),
 }
@@ -23,21 +25,18 @@ impl<S: Storage> Object<S> {
     pub(super) fn administer(
         &mut self,
         task: &mut Task,
-        act: Act,
-        body: &[u8],
+        administration: Administration,
         at: Moment,
     ) -> Result<Effect, ApiError> {
-        let order = Box::new(Order::parse(body).ok_or(ApiError::Internal)?);
-        if let Some(key) = self.space().head_before(task.user(), act) {
-            task.state = State::Administering(Administering::Comparing(act, order));
+        if let Some(key) = self.space().head_before(task.user(), &administration) {
+            task.state = State::Administering(Administering::Comparing(administration));
             return Ok(Effect::ReadHead { key });
         }
         // What a directory knows, spaces have said, so whoever asks is not to blame for it.
-        if act == Act::Grant && !order.claim.is_empty() {
-            let claimed = Position::parse(&order.claim);
-            return self.settle_claim(task, claimed, Claimant::Grant(order), at);
+        if let Administration::Grant { claim } = administration {
+            return self.settle_claim(task, claim, Claimant::Grant, at);
         }
-        self.do_it(task, act, &order, at)
+        self.do_it(task, &administration, at)
     }
 
     pub(super) fn administer_on(
@@ -48,15 +47,15 @@ impl<S: Storage> Object<S> {
         at: Moment,
     ) -> Result<Effect, ApiError> {
         match (step, event) {
-            (Administering::Comparing(act, order), Event::Head(head)) => {
+            (Administering::Comparing(administration), Event::Head(head)) => {
                 let head = head.map_err(|()| ApiError::Upstream)?;
                 self.space().head_was_read(head.as_ref(), at.now, at.random);
-                self.do_it(task, act, &order, at)
+                self.do_it(task, &administration, at)
             }
             (Administering::Signing(role), Event::Signed(signed)) => {
                 let granted = signed.map(|(grant, expires)| granted(&grant, expires, role, at.now).into());
                 let here = self.space().position();
-                self.administered(task, Act::Grant, granted, &here, at)
+                self.administered(task, &Administration::Grant { claim: None }, granted, &here, at)
             }
             (step, event) => panic!("BUG: {event:?} does not follow {step:?}"),
         }
@@ -65,36 +64,33 @@ impl<S: Storage> Object<S> {
     pub(super) fn do_it(
         &mut self,
         task: &mut Task,
-        act: Act,
-        order: &Order,
+        administration: &Administration,
         at: Moment,
     ) -> Result<Effect, ApiError> {
         let before = self.space().position();
         // What a creation writes it has written when the space was opened.
-        if act != Act::Create {
+        if !matches!(administration, Administration::Create { .. }) {
             self.storage.take_rows();
         }
-        if act == Act::Grant
-            && let Ok(role) = self.space().admit(task.user(), Role::Reader)
-        {
+        let done = self.space().administer(task.user(), administration, at.now, at.random);
+        if let Ok(Administered { grants: Some(role), .. }) = done {
             let (user, scope) = (task.user().clone(), self.space().scope().clone());
             task.state = State::Administering(Administering::Signing(role));
             return Ok(Effect::Sign { user, scope, role });
         }
-        let done = self.space().administer(task.user(), act, order, at.now, at.random);
-        self.administered(task, act, done, &before, at)
+        self.administered(task, administration, done, &before, at)
     }
 
     fn administered(
         &mut self,
         task: &mut Task,
-        act: Act,
+        administration: &Administration,
         done: Result<Administered, ApiError>,
         before: &Position,
         at: Moment,
     ) -> Result<Effect, ApiError> {
         let invites = done.as_ref().is_ok_and(|done| done.invites);
-        let aside = self.space().aside(task.user(), act, &done, invites)?;
+        let aside = self.space().aside(task.user(), administration, &done, invites)?;
         let rows = self.storage.take_rows();
         // A list may have thousands of rows. The space does not pay for refusals.
         let units = rate::cost_of_rows(rows);
@@ -102,14 +98,17 @@ impl<S: Storage> Object<S> {
             Ok(_) => self.rate.charge(task.user(), units, at.now),
             Err(_) => self.rate.charge_refused(task.user(), units, at.now),
         }
-        if done.is_ok() && matches!(act, Act::Create | Act::Delete | Act::ResetEpoch) {
-            self.log.push((false, act.as_str(), json!({})));
+        let is_creation = matches!(administration, Administration::Create { .. });
+        let is_rare =
+            is_creation || matches!(administration, Administration::Delete | Administration::ResetEpoch);
+        if done.is_ok() && is_rare {
+            self.log.push((false, administration.name(), json!({})));
         }
         // What a creation has written stood there before it was asked for.
         let here = self.space().position();
-        let wrote = done.is_ok() && (here != *before || act == Act::Create);
+        let wrote = done.is_ok() && (here != *before || is_creation);
         let result = done.map(|done| done.body.map_or(Said::Nothing, Said::Text));
-        // Opening the space may have found something to do, whatever became of the act itself.
+        // Opening the space may have found something to do, whatever became of what was asked for.
         Ok(self.arm_and_answer(task, Answer { result, at: wrote.then_some(here), aside, rows }, at))
     }
 }

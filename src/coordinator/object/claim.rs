@@ -5,12 +5,8 @@ use serde_json::json;
 
 use super::{Effect, Moment, Object, State, Storage, Task};
 use crate::{
-    protocol::{
-        act::Act,
-        error::ApiError,
-        internal::{Ask, Order},
-        push::PushRequest,
-    },
+    call::{Administration, Ask},
+    protocol::{error::ApiError, push::PushRequest},
     version::Position,
 };
 
@@ -22,7 +18,7 @@ pub(super) enum Claimant {
     /// A pull.
     Pull(Box<Ask>),
     /// A grant, asked for by an edge that has heard of a later position from its user's directory.
-    Grant(Box<Order>),
+    Grant,
 }
 
 impl<S: Storage> Object<S> {
@@ -71,7 +67,7 @@ impl<S: Storage> Object<S> {
         match claimant {
             Claimant::Push(push, units) => self.join_queue(task, *push, units),
             Claimant::Pull(ask) => self.answer_pull(task, &ask, at),
-            Claimant::Grant(order) => self.do_it(task, Act::Grant, &order, at),
+            Claimant::Grant => self.do_it(task, &Administration::Grant { claim: None }, at),
         }
     }
 }

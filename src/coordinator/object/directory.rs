@@ -4,20 +4,22 @@ use serde_json::json;
 
 use super::{Answer, Effect, Moment, Object, Said, Storage, Task};
 use crate::{
+    call::{DirectoryAnswer, DirectoryCall},
     coordinator::{directory::Directory, ledger::LedgerResult, rate},
-    protocol::{
-        directory::{DirectoryAnswer, DirectoryCall},
-        error::ApiError,
-    },
+    protocol::error::ApiError,
 };
 
 impl<S: Storage> Object<S> {
     /// Answers a call to a directory. Others' calls are paid for by those who make them alone, so that nobody keeps its user
     /// from it.
-    pub(super) fn ask_directory(&mut self, task: &Task, body: &[u8], at: Moment) -> Result<Effect, ApiError> {
-        let call = DirectoryCall::parse(body).ok_or(ApiError::Upstream)?;
+    pub(super) fn ask_directory(
+        &mut self,
+        task: &Task,
+        call: &DirectoryCall,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
         self.storage.take_rows();
-        let answer = self.directory_answer(task, &call, at);
+        let answer = self.directory_answer(task, call, at);
         let rows = self.storage.take_rows();
         let units = rate::cost_of_rows(rows);
         match call.is_users_own() && answer.is_ok() {

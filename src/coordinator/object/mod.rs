@@ -7,8 +7,8 @@
 //! written, and the alarm that the effect behind it sets, are one transaction: nothing else may be awaited in between.
 //!
 //! A push: `begin` (may its user have more of this object?), `opening`, `push` (may its user write? is there room for the body?
-//! what does it say? does it claim what is not there?), then the next slice. A pull: `pull`. Whatever else: `administer`. The
-//! alarm: `alarm`.
+//! what does it say? does it claim what is not there?), then the next slice. Any other call: `called`, once its body has come,
+//! which says what it asks for; then `opening`, and `pull` or `administer`, or for a directory `directory`. The alarm: `alarm`.
 
 mod administer;
 mod alarm;
@@ -26,7 +26,7 @@ use alarm::Turn;
 use claim::Claimant;
 use serde_json::{Value, json};
 pub use task::{Answer, Effect, Event, Expires, Said, Task};
-use task::{Called, Errand, State};
+use task::{Errand, State};
 
 use super::{
     Coordinator,
@@ -39,9 +39,10 @@ use super::{
     shares::Shares,
 };
 use crate::{
+    call::{Call, Destination},
     ids::UserHash,
     limits::{self, DirectoryMax},
-    protocol::{call::Call, error::ApiError, push::PushAnswer},
+    protocol::{error::ApiError, push::PushAnswer},
     time::Millis,
     version::Position,
 };
@@ -217,7 +218,7 @@ impl<S: Storage> Object<S> {
         }
         let effect = done.unwrap_or_else(|error| match &task.errand {
             Errand::Alarm => self.alarm_failed(&error),
-            Errand::Call { .. } => Effect::Answer(Answer::refused(error)),
+            Errand::Push { .. } | Errand::Call { .. } => Effect::Answer(Answer::refused(error)),
         });
         if effect.is_end() {
             self.forget(task);
@@ -227,10 +228,11 @@ impl<S: Storage> Object<S> {
 
     /// Nobody waits for what becomes of a task any more. What it has put into the queue is settled all the same, and charged.
     pub fn forget(&mut self, task: &mut Task) {
-        if let (Errand::Call { user, .. }, held @ 1..) = (&task.errand, std::mem::take(&mut task.held))
+        let held = std::mem::take(&mut task.held);
+        if let (Some(caller), 1..) = (task.caller(), held)
             && !planted!(HeldNotGivenBack)
         {
-            self.held.give_back(user, held);
+            self.held.give_back(&caller.user, held);
         }
         if planted!(HungUpForgotten)
             && let Some(ticket) = &task.ticket
@@ -246,14 +248,14 @@ impl<S: Storage> Object<S> {
         match (std::mem::replace(&mut task.state, State::Over), event) {
             (_, Event::BrokenOff) => Err(ApiError::Upstream),
             (State::Begun, Event::Begun) => self.begin(task, at),
-            (State::Opening(body), Event::Alarm(alarm)) => {
-                self.open(task, &body, alarm.map_err(|()| ApiError::Internal)?, at)?;
-                self.is_open(task, &body, at)
+            (State::Opening(call), Event::Alarm(alarm)) => {
+                self.open(task, call.as_ref(), alarm.map_err(|()| ApiError::Internal)?, at)?;
+                self.is_open(task, call, at)
             }
             (State::Receiving, Event::Body(body)) => self.received(task, body?, at),
             (State::Unread(body), Event::Resumed) => self.read(task, body, at),
             (State::Reading(reading, length), Event::Resumed) => self.read_on(task, reading, length, at),
-            (State::Pausing(ask), Event::Resumed) => self.pull_paused(task, *ask, at),
+            (State::Pausing(ask), Event::Resumed) => self.pull_paused(task, ask, at),
             (State::Confirming(claimed, claimant), Event::Confirmed(is_confirmed)) => {
                 self.confirmed(task, (&claimed, is_confirmed), claimant, at)
             }
@@ -279,24 +281,25 @@ impl<S: Storage> Object<S> {
     }
 
     fn begin(&mut self, task: &mut Task, at: Moment) -> Result<Effect, ApiError> {
-        if let Errand::Call { call, user, .. } = &task.errand {
-            match call {
-                Call::Administer(act) if act.is_owners() => self.rate.admit_owners(user, at.now)?,
-                _ => self.rate.admit(user, at.now)?,
+        match &task.errand {
+            Errand::Alarm => self.open_first(task, None, at),
+            Errand::Push { caller, push, .. } => {
+                self.rate.admit(&caller.user, at.now)?;
+                let push = push.clone();
+                self.open_first(task, Some(push), at)
             }
-            if !call.is_push() {
+            Errand::Call { .. } => {
                 task.state = State::Receiving;
-                return Ok(Effect::ReadBody { limit: limits::CALL_BYTES_MAX });
+                Ok(Effect::ReadBody { limit: limits::CALL_BYTES_MAX })
             }
         }
-        self.open_first(task, Vec::new(), at)
     }
 
     fn received(&mut self, task: &mut Task, body: Vec<u8>, at: Moment) -> Result<Effect, ApiError> {
-        match &task.errand {
-            Errand::Call { call: Call::Directory, .. } => return self.ask_directory(task, &body, at),
-            Errand::Call { call, .. } if !call.is_push() => return self.open_first(task, body, at),
-            Errand::Call { .. } | Errand::Alarm => {}
+        if let Errand::Call { name, .. } = &task.errand {
+            // Of an edge that is newer: there will be an object that knows it soon.
+            let call = Call::parse(name, &body).ok_or(ApiError::Upstream)?;
+            return self.called(task, call, at);
         }
         // Between its coming, which has copied it, and the look for its mutations others are heard.
         if body.len() > limits::READ_BYTES_MAX {
@@ -306,23 +309,38 @@ impl<S: Storage> Object<S> {
         self.read(task, body, at)
     }
 
-    /// Asks for the alarm that is set, which an instance that begins does not know.
-    fn open_first(&mut self, task: &mut Task, body: Vec<u8>, at: Moment) -> Result<Effect, ApiError> {
-        if self.core.is_some() {
-            return self.is_open(task, &body, at);
+    /// A call has said what it asks for: may its user have more of this object?
+    fn called(&mut self, task: &mut Task, call: Call, at: Moment) -> Result<Effect, ApiError> {
+        match call.is_owners() {
+            true => self.rate.admit_owners(task.user(), at.now)?,
+            false => self.rate.admit(task.user(), at.now)?,
         }
-        task.state = State::Opening(body);
+        let is_of_directory =
+            task.caller().is_some_and(|caller| caller.destination == Destination::Directory);
+        match call {
+            Call::Directory(call) if is_of_directory => self.ask_directory(task, &call, at),
+            Call::Directory(_) => Err(ApiError::Internal),
+            call => self.open_first(task, Some(call), at),
+        }
+    }
+
+    /// Asks for the alarm that is set, which an instance that begins does not know.
+    fn open_first(&mut self, task: &mut Task, call: Option<Call>, at: Moment) -> Result<Effect, ApiError> {
+        if self.core.is_some() {
+            return self.is_open(task, call, at);
+        }
+        task.state = State::Opening(call);
         Ok(Effect::ReadAlarm)
     }
 
-    fn is_open(&mut self, task: &mut Task, body: &[u8], at: Moment) -> Result<Effect, ApiError> {
-        let Errand::Call { call, .. } = &task.errand else { return Ok(self.begin_turn(task, at)) };
-        match *call {
-            Call::Push | Call::Resolve => self.let_in(task, at),
-            Call::Pull => self.pull(task, body, at),
-            Call::Conflicts => self.conflicts(task, body, at),
-            Call::Administer(act) => self.administer(task, act, body, at),
-            Call::Directory => panic!("BUG: a directory is no space"),
+    fn is_open(&mut self, task: &mut Task, call: Option<Call>, at: Moment) -> Result<Effect, ApiError> {
+        match call {
+            None => Ok(self.begin_turn(task, at)),
+            Some(Call::Push | Call::Resolve) => self.let_in(task, at),
+            Some(Call::Pull(ask)) => self.pull(task, ask, at),
+            Some(Call::Conflicts { after }) => self.conflicts(task, after, at),
+            Some(Call::Administer(administration)) => self.administer(task, administration, at),
+            Some(Call::Directory(_)) => panic!("BUG: a directory is no space"),
         }
     }
 

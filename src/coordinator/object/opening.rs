@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use super::{Called, Errand, Moment, Object, Storage, Task};
+use super::{Moment, Object, Storage, Task};
 use crate::{
-    coordinator::{Coordinator, Person, ledger::LedgerResult},
+    call::{Administration, Call, Destination, Person},
+    coordinator::{Coordinator, ledger::LedgerResult},
     ids::SpaceId,
-    protocol::{act::Act, call::Call, error::ApiError, internal::Order},
+    protocol::error::ApiError,
     snapshot::keys::Scope,
     time::Millis,
 };
@@ -16,7 +17,7 @@ enum Opening<'a> {
     /// A private one, whether or not it is there.
     Private(&'a Scope),
     /// A shared one that this person makes, unless it is there.
-    Made(&'a SpaceId, Box<Person>),
+    Made(&'a SpaceId, &'a Person),
     /// One that is there.
     Known,
 }
@@ -26,21 +27,20 @@ impl<S: Storage> Object<S> {
     pub(super) fn open(
         &mut self,
         task: &Task,
-        body: &[u8],
+        call: Option<&Call>,
         alarm: Option<Millis>,
         at: Moment,
     ) -> Result<(), ApiError> {
         if self.core.is_some() {
             return Ok(());
         }
-        let opening = match &task.errand {
-            Errand::Alarm => Opening::Known,
-            Errand::Call { space: Called::Private(scope), .. } => Opening::Private(scope),
-            Errand::Call { call: Call::Administer(Act::Create), space: Called::Shared(id), .. } => {
-                let order = Order::parse(body).ok_or(ApiError::Internal)?;
-                Opening::Made(id, Box::new(Person::of(&order)?))
-            }
-            Errand::Call { space: Called::Shared(_) | Called::Directory, .. } => Opening::Known,
+        let opening = match (task.caller().map(|caller| &caller.destination), call) {
+            (Some(Destination::Private(scope)), _) => Opening::Private(scope),
+            (
+                Some(Destination::Shared { id, .. }),
+                Some(Call::Administer(Administration::Create { owner })),
+            ) => Opening::Made(id, owner),
+            (Some(Destination::Shared { .. } | Destination::Directory) | None, _) => Opening::Known,
         };
         let opened = self.open_storage(opening, alarm, at).map_err(|error| {
             self.log.push((true, "storage failed", json!({ "error": format!("{error:?}") })));
@@ -62,7 +62,7 @@ impl<S: Storage> Object<S> {
         let scope = match opening {
             Opening::Private(scope) => Some(scope.clone()),
             Opening::Made(id, owner) if !is_used => {
-                return Coordinator::create(self.storage.open()?, id, &owner, config, now, random).map(Some);
+                return Coordinator::create(self.storage.open()?, id, owner, config, now, random).map(Some);
             }
             Opening::Made(..) | Opening::Known if is_used => None,
             Opening::Made(..) | Opening::Known => return Ok(None),

@@ -1,35 +1,34 @@
 //! Pulls that the edge cannot answer, and the list of open conflicts.
 
-use super::{Answer, Claimant, Effect, Errand, Moment, Object, Said, State, Storage, Task};
+use super::{Answer, Claimant, Effect, Moment, Object, Said, State, Storage, Task};
 use crate::{
-    coordinator::rate,
-    protocol::{
-        error::ApiError,
-        internal::{Ask, ConflictsAfter},
-    },
-    snapshot::keys::Scope,
+    call::Ask, coordinator::rate, protocol::error::ApiError, snapshot::keys::Scope, version::Version,
 };
 
 impl<S: Storage> Object<S> {
     /// Whoever has just read a page waits for the next, so that others are heard, and is then admitted once more.
-    pub(super) fn pull(&mut self, task: &mut Task, body: &[u8], at: Moment) -> Result<Effect, ApiError> {
-        let ask: Ask = serde_json::from_slice(body).map_err(|_| ApiError::Internal)?;
+    pub(super) fn pull(&mut self, task: &mut Task, ask: Box<Ask>, at: Moment) -> Result<Effect, ApiError> {
         let has_to_wait = self.crowd.has_to_wait(task.user(), at.now);
         if !has_to_wait || self.space().asks_for_little(&ask) {
             return self.pull_claims(task, ask, at);
         }
-        task.state = State::Pausing(Box::new(ask));
+        task.state = State::Pausing(ask);
         Ok(Effect::Pause(self.crowd.wait_ms(task.user(), at.now)))
     }
 
-    pub(super) fn pull_paused(&mut self, task: &mut Task, ask: Ask, at: Moment) -> Result<Effect, ApiError> {
+    pub(super) fn pull_paused(
+        &mut self,
+        task: &mut Task,
+        ask: Box<Ask>,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
         self.rate.admit_again(task.user(), at.now)?;
         self.pull_claims(task, ask, at)
     }
 
-    fn pull_claims(&mut self, task: &mut Task, ask: Ask, at: Moment) -> Result<Effect, ApiError> {
+    fn pull_claims(&mut self, task: &mut Task, ask: Box<Ask>, at: Moment) -> Result<Effect, ApiError> {
         let claimed = self.space().claimed_by(task.user(), served(task)?, &ask, at.now)?;
-        self.settle_claim(task, claimed, Claimant::Pull(Box::new(ask)), at)
+        self.settle_claim(task, claimed, Claimant::Pull(ask), at)
     }
 
     pub(super) fn answer_pull(&mut self, task: &mut Task, ask: &Ask, at: Moment) -> Result<Effect, ApiError> {
@@ -42,10 +41,9 @@ impl<S: Storage> Object<S> {
     }
 
     /// A page of the conflicts that are open.
-    pub(super) fn conflicts(&mut self, task: &Task, body: &[u8], at: Moment) -> Result<Effect, ApiError> {
-        let ask: ConflictsAfter = serde_json::from_slice(body).map_err(|_| ApiError::Internal)?;
+    pub(super) fn conflicts(&mut self, task: &Task, after: Version, at: Moment) -> Result<Effect, ApiError> {
         self.storage.take_rows();
-        let page = self.space().conflicts(task.user(), ask.after)?.to_json();
+        let page = self.space().conflicts(task.user(), after)?.to_json();
         let rows = self.storage.take_rows();
         self.rate.charge(task.user(), rate::cost(page.len(), 0) + rate::cost_of_rows(rows), at.now);
         Ok(Effect::Answer(Answer::said(Said::Text(page), rows)))
@@ -54,8 +52,5 @@ impl<S: Storage> Object<S> {
 
 /// Under what the edge serves the space.
 fn served(task: &Task) -> Result<&Scope, ApiError> {
-    match &task.errand {
-        Errand::Call { scope: Some(scope), .. } => Ok(scope),
-        Errand::Call { .. } | Errand::Alarm => Err(ApiError::GrantRequired),
-    }
+    task.caller().and_then(|caller| caller.destination.scope()).ok_or(ApiError::GrantRequired)
 }

@@ -2,6 +2,8 @@
 
 use super::{Answer, Claimant, Effect, Errand, Moment, Object, Said, State, Storage, Task, Waiting};
 use crate::{
+    access::role::Role,
+    call::{Call, Caller},
     coordinator::{
         ledger::Rows,
         queue::{Done, Ticket},
@@ -9,10 +11,8 @@ use crate::{
     },
     limits,
     protocol::{
-        call::Call,
         error::ApiError,
         push::{PushRequest, Reading},
-        role::Role,
     },
     version::Position,
 };
@@ -21,7 +21,9 @@ impl<S: Storage> Object<S> {
     /// Lets the body in, unless its user may not push: then nothing of it enters memory, in which there is room for four such
     /// bodies at once, and the user pays for it.
     pub(super) fn let_in(&mut self, task: &mut Task, at: Moment) -> Result<Effect, ApiError> {
-        let Errand::Call { user, length, .. } = &task.errand else { panic!("BUG: an alarm has no body") };
+        let Errand::Push { caller: Caller { user, .. }, length, .. } = &task.errand else {
+            panic!("BUG: only a push is let in")
+        };
         let core = self.core.as_mut().expect("BUG: the space was not opened");
         if let Err(refused) = core.admit(user, Role::Writer)
             && !planted!(StrangerLetIn)
@@ -41,8 +43,8 @@ impl<S: Storage> Object<S> {
     pub(super) fn read(&mut self, task: &mut Task, body: Vec<u8>, at: Moment) -> Result<Effect, ApiError> {
         let length = body.len();
         let begun = match &task.errand {
-            Errand::Call { call: Call::Resolve, .. } => PushRequest::read_resolutions(body),
-            Errand::Call { .. } | Errand::Alarm => PushRequest::read(body),
+            Errand::Push { push: Call::Resolve, .. } => PushRequest::read_resolutions(body),
+            Errand::Push { .. } | Errand::Call { .. } | Errand::Alarm => PushRequest::read(body),
         };
         match begun {
             // Others are heard after that too.

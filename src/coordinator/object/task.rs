@@ -2,15 +2,13 @@
 
 use super::{Administering, Claimant, Turn};
 use crate::{
+    access::role::Role,
+    call::{Aside, Ask, Call, Caller, Reply, encode_reply},
     coordinator::{ledger::Rows, queue::Ticket},
-    ids::{SpaceId, UserHash},
+    ids::UserHash,
     protocol::{
-        call::Call,
-        directory::Aside,
         error::ApiError,
-        internal::{Ask, Caller, Reply, encode_reply},
         push::{PushAnswer, Reading},
-        role::Role,
     },
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
@@ -32,34 +30,27 @@ pub struct Task {
 #[derive(Debug)]
 pub(super) enum Errand {
     Alarm,
-    Call {
-        call: Call,
-        user: UserHash,
-        space: Called,
-        /// Under what the edge serves the space; none where it does not know that.
-        scope: Option<Scope>,
+    Push {
+        caller: Caller,
+        /// [`Call::Push`] or [`Call::Resolve`].
+        push: Call,
         /// Bytes of the body, as announced; 0 where that is not known.
         length: usize,
     },
-}
-
-/// The space that a call names.
-#[derive(Debug, Clone)]
-pub(super) enum Called {
-    /// Its user's own. It begins when it is first used.
-    Private(Scope),
-    /// A shared one.
-    Shared(SpaceId),
-    /// None: the call is for a directory.
-    Directory,
+    /// A call whose body says what it asks for.
+    Call {
+        caller: Caller,
+        name: String,
+    },
 }
 
 /// What a task waits for.
 #[derive(Debug)]
 pub(super) enum State {
     Begun,
-    /// For the alarm that is set, with the body that came before.
-    Opening(Vec<u8>),
+    /// For the alarm that is set, with what is asked for, unless it is an alarm itself.
+    Opening(Option<Call>),
+    /// For its body.
     Receiving,
     /// For others to have been heard before its body is looked at, …
     Unread(Vec<u8>),
@@ -212,21 +203,12 @@ impl Task {
     }
 
     /// A call has come; `length` is asked how many bytes its body has, if that matters.
-    ///
-    /// # Errors
-    /// [`ApiError::Upstream`] for a call of an edge that is newer: there will be an object that knows it soon.
-    /// [`ApiError::Internal`] for what no edge sends.
-    pub fn call(name: &str, caller: &Caller, length: impl FnOnce() -> usize) -> Result<Self, ApiError> {
-        let user = UserHash::parse(&caller.user).map_err(|_| ApiError::Internal)?;
-        let call = Call::parse(name).ok_or(ApiError::Upstream)?;
-        let scope = Scope::parse(&caller.scope);
-        let space = match caller.space.as_str() {
-            "" if call == Call::Directory => Called::Directory,
-            "" => Called::Private(scope.clone().ok_or(ApiError::Internal)?),
-            id => Called::Shared(SpaceId::parse(id).map_err(|_| ApiError::Internal)?),
-        };
-        let length = if call.is_push() { length() } else { 0 };
-        Ok(Self::new(Errand::Call { call, user, space, scope, length }))
+    #[must_use]
+    pub fn call(name: &str, caller: Caller, length: impl FnOnce() -> usize) -> Self {
+        Self::new(match Call::push(name) {
+            Some(push) => Errand::Push { caller, push, length: length() },
+            None => Errand::Call { caller, name: name.to_owned() },
+        })
     }
 
     fn new(errand: Errand) -> Self {
@@ -254,11 +236,15 @@ impl Task {
         self.ticket
     }
 
-    pub(super) fn user(&self) -> &UserHash {
+    pub(super) fn caller(&self) -> Option<&Caller> {
         match &self.errand {
-            Errand::Call { user, .. } => user,
-            Errand::Alarm => panic!("BUG: an alarm has no user"),
+            Errand::Push { caller, .. } | Errand::Call { caller, .. } => Some(caller),
+            Errand::Alarm => None,
         }
+    }
+
+    pub(super) fn user(&self) -> &UserHash {
+        &self.caller().expect("BUG: an alarm has no user").user
     }
 }
 

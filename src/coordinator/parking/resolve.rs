@@ -4,16 +4,14 @@ use std::collections::BTreeSet;
 
 use super::{Held, Parking};
 use crate::{
+    access::role::Role,
     coordinator::{
         ledger::{Ledger, LedgerResult, Meta},
         members,
     },
     ids::{Key, UserHash},
     limits::{self, ParkedMax},
-    protocol::{
-        push::{Change, Decision, Mutation, Op, RejectCode, Rejection, Resolution, Submitted},
-        role::Role,
-    },
+    protocol::push::{Change, Decision, Mutation, Op, RejectCode, Rejection, Resolution, Submitted},
     version::{ConflictId, Version},
 };
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Author, Draft, DraftValue, OWN_WRITER, Plan, standing_of, too_much_work};
 use crate::{
+    call::OnConflict,
     coordinator::{
         ledger::{Conflict, Ledger, LedgerResult},
         merge::{self, Base},
@@ -11,9 +12,7 @@ use crate::{
     },
     ids::{Collection, Key, RecordId},
     limits,
-    protocol::push::{
-        Change, Mutation, OnConflict, RejectCode, Rejection, Settled, Standing, Submitted, There,
-    },
+    protocol::push::{Change, Mutation, RejectCode, Rejection, Settled, Standing, Submitted, There},
     value,
     version::{ConflictId, Version},
 };

@@ -14,8 +14,8 @@ pub use row::{Building, PartRow, PublicationConfig, PublicationRow, Published, R
 
 use super::ledger::{Ledger, LedgerResult, Meta};
 use crate::{
+    call::{Ask, Seen},
     limits::Sizes,
-    protocol::internal::{Ask, Seen},
     snapshot::{
         head::{Head, HeadParts},
         keys::Scope,
@@ -176,7 +176,7 @@ impl Publisher {
         }
         let miss_ms = self.config.miss_ms();
         for part in self.row.parts_mut() {
-            let missed = seen.missed.as_deref() == Some(part.sha256.0.as_str());
+            let missed = seen.missed.as_ref() == Some(&part.sha256.0);
             if missed && now.since(part.put_at) > miss_ms {
                 part.put_at = Millis(0);
                 renew = true;

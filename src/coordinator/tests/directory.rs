@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    call::{DirectoryAnswer, DirectoryCall, Entry, Standing},
     coordinator::{
         directory::Directory,
         ledger::{SqlLedger, tests::sqlite::Sqlite},
     },
     limits::{self, DirectoryMax},
-    protocol::directory::{DirectoryAnswer, DirectoryCall, Entry, Standing},
 };
 
 const DAY_MS: u64 = 86_400_000;

@@ -1,7 +1,7 @@
 //! What the coordinator answers edges with.
 
 use super::*;
-use crate::protocol::internal::{Ask, OrderedCursor, Reply};
+use crate::call::{Ask, OrderedCursor, Reply};
 
 const A: &str = "client-a";
 const SMALL: usize = 200;

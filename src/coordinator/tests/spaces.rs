@@ -4,17 +4,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    call::{Administration, Aside, Ask, Membership, OnConflict, Person, Standing},
     coordinator::{
         ledger::{SqlLedger, tests::sqlite::Sqlite},
         publication::{Effect, PutOutcome},
     },
     ids::SpaceId,
     limits,
-    protocol::{
-        act::Act,
-        directory::{Aside, Membership, Standing},
-        internal::{Ask, Order},
-    },
 };
 
 const OWNERS: ApiError = ApiError::Forbidden("Only an owner of the space may do this.");
@@ -26,10 +22,20 @@ fn person(name: &str) -> Person {
     Person { user: user(name), sub: name.to_owned() }
 }
 
-/// An order about `name`.
-fn about(name: &str) -> Order {
-    let Person { user, sub } = person(name);
-    Order { user: user.as_str().to_owned(), sub, ..Order::default() }
+fn set(name: &str, role: Role) -> Administration {
+    Administration::SetMember { person: person(name), role }
+}
+
+fn remove(name: &str) -> Administration {
+    Administration::RemoveMember(person(name))
+}
+
+fn merge(collection: &str) -> Administration {
+    Administration::SetPolicy { collection: Collection::stored(collection), policy: OnConflict::Merge }
+}
+
+fn no_policy(collection: &str) -> Administration {
+    Administration::RemovePolicy(Collection::stored(collection))
 }
 
 fn team() -> SpaceId {
@@ -56,17 +62,21 @@ impl Desk {
 }
 
 impl<L: Ledger> Desk<L> {
-    pub(super) fn act(&mut self, caller: &str, act: Act, order: &Order) -> Result<Value, ApiError> {
-        let done = self.core.administer(&user(caller), act, order, self.now, 9);
+    pub(super) fn administer(
+        &mut self,
+        caller: &str,
+        administration: &Administration,
+    ) -> Result<Value, ApiError> {
+        let done = self.core.administer(&user(caller), administration, self.now, 9);
         done.map(|done| done.body.map_or(Value::Null, |body| serde_json::from_str(&body).expect("JSON")))
     }
 
     fn set(&mut self, caller: &str, name: &str, role: &str) -> Result<Value, ApiError> {
-        self.act(caller, Act::SetMember, &Order { role: role.to_owned(), ..about(name) })
+        self.administer(caller, &set(name, Role::parse(role).expect("a role")))
     }
 
     fn remove(&mut self, caller: &str, name: &str) -> Result<Value, ApiError> {
-        self.act(caller, Act::RemoveMember, &about(name))
+        self.administer(caller, &remove(name))
     }
 
     fn put_as(&mut self, name: &str, client: &str, number: u64, id: &str) -> Result<Settled, ApiError> {
@@ -104,9 +114,17 @@ fn who_makes_a_space_owns_it_and_the_record_says_so() {
     let mut desk = Desk::team();
     assert_eq!(desk.version(), 1);
     let shown = json!({ "space": "team", "role": "owner", "epoch": desk.epoch(), "version": 1 });
-    assert_eq!(desk.act("alice", Act::Show, &Order::default()), Ok(shown.clone()));
-    assert_eq!(desk.act("alice", Act::Create, &about("alice")), Ok(shown), "a lost answer is repeated");
-    assert_eq!(desk.act("mallory", Act::Create, &about("mallory")), Err(MEMBERS), "the id is taken");
+    assert_eq!(desk.administer("alice", &Administration::Show), Ok(shown.clone()));
+    assert_eq!(
+        desk.administer("alice", &Administration::Create { owner: person("alice") }),
+        Ok(shown),
+        "a lost answer is repeated"
+    );
+    assert_eq!(
+        desk.administer("mallory", &Administration::Create { owner: person("mallory") }),
+        Err(MEMBERS),
+        "the id is taken"
+    );
     let line = format!(
         "{{\"version\":1,\"collection\":\"$members\",\"id\":\"{}\",\"value\":{{\"sub\":\"alice\",\"role\":\"owner\"}}}}\n",
         user("alice").as_str()
@@ -117,32 +135,33 @@ fn who_makes_a_space_owns_it_and_the_record_says_so() {
 
 #[test]
 fn every_role_may_do_what_the_table_says() {
-    let policy = Order { collection: "todos".to_owned(), policy: "merge".to_owned(), ..Order::default() };
-    let acts = [
-        (Act::Show, Order::default(), "reader"),
-        (Act::Create, about("bob"), "owner"),
-        (Act::Members, Order::default(), "reader"),
-        (Act::Member, about("bob"), "reader"),
-        (Act::Policies, Order::default(), "reader"),
-        (Act::SetMember, Order { role: "reader".to_owned(), ..about("mallory") }, "owner"),
-        (Act::RemoveMember, about("bob"), "owner"),
-        (Act::SetPolicy, policy.clone(), "owner"),
-        (Act::RemovePolicy, policy, "owner"),
-        (Act::ResetEpoch, Order::default(), "owner"),
-        (Act::Delete, Order::default(), "owner"),
+    let all = [
+        (Administration::Show, "reader"),
+        (Administration::Create { owner: person("bob") }, "owner"),
+        (Administration::Members { after: None }, "reader"),
+        (Administration::Member(person("bob")), "reader"),
+        (Administration::Policies, "reader"),
+        (Administration::Grant { claim: None }, "reader"),
+        (set("mallory", Role::Reader), "owner"),
+        (remove("bob"), "owner"),
+        (merge("todos"), "owner"),
+        (no_policy("todos"), "owner"),
+        (Administration::ResetEpoch, "owner"),
+        (Administration::Delete, "owner"),
     ];
-    for (act, order, least) in acts {
+    for (asked, least) in all {
         for (name, role) in [("alice", "owner"), ("bob", "writer"), ("rita", "reader"), ("eve", "none")] {
             let mut desk = Desk::staffed();
             let before = desk.core.ledger().clone();
             let rank = |role: &str| ["none", "reader", "writer", "owner"].iter().position(|one| *one == role);
-            let is_allowed = rank(role) >= rank(least) || (act == Act::RemoveMember && name == "bob");
-            assert_eq!(act.is_owners(), least == "owner" && act != Act::Create, "{act:?}");
-            let done = desk.act(name, act, &order);
-            assert_eq!(done.is_ok(), is_allowed, "{act:?} by {role}: {done:?}");
+            let is_allowed = rank(role) >= rank(least) || (asked == remove("bob") && name == "bob");
+            let is_creation = matches!(asked, Administration::Create { .. });
+            assert_eq!(asked.is_owners(), least == "owner" && !is_creation, "{asked:?}");
+            let done = desk.administer(name, &asked);
+            assert_eq!(done.is_ok(), is_allowed, "{asked:?} by {role}: {done:?}");
             if let Err(error) = done {
-                assert_eq!(error, if role == "none" { MEMBERS } else { OWNERS }, "{act:?} by {role}");
-                assert_eq!(format!("{:?}", desk.core.ledger()), format!("{before:?}"), "{act:?} by {role}");
+                assert_eq!(error, if role == "none" { MEMBERS } else { OWNERS }, "{asked:?} by {role}");
+                assert_eq!(format!("{:?}", desk.core.ledger()), format!("{before:?}"), "{asked:?} by {role}");
             }
         }
     }
@@ -166,7 +185,7 @@ fn a_removed_member_cannot_push_or_pull_and_a_role_counts_at_once() {
     desk.remove("alice", "bob").expect("an end");
     assert_eq!(desk.put_as("bob", "client-b", 2, "r"), Err(MEMBERS));
     assert_eq!(desk.pull_as("bob"), Err(MEMBERS));
-    assert_eq!(desk.act("bob", Act::Show, &Order::default()), Err(MEMBERS));
+    assert_eq!(desk.administer("bob", &Administration::Show), Err(MEMBERS));
     desk.set("alice", "bob", "writer").expect("a member again");
     assert!(desk.put_as("bob", "client-b", 2, "r").is_ok(), "with the numbers of before");
 }
@@ -198,21 +217,20 @@ fn what_stands_already_takes_no_version() {
     let at = desk.version();
     desk.set("alice", "bob", "writer").expect("a member");
     desk.remove("alice", "mallory").expect("nothing to do");
-    let policy = Order { collection: "todos".to_owned(), policy: "merge".to_owned(), ..Order::default() };
-    desk.act("alice", Act::RemovePolicy, &policy).expect("nothing to do");
+    desk.administer("alice", &no_policy("todos")).expect("nothing to do");
     assert_eq!(desk.version(), at);
-    desk.act("alice", Act::SetPolicy, &policy).expect("a policy");
-    desk.act("alice", Act::SetPolicy, &policy).expect("a policy");
+    desk.administer("alice", &merge("todos")).expect("a policy");
+    desk.administer("alice", &merge("todos")).expect("a policy");
     assert_eq!(desk.version(), at + 1);
-    let listed = desk.act("rita", Act::Policies, &Order::default());
+    let listed = desk.administer("rita", &Administration::Policies);
     assert_eq!(listed, Ok(json!({ "policies": { "todos": "merge" } })));
     assert!(
         desk.pull_as("rita")
             .expect("lines")
             .contains("\"collection\":\"$policies\",\"id\":\"todos\",\"value\":{\"onConflict\":\"merge\"}")
     );
-    desk.act("alice", Act::RemovePolicy, &policy).expect("an end");
-    desk.act("alice", Act::RemovePolicy, &policy).expect("an end");
+    desk.administer("alice", &no_policy("todos")).expect("an end");
+    desk.administer("alice", &no_policy("todos")).expect("an end");
     assert_eq!(desk.version(), at + 2);
 }
 
@@ -230,32 +248,35 @@ fn the_last_owner_stays() {
 #[test]
 fn members_are_listed_with_their_subjects() {
     let mut desk = Desk::staffed();
-    let listed = desk.act("rita", Act::Members, &Order::default()).expect("members");
+    let listed = desk.administer("rita", &Administration::Members { after: None }).expect("members");
     let mut listed = listed["members"].as_array().expect("a list").clone();
     listed.sort_by_key(|member| member["sub"].to_string());
     let shown = |name: &str, role: &str| json!({ "sub": name, "user": user(name).as_str(), "role": role });
     assert_eq!(listed, [shown("alice", "owner"), shown("bob", "writer"), shown("rita", "reader")]);
-    assert_eq!(desk.act("rita", Act::Member, &about("bob")), Ok(shown("bob", "writer")));
+    assert_eq!(desk.administer("rita", &Administration::Member(person("bob"))), Ok(shown("bob", "writer")));
     let nobody = ApiError::NotFound("There is no such member.");
-    assert_eq!(desk.act("rita", Act::Member, &about("eve")), Err(nobody));
+    assert_eq!(desk.administer("rita", &Administration::Member(person("eve"))), Err(nobody));
 }
 
 #[test]
 fn a_private_space_has_one_user_who_may_do_everything_else() {
     let mut desk = Desk::new();
-    for act in [Act::Members, Act::Member, Act::SetMember, Act::RemoveMember] {
-        let order = Order { role: "reader".to_owned(), ..about("bob") };
-        assert!(matches!(desk.act("alice", act, &order), Err(ApiError::Forbidden(_))), "{act:?}");
+    for asked in [
+        Administration::Members { after: None },
+        Administration::Member(person("bob")),
+        set("bob", Role::Reader),
+        remove("bob"),
+    ] {
+        assert!(matches!(desk.administer("alice", &asked), Err(ApiError::Forbidden(_))), "{asked:?}");
     }
     let shown = json!({ "space": "~", "role": "owner", "epoch": desk.epoch(), "version": 0 });
-    assert_eq!(desk.act("alice", Act::Show, &Order::default()), Ok(shown));
+    assert_eq!(desk.administer("alice", &Administration::Show), Ok(shown));
 }
 
 #[test]
 fn what_headwater_writes_is_not_counted_among_the_collections() {
     let mut desk = Desk::staffed();
-    let policy = Order { collection: "c".to_owned(), policy: "merge".to_owned(), ..Order::default() };
-    desk.act("alice", Act::SetPolicy, &policy).expect("a policy");
+    desk.administer("alice", &merge("c")).expect("a policy");
     let change = |n: u64| format!(r#"{{"op":"put","collection":"c{n}","id":"r","value":{{}}}}"#);
     let changes: Vec<_> = (0..limits::COLLECTIONS_MAX as u64).map(change).collect();
     let mutation = format!(r#"{{"id":1,"changes":[{}]}}"#, changes.join(","));
@@ -267,7 +288,7 @@ fn a_deleted_space_answers_410_for_ever_and_keeps_nothing_but_that() {
     let mut desk = Desk::staffed();
     desk.put_as("bob", "client-b", 1, "r").expect("a change");
     let at = desk.version();
-    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    desk.administer("alice", &Administration::Delete).expect("an end");
     for again in [false, true] {
         if again {
             let ledger = std::mem::take(desk.core.ledger());
@@ -276,16 +297,17 @@ fn a_deleted_space_answers_410_for_ever_and_keeps_nothing_but_that() {
         for name in ["alice", "bob", "eve"] {
             assert_eq!(desk.put_as(name, "client-b", 1, "r"), Err(ApiError::Gone), "{name}");
             assert_eq!(desk.pull_as(name), Err(ApiError::Gone), "{name}");
-            for act in [
-                Act::Create,
-                Act::Show,
-                Act::Members,
-                Act::SetMember,
-                Act::RemoveMember,
-                Act::Delete,
-                Act::ResetEpoch,
+            for asked in [
+                Administration::Create { owner: person(name) },
+                Administration::Show,
+                Administration::Members { after: None },
+                set(name, Role::Reader),
+                remove(name),
+                Administration::Grant { claim: None },
+                Administration::Delete,
+                Administration::ResetEpoch,
             ] {
-                assert_eq!(desk.act(name, act, &about(name)), Err(ApiError::Gone), "{name} {act:?}");
+                assert_eq!(desk.administer(name, &asked), Err(ApiError::Gone), "{name} {asked:?}");
             }
             assert_eq!(desk.core.admit(&user(name), Role::Reader), Err(ApiError::Gone));
         }
@@ -310,7 +332,7 @@ fn a_put_that_is_under_way_when_the_space_is_deleted_is_not_noted() {
     desk.core.begin_turn(desk.now);
     let effect = desk.core.next_effect(desk.now);
     assert!(matches!(effect, Effect::PutHead { .. }), "{effect:?}");
-    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    desk.administer("alice", &Administration::Delete).expect("an end");
     let publication = desk.core.ledger().publication();
     desk.core.head_was_put(PutOutcome::Unknown, desk.now);
     assert_eq!(desk.core.ledger().publication(), publication);
@@ -347,41 +369,40 @@ fn a_space_says_what_a_user_is_since_when_and_where_it_stood_then() {
 #[test]
 fn who_asks_hears_of_their_own_membership_and_who_invites_that_somebody_is_new() {
     let mut desk = Desk::staffed();
-    let mut aside = |caller: &str, act, order: &Order| {
-        let done = desk.core.administer(&user(caller), act, order, desk.now, 9);
+    let mut aside = |caller: &str, asked: Administration| {
+        let done = desk.core.administer(&user(caller), &asked, desk.now, 9);
         let invites = done.as_ref().is_ok_and(|done| done.invites);
-        match desk.core.aside(&user(caller), act, &done, invites).expect("a read") {
+        match desk.core.aside(&user(caller), &asked, &done, invites).expect("a read") {
             Some(Aside::Membership(said)) => said.standing.as_str(),
             Some(Aside::Invited) => "invited",
             None => "nothing",
         }
     };
-    let role = |name: &str, role: &str| Order { role: role.to_owned(), ..about(name) };
-    assert_eq!(aside("alice", Act::SetMember, &role("mallory", "reader")), "invited");
-    assert_eq!(
-        aside("alice", Act::SetMember, &role("mallory", "writer")),
-        "owner",
-        "one who was there before"
-    );
-    assert_eq!(aside("bob", Act::SetMember, &role("eve", "reader")), "writer", "who may not");
-    assert_eq!(aside("bob", Act::RemoveMember, &about("bob")), "none", "who leaves");
-    assert_eq!(aside("eve", Act::Create, &about("eve")), "none");
-    assert_eq!(aside("rita", Act::Show, &Order::default()), "nothing");
-    assert_eq!(aside("alice", Act::Delete, &Order::default()), "gone");
-    assert_eq!(aside("rita", Act::RemoveMember, &about("rita")), "gone");
+    assert_eq!(aside("alice", set("mallory", Role::Reader)), "invited");
+    assert_eq!(aside("alice", set("mallory", Role::Writer)), "owner", "one who was there before");
+    assert_eq!(aside("bob", set("eve", Role::Reader)), "writer", "who may not");
+    assert_eq!(aside("bob", remove("bob")), "none", "who leaves");
+    assert_eq!(aside("eve", Administration::Create { owner: person("eve") }), "none");
+    assert_eq!(aside("rita", Administration::Show), "nothing");
+    assert_eq!(aside("alice", Administration::Delete), "gone");
+    assert_eq!(aside("rita", remove("rita")), "gone");
 }
 
 #[test]
 fn an_owner_who_begins_an_epoch_begins_it_above_kvs_head() {
     let mut desk = Desk::staffed();
     let key = desk.core.scope().head_key();
-    for act in [Act::ResetEpoch, Act::Delete] {
-        assert_eq!(desk.core.head_before(&user("alice"), act), Some(key.clone()));
-        assert_eq!(desk.core.head_before(&user("bob"), act), None, "who may not do it costs no read");
+    for asked in [Administration::ResetEpoch, Administration::Delete] {
+        assert_eq!(desk.core.head_before(&user("alice"), &asked), Some(key.clone()));
+        assert_eq!(desk.core.head_before(&user("bob"), &asked), None, "who may not do it costs no read");
     }
-    assert_eq!(desk.core.head_before(&user("alice"), Act::Show), None);
+    assert_eq!(desk.core.head_before(&user("alice"), &Administration::Show), None);
     desk.core.head_was_read(None, desk.now, 1);
-    assert_eq!(desk.core.head_before(&user("alice"), Act::ResetEpoch), None, "it is compared once");
+    assert_eq!(
+        desk.core.head_before(&user("alice"), &Administration::ResetEpoch),
+        None,
+        "it is compared once"
+    );
 }
 
 #[test]
@@ -392,10 +413,10 @@ fn members_come_in_pages_of_bytes_however_long_their_names_are() {
     for number in 0..200 {
         desk.set("alice", &name(number), "reader").expect("a member");
     }
-    let (mut all, mut cursor, mut pages) = (BTreeSet::new(), String::new(), 0);
+    let (mut all, mut after, mut pages) = (BTreeSet::new(), None, 0);
     loop {
-        let order = Order { cursor, ..Order::default() };
-        let page = desk.core.administer(&user("alice"), Act::Members, &order, desk.now, 9);
+        let asked = Administration::Members { after };
+        let page = desk.core.administer(&user("alice"), &asked, desk.now, 9);
         let page = page.expect("a page").body.expect("a body");
         assert!(page.len() < limits::JSON_PAGE_BYTES + 8_192, "{}", page.len());
         let page: Value = serde_json::from_str(&page).expect("JSON");
@@ -404,7 +425,7 @@ fn members_come_in_pages_of_bytes_however_long_their_names_are() {
         }
         pages += 1;
         let Some(next) = page["cursor"].as_str() else { break };
-        cursor = next.to_owned();
+        after = Some(UserHash::parse(next).expect("a hash"));
     }
     assert_eq!((all.len(), pages), (201, 5));
     assert!(all.contains("alice") && (0..200).all(|number| all.contains(&name(number))));
@@ -439,7 +460,7 @@ fn a_private_space_that_is_deleted_begins_anew_and_its_clients_know_what_was_app
         desk.core.publisher().row().published.as_ref().map(|put| put.position.clone()),
         Some(before.clone())
     );
-    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    desk.administer("alice", &Administration::Delete).expect("an end");
     let after = desk.core.position();
     assert!(after.epoch > before.epoch && after.version == before.version);
     assert_eq!(desk.core.horizon(), before.version);
@@ -495,7 +516,7 @@ fn what_is_put_while_a_private_space_is_deleted_is_replaced_at_once() {
             parts += usize::from(!is_head);
             let mut copy = Desk { core: open(desk.core.ledger().clone(), desk.now), now: desk.now };
             std::mem::swap(&mut copy.core.publisher, &mut desk.core.publisher);
-            copy.act("alice", Act::Delete, &Order::default()).expect("an end");
+            copy.administer("alice", &Administration::Delete).expect("an end");
             match is_head {
                 true => copy.core.head_was_put(PutOutcome::Done, copy.now),
                 false => copy.core.object_was_put(PutOutcome::Done, copy.now),
@@ -569,32 +590,25 @@ fn a_reader_cannot_reset_everybody_by_claiming_the_future() {
 
 #[test]
 fn whichever_write_of_a_step_fails_nothing_of_it_remains() {
-    let policy = Order { collection: "todos".to_owned(), policy: "merge".to_owned(), ..Order::default() };
-    let acts = [
-        (Act::SetMember, Order { role: "owner".to_owned(), ..about("mallory") }),
-        (Act::RemoveMember, about("bob")),
-        (Act::SetPolicy, policy),
-        (Act::Delete, Order::default()),
-    ];
-    for (act, order) in acts {
+    for asked in [set("mallory", Role::Owner), remove("bob"), merge("todos"), Administration::Delete] {
         for write in 1.. {
             let mut desk = Desk::staffed();
             desk.put_as("bob", "client-b", 1, "r").expect("a change");
             let (before, at) = (format!("{:?}", desk.core.ledger()), desk.core.position());
             desk.core.ledger().fail_writes_after = Some(write);
-            let done = desk.act("alice", act, &order);
+            let done = desk.administer("alice", &asked);
             desk.core.ledger().fail_writes_after = None;
             if done.is_ok() {
-                assert!(write > 1, "{act:?}");
+                assert!(write > 1, "{asked:?}");
                 break;
             }
-            assert_eq!(done, Err(ApiError::Internal), "{act:?}");
+            assert_eq!(done, Err(ApiError::Internal), "{asked:?}");
             assert_eq!(
                 (format!("{:?}", desk.core.ledger()), desk.core.position()),
                 (before, at),
-                "{act:?} {write}"
+                "{asked:?} {write}"
             );
-            assert!(desk.act("alice", act, &order).is_ok(), "{act:?} again");
+            assert!(desk.administer("alice", &asked).is_ok(), "{asked:?} again");
         }
     }
 }
@@ -611,7 +625,7 @@ fn in_sqlite_a_space_lives_and_ends_alike() {
     desk.put_as("bob", "client-b", 2, "r2").expect("a change");
     let second = database.writes() - writes - first;
     assert_eq!((first, second), (4, 2), "its record and its client; the first one also counts the client");
-    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    desk.administer("alice", &Administration::Delete).expect("an end");
     assert_eq!(SqlLedger::is_used(&database), Ok(true));
     let ledger = SqlLedger::open(database).expect("a database");
     desk.core = Coordinator::open(ledger, None, BY_DEMAND, None, desk.now, 7).expect("a row");

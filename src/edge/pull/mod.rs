@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use super::state::{Known, KnownHead, Overlay, Wanted};
 use crate::{
+    call::{Ask, OrderedCursor, Reply, Seen},
     ids::{ContentHash, SpaceHash},
     protocol::{
         error::ApiError,
-        internal::{Ask, OrderedCursor, Reply, Seen},
         pull::{Consistency, Cursor, PullRequest},
     },
     snapshot::head::PartName,

@@ -2,12 +2,10 @@
 
 use super::{Answer, Format, Load, Pull};
 use crate::{
+    call::{Ask, OrderedCursor},
     edge::state::{KnownHead, Overlay},
     limits,
-    protocol::{
-        internal::{Ask, OrderedCursor},
-        pull::{Consistency, Cursor, Min},
-    },
+    protocol::pull::{Consistency, Cursor, Min},
     snapshot::lines,
     time::Millis,
     version::{Position, Version},
@@ -180,7 +178,7 @@ impl Pull {
             },
             held: self.held(),
             seen: self.kv_seen.clone().unwrap_or_default(),
-            missed: self.missed.as_ref().map(|hash| hash.as_str().to_owned()),
+            missed: self.missed.clone(),
             expiring: head.is_some_and(|head| head.is_expiring(now)),
         }
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Effect, Request, State, Visit, pull::Pulling};
 use crate::{
+    call::Call,
     edge::{
         answer::Usage,
         authorize::{Caller, Step},
@@ -11,11 +12,11 @@ use crate::{
         cors,
         isolate::Isolate,
         reply::{Headers, Reply},
-        route::Route,
+        route::{Route, SpaceRoute},
         target::{Target, may_name_space},
     },
     limits,
-    protocol::{act::Act, call::Call, error::ApiError},
+    protocol::error::ApiError,
     time::Millis,
 };
 
@@ -153,7 +154,7 @@ impl Isolate {
             },
             Route::Head | Route::Object(_) => self.read_published(visit, now),
             Route::Spaces => self.list_spaces(visit, now),
-            Route::Space { act: Act::SetMember | Act::SetPolicy, .. } => {
+            Route::Space { route: SpaceRoute::SetMember(_) | SpaceRoute::SetPolicy(_), .. } => {
                 if !is_json(&visit.request.content_type) {
                     return Err(ApiError::UnsupportedMediaType);
                 }

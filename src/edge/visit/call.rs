@@ -2,21 +2,15 @@
 
 use super::{Effect, Errand, Event, State, Visit, pull::Pulling, spaces::Creating};
 use crate::{
+    call::{Aside, Call, Caller},
     edge::{
         body::{Coding, is_json},
         isolate::Isolate,
         reply::{Body, Headers, Reply},
     },
-    ids::{SpaceHash, UserHash},
+    ids::SpaceHash,
     limits,
-    protocol::{
-        call::Call,
-        conflict,
-        directory::Aside,
-        error::ApiError,
-        internal::{self, ConflictsAfter},
-        pull::query_pairs,
-    },
+    protocol::{conflict, error::ApiError, pull::query_pairs},
     time::Millis,
     version::Position,
 };
@@ -29,13 +23,9 @@ pub struct Outgoing {
     /// The call.
     pub call: Call,
     /// Who makes it.
-    pub caller: internal::Caller,
-    /// What is asked; nothing for a request that is passed on.
-    pub body: String,
+    pub caller: Caller,
     /// After how long nobody waits for it any more, in ms; 0: it has no end.
     pub timeout_ms: u32,
-    /// The user who makes it.
-    user: UserHash,
 }
 
 /// What is passed on.
@@ -110,11 +100,10 @@ pub(super) enum Then {
 
 impl Visit {
     /// A call by the caller.
-    pub(super) fn call(&self, call: Call, body: String) -> Outgoing {
+    pub(super) fn call(&self, call: Call) -> Box<Outgoing> {
         let target = self.target();
         let caller = target.as_caller(self.id(), self.origin());
-        let (object, user) = (target.hash.clone(), target.caller.user.clone());
-        Outgoing { object, call, caller, body, timeout_ms: 0, user }
+        Box::new(Outgoing { object: target.hash.clone(), call, caller, timeout_ms: 0 })
     }
 }
 
@@ -129,12 +118,11 @@ impl Isolate {
         now: Millis,
     ) -> Effect {
         // The object admits an owner's acts where it refuses everything else.
-        let is_owners =
-            matches!(then, Then::Pass(_)) && matches!(call.call, Call::Administer(act) if act.is_owners());
-        if is_owners || self.refusals.check(&call.user, &call.object, now).is_ok() {
+        let is_owners = call.call.is_owners();
+        if is_owners || self.refusals.check(&call.caller.user, &call.object, now).is_ok() {
             return send(visit, call, then);
         }
-        let hold_ms = self.refusals.hold_ms(&call.user, now);
+        let hold_ms = self.refusals.hold_ms(&call.caller.user, now);
         visit.state = State::HeldBack(call, Box::new(then));
         Effect::Pause(hold_ms)
     }
@@ -146,7 +134,7 @@ impl Isolate {
         then: Then,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        match (self.refusals.check(&call.user, &call.object, now), then) {
+        match (self.refusals.check(&call.caller.user, &call.object, now), then) {
             (Ok(()), then) => Ok(send(visit, call, then)),
             (Err(refused), Then::Pass(Source::Request { .. })) => {
                 visit.state = State::Draining(refused);
@@ -203,7 +191,7 @@ impl Isolate {
         let coding = Coding::of(&visit.request.content_encoding)?;
         let expires = visit.target().caller.expires;
         let source = Source::Request { coding, limit: limits::BODY_BYTES_MAX, expires };
-        let call = Box::new(visit.call(call, String::new()));
+        let call = visit.call(call);
         Ok(self.make_call(visit, call, Then::Pass(source), now))
     }
 
@@ -212,8 +200,7 @@ impl Isolate {
         let query = query_pairs(&visit.request.query)?;
         let cursor = query.iter().find(|(name, value)| name == "cursor" && !value.is_empty());
         let after = cursor.map(|(_, cursor)| conflict::parse_cursor(cursor)).transpose()?.unwrap_or_default();
-        let ask = serde_json::to_string(&ConflictsAfter { after }).map_err(|_| ApiError::Internal)?;
-        let call = Box::new(visit.call(Call::Conflicts, ask));
+        let call = visit.call(Call::Conflicts { after });
         Ok(self.make_call(visit, call, Then::Answer, now))
     }
 

@@ -8,6 +8,7 @@ use super::{
     pull::{cache_base, cached_writes},
 };
 use crate::{
+    call::{Administration, Aside, Ask, Call, DirectoryCall, Noted, OrderedCursor, Reply, decode_reply},
     edge::{
         answer,
         directory::{Delivery, Next},
@@ -19,12 +20,6 @@ use crate::{
     },
     ids::SpaceHash,
     limits,
-    protocol::{
-        act::Act,
-        call::Call,
-        directory::{Aside, DirectoryCall, Noted},
-        internal::{Ask, Order, OrderedCursor, Reply, decode_reply},
-    },
     time::Millis,
     version::Position,
 };
@@ -109,13 +104,13 @@ impl Isolate {
             Next::Note(entry) => {
                 let directory = directory_of(&visit.target().caller);
                 let then = Then::Errand(Box::new(Errand::Deliver(delivery)));
-                call_directory(visit, directory, &DirectoryCall::Note(entry), then)
+                call_directory(visit, directory, DirectoryCall::Note(entry), then)
             }
             Next::AskAgain(claim) => {
-                let order = Order { claim: claim.to_string(), ..Order::default() };
-                let mut call = visit.call(Call::Administer(Act::Grant), order.into_text());
+                let grant = Administration::Grant { claim: Some(claim) };
+                let mut call = visit.call(Call::Administer(grant));
                 call.timeout_ms = limits::DIRECTORY_TIMEOUT_MS;
-                send(visit, Box::new(call), Then::Errand(Box::new(Errand::Deliver(delivery))))
+                send(visit, call, Then::Errand(Box::new(Errand::Deliver(delivery))))
             }
             Next::Done(delivered) => {
                 self.directories.learn(delivered, now);
@@ -134,8 +129,7 @@ impl Isolate {
                 };
                 let ask =
                     Ask { cursor: Some(cursor), page_bytes: limits::STREAM_PAGE_BYTES, ..Ask::default() };
-                let body = serde_json::to_string(&ask).unwrap_or_default();
-                let call = Box::new(visit.call(Call::Pull, body));
+                let call = visit.call(Call::Pull(Box::new(ask)));
                 return self.make_call(visit, call, Then::Errand(Box::new(Errand::WritePages(paging))), now);
             }
             Event::Called(Called { result, .. }) => {
@@ -184,15 +178,15 @@ fn hint(visit: &mut Visit, directory: SpaceHash, event: &Event) -> Effect {
     let id = visit.target().id.clone();
     let (Event::Begun, Some(space)) = (event, id) else { return Effect::Rest };
     let then = Then::Errand(Box::new(Errand::Hint(directory.clone())));
-    call_directory(visit, directory, &DirectoryCall::Hint { space }, then)
+    call_directory(visit, directory, DirectoryCall::Hint { space }, then)
 }
 
-fn call_directory(visit: &mut Visit, directory: SpaceHash, call: &DirectoryCall, then: Then) -> Effect {
-    let mut outgoing = visit.call(Call::Directory, call.to_text());
+fn call_directory(visit: &mut Visit, directory: SpaceHash, call: DirectoryCall, then: Then) -> Effect {
+    let mut outgoing = visit.call(Call::Directory(call));
     let directory = visit.target().directory(directory);
     outgoing.caller = directory.as_caller(visit.id(), visit.origin());
     (outgoing.object, outgoing.timeout_ms) = (directory.hash, limits::DIRECTORY_TIMEOUT_MS);
-    send(visit, Box::new(outgoing), then)
+    send(visit, outgoing, then)
 }
 
 fn seconds(ms: u64) -> u32 {

@@ -2,6 +2,7 @@
 
 use super::{Called, Effect, Event, State, Visit, call::Then, errand::Errand};
 use crate::{
+    call::{Call, decode_reply},
     edge::{
         answer::{self, PullHeaders},
         isolate::Isolate,
@@ -12,9 +13,7 @@ use crate::{
         target::Target,
     },
     protocol::{
-        call::Call,
         error::ApiError,
-        internal::decode_reply,
         pull::{PullRequest, query_pairs},
     },
     snapshot::keys::Scope,
@@ -85,7 +84,6 @@ impl Isolate {
                 Effect::ReadHead { scope, wanted, ttl_s: HEAD_TTL_S }
             }
             Next::Ask(ask) => {
-                let body = serde_json::to_string(&ask).map_err(|_| ApiError::Internal)?;
                 // Whoever takes what there is does not wait for a refusal.
                 let Target { caller, hash, .. } = visit.target();
                 if pulling.pull.takes_what_there_is()
@@ -94,7 +92,7 @@ impl Isolate {
                     pulling.pull.coordinator_failed(refused);
                     return self.pull_on(visit, pulling, now);
                 }
-                let call = Box::new(visit.call(Call::Pull, body));
+                let call = visit.call(Call::Pull(ask));
                 return Ok(self.make_call(visit, call, Then::Pull(pulling), now));
             }
             Next::Fail(error) => {

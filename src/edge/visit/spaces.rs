@@ -3,31 +3,28 @@
 
 use super::{Called, Effect, Source, Visit, call::Then, errand::Errand};
 use crate::{
+    call::{Administration, Aside, Call, DirectoryCall},
     edge::{
         isolate::Isolate,
         reply::Reply,
-        route::Route,
-        space::{directory_of, directory_of_invited, made_before, not_reserved, order_of},
+        route::{Route, SpaceRoute},
+        space::{
+            administration_of, cursor_of, directory_of, directory_of_invited, made_before, not_reserved,
+        },
     },
-    ids::{SpaceId, UserHash},
-    protocol::{
-        act::Act,
-        call::Call,
-        directory::{Aside, DirectoryCall},
-        error::ApiError,
-        pull::query_pairs,
-    },
+    ids::SpaceId,
+    protocol::error::ApiError,
     time::Millis,
 };
 
-/// The making of a space, with what is asked. The caller's directory counts what its user makes, so it is asked before, but only of
-/// what is not there: an id that is taken would be counted for a day.
+/// The making of a space. The caller's directory counts what its user makes, so it is asked before, but only of what is not
+/// there: an id that is taken would be counted for a day.
 #[derive(Debug)]
 pub(super) enum Creating {
-    /// Whether the space is there.
-    Showing(String),
+    /// Whether the space is there; then what is asked.
+    Showing(Administration),
     /// Whether the caller's directory has room for it.
-    Reserving(String),
+    Reserving(Administration),
     /// The space itself.
     Making,
 }
@@ -35,9 +32,8 @@ pub(super) enum Creating {
 impl Isolate {
     /// `GET /spaces`.
     pub(super) fn list_spaces(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
-        let cursor = cursor(visit, |cursor| SpaceId::parse(cursor).is_ok())?;
-        let list = DirectoryCall::List { cursor: SpaceId::parse(&cursor).ok() };
-        Ok(self.ask_directory(visit, &list, Then::Answer, now))
+        let cursor = cursor_of(&visit.request.query, |cursor| SpaceId::parse(cursor).ok())?;
+        Ok(self.ask_directory(visit, DirectoryCall::List { cursor }, Then::Answer, now))
     }
 
     /// Every other route below `/spaces`.
@@ -47,20 +43,16 @@ impl Isolate {
         body: &[u8],
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        let Route::Space { act, about, .. } = visit.route().clone() else {
+        let Route::Space { route, .. } = visit.route().clone() else {
             panic!("BUG: this route is not below /spaces")
         };
-        let target = visit.target();
-        let mut order = order_of(&target.caller, target.id.as_ref(), act, &about, body)?;
-        if act == Act::Create && target.id.is_some() {
-            let order = order.into_text();
-            let call = Box::new(visit.call(Call::Administer(Act::Show), order.clone()));
-            return Ok(self.make_call(visit, call, Then::Create(Creating::Showing(order)), now));
+        let (target, query) = (visit.target(), &visit.request.query);
+        let asked = administration_of(&target.caller, target.id.as_ref(), route, query, body)?;
+        if let (Administration::Create { .. }, Some(_)) = (&asked, &target.id) {
+            let call = visit.call(Call::Administer(Administration::Show));
+            return Ok(self.make_call(visit, call, Then::Create(Creating::Showing(asked)), now));
         }
-        if act == Act::Members {
-            order.cursor = cursor(visit, |cursor| UserHash::parse(cursor).is_ok())?;
-        }
-        let call = Box::new(visit.call(Call::Administer(act), order.into_text()));
+        let call = visit.call(Call::Administer(asked));
         Ok(self.make_call(visit, call, Then::Pass(Source::Call), now))
     }
 
@@ -72,18 +64,17 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         match creating {
-            Creating::Showing(order) => match called.result {
+            Creating::Showing(asked) => match called.result {
                 Err(ApiError::NotFound(_)) => {
-                    let id = visit.target().id.clone().expect("BUG: a private space is made");
-                    let reserve = DirectoryCall::Reserve { space: id };
-                    let then = Then::Create(Creating::Reserving(order));
-                    Ok(self.ask_directory(visit, &reserve, then, now))
+                    let space = visit.target().id.clone().expect("BUG: a private space is made");
+                    let then = Then::Create(Creating::Reserving(asked));
+                    Ok(self.ask_directory(visit, DirectoryCall::Reserve { space }, then, now))
                 }
                 there => Ok(self.answer(visit, Ok(Reply::json(200, made_before(there?)?)), now)),
             },
-            Creating::Reserving(order) => {
+            Creating::Reserving(asked) => {
                 called.result.map_err(not_reserved)?;
-                let call = Box::new(visit.call(Call::Administer(Act::Create), order));
+                let call = visit.call(Call::Administer(asked));
                 Ok(self.make_call(visit, call, Then::Create(Creating::Making), now))
             }
             Creating::Making => {
@@ -97,12 +88,12 @@ impl Isolate {
         }
     }
 
-    fn ask_directory(&mut self, visit: &mut Visit, call: &DirectoryCall, then: Then, now: Millis) -> Effect {
-        let mut outgoing = visit.call(Call::Directory, call.to_text());
+    fn ask_directory(&mut self, visit: &mut Visit, call: DirectoryCall, then: Then, now: Millis) -> Effect {
+        let mut outgoing = visit.call(Call::Directory(call));
         let directory = visit.target().directory(directory_of(&visit.target().caller));
         outgoing.caller = directory.as_caller(visit.id(), visit.origin());
         outgoing.object = directory.hash;
-        self.make_call(visit, Box::new(outgoing), then, now)
+        self.make_call(visit, outgoing, then, now)
     }
 
     /// What the space's object has said that is not for the client goes where it belongs, once the client has its answer.
@@ -115,21 +106,11 @@ impl Isolate {
                 delivery.map(|delivery| Errand::Deliver(Box::new(delivery)))
             }
             // Nobody hears whether it was kept: whoever invites can tell whom they have invited by other ways.
-            (Aside::Invited, Route::Space { about, .. }) => {
-                Some(Errand::Hint(directory_of_invited(&target.caller, about)))
+            (Aside::Invited, Route::Space { route: SpaceRoute::SetMember(sub), .. }) => {
+                Some(Errand::Hint(directory_of_invited(&target.caller, sub)))
             }
             (Aside::Invited, _) => None,
         };
         self.errands.extend(errand.map(|errand| visit.errand(errand)));
     }
-}
-
-/// Where a list goes on; empty if it begins.
-fn cursor(visit: &Visit, is_right: fn(&str) -> bool) -> Result<String, ApiError> {
-    let mut pairs = query_pairs(&visit.request.query)?.into_iter();
-    let cursor = pairs.find_map(|(name, value)| (name == "cursor").then_some(value)).unwrap_or_default();
-    if cursor.is_empty() || is_right(&cursor) {
-        return Ok(cursor);
-    }
-    Err(ApiError::Malformed("cursor is not a cursor".to_owned()))
 }

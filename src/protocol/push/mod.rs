@@ -15,6 +15,7 @@ pub use parse::Reading;
 pub use resolve::{Decision, Resolution};
 
 use crate::{
+    call::OnConflict,
     ids::{ClientId, Key},
     value::Path,
     version::{ConflictId, Epoch, Version},
@@ -35,18 +36,6 @@ pub struct PushRequest {
     pub on_conflict: Option<OnConflict>,
     /// With consecutive ids.
     pub mutations: Vec<Submitted>,
-}
-
-/// A policy for conflicting changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnConflict {
-    /// The mutation is a conflict.
-    #[default]
-    Reject,
-    /// A patch conflicts only where somebody else changed a top-level field that it touches.
-    Merge,
-    /// The change is applied.
-    Overwrite,
 }
 
 /// A numbered mutation, or why it is none.
@@ -178,22 +167,6 @@ pub enum RejectCode {
     NotFound,
     /// A reserved collection, or somebody else's conflict.
     Forbidden,
-}
-
-impl OnConflict {
-    /// What there is, for whoever names something else.
-    pub const RULE: &str = "onConflict is reject, merge or overwrite";
-
-    /// The policy of that name.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "reject" => Some(Self::Reject),
-            "merge" => Some(Self::Merge),
-            "overwrite" => Some(Self::Overwrite),
-            _ => None,
-        }
-    }
 }
 
 impl RejectCode {

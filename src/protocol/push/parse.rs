@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::{
-    Change, Decision, Mutation, MutationDigest, OnConflict, Op, PushRequest, RejectCode, Rejection,
-    Resolution, Submitted, canonical::canonical,
+    Change, Decision, Mutation, MutationDigest, Op, PushRequest, RejectCode, Rejection, Resolution,
+    Submitted, canonical::canonical,
 };
 use crate::{
+    call::OnConflict,
     ids::{ClientId, Collection, Key, RecordId},
     limits,
     protocol::{

@@ -7,13 +7,13 @@ use std::{
 
 use super::{Change, Edit, Oracle, Planned, Row, Take};
 use crate::{
+    access::role::Role,
     coordinator::ledger::Ledger,
     limits,
     protocol::{
         conflict::{ConflictPage, OpenConflict},
         error::ApiError,
         push::{Mutation, PushRequest, RejectCode, Settled, There},
-        role::Role,
     },
     sim::{USERS, client::Name, host::Host, user_hash},
     time::Millis,

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    call::{DirectoryAnswer, DirectoryCall, Entry, Standing},
     limits::DirectoryMax,
-    protocol::{
-        directory::{DirectoryAnswer, DirectoryCall, Entry, Standing},
-        error::ApiError,
-    },
+    protocol::error::ApiError,
     sim::{DAY_MS, USERS},
     time::Millis,
 };

@@ -2,14 +2,15 @@
 
 use super::{History, OnConflict, Oracle, Own, Position};
 use crate::{
+    access::role::Role,
     limits::ParkedMax,
-    protocol::{error::ApiError, role::Role},
+    protocol::error::ApiError,
     sim::{USERS, history::Brand, user_hash},
     time::Millis,
     version::{Epoch, Version},
 };
 
-/// An administrative act as the oracle knows it.
+/// What is done about a space, as the oracle knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deed {
     /// Makes a user a member, or changes the role of one.
@@ -22,16 +23,6 @@ pub enum Deed {
     RemovePolicy(&'static str),
     /// The end of the space.
     Delete,
-}
-
-/// The word for a policy.
-#[must_use]
-pub fn policy_text(policy: OnConflict) -> &'static str {
-    match policy {
-        OnConflict::Reject => "reject",
-        OnConflict::Merge => "merge",
-        OnConflict::Overwrite => "overwrite",
-    }
 }
 
 impl Oracle {
@@ -90,7 +81,7 @@ impl Oracle {
         }
     }
 
-    /// I9: an act ends as the members of this moment allow, and what follows from it.
+    /// I9: a deed ends as the members of this moment allow, and what follows from it.
     pub fn learn_deed(&mut self, caller: usize, deed: &Deed, done: &Result<(), ApiError>) {
         let may = self.may(caller, deed);
         match done {
@@ -124,7 +115,7 @@ impl Oracle {
             Deed::SetPolicy(collection, policy) => {
                 let before = self.now.policies.insert((*collection).to_owned(), *policy);
                 if before != Some(*policy) {
-                    let text = format!("{{\"onConflict\":\"{}\"}}", policy_text(*policy));
+                    let text = format!("{{\"onConflict\":\"{}\"}}", policy.as_str());
                     self.step("$policies", collection, Some(text));
                 }
             }

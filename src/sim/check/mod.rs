@@ -15,7 +15,7 @@ use std::{
 
 use conflicts::Parked;
 pub use directory::{Listed, Shown};
-pub use members::{Deed, policy_text};
+pub use members::Deed;
 
 pub use super::history::{Brand, Change, Edit, Row, Take, Written};
 use super::{
@@ -23,11 +23,12 @@ use super::{
     history::{Effect, History, Own, Planned, Snapshot, Standing, State, effects},
 };
 use crate::{
+    access::role::Role,
+    call::OnConflict,
     limits::ParkedMax,
     protocol::{
         pull::{Consistency, Min, PullRequest},
-        push::{OnConflict, Settled},
-        role::Role,
+        push::Settled,
     },
     time::Millis,
     version::{ConflictId, Epoch, Position, Version},

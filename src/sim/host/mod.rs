@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{Rng, directory::SMALL, kv::Kv};
 use crate::{
+    call::{Administration, Aside, Ask, Call, Person},
     coordinator::{
-        Coordinator, Person,
+        Coordinator,
         ledger::{Ledger, LedgerResult, MemoryLedger, Rows},
         object::{Answer, Event, Object, ObjectConfig, Said, Storage, Task},
         publication::PublicationConfig,
@@ -19,11 +20,7 @@ use crate::{
     edge::{grant::Granter, visit::Outgoing},
     ids::{SpaceId, UserHash},
     protocol::{
-        act::Act,
-        call::Call,
-        directory::Aside,
         error::ApiError,
-        internal::{Ask, Order},
         push::{MutationResult, PushAnswer, PushRequest},
     },
     snapshot::keys::Scope,
@@ -224,9 +221,8 @@ impl Host {
         if self.is_unreachable {
             return Ended::unknown();
         }
-        let body = call.body.clone().into_bytes();
-        let means = Means { kv: Some(kv), granter: Some(granter), ..Means::whole(body) };
-        match self.call_as(call.call, &call.caller, means, now) {
+        let means = Means { kv: Some(kv), granter: Some(granter), ..Means::announced(0) };
+        match self.call_as(&call.call, &call.caller, means, now) {
             Called::Answered(answer) => {
                 let told = said(&answer);
                 Ended { done: told.clone(), told, at: answer.at, aside: answer.aside }
@@ -244,10 +240,8 @@ impl Host {
 
     /// The shared space begins, past all edges, where the clock shows `clock`.
     pub fn create(&mut self, owner: &Person, clock: Millis) {
-        let order =
-            Order { user: owner.user.as_str().to_owned(), sub: owner.sub.clone(), ..Order::default() };
-        let means = Means::whole(order.into_text().into_bytes());
-        let created = self.call(Call::Administer(Act::Create), &owner.user, None, means, clock);
+        let create = Call::Administer(Administration::Create { owner: owner.clone() });
+        let created = self.call(&create, &owner.user, None, Means::announced(0), clock);
         assert!(matches!(created, Called::Answered(_)), "storage in memory can be written");
     }
 
@@ -353,7 +347,7 @@ impl Host {
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        match self.call(Call::Push, user, None, Means::announced(length), now) {
+        match self.call(&Call::Push, user, None, Means::announced(length), now) {
             Called::Receives(task) => {
                 self.receiving.insert(self.requests, task);
                 Ok(self.requests)
@@ -444,8 +438,8 @@ impl Host {
         ask: &Ask,
         now: Millis,
     ) -> Result<String, ApiError> {
-        let body = serde_json::to_vec(ask).expect("an ask is JSON");
-        let called = self.call(Call::Pull, user, Some(scope), Means::whole(body), now);
+        let pull = Call::Pull(Box::new(ask.clone()));
+        let called = self.call(&pull, user, Some(scope), Means::announced(0), now);
         Ok(called.told()?.into_text().unwrap_or_default())
     }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::{Host, SectionFault, ToldPush};
 use crate::{
+    call::{Call, Caller, Destination},
     coordinator::{
         ledger::MemoryLedger,
         object::{Answer, Effect, Event, Moment, Object, Said, Task},
     },
     edge::grant::Granter,
-    ids::{SpaceId, UserHash},
-    protocol::{call::Call, error::ApiError, internal::Caller},
+    ids::UserHash,
+    protocol::error::ApiError,
     sim::kv::Kv,
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
@@ -34,12 +35,7 @@ pub(super) struct Means<'a> {
 }
 
 impl Means<'_> {
-    /// A body that is there.
-    pub(super) fn whole(body: Vec<u8>) -> Self {
-        Self { length: body.len(), body: Some(body), kv: None, granter: None }
-    }
-
-    /// A body of so many bytes that is on its way.
+    /// If it is a push, its body of so many bytes is on its way.
     pub(super) fn announced(length: usize) -> Self {
         Self { length, body: None, kv: None, granter: None }
     }
@@ -83,28 +79,29 @@ impl Host {
     /// A call, from its first byte to its answer, or to its place in the queue.
     pub(super) fn call(
         &mut self,
-        call: Call,
+        call: &Call,
         user: &UserHash,
         scope: Option<&Scope>,
         means: Means<'_>,
         now: Millis,
     ) -> Called {
-        let scope = scope.or(self.scope.as_ref()).map_or("", Scope::as_str);
+        let scope = scope.or(self.scope.as_ref());
         let caller = Caller {
-            user: user.as_str().to_owned(),
-            scope: scope.to_owned(),
-            space: self.id.as_ref().map_or("", SpaceId::as_str).to_owned(),
+            user: user.clone(),
+            destination: Destination::of(self.id.clone(), scope.cloned()),
             request: String::new(),
             origin: String::new(),
         };
         self.call_as(call, &caller, means, now)
     }
 
-    /// The same by a caller as an edge names one.
-    pub(super) fn call_as(&mut self, call: Call, caller: &Caller, means: Means<'_>, now: Millis) -> Called {
-        let length = means.length;
-        let mut task = Task::call(call.as_str(), caller, || length).expect("a call of ours");
-        let user = &UserHash::parse(&caller.user).expect("a user");
+    /// The same by a caller as an edge names one, as the wire between the two carries it.
+    pub(super) fn call_as(&mut self, call: &Call, caller: &Caller, means: Means<'_>, now: Millis) -> Called {
+        let caller = Caller::parse(&caller.to_text()).expect("a caller of ours");
+        let (length, user) = (means.length, &caller.user.clone());
+        let mut task = Task::call(call.name(), caller, || length);
+        let body = Call::push(call.name()).is_none().then(|| call.body().into_bytes());
+        let means = Means { body, ..means };
         let called = self.go_on(&mut task, Event::Begun, means, now);
         self.count_admitted(user, &called, now);
         if matches!(called, Called::Waits) { Called::Receives(task) } else { called }
@@ -157,7 +154,7 @@ impl Host {
                     None => return Called::Waits,
                 },
                 (Effect::ReadHead { key }, Ok(())) => {
-                    let kv = means.kv.as_mut().expect("an act is given KV");
+                    let kv = means.kv.as_mut().expect("what begins an epoch is given KV");
                     Event::Head(head_in(kv, &key, now))
                 }
                 (Effect::Sign { user, scope, role }, Ok(())) => {

@@ -15,9 +15,9 @@ use super::{
     client::{Client, Name, TABS},
 };
 use crate::{
+    access::role::Role,
     coordinator::ledger::MemoryLedger,
     edge::pull::Format,
-    protocol::role::Role,
     version::{ConflictId, Version},
 };
 

@@ -2,8 +2,10 @@
 
 use super::Wild;
 use crate::{
+    access::role::Role,
+    call::OnConflict,
     edge::pull::Format,
-    protocol::{error::ApiError, pull::PullRequest, push::OnConflict, role::Role},
+    protocol::{error::ApiError, pull::PullRequest},
     sim::{USERS, check::Deed, host::SectionFault, location::Reader},
     snapshot::keys::Scope,
     time::Millis,

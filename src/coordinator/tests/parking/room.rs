@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::protocol::{act::Act, internal::Order};
+use crate::call::Administration;
 
 /// A put of `r` that never saw what stands there.
 fn stale(number: u64) -> String {
@@ -132,7 +132,7 @@ fn an_emptied_space_has_all_its_room_again() {
     desk.put(B, 1, "r", "{}");
     open_many(&mut desk, "alice", limits::CONFLICTS_MAX);
     assert!(!desk.parks("alice", A));
-    desk.act("alice", Act::Delete, &Order::default()).expect("an end");
+    desk.administer("alice", &Administration::Delete).expect("an end");
     desk.put(B, 2, "r", "{}");
     assert!(desk.parks("alice", C));
 }

@@ -6,9 +6,10 @@ use super::{
     scenario::{ACTS, Act, Change, PUBLICATION, Records, STEP_MS, STEPS_MAX, apply, body, states},
 };
 use crate::{
+    call::Ask,
     edge::pull::Format,
     ids::UserHash,
-    protocol::{internal::Ask, push::Settled},
+    protocol::push::Settled,
     sim::host::AlarmFault,
     snapshot::{head::Head, keys::Scope},
     version::Version,

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
+    call::Ask,
     edge::pull::Format,
-    protocol::internal::Ask,
     sim::{DAY_MS, host::SectionFault},
     version::Position,
 };

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{
+    access::role::Role,
     edge::pull::Format,
     limits,
-    protocol::role::Role,
     sim::{check::Deed, location::Reader},
 };
 

@@ -1,10 +1,11 @@
 //! What is said about a user's directory, the list of the shared spaces that the user is in: what a space says of a
 //! membership, what the edge asks of a directory, and what that answers.
 
+use super::texts::{Texts, Written};
 use crate::{
+    access::role::Role,
     ids::SpaceId,
-    protocol::{error::ApiError, role::Role},
-    value::{json_text, text_field},
+    value::text_field,
     version::{Epoch, Position, Version},
 };
 
@@ -135,7 +136,7 @@ impl Entry {
     }
 }
 
-/// What the edge asks of a directory, on behalf of the caller whom it names in [`super::internal::CALLER_HEADER`].
+/// What the edge asks of a directory, on behalf of a [`super::Caller`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DirectoryCall {
     /// `GET /spaces`: the page behind this space.
@@ -179,45 +180,33 @@ impl DirectoryCall {
     }
 
     /// As it travels.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        let fields: &[(&str, &str)] = match self {
-            Self::List { cursor: None } => &[("call", "list")],
-            Self::List { cursor: Some(cursor) } => &[("call", "list"), ("cursor", cursor.as_str())],
-            Self::Hint { space } => &[("call", "hint"), ("space", space.as_str())],
-            Self::Reserve { space } => &[("call", "reserve"), ("space", space.as_str())],
-            Self::Note(Entry { space, incarnation, standing, at }) => &[
-                ("call", "note"),
-                ("space", space.as_str()),
-                ("incarnation", incarnation.as_str()),
-                ("standing", standing.as_str()),
-                ("at", &at.to_string()),
-            ],
-        };
-        let fields: Vec<_> =
-            fields.iter().map(|(name, value)| format!("\"{name}\":{}", json_text(value))).collect();
-        format!("{{{}}}", fields.join(","))
+    pub(super) fn written(&self) -> Written {
+        let call = |name| Written::default().and("call", name);
+        match self {
+            Self::List { cursor } => call("list").and_some("cursor", cursor.as_ref().map(SpaceId::to_string)),
+            Self::Hint { space } => call("hint").and("space", space.as_str()),
+            Self::Reserve { space } => call("reserve").and("space", space.as_str()),
+            Self::Note(Entry { space, incarnation, standing, at }) => call("note")
+                .and("space", space.as_str())
+                .and("incarnation", incarnation.as_str())
+                .and("standing", standing.as_str())
+                .and("at", &at.to_string()),
+        }
     }
 
-    /// Out of [`Self::to_text`]. None for a call that this code does not know: it is refused.
-    #[must_use]
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let field = |name| text_field(text, name);
-        let space = || SpaceId::parse(&field("space")?).ok();
-        Some(match field("call")?.as_str() {
-            "list" => {
-                let cursor = field("cursor").map(|cursor| SpaceId::parse(&cursor));
-                Self::List { cursor: cursor.transpose().ok()? }
-            }
+    /// Out of what [`Self::written`] wrote. Of anything else it may be none, or say less.
+    pub(super) fn read(texts: &Texts<'_>) -> Option<Self> {
+        let space = |name| SpaceId::parse(texts.get(name)?).ok();
+        Some(match texts.get("call")? {
+            "list" => Self::List { cursor: space("cursor") },
             "note" => Self::Note(Entry {
-                space: space()?,
-                incarnation: Epoch::parse(&field("incarnation")?)?,
-                standing: Standing::parse(&field("standing")?)?,
-                at: Position::parse(&field("at")?)?,
+                space: space("space")?,
+                incarnation: Epoch::parse(texts.get("incarnation")?)?,
+                standing: Standing::parse(texts.get("standing")?)?,
+                at: Position::parse(texts.get("at")?)?,
             }),
-            "hint" => Self::Hint { space: space()? },
-            "reserve" => Self::Reserve { space: space()? },
+            "hint" => Self::Hint { space: space("space")? },
+            "reserve" => Self::Reserve { space: space("space")? },
             _ => return None,
         })
     }
@@ -265,8 +254,8 @@ pub enum Noted {
 impl Noted {
     /// Out of what a directory has answered.
     #[must_use]
-    pub fn of(answer: &Result<String, ApiError>) -> Self {
-        match answer.as_deref() {
+    pub fn of<E>(answer: &Result<String, E>) -> Self {
+        match answer.as_ref().map(String::as_str) {
             Ok("") => Self::Done,
             Ok(body) => match text_field(body, "later").and_then(|at| Position::parse(&at)) {
                 Some(at) => Self::Later(at),
@@ -295,41 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn calls_survive_their_texts_which_are_pinned_because_worker_and_object_are_deployed_apart() {
-        for (call, text) in [
-            (DirectoryCall::List { cursor: None }, r#"{"call":"list"}"#),
-            (DirectoryCall::List { cursor: Some(space()) }, r#"{"call":"list","cursor":"team"}"#),
-            (DirectoryCall::Hint { space: space() }, r#"{"call":"hint","space":"team"}"#),
-            (DirectoryCall::Reserve { space: space() }, r#"{"call":"reserve","space":"team"}"#),
-            (
-                DirectoryCall::Note(Entry::of(&space(), &membership(Standing::Member(Role::Writer)))),
-                r#"{"call":"note","space":"team","incarnation":"0mwrnsa6yk3v9q2","standing":"writer","at":"0mwrnsa6yk3v9q3.57"}"#,
-            ),
-        ] {
-            assert_eq!(call.to_text(), text, "{CONSEQUENCE}");
-            assert_eq!(DirectoryCall::parse(text.as_bytes()), Some(call));
-        }
-    }
-
-    #[test]
-    fn a_call_that_is_not_known_is_none() {
-        for text in [
-            "",
-            "{}",
-            "[]",
-            r#"{"call":"forget"}"#,
-            r#"{"call":"list","cursor":"a/b"}"#,
-            r#"{"call":"hint"}"#,
-            r#"{"call":"hint","space":"../x"}"#,
-            r#"{"call":"note","space":"team","incarnation":"0mwrnsa6yk3v9q2","standing":"admin","at":"0mwrnsa6yk3v9q3.57"}"#,
-            r#"{"call":"note","space":"team","incarnation":"0mwrnsa6yk3v9q2","standing":"none","at":"57"}"#,
-        ] {
-            assert_eq!(DirectoryCall::parse(text.as_bytes()), None, "{text}");
-        }
-        assert_eq!(DirectoryCall::parse(&[0xff]), None);
-    }
-
-    #[test]
     fn asides_survive_their_texts_which_are_pinned() {
         for (standing, text) in [
             (Standing::Member(Role::Owner), "owner 0mwrnsa6yk3v9q2 0mwrnsa6yk3v9q3.57 12"),
@@ -347,6 +301,16 @@ mod tests {
     }
 
     #[test]
+    fn the_shell_knows_the_header_of_asides_by_its_name() {
+        let shell = include_str!("../worker/js/calls.js");
+        assert!(
+            shell.contains(&format!(".get(\"{ASIDE_HEADER}\")")),
+            "asides would reach clients, and no directory"
+        );
+        assert!(shell.contains(&format!(".delete(\"{ASIDE_HEADER}\")")), "asides would reach clients");
+    }
+
+    #[test]
     fn answers_to_a_note_are_read_as_they_were_meant() {
         let later = membership(Standing::None).at;
         for (answer, noted) in [
@@ -354,12 +318,10 @@ mod tests {
             (DirectoryAnswer::Full, Noted::Full),
             (DirectoryAnswer::Page("{\"spaces\":[]}".to_owned()), Noted::Failed),
         ] {
-            assert_eq!(Noted::of(&Ok(answer.into_body().expect("a body"))), noted);
+            assert_eq!(Noted::of::<()>(&Ok(answer.into_body().expect("a body"))), noted);
         }
-        assert_eq!(Noted::of(&Ok(String::new())), Noted::Done);
-        for error in [ApiError::RateLimited { retry_after_s: 1 }, ApiError::Internal, ApiError::Upstream] {
-            assert_eq!(Noted::of(&Err(error)), Noted::Failed);
-        }
+        assert_eq!(Noted::of::<()>(&Ok(String::new())), Noted::Done);
+        assert_eq!(Noted::of(&Err(())), Noted::Failed);
     }
 
     #[test]

@@ -1,0 +1,195 @@
+//! What may be done about a space, beside pushing to it and pulling from it.
+
+use super::texts::{Texts, Written};
+use crate::{
+    access::role::Role,
+    ids::{Collection, UserHash},
+    version::Position,
+};
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Administration {
+    /// `PUT /spaces/{id}`
+    Create {
+        /// Its first member.
+        owner: Person,
+    },
+    /// `GET /spaces/{id}`
+    Show,
+    /// `DELETE /spaces/{id}`
+    Delete,
+    /// `GET /spaces/{id}/members`: the page behind this member.
+    Members {
+        /// None for the first page.
+        after: Option<UserHash>,
+    },
+    /// `GET /spaces/{id}/members/{sub}`
+    Member(Person),
+    /// `PUT /spaces/{id}/members/{sub}`
+    SetMember {
+        /// Who is a member from now on.
+        person: Person,
+        /// As what.
+        role: Role,
+    },
+    /// `DELETE /spaces/{id}/members/{sub}`
+    RemoveMember(Person),
+    /// `GET /spaces/{id}/policies`
+    Policies,
+    /// `PUT /spaces/{id}/policies/{collection}`
+    SetPolicy {
+        /// What the policy is for.
+        collection: Collection,
+        /// The policy.
+        policy: OnConflict,
+    },
+    /// `DELETE /spaces/{id}/policies/{collection}`
+    RemovePolicy(Collection),
+    /// `POST /spaces/{id}/grant`
+    Grant {
+        /// A position of the space that the caller's directory knows of, where the space seems to have gone back.
+        claim: Option<Position>,
+    },
+    /// `POST /spaces/{id}/reset-epoch`
+    ResetEpoch,
+}
+
+/// A user, by both names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// As members' records name them.
+    pub user: UserHash,
+    /// The subject of their tokens.
+    pub sub: String,
+}
+
+/// A policy for conflicting changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// The mutation is a conflict.
+    #[default]
+    Reject,
+    /// A patch conflicts only where somebody else changed a top-level field that it touches.
+    Merge,
+    /// The change is applied.
+    Overwrite,
+}
+
+impl Administration {
+    /// Its name, the role that it needs, whether it is admitted whatever the space has left, and whether its answer has an aside.
+    const fn row(&self) -> (&'static str, Role, bool, bool) {
+        match self {
+            // Where the space is there already: an owner asks again, whose answer was lost.
+            Self::Create { .. } => ("create", Role::Owner, false, true),
+            Self::Show => ("show", Role::Reader, false, false),
+            Self::Delete => ("delete", Role::Owner, true, true),
+            Self::Members { .. } => ("members", Role::Reader, false, false),
+            Self::Member(_) => ("member", Role::Reader, false, false),
+            Self::SetMember { .. } => ("set-member", Role::Owner, true, true),
+            Self::RemoveMember(_) => ("remove-member", Role::Owner, true, true),
+            Self::Policies => ("policies", Role::Reader, false, false),
+            Self::SetPolicy { .. } => ("set-policy", Role::Owner, true, false),
+            Self::RemovePolicy(_) => ("remove-policy", Role::Owner, true, false),
+            Self::Grant { .. } => ("grant", Role::Reader, false, true),
+            Self::ResetEpoch => ("reset-epoch", Role::Owner, true, false),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.row().0
+    }
+
+    /// What `caller` has to be in the space.
+    #[must_use]
+    pub fn needs(&self, caller: &UserHash) -> Role {
+        // Everybody may leave.
+        let leaves = matches!(self, Self::RemoveMember(person) if person.user == *caller);
+        if leaves { Role::Reader } else { self.row().1 }
+    }
+
+    /// Whether it is admitted whatever the space has left: whoever uses up what all have together could not be removed
+    /// otherwise.
+    #[must_use]
+    pub const fn is_owners(&self) -> bool {
+        self.row().2
+    }
+
+    /// Whether its answer says what the caller is in the space now, or whom the caller has invited: what directories are to
+    /// know.
+    #[must_use]
+    pub const fn has_aside(&self) -> bool {
+        self.row().3
+    }
+
+    /// What it says beside its name.
+    pub(super) fn written(&self) -> Written {
+        let nothing = Written::default();
+        let about =
+            |person: &Person| Written::default().and("user", person.user.as_str()).and("sub", &person.sub);
+        match self {
+            Self::Create { owner: person } | Self::Member(person) | Self::RemoveMember(person) => {
+                about(person)
+            }
+            Self::SetMember { person, role } => about(person).and("role", role.as_str()),
+            Self::Members { after } => {
+                nothing.and_some("after", after.as_ref().map(|user| user.as_str().to_owned()))
+            }
+            Self::SetPolicy { collection, policy } => {
+                nothing.and("collection", collection.as_str()).and("policy", policy.as_str())
+            }
+            Self::RemovePolicy(collection) => nothing.and("collection", collection.as_str()),
+            Self::Grant { claim } => nothing.and_some("claim", claim.as_ref().map(Position::to_string)),
+            Self::Show | Self::Delete | Self::Policies | Self::ResetEpoch => nothing,
+        }
+    }
+
+    /// Out of [`Self::name`] and what [`Self::written`] wrote. Of anything else it may be none, or say less.
+    pub(super) fn read(name: &str, texts: &Texts<'_>) -> Option<Self> {
+        let user = |name| UserHash::parse(texts.get(name)?).ok();
+        let person = || Some(Person { user: user("user")?, sub: texts.get("sub")?.to_owned() });
+        let collection = || Collection::parse(texts.get("collection")?).ok();
+        Some(match name {
+            "create" => Self::Create { owner: person()? },
+            "show" => Self::Show,
+            "delete" => Self::Delete,
+            "members" => Self::Members { after: user("after") },
+            "member" => Self::Member(person()?),
+            "set-member" => Self::SetMember { person: person()?, role: Role::parse(texts.get("role")?)? },
+            "remove-member" => Self::RemoveMember(person()?),
+            "policies" => Self::Policies,
+            "set-policy" => Self::SetPolicy {
+                collection: collection()?,
+                policy: OnConflict::parse(texts.get("policy")?)?,
+            },
+            "remove-policy" => Self::RemovePolicy(collection()?),
+            "grant" => Self::Grant { claim: texts.get("claim").and_then(Position::parse) },
+            "reset-epoch" => Self::ResetEpoch,
+            _ => return None,
+        })
+    }
+}
+
+impl OnConflict {
+    const ALL: [Self; 3] = [Self::Reject, Self::Merge, Self::Overwrite];
+    /// What there is, for whoever names something else.
+    pub const RULE: &str = "onConflict is reject, merge or overwrite";
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Merge => "merge",
+            Self::Overwrite => "overwrite",
+        }
+    }
+
+    /// The policy of that name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == text)
+    }
+}

@@ -1,0 +1,152 @@
+//! Who calls an object.
+
+use super::texts::{Texts, Written};
+use crate::{
+    ids::{SpaceId, UserHash},
+    snapshot::keys::Scope,
+};
+
+/// Who is asking, and for which space, as the edge has verified it. Travels in the header `headwater-caller`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// A hash of issuer and subject.
+    pub user: UserHash,
+    /// What the call is for, because the object cannot know under which name it was asked for.
+    pub destination: Destination,
+    /// The id of the request, for errors and log lines.
+    pub request: String,
+    /// The origin whose pages may read the answer, or empty.
+    pub origin: String,
+}
+
+/// What a call is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// The user's private space, whose keys stand under this scope. It begins when it is first used.
+    Private(Scope),
+    /// A shared space.
+    Shared {
+        /// Its id.
+        id: SpaceId,
+        /// Under what its keys stand, if a grant has named it: only the object knows it by itself.
+        scope: Option<Scope>,
+    },
+    /// A user's directory.
+    Directory,
+}
+
+impl Destination {
+    /// The space of this id, a private one if it has none; without scope either it is a directory.
+    #[must_use]
+    pub fn of(id: Option<SpaceId>, scope: Option<Scope>) -> Self {
+        match (id, scope) {
+            (Some(id), scope) => Self::Shared { id, scope },
+            (None, Some(scope)) => Self::Private(scope),
+            (None, None) => Self::Directory,
+        }
+    }
+
+    /// Under what the edge serves the space; none where it does not know that.
+    #[must_use]
+    pub const fn scope(&self) -> Option<&Scope> {
+        match self {
+            Self::Private(scope) | Self::Shared { scope: Some(scope), .. } => Some(scope),
+            Self::Shared { scope: None, .. } | Self::Directory => None,
+        }
+    }
+
+    const fn id(&self) -> Option<&SpaceId> {
+        match self {
+            Self::Shared { id, .. } => Some(id),
+            Self::Private(_) | Self::Directory => None,
+        }
+    }
+}
+
+impl Caller {
+    /// As it travels.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let Self { user, destination, request, origin } = self;
+        let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        Written::default()
+            .and("user", user.as_str())
+            .and_some("scope", destination.scope().map(Scope::to_string))
+            .and_some("space", destination.id().map(SpaceId::to_string))
+            .and_some("request", some(request))
+            .and_some("origin", some(origin))
+            .end()
+    }
+
+    /// Out of [`Self::to_text`]. A field that a newer edge has added is left out, because every call has a caller.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let texts = Texts::parse(text)?;
+        let scope = match texts.get("scope") {
+            Some(scope) => Some(Scope::parse(scope)?),
+            None => None,
+        };
+        let id = texts.get("space").map(SpaceId::parse).transpose().ok()?;
+        let text = |name| texts.get(name).unwrap_or_default().to_owned();
+        Some(Self {
+            user: UserHash::parse(texts.get("user")?).ok()?,
+            destination: Destination::of(id, scope),
+            request: text("request"),
+            origin: text("origin"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_pinned_because_worker_and_object_are_deployed_apart() {
+        let user = UserHash::parse(&"ab".repeat(32)).expect("a hash");
+        let caller = |destination| Caller {
+            user: user.clone(),
+            destination,
+            request: "r1".to_owned(),
+            origin: "https://a.example".to_owned(),
+        };
+        let (hash, epoch) = ("cd".repeat(32), "0mwrnsa6yk3v9q2");
+        let scope = |text: &str| Scope::parse(text).expect("a scope");
+        let id = || SpaceId::stored("team");
+        for (destination, fields) in [
+            (Destination::Private(scope(&hash)), format!(r#","scope":"{hash}""#)),
+            (Destination::Shared { id: id(), scope: None }, r#","space":"team""#.to_owned()),
+            (
+                Destination::Shared { id: id(), scope: Some(scope(&format!("{hash}.{epoch}"))) },
+                format!(r#","scope":"{hash}.{epoch}","space":"team""#),
+            ),
+            (Destination::Directory, String::new()),
+        ] {
+            let rest = r#""request":"r1","origin":"https://a.example"}"#;
+            let text = format!(r#"{{"user":"{}"{fields},{rest}"#, user.as_str());
+            let consequence = "every request would fail while a deployment is under way";
+            assert_eq!(caller(destination.clone()).to_text(), text, "{consequence}");
+            assert_eq!(Caller::parse(&text), Some(caller(destination.clone())), "{consequence}");
+            let later = text.replace("{\"user", "{\"later\":[1],\"user");
+            assert_eq!(Caller::parse(&later), Some(caller(destination)), "{consequence}");
+        }
+    }
+
+    #[test]
+    fn a_caller_with_a_name_that_cannot_be_is_none() {
+        let user = "ab".repeat(32);
+        for fields in [
+            r#""user":"alice""#.to_owned(),
+            r#""space":"team""#.to_owned(),
+            format!(r#""user":"{user}","space":"../x""#),
+            format!(r#""user":"{user}","space":"""#),
+            format!(r#""user":"{user}","scope":"""#),
+            format!(r#""user":"{user}","scope":"team","space":"team""#),
+        ] {
+            assert_eq!(Caller::parse(&format!("{{{fields}}}")), None, "{fields}");
+        }
+        for text in ["", "[]", "null"] {
+            assert_eq!(Caller::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What the edge and the objects say to each other. The two are deployed apart: a field may be added if it is left out where it
+//! says nothing, so that a call that has nothing new to say is understood by either; a call that says something new is refused
+//! by an object that does not know it yet.
+
+mod administration;
+mod caller;
+mod directory;
+mod pull;
+mod texts;
+
+pub use administration::{Administration, OnConflict, Person};
+pub use caller::{Caller, Destination};
+pub use directory::{
+    ASIDE_HEADER, Aside, DirectoryAnswer, DirectoryCall, Entry, Membership, Noted, Standing,
+};
+pub use pull::{Ask, OrderedCursor, Reply, Seen, decode_reply, encode_reply};
+use texts::{Texts, Written};
+
+use crate::version::Version;
+
+/// What the edge asks of an object. It travels as a name, in the path, and a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// `POST /sync/push`. Its body is the user's.
+    Push,
+    /// `POST /sync/conflict`. Its body is the user's.
+    Resolve,
+    /// `GET /sync/conflict`: a page of open conflicts.
+    Conflicts {
+        /// Opened after this version.
+        after: Version,
+    },
+    /// A pull that the edge cannot answer.
+    Pull(Box<Ask>),
+    /// Whatever else is done about a space.
+    Administer(Administration),
+    /// What is asked of a user's directory.
+    Directory(DirectoryCall),
+}
+
+impl Call {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Resolve => "resolve",
+            Self::Conflicts { .. } => "conflicts",
+            Self::Pull(_) => "pull",
+            Self::Administer(administration) => administration.name(),
+            Self::Directory(_) => "directory",
+        }
+    }
+
+    /// Its body, unless that is a user's.
+    #[must_use]
+    pub fn body(&self) -> String {
+        match self {
+            Self::Push | Self::Resolve => Written::default(),
+            Self::Conflicts { after } => Written::default().and("after", &after.to_string()),
+            Self::Pull(ask) => ask.written(),
+            Self::Administer(administration) => administration.written(),
+            Self::Directory(call) => call.written(),
+        }
+        .end()
+    }
+
+    /// The push that [`Self::name`] named. Its body is a user's, as long as those may be, and is let in only for whoever may push.
+    #[must_use]
+    pub fn push(name: &str) -> Option<Self> {
+        [Self::Push, Self::Resolve].into_iter().find(|push| push.name() == name)
+    }
+
+    /// The call of any other name. None for what [`Self::body`] does not write: an object that would overlook what a newer edge
+    /// says could do what nobody asked for.
+    #[must_use]
+    pub fn parse(name: &str, body: &[u8]) -> Option<Self> {
+        let body = std::str::from_utf8(body).ok()?;
+        let texts = Texts::parse(body)?;
+        let call = match name {
+            "conflicts" => Self::Conflicts { after: Version::parse(texts.get("after")?)? },
+            "pull" => Self::Pull(Box::new(Ask::read(&texts))),
+            "directory" => Self::Directory(DirectoryCall::read(&texts)?),
+            name => Self::Administer(Administration::read(name, &texts)?),
+        };
+        (call.body() == body).then_some(call)
+    }
+
+    /// Whether it is admitted whatever the space has left.
+    #[must_use]
+    pub const fn is_owners(&self) -> bool {
+        match self {
+            Self::Administer(administration) => administration.is_owners(),
+            Self::Push | Self::Resolve | Self::Conflicts { .. } | Self::Pull(_) | Self::Directory(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        access::role::Role,
+        ids::{Collection, ContentHash, SpaceId, UserHash},
+        version::{Epoch, Position},
+    };
+
+    fn position(text: &str) -> Position {
+        Position::parse(text).expect("a position")
+    }
+
+    fn version(number: u64) -> Version {
+        Version::new(number).expect("a version")
+    }
+
+    fn administrations() -> Vec<(Administration, &'static str, &'static str)> {
+        const PERSON: &str = r#""user":"abababababababababababababababababababababababababababababababab","sub":"a\"l\u000aice é""#;
+        let user = || UserHash::parse(&"ab".repeat(32)).expect("a hash");
+        let person = || Person { user: user(), sub: "a\"l\nice é".to_owned() };
+        let collection = || Collection::stored("todos");
+        let about = |rest: &str| &*format!("{{{PERSON}{rest}}}").leak();
+        vec![
+            (Administration::Create { owner: person() }, "create", about("")),
+            (Administration::Show, "show", "{}"),
+            (Administration::Delete, "delete", "{}"),
+            (Administration::Members { after: None }, "members", "{}"),
+            (
+                Administration::Members { after: Some(user()) },
+                "members",
+                r#"{"after":"abababababababababababababababababababababababababababababababab"}"#,
+            ),
+            (Administration::Member(person()), "member", about("")),
+            (
+                Administration::SetMember { person: person(), role: Role::Writer },
+                "set-member",
+                about(r#","role":"writer""#),
+            ),
+            (Administration::RemoveMember(person()), "remove-member", about("")),
+            (Administration::Policies, "policies", "{}"),
+            (
+                Administration::SetPolicy { collection: collection(), policy: OnConflict::Merge },
+                "set-policy",
+                r#"{"collection":"todos","policy":"merge"}"#,
+            ),
+            (Administration::RemovePolicy(collection()), "remove-policy", r#"{"collection":"todos"}"#),
+            (Administration::Grant { claim: None }, "grant", "{}"),
+            (
+                Administration::Grant { claim: Some(position("0mwrnsa6yk3v9q2.57")) },
+                "grant",
+                r#"{"claim":"0mwrnsa6yk3v9q2.57"}"#,
+            ),
+            (Administration::ResetEpoch, "reset-epoch", "{}"),
+        ]
+    }
+
+    fn full_ask() -> Ask {
+        let epoch = || Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch");
+        let (start, reached, horizon) = (Version::ZERO, version(9), version(1));
+        Ask {
+            epoch: Some(epoch()),
+            since: version(41),
+            min: Some(position("0mwrnsa6yk3v9q2.57")),
+            min_version: Some(version(3)),
+            cursor: Some(OrderedCursor { epoch: epoch(), start, reached, horizon }),
+            restart: true,
+            page_bytes: 262_144,
+            held: Some(position("0mwrnsa6yk3v9q2.2")),
+            seen: Seen::Head(position("0mwrnsa6yk3v9q2.1")),
+            missed: Some(ContentHash::parse(&"cd".repeat(32)).expect("a hash")),
+            expiring: true,
+        }
+    }
+
+    /// Every call but pushes, with its name and its body.
+    fn calls() -> Vec<(Call, &'static str, &'static str)> {
+        let entry = Entry {
+            space: SpaceId::stored("team"),
+            incarnation: Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch"),
+            standing: Standing::Member(Role::Writer),
+            at: position("0mwrnsa6yk3v9q3.57"),
+        };
+        let space = || SpaceId::stored("team");
+        let pull = |ask, body| (Call::Pull(Box::new(ask)), "pull", body);
+        let directory = |call, body| (Call::Directory(call), "directory", body);
+        let rest = vec![
+            (Call::Conflicts { after: version(7) }, "conflicts", r#"{"after":"7"}"#),
+            pull(Ask::default(), "{}"),
+            pull(Ask { seen: Seen::Nothing, ..Ask::default() }, r#"{"seen":"nothing"}"#),
+            pull(
+                full_ask(),
+                r#"{"epoch":"0mwrnsa6yk3v9q2","since":"41","min":"0mwrnsa6yk3v9q2.57","min_version":"3","cursor":"0mwrnsa6yk3v9q2.0.9.1","restart":"yes","page_bytes":"262144","held":"0mwrnsa6yk3v9q2.2","seen":"0mwrnsa6yk3v9q2.1","missed":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","expiring":"yes"}"#,
+            ),
+            directory(DirectoryCall::List { cursor: None }, r#"{"call":"list"}"#),
+            directory(DirectoryCall::List { cursor: Some(space()) }, r#"{"call":"list","cursor":"team"}"#),
+            directory(DirectoryCall::Hint { space: space() }, r#"{"call":"hint","space":"team"}"#),
+            directory(DirectoryCall::Reserve { space: space() }, r#"{"call":"reserve","space":"team"}"#),
+            directory(
+                DirectoryCall::Note(entry),
+                r#"{"call":"note","space":"team","incarnation":"0mwrnsa6yk3v9q2","standing":"writer","at":"0mwrnsa6yk3v9q3.57"}"#,
+            ),
+        ];
+        let administer = |(administration, name, body)| (Call::Administer(administration), name, body);
+        administrations().into_iter().map(administer).chain(rest).collect()
+    }
+
+    #[test]
+    fn every_call_is_pinned_because_worker_and_object_are_deployed_apart() {
+        for (call, name, body) in calls() {
+            let consequence = "such requests would fail while a deployment is under way";
+            assert_eq!((call.name(), &*call.body()), (name, body), "{consequence}");
+            assert_eq!(Call::parse(name, body.as_bytes()), Some(call), "{consequence}");
+            assert_eq!(Call::push(name), None);
+        }
+        for (push, name) in [(Call::Push, "push"), (Call::Resolve, "resolve")] {
+            assert_eq!(push.name(), name, "pushes would fail while a deployment is under way");
+            assert_eq!((Call::push(name), Call::parse(name, b"{}")), (Some(push), None));
+        }
+    }
+
+    #[test]
+    fn a_call_that_says_what_is_not_known_or_leaves_out_what_is_needed_is_none() {
+        for (call, name, body) in calls() {
+            for bad in [
+                body.replace('}', r#","later":"x"}"#).replace("{,", "{"),
+                body.replace('{', r#"{"later":1,"#).replace(",}", "}"),
+                format!(" {body}"),
+                format!("{body}{body}"),
+                body.replacen(r#"":""#, r#"":"/"#, 1).replace("{}", "[]"),
+                body.replace(r#""sub""#, r#""who""#).replace("{}", ""),
+            ] {
+                if bad != body {
+                    assert_eq!(Call::parse(name, bad.as_bytes()), None, "{name} {bad}");
+                }
+            }
+            for other in ["", "later", "Show", "push", "resolve"] {
+                assert_eq!(Call::parse(other, body.as_bytes()), None, "{other} {body}");
+            }
+            let least = Call::parse(name, b"{}");
+            assert!(least.is_none() || least.is_some_and(|least| least.body() == "{}"), "{call:?}");
+        }
+        for (name, body) in [
+            ("conflicts", r#"{"after":"07"}"#),
+            ("set-policy", r#"{"collection":"$members","policy":"merge"}"#),
+            ("set-policy", r#"{"collection":"todos","policy":"last"}"#),
+            ("grant", r#"{"claim":"57"}"#),
+            ("pull", r#"{"restart":"no"}"#),
+            ("pull", r#"{"page_bytes":"-1"}"#),
+            ("directory", r#"{"call":"forget"}"#),
+            ("directory", r#"{"call":"hint","space":"../x"}"#),
+            ("directory", r#"{"call":"list","cursor":"a/b"}"#),
+        ] {
+            assert_eq!(Call::parse(name, body.as_bytes()), None, "{name} {body}");
+        }
+        assert_eq!(Call::parse("show", &[0xff]), None);
+    }
+
+    #[test]
+    fn whoever_is_about_to_leave_needs_less_than_whoever_removes_others() {
+        let [me, other] = ["alice", "bob"].map(|sub| UserHash::new("i", sub));
+        let leaves = Administration::RemoveMember(Person { user: me.clone(), sub: "alice".to_owned() });
+        assert_eq!((leaves.needs(&me), leaves.needs(&other)), (Role::Reader, Role::Owner));
+        assert!(leaves.is_owners() && Call::Administer(leaves).is_owners());
+    }
+}
