@@ -25,7 +25,6 @@ pub struct MemoryLedger {
     /// fail between two writes of a section, and whether anything is left of it can only be seen if a test can ask.
     pub fail_writes_after: Option<u64>,
     meta: Option<Meta>,
-    publication: Option<String>,
     records: BTreeMap<Key, Record>,
     keys: BTreeMap<Version, BTreeSet<Key>>,
     deletions: BTreeSet<(Version, Key)>,
@@ -43,7 +42,6 @@ pub struct MemoryLedger {
 #[derive(Debug, Clone)]
 enum Undo {
     Meta(Option<Meta>),
-    Publication(Option<String>),
     Record(Key, Option<Record>),
     Client(UserHash, ClientId, Option<Client>),
     Conflict(Version, Option<Conflict>),
@@ -73,7 +71,6 @@ impl MemoryLedger {
     fn revert(&mut self, undo: Undo) {
         match undo {
             Undo::Meta(meta) => self.meta = meta,
-            Undo::Publication(text) => self.publication = text,
             Undo::Record(key, record) => drop(self.set_record(&key, record)),
             Undo::Client(user, client, row) => drop(self.set_client(&user, &client, row)),
             Undo::Conflict(opened, conflict) => drop(set(&mut self.conflicts, opened, conflict)),
@@ -323,17 +320,6 @@ impl Ledger for MemoryLedger {
 
     fn close_conflicts(&mut self) -> LedgerResult<()> {
         self.close(Version::ZERO..=Version::MAX)
-    }
-
-    fn publication(&self) -> LedgerResult<Option<String>> {
-        Ok(self.publication.clone())
-    }
-
-    fn put_publication(&mut self, text: &str) -> LedgerResult<()> {
-        self.count_write()?;
-        let before = self.publication.replace(text.to_owned());
-        self.remember(Undo::Publication(before));
-        Ok(())
     }
 
     fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>> {

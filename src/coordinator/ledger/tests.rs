@@ -124,7 +124,7 @@ pub(super) fn dump(ledger: &impl Ledger) -> String {
     let conflicts = (ledger.conflicts(Version::ZERO, None, usize::MAX), ledger.open_conflicts());
     let parked: Vec<_> = (0..13).map(|opened| ledger.parked(version(opened))).collect();
     let private: Vec<_> = ["a", "b"].map(|kind| ledger.private_rows(kind, "", usize::MAX)).into();
-    let one_rows = (ledger.meta(), ledger.publication(), ledger.newest(), ledger.collections());
+    let one_rows = (ledger.meta(), ledger.newest(), ledger.collections());
     format!(
         "{lines:#?}\n{by_key:#?}\n{clients:#?}\n{deletion:?}\n{private:?}\n{one_rows:#?}\n{conflicts:#?}\n{parked:#?}"
     )
@@ -141,13 +141,12 @@ pub(super) fn fill(ledger: &mut impl Ledger) {
     delete(ledger, "todos", "c", 3, 6);
     ledger.put_client(&user_hash(0), &client_id(0), &client(1, 1)).unwrap();
     ledger.put_client(&user_hash(0), &client_id(1), &client(2, 2)).unwrap();
-    ledger.put_publication("1").unwrap();
     open_conflict(ledger, 4, 2);
     ledger.put_private("a", "old", "1").unwrap();
     ledger.put_private("b", "gone", "2").unwrap();
 }
 
-const WRITES: u64 = 18;
+const WRITES: u64 = 17;
 
 /// Each of the methods that write, `WRITES` in all.
 fn write_everything(ledger: &mut impl Ledger) -> LedgerResult<()> {
@@ -165,7 +164,6 @@ fn write_everything(ledger: &mut impl Ledger) -> LedgerResult<()> {
     ledger.put_client(&user_hash(0), &client_id(2), &client(3, 9))?;
     ledger.forget_clients(&user_hash(0), 1)?;
     ledger.put_meta(&meta())?;
-    ledger.put_publication("2")?;
     ledger.put_conflict(&conflict(9, 1))?;
     ledger.park(version(9), 0, &parked_change(9, "{}"))?;
     ledger.close_conflict(version(4))?;
@@ -178,7 +176,6 @@ mod claims {
 
     pub(super) fn a_space_that_was_never_used_is_empty(ledger: &mut impl FaultyLedger) {
         assert_eq!(ledger.meta(), Ok(None));
-        assert_eq!(ledger.publication(), Ok(None));
         assert_eq!(ledger.newest(), Ok(Version::ZERO));
         assert_eq!(ledger.record(&key("todos", "a")), Ok(None));
         assert_eq!(ledger.client(&user_hash(0), &client_id(0)), Ok(None));
@@ -247,13 +244,10 @@ mod claims {
         assert_eq!(ledger.private("a", "old"), Ok(Some("1".to_owned())));
     }
 
-    pub(super) fn the_one_row_tables_hold_what_was_written_last(ledger: &mut impl FaultyLedger) {
+    pub(super) fn which_history_it_is_is_what_was_written_last(ledger: &mut impl FaultyLedger) {
         ledger.put_meta(&Meta { writers: 1, ..meta() }).unwrap();
         ledger.put_meta(&meta()).unwrap();
         assert_eq!(ledger.meta(), Ok(Some(meta())));
-        ledger.put_publication("{}").unwrap();
-        ledger.put_publication("{\"é\":\"'\"}").unwrap();
-        assert_eq!(ledger.publication(), Ok(Some("{\"é\":\"'\"}".to_owned())));
     }
 
     pub(super) fn a_record_is_read_as_it_was_written(ledger: &mut impl FaultyLedger) {
@@ -630,7 +624,7 @@ mod claims {
         assert_eq!(ledger.newest(), Ok(version(9)));
         let before = dump(ledger);
         let outer = ledger.atomically(&mut |ledger| {
-            ledger.atomically(&mut |ledger| ledger.put_publication("inner")).unwrap();
+            ledger.atomically(&mut |ledger| ledger.put_private("a", "old", "inner")).unwrap();
             Err(LedgerError::Full)
         });
         assert_eq!(outer, Err(LedgerError::Full));
@@ -653,7 +647,7 @@ macro_rules! run_claims {
 
 run_claims! {
     a_space_that_was_never_used_is_empty,
-    the_one_row_tables_hold_what_was_written_last,
+    which_history_it_is_is_what_was_written_last,
     a_record_is_read_as_it_was_written,
     records_that_are_written_and_read_together_are_as_if_each_were_alone,
     more_records_than_one_statement_takes_are_all_written_and_read,
@@ -687,7 +681,6 @@ enum Call {
     PutRecords { keys: std::collections::BTreeSet<Key>, at: u64 },
     PutClient { user: u64, client: u64, used_at: u64 },
     ForgetClients { user: u64, keep: usize },
-    PutPublication(u64),
     ForgetDeletions { before: u64, to: u64, count: usize },
     LinesAfter { after: u64, bytes_max: usize },
     LinesNewestFirst { after: u64, bytes_max: usize },
@@ -735,7 +728,6 @@ fn calls() -> impl Strategy<Value = Call> {
         2 => put_client,
         2 => forget,
         1 => (0..3u64).prop_map(Call::PutMeta),
-        1 => (0..3u64).prop_map(Call::PutPublication),
         1 => (0..3u64, 0..4usize).prop_map(|(user, keep)| Call::ForgetClients { user, keep }),
         2 => (0..12u64, bytes()).prop_map(|(after, bytes_max)| Call::LinesAfter { after, bytes_max }),
         2 => (0..12u64, bytes()).prop_map(|(after, bytes_max)| Call::LinesNewestFirst { after, bytes_max }),
@@ -791,7 +783,6 @@ fn make<L: FaultyLedger>(ledger: &mut L, call: &Call) -> LedgerResult<String> {
             ledger.put_client(&user_hash(*user), &client_id(*number), &client(*number, *used_at)).map(text)
         }
         Call::ForgetClients { user, keep } => ledger.forget_clients(&user_hash(*user), *keep).map(text),
-        Call::PutPublication(number) => ledger.put_publication(&number.to_string()).map(text),
         Call::ForgetDeletions { before, to, count } => {
             ledger.forget_deletions(Millis(*before), version(*to), *count).map(text)
         }

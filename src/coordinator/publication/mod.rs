@@ -91,7 +91,7 @@ impl Publisher {
         let mut publisher = Self {
             config,
             scope: durable.meta.scope.clone(),
-            row: stored_row(ledger)?,
+            row: PublicationRow::read(ledger)?,
             turn: None,
             compared: false,
             behind_since: None,
@@ -342,7 +342,7 @@ impl Publisher {
         self.row.renew = false;
         if planted!(PublishedBeforePut) {
             self.row.published = Some(Published { position: durable.position(), at: now });
-            self.save(ledger)?;
+            self.row.write(ledger)?;
         }
         let expiration_s = expires.0 / 1000;
         Ok(Some(Effect::PutHead { key: self.scope.head_key(), value, metadata, expiration_s }))
@@ -378,7 +378,7 @@ impl Publisher {
     /// next instance would not know it, and would not go on from there. How the turn's put ended may be part of that, so
     /// the next one waits as long as the watchdog does: by then it has landed, or never will.
     pub fn storage_failed<L: Ledger>(&mut self, ledger: &L, now: Millis) {
-        if let Ok(row) = stored_row(ledger) {
+        if let Ok(row) = PublicationRow::read(ledger) {
             self.row = row;
         }
         self.compared = false;
@@ -403,7 +403,7 @@ impl Publisher {
         } else {
             self.failed(outcome, now);
         }
-        self.save(ledger)
+        self.row.write(ledger)
     }
 
     /// How [`Effect::PutHead`] ended.
@@ -436,7 +436,7 @@ impl Publisher {
             }
             self.failed(outcome, now);
         }
-        self.save(ledger)
+        self.row.write(ledger)
     }
 
     /// Which deletions may be forgotten: those made before a time, up to a version. None while a put is unsettled.
@@ -470,14 +470,4 @@ impl Publisher {
         self.turn = None;
         Ok(Effect::Sleep(self.due(durable, now)))
     }
-
-    fn save<L: Ledger>(&self, ledger: &mut L) -> LedgerResult<()> {
-        ledger.put_publication(&serde_json::to_string(&self.row).expect("BUG: the row is not JSON"))
-    }
-}
-
-/// What was noted. A row that this build cannot read is taken for none: then everything is put again.
-fn stored_row<L: Ledger>(ledger: &L) -> LedgerResult<PublicationRow> {
-    let row = ledger.publication()?;
-    Ok(row.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }

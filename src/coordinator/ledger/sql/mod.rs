@@ -182,15 +182,6 @@ impl<S: Sql> Ledger for SqlLedger<S> {
         conflicts::close_all(self.sql())
     }
 
-    fn publication(&self) -> LedgerResult<Option<String>> {
-        row::first(self.sql(), "SELECT text FROM publication", &[], row::Row::text)
-    }
-
-    fn put_publication(&mut self, json: &str) -> LedgerResult<()> {
-        let statement = "INSERT OR REPLACE INTO publication (one, text) VALUES (1, ?1)";
-        row::run(self.sql(), statement, &[row::text(json)])
-    }
-
     fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>> {
         records::newest_deletion_before(self.sql(), before)
     }

@@ -13,7 +13,6 @@ use crate::coordinator::ledger::{LedgerError, LedgerResult};
 pub(super) const MIGRATIONS: &[&[&str]] = &[&[
     "CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT",
     meta::TABLE,
-    "CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT",
     records::TABLE,
     records::BY_VERSION,
     records::DELETIONS_BY_VERSION,

@@ -53,7 +53,7 @@ fn a_full_database_says_so_and_the_section_leaves_nothing() {
     let key = key("todos", "large");
     let large = live(&key, 9, &format!("{{\"text\":\"{}\"}}", "x".repeat(100_000)));
     let result = ledger.atomically(&mut |ledger| {
-        ledger.put_publication("2")?;
+        ledger.put_private("a", "old", "2")?;
         ledger.put_record(&key, &large)
     });
     assert_eq!(result, Err(LedgerError::Full));
@@ -98,7 +98,6 @@ incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, wri
 claims_until INTEGER NOT NULL, space TEXT, gone_at INTEGER) STRICT
 CREATE TABLE private (kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (kind, key)) STRICT, \
 WITHOUT ROWID
-CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT
 CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, writer INTEGER NOT NULL, \
 foreign_version INTEGER NOT NULL, deleted_at INTEGER, line TEXT NOT NULL, fields TEXT, \
 PRIMARY KEY (collection, id)) STRICT, WITHOUT ROWID
@@ -112,7 +111,7 @@ CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version IN
 
 #[test]
 fn a_database_of_an_older_version_gets_what_it_lacks_and_keeps_what_it_has() {
-    let next: &[&str] = &["ALTER TABLE publication ADD COLUMN later INTEGER NOT NULL DEFAULT 7"];
+    let next: &[&str] = &["ALTER TABLE private ADD COLUMN later INTEGER NOT NULL DEFAULT 7"];
     let migrations = [MIGRATIONS, &[next]].concat();
     let database = Sqlite::in_memory();
     fill(&mut SqlLedger::open(database.clone()).unwrap());
@@ -122,8 +121,8 @@ fn a_database_of_an_older_version_gets_what_it_lacks_and_keeps_what_it_has() {
         assert_eq!(schema(&database), schema(&open_database()), "a migration that breaks off leaves nothing");
     }
     let ledger = SqlLedger::open_as(database.clone(), &migrations).unwrap();
-    assert_eq!(ledger.publication(), Ok(Some("1".to_owned())));
-    let added = database.database.query_row("SELECT later FROM publication", [], |row| row.get::<_, i64>(0));
+    assert_eq!(ledger.private("a", "old"), Ok(Some("1".to_owned())));
+    let added = database.database.query_row("SELECT later FROM private", [], |row| row.get::<_, i64>(0));
     assert_eq!(added, Ok(7));
     let new = Sqlite::in_memory();
     drop(SqlLedger::open_as(new.clone(), &migrations).unwrap());
