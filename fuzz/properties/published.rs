@@ -1,7 +1,7 @@
 //! What comes back from KV and the location's cache, and what edge and coordinator say to each other.
 
 use headwater::{
-    coordinator::{Coordinator, ledger::MemoryLedger},
+    coordinator::Coordinator,
     edge::state::KnownHead,
     ids::{ContentHash, SpaceHash, UserHash},
     limits::{self, Sizes},
@@ -9,7 +9,7 @@ use headwater::{
         internal::{Ask, Caller, Reply, decode_reply, encode_reply},
         push::PushRequest,
     },
-    sim::{BY_DEMAND, START},
+    sim::{BY_DEMAND, START, ledger::MemoryLedger},
     snapshot::{
         head::{Head, HeadMetadata, HeadParts},
         keys::Scope,

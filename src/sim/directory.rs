@@ -4,14 +4,12 @@
 use super::{
     Rng, USERS, World,
     check::{Listed, Shown},
+    ledger::MemoryLedger,
     space::{Space, person},
     user_hash,
 };
 use crate::{
-    coordinator::{
-        directory::Directory,
-        ledger::{Ledger, MemoryLedger},
-    },
+    coordinator::{directory::Directory, ledger::Ledger},
     edge::directory::{Delivery, Next},
     ids::SpaceId,
     limits::DirectoryMax,

@@ -3,7 +3,6 @@
 //! The trait is synchronous because the platform's SQL is. An await between a decision and its rows, in which another
 //! request could change what the decision rests on, is thereby impossible to write.
 
-mod memory;
 mod sql;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -12,7 +11,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use memory::MemoryLedger;
 pub use sql::{Sql, SqlLedger, SqlValue};
 
 use crate::{

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use self::sqlite::Sqlite;
 use super::*;
-use crate::ids::{Collection, RecordId};
+use crate::{
+    ids::{Collection, RecordId},
+    sim::ledger::MemoryLedger,
+};
 
 /// A ledger whose n-th further write can be made to fail.
 trait FaultyLedger: Ledger {

@@ -159,7 +159,7 @@ impl PublicationRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coordinator::ledger::MemoryLedger;
+    use crate::sim::ledger::MemoryLedger;
 
     #[test]
     fn the_row_is_the_text_that_objects_in_the_field_have() {

@@ -6,11 +6,11 @@ mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Rng, kv::Kv};
+use super::{Rng, kv::Kv, ledger::MemoryLedger};
 use crate::{
     coordinator::{
         Coordinator, Person,
-        ledger::{Ledger, LedgerResult, MemoryLedger, Rows},
+        ledger::{Ledger, LedgerResult, Rows},
         object::{Answer, Event, Object, ObjectConfig, Said, Storage, Task},
         publication::PublicationConfig,
         queue::{Queue, Ticket},

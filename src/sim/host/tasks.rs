@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{Host, SectionFault, ToldPush};
 use crate::{
-    coordinator::{
-        ledger::MemoryLedger,
-        object::{Answer, Effect, Event, Moment, Object, Said, Task},
-    },
+    coordinator::object::{Answer, Effect, Event, Moment, Object, Said, Task},
     edge::grant::Granter,
     ids::{SpaceId, UserHash},
     protocol::{call::Call, error::ApiError, internal::Caller},
-    sim::kv::Kv,
+    sim::{kv::Kv, ledger::MemoryLedger},
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
 };

@@ -13,9 +13,9 @@ use super::{
     DAY_MS, Rng, Settings, World,
     check::{Change, Deed, Edit, Present, Row, Take, Written},
     client::{Client, Name, TABS},
+    ledger::MemoryLedger,
 };
 use crate::{
-    coordinator::ledger::MemoryLedger,
     edge::pull::Format,
     protocol::role::Role,
     version::{ConflictId, Version},
