@@ -1,42 +1,13 @@
-//! When to publish, and what is noted of what was published: the publication row.
+//! What is noted of what was published: the publication row.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     coordinator::ledger::{Ledger, LedgerResult},
-    limits::Sizes,
     snapshot::head::{ContentHashText, PartName, Run},
     time::Millis,
     version::{Epoch, Position, Version},
 };
-
-/// When to publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PublicationConfig {
-    /// Pulls answered by the coordinator that are worth one publication. 0: publish as soon as the interval allows.
-    pub after_pulls: u32,
-    /// Longest delay after the first unpublished change, in ms.
-    pub max_delay_ms: u64,
-    /// Shortest time between two publications, in ms. KV's own cache hides anything faster than 30 s.
-    pub interval_ms: u64,
-    /// How long deletions are remembered, in ms.
-    pub retain_ms: u64,
-    /// How much goes into a head, a part, a turn, a page.
-    pub sizes: Sizes,
-}
-
-impl PublicationConfig {
-    /// How late a put may land that was never answered, in ms: four intervals, at the default 120 s.
-    #[must_use]
-    pub const fn settle_ms(&self) -> u64 {
-        4 * self.interval_ms
-    }
-
-    /// How long KV may still answer "missing" for an object that was put, in ms: at the default one hour.
-    pub(super) const fn miss_ms(&self) -> u64 {
-        120 * self.interval_ms
-    }
-}
 
 /// The publication row.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -132,6 +103,14 @@ impl PublicationRow {
     /// Forgets what was noted: nothing is published any more.
     pub(in crate::coordinator) fn delete<L: Ledger>(ledger: &mut L) -> LedgerResult<()> {
         ledger.delete_private(KIND, "")
+    }
+
+    /// What is to be noted when all records are removed: nothing that was put may be named by a head again. That something
+    /// was published is, and what is unsettled.
+    #[must_use]
+    pub fn without_records(&self) -> Self {
+        let Self { published, attempts, retry_at, resettle_at, .. } = self.clone();
+        Self { published, attempts, retry_at, resettle_at, ..Self::default() }
     }
 
     pub(super) fn parts(&self) -> impl Iterator<Item = &PartRow> {
