@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Author, Draft, DraftValue, OWN_WRITER, Plan, standing_of, too_much_work};
+use super::{
+    OWN_WRITER, Plan,
+    draft::{Draft, DraftValue, too_much_work},
+    part::Author,
+    standing_of,
+};
 use crate::{
     coordinator::{
         ledger::{Conflict, Ledger, LedgerResult},
