@@ -12,7 +12,7 @@ use std::{
 };
 
 use headwater::{
-    coordinator::{Coordinator, ledger::MemoryLedger},
+    coordinator::Coordinator,
     edge::config::Config,
     ids::{SpaceHash, UserHash},
     limits,
@@ -20,6 +20,7 @@ use headwater::{
         error::ApiError,
         push::{PushRequest, Settled},
     },
+    sim::ledger::MemoryLedger,
     snapshot::keys::Scope,
     time::Millis,
 };

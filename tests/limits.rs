@@ -2,11 +2,12 @@
 //! the body's length, of tokens and of use are tested on the runtime (`bodies`, `tokens` and `rate` in `tests/runtime/`).
 
 use headwater::{
-    coordinator::{Coordinator, ledger::MemoryLedger},
+    coordinator::Coordinator,
     edge::config::Config,
     ids::{SpaceHash, UserHash},
     limits,
     protocol::push::{PushRequest, Settled},
+    sim::ledger::MemoryLedger,
     snapshot::keys::Scope,
     time::Millis,
 };

@@ -2,12 +2,12 @@
 
 use headwater::{
     call::{Ask, Call, Caller, Reply, decode_reply, encode_reply},
-    coordinator::{Coordinator, ledger::MemoryLedger},
+    coordinator::Coordinator,
     edge::state::KnownHead,
     ids::{ContentHash, SpaceHash, UserHash},
     limits::{self, Sizes},
     protocol::push::PushRequest,
-    sim::{BY_DEMAND, START},
+    sim::{BY_DEMAND, START, ledger::MemoryLedger},
     snapshot::{
         head::{Head, HeadMetadata, HeadParts},
         keys::Scope,

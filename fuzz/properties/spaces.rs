@@ -1,13 +1,10 @@
 //! Whole sequences of mutations, against the reference.
 
 use headwater::{
-    coordinator::{
-        Coordinator,
-        ledger::{Ledger, MemoryLedger},
-    },
+    coordinator::{Coordinator, ledger::Ledger},
     ids::{Collection, Key, RecordId, UserHash},
     protocol::push::PushRequest,
-    sim::{BY_DEMAND, START},
+    sim::{BY_DEMAND, START, ledger::MemoryLedger},
     snapshot::keys::Scope,
 };
 

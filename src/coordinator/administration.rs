@@ -9,7 +9,7 @@ use super::{
     ledger::{Clock, Ledger, LedgerResult, Meta, Record, deleted_line, live_line},
     members::{self, Member},
     plan::OWN_WRITER,
-    publication::PublicationConfig,
+    publication::{PublicationConfig, PublicationRow},
 };
 use crate::{
     access::role::Role,
@@ -221,7 +221,7 @@ impl<L: Ledger> Coordinator<L> {
             if !planted!(ParkedOutlivesSpace) {
                 ledger.close_conflicts()?;
             }
-            ledger.put_publication("{}")?;
+            PublicationRow::delete(ledger)?;
             ledger.put_meta(&meta)
         });
         ended.map_err(|error| self.storage_failed(error))?;
@@ -235,12 +235,11 @@ impl<L: Ledger> Coordinator<L> {
     fn empty(&mut self, now: Millis, random: u64) -> Result<(), ApiError> {
         let epoch = Epoch::begin(now, Some(&self.meta.epoch), random);
         let meta = Meta { epoch, floor: self.version, horizon: self.version, ..self.meta.clone() };
-        let row = self.publisher.row_of_nothing();
-        let text = serde_json::to_string(&row).expect("BUG: the row is not JSON");
+        let row = self.publisher.row().without_records();
         let emptied = self.ledger.atomically(&mut |ledger| {
             ledger.erase_records()?;
             ledger.close_conflicts()?;
-            ledger.put_publication(&text)?;
+            row.write(ledger)?;
             ledger.put_meta(&meta)
         });
         emptied.map_err(|error| self.storage_failed(error))?;

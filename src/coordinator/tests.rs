@@ -11,11 +11,11 @@ mod pushes;
 mod spaces;
 mod storage;
 
-use super::{ledger::MemoryLedger, *};
+use super::*;
 use crate::{
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId},
     protocol::push::{RejectCode, Settled},
-    sim::{BY_DEMAND, START},
+    sim::{BY_DEMAND, START, ledger::MemoryLedger},
 };
 
 /// A coordinator with a clock.

@@ -5,13 +5,14 @@ use super::{
     EAGER, Rng, USERS, World,
     check::{Listed, Shown},
     host::{Ended, Host},
+    ledger::MemoryLedger,
     location::body_text,
     user_hash,
     visits::{Around, Driven, called},
 };
 use crate::{
     call::{Call, DirectoryAnswer, DirectoryCall, Noted},
-    coordinator::ledger::{Ledger, MemoryLedger},
+    coordinator::ledger::Ledger,
     edge::{
         pull::Format,
         visit::{Called, Effect, Event, Outgoing},

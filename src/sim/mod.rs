@@ -13,6 +13,7 @@ pub mod history;
 pub mod host;
 pub mod hunt;
 pub mod kv;
+pub mod ledger;
 pub mod location;
 pub mod network;
 mod requests;

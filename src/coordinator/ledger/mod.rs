@@ -3,7 +3,6 @@
 //! The trait is synchronous because the platform's SQL is. An await between a decision and its rows, in which another
 //! request could change what the decision rests on, is thereby impossible to write.
 
-mod memory;
 mod sql;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -12,7 +11,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use memory::MemoryLedger;
 pub use sql::{Sql, SqlLedger, SqlValue};
 
 use crate::{
@@ -277,10 +275,6 @@ pub trait Ledger {
     fn close_conflict(&mut self, opened: Version) -> LedgerResult<()>;
     /// Removes all conflicts with all that is parked, when the space is deleted.
     fn close_conflicts(&mut self) -> LedgerResult<()>;
-    /// The publication row: JSON text that belongs to `publication`.
-    fn publication(&self) -> LedgerResult<Option<String>>;
-    /// Writes the publication row: one row.
-    fn put_publication(&mut self, text: &str) -> LedgerResult<()>;
     /// The newest deletion made before `before`, or none.
     fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>>;
     /// Forgets at most `count` deletions made before `before` with versions up to `to`, oldest first, and returns the

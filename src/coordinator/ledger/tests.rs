@@ -1,138 +1,15 @@
-//! What every ledger keeps, as claims, run on each of them; then what only SQL can break.
+//! What every ledger keeps, as claims, run on each of them.
+
+pub(crate) mod sqlite;
 
 use proptest::prelude::*;
 
 use self::sqlite::Sqlite;
 use super::*;
-use crate::ids::{Collection, RecordId};
-
-/// SQLite itself behind the port [`Sql`], with the platform's limits and a way to fail.
-pub(crate) mod sqlite {
-    use std::{cell::Cell, rc::Rc};
-
-    use rusqlite::{Connection, ErrorCode, Row, ToSql, types::ValueRef};
-
-    use super::super::{LedgerError, LedgerResult, Sql, SqlValue};
-
-    /// A database in memory. A clone is the same database, as an object that starts anew finds it.
-    #[derive(Debug, Clone)]
-    pub(crate) struct Sqlite {
-        pub(crate) database: Rc<Connection>,
-        fail: Rc<Cell<Option<u64>>>,
-        writes: Rc<Cell<u64>>,
-    }
-
-    impl Sqlite {
-        pub(crate) fn in_memory() -> Self {
-            let database = Connection::open_in_memory().expect("a database in memory");
-            Self { database: Rc::new(database), fail: Rc::default(), writes: Rc::default() }
-        }
-
-        /// Lets the n-th further statement that writes fail, once.
-        pub(crate) fn fail_write(&self, n: u64) {
-            assert!(n > 0, "the first further write is number 1");
-            self.fail.set(Some(n));
-        }
-
-        /// How many statements have asked to write, the failed ones included.
-        pub(crate) fn writes(&self) -> u64 {
-            self.writes.get()
-        }
-
-        fn run<T>(
-            &self,
-            sql: &str,
-            params: &[SqlValue],
-            read: impl FnOnce(&mut rusqlite::Rows<'_>) -> rusqlite::Result<T>,
-        ) -> LedgerResult<T> {
-            assert!(params.len() <= 100, "the platform binds at most 100 parameters");
-            assert!(sql.len() <= 100_000, "the platform takes at most 100 KB of SQL");
-            let mut statement = self.database.prepare_cached(sql).map_err(failed)?;
-            if !statement.readonly() {
-                self.writes.set(self.writes.get() + 1);
-                let left = self.fail.get().map(|n| n - 1);
-                self.fail.set(left.filter(|left| *left > 0));
-                if left == Some(0) {
-                    return Err(LedgerError::Failed("a write failed because a test said so".to_owned()));
-                }
-            }
-            let params: Vec<_> = params.iter().map(bound).collect();
-            let params: Vec<&dyn ToSql> = params.iter().map(|param| &**param).collect();
-            let mut rows = statement.query(&params[..]).map_err(failed)?;
-            read(&mut rows).map_err(failed)
-        }
-    }
-
-    impl Sql for Sqlite {
-        fn query(&self, sql: &str, params: &[SqlValue]) -> LedgerResult<Vec<Vec<SqlValue>>> {
-            self.run(sql, params, |rows| {
-                let mut all = Vec::new();
-                while let Some(row) = rows.next()? {
-                    all.push(columns(row)?);
-                }
-                Ok(all)
-            })
-        }
-
-        fn text(&self, sql: &str, params: &[SqlValue], bytes_max: usize) -> LedgerResult<(String, bool)> {
-            self.run(sql, params, |rows| {
-                let mut text = String::new();
-                while let Some(row) = rows.next()? {
-                    if text.len() > bytes_max {
-                        return Ok((text, true));
-                    }
-                    text.push_str(row.get_ref(0)?.as_str()?);
-                    text.push('\n');
-                }
-                Ok((text, false))
-            })
-        }
-
-        fn atomically(&self, section: &mut dyn FnMut() -> LedgerResult<()>) -> LedgerResult<()> {
-            self.database.execute_batch("SAVEPOINT section").map_err(failed)?;
-            let result = section();
-            // SQLite has ended the transaction itself if the database is full.
-            if !self.database.is_autocommit() {
-                let end =
-                    if result.is_ok() { "RELEASE section" } else { "ROLLBACK TO section; RELEASE section" };
-                self.database.execute_batch(end).map_err(failed)?;
-            }
-            result
-        }
-    }
-
-    /// Integers travel as doubles, as they do on the platform.
-    fn bound(value: &SqlValue) -> Box<dyn ToSql> {
-        match value {
-            SqlValue::Null => Box::new(rusqlite::types::Null),
-            SqlValue::Integer(integer) => {
-                assert!(integer.unsigned_abs() < 1 << 53, "the platform would round {integer}");
-                Box::new(*integer as f64)
-            }
-            SqlValue::Text(text) => {
-                assert!(text.len() <= 2_000_000, "the platform takes at most 2 MB of text");
-                Box::new(text.clone())
-            }
-        }
-    }
-
-    fn columns(row: &Row<'_>) -> rusqlite::Result<Vec<SqlValue>> {
-        (0..row.as_ref().column_count())
-            .map(|column| match row.get_ref(column)? {
-                ValueRef::Null => Ok(SqlValue::Null),
-                ValueRef::Integer(integer) => Ok(SqlValue::Integer(integer)),
-                value => Ok(SqlValue::Text(value.as_str()?.to_owned())),
-            })
-            .collect()
-    }
-
-    fn failed(error: rusqlite::Error) -> LedgerError {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => LedgerError::Full,
-            _ => LedgerError::Failed(error.to_string()),
-        }
-    }
-}
+use crate::{
+    ids::{Collection, RecordId},
+    sim::ledger::MemoryLedger,
+};
 
 /// A ledger whose n-th further write can be made to fail.
 trait FaultyLedger: Ledger {
@@ -151,19 +28,19 @@ impl FaultyLedger for SqlLedger<Sqlite> {
     }
 }
 
-fn open() -> SqlLedger<Sqlite> {
+pub(super) fn open() -> SqlLedger<Sqlite> {
     SqlLedger::open(Sqlite::in_memory()).expect("a new database opens")
 }
 
-fn version(number: u64) -> Version {
+pub(super) fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }
 
-fn key(collection: &str, id: &str) -> Key {
+pub(super) fn key(collection: &str, id: &str) -> Key {
     Key { collection: Collection::parse(collection).unwrap(), id: RecordId::parse(id).unwrap() }
 }
 
-fn live(key: &Key, at: u64, value: &str) -> Record {
+pub(super) fn live(key: &Key, at: u64, value: &str) -> Record {
     let clock = Clock { version: version(at), writer: 1, foreign: Version::ZERO };
     Record { clock, deleted_at: None, line: live_line(key, value), fields: None }
 }
@@ -182,7 +59,7 @@ fn delete(ledger: &mut impl Ledger, collection: &str, id: &str, at: u64, when: u
     ledger.put_record(&key, &deleted(&key, at, when)).unwrap();
 }
 
-fn meta() -> Meta {
+pub(super) fn meta() -> Meta {
     Meta {
         scope: Scope::parse(&"ab".repeat(32)).unwrap(),
         epoch: Epoch::parse("0mwrnsa6yk3v9q2").unwrap(),
@@ -240,7 +117,7 @@ fn ids(text: &str) -> Vec<String> {
 }
 
 /// Everything that can be read, as text.
-fn dump(ledger: &impl Ledger) -> String {
+pub(super) fn dump(ledger: &impl Ledger) -> String {
     let lines = ledger.lines_after(Version::ZERO, usize::MAX);
     let by_key = ledger.lines_by_key(None, Version::ZERO, Version::MAX, usize::MAX);
     let clients: Vec<_> = (0..4).flat_map(|n| (0..4).map(move |user| (user, n))).collect();
@@ -250,7 +127,7 @@ fn dump(ledger: &impl Ledger) -> String {
     let conflicts = (ledger.conflicts(Version::ZERO, None, usize::MAX), ledger.open_conflicts());
     let parked: Vec<_> = (0..13).map(|opened| ledger.parked(version(opened))).collect();
     let private: Vec<_> = ["a", "b"].map(|kind| ledger.private_rows(kind, "", usize::MAX)).into();
-    let one_rows = (ledger.meta(), ledger.publication(), ledger.newest(), ledger.collections());
+    let one_rows = (ledger.meta(), ledger.newest(), ledger.collections());
     format!(
         "{lines:#?}\n{by_key:#?}\n{clients:#?}\n{deletion:?}\n{private:?}\n{one_rows:#?}\n{conflicts:#?}\n{parked:#?}"
     )
@@ -261,19 +138,18 @@ fn user_hash(number: u64) -> UserHash {
 }
 
 /// Rows that [`write_everything`] overwrites and removes.
-fn fill(ledger: &mut impl Ledger) {
+pub(super) fn fill(ledger: &mut impl Ledger) {
     put(ledger, "todos", "a", 1);
     delete(ledger, "todos", "b", 2, 5);
     delete(ledger, "todos", "c", 3, 6);
     ledger.put_client(&user_hash(0), &client_id(0), &client(1, 1)).unwrap();
     ledger.put_client(&user_hash(0), &client_id(1), &client(2, 2)).unwrap();
-    ledger.put_publication("1").unwrap();
     open_conflict(ledger, 4, 2);
     ledger.put_private("a", "old", "1").unwrap();
     ledger.put_private("b", "gone", "2").unwrap();
 }
 
-const WRITES: u64 = 18;
+const WRITES: u64 = 17;
 
 /// Each of the methods that write, `WRITES` in all.
 fn write_everything(ledger: &mut impl Ledger) -> LedgerResult<()> {
@@ -291,7 +167,6 @@ fn write_everything(ledger: &mut impl Ledger) -> LedgerResult<()> {
     ledger.put_client(&user_hash(0), &client_id(2), &client(3, 9))?;
     ledger.forget_clients(&user_hash(0), 1)?;
     ledger.put_meta(&meta())?;
-    ledger.put_publication("2")?;
     ledger.put_conflict(&conflict(9, 1))?;
     ledger.park(version(9), 0, &parked_change(9, "{}"))?;
     ledger.close_conflict(version(4))?;
@@ -304,7 +179,6 @@ mod claims {
 
     pub(super) fn a_space_that_was_never_used_is_empty(ledger: &mut impl FaultyLedger) {
         assert_eq!(ledger.meta(), Ok(None));
-        assert_eq!(ledger.publication(), Ok(None));
         assert_eq!(ledger.newest(), Ok(Version::ZERO));
         assert_eq!(ledger.record(&key("todos", "a")), Ok(None));
         assert_eq!(ledger.client(&user_hash(0), &client_id(0)), Ok(None));
@@ -373,13 +247,10 @@ mod claims {
         assert_eq!(ledger.private("a", "old"), Ok(Some("1".to_owned())));
     }
 
-    pub(super) fn the_one_row_tables_hold_what_was_written_last(ledger: &mut impl FaultyLedger) {
+    pub(super) fn which_history_it_is_is_what_was_written_last(ledger: &mut impl FaultyLedger) {
         ledger.put_meta(&Meta { writers: 1, ..meta() }).unwrap();
         ledger.put_meta(&meta()).unwrap();
         assert_eq!(ledger.meta(), Ok(Some(meta())));
-        ledger.put_publication("{}").unwrap();
-        ledger.put_publication("{\"é\":\"'\"}").unwrap();
-        assert_eq!(ledger.publication(), Ok(Some("{\"é\":\"'\"}".to_owned())));
     }
 
     pub(super) fn a_record_is_read_as_it_was_written(ledger: &mut impl FaultyLedger) {
@@ -756,7 +627,7 @@ mod claims {
         assert_eq!(ledger.newest(), Ok(version(9)));
         let before = dump(ledger);
         let outer = ledger.atomically(&mut |ledger| {
-            ledger.atomically(&mut |ledger| ledger.put_publication("inner")).unwrap();
+            ledger.atomically(&mut |ledger| ledger.put_private("a", "old", "inner")).unwrap();
             Err(LedgerError::Full)
         });
         assert_eq!(outer, Err(LedgerError::Full));
@@ -779,7 +650,7 @@ macro_rules! run_claims {
 
 run_claims! {
     a_space_that_was_never_used_is_empty,
-    the_one_row_tables_hold_what_was_written_last,
+    which_history_it_is_is_what_was_written_last,
     a_record_is_read_as_it_was_written,
     records_that_are_written_and_read_together_are_as_if_each_were_alone,
     more_records_than_one_statement_takes_are_all_written_and_read,
@@ -813,7 +684,6 @@ enum Call {
     PutRecords { keys: std::collections::BTreeSet<Key>, at: u64 },
     PutClient { user: u64, client: u64, used_at: u64 },
     ForgetClients { user: u64, keep: usize },
-    PutPublication(u64),
     ForgetDeletions { before: u64, to: u64, count: usize },
     LinesAfter { after: u64, bytes_max: usize },
     LinesNewestFirst { after: u64, bytes_max: usize },
@@ -861,7 +731,6 @@ fn calls() -> impl Strategy<Value = Call> {
         2 => put_client,
         2 => forget,
         1 => (0..3u64).prop_map(Call::PutMeta),
-        1 => (0..3u64).prop_map(Call::PutPublication),
         1 => (0..3u64, 0..4usize).prop_map(|(user, keep)| Call::ForgetClients { user, keep }),
         2 => (0..12u64, bytes()).prop_map(|(after, bytes_max)| Call::LinesAfter { after, bytes_max }),
         2 => (0..12u64, bytes()).prop_map(|(after, bytes_max)| Call::LinesNewestFirst { after, bytes_max }),
@@ -917,7 +786,6 @@ fn make<L: FaultyLedger>(ledger: &mut L, call: &Call) -> LedgerResult<String> {
             ledger.put_client(&user_hash(*user), &client_id(*number), &client(*number, *used_at)).map(text)
         }
         Call::ForgetClients { user, keep } => ledger.forget_clients(&user_hash(*user), *keep).map(text),
-        Call::PutPublication(number) => ledger.put_publication(&number.to_string()).map(text),
         Call::ForgetDeletions { before, to, count } => {
             ledger.forget_deletions(Millis(*before), version(*to), *count).map(text)
         }
@@ -985,272 +853,5 @@ proptest! {
             prop_assert_eq!(make(&mut memory, call), make(&mut sql, call), "{:?}", call);
             prop_assert_eq!(dump(&memory), dump(&sql), "after {:?}", call);
         }
-    }
-}
-
-/// What only SQL can break.
-mod in_sqlite {
-    use super::{
-        super::sql::{self as statements, private, records},
-        *,
-    };
-
-    #[test]
-    fn reopening_keeps_everything_and_writes_nothing() {
-        let database = Sqlite::in_memory();
-        let mut ledger = SqlLedger::open(database.clone()).unwrap();
-        fill(&mut ledger);
-        ledger.put_meta(&meta()).unwrap();
-        let before = dump(&ledger);
-        drop(ledger);
-        let writes = database.writes();
-        let ledger = SqlLedger::open(database.clone()).unwrap();
-        assert_eq!(dump(&ledger), before);
-        assert_eq!(
-            database.writes(),
-            writes,
-            "each start of each object would be billed, and wait for its write"
-        );
-    }
-
-    #[test]
-    fn a_database_that_could_not_be_created_whole_is_created_at_the_next_start() {
-        let database = Sqlite::in_memory();
-        let statements = statements::MIGRATIONS.iter().map(|migration| migration.len() as u64).sum::<u64>();
-        for n in 1..=statements + 1 {
-            database.fail_write(n);
-            assert!(SqlLedger::open(database.clone()).is_err());
-            assert_eq!(schema(&database), "", "statement {n}");
-        }
-        fill(&mut SqlLedger::open(database).unwrap());
-    }
-
-    #[test]
-    fn a_database_that_newer_code_has_migrated_is_refused() {
-        let database = Sqlite::in_memory();
-        drop(SqlLedger::open(database.clone()).unwrap());
-        database.database.execute("UPDATE schema_version SET version = version + 1", []).unwrap();
-        assert!(matches!(SqlLedger::open(database), Err(LedgerError::Failed(_))));
-    }
-
-    #[test]
-    fn a_full_database_says_so_and_the_section_leaves_nothing() {
-        let mut ledger = open();
-        fill(&mut ledger);
-        let before = dump(&ledger);
-        ledger.sql().database.execute_batch("PRAGMA max_page_count = 1").unwrap();
-        let key = key("todos", "large");
-        let large = live(&key, 9, &format!("{{\"text\":\"{}\"}}", "x".repeat(100_000)));
-        let result = ledger.atomically(&mut |ledger| {
-            ledger.put_publication("2")?;
-            ledger.put_record(&key, &large)
-        });
-        assert_eq!(result, Err(LedgerError::Full));
-        assert_eq!(dump(&ledger), before);
-    }
-
-    #[test]
-    fn a_row_that_this_code_did_not_write_is_an_error_and_no_panic() {
-        let mut ledger = open();
-        fill(&mut ledger);
-        ledger.put_meta(&meta()).unwrap();
-        let spoil = "UPDATE records SET version = -1, fields = '{'; UPDATE meta SET epoch = ''; \
-                     UPDATE conflicts SET user = ''";
-        ledger.sql().database.execute_batch(spoil).unwrap();
-        assert!(ledger.meta().is_err());
-        assert!(ledger.newest().is_err());
-        assert!(ledger.record(&key("todos", "a")).is_err());
-        assert!(ledger.conflict(version(4)).is_err());
-        assert!(
-            ledger
-                .lines_by_key(None, Version::ZERO, Version::MAX, 10)
-                .is_ok_and(|lines| lines.text.is_empty())
-        );
-    }
-
-    #[test]
-    fn the_schema_is_the_one_that_objects_in_the_field_have() {
-        let database = Sqlite::in_memory();
-        drop(SqlLedger::open(database.clone()).unwrap());
-        assert_eq!(
-            schema(&database),
-            "\
-CREATE INDEX deletions_by_version ON records (version, collection, id, deleted_at) WHERE deleted_at IS NOT NULL
-CREATE INDEX records_by_version ON records (version)
-CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, last INTEGER NOT NULL, \
-acked INTEGER NOT NULL, used_at INTEGER NOT NULL, history TEXT NOT NULL, PRIMARY KEY (user, client)) STRICT, \
-WITHOUT ROWID
-CREATE TABLE conflict_changes (opened INTEGER NOT NULL, seq INTEGER NOT NULL, mutation INTEGER NOT NULL, \
-text TEXT NOT NULL, PRIMARY KEY (opened, seq)) STRICT, WITHOUT ROWID
-CREATE TABLE conflicts (opened INTEGER PRIMARY KEY, epoch TEXT NOT NULL, user TEXT NOT NULL, client TEXT NOT NULL, \
-at INTEGER NOT NULL, changes INTEGER NOT NULL, bytes INTEGER NOT NULL, touches TEXT NOT NULL) STRICT
-CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), scope TEXT NOT NULL, epoch TEXT NOT NULL, \
-incarnation TEXT NOT NULL, floor INTEGER NOT NULL, horizon INTEGER NOT NULL, writers INTEGER NOT NULL, \
-claims_until INTEGER NOT NULL, space TEXT, gone_at INTEGER) STRICT
-CREATE TABLE private (kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (kind, key)) STRICT, \
-WITHOUT ROWID
-CREATE TABLE publication (one INTEGER PRIMARY KEY CHECK (one = 1), text TEXT NOT NULL) STRICT
-CREATE TABLE records (collection TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, writer INTEGER NOT NULL, \
-foreign_version INTEGER NOT NULL, deleted_at INTEGER, line TEXT NOT NULL, fields TEXT, \
-PRIMARY KEY (collection, id)) STRICT, WITHOUT ROWID
-CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT
-",
-            "objects in the field keep the tables they were created with: an edited statement never reaches them, and \
-             statements that rely on it fail in every existing space. Leave MIGRATIONS[0] as it was, add a migration, \
-             and pin its result here"
-        );
-    }
-
-    #[test]
-    fn a_database_of_an_older_version_gets_what_it_lacks_and_keeps_what_it_has() {
-        let next: &[&str] = &["ALTER TABLE publication ADD COLUMN later INTEGER NOT NULL DEFAULT 7"];
-        let migrations = [statements::MIGRATIONS, &[next]].concat();
-        let database = Sqlite::in_memory();
-        fill(&mut SqlLedger::open(database.clone()).unwrap());
-        for write in 1..=2 {
-            database.fail_write(write);
-            assert!(SqlLedger::open_as(database.clone(), &migrations).is_err());
-            assert_eq!(
-                schema(&database),
-                schema(&open_database()),
-                "a migration that breaks off leaves nothing"
-            );
-        }
-        let ledger = SqlLedger::open_as(database.clone(), &migrations).unwrap();
-        assert_eq!(ledger.publication(), Ok(Some("1".to_owned())));
-        let added =
-            database.database.query_row("SELECT later FROM publication", [], |row| row.get::<_, i64>(0));
-        assert_eq!(added, Ok(7));
-        let new = Sqlite::in_memory();
-        drop(SqlLedger::open_as(new.clone(), &migrations).unwrap());
-        assert_eq!(schema(&database), schema(&new), "an old database and a new one are the same");
-        let writes = database.writes();
-        drop(SqlLedger::open_as(database.clone(), &migrations).unwrap());
-        assert_eq!(database.writes(), writes);
-        assert!(SqlLedger::open(database).is_err(), "what newer code has migrated is refused");
-    }
-
-    #[test]
-    fn asking_whether_a_database_is_used_leaves_nothing_in_it() {
-        let database = Sqlite::in_memory();
-        assert_eq!(SqlLedger::is_used(&database), Ok(false));
-        assert_eq!(SqlLedger::has_tables(&database), Ok(false));
-        assert_eq!((database.writes(), schema(&database)), (0, String::new()));
-        let mut ledger = SqlLedger::open(database.clone()).unwrap();
-        assert_eq!(SqlLedger::is_used(&database), Ok(false), "tables alone are no space");
-        assert_eq!(SqlLedger::has_tables(&database), Ok(true));
-        ledger.put_meta(&meta()).unwrap();
-        assert_eq!(SqlLedger::is_used(&database), Ok(true));
-    }
-
-    #[test]
-    fn a_push_of_one_record_writes_three_rows() {
-        // The platform counts an entry written to a table or index; the figures were measured on workerd with the
-        // cursor's rowsWritten: put 2, put of a deletion 3, client 1. What can be seen here is which trees can be
-        // written, and that the one for deletions has nothing of a live record.
-        assert_eq!(
-            trees_written(records::PUT_RECORD),
-            ["deletions_by_version", "records", "records_by_version"]
-        );
-        assert_eq!(trees_written(records::PUT_RECORDS), trees_written(records::PUT_RECORD));
-        assert_eq!(trees_written(statements::PUT_CLIENT), ["clients"]);
-        assert_eq!(trees_written(statements::PUT_CONFLICT), ["conflicts"]);
-        assert_eq!(trees_written(statements::PARK), ["conflict_changes"]);
-        assert_eq!(trees_written(private::PUT_PRIVATE), ["private"]);
-        let mut ledger = open();
-        fill(&mut ledger);
-        let deletions =
-            "SELECT count(*) FROM records INDEXED BY deletions_by_version WHERE deleted_at IS NOT NULL";
-        let count = ledger.sql().database.query_row(deletions, [], |row| row.get::<_, i64>(0));
-        assert_eq!(count, Ok(2));
-    }
-
-    #[test]
-    fn statements_find_their_rows_by_an_index_and_sort_one_version_or_user_at_most() {
-        let by_version = "USING INDEX records_by_version";
-        let deletions = "USING COVERING INDEX deletions_by_version (version<?)";
-        for (sql, expected) in [
-            (statements::LINES_AFTER, format!("SEARCH records {by_version} (version>?)")),
-            (statements::LINES_AT, format!("SEARCH records {by_version} (version=?)")),
-            (
-                statements::LINES_OF_DELTA,
-                "SEARCH records USING INDEX records_by_version (version>? AND version<?)|USE TEMP B-TREE FOR ORDER BY"
-                    .to_owned(),
-            ),
-            (statements::LINES_BY_KEY, "SEARCH records USING PRIMARY KEY ((collection,id)>(?,?))".to_owned()),
-            (statements::NEWEST, "SEARCH records USING COVERING INDEX records_by_version".to_owned()),
-            (statements::RECORD, "SEARCH records USING PRIMARY KEY (collection=? AND id=?)".to_owned()),
-            (records::RECORDS, "SEARCH records USING PRIMARY KEY (collection=? AND id=?)".to_owned()),
-            (statements::CLIENT, "SEARCH clients USING PRIMARY KEY (user=? AND client=?)".to_owned()),
-            (statements::CONFLICT, "SEARCH conflicts USING INTEGER PRIMARY KEY (rowid=?)".to_owned()),
-            (statements::CONFLICTS, "SEARCH conflicts USING INTEGER PRIMARY KEY (rowid>?)".to_owned()),
-            (
-                statements::OPEN_CONFLICTS,
-                "SCAN conflicts|USE TEMP B-TREE FOR GROUP BY".to_owned(),
-            ),
-            (statements::CLOSE_CONFLICT, "SEARCH conflicts USING INTEGER PRIMARY KEY (rowid=?)".to_owned()),
-            (statements::PARKED, "SEARCH conflict_changes USING PRIMARY KEY (opened=?)".to_owned()),
-            (statements::UNPARK, "SEARCH conflict_changes USING PRIMARY KEY (opened=?)".to_owned()),
-            (
-                statements::NEWEST_DELETION,
-                "SCAN records USING COVERING INDEX deletions_by_version".to_owned(),
-            ),
-            (statements::NEWEST_OF_DELETIONS, format!("SEARCH records {deletions}")),
-            (
-                statements::FORGET_DELETIONS,
-                format!("SEARCH records USING PRIMARY KEY (collection=? AND id=?)|SEARCH records {deletions}"),
-            ),
-            (
-                statements::FORGET_CLIENTS,
-                "SEARCH clients USING PRIMARY KEY (user=? AND client=?)|SEARCH clients USING PRIMARY KEY (user=?)|\
-                 USE TEMP B-TREE FOR ORDER BY"
-                    .to_owned(),
-            ),
-            (
-                statements::COLLECTIONS,
-                "SEARCH records USING PRIMARY KEY|SEARCH records USING PRIMARY KEY (collection>?)".to_owned(),
-            ),
-            (private::PRIVATE, "SEARCH private USING PRIMARY KEY (kind=? AND key=?)".to_owned()),
-            (private::PRIVATE_ROWS, "SEARCH private USING PRIMARY KEY (kind=? AND key>?)".to_owned()),
-            (private::DELETE_PRIVATE, "SEARCH private USING PRIMARY KEY (kind=? AND key=?)".to_owned()),
-        ] {
-            assert_eq!(plan(sql), expected, "{sql}");
-        }
-    }
-
-    fn open_database() -> Sqlite {
-        let database = Sqlite::in_memory();
-        drop(SqlLedger::open(database.clone()).unwrap());
-        database
-    }
-
-    /// How SQLite reaches the tables, and where it sorts.
-    fn plan(sql: &str) -> String {
-        let database = open_database();
-        let mut statement = database.database.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let steps = statement.raw_query().mapped(|row| row.get::<_, String>("detail"));
-        let tells = |step: &String| {
-            ["records", "clients", "conflict", "private", "TEMP"].iter().any(|word| step.contains(word))
-        };
-        steps.map(Result::unwrap).filter(tells).collect::<Vec<_>>().join("|")
-    }
-
-    /// The tables and indexes that a statement opens to write.
-    fn trees_written(sql: &str) -> Vec<String> {
-        let database = open_database();
-        let mut statement = database.database.prepare(&format!("EXPLAIN {sql}")).unwrap();
-        let steps = statement
-            .raw_query()
-            .mapped(|row| Ok((row.get::<_, String>("opcode")?, row.get::<_, i64>("p2")?)));
-        let roots =
-            steps.map(Result::unwrap).filter(|(opcode, _)| opcode == "OpenWrite").map(|(_, root)| root);
-        let name = "SELECT name FROM sqlite_master WHERE rootpage = ?1";
-        let name = |root| database.database.query_row(name, [root], |row| row.get::<_, String>(0)).unwrap();
-        roots.map(name).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
-    }
-
-    fn schema(database: &Sqlite) -> String {
-        let sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY sql";
-        database.text(sql, &[], usize::MAX).unwrap().0
     }
 }

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{Author, Draft, DraftValue, OWN_WRITER, Plan, standing_of, too_much_work};
+use super::{
+    OWN_WRITER, Plan,
+    draft::{Draft, DraftValue, too_much_work},
+    part::Author,
+    standing_of,
+};
 use crate::{
     call::OnConflict,
     coordinator::{
         ledger::{Conflict, Ledger, LedgerResult},
         merge::{self, Base},
-        parking::{self, Joining},
+        parking::{self, Joining, Resolved},
     },
     ids::{Collection, Key, RecordId},
     limits,
@@ -76,7 +81,19 @@ impl Plan {
             touched.extend(resolved.into_iter().flat_map(|resolved| resolved.touched));
             return self.park(ledger, submitted, touched, standing, by);
         }
-        let read = resolved.as_ref().map_or(0, |resolved| resolved.bytes);
+        self.apply(ledger, mutation, resolved.as_ref(), by)
+    }
+
+    /// Applies a mutation with nothing in its way, or what its resolutions have come to, and closes what those resolve.
+    fn apply<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        mutation: &Mutation,
+        resolved: Option<&Resolved>,
+        by: &Author<'_>,
+    ) -> LedgerResult<Settled> {
+        let changes = resolved.map_or(&mutation.changes, |resolved| &resolved.changes);
+        let read = resolved.map_or(0, |resolved| resolved.bytes);
         let mut draft = match self.draft(ledger, changes, read)? {
             Ok(draft) => draft,
             Err(rejection) => return Ok(Settled::Rejected(rejection)),
@@ -90,7 +107,7 @@ impl Plan {
             let detail = "it changes a record that is not there, and follows a conflict that is closed";
             return Ok(Settled::Rejected(Rejection::new(RejectCode::NotFound, detail)));
         }
-        for id in resolved.iter().flat_map(|resolved| &resolved.closed) {
+        for id in resolved.into_iter().flat_map(|resolved| &resolved.closed) {
             if !planted!(ResolvedStaysOpen) {
                 self.parking.close(id);
                 self.forget_trials_with(id);

@@ -1,7 +1,10 @@
 //! Whether `mine` of a conflict could still be applied with one more mutation behind what is parked: what joins is tried as a
 //! resolution would do it.
 
-use super::{Draft, Plan, Unfit, Work, too_many_collections};
+use super::{
+    Plan, Work,
+    draft::{Draft, Unfit, too_many_collections},
+};
 use crate::{
     coordinator::{
         ledger::{Ledger, LedgerResult},

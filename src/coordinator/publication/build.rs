@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::{Building, Effect, LIFETIME_MARGIN_MS, LIFETIME_MS, PartRow, Publisher, REFRESH_AGE_MS, RunRow};
+use super::{
+    Building, Effect, LIFETIME_MARGIN_MS, LIFETIME_MS, PartRow, Publisher, PutOutcome, REFRESH_AGE_MS, RunRow,
+};
 use crate::{
     coordinator::ledger::{Ledger, LedgerResult},
     ids::{Collection, ContentHash, Key, RecordId},
@@ -63,8 +65,28 @@ impl Publisher {
         }))
     }
 
+    /// How [`Effect::PutObject`] ended.
+    ///
+    /// # Errors
+    /// When storage cannot note it.
+    pub fn object_was_put<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        outcome: PutOutcome,
+        now: Millis,
+    ) -> LedgerResult<()> {
+        if outcome == PutOutcome::Done || planted!(FailedPartAdopted) {
+            self.adopt_part();
+            self.row.attempts = 0;
+            self.row.retry_at = None;
+        } else {
+            self.failed(outcome, now);
+        }
+        self.row.write(ledger)
+    }
+
     /// Notes the part that is in KV now.
-    pub(super) fn adopt_part(&mut self) {
+    fn adopt_part(&mut self) {
         // Without these another turn has taken over since, and cuts the part again.
         let Some(turn) = self.turn.as_mut() else { return };
         let Some(part) = turn.part.take() else { return };

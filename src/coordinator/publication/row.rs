@@ -1,41 +1,13 @@
-//! When to publish, and what is noted of what was published: the publication row.
+//! What is noted of what was published: the publication row.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    limits::Sizes,
+    coordinator::ledger::{Ledger, LedgerResult},
     snapshot::head::{ContentHashText, PartName, Run},
     time::Millis,
     version::{Epoch, Position, Version},
 };
-
-/// When to publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PublicationConfig {
-    /// Pulls answered by the coordinator that are worth one publication. 0: publish as soon as the interval allows.
-    pub after_pulls: u32,
-    /// Longest delay after the first unpublished change, in ms.
-    pub max_delay_ms: u64,
-    /// Shortest time between two publications, in ms. KV's own cache hides anything faster than 30 s.
-    pub interval_ms: u64,
-    /// How long deletions are remembered, in ms.
-    pub retain_ms: u64,
-    /// How much goes into a head, a part, a turn, a page.
-    pub sizes: Sizes,
-}
-
-impl PublicationConfig {
-    /// How late a put may land that was never answered, in ms: four intervals, at the default 120 s.
-    #[must_use]
-    pub const fn settle_ms(&self) -> u64 {
-        4 * self.interval_ms
-    }
-
-    /// How long KV may still answer "missing" for an object that was put, in ms: at the default one hour.
-    pub(super) const fn miss_ms(&self) -> u64 {
-        120 * self.interval_ms
-    }
-}
 
 /// The publication row.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -113,7 +85,34 @@ impl RunRow {
     }
 }
 
+/// The kind of the private row that holds it. There is one, so its key is empty.
+const KIND: &str = "publication";
+
 impl PublicationRow {
+    /// What was noted. A row that this build cannot read is taken for none: then everything is put again.
+    pub(super) fn read<L: Ledger>(ledger: &L) -> LedgerResult<Self> {
+        let text = ledger.private(KIND, "")?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
+    /// Notes it: one row.
+    pub(in crate::coordinator) fn write<L: Ledger>(&self, ledger: &mut L) -> LedgerResult<()> {
+        ledger.put_private(KIND, "", &serde_json::to_string(self).expect("BUG: the row is not JSON"))
+    }
+
+    /// Forgets what was noted: nothing is published any more.
+    pub(in crate::coordinator) fn delete<L: Ledger>(ledger: &mut L) -> LedgerResult<()> {
+        ledger.delete_private(KIND, "")
+    }
+
+    /// What is to be noted when all records are removed: nothing that was put may be named by a head again. That something
+    /// was published is, and what is unsettled.
+    #[must_use]
+    pub fn without_records(&self) -> Self {
+        let Self { published, attempts, retry_at, resettle_at, .. } = self.clone();
+        Self { published, attempts, retry_at, resettle_at, ..Self::default() }
+    }
+
     pub(super) fn parts(&self) -> impl Iterator<Item = &PartRow> {
         self.base.iter().chain(&self.delta).flat_map(|run| &run.parts)
     }
@@ -133,5 +132,36 @@ impl PublicationRow {
             .as_ref()
             .filter(|published| published.position.epoch == *epoch)
             .map(|p| p.position.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::ledger::MemoryLedger;
+
+    #[test]
+    fn the_row_is_the_text_that_objects_in_the_field_have() {
+        let part = "{\"sha256\":\"37a680133bd09342f934afb8dd2c7d9e1b624da5f35e3a38adb103e37c055ed1\",\
+                    \"bytes\":4,\"put_at\":7}";
+        let run = format!(r#"{{"from":0,"to":2,"parts":[{part}]}}"#);
+        let text = [
+            r#"{"published":{"position":{"epoch":"0mwrnsa6yk3v9q2","version":3},"at":8},"base":"#,
+            &run,
+            r#","delta":{"from":2,"to":3,"parts":[]},"building":{"base":true,"run":"#,
+            &run,
+            r#","last":["todos","t1"]},"attempts":1,"retry_at":9,"resettle_at":10,"renew":true}"#,
+        ];
+        let text = text.concat();
+        let mut ledger = MemoryLedger::default();
+        ledger.put_private("publication", "", &text).expect("a write");
+        let row = PublicationRow::read(&ledger).expect("a read");
+        row.write(&mut ledger).expect("a write");
+        assert_eq!(
+            ledger.private("publication", ""),
+            Ok(Some(text)),
+            "a row that cannot be read is taken for none, and everything in KV is put again: a field may be added with a \
+             default, and none may be renamed"
+        );
     }
 }

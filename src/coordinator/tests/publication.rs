@@ -341,7 +341,12 @@ fn a_clock_that_goes_back_between_two_deletions_stops_nothing() {
 #[test]
 fn a_row_that_this_build_cannot_read_is_taken_for_none_and_all_is_put_again() {
     let mut world = large();
-    world.spaces[0].host.core(world.now).ledger().put_publication("{\"published\":7}").expect("a write");
+    world.spaces[0]
+        .host
+        .core(world.now)
+        .ledger()
+        .put_private("publication", "", "{\"published\":7}")
+        .expect("a write");
     world.spaces[0].host.kill();
     world.spaces[0].oracle.forget_published();
     let puts = world.kv.puts.len();

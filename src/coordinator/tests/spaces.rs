@@ -333,9 +333,8 @@ fn a_put_that_is_under_way_when_the_space_is_deleted_is_not_noted() {
     let effect = desk.core.next_effect(desk.now);
     assert!(matches!(effect, Effect::PutHead { .. }), "{effect:?}");
     desk.administer("alice", &Administration::Delete).expect("an end");
-    let publication = desk.core.ledger().publication();
     desk.core.head_was_put(PutOutcome::Unknown, desk.now);
-    assert_eq!(desk.core.ledger().publication(), publication);
+    assert_eq!(desk.core.ledger().private("publication", ""), Ok(None));
     assert_eq!(desk.core.next_effect(desk.now), Effect::Sleep(None));
 }
 

@@ -6,12 +6,12 @@ mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Rng, directory::SMALL, kv::Kv};
+use super::{Rng, directory::SMALL, kv::Kv, ledger::MemoryLedger};
 use crate::{
     call::{Administration, Aside, Ask, Call, Person},
     coordinator::{
         Coordinator,
-        ledger::{Ledger, LedgerResult, MemoryLedger, Rows},
+        ledger::{Ledger, LedgerResult, Rows},
         object::{Answer, Event, Object, ObjectConfig, Said, Storage, Task},
         publication::PublicationConfig,
         queue::{Queue, Ticket},

@@ -5,14 +5,11 @@ use std::collections::BTreeMap;
 use super::{Host, SectionFault, ToldPush};
 use crate::{
     call::{Call, Caller, Destination},
-    coordinator::{
-        ledger::MemoryLedger,
-        object::{Answer, Effect, Event, Moment, Object, Said, Task},
-    },
+    coordinator::object::{Answer, Effect, Event, Moment, Object, Said, Task},
     edge::grant::Granter,
     ids::UserHash,
     protocol::error::ApiError,
-    sim::kv::Kv,
+    sim::{kv::Kv, ledger::MemoryLedger},
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
 };

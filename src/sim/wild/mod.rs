@@ -13,10 +13,10 @@ use super::{
     DAY_MS, Rng, Settings, World,
     check::{Change, Deed, Edit, Present, Row, Take, Written},
     client::{Client, Name, TABS},
+    ledger::MemoryLedger,
 };
 use crate::{
     access::role::Role,
-    coordinator::ledger::MemoryLedger,
     edge::pull::Format,
     version::{ConflictId, Version},
 };

@@ -3,16 +3,17 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    mem::replace,
     ops::{
         Bound::{Excluded, Unbounded},
         RangeInclusive,
     },
 };
 
-use super::{
-    Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, OpenConflicts, ParkedChange, Record,
-};
 use crate::{
+    coordinator::ledger::{
+        Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, OpenConflicts, ParkedChange, Record,
+    },
     ids::{ClientId, Collection, Key, RecordId, UserHash},
     time::Millis,
     version::Version,
@@ -25,60 +26,59 @@ pub struct MemoryLedger {
     /// fail between two writes of a section, and whether anything is left of it can only be seen if a test can ask.
     pub fail_writes_after: Option<u64>,
     meta: Option<Meta>,
-    publication: Option<String>,
     records: BTreeMap<Key, Record>,
     keys: BTreeMap<Version, BTreeSet<Key>>,
     deletions: BTreeSet<(Version, Key)>,
-    clients: BTreeMap<UserHash, BTreeMap<ClientId, Client>>,
+    clients: BTreeMap<(UserHash, ClientId), Client>,
     conflicts: BTreeMap<Version, Conflict>,
     parked: BTreeMap<(Version, u64), ParkedChange>,
-    private: BTreeMap<PrivateKey, String>,
+    private: BTreeMap<(String, String), String>,
     /// What the running sections have overwritten. A copy of everything would make each push cost what the space holds.
-    undo: Vec<Undo>,
+    undo: Vec<Row>,
     /// How many sections are running, one inside the other.
     sections: usize,
 }
 
-/// A row as it was before a write; absent if it was not there.
+/// A row with what is in it; nothing if it is not there.
 #[derive(Debug, Clone)]
-enum Undo {
+enum Row {
     Meta(Option<Meta>),
-    Publication(Option<String>),
     Record(Key, Option<Record>),
-    Client(UserHash, ClientId, Option<Client>),
+    Client((UserHash, ClientId), Option<Client>),
     Conflict(Version, Option<Conflict>),
-    Parked(Version, u64, Option<ParkedChange>),
-    Private(PrivateKey, Option<String>),
+    Parked((Version, u64), Option<ParkedChange>),
+    Private((String, String), Option<String>),
 }
 
-/// Kind and key of a private row.
-type PrivateKey = (String, String);
-
 impl MemoryLedger {
-    fn count_write(&mut self) -> LedgerResult<()> {
-        let Some(left) = self.fail_writes_after else { return Ok(()) };
-        self.fail_writes_after = left.checked_sub(1).filter(|left| *left > 0);
-        if self.fail_writes_after.is_some() {
-            return Ok(());
+    /// Writes and removes rows as one write.
+    fn write(&mut self, rows: impl IntoIterator<Item = Row>) -> LedgerResult<()> {
+        if let Some(left) = self.fail_writes_after {
+            self.fail_writes_after = left.checked_sub(1).filter(|left| *left > 0);
+            if self.fail_writes_after.is_none() {
+                return Err(LedgerError::Failed("a write failed because a test said so".to_owned()));
+            }
         }
-        Err(LedgerError::Failed("a write failed because a test said so".to_owned()))
+        rows.into_iter().for_each(|row| self.set(row));
+        Ok(())
     }
 
-    fn remember(&mut self, undo: Undo) {
+    fn set(&mut self, row: Row) {
+        let before = match row {
+            Row::Meta(meta) => Row::Meta(replace(&mut self.meta, meta)),
+            Row::Record(key, record) => {
+                let before = self.set_record(&key, record);
+                Row::Record(key, before)
+            }
+            Row::Client(key, client) => Row::Client(key.clone(), set(&mut self.clients, key, client)),
+            Row::Conflict(opened, conflict) => {
+                Row::Conflict(opened, set(&mut self.conflicts, opened, conflict))
+            }
+            Row::Parked(at, change) => Row::Parked(at, set(&mut self.parked, at, change)),
+            Row::Private(key, text) => Row::Private(key.clone(), set(&mut self.private, key, text)),
+        };
         if self.sections > 0 {
-            self.undo.push(undo);
-        }
-    }
-
-    fn revert(&mut self, undo: Undo) {
-        match undo {
-            Undo::Meta(meta) => self.meta = meta,
-            Undo::Publication(text) => self.publication = text,
-            Undo::Record(key, record) => drop(self.set_record(&key, record)),
-            Undo::Client(user, client, row) => drop(self.set_client(&user, &client, row)),
-            Undo::Conflict(opened, conflict) => drop(set(&mut self.conflicts, opened, conflict)),
-            Undo::Parked(opened, at, change) => drop(set(&mut self.parked, (opened, at), change)),
-            Undo::Private(key, text) => drop(set(&mut self.private, key, text)),
+            self.undo.push(before);
         }
     }
 
@@ -106,38 +106,15 @@ impl MemoryLedger {
         before
     }
 
-    fn set_client(&mut self, user: &UserHash, client: &ClientId, row: Option<Client>) -> Option<Client> {
-        let clients = self.clients.entry(user.clone()).or_default();
-        match row {
-            Some(row) => clients.insert(client.clone(), row),
-            None => clients.remove(client),
-        }
-    }
-
     /// Removes what is parked under the conflicts of a range, as one write, and those conflicts, as another.
     fn close(&mut self, opened: RangeInclusive<Version>) -> LedgerResult<()> {
-        self.count_write()?;
         let (first, last) = (*opened.start(), *opened.end());
-        let parked: Vec<_> = self.parked.range((first, 0)..=(last, u64::MAX)).map(|(at, _)| *at).collect();
-        for (opened, at) in parked {
-            let before = self.parked.remove(&(opened, at));
-            self.remember(Undo::Parked(opened, at, before));
-        }
-        self.count_write()?;
-        let conflicts: Vec<_> = self.conflicts.range(opened).map(|(opened, _)| *opened).collect();
-        for opened in conflicts {
-            let before = self.conflicts.remove(&opened);
-            self.remember(Undo::Conflict(opened, before));
-        }
-        Ok(())
-    }
-
-    fn set_private(&mut self, kind: &str, key: &str, text: Option<String>) -> LedgerResult<()> {
-        self.count_write()?;
-        let key = (kind.to_owned(), key.to_owned());
-        let before = set(&mut self.private, key.clone(), text);
-        self.remember(Undo::Private(key, before));
-        Ok(())
+        let parked = self.parked.range((first, 0)..=(last, u64::MAX));
+        let parked: Vec<_> = parked.map(|(at, _)| Row::Parked(*at, None)).collect();
+        self.write(parked)?;
+        let conflicts = self.conflicts.range(opened);
+        let conflicts: Vec<_> = conflicts.map(|(opened, _)| Row::Conflict(*opened, None)).collect();
+        self.write(conflicts)
     }
 
     fn known(&self, key: &Key) -> &Record {
@@ -163,10 +140,7 @@ impl Ledger for MemoryLedger {
     }
 
     fn put_meta(&mut self, meta: &Meta) -> LedgerResult<()> {
-        self.count_write()?;
-        let before = self.meta.replace(meta.clone());
-        self.remember(Undo::Meta(before));
-        Ok(())
+        self.write([Row::Meta(Some(meta.clone()))])
     }
 
     fn newest(&self) -> LedgerResult<Version> {
@@ -194,40 +168,25 @@ impl Ledger for MemoryLedger {
     }
 
     fn put_records(&mut self, records: &[(&Key, &Record)]) -> LedgerResult<()> {
-        self.count_write()?;
-        for (key, record) in records {
-            assert!(
-                !record.line.contains('\n'),
-                "BUG: a line feed inside a line would break every page it is on"
-            );
-            let before = self.set_record(key, Some((*record).clone()));
-            self.remember(Undo::Record((*key).clone(), before));
-        }
-        Ok(())
+        let are_lines = records.iter().all(|(_, record)| !record.line.contains('\n'));
+        assert!(are_lines, "BUG: a line feed inside a line would break every page it is on");
+        self.write(records.iter().map(|(key, record)| Row::Record((*key).clone(), Some((*record).clone()))))
     }
 
     fn client(&self, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>> {
-        Ok(self.clients.get(user).and_then(|clients| clients.get(client)).cloned())
+        Ok(self.clients.get(&(user.clone(), client.clone())).cloned())
     }
 
     fn put_client(&mut self, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()> {
-        self.count_write()?;
-        let before = self.set_client(user, client, Some(row.clone()));
-        self.remember(Undo::Client(user.clone(), client.clone(), before));
-        Ok(())
+        self.write([Row::Client((user.clone(), client.clone()), Some(row.clone()))])
     }
 
     fn forget_clients(&mut self, user: &UserHash, keep: usize) -> LedgerResult<()> {
-        self.count_write()?;
-        let clients = self.clients.get(user).into_iter().flatten();
-        let mut by_use: Vec<_> =
-            clients.map(|(client, row)| (Reverse((row.used_at, row.writer)), client.clone())).collect();
-        by_use.sort();
-        for (_, client) in by_use.into_iter().skip(keep) {
-            let before = self.set_client(user, &client, None);
-            self.remember(Undo::Client(user.clone(), client, before));
-        }
-        Ok(())
+        let mut clients: Vec<_> = self.clients.iter().filter(|((of, _), _)| of == user).collect();
+        clients.sort_by_key(|(_, row)| Reverse((row.used_at, row.writer)));
+        let forgotten: Vec<_> =
+            clients.into_iter().skip(keep).map(|(key, _)| Row::Client(key.clone(), None)).collect();
+        self.write(forgotten)
     }
 
     fn collections(&self) -> LedgerResult<Vec<String>> {
@@ -299,10 +258,7 @@ impl Ledger for MemoryLedger {
     }
 
     fn put_conflict(&mut self, conflict: &Conflict) -> LedgerResult<()> {
-        self.count_write()?;
-        let before = self.conflicts.insert(conflict.id.opened, conflict.clone());
-        self.remember(Undo::Conflict(conflict.id.opened, before));
-        Ok(())
+        self.write([Row::Conflict(conflict.id.opened, Some(conflict.clone()))])
     }
 
     fn parked(&self, opened: Version) -> LedgerResult<Vec<ParkedChange>> {
@@ -311,10 +267,7 @@ impl Ledger for MemoryLedger {
     }
 
     fn park(&mut self, opened: Version, at: u64, change: &ParkedChange) -> LedgerResult<()> {
-        self.count_write()?;
-        let before = self.parked.insert((opened, at), change.clone());
-        self.remember(Undo::Parked(opened, at, before));
-        Ok(())
+        self.write([Row::Parked((opened, at), Some(change.clone()))])
     }
 
     fn close_conflict(&mut self, opened: Version) -> LedgerResult<()> {
@@ -323,17 +276,6 @@ impl Ledger for MemoryLedger {
 
     fn close_conflicts(&mut self) -> LedgerResult<()> {
         self.close(Version::ZERO..=Version::MAX)
-    }
-
-    fn publication(&self) -> LedgerResult<Option<String>> {
-        Ok(self.publication.clone())
-    }
-
-    fn put_publication(&mut self, text: &str) -> LedgerResult<()> {
-        self.count_write()?;
-        let before = self.publication.replace(text.to_owned());
-        self.remember(Undo::Publication(before));
-        Ok(())
     }
 
     fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>> {
@@ -352,11 +294,7 @@ impl Ledger for MemoryLedger {
         let slice: Vec<_> = due.take(count).cloned().collect();
         let Some((newest, _)) = slice.last() else { return Ok(None) };
         let newest = *newest;
-        self.count_write()?;
-        for (_, key) in slice {
-            let before = self.set_record(&key, None);
-            self.remember(Undo::Record(key, before));
-        }
+        self.write(slice.into_iter().map(|(_, key)| Row::Record(key, None)))?;
         Ok(Some(newest))
     }
 
@@ -390,32 +328,21 @@ impl Ledger for MemoryLedger {
     }
 
     fn put_private(&mut self, kind: &str, key: &str, text: &str) -> LedgerResult<()> {
-        self.set_private(kind, key, Some(text.to_owned()))
+        self.write([Row::Private((kind.to_owned(), key.to_owned()), Some(text.to_owned()))])
     }
 
     fn delete_private(&mut self, kind: &str, key: &str) -> LedgerResult<()> {
-        self.set_private(kind, key, None)
+        self.write([Row::Private((kind.to_owned(), key.to_owned()), None)])
     }
 
     fn erase_records(&mut self) -> LedgerResult<()> {
-        self.count_write()?;
-        let keys: Vec<_> = self.records.keys().cloned().collect();
-        for key in keys {
-            let before = self.set_record(&key, None);
-            self.remember(Undo::Record(key, before));
-        }
-        Ok(())
+        let records: Vec<_> = self.records.keys().map(|key| Row::Record(key.clone(), None)).collect();
+        self.write(records)
     }
 
     fn erase_clients(&mut self) -> LedgerResult<()> {
-        self.count_write()?;
-        for (user, clients) in self.clients.clone() {
-            for client in clients.keys() {
-                let before = self.set_client(&user, client, None);
-                self.remember(Undo::Client(user.clone(), client.clone(), before));
-            }
-        }
-        Ok(())
+        let clients: Vec<_> = self.clients.keys().map(|key| Row::Client(key.clone(), None)).collect();
+        self.write(clients)
     }
 
     fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()> {
@@ -424,9 +351,10 @@ impl Ledger for MemoryLedger {
         let result = section(self);
         self.sections -= 1;
         if result.is_err() && !planted!(SectionNotRolledBack) {
-            for undo in self.undo.split_off(start).into_iter().rev() {
-                self.revert(undo);
-            }
+            let overwritten = self.undo.split_off(start);
+            overwritten.into_iter().rev().for_each(|row| self.set(row));
+            // Inside another section that was remembered like any write. It is undone already.
+            self.undo.truncate(start);
         }
         if self.sections == 0 {
             self.undo.clear();

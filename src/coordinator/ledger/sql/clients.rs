@@ -1,0 +1,59 @@
+//! A row for each client of each user.
+
+use super::{
+    Sql,
+    row::{first, integer, run, size, text},
+};
+use crate::{
+    coordinator::ledger::{Client, LedgerResult},
+    ids::{ClientId, UserHash},
+    time::Millis,
+};
+
+pub(super) const TABLE: &str = "CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, \
+     writer INTEGER NOT NULL, last INTEGER NOT NULL, acked INTEGER NOT NULL, used_at INTEGER NOT NULL, \
+     history TEXT NOT NULL, PRIMARY KEY (user, client)) STRICT, WITHOUT ROWID";
+
+pub(super) const CLIENT: &str = "SELECT writer, last, acked, used_at, history FROM clients \
+     WHERE user = ?1 AND client = ?2";
+pub(super) const PUT_CLIENT: &str = "INSERT INTO clients (user, client, writer, last, acked, used_at, history) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (user, client) DO UPDATE SET \
+     writer = excluded.writer, last = excluded.last, acked = excluded.acked, used_at = excluded.used_at, \
+     history = excluded.history";
+pub(super) const FORGET_CLIENTS: &str = "DELETE FROM clients WHERE user = ?1 AND client IN \
+     (SELECT client FROM clients WHERE user = ?1 ORDER BY used_at DESC, writer DESC LIMIT -1 OFFSET ?2)";
+// Without a condition, so that SQLite drops the pages and does not visit the rows.
+const ERASE_CLIENTS: &str = "DELETE FROM clients";
+
+pub(super) fn read(sql: &impl Sql, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>> {
+    first(sql, CLIENT, &[text(user.as_str()), text(client.as_str())], |row| {
+        Ok(Client {
+            writer: row.number()?,
+            last: row.number()?,
+            acked: row.number()?,
+            used_at: Millis(row.number()?),
+            history: row.text()?,
+        })
+    })
+}
+
+pub(super) fn write(sql: &impl Sql, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()> {
+    let params = [
+        text(user.as_str()),
+        text(client.as_str()),
+        integer(row.writer),
+        integer(row.last),
+        integer(row.acked),
+        integer(row.used_at.0),
+        text(&row.history),
+    ];
+    run(sql, PUT_CLIENT, &params)
+}
+
+pub(super) fn forget(sql: &impl Sql, user: &UserHash, keep: usize) -> LedgerResult<()> {
+    run(sql, FORGET_CLIENTS, &[text(user.as_str()), size(keep)])
+}
+
+pub(super) fn erase(sql: &impl Sql) -> LedgerResult<()> {
+    run(sql, ERASE_CLIENTS, &[])
+}

@@ -1,0 +1,112 @@
+//! Open conflicts, and a row for each change that is parked under one: a row has at most 2 MB. What a conflict touches
+//! stands in its own row, so that what is parked is read only to be told or re-applied.
+
+use super::{
+    Sql, SqlValue,
+    row::{Row, all, first, integer, run, size, text, version},
+};
+use crate::{
+    coordinator::ledger::{Conflict, LedgerResult, OpenConflicts, ParkedChange},
+    ids::{ClientId, UserHash},
+    time::Millis,
+    version::{ConflictId, Epoch, Version},
+};
+
+pub(super) const TABLE: &str = "CREATE TABLE conflicts (opened INTEGER PRIMARY KEY, epoch TEXT NOT NULL, \
+     user TEXT NOT NULL, client TEXT NOT NULL, at INTEGER NOT NULL, changes INTEGER NOT NULL, \
+     bytes INTEGER NOT NULL, touches TEXT NOT NULL) STRICT";
+pub(super) const CHANGES_TABLE: &str = "CREATE TABLE conflict_changes (opened INTEGER NOT NULL, \
+     seq INTEGER NOT NULL, mutation INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (opened, seq)) \
+     STRICT, WITHOUT ROWID";
+
+macro_rules! conflicts_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT opened, epoch, user, client, at, changes, bytes, touches FROM conflicts WHERE ",
+            $condition
+        )
+    };
+}
+pub(super) const CONFLICT: &str = conflicts_where!("opened = ?1");
+// Of one user's conflicts there is no index: it would cost every parking a row, and a space has 10,000 conflicts at most.
+pub(super) const CONFLICTS: &str =
+    conflicts_where!("opened > ?1 AND (?2 IS NULL OR user = ?2) ORDER BY opened LIMIT ?3");
+pub(super) const OPEN_CONFLICTS: &str = "SELECT user, count(*) FROM conflicts GROUP BY user";
+pub(super) const PUT_CONFLICT: &str = "INSERT OR REPLACE INTO conflicts \
+     (opened, epoch, user, client, at, changes, bytes, touches) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+pub(super) const PARKED: &str = "SELECT mutation, text FROM conflict_changes WHERE opened = ?1 ORDER BY seq";
+pub(super) const PARK: &str =
+    "INSERT INTO conflict_changes (opened, seq, mutation, text) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const UNPARK: &str = "DELETE FROM conflict_changes WHERE opened = ?1";
+pub(super) const CLOSE_CONFLICT: &str = "DELETE FROM conflicts WHERE opened = ?1";
+const UNPARK_ALL: &str = "DELETE FROM conflict_changes";
+const CLOSE_CONFLICTS: &str = "DELETE FROM conflicts";
+
+pub(super) fn read(sql: &impl Sql, opened: Version) -> LedgerResult<Option<Conflict>> {
+    first(sql, CONFLICT, &[version(opened)], conflict)
+}
+
+pub(super) fn list(
+    sql: &impl Sql,
+    after: Version,
+    user: Option<&UserHash>,
+    count: usize,
+) -> LedgerResult<Vec<Conflict>> {
+    let user = user.map_or(SqlValue::Null, |user| text(user.as_str()));
+    all(sql, CONFLICTS, &[version(after), user, size(count)], conflict)
+}
+
+pub(super) fn count(sql: &impl Sql) -> LedgerResult<OpenConflicts> {
+    let counts = all(sql, OPEN_CONFLICTS, &[], |row| Ok((row.parsed(user)?, row.size()?)))?;
+    Ok(counts.into_iter().collect())
+}
+
+pub(super) fn write(sql: &impl Sql, conflict: &Conflict) -> LedgerResult<()> {
+    let params = [
+        version(conflict.id.opened),
+        text(conflict.id.epoch.as_str()),
+        text(conflict.user.as_str()),
+        text(conflict.client.as_str()),
+        integer(conflict.at.0),
+        integer(conflict.changes),
+        integer(conflict.bytes),
+        text(&conflict.touches),
+    ];
+    run(sql, PUT_CONFLICT, &params)
+}
+
+pub(super) fn parked(sql: &impl Sql, opened: Version) -> LedgerResult<Vec<ParkedChange>> {
+    let change = |row: &mut Row| Ok(ParkedChange { mutation: row.number()?, text: row.text()? });
+    all(sql, PARKED, &[version(opened)], change)
+}
+
+pub(super) fn park(sql: &impl Sql, opened: Version, at: u64, change: &ParkedChange) -> LedgerResult<()> {
+    run(sql, PARK, &[version(opened), integer(at), integer(change.mutation), text(&change.text)])
+}
+
+pub(super) fn close(sql: &impl Sql, opened: Version) -> LedgerResult<()> {
+    run(sql, UNPARK, &[version(opened)])?;
+    run(sql, CLOSE_CONFLICT, &[version(opened)])
+}
+
+pub(super) fn close_all(sql: &impl Sql) -> LedgerResult<()> {
+    run(sql, UNPARK_ALL, &[])?;
+    run(sql, CLOSE_CONFLICTS, &[])
+}
+
+fn conflict(row: &mut Row) -> LedgerResult<Conflict> {
+    let opened = row.version()?;
+    Ok(Conflict {
+        id: ConflictId { opened, epoch: row.parsed(Epoch::parse)? },
+        user: row.parsed(user)?,
+        client: ClientId::stored(&row.text()?),
+        at: Millis(row.number()?),
+        changes: row.number()?,
+        bytes: row.number()?,
+        touches: row.text()?,
+    })
+}
+
+fn user(text: &str) -> Option<UserHash> {
+    UserHash::parse(text).ok()
+}
