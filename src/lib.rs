@@ -14,33 +14,38 @@
 //! ```
 //!
 //! # A push, in the order of the code
-//! 1. [`edge::visit`], one request: [`edge::route`], [`edge::authorize`] and [`edge::target`] say what, who and where. The body
-//!    is passed on when it is whole, unless [`edge::refusals`] knows that the object has had enough of its sender.
-//! 2. [`coordinator::object`], a task of the object: [`coordinator::rate`] says whether the user may have more of it, `coordinator/members.rs`
-//!    whether they may write; [`protocol::push`] makes a push out of bytes. What is wrong inside a mutation is that mutation's.
-//! 3. It waits in a [`coordinator::queue`]: pushes that arrive together share a transaction.
-//! 4. [`coordinator`]: `numbering` (new, settled or forked?), `plan/judge` (applied, parked or rejected?), for that `parking`
-//!    (does it follow what is parked, what does it resolve?) and `merge` (does it conflict, what does it make of its record?
-//!    with [`value`]), `plan` (all of it in memory), then [`coordinator::ledger`], in one section.
-//! 5. The answer, with what the client was missing. What is parked is listed by `coordinator/listing.rs`.
+//! 1. [`edge::visit`], one request: [`fronts::headwater::route`], [`access::token`] and [`access::target`] say what, who and
+//!    where. The body is passed on when it is whole, unless [`edge::refusals`] knows that the object has had enough of its sender.
+//! 2. [`coordinator::object`], a task of the object: [`coordinator::rate`] says whether the user may have more of it,
+//!    [`coordinator::sharing`] whether they may write; [`call`] makes a push out of bytes, and [`mutation`] what is inside.
+//! 3. It waits in a [`coordinator::push::queue`]: pushes that arrive together share a transaction.
+//! 4. [`coordinator::push`]: `numbering` (new, settled or forked?), `plan/judge` (applied, parked or rejected?), for that
+//!    [`coordinator::conflicts`] (does it follow what is parked, what does it resolve?) and `merge` (does it conflict, what does
+//!    it make of its record? with [`value`]), `plan` (all of it in memory), then [`coordinator::ledger`], in one section.
+//! 5. The answer, with what the client was missing.
 //! 6. Later: [`coordinator::publication`] cuts parts ([`snapshot::part`]) and the head ([`snapshot::head`]).
 //!
 //! # A pull
-//! 1. As above; then [`protocol::pull`]. A shared space is opened by a grant ([`edge::grant`]), so that the edge asks nobody.
-//! 2. [`edge::pull`]: which layer the visit asks next, and whether what is known ([`edge::state`]) is an answer.
-//! 3. If no layer is new enough: `coordinator/pull.rs`, a fresh tail for all readers, or pages for one.
-//! 4. [`edge::answer`]: bodies and headers. Published objects are streamed without entering wasm.
+//! 1. As above; then [`fronts::headwater::pull`]. A shared space is opened by a grant ([`access::grant`]), so that the edge asks
+//!    nobody.
+//! 2. [`edge::pull`]: which layer the visit asks next, and whether what is known ([`edge::known`]) is an answer.
+//! 3. If no layer is new enough: `coordinator/pull.rs`, an overlay for all readers, or pages for one.
+//! 4. [`fronts::headwater::answer`]: bodies and headers. Published objects are streamed without entering wasm.
 //!
 //! # Shared spaces
-//! A route below `/spaces` becomes an [`call::Administration`], which goes to the space's object: `worker/spaces.rs`, then
-//! `coordinator/members.rs` (who may do what) and `coordinator/administration.rs` (does it). What a space says of a user
-//! goes to the user's directory ([`coordinator::directory`]) after the answer ([`edge::directory`]).
+//! A route below `/spaces` becomes a [`call::Administration`], which goes to the space's object: `edge/visit/spaces.rs`, then
+//! [`coordinator::sharing`] (who may do what, and what is done). What a space says of a user goes to the user's directory
+//! ([`coordinator::sharing::directory`]) after the answer ([`edge::directory`]).
 //!
-//! # Modules, in the order of the flow
-//! [`ids`], [`version`], [`time`], [`limits`]: what is spoken of · [`access`]: roles · [`call`]: what edge and objects say
-//! to each other · [`protocol`]: what clients send and are answered, and the one table from error to HTTP · [`edge`]: near
-//! the user · [`coordinator`]: once per space, the only writer · [`value`]: record values as text · [`snapshot`]: what is
-//! published · `sim`: a world to test all of it in, native only.
+//! # Rooms, lowest first
+//! Each imports only rooms above it in this list; `tests/house.rs` says so.
+//!
+//! [`ids`], [`role`], [`time`], [`version`], [`limits`]: what is spoken of · [`json`]: the one way JSON of ours is read and
+//! written · [`value`]: record values as text · [`snapshot`]: what is published · [`mutation`]: what clients ask to be done to
+//! records, and what becomes of it · [`error`]: the one table from error to HTTP · [`call`]: what edge and objects say to each
+//! other · [`access`]: who calls, for which space, with what right · [`fronts`]: what clients send and are answered ·
+//! [`edge`]: near the user, beside [`coordinator`]: once per space, the only writer · [`config`]: what a deployment sets ·
+//! `sim`: a world to test all of it in, native only.
 //!
 //! The invariants I1–I13, where each is asserted and which test shows it: `docs/INVARIANTS.md`.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
@@ -50,11 +55,16 @@ mod planted;
 
 pub mod access;
 pub mod call;
+pub mod config;
 pub mod coordinator;
 pub mod edge;
+pub mod error;
+pub mod fronts;
 pub mod ids;
+pub mod json;
 pub mod limits;
-pub mod protocol;
+pub mod mutation;
+pub mod role;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod sim;
 pub mod snapshot;

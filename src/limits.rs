@@ -85,7 +85,7 @@ pub const CONFLICTS_THEIRS_MAX: usize = MIB;
 pub const JSON_PAGE_BYTES: usize = 256 * KIB;
 /// Bytes after which a page that the edge streams on ends, at the next version.
 pub const STREAM_PAGE_BYTES: usize = MIB;
-/// Bytes of a fresh tail that the coordinator hands to an edge for all its readers.
+/// Bytes of an overlay that the coordinator hands to an edge for all its readers.
 const OVERLAY_BYTES_MAX: usize = 256 * KIB;
 
 /// Bytes of a head's first line.
@@ -123,7 +123,7 @@ pub struct Sizes {
     pub parts_per_turn: usize,
     /// Deletions forgotten in one turn.
     pub purges_per_turn: usize,
-    /// Bytes of a fresh tail that the coordinator hands to an edge for all its readers.
+    /// Bytes of an overlay that the coordinator hands to an edge for all its readers.
     pub overlay_max: usize,
     /// Bytes of changes that ride on the answer to a push.
     pub piggyback_max: usize,
@@ -236,6 +236,17 @@ const HINTS_MAX: usize = 100;
 pub const HINTS_PER_MINUTE: usize = 60;
 /// How long a space counts as being made of which its maker's directory hears nothing, in ms.
 pub const RESERVED_MS: u64 = 86_400_000;
+/// Bytes of a body that is too long, or not wanted, that are read all the same: four times what is taken.
+pub const BODY_DRAINED_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that are read of a body at once at first, so that one of which nothing comes takes no more, …
+pub const BODY_READ_FIRST: usize = 4 * 1024;
+/// … and at most: each read costs.
+pub const BODY_READ_MOST: usize = 64 * 1024;
+/// Bytes that the array of a body begins with, unless the body has fewer.
+pub const BODY_ARRAY_FIRST: usize = 16 * 1024;
+/// Bytes that are unpacked at once. The platform's stream takes whatever it is given and keeps what comes out until somebody
+/// reads it, and of a byte deflate makes up to 1,032.
+pub const BODY_PACKED_SLICE: usize = 4 * 1024;
 /// How long a put into KV may take before nobody knows how it ended, in ms.
 pub const PUT_TIMEOUT_MS: u32 = 25_000;
 /// How long the edge waits for a directory after the answer to its user, in ms. Work of that kind may take 30 s
@@ -277,7 +288,7 @@ pub const GRANT_SKEW_MS: u64 = 60_000;
 pub const GRANT_BYTES_MAX: usize = KIB;
 /// Grants remembered per isolate.
 pub const GRANTS_REMEMBERED: usize = 1_000;
-/// Bytes of heads and fresh tails kept in an isolate, which has 128 MB.
+/// Bytes of heads and overlays kept in an isolate, which has 128 MB.
 pub const MEMORY_BYTES_MAX: usize = 16 * MIB;
 
 const KIB: usize = 1024;

@@ -12,14 +12,13 @@ use std::{
 };
 
 use headwater::{
+    call::PushRequest,
+    config::Config,
     coordinator::Coordinator,
-    edge::config::Config,
+    error::ApiError,
     ids::{SpaceHash, UserHash},
     limits,
-    protocol::{
-        error::ApiError,
-        push::{PushRequest, Settled},
-    },
+    mutation::Settled,
     sim::ledger::MemoryLedger,
     snapshot::keys::Scope,
     time::Millis,
@@ -320,7 +319,7 @@ struct Space(Coordinator<MemoryLedger>);
 impl Space {
     fn new() -> Self {
         let scope = Scope::private(&SpaceHash::private("i", "alice"));
-        let config = Config::read(|_| None).publication;
+        let config = Config::read(|_| None).object.publication;
         let core = Coordinator::open(
             MemoryLedger::default(),
             Some(scope),

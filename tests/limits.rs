@@ -2,11 +2,12 @@
 //! the body's length, of tokens and of use are tested on the runtime (`bodies`, `tokens` and `rate` in `tests/runtime/`).
 
 use headwater::{
+    call::PushRequest,
+    config::Config,
     coordinator::Coordinator,
-    edge::config::Config,
     ids::{SpaceHash, UserHash},
     limits,
-    protocol::push::{PushRequest, Settled},
+    mutation::Settled,
     sim::ledger::MemoryLedger,
     snapshot::keys::Scope,
     time::Millis,
@@ -23,7 +24,7 @@ fn outcome(mutations: &[String]) -> String {
 
 fn pushed(body: &str) -> String {
     let scope = Scope::private(&SpaceHash::private("i", "alice"));
-    let config = Config::read(|_| None).publication;
+    let config = Config::read(|_| None).object.publication;
     let core = Coordinator::open(MemoryLedger::default(), Some(scope), config, None, NOW, 7);
     let push = match PushRequest::parse(body.as_bytes()) {
         Ok(push) => push,

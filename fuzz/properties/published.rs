@@ -1,12 +1,11 @@
 //! What comes back from KV and the location's cache, and what edge and coordinator say to each other.
 
 use headwater::{
-    call::{Ask, Call, Caller, Reply, decode_reply, encode_reply},
+    call::{Ask, Call, Caller, PullReply, PushRequest, decode_reply, encode_reply},
     coordinator::Coordinator,
-    edge::state::KnownHead,
+    edge::known::KnownHead,
     ids::{ContentHash, SpaceHash, UserHash},
     limits::{self, Sizes},
-    protocol::push::PushRequest,
     sim::{BY_DEMAND, START, ledger::MemoryLedger},
     snapshot::{
         head::{Head, HeadMetadata, HeadParts},
@@ -151,7 +150,7 @@ pub(crate) fn internal(bytes: &[u8]) {
     if let Some((reply, lines)) = decode_reply(text) {
         // The other reader also decodes what is ignored, and may fail at that.
         let said: Option<Value> = serde_json::from_str(text.lines().next().unwrap_or_default()).ok();
-        if let (Reply::Overlay { from, version, horizon, asked_at, .. }, Some(said)) = (&reply, said) {
+        if let (PullReply::Overlay { from, version, horizon, asked_at, .. }, Some(said)) = (&reply, said) {
             let read = [from.get(), version.get(), horizon.get(), asked_at.0].map(Some);
             let number = |name: &str| said.get(name)?.as_str()?.parse().ok();
             assert_eq!(read, ["from", "version", "horizon", "asked_at"].map(number));
@@ -207,7 +206,7 @@ fn pulled(ask: &Ask) {
     }
     let Ok((reply, lines)) = core.pull(&user, &scope, ask, now) else { return };
     assert!(are_lines(&lines));
-    let (Reply::Overlay { epoch, version, .. } | Reply::Page { epoch, version, .. }) = &reply;
+    let (PullReply::Overlay { epoch, version, .. } | PullReply::Page { epoch, version, .. }) = &reply;
     let here = Position { epoch: epoch.clone(), version: *version };
     assert_eq!(here, core.position());
     let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });

@@ -1,12 +1,12 @@
 //! Pulls as a query and as a body, cursors, and routes.
 
 use headwater::{
-    edge::route::{Route, SpaceRoute},
-    ids::SpaceHash,
-    protocol::{
-        error::ApiError,
+    error::ApiError,
+    fronts::headwater::{
         pull::{Consistency, Cursor, Min, PullRequest, query_pairs},
+        route::{Route, SpaceRoute},
     },
+    ids::SpaceHash,
     version::{Epoch, Position, Version},
 };
 

@@ -1,12 +1,11 @@
 //! The body of a push, against a second reading of the same JSON.
 
 use headwater::{
+    call::{PushRequest, Reading},
+    error::ApiError,
     ids::ClientId,
     limits,
-    protocol::{
-        error::ApiError,
-        push::{Change, Decision, Mutation, MutationDigest, Op, PushRequest, Reading, Resolution, Submitted},
-    },
+    mutation::{Change, Decision, Mutation, MutationDigest, Op, Resolution, Submitted},
     value::{Path, compact},
     version::{ConflictId, Epoch, Version},
 };

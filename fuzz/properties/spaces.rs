@@ -1,9 +1,9 @@
 //! Whole sequences of mutations, against the reference.
 
 use headwater::{
+    call::PushRequest,
     coordinator::{Coordinator, ledger::Ledger},
     ids::{Collection, Key, RecordId, UserHash},
-    protocol::push::PushRequest,
     sim::{BY_DEMAND, START, ledger::MemoryLedger},
     snapshot::keys::Scope,
 };

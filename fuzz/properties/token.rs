@@ -1,12 +1,10 @@
 //! Tokens: headers as they come, and claims under a good signature.
 
 use headwater::{
-    edge::{
-        authorize::{Step, Verifier},
-        config::Config,
-    },
+    access::token::{Step, Verifier},
+    config::Config,
+    error::ApiError,
     ids::SpaceHash,
-    protocol::error::ApiError,
     time::Millis,
 };
 use jwt_compact::{
@@ -77,9 +75,9 @@ fn verified(header: &str) -> Result<SpaceHash, ApiError> {
         "JWT_AUDIENCE" => Some("headwater".to_owned()),
         _ => None,
     });
-    let mut verifier = Verifier::new(&config);
+    let mut verifier = Verifier::new(&config.edge.token);
     let mut decide = || match verifier.decide(header, NOW) {
-        Ok(Step::Caller(caller)) => Ok(caller),
+        Ok(Step::Bearer(caller)) => Ok(caller),
         Ok(step) => panic!("a secret is all that is configured: {step:?}"),
         Err(refused) => Err(refused.error),
     };
@@ -113,7 +111,7 @@ pub(crate) fn jwks(bytes: &[u8]) {
         "JWT_ISSUER" => Some("issuer".to_owned()),
         _ => None,
     });
-    let mut verifier = Verifier::new(&config);
+    let mut verifier = Verifier::new(&config.edge.token);
     let is_set = verifier.learn_keys(Some(text), NOW);
     match serde_json::from_str::<Value>(text) {
         Ok(set) => assert_eq!(is_set, set.get("keys").is_some_and(Value::is_array), "{text}"),
@@ -137,7 +135,7 @@ pub(crate) fn jwks(bytes: &[u8]) {
                 assert_eq!(claimed.signature.len(), bytes);
             }
             Ok(Step::FetchKeys) => assert!(!is_set, "the keys were just fetched"),
-            Ok(Step::Caller(_)) => panic!("nobody has verified the signature"),
+            Ok(Step::Bearer(_)) => panic!("nobody has verified the signature"),
             Err(refused) => assert!(
                 [ApiError::Unauthenticated, ApiError::Upstream].contains(&refused.error),
                 "{refused:?}"

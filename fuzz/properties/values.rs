@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use headwater::value::{Compact, compact, fields, touched};
+use headwater::{
+    json::{fields, touched},
+    value::{Compact, compact},
+};
 use serde_json::Value;
 
 use super::reference::json::{elements, is_fit, is_json, kept, members, nesting, spaced};

@@ -1,3 +1,6 @@
-//! Who may do what.
+//! Who is calling, for which space, and with what right.
 
-pub mod role;
+pub mod cors;
+pub mod grant;
+pub mod target;
+pub mod token;

@@ -1,9 +1,9 @@
 //! What may be done about a space, beside pushing to it and pulling from it.
 
-use super::texts::{Texts, Written};
 use crate::{
-    access::role::Role,
     ids::{Collection, UserHash},
+    json::{Texts, Written},
+    role::Role,
     version::Position,
 };
 

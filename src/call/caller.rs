@@ -1,8 +1,8 @@
 //! Who calls an object.
 
-use super::texts::{Texts, Written};
 use crate::{
     ids::{SpaceId, UserHash},
+    json::{Texts, Written},
     snapshot::keys::Scope,
 };
 

@@ -1,11 +1,10 @@
 //! What is said about a user's directory, the list of the shared spaces that the user is in: what a space says of a
 //! membership, what the edge asks of a directory, and what that answers.
 
-use super::texts::{Texts, Written};
 use crate::{
-    access::role::Role,
     ids::SpaceId,
-    value::text_field,
+    json::{Texts, Written, text_field},
+    role::Role,
     version::{Epoch, Position, Version},
 };
 

@@ -4,19 +4,25 @@
 
 mod administration;
 mod caller;
+pub mod conflict;
 mod directory;
 mod pull;
-mod texts;
+mod push;
+mod usage;
 
 pub use administration::{Administration, OnConflict, Person};
 pub use caller::{Caller, Destination};
 pub use directory::{
     ASIDE_HEADER, Aside, DirectoryAnswer, DirectoryCall, Entry, Membership, Noted, Standing,
 };
-pub use pull::{Ask, OrderedCursor, Reply, Seen, decode_reply, encode_reply};
-use texts::{Texts, Written};
+pub use pull::{Ask, OrderedCursor, PullReply, Seen, decode_reply, encode_reply};
+pub use push::{PushAnswer, PushRequest, Reading};
+pub use usage::Usage;
 
-use crate::version::Version;
+use crate::{
+    json::{Texts, Written},
+    version::Version,
+};
 
 /// What the edge asks of an object. It travels as a name, in the path, and a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +106,8 @@ impl Call {
 mod tests {
     use super::*;
     use crate::{
-        access::role::Role,
         ids::{Collection, ContentHash, SpaceId, UserHash},
+        role::Role,
         version::{Epoch, Position},
     };
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::texts::{Texts, Written};
 use crate::{
     ids::ContentHash,
+    json::{Texts, Written},
     time::Millis,
     version::{Epoch, Position, Version},
 };
@@ -63,7 +63,7 @@ pub struct OrderedCursor {
 
 /// The first line of the coordinator's answer to an [`Ask`]; record lines follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
+pub enum PullReply {
     /// Everything in (`from`, `version`], newest first: good for every reader of the space.
     Overlay {
         /// The history.
@@ -162,15 +162,15 @@ impl fmt::Display for OrderedCursor {
 
 /// Joins a reply and its lines.
 #[must_use]
-pub fn encode_reply(reply: &Reply, lines: &str) -> String {
+pub fn encode_reply(reply: &PullReply, lines: &str) -> String {
     let head = match reply {
-        Reply::Overlay { epoch, from, version, horizon, asked_at } => Written::default()
+        PullReply::Overlay { epoch, from, version, horizon, asked_at } => Written::default()
             .and("epoch", epoch.as_str())
             .and("version", &version.to_string())
             .and("from", &from.to_string())
             .and("horizon", &horizon.to_string())
             .and("asked_at", &asked_at.0.to_string()),
-        Reply::Page { epoch, version, reset, next } => Written::default()
+        PullReply::Page { epoch, version, reset, next } => Written::default()
             .and("epoch", epoch.as_str())
             .and("version", &version.to_string())
             .and_some("reset", reset.then(|| YES.to_owned()))
@@ -185,20 +185,20 @@ pub fn encode_reply(reply: &Reply, lines: &str) -> String {
 
 /// Parts a reply from its lines; none if it is not one. A field that a newer object has added is left out.
 #[must_use]
-pub fn decode_reply(text: &str) -> Option<(Reply, &str)> {
+pub fn decode_reply(text: &str) -> Option<(PullReply, &str)> {
     let (head, lines) = text.split_once('\n')?;
     let texts = Texts::parse(head)?;
     let number = |name| texts.get(name).and_then(Version::parse);
     let (epoch, version) = (Epoch::parse(texts.get("epoch")?)?, number("version")?);
     let reply = match texts.get("from") {
-        Some(from) => Reply::Overlay {
+        Some(from) => PullReply::Overlay {
             epoch,
             from: Version::parse(from)?,
             version,
             horizon: number("horizon")?,
             asked_at: Millis(texts.get("asked_at")?.parse().ok()?),
         },
-        None => Reply::Page {
+        None => PullReply::Page {
             epoch,
             version,
             reset: texts.get("reset").is_some(),
@@ -221,8 +221,8 @@ mod tests {
         let version = |number| Version::new(number).expect("a version");
         let (start, reached, horizon) = (Version::ZERO, version(9), version(1));
         let next = Some(OrderedCursor { epoch: epoch(), start, reached, horizon });
-        let page = |reset, next| Reply::Page { epoch: epoch(), version: version(57), reset, next };
-        let overlay = Reply::Overlay {
+        let page = |reset, next| PullReply::Page { epoch: epoch(), version: version(57), reset, next };
+        let overlay = PullReply::Overlay {
             epoch: epoch(),
             from: Version::ZERO,
             version: version(57),

@@ -8,45 +8,39 @@
 //!
 //! Nothing here waits. What it keeps in memory can be lost at any moment: it is read again from the ledger.
 
-mod administration;
+mod alarm;
+mod conflicts;
 pub mod crowd;
-pub mod directory;
 pub mod ledger;
-mod listing;
-mod members;
-mod merge;
-mod numbering;
 pub mod object;
-mod parking;
-mod plan;
 pub mod publication;
 mod pull;
-pub mod queue;
+pub mod push;
 pub mod rate;
 pub mod shares;
+pub mod sharing;
 #[cfg(test)]
 mod tests;
-mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use administration::Administered;
+use conflicts::parking::Parking;
 use ledger::{Ledger, LedgerError, LedgerResult, Meta, OpenConflicts};
-use parking::Parking;
-use plan::{Clients, Part, Plan};
+pub use sharing::administration::Administered;
+
 use publication::{Durable, PublicationConfig, Publisher};
-use pull::FreshTail;
-use queue::{Done, MayBegin, Progress, Queue, Waiting};
+use pull::LastOverlay;
+use push::{
+    plan::{Clients, Part, Plan},
+    queue::{Done, MayBegin, Progress, Queue, Waiting},
+};
 
 use crate::{
-    access::role::Role,
-    call::Administration,
+    call::{Administration, PushAnswer, PushRequest},
+    error::ApiError,
     ids::UserHash,
     limits,
-    protocol::{
-        error::ApiError,
-        push::{PushAnswer, PushRequest},
-    },
+    role::Role,
     snapshot::keys::Scope,
     time::Millis,
     version::{Epoch, Position, Version},
@@ -75,7 +69,7 @@ pub struct Coordinator<L> {
     open_conflicts: Option<OpenConflicts>,
     /// Rows of clients that pushed lately, as they are in storage.
     clients: Clients,
-    fresh_tail: Option<FreshTail>,
+    overlay: Option<LastOverlay>,
     publisher: Publisher,
     alarm: Option<Millis>,
     failure: Option<String>,
@@ -135,7 +129,7 @@ impl<L: Ledger> Coordinator<L> {
             collections: None,
             open_conflicts: None,
             clients: Clients::new(),
-            fresh_tail: None,
+            overlay: None,
             publisher,
             alarm,
             failure: None,
@@ -242,7 +236,7 @@ impl<L: Ledger> Coordinator<L> {
         let mut parts = Vec::with_capacity(slice.len());
         for waiting in slice {
             let rest = waiting.progress.as_ref().filter(|_| planted!(RestNotAdmitted));
-            let admitted = members::admit(&self.ledger, &self.meta, &waiting.user, Role::Writer)?;
+            let admitted = sharing::members::admit(&self.ledger, &self.meta, &waiting.user, Role::Writer)?;
             if let Err(refused) = admitted.or_else(|refused| {
                 if rest.is_some() || planted!(AnybodyPushes) { Ok(Role::Reader) } else { Err(refused) }
             }) {
@@ -264,7 +258,7 @@ impl<L: Ledger> Coordinator<L> {
         assert!(plan.version() >= self.version, "BUG: a push took the version back");
         if plan.version() > self.version {
             self.version = plan.version();
-            self.fresh_tail = self.fresh_tail.take().filter(|_| planted!(FreshTailKept));
+            self.overlay = self.overlay.take().filter(|_| planted!(OverlayKept));
             self.publisher.committed(plan.line_bytes(), now);
         }
         if plan.has_newcomers() || self.clients.len() > CLIENTS_REMEMBERED {
@@ -304,7 +298,7 @@ impl<L: Ledger> Coordinator<L> {
     /// # Errors
     /// [`ApiError::Gone`], [`ApiError::Forbidden`], or storage failures.
     pub fn admit(&mut self, user: &UserHash, needed: Role) -> Result<Role, ApiError> {
-        let admitted = members::admit(&self.ledger, &self.meta, user, needed);
+        let admitted = sharing::members::admit(&self.ledger, &self.meta, user, needed);
         admitted.map_err(|error| self.storage_failed(error))?
     }
 
@@ -378,7 +372,7 @@ impl<L: Ledger> Coordinator<L> {
         let meta = Meta { epoch: Epoch::begin(now, previous, random), ..meta };
         self.ledger.put_meta(&meta)?;
         self.meta = meta;
-        self.fresh_tail = None;
+        self.overlay = None;
         self.publisher.epoch_began(now);
         Ok(())
     }

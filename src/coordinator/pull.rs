@@ -1,14 +1,14 @@
-//! Pulls that the edge cannot answer: a fresh tail for all readers of the space, or pages for one client.
+//! Pulls that the edge cannot answer: an overlay for all readers of the space, or pages for one client.
 
 use super::{
     Coordinator,
     ledger::{Ledger, Lines},
 };
 use crate::{
-    access::role::Role,
-    call::{Ask, OrderedCursor, Reply, Seen},
+    call::{Ask, OrderedCursor, PullReply, Seen},
+    error::ApiError,
     ids::UserHash,
-    protocol::error::ApiError,
+    role::Role,
     snapshot::{keys::Scope, lines::newest_first},
     time::Millis,
     version::{Position, Version},
@@ -17,9 +17,9 @@ use crate::{
 /// Lines that are read and sent in no time, in bytes.
 const LITTLE_BYTES: usize = 8 * 1024;
 
-/// The last fresh tail, until the next commit: readers of many locations ask for the same one.
+/// The last overlay, until the next commit: readers of many locations ask for the same one.
 #[derive(Debug, Clone)]
-pub(super) struct FreshTail {
+pub(super) struct LastOverlay {
     from: Version,
     lines: String,
 }
@@ -73,7 +73,7 @@ impl<L: Ledger> Coordinator<L> {
         scope: &Scope,
         ask: &Ask,
         now: Millis,
-    ) -> Result<(Reply, String), ApiError> {
+    ) -> Result<(PullReply, String), ApiError> {
         self.admit_pull(user, scope)?;
         self.publisher.pulled(ask, now);
         let own = ask.epoch.clone().map(|epoch| Position { epoch, version: ask.since });
@@ -93,13 +93,13 @@ impl<L: Ledger> Coordinator<L> {
             return self.page(Version::ZERO, Version::ZERO, true, ask.page_bytes);
         }
         let start = self.start_of(ask);
-        // What is too much for a fresh tail is a page already, where both have the same size.
+        // What is too much for an overlay is a page already, where both have the same size.
         let mut beginning = None;
         if !ask.restart {
             let from = ask.held.as_ref().and_then(|held| self.continues(held)).unwrap_or(start);
-            match self.fresh_tail(from)? {
+            match self.overlay(from)? {
                 Ok(lines) => {
-                    let reply = Reply::Overlay {
+                    let reply = PullReply::Overlay {
                         epoch: here.epoch,
                         from,
                         version: here.version,
@@ -128,7 +128,7 @@ impl<L: Ledger> Coordinator<L> {
         }
         let start = self.start_of(ask);
         let from = ask.held.as_ref().and_then(|held| self.continues(held)).unwrap_or(start);
-        let is_in_memory = self.fresh_tail.as_ref().is_some_and(|tail| tail.from == from);
+        let is_in_memory = self.overlay.as_ref().is_some_and(|tail| tail.from == from);
         let lines = || self.ledger.lines_after(from, LITTLE_BYTES);
         is_in_memory || lines().is_ok_and(|lines| lines.are_all(LITTLE_BYTES))
     }
@@ -143,7 +143,7 @@ impl<L: Ledger> Coordinator<L> {
         }
     }
 
-    /// The version from which a fresh tail continues `held`. None for another epoch's head, and for one below the
+    /// The version from which an overlay continues `held`. None for another epoch's head, and for one below the
     /// horizon: what was deleted in between is in neither, and would come back to life.
     fn continues(&self, held: &Position) -> Option<Version> {
         let sound = held.epoch == self.meta.epoch
@@ -153,8 +153,8 @@ impl<L: Ledger> Coordinator<L> {
     }
 
     /// Everything above `from`, newest first, if it is little; else the first lines of it, oldest first.
-    fn fresh_tail(&mut self, from: Version) -> Result<Result<String, Lines>, ApiError> {
-        if let Some(tail) = self.fresh_tail.as_ref().filter(|tail| tail.from == from) {
+    fn overlay(&mut self, from: Version) -> Result<Result<String, Lines>, ApiError> {
+        if let Some(tail) = self.overlay.as_ref().filter(|tail| tail.from == from) {
             return Ok(Ok(tail.lines.clone()));
         }
         let overlay_max = self.publisher.sizes().overlay_max;
@@ -163,11 +163,15 @@ impl<L: Ledger> Coordinator<L> {
             return Ok(Err(lines));
         }
         let lines = newest_first(&lines.text);
-        self.fresh_tail = Some(FreshTail { from, lines: lines.clone() });
+        self.overlay = Some(LastOverlay { from, lines: lines.clone() });
         Ok(Ok(lines))
     }
 
-    fn next_page(&mut self, cursor: &OrderedCursor, bytes_max: usize) -> Result<(Reply, String), ApiError> {
+    fn next_page(
+        &mut self,
+        cursor: &OrderedCursor,
+        bytes_max: usize,
+    ) -> Result<(PullReply, String), ApiError> {
         if (cursor.epoch != self.meta.epoch && !planted!(CursorOutlivesEpoch))
             || cursor.reached > self.version
             || cursor.start > cursor.reached
@@ -192,7 +196,7 @@ impl<L: Ledger> Coordinator<L> {
         reached: Version,
         reset: bool,
         bytes_max: usize,
-    ) -> Result<(Reply, String), ApiError> {
+    ) -> Result<(PullReply, String), ApiError> {
         let bytes_max = self.page_bytes(bytes_max);
         let lines =
             self.ledger.lines_after(reached, bytes_max).map_err(|error| self.storage_failed(error))?;
@@ -203,14 +207,14 @@ impl<L: Ledger> Coordinator<L> {
         asked.clamp(1, self.publisher.sizes().page_max)
     }
 
-    fn page_of(&self, lines: Lines, start: Version, reset: bool) -> (Reply, String) {
+    fn page_of(&self, lines: Lines, start: Version, reset: bool) -> (PullReply, String) {
         let next = lines.more.then(|| OrderedCursor {
             epoch: self.meta.epoch.clone(),
             start,
             reached: lines.last.expect("BUG: a page that has more is not empty"),
             horizon: self.meta.horizon,
         });
-        let reply = Reply::Page { epoch: self.meta.epoch.clone(), version: self.version, reset, next };
+        let reply = PullReply::Page { epoch: self.meta.epoch.clone(), version: self.version, reset, next };
         (reply, lines.text)
     }
 }

@@ -9,7 +9,7 @@
 //! of this instance's thread, and nothing waits in an instance that begins. Nobody can bring that about by calling.
 
 use super::ledger::Rows;
-use crate::{ids::UserHash, limits, protocol::error::ApiError, time::Millis};
+use crate::{error::ApiError, ids::UserHash, limits, time::Millis};
 
 /// Units a second that a bucket gains, and how many it holds at most: so many seconds' worth.
 const BURST_S: i64 = 10;

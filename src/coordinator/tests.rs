@@ -14,7 +14,7 @@ mod storage;
 use super::*;
 use crate::{
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId},
-    protocol::push::{RejectCode, Settled},
+    mutation::{RejectCode, Settled},
     sim::{BY_DEMAND, START, ledger::MemoryLedger},
 };
 

@@ -1,69 +1,24 @@
-//! Configuration: what the environment says, read once per isolate.
+//! What a deployment sets the edge to.
 
-use std::{
-    cell::RefCell,
-    fmt::{self, Display},
-};
+use std::fmt::{self, Display};
 
-use super::cors;
-use crate::{
-    coordinator::{publication::PublicationConfig, rate::RateConfig},
-    limits,
-    limits::Sizes,
-};
+use crate::access::{cors, token::TokenConfig};
 
-const DAY_MS: f64 = 86_400_000.0;
-
-/// Every name that [`Config::read`] asks for. The names are part of the contract with whoever deploys; `wrangler.toml` documents
-/// them.
-const NAMES: [&str; 16] = [
-    "ALLOWED_HEADERS",
-    "ALLOWED_ORIGINS",
-    "ENVIRONMENT",
-    "GRANT_SECRET",
-    "JWKS_URL",
-    "JWT_AUDIENCE",
-    "JWT_ISSUER",
-    "JWT_KEYS",
-    "JWT_SECRET",
-    "LOG_LEVEL",
-    "PUBLISH_AFTER_PULLS",
-    "PUBLISH_INTERVAL_MS",
-    "PUBLISH_MAX_DELAY_MS",
-    "RATE_SPACE_PER_S",
-    "RATE_USER_PER_S",
-    "RETAIN_TOMBSTONES_DAYS",
-];
-
-/// The deployment's settings.
+/// The settings of an isolate.
 #[derive(Debug, Clone)]
-pub struct Config {
-    /// The HS256 key.
-    pub jwt_secret: Option<String>,
+pub struct EdgeConfig {
+    /// Whose tokens are good.
+    pub token: TokenConfig,
     /// What signs grants.
     pub grant_secret: Option<String>,
-    /// Keys of several algorithms by their ids: a JWKS document.
-    pub jwt_keys: Option<String>,
-    /// Where the issuer publishes its keys.
-    pub jwks_url: Option<String>,
-    /// A token names one of these as its issuer, if the setting is there. An empty list lets nobody in.
-    pub jwt_issuer: Option<Vec<String>>,
-    /// A token is for one of these, if the setting is there. An empty list lets nobody in.
-    pub jwt_audience: Option<Vec<String>>,
     /// Origins that may read answers in a browser.
     pub allowed_origins: Vec<cors::Allowed>,
     /// Headers that requests of their pages may have beside the protocol's own; absent: any.
     pub allowed_headers: Option<Vec<String>>,
-    /// When to publish.
-    pub publication: PublicationConfig,
-    /// How much of an object its users may take.
-    pub rate: RateConfig,
+    /// Whether publication keeps KV current by itself, without waiting for readers.
+    pub publishes_eagerly: bool,
     /// What is logged.
     pub log_level: LogLevel,
-    /// The deployment's name in log lines.
-    pub environment: String,
-    /// What is wrong with the settings, and what counts instead or what to do about it, for the log. No secret stands in it.
-    pub problems: Vec<String>,
 }
 
 /// What is logged. A log line costs $0.60 per million, twice the price of the pull it would tell of, so single requests
@@ -80,7 +35,7 @@ pub enum LogLevel {
 
 impl LogLevel {
     /// The level of that name.
-    fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         [Self::Error, Self::Info, Self::Debug].into_iter().find(|level| level.as_str() == name)
     }
 
@@ -98,218 +53,5 @@ impl LogLevel {
 impl Display for LogLevel {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.as_str())
-    }
-}
-
-impl Config {
-    /// Reads the settings with `var`; what is absent or nonsense has its default, and nonsense is a problem.
-    pub fn read(var: impl Fn(&str) -> Option<String>) -> Self {
-        let settings = Settings { var, problems: RefCell::default() };
-        let after_pulls = settings.number("PUBLISH_AFTER_PULLS", 50);
-        let days = |text: &str| text.parse::<f64>().ok().filter(|days| days.is_finite() && *days >= 0.0);
-        let days = settings.parsed("RETAIN_TOMBSTONES_DAYS", 30.0, "a number of days", days);
-        let level = settings.parsed("LOG_LEVEL", LogLevel::Info, "error, info or debug", LogLevel::named);
-        let origins = settings.entries("ALLOWED_ORIGINS", cors::Allowed::parse);
-        let has_headers = settings.text("ALLOWED_HEADERS").is_some_and(|list| list != "*");
-        let headers = has_headers.then(|| settings.entries("ALLOWED_HEADERS", cors::header_name));
-        Self {
-            jwt_secret: settings.secret("JWT_SECRET"),
-            grant_secret: settings.secret("GRANT_SECRET"),
-            jwt_keys: settings.text("JWT_KEYS"),
-            jwks_url: settings.text("JWKS_URL"),
-            jwt_issuer: settings.list("JWT_ISSUER"),
-            jwt_audience: settings.list("JWT_AUDIENCE"),
-            allowed_origins: origins,
-            allowed_headers: headers,
-            publication: PublicationConfig {
-                after_pulls: u32::try_from(after_pulls).unwrap_or(u32::MAX),
-                max_delay_ms: settings.number("PUBLISH_MAX_DELAY_MS", 15 * 60_000),
-                // KV takes one write per second to a key.
-                interval_ms: settings.at_least(1_000, "PUBLISH_INTERVAL_MS", 30_000),
-                retain_ms: (days * DAY_MS) as u64,
-                sizes: Sizes::DEPLOYED,
-            },
-            rate: RateConfig {
-                user_per_s: per_second(settings.number("RATE_USER_PER_S", 100)),
-                space_per_s: per_second(settings.number("RATE_SPACE_PER_S", 500)),
-            },
-            environment: settings.text("ENVIRONMENT").unwrap_or_default(),
-            log_level: level,
-            problems: settings.problems.into_inner(),
-        }
-    }
-
-    /// Those of the names in an environment that no setting has: one of them may be a setting with a slip in its name.
-    #[must_use]
-    pub fn unknown<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-        names.filter(|name| !NAMES.contains(name)).collect()
-    }
-
-    /// Whether publication keeps KV current by itself, without waiting for readers.
-    #[must_use]
-    pub fn publishes_eagerly(&self) -> bool {
-        self.publication.after_pulls == 0
-    }
-}
-
-/// Settings as text, and what was wrong with those that have been read.
-struct Settings<V> {
-    var: V,
-    problems: RefCell<Vec<String>>,
-}
-
-impl<V: Fn(&str) -> Option<String>> Settings<V> {
-    fn text(&self, name: &str) -> Option<String> {
-        (self.var)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-    }
-
-    fn list(&self, name: &str) -> Option<Vec<String>> {
-        let entries = |text: String| {
-            let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-            entries.map(str::to_owned).collect::<Vec<_>>()
-        };
-        let list = self.text(name).map(entries);
-        if list.as_ref().is_some_and(Vec::is_empty) {
-            self.problem(format!("{name} has no entries: nothing matches it"));
-        }
-        list
-    }
-
-    /// The entries of a list that can be used.
-    fn entries<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
-        let list = self.list(name).unwrap_or_default();
-        let entries = list.iter().map(|entry| parse(entry).map_err(|problem| self.problem(problem)));
-        entries.filter_map(Result::ok).collect()
-    }
-
-    fn secret(&self, name: &str) -> Option<String> {
-        let secret = self.text(name)?;
-        if secret.len() < limits::SECRET_BYTES_MIN {
-            self.problem(format!("{name} has less than 32 bytes and does not count: openssl rand -hex 32"));
-            return None;
-        }
-        Some(secret)
-    }
-
-    fn number(&self, name: &str, default: u64) -> u64 {
-        self.parsed(name, default, "a whole number", |text| text.parse().ok())
-    }
-
-    fn at_least(&self, least: u64, name: &str, default: u64) -> u64 {
-        let number = self.number(name, default);
-        if number < least {
-            self.problem(format!("{name} is less than {least}: {least} counts"));
-        }
-        number.max(least)
-    }
-
-    fn parsed<T: Display>(&self, name: &str, default: T, form: &str, parse: impl Fn(&str) -> Option<T>) -> T {
-        let Some(text) = self.text(name) else { return default };
-        parse(&text).unwrap_or_else(|| {
-            self.problem(format!("{name} is not {form}: {default} counts"));
-            default
-        })
-    }
-
-    fn problem(&self, problem: String) {
-        self.problems.borrow_mut().push(problem);
-    }
-}
-
-/// A rate above this is no bound that anything could reach.
-fn per_second(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_environment_gives_no_access_and_the_documented_defaults() {
-        let config = Config::read(|_| None);
-        assert_eq!(config.jwt_secret, None);
-        assert!(config.allowed_origins.is_empty());
-        let publication = config.publication;
-        assert_eq!(
-            (publication.after_pulls, publication.max_delay_ms, publication.interval_ms),
-            (50, 900_000, 30_000)
-        );
-        assert_eq!(publication.retain_ms, 30 * 86_400_000);
-        assert_eq!(config.rate, RateConfig { user_per_s: 100, space_per_s: 500 });
-    }
-
-    #[test]
-    fn a_secret_shorter_than_32_bytes_is_no_key() {
-        let config = Config::read(|name| (name == "JWT_SECRET").then(|| "x".repeat(31)));
-        assert_eq!(config.jwt_secret, None);
-    }
-
-    #[test]
-    fn an_entry_that_can_match_nothing_is_told_and_the_others_count() {
-        let config = Config::read(|name| match name {
-            "ALLOWED_ORIGINS" => Some(" https://a.example/ ,app.example,, https://*.b.example,*".to_owned()),
-            "ALLOWED_HEADERS" => Some("traceparent, x y".to_owned()),
-            _ => None,
-        });
-        assert_eq!(config.allowed_origins.len(), 2);
-        assert_eq!(config.allowed_headers, Some(vec!["traceparent".to_owned()]));
-        let told = ["\"app.example\"", "\"*\"", "\"x y\""];
-        assert_eq!(config.problems.len(), told.len(), "{:?}", config.problems);
-        for (problem, entry) in config.problems.iter().zip(told) {
-            assert!(problem.contains(entry), "{problem}");
-        }
-        let any = Config::read(|name| (name == "ALLOWED_HEADERS").then(|| "*".to_owned()));
-        assert_eq!((any.allowed_headers, any.problems.len()), (None, 0));
-    }
-
-    #[test]
-    fn every_setting_of_the_wrong_form_is_a_problem_that_says_what_counts_and_shows_no_value() {
-        for (name, text, says) in [
-            ("PUBLISH_AFTER_PULLS", "many", "a whole number: 50 counts"),
-            ("PUBLISH_MAX_DELAY_MS", "15m", "a whole number: 900000 counts"),
-            ("PUBLISH_INTERVAL_MS", "30.5", "a whole number: 30000 counts"),
-            ("PUBLISH_INTERVAL_MS", "10", "is less than 1000: 1000 counts"),
-            ("RATE_USER_PER_S", "-1", "a whole number: 100 counts"),
-            ("RATE_SPACE_PER_S", "1e3", "a whole number: 500 counts"),
-            ("RETAIN_TOMBSTONES_DAYS", "-1", "a number of days: 30 counts"),
-            ("RETAIN_TOMBSTONES_DAYS", "inf", "a number of days: 30 counts"),
-            ("LOG_LEVEL", "verbose", "error, info or debug: info counts"),
-            ("JWT_SECRET", "not-so-secret", "less than 32 bytes"),
-            ("GRANT_SECRET", "not-so-secret", "less than 32 bytes"),
-            ("JWT_ISSUER", " , ", "no entries"),
-            ("JWT_AUDIENCE", ",", "no entries"),
-        ] {
-            let config = Config::read(|asked| (asked == name).then(|| text.to_owned()));
-            let [problem] = &config.problems[..] else { panic!("{name}: {:?}", config.problems) };
-            assert!(problem.starts_with(name) && problem.contains(says), "{problem}");
-            assert!(text.len() < 4 || !problem.contains(text), "{problem}");
-        }
-        assert_eq!(Config::read(|_| None).problems, [""; 0]);
-    }
-
-    #[test]
-    fn a_list_has_its_entries_between_commas_and_one_without_entries_matches_nothing() {
-        let read =
-            |text: &str| Config::read(|name| (name == "JWT_ISSUER").then(|| text.to_owned())).jwt_issuer;
-        assert_eq!(read("a"), Some(vec!["a".to_owned()]));
-        assert_eq!(read(" a , https://b/ ,,"), Some(vec!["a".to_owned(), "https://b/".to_owned()]));
-        assert_eq!(read(","), Some(Vec::new()), "not as if it were not set: then every issuer would do");
-        assert_eq!(read("  "), None);
-    }
-
-    #[test]
-    fn a_name_is_unknown_if_no_setting_has_it() {
-        let asked = RefCell::new(Vec::new());
-        Config::read(|name| {
-            asked.borrow_mut().push(name.to_owned());
-            None
-        });
-        let mut asked = asked.into_inner();
-        asked.sort();
-        asked.dedup();
-        assert_eq!(asked, NAMES, "what is read has to be known");
-        let names = ["JWT_AUDIENCE", "JWT_AUDIENCES", "jwt_issuer"];
-        assert_eq!(Config::unknown(names.into_iter()), ["JWT_AUDIENCES", "jwt_issuer"]);
     }
 }

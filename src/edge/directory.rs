@@ -148,8 +148,8 @@ impl Delivery {
 mod tests {
     use super::*;
     use crate::{
-        access::role::Role,
         call::Standing,
+        role::Role,
         sim::START,
         version::{Epoch, Version},
     };

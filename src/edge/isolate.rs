@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{
-    authorize::{Caller, Claimed, Refused, Step, Verifier},
-    config::{Config, LogLevel},
-    cors::{self, RefusedOrigins},
-    directory,
-    grant::Granter,
-    refusals::Refusals,
-    state::Memory,
-    visit::Visit,
-    writes::Writes,
-};
+use super::{directory, refusals::Refusals, visit::Visit, writes::Writes};
 use crate::{
-    access::role::Role, ids::UserHash, protocol::error::ApiError, snapshot::keys::Scope, time::Millis,
+    access::{
+        cors::{self, RefusedOrigins},
+        grant::Granter,
+        token::{BadToken, Bearer, Claimed, Step, Verifier},
+    },
+    edge::{
+        config::{EdgeConfig, LogLevel},
+        known::Memory,
+    },
+    error::ApiError,
+    ids::UserHash,
+    role::Role,
+    snapshot::keys::Scope,
+    time::Millis,
 };
 
 /// A line for the log: its level, what happened, and more about it. No token, value, or name of a person or space stands in one.
@@ -25,7 +28,7 @@ pub type LogLine = (LogLevel, &'static str, Value);
 /// An isolate. [`Self::begin`] and [`Self::step`] say what it does about requests.
 #[derive(Debug)]
 pub struct Isolate {
-    pub(super) config: Config,
+    pub(super) config: EdgeConfig,
     pub(super) verifier: Verifier,
     pub(super) granter: Granter,
     pub(super) memory: Memory,
@@ -40,10 +43,11 @@ pub struct Isolate {
 }
 
 impl Isolate {
-    /// An isolate begins. `names` are those of all settings, of which some may be slips.
+    /// An isolate begins, with what is wrong with its settings, and names of settings that nothing reads: one of them may be a slip.
     #[must_use]
-    pub fn new<'a>(config: Config, names: impl Iterator<Item = &'a str>, has_limiter: bool) -> Self {
-        let (verifier, granter) = (Verifier::new(&config), Granter::new(&config));
+    pub fn new(config: EdgeConfig, problems: &[String], unknown: &[&str], has_limiter: bool) -> Self {
+        let (verifier, granter) =
+            (Verifier::new(&config.token), Granter::new(config.grant_secret.as_deref()));
         let mut isolate = Self {
             verifier,
             granter,
@@ -57,20 +61,12 @@ impl Isolate {
             log: Vec::new(),
             config,
         };
-        let problems = std::mem::take(&mut isolate.config.problems);
-        isolate.log_problems(&problems);
+        isolate.log_problems(problems);
         isolate.log_problems_of_keys();
-        let unknown = Config::unknown(names);
         if !unknown.is_empty() {
             isolate.log(LogLevel::Info, "settings that nothing reads", json!({ "names": unknown }));
         }
         isolate
-    }
-
-    /// Its configuration.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
     }
 
     /// What is to be done once nobody waits for it any more, since the last look.
@@ -125,7 +121,7 @@ impl Isolate {
         claimed: Claimed,
         is_good: Option<bool>,
         now: Millis,
-    ) -> Result<Caller, ApiError> {
+    ) -> Result<Bearer, ApiError> {
         if is_good.is_none() {
             self.verifier.learn_bad_key(&claimed);
             self.log_problems_of_keys();
@@ -166,7 +162,7 @@ impl Isolate {
         }
     }
 
-    fn log_refusal(&mut self, refused: &Refused) -> ApiError {
+    fn log_refusal(&mut self, refused: &BadToken) -> ApiError {
         let (level, event) = match refused.error {
             ApiError::Internal => (LogLevel::Error, "no token can be verified"),
             _ => (LogLevel::Debug, "token refused"),

@@ -3,8 +3,8 @@
 //! pause takes the isolate from others, and each of its turns is billed as a Worker request.
 
 use crate::{
+    error::ApiError,
     ids::{SpaceHash, UserHash},
-    protocol::error::ApiError,
     time::Millis,
 };
 

@@ -4,11 +4,12 @@ mod layers;
 mod resets;
 mod writes;
 
-use super::pull::{Format, ReadPlan, Source};
+use super::pull::ReadPlan;
 use crate::{
     call::Ask,
     coordinator::publication::PublicationConfig,
-    protocol::error::ApiError,
+    error::ApiError,
+    fronts::headwater::answer::{Format, Source},
     sim::{
         DAY_MS, EAGER, Settings, World,
         check::{Edit, Row},

@@ -13,13 +13,11 @@ use super::{
 use crate::{
     call::{Call, DirectoryAnswer, DirectoryCall, Noted},
     coordinator::ledger::Ledger,
-    edge::{
-        pull::Format,
-        visit::{Called, Effect, Event, Outgoing},
-    },
+    edge::visit::{Called, Effect, Event, Outgoing},
+    error::ApiError,
+    fronts::headwater::answer::Format,
     ids::{SpaceHash, SpaceId},
     limits::DirectoryMax,
-    protocol::error::ApiError,
 };
 
 /// So much that simulated directories have several pages and run out of room for reservations and hints.

@@ -11,8 +11,12 @@ use std::{
 };
 
 use crate::{
-    coordinator::ledger::{
-        Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, OpenConflicts, ParkedChange, Record,
+    coordinator::{
+        ledger::{
+            Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, OpenConflicts, ParkedChange,
+            Record, Rows,
+        },
+        object::Storage,
     },
     ids::{ClientId, Collection, Key, RecordId, UserHash},
     time::Millis,
@@ -360,5 +364,25 @@ impl Ledger for MemoryLedger {
             self.undo.clear();
         }
         result
+    }
+}
+
+impl Storage for MemoryLedger {
+    type Ledger = Self;
+
+    fn is_used(&self) -> LedgerResult<bool> {
+        Ok(self.meta()?.is_some())
+    }
+
+    fn has_tables(&self) -> LedgerResult<bool> {
+        Ok(self.is_used()? || self.private("owner", "")?.is_some())
+    }
+
+    fn open(&mut self) -> LedgerResult<Self> {
+        Ok(std::mem::take(self))
+    }
+
+    fn take_rows(&mut self) -> Rows {
+        Rows::default()
     }
 }

@@ -4,19 +4,22 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::LazyLock};
 
 use super::{ISSUER, USERS, visits::Driven};
 use crate::{
+    access::grant::Granter,
+    call::Usage,
+    config::Config,
     edge::{
-        answer::Usage,
-        config::Config,
-        grant::Granter,
+        config::EdgeConfig,
         isolate::Isolate,
-        pull::Source,
-        reply::{Body, Reply},
-        state::{Known, KnownHead, Overlay, Wanted},
+        known::{Known, KnownHead, Overlay, Wanted},
         visit::{Effect, Event},
         writes::{TELL_MS, WRITTEN_MS},
     },
+    error::ApiError,
+    fronts::headwater::{
+        answer::Source,
+        reply::{Body, Reply},
+    },
     ids::SpaceHash,
-    protocol::error::ApiError,
     time::Millis,
     version::Position,
 };
@@ -80,17 +83,18 @@ pub(super) fn body_text(reply: &Reply) -> &str {
 /// The key of all grants of a world.
 #[must_use]
 pub fn granter() -> Granter {
-    Granter::new(&config(true))
+    Granter::new(Some(SECRET))
 }
 
 /// What the isolates of a world are set to; `is_eager` is whether increments are looked for in KV.
-fn config(is_eager: bool) -> Config {
-    Config::read(|name| match name {
+fn config(is_eager: bool) -> EdgeConfig {
+    let config = Config::read(|name| match name {
         "GRANT_SECRET" | "JWT_SECRET" => Some(SECRET.to_owned()),
         "PUBLISH_AFTER_PULLS" => Some(if is_eager { "0" } else { "50" }.to_owned()),
         "LOG_LEVEL" => Some("error".to_owned()),
         _ => None,
-    })
+    });
+    config.edge
 }
 
 /// The `Authorization` of a user's requests, which is good as long as any world lasts.
@@ -274,7 +278,7 @@ impl Location {
 
 fn isolates(is_eager: bool) -> [SharedIsolate; 2] {
     // Read once, because worlds begin isolates by the thousand.
-    static CONFIGS: LazyLock<[Config; 2]> = LazyLock::new(|| [config(false), config(true)]);
-    let begin = || Isolate::new(CONFIGS[usize::from(is_eager)].clone(), std::iter::empty(), false);
+    static CONFIGS: LazyLock<[EdgeConfig; 2]> = LazyLock::new(|| [config(false), config(true)]);
+    let begin = || Isolate::new(CONFIGS[usize::from(is_eager)].clone(), &[], &[], false);
     [(); 2].map(|()| Rc::new(RefCell::new(begin())))
 }

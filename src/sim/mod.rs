@@ -9,6 +9,7 @@
 pub mod check;
 pub mod client;
 pub mod directory;
+mod errands;
 pub mod history;
 pub mod host;
 pub mod hunt;
@@ -29,8 +30,9 @@ pub mod wild;
 use std::sync::LazyLock;
 
 use crate::{
+    access::grant::Granter,
     coordinator::publication::PublicationConfig,
-    edge::{grant::Granter, pull::ReadPlan},
+    edge::pull::ReadPlan,
     ids::{SpaceHash, UserHash},
     limits::Sizes,
     time::Millis,

@@ -8,8 +8,9 @@ use super::{
     location::{Reader, Wire},
 };
 use crate::{
-    edge::pull::Format,
-    protocol::{error::ApiError, pull::PullRequest, push::PushAnswer},
+    call::PushAnswer,
+    error::ApiError,
+    fronts::headwater::{answer::Format, pull::PullRequest},
     time::Millis,
     version::{Position, Version},
 };

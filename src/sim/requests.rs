@@ -12,10 +12,10 @@ use super::{
     traffic, user_hash,
 };
 use crate::{
-    call::{Ask, Reply, decode_reply},
-    coordinator::queue::Ticket,
-    edge::pull::Format,
-    protocol::{error::ApiError, pull::PullRequest, push::PushAnswer},
+    call::{Ask, PullReply, PushAnswer, decode_reply},
+    coordinator::push::queue::Ticket,
+    error::ApiError,
+    fronts::headwater::{answer::Format, pull::PullRequest},
     version::{Position, Version},
 };
 
@@ -237,7 +237,7 @@ impl World {
     ///
     /// # Errors
     /// What it refuses with.
-    pub fn ask_coordinator(&mut self, ask: &Ask) -> Result<(Reply, String), ApiError> {
+    pub fn ask_coordinator(&mut self, ask: &Ask) -> Result<(PullReply, String), ApiError> {
         let Space { host, scope, .. } = &mut self.spaces[0];
         let body = host.pull(&user_hash(0), scope, ask, self.now)?;
         let (reply, lines) = decode_reply(&body).expect("a reply");

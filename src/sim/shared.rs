@@ -8,10 +8,7 @@ use super::{
     visits::Around,
 };
 use crate::{
-    access::role::Role,
-    edge::{pull::Format, visit::Effect},
-    protocol::error::ApiError,
-    time::Millis,
+    edge::visit::Effect, error::ApiError, fronts::headwater::answer::Format, role::Role, time::Millis,
 };
 
 impl World {

@@ -11,10 +11,9 @@ use super::{
     visits::Driven,
 };
 use crate::{
-    call::Person,
-    coordinator::{publication::PublicationConfig, queue::Ticket},
+    call::{Person, PushRequest},
+    coordinator::{publication::PublicationConfig, push::queue::Ticket},
     ids::{SpaceHash, SpaceId, UserHash},
-    protocol::push::PushRequest,
     snapshot::keys::Scope,
     time::Millis,
     version::Epoch,

@@ -10,14 +10,12 @@ use super::{
     space::Waiting,
 };
 use crate::{
+    call::PushAnswer,
     coordinator::ledger::Ledger,
-    edge::pull::Format,
+    error::ApiError,
+    fronts::headwater::{answer::Format, pull::Min},
     limits::Sizes,
-    protocol::{
-        error::ApiError,
-        pull::Min,
-        push::{MutationResult, PushAnswer, Settled},
-    },
+    mutation::{MutationResult, Settled},
     version::{Position, Version},
 };
 

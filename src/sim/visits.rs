@@ -2,7 +2,6 @@
 
 use super::{
     World,
-    directory::Work,
     host::Ended,
     kv::ReadFailed,
     location::{Reader, Response, SharedIsolate, Wire, authorization},
@@ -10,12 +9,16 @@ use super::{
 use crate::{
     call::{Administration, Call},
     edge::{
-        pull::{Format, Source},
-        reply::{Body, Headers, Reply},
-        state::KnownHead,
-        visit::{Called, Effect, Event, Outgoing, Passed, Request, Source as PassSource, Visit},
+        known::KnownHead,
+        visit::{Called, Effect, Event, Outgoing, Passed, PassedBody, Request, Visit},
     },
-    protocol::{NDJSON, error::ApiError, pull::PullRequest},
+    error::ApiError,
+    fronts::headwater::{
+        NDJSON,
+        answer::{Format, Source},
+        pull::PullRequest,
+        reply::{Body, Headers, Reply},
+    },
     snapshot::keys::Scope,
     time::Millis,
     version::Position,
@@ -145,7 +148,7 @@ impl World {
                 Event::Opened(self.stream_objects(driven, start, &objects, &end, ttl_s, around))
             }
             Effect::Call(call) => Event::Called(self.carry_call(driven, &call, around)),
-            Effect::Pass(call, PassSource::Call) => {
+            Effect::Pass(call, PassedBody::Call) => {
                 let ended = self.call_object(driven.space, &call, around.clock);
                 let passed = passed(&ended);
                 around.ended = Some(ended);
@@ -195,7 +198,7 @@ impl World {
 
     /// A call by an edge, as the wire between the two carries it. I9: the coordinator answers members, about the space of their
     /// grant.
-    fn carry_call(&mut self, driven: &Driven, call: &Outgoing, around: &mut Around<'_>) -> Called {
+    pub(super) fn carry_call(&mut self, driven: &Driven, call: &Outgoing, around: &mut Around<'_>) -> Called {
         if let Call::Directory(_) = call.call {
             return self.call_directory(call);
         }
@@ -274,7 +277,7 @@ impl World {
 
     fn response(
         &mut self,
-        driven: Driven,
+        mut driven: Driven,
         reply: Result<Reply, ApiError>,
         around: &mut Around<'_>,
     ) -> Response {
@@ -292,7 +295,10 @@ impl World {
         let text = match body {
             Body::Text(text) => text,
             Body::Stream => std::mem::take(&mut around.stream),
-            Body::Written(errand) => self.written_by(Driven { visit: *errand, ..driven }, around),
+            Body::Written => {
+                let writer = driven.visit.take_writer().expect("BUG: nobody writes the answer");
+                self.written_by(Driven { visit: writer, ..driven }, around)
+            }
             other => panic!("BUG: a pull is answered with {other:?}"),
         };
         let body = Ok(if is_json { Wire::Json(text) } else { Wire::Stream(text) });
@@ -363,39 +369,6 @@ impl World {
     pub fn pass_write(&mut self, location: usize, space: usize, position: &Position) {
         let mut driven = self.begin_push_visit(location, 0, space).expect("nobody was refused");
         self.pass_push(&mut driven, None, Some(position));
-    }
-
-    /// Errands of a location whose time has come.
-    pub(super) fn run_errands_due(&mut self, location: usize) {
-        while let Some((at, driven)) = self.locations[location].take_due(self.now) {
-            let now = std::mem::replace(&mut self.now, at);
-            self.run_errand(driven, Event::Resumed);
-            self.now = now;
-        }
-    }
-
-    /// An errand goes on until it waits, for a time or for an object.
-    pub(super) fn run_errand(&mut self, mut driven: Driven, event: Event) {
-        let mut effect = self.step_visit(&mut driven, event);
-        loop {
-            let event = match effect {
-                Effect::Rest => return,
-                Effect::Pause(ms) => {
-                    let at = self.now.plus(ms);
-                    return self.locations[driven.location].paused.push((at, driven));
-                }
-                Effect::Call(call) => return self.directories.leave(Work { driven, call }),
-                effect => self.carry_out(&mut driven, effect, &mut Around::default()),
-            };
-            effect = self.step_visit(&mut driven, event);
-        }
-    }
-
-    /// One of the calls that errands wait for is made.
-    pub(super) fn work_on_errand(&mut self, Work { driven, call }: Work) {
-        let called = self.carry_call(&driven, &call, &mut Around::default());
-        self.note(|| format!("{} asks {:?}: {called:?}", call.caller.user.as_str(), call.call));
-        self.run_errand(driven, Event::Called(called));
     }
 }
 

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 
 use super::path::Path;
-use super::scalar::{Scalar, decoded, number, number_text};
-use super::scan::{Members, array_body, elements};
-use super::text::json_text;
+use crate::json::{Members, Scalar, array_body, decoded, elements, json_text, number, number_text};
 
 /// Why an operation cannot be done on a value: the mutation is rejected with the code `invalid_value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,19 +10,13 @@
 //!
 //! Results may be larger and deeper than what came in; the limits on size and nesting are the caller's to check.
 
-mod canonical;
+mod compact;
 mod edit;
 mod path;
-mod scalar;
-mod scan;
-mod text;
 
-pub(crate) use canonical::{order_of_names, push_number, push_text};
+pub use compact::{Compact, compact};
 pub use edit::{Refused, add, distinct, exclude, include, patch};
 pub use path::Path;
-pub(crate) use scan::string_end;
-pub use scan::{Compact, compact, elements, fields, members, touched, touched_among};
-pub use text::{json_text, text_field, text_of};
 
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::scalar::number_text;
 use super::*;
+use crate::json::{fields, number_text, touched, touched_among};
 
 fn path(text: &str) -> Path {
     Path::parse(text).expect("a path")

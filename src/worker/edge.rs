@@ -3,13 +3,15 @@
 use headwater::{
     call::Aside,
     edge::{
+        known::{CachedTexts, Known, KnownHead, Wanted},
+        visit::{Called, Effect, Event, Outgoing, Passed, PassedBody, Visit},
+    },
+    error::ApiError,
+    fronts::headwater::{
         body::{Coding, refusal_of},
         reply::{Body, Reply},
-        state::{CachedTexts, Known, KnownHead, Wanted},
-        visit::{Called, Effect, Event, Outgoing, Passed, Source, Visit},
     },
     limits,
-    protocol::error::ApiError,
     version::Position,
 };
 use js_sys::{Array, Promise, Uint8Array};
@@ -119,11 +121,11 @@ extern "C" {
 pub(crate) fn answer(request: Request, env: Env, context: Context) -> Result<JsValue, JsValue> {
     let incoming = http::read(&request);
     let header = |name: &str| http::header(&request, name);
-    let (visit, effect) = isolate::with(&env, |isolate| isolate.begin(incoming, &header));
+    let (mut visit, effect) = isolate::with(&env, |isolate| isolate.begin(incoming, &header));
     let mut carrier =
         Carrier { env, context, request: Some(request), stream: None, passed: None, pipe: None };
     if let Effect::Answer(answer) = effect {
-        return carrier.respond(&visit, *answer);
+        return carrier.respond(&mut visit, *answer);
     }
     let repeat = visit.reply_to_repeat();
     let headers = http::headers(&repeat, &visit);
@@ -150,7 +152,7 @@ impl Carrier {
     async fn run(mut self, mut visit: Visit, mut effect: Effect) -> Result<JsValue, JsValue> {
         loop {
             if let Effect::Answer(answer) = effect {
-                return self.respond(&visit, *answer);
+                return self.respond(&mut visit, *answer);
             }
             if let Effect::Rest = effect {
                 return Ok(JsValue::UNDEFINED);
@@ -195,13 +197,13 @@ impl Carrier {
         self.pipe.as_ref().expect("BUG: nobody reads what is written")
     }
 
-    fn respond(&mut self, visit: &Visit, answer: Result<Reply, ApiError>) -> Result<JsValue, JsValue> {
+    fn respond(&mut self, visit: &mut Visit, answer: Result<Reply, ApiError>) -> Result<JsValue, JsValue> {
         let reply = visit.reply(answer);
         let stream = self.stream.take();
         let body = match &reply.body {
             Body::Passed => return Ok(self.passed.take().expect("BUG: nothing was passed on").into()),
             Body::Stream => stream.expect("BUG: no stream was opened").into(),
-            Body::Empty | Body::Text(_) | Body::Written(_) => {
+            Body::Empty | Body::Text(_) | Body::Written => {
                 if let Some(stream) = stream {
                     drop_stream(&stream);
                 }
@@ -209,10 +211,10 @@ impl Carrier {
             }
         };
         let headers = http::headers(&reply, visit);
-        if let Body::Written(errand) = reply.body {
+        if let Some(writer) = visit.take_writer() {
             let pipe = TextPipe::new();
             let readable = pipe.readable();
-            self.run_errand(*errand, Some(pipe));
+            self.run_errand(writer, Some(pipe));
             return http::respond_with(reply.status, &readable, headers);
         }
         http::respond_with(reply.status, &body, headers)
@@ -268,12 +270,12 @@ impl Carrier {
         }
     }
 
-    fn pass(&self, call: &Outgoing, source: Source) -> Promise {
+    fn pass(&self, call: &Outgoing, source: PassedBody) -> Promise {
         let (env, name, caller) = (&self.env, call.object.as_str(), call.caller.to_text());
         let call_name = call.call.name();
         match source {
-            Source::Call => pass_on(env, name, call_name, &caller, &call.call.body()),
-            Source::Request { coding, limit, expires } => {
+            PassedBody::Call => pass_on(env, name, call_name, &caller, &call.call.body()),
+            PassedBody::Request { coding, limit, expires } => {
                 let (user, is_gzip) = (call.caller.user.as_str(), coding == Coding::Gzip);
                 let expires = expires.0 as f64;
                 pass_body_on(env, name, call_name, &caller, self.request(), user, is_gzip, limit, expires)

@@ -1,13 +1,11 @@
 //! Requests in and responses out, each in one crossing between wasm and JavaScript.
 
 use headwater::{
-    edge::{
-        answer::Usage,
-        reply::{AllHeaders, Body, Reply},
-        visit::{self, Visit},
-    },
+    call::Usage,
+    edge::visit::{self, Visit},
+    error::ApiError,
+    fronts::headwater::reply::{AllHeaders, Body, Reply},
     limits,
-    protocol::error::ApiError,
     time::Millis,
 };
 use js_sys::Uint8Array;
@@ -41,7 +39,17 @@ extern "C" {
 #[wasm_bindgen(module = "/js/body.js")]
 extern "C" {
     #[wasm_bindgen(js_name = configureBodies)]
-    fn configure(held_max: usize, idle_ms: u32, total_ms: u32, bytes_per_s: u32);
+    fn configure(
+        held_max: usize,
+        idle_ms: u32,
+        total_ms: u32,
+        bytes_per_s: u32,
+        drained_max: usize,
+        read_first: usize,
+        read_most: usize,
+        first_bytes: usize,
+        packed_slice: usize,
+    );
 }
 
 /// Sets what bodies may take of the isolate, and how long.
@@ -51,6 +59,11 @@ pub(crate) fn configure_bodies() {
         limits::BODY_IDLE_MS,
         limits::BODY_TOTAL_MS,
         limits::BODY_BYTES_PER_S,
+        limits::BODY_DRAINED_MAX,
+        limits::BODY_READ_FIRST,
+        limits::BODY_READ_MOST,
+        limits::BODY_ARRAY_FIRST,
+        limits::BODY_PACKED_SLICE,
     );
 }
 

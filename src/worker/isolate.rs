@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use headwater::edge::{config::Config, isolate::Isolate};
+use headwater::{config::Config, coordinator::object::ObjectConfig, edge::isolate::Isolate};
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
@@ -18,14 +18,19 @@ extern "C" {
     fn has_limiter(env: &JsValue) -> bool;
 }
 
+struct Here {
+    isolate: Isolate,
+    object: ObjectConfig,
+}
+
 thread_local! {
-    static ISOLATE: RefCell<Option<Isolate>> = const { RefCell::new(None) };
+    static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
 }
 
 /// The environment of an isolate never changes: a new configuration is a new deployment with isolates of its own.
 pub(crate) fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
-    ISOLATE.with_borrow_mut(|isolate| {
-        let isolate = isolate.get_or_insert_with(|| begin(env));
+    HERE.with_borrow_mut(|here| {
+        let isolate = &mut here.get_or_insert_with(|| begin(env)).isolate;
         let done = use_it(isolate);
         for (level, event, fields) in isolate.take_log() {
             log::write(level, event, fields);
@@ -34,12 +39,19 @@ pub(crate) fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
     })
 }
 
+/// What objects are set to.
+pub(crate) fn object_config(env: &Env) -> ObjectConfig {
+    HERE.with_borrow_mut(|here| here.get_or_insert_with(|| begin(env)).object)
+}
+
 #[cold]
 #[inline(never)]
-fn begin(env: &Env) -> Isolate {
-    let config = Config::read(|name| setting(env, name));
-    log::configure(&config);
+fn begin(env: &Env) -> Here {
+    let Config { edge, object, environment, problems } = Config::read(|name| setting(env, name));
+    log::configure(edge.log_level, environment);
     http::configure_bodies();
     panic::end_what_waits();
-    Isolate::new(config, settings(env).lines(), has_limiter(env))
+    let names = settings(env);
+    let unknown = Config::unknown(names.lines());
+    Here { isolate: Isolate::new(edge, &problems, &unknown, has_limiter(env)), object }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use headwater::edge::config::{Config, LogLevel};
+use headwater::edge::config::LogLevel;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
@@ -18,9 +18,9 @@ thread_local! {
 }
 
 /// Sets what is logged from now on, and under which name of a deployment.
-pub(crate) fn configure(config: &Config) {
-    LEVEL.set(config.log_level);
-    ENVIRONMENT.set(config.environment.clone());
+pub(crate) fn configure(level: LogLevel, environment: String) {
+    LEVEL.set(level);
+    ENVIRONMENT.set(environment);
 }
 
 /// Whether lines of `level` are written.

@@ -3,14 +3,15 @@
 use std::cell::RefCell;
 
 use headwater::{
-    call::Caller,
+    call::{Caller, Usage},
     coordinator::{
         ledger::{LedgerResult, Rows, SqlLedger},
-        object::{Answer, Effect, Event, Expires, Moment, Object, ObjectConfig, Said, Storage, Task},
+        object::{Answer, Effect, Event, Expires, Moment, Object, Said, Storage, Task},
     },
-    edge::{answer::Usage, config::LogLevel, isolate::Isolate, pull::HEAD_TTL_S, reply::Reply},
-    limits::{self, DirectoryMax},
-    protocol::error::ApiError,
+    edge::{config::LogLevel, isolate::Isolate, pull::HEAD_TTL_S},
+    error::ApiError,
+    fronts::headwater::reply::Reply,
+    limits,
     snapshot::head::HeadMetadata,
     time::Millis,
 };
@@ -100,14 +101,7 @@ struct Coordinator {
 impl DurableObject for Coordinator {
     fn new(state: State, env: Env) -> Self {
         let storage: ObjectStorage = state.storage().as_raw().unchecked_ref::<ObjectStorage>().clone();
-        let config = isolate::with(&env, |isolate| {
-            let config = isolate.config();
-            ObjectConfig {
-                publication: config.publication,
-                rate: config.rate,
-                directory: DirectoryMax::DEPLOYED,
-            }
-        });
+        let config = isolate::object_config(&env);
         Self {
             object: RefCell::new(Object::new(ObjectSql::new(storage.clone()), config, now())),
             slices: Group::new(&storage),

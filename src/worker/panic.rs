@@ -1,7 +1,7 @@
 //! What the shell does about panics, beside `js/panic.js`: a panic ends the instance of the module, and the promises that wait in
 //! it would wait for ever. Both files can go when workers-rs unwinds on stable Rust.
 
-use headwater::edge::reply::{AllHeaders, Reply};
+use headwater::fronts::headwater::reply::{AllHeaders, Reply};
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use worker::Env;

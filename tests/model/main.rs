@@ -2,7 +2,7 @@
 //!
 //! Modelled, each as the code has it:
 //! - the coordinator (`src/coordinator/`): versions, epoch, horizon, `published`, the base under construction,
-//!   `resettle_at`, the alarm and the watchdog; turns, which a crash can end between any two effects;
+//!   `put_again_at`, the alarm and the watchdog; turns, which a crash can end between any two effects;
 //! - KV: a location may be shown any head that ever landed, or none, in any order and again; a put may be refused, or go
 //!   unanswered and land later, after a newer one too, or never; an object may be missing for any reader at any time;
 //! - two locations with their memory (`src/edge/state.rs`), and two readers that pull at either (`src/edge/pull/`);

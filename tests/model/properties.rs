@@ -135,7 +135,7 @@ impl Event {
             CoordinatorTakesOver: "KV shows a reader too little, and the coordinator answers",
             ObjectIsMissing: "an object is missing, and the coordinator answers alone",
             ReaderIsResetByANewEpoch: "a new epoch resets a reader",
-            LayersAnswerTogether: "base, tail and fresh tail, or two of them, answer together",
+            LayersAnswerTogether: "base, tail and overlay, or two of them, answer together",
             ReadsGoOnWithoutTheCoordinator: "the coordinator does not answer, and KV does",
             LatePutOfADeletedSpaceLands: "a head of the deleted space lands after the next was created",
             ReaderIsShownTheNextSpace: "a reader of the deleted space is shown the next",

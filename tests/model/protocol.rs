@@ -345,7 +345,7 @@ impl Protocol {
         }
         let held = known.held(request, self.rules);
         let epoch = request.own.map(|own| own.epoch);
-        known.learn_overlay(writer.fresh_tail(client.since(), epoch, held, self.rules));
+        known.learn_overlay(writer.overlay(client.since(), epoch, held, self.rules));
         known.serve(request, false, self.rules).unwrap_or_else(|| client.page_of(writer, true, self.rules))
     }
 

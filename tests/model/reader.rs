@@ -7,7 +7,7 @@ use crate::{
     writer::Writer,
 };
 
-/// A fresh tail: everything in (`from`, `position`] as the coordinator had it.
+/// An overlay: everything in (`from`, `position`] as the coordinator had it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) struct Overlay {
     pub(crate) incarnation: u8,

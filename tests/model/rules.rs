@@ -35,9 +35,9 @@ pub(crate) enum Mistake {
     ForgetsUnderAnOlderBase,
     /// A client below the horizon gets an increment.
     HorizonIgnoredForClients,
-    /// A head below the horizon is continued by a fresh tail.
+    /// A head below the horizon is continued by an overlay.
     HorizonIgnoredAboveHeads,
-    /// A fresh tail is laid over a head that ends before it begins.
+    /// An overlay is laid over a head that ends before it begins.
     OverlayOnAnyHead,
     /// What the newest lines hold is taken for all that the client needs.
     SinceIgnored,

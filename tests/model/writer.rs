@@ -16,7 +16,7 @@ pub(crate) enum Alarm {
     Settled,
 }
 
-/// `resettle_at`: the head has to be put once more, because an earlier put may still land.
+/// `put_again_at`: the head has to be put once more, because an earlier put may still land.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Resettle {
     No,
@@ -310,8 +310,8 @@ impl Writer {
         }
     }
 
-    /// A fresh tail for all readers, from the head that the location holds, or from where the client stands.
-    pub(crate) fn fresh_tail(
+    /// An overlay for all readers, from the head that the location holds, or from where the client stands.
+    pub(crate) fn overlay(
         &self,
         since: u8,
         own_epoch: Option<u8>,

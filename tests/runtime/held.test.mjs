@@ -28,7 +28,7 @@ function open(headers = {}) {
 
 /** As it is deployed; a test may have less. */
 const bounds = ({ heldMax = 32 * MIB, idleMs = 10_000, totalMs = 120_000, bytesPerS = 1000 } = {}) =>
-  configureBodies(heldMax, idleMs, totalMs, bytesPerS);
+  configureBodies(heldMax, idleMs, totalMs, bytesPerS, 16 * 1024 * 1024, 4096, 65_536, 16_384, 4096);
 bounds();
 
 let users = 0;

@@ -190,7 +190,7 @@ describe("what reading costs", { concurrency: 3 }, () => {
       const lagging = await counted("b", writer.sub, () => reader.pull({ min: writer.min }));
       assert.equal(reader.records.get(`c ${name(4)}`).value.changed, 2);
       assert.ok(lagging.keys + (lagging.result.used.object ?? 0) <= 1, JSON.stringify(lagging.result.used));
-      // The fresh tail serves every other reader there.
+      // The overlay serves every other reader there.
       const second = runtime.device(writer.sub, { at: "b" });
       Object.assign(second, { epoch: reader.epoch, version: reader.version - 2, min: writer.min });
       const shared = await counted("b", writer.sub, () => second.pull());

@@ -15,12 +15,12 @@ pub use sql::{Sql, SqlLedger, SqlValue};
 
 use crate::{
     ids::{ClientId, Collection, Key, RecordId, SpaceId, UserHash},
+    json::json_text,
     snapshot::{
         keys::Scope,
         lines::{newest_first, version_of},
     },
     time::Millis,
-    value::json_text,
     version::{ConflictId, Epoch, Version},
 };
 

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::{Answer, Claimant, Effect, Event, Moment, Object, Said, State, Storage, Task};
 use crate::{
-    access::role::Role,
     call::Administration,
     coordinator::{Administered, rate},
-    protocol::error::ApiError,
+    error::ApiError,
+    role::Role,
     time::Millis,
     version::Position,
 };
@@ -34,7 +34,7 @@ impl<S: Storage> Object<S> {
         }
         // What a directory knows, spaces have said, so whoever asks is not to blame for it.
         if let Administration::Grant { claim } = administration {
-            return self.settle_claim(task, claim, Claimant::Grant, at);
+            return self.decide_claim(task, claim, Claimant::Grant, at);
         }
         self.do_it(task, &administration, at)
     }

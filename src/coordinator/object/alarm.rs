@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Effect, Event, Expires, Moment, Object, State, Storage, Task};
 use crate::{
     coordinator::publication::{self, PutOutcome},
-    protocol::error::ApiError,
+    error::ApiError,
     snapshot::head::HeadMetadata,
     time::Millis,
 };
@@ -100,7 +100,7 @@ impl<S: Storage> Object<S> {
                 let head = Head { key, value, metadata, expiration_s };
                 turn.bytes += head.value.len();
                 // After a long turn the watchdog would fire before a head that is put now must have landed.
-                if now.since(turn.watched_from) <= self.space().publisher().settle_ms() / 4 {
+                if now.since(turn.watched_from) <= self.space().publisher().landing_ms() / 4 {
                     return put_head(task, turn, head);
                 }
                 turn.watched_from = now;

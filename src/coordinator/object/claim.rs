@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::{Effect, Moment, Object, State, Storage, Task};
 use crate::{
-    call::{Administration, Ask},
-    protocol::{error::ApiError, push::PushRequest},
+    call::{Administration, Ask, PushRequest},
+    error::ApiError,
     version::Position,
 };
 
@@ -22,7 +22,7 @@ pub(super) enum Claimant {
 }
 
 impl<S: Storage> Object<S> {
-    pub(super) fn settle_claim(
+    pub(super) fn decide_claim(
         &mut self,
         task: &mut Task,
         claimed: Option<Position>,
@@ -30,7 +30,7 @@ impl<S: Storage> Object<S> {
         at: Moment,
     ) -> Result<Effect, ApiError> {
         let Some(claimed) = claimed.filter(|claimed| self.space().is_from_the_future(claimed, at.now)) else {
-            return self.claim_is_settled(task, claimant, at);
+            return self.claim_is_decided(task, claimant, at);
         };
         self.space().touch().map_err(|_| ApiError::Internal)?;
         task.state = State::Confirming(claimed, claimant);
@@ -55,10 +55,10 @@ impl<S: Storage> Object<S> {
                 return Ok(set);
             }
         }
-        self.claim_is_settled(task, claimant, at)
+        self.claim_is_decided(task, claimant, at)
     }
 
-    pub(super) fn claim_is_settled(
+    pub(super) fn claim_is_decided(
         &mut self,
         task: &mut Task,
         claimant: Claimant,

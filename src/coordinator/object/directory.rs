@@ -5,8 +5,8 @@ use serde_json::json;
 use super::{Answer, Effect, Moment, Object, Said, Storage, Task};
 use crate::{
     call::{DirectoryAnswer, DirectoryCall},
-    coordinator::{directory::Directory, ledger::LedgerResult, rate},
-    protocol::error::ApiError,
+    coordinator::{ledger::LedgerResult, rate, sharing::directory::Directory},
+    error::ApiError,
 };
 
 impl<S: Storage> Object<S> {

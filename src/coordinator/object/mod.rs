@@ -31,18 +31,20 @@ use task::{Errand, State};
 use super::{
     Coordinator,
     crowd::Crowd,
-    directory::Directory,
     ledger::{Ledger, LedgerResult, Rows},
     publication::PublicationConfig,
-    queue::{Queue, Ticket},
     rate::{Rate, RateConfig},
     shares::Shares,
 };
 use crate::{
-    call::{Call, Destination},
+    call::{Call, Destination, PushAnswer},
+    coordinator::{
+        push::queue::{Queue, Ticket},
+        sharing::directory::Directory,
+    },
+    error::ApiError,
     ids::UserHash,
     limits::{self, DirectoryMax},
-    protocol::{error::ApiError, push::PushAnswer},
     time::Millis,
     version::Position,
 };
@@ -261,7 +263,7 @@ impl<S: Storage> Object<S> {
             }
             (State::ClaimArmed(claimant), Event::AlarmSet(is_set)) => {
                 self.alarm_was_set(is_set)?;
-                self.claim_is_settled(task, claimant, at)
+                self.claim_is_decided(task, claimant, at)
             }
             (State::Waiting { slice }, Event::Resumed) => self.woken(task, slice, at),
             (State::Committing, Event::AlarmSet(is_set)) => {

@@ -6,8 +6,8 @@ use super::{Moment, Object, Storage, Task};
 use crate::{
     call::{Administration, Call, Destination, Person},
     coordinator::{Coordinator, ledger::LedgerResult},
+    error::ApiError,
     ids::SpaceId,
-    protocol::error::ApiError,
     snapshot::keys::Scope,
     time::Millis,
 };

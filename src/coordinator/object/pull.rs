@@ -1,9 +1,7 @@
 //! Pulls that the edge cannot answer, and the list of open conflicts.
 
 use super::{Answer, Claimant, Effect, Moment, Object, Said, State, Storage, Task};
-use crate::{
-    call::Ask, coordinator::rate, protocol::error::ApiError, snapshot::keys::Scope, version::Version,
-};
+use crate::{call::Ask, coordinator::rate, error::ApiError, snapshot::keys::Scope, version::Version};
 
 impl<S: Storage> Object<S> {
     /// Whoever has just read a page waits for the next, so that others are heard, and is then admitted once more.
@@ -28,7 +26,7 @@ impl<S: Storage> Object<S> {
 
     fn pull_claims(&mut self, task: &mut Task, ask: Box<Ask>, at: Moment) -> Result<Effect, ApiError> {
         let claimed = self.space().claimed_by(task.user(), served(task)?, &ask, at.now)?;
-        self.settle_claim(task, claimed, Claimant::Pull(ask), at)
+        self.decide_claim(task, claimed, Claimant::Pull(ask), at)
     }
 
     pub(super) fn answer_pull(&mut self, task: &mut Task, ask: &Ask, at: Moment) -> Result<Effect, ApiError> {

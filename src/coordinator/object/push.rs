@@ -2,18 +2,15 @@
 
 use super::{Answer, Claimant, Effect, Errand, Moment, Object, Said, State, Storage, Task, Waiting};
 use crate::{
-    access::role::Role,
-    call::{Call, Caller},
+    call::{Call, Caller, PushRequest, Reading},
     coordinator::{
         ledger::Rows,
-        queue::{Done, Ticket},
+        push::queue::{Done, Ticket},
         rate,
     },
+    error::ApiError,
     limits,
-    protocol::{
-        error::ApiError,
-        push::{PushRequest, Reading},
-    },
+    role::Role,
     version::Position,
 };
 
@@ -97,7 +94,7 @@ impl<S: Storage> Object<S> {
         self.space().admit(task.user(), Role::Writer)?;
         let claimed = push.epoch.clone().zip(push.since);
         let claimed = claimed.map(|(epoch, version)| Position { epoch, version });
-        self.settle_claim(task, claimed, Claimant::Push(Box::new(push), units), at)
+        self.decide_claim(task, claimed, Claimant::Push(Box::new(push), units), at)
     }
 
     /// Pushes that are read in the meantime join. Whoever wakes first settles the next slice, so that no push depends on a request

@@ -2,14 +2,11 @@
 
 use super::{Administering, Claimant, Turn};
 use crate::{
-    access::role::Role,
-    call::{Aside, Ask, Call, Caller, Reply, encode_reply},
-    coordinator::{ledger::Rows, queue::Ticket},
+    call::{Aside, Ask, Call, Caller, PullReply, PushAnswer, Reading, encode_reply},
+    coordinator::{ledger::Rows, push::queue::Ticket},
+    error::ApiError,
     ids::UserHash,
-    protocol::{
-        error::ApiError,
-        push::{PushAnswer, Reading},
-    },
+    role::Role,
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
     version::Position,
@@ -192,7 +189,7 @@ pub enum Said {
     /// What becomes of a push.
     Pushed(PushAnswer),
     /// What is newer, for the edge.
-    Pulled(Reply, String),
+    Pulled(PullReply, String),
 }
 
 impl Task {

@@ -29,7 +29,7 @@ pub struct PublicationConfig {
 impl PublicationConfig {
     /// How late a put may land that was never answered, in ms: four intervals, at the default 120 s.
     #[must_use]
-    pub const fn settle_ms(&self) -> u64 {
+    pub const fn landing_ms(&self) -> u64 {
         4 * self.interval_ms
     }
 
@@ -78,7 +78,7 @@ impl Publisher {
     pub fn pulled(&mut self, seen: &Ask, now: Millis) {
         self.pulls_answered = self.pulls_answered.saturating_add(1);
         let Some(published) = self.row.published.clone() else { return };
-        let settled = now.since(published.at) > self.config.settle_ms()
+        let settled = now.since(published.at) > self.config.landing_ms()
             && now.since(self.renewed_at) > 30 * self.config.interval_ms;
         // A location may see what has been replaced for a while; it says nothing new.
         let mut renew = settled && seen.expiring;
@@ -125,7 +125,7 @@ impl Publisher {
                 self.row.published.as_ref().map(|published| published.at.plus(self.config.interval_ms));
             wanted.max(interval.unwrap_or(now))
         });
-        let due = [regular, self.row.resettle_at].into_iter().flatten().min()?;
+        let due = [regular, self.row.put_again_at].into_iter().flatten().min()?;
         // workerd can lose an alarm that is set to the present from within an alarm (workerd#6866).
         Some(due.max(self.row.retry_at.unwrap_or(due)).max(now.plus(1)))
     }
@@ -133,7 +133,7 @@ impl Publisher {
     /// When the watchdog has to fire for a put that is made now.
     #[must_use]
     pub fn watchdog(&self, now: Millis) -> Millis {
-        now.plus(self.config.settle_ms().max(1_000))
+        now.plus(self.config.landing_ms().max(1_000))
     }
 
     /// Ends a turn that got no further, and says when the next may try.

@@ -95,14 +95,14 @@ impl Publisher {
             self.row.attempts = 0;
             self.row.retry_at = None;
             // By when it was sent, not by when it was answered: an earlier put may have landed in between, over it.
-            self.row.resettle_at = self.row.resettle_at.filter(|at| *at > put_at);
+            self.row.put_again_at = self.row.put_again_at.filter(|at| *at > put_at);
             if self.is_behind(durable) {
                 self.behind_since.get_or_insert(now);
             }
             self.turn = None;
         } else {
             if outcome == PutOutcome::Unknown {
-                self.row.resettle_at = Some(now.plus(self.config.settle_ms()));
+                self.row.put_again_at = Some(now.plus(self.config.landing_ms()));
             }
             self.failed(outcome, now);
         }
@@ -115,7 +115,7 @@ impl Publisher {
     /// life on every new device. The tail and the delta are queried anew for each head; the base is not.
     #[must_use]
     pub fn forgettable(&self, epoch: &Epoch, now: Millis) -> Option<(Millis, Version)> {
-        let published = self.row.published_in(epoch).filter(|_| self.row.resettle_at.is_none())?;
+        let published = self.row.published_in(epoch).filter(|_| self.row.put_again_at.is_none())?;
         let to = self.row.base.as_ref().filter(|_| !planted!(ForgottenBelowTheBase));
         let to = to.map_or(published, |base| base.to.min(published));
         Some((self.deletions_before(now), to))

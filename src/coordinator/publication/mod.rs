@@ -129,8 +129,8 @@ impl Publisher {
 
     /// How late a put may land that was never answered, in ms.
     #[must_use]
-    pub fn settle_ms(&self) -> u64 {
-        self.config.settle_ms()
+    pub fn landing_ms(&self) -> u64 {
+        self.config.landing_ms()
     }
 
     /// Ends a turn that could not be carried out.
@@ -192,7 +192,7 @@ impl Publisher {
     pub fn head_was_read(&mut self, is_there: bool, now: Millis) {
         self.compared = true;
         let settled =
-            self.row.published.as_ref().is_some_and(|put| now.since(put.at) > self.config.settle_ms());
+            self.row.published.as_ref().is_some_and(|put| now.since(put.at) > self.config.landing_ms());
         if !is_there && settled {
             self.nothing_is_there();
         }

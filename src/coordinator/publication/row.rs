@@ -26,7 +26,7 @@ pub struct PublicationRow {
     /// Not before this time is KV tried again after a failure.
     pub retry_at: Option<Millis>,
     /// When to put the head once more, because an earlier put was never answered and may still land.
-    pub resettle_at: Option<Millis>,
+    pub put_again_at: Option<Millis>,
     /// Whether to publish although nothing is new: something in KV is missing, or old.
     pub renew: bool,
 }
@@ -109,8 +109,8 @@ impl PublicationRow {
     /// was published is, and what is unsettled.
     #[must_use]
     pub fn without_records(&self) -> Self {
-        let Self { published, attempts, retry_at, resettle_at, .. } = self.clone();
-        Self { published, attempts, retry_at, resettle_at, ..Self::default() }
+        let Self { published, attempts, retry_at, put_again_at, .. } = self.clone();
+        Self { published, attempts, retry_at, put_again_at, ..Self::default() }
     }
 
     pub(super) fn parts(&self) -> impl Iterator<Item = &PartRow> {
@@ -150,7 +150,7 @@ mod tests {
             &run,
             r#","delta":{"from":2,"to":3,"parts":[]},"building":{"base":true,"run":"#,
             &run,
-            r#","last":["todos","t1"]},"attempts":1,"retry_at":9,"resettle_at":10,"renew":true}"#,
+            r#","last":["todos","t1"]},"attempts":1,"retry_at":9,"put_again_at":10,"renew":true}"#,
         ];
         let text = text.concat();
         let mut ledger = MemoryLedger::default();

@@ -1,7 +1,7 @@
 //! Who changed what: a mutation conflicts only with changes that its client has not seen and did not make (I13).
 
 use super::*;
-use crate::{limits, protocol::push::There, sim::Rng};
+use crate::{limits, mutation::There, sim::Rng};
 
 const A: &str = "client-a";
 const B: &str = "client-b";

@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     call::{DirectoryAnswer, DirectoryCall, Entry, Standing},
     coordinator::{
-        directory::Directory,
         ledger::{SqlLedger, tests::sqlite::Sqlite},
+        sharing::directory::Directory,
     },
     limits::{self, DirectoryMax},
 };

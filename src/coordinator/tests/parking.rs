@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::{
+    call::conflict::ConflictPage,
     coordinator::{
+        conflicts::parking,
         ledger::{Conflict, ParkedChange},
-        parking,
     },
     limits,
-    protocol::{conflict::ConflictPage, push::There},
+    mutation::There,
     sim::Rng,
     version::ConflictId,
 };
@@ -544,7 +545,7 @@ fn another_users_conflict_is_resolved_by_owners_only() {
         answer.expect("an answer").results[0].settled.clone()
     };
     let member = |desk: &mut Desk, name: &str, role: &str, at: u64| {
-        let key = members::key_of(&user(name));
+        let key = sharing::members::key_of(&user(name));
         let clock = ledger::Clock { version: version(at), writer: 0, foreign: Version::ZERO };
         let line = ledger::live_line(&key, &format!(r#"{{"sub":"{name}","role":"{role}"}}"#));
         let record = ledger::Record { clock, deleted_at: None, line, fields: None };

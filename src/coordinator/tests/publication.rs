@@ -7,7 +7,7 @@ mod settling;
 use super::*;
 use crate::{
     coordinator::publication::{Effect, PutOutcome},
-    edge::pull::Format,
+    fronts::headwater::answer::Format,
     sim::{
         DAY_MS, EAGER, Settings, World,
         check::{Edit, Row},

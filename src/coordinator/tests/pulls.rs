@@ -1,12 +1,12 @@
 //! What the coordinator answers edges with.
 
 use super::*;
-use crate::call::{Ask, OrderedCursor, Reply};
+use crate::call::{Ask, OrderedCursor, PullReply};
 
 const A: &str = "client-a";
 const SMALL: usize = 200;
 
-/// A space with records `r0`, `r1`, … too large for a fresh tail.
+/// A space with records `r0`, `r1`, … too large for an overlay.
 fn large() -> Desk {
     let mut desk = Desk::new();
     let filler = "x".repeat(100_000);
@@ -20,7 +20,7 @@ type Page = (bool, u64, Option<OrderedCursor>, String);
 
 fn page(desk: &mut Desk, ask: &Ask) -> Page {
     match desk.core.pull(&user("alice"), &scope(), ask, desk.now).expect("an answer") {
-        (Reply::Page { version, reset, next, .. }, lines) => (reset, version.get(), next, lines),
+        (PullReply::Page { version, reset, next, .. }, lines) => (reset, version.get(), next, lines),
         (other, _) => panic!("no page: {other:?}"),
     }
 }
@@ -44,7 +44,7 @@ fn forget(desk: &mut Desk, to: u64) {
     let horizon = desk.core.ledger().forget_deletions(desk.now.plus(1), version(to), 100).expect("a purge");
     desk.core.meta.floor = desk.core.version;
     desk.core.meta.horizon = horizon.expect("something to forget");
-    desk.core.fresh_tail = None;
+    desk.core.overlay = None;
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn below_the_horizon_a_client_gets_everything_with_reset() {
     assert!(begin(&mut desk, 4).0);
     let (reply, lines) =
         desk.core.pull(&user("alice"), &scope(), &first(&desk, 5), desk.now).expect("an answer");
-    assert!(matches!(reply, Reply::Overlay { from, .. } if from == version(5)));
+    assert!(matches!(reply, PullReply::Overlay { from, .. } if from == version(5)));
     assert_eq!(lines.lines().count(), 1);
 }
 
@@ -141,7 +141,7 @@ fn h10c_a_head_below_the_horizon_is_not_continued() {
     forget(&mut desk, 6);
     let ask = Ask { held, ..first(&desk, 0) };
     assert!(
-        matches!(desk.core.pull(&user("alice"), &scope(), &ask, desk.now), Ok((Reply::Page { .. }, _))),
+        matches!(desk.core.pull(&user("alice"), &scope(), &ask, desk.now), Ok((PullReply::Page { .. }, _))),
         "n is in neither"
     );
 }
@@ -157,7 +157,7 @@ fn h21_a_fresh_tail_continues_the_head_and_not_the_client() {
             .pull(&user("alice"), &scope(), &Ask { held: held.clone(), ..ask }, desk.now)
             .expect("an answer");
         assert!(
-            matches!(reply, Reply::Overlay { from, version: to, .. } if (from, to) == (version(4), version(5)))
+            matches!(reply, PullReply::Overlay { from, version: to, .. } if (from, to) == (version(4), version(5)))
         );
         assert_eq!(lines.lines().count(), 1);
     }

@@ -7,15 +7,15 @@ mod serve;
 
 use std::rc::Rc;
 
-use super::state::{Known, KnownHead, Overlay, Wanted};
 use crate::{
-    call::{Ask, OrderedCursor, Reply, Seen},
-    ids::{ContentHash, SpaceHash},
-    protocol::{
-        error::ApiError,
+    call::{Ask, PullReply, Seen},
+    edge::known::{Known, KnownHead, Overlay, Wanted},
+    error::ApiError,
+    fronts::headwater::{
+        answer::{Format, PullAnswer, Source},
         pull::{Consistency, Cursor, PullRequest},
     },
-    snapshot::head::PartName,
+    ids::{ContentHash, SpaceHash},
     time::Millis,
     version::{Position, Version},
 };
@@ -36,15 +36,6 @@ pub const OBJECT_TTL_S: u32 = 86_400;
 /// one, or lose its writer, for ever.
 const CONFIRM_MS: u64 = 10 * 60_000;
 
-/// How the answer will be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Pages.
-    Json,
-    /// A stream.
-    Ndjson,
-}
-
 /// Which layers answer which pulls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadPlan {
@@ -61,29 +52,6 @@ impl ReadPlan {
     }
 }
 
-/// The furthest layer that was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// The isolate's memory or the location's cache.
-    Edge,
-    /// KV.
-    Kv,
-    /// The space's coordinator.
-    Coordinator,
-}
-
-impl Source {
-    /// The word in the header.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Edge => "edge",
-            Self::Kv => "kv",
-            Self::Coordinator => "coordinator",
-        }
-    }
-}
-
 /// What the shell has to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
@@ -94,71 +62,9 @@ pub enum Next {
     /// Ask the coordinator; report with [`Pull::learn_reply`] or [`Pull::coordinator_failed`].
     Ask(Box<Ask>),
     /// Send this.
-    Answer(Answer),
+    Answer(PullAnswer),
     /// Send this error.
     Fail(ApiError),
-}
-
-/// What a pull is answered with.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// Nothing is newer than what the client has.
-    Nothing {
-        /// The client's position from now on.
-        position: Position,
-    },
-    /// Everything that is newer.
-    Changes {
-        /// The client's position from now on.
-        position: Position,
-        /// Whether this begins a full state.
-        reset: bool,
-        /// Record lines.
-        lines: String,
-    },
-    /// A stream of published objects, then lines.
-    Load(Load),
-    /// A page by the coordinator.
-    Page {
-        /// Where the space stands.
-        position: Position,
-        /// Whether this page begins a full state.
-        reset: bool,
-        /// Where the pull goes on, if it does.
-        next: Option<OrderedCursor>,
-        /// Record lines.
-        lines: String,
-    },
-}
-
-impl Answer {
-    /// Where the client will stand.
-    #[must_use]
-    pub fn position(&self) -> &Position {
-        match self {
-            Self::Nothing { position } | Self::Changes { position, .. } | Self::Page { position, .. } => {
-                position
-            }
-            Self::Load(load) => &load.position,
-        }
-    }
-}
-
-/// A load of published objects.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Load {
-    /// The client's position when all has arrived.
-    pub position: Position,
-    /// Whether it begins a full state.
-    pub reset: bool,
-    /// Objects to stream, in order.
-    pub parts: Vec<PartName>,
-    /// After each of the first so many parts a cursor makes sense.
-    pub resumable: usize,
-    /// The cursor after the first part; each further part counts `done` up.
-    pub cursor: Option<Cursor>,
-    /// Record lines that follow the objects.
-    pub lines: String,
 }
 
 /// One pull under way.
@@ -175,7 +81,7 @@ pub struct Pull {
     kv_seen: Option<Seen>,
     asked: bool,
     failure: Option<ApiError>,
-    page: Option<Answer>,
+    page: Option<PullAnswer>,
     restart: bool,
     missed: Option<ContentHash>,
     source: Source,
@@ -253,14 +159,14 @@ impl Pull {
     /// client can write down by itself. Any other also says whose it is and from where it leads there, so that it counts for
     /// no other request; it is weak, because the same changes can come in several orders.
     #[must_use]
-    pub fn tag(&self, answer: &Answer, space: &SpaceHash, is_coded: bool) -> String {
+    pub fn tag(&self, answer: &PullAnswer, space: &SpaceHash, is_coded: bool) -> String {
         let form = match self.format {
             Format::Json => "",
             Format::Ndjson if is_coded => ".ndjson.gzip",
             Format::Ndjson => ".ndjson",
         };
         let position = answer.position();
-        if matches!(answer, Answer::Nothing { .. }) {
+        if matches!(answer, PullAnswer::Nothing { .. }) {
             return format!("\"{position}{form}\"");
         }
         let from = match (&self.request.cursor, self.request.position()) {
@@ -340,7 +246,7 @@ impl Pull {
     }
 
     /// The answer, if memory has it: then nothing has to be waited for.
-    pub fn remembered(&mut self, now: Millis) -> Option<Answer> {
+    pub fn remembered(&mut self, now: Millis) -> Option<PullAnswer> {
         let asks = self.request.cursor.is_some() || self.request.consistency == Consistency::Strong;
         let checked = now.since(self.checked_at) <= MEMORY_MS || self.cache_seen;
         if checked && !asks && self.is_fresh(now) && self.shows_writes() { self.serve(false) } else { None }
@@ -360,7 +266,7 @@ impl Pull {
         let lenient = self.failure.is_some();
         let answer = self.serve(false);
         if answer.is_none() && !lenient {
-            // The fresh tail and the head do not make an answer together: the horizon has passed this client in between,
+            // The overlay and the head do not make an answer together: the horizon has passed this client in between,
             // or the head stands above the coordinator. It answers alone.
             (self.restart, self.asked) = (true, false);
             return self.ask_or_fail(now);
@@ -413,18 +319,18 @@ impl Pull {
     }
 
     /// What the coordinator answered.
-    pub fn learn_reply(&mut self, reply: Reply, lines: &str, now: Millis) {
+    pub fn learn_reply(&mut self, reply: PullReply, lines: &str, now: Millis) {
         self.asked = true;
         self.source = Source::Coordinator;
         match reply {
-            Reply::Overlay { epoch, from, version, horizon, asked_at } => {
+            PullReply::Overlay { epoch, from, version, horizon, asked_at } => {
                 self.checked_at = now;
                 let lines = lines.to_owned();
                 self.known.learn_overlay(Rc::new(Overlay { epoch, from, version, horizon, asked_at, lines }));
             }
-            Reply::Page { epoch, version, reset, next } => {
+            PullReply::Page { epoch, version, reset, next } => {
                 let position = Position { epoch, version };
-                self.page = Some(Answer::Page { position, reset, next, lines: lines.to_owned() });
+                self.page = Some(PullAnswer::Page { position, reset, next, lines: lines.to_owned() });
             }
         }
     }
@@ -494,16 +400,16 @@ mod tests {
     #[test]
     fn a_position_is_the_tag_of_nothing_new_and_every_other_answer_has_one_of_its_own() {
         let position = Position::parse("0mwrnsa6yk3v9q2.57").expect("a position");
-        let pairs = |query: &str| crate::protocol::pull::query_pairs(query).expect("pairs");
+        let pairs = |query: &str| crate::fronts::headwater::pull::query_pairs(query).expect("pairs");
         let tag = |query: &str, format, is_coded, brings: bool, user| {
             let space = SpaceHash::private("i", user);
             let request = PullRequest::from_query(&pairs(query), &space).expect("a pull");
             let pull = Pull::new(request, format, ReadPlan::of(true, true), Default::default(), None);
             let position = position.clone();
             let answer = if brings {
-                Answer::Changes { position, reset: false, lines: String::new() }
+                PullAnswer::Changes { position, reset: false, lines: String::new() }
             } else {
-                Answer::Nothing { position }
+                PullAnswer::Nothing { position }
             };
             pull.tag(&answer, &space, is_coded)
         };

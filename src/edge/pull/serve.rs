@@ -1,11 +1,14 @@
-//! What can be answered from what is known: the rules by which a head and a fresh tail on top of it serve a client.
+//! What can be answered from what is known: the rules by which a head and an overlay on top of it serve a client.
 
-use super::{Answer, Format, Load, Pull};
+use super::Pull;
 use crate::{
     call::{Ask, OrderedCursor},
-    edge::state::{KnownHead, Overlay},
+    edge::known::{KnownHead, Overlay},
+    fronts::headwater::{
+        answer::{Format, Load, PullAnswer},
+        pull::{Consistency, Cursor, Min},
+    },
     limits,
-    protocol::pull::{Consistency, Cursor, Min},
     snapshot::lines,
     time::Millis,
     version::{Position, Version},
@@ -30,12 +33,12 @@ impl Pull {
 
     /// An answer from what is known, if it is usable and holds everything the client needs. With `lenient` also what is
     /// dearer to send or less fresh than the coordinator's answer would be, because that is not to be had.
-    pub(super) fn serve(&self, lenient: bool) -> Option<Answer> {
+    pub(super) fn serve(&self, lenient: bool) -> Option<PullAnswer> {
         let top = self.known.position()?;
         if !self.is_usable(&top) {
             let own = self.request.position();
             let eventual = self.request.consistency == Consistency::Eventual && self.request.cursor.is_none();
-            return own.filter(|own| eventual && *own > top).map(|position| Answer::Nothing { position });
+            return own.filter(|own| eventual && *own > top).map(|position| PullAnswer::Nothing { position });
         }
         if let Some(Cursor::Parts { epoch, base, done }) = &self.request.cursor {
             let same = self.format == Format::Ndjson && *epoch == top.epoch;
@@ -44,10 +47,10 @@ impl Pull {
         let (start, reset) = self.start_in(&top);
         let seen = planted!(NothingNewByHead).then_some(self.known.head.as_ref()).flatten();
         if (start == top.version || seen.is_some_and(|head| head.metadata.v == start)) && !reset {
-            return Some(Answer::Nothing { position: top });
+            return Some(PullAnswer::Nothing { position: top });
         }
         if let Some(lines) = self.lines_after(start, &top) {
-            return Some(Answer::Changes { position: top, reset, lines });
+            return Some(PullAnswer::Changes { position: top, reset, lines });
         }
         let stream = self.format == Format::Ndjson && (start == Version::ZERO || lenient);
         if stream { self.load(&top, None, start, reset) } else { None }
@@ -103,7 +106,7 @@ impl Pull {
         resume: Option<(&String, usize)>,
         start: Version,
         reset: bool,
-    ) -> Option<Answer> {
+    ) -> Option<PullAnswer> {
         let (known, newer) = self.head_below(top)?;
         let body = known.body.as_ref()?;
         let base = body.head.base.as_ref();
@@ -125,7 +128,7 @@ impl Pull {
             base: base.fingerprint(),
             done: done + 1,
         });
-        Some(Answer::Load(Load {
+        Some(PullAnswer::Load(Load {
             position: top.clone(),
             reset,
             parts: parts.skip(done).collect(),

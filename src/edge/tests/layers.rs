@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::{
-    edge::state::{Known, KnownHead, Overlay},
+    edge::known::{Known, KnownHead, Overlay},
     snapshot::head::HeadMetadata,
     version::Version,
 };

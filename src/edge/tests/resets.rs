@@ -117,7 +117,7 @@ fn h10c_a_load_that_goes_on_does_not_bring_back_what_was_deleted_and_forgotten()
     world.pass(61_000);
     put(&mut world, "s", 1);
     world.settle(20);
-    // Somebody else brings a fresh tail from 0 to this location: the space is small by now.
+    // Somebody else brings an overlay from 0 to this location: the space is small by now.
     world.locations[0].forget_cache();
     let strong = world.ask(0, "{\"consistency\":\"strong\"}", Format::Json);
     assert_eq!(version(&strong), world.spaces[0].oracle.here().version.get());

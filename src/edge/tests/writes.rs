@@ -76,7 +76,7 @@ fn kv_is_not_read_for_what_was_written_a_moment_ago_and_is_again_once_it_shows_i
     world.locations[0].forget_memory();
     world.pass(WRITTEN_MS - 10_000);
     let answer = world.ask(0, &since(&world, 0), Format::Json);
-    assert_eq!((version(&answer), answer.usage.object), (1, 0), "the fresh tail of before is as new");
+    assert_eq!((version(&answer), answer.usage.object), (1, 0), "the overlay of before is as new");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn i14_an_isolate_that_the_locations_cache_told_of_a_write_never_answers_without
         let mut world = by_demand();
         write_at(&mut world, 0, "a");
         world.ask(0, "{}", Format::Json);
-        // More than fits a fresh tail, so the coordinator's answer leaves nothing in memory.
+        // More than fits an overlay, so the coordinator's answer leaves nothing in memory.
         (0..400).for_each(|record| put(&mut world, &format!("r{record}"), 200));
         write_at(&mut world, 0, "a");
         world.pass(1_001);

@@ -4,19 +4,20 @@ use serde_json::json;
 
 use super::{Effect, Request, State, Visit, pull::Pulling};
 use crate::{
-    call::Call,
-    edge::{
-        answer::Usage,
-        authorize::{Caller, Step},
-        body::{Coding, is_json},
+    access::{
         cors,
-        isolate::Isolate,
+        target::Target,
+        token::{Bearer, Step},
+    },
+    call::{Call, Usage},
+    edge::isolate::Isolate,
+    error::ApiError,
+    fronts::headwater::{
+        body::{Coding, is_json},
         reply::{Headers, Reply},
-        route::{Route, SpaceRoute},
-        target::{Target, may_name_space},
+        route::{Route, SpaceRoute, may_name_space},
     },
     limits,
-    protocol::error::ApiError,
     time::Millis,
 };
 
@@ -28,7 +29,8 @@ impl Isolate {
         let now = request.now;
         let route = Route::of(&request.method, &request.path);
         let (grant, usage, state) = (String::new(), Usage::default(), State::Over);
-        let mut visit = Visit { request, route: None, target: None, grant, origin, usage, state };
+        let mut visit =
+            Visit { request, route: None, target: None, grant, origin, usage, writer: None, state };
         let begun = route.and_then(|route| self.begin_route(&mut visit, route, header, now));
         let effect = begun.unwrap_or_else(|error| self.answer(&visit, Err(error), now));
         (visit, effect)
@@ -71,7 +73,7 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         match self.decide(&visit.request.authorization, visit.request.now)? {
-            Step::Caller(caller) => self.begin_as(visit, caller, now),
+            Step::Bearer(caller) => self.begin_as(visit, caller, now),
             Step::Verify(claimed) => {
                 let (algorithm, jwk) = (claimed.key.algorithm, claimed.key.jwk.clone());
                 let (signed, signature) = (claimed.signed().to_owned(), claimed.signature.clone());
@@ -81,7 +83,7 @@ impl Isolate {
             Step::FetchKeys if has_fetched => Err(ApiError::Upstream),
             Step::FetchKeys => {
                 visit.state = State::FetchingKeys;
-                let url = self.config.jwks_url.clone().unwrap_or_default();
+                let url = self.config.token.keys_url.clone().unwrap_or_default();
                 Ok(Effect::FetchKeys { url })
             }
         }
@@ -91,11 +93,13 @@ impl Isolate {
     pub(super) fn begin_as(
         &mut self,
         visit: &mut Visit,
-        caller: Caller,
+        caller: Bearer,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        let mut target = Target::of(caller, visit.route(), &visit.request.query)?;
-        if target.needs_grant(visit.route()) {
+        let named = visit.route().space_named(&visit.request.query)?;
+        let mut target = Target::of(caller, named.as_deref())?;
+        // Every role reads, so that a grant is all that it takes.
+        if target.id.is_some() && visit.route().reads_published() {
             let opened = target.open(&mut self.granter, &visit.grant, now);
             self.log_missing_key(opened)?;
         }

@@ -2,15 +2,16 @@
 
 use super::{Effect, Errand, Event, State, Visit, pull::Pulling, spaces::Creating};
 use crate::{
-    call::{Aside, Call, Caller},
-    edge::{
+    call::{Aside, Call, Caller, conflict},
+    edge::isolate::Isolate,
+    error::ApiError,
+    fronts::headwater::{
         body::{Coding, is_json},
-        isolate::Isolate,
+        pull::query_pairs,
         reply::{Body, Headers, Reply},
     },
     ids::SpaceHash,
     limits,
-    protocol::{conflict, error::ApiError, pull::query_pairs},
     time::Millis,
     version::Position,
 };
@@ -30,7 +31,7 @@ pub struct Outgoing {
 
 /// What is passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum PassedBody {
     /// The body of the call.
     Call,
     /// The body of the request, once it is there, unpacked: an object that waited for a slow body would be billed for it.
@@ -95,7 +96,7 @@ pub(super) enum Then {
     Create(Creating),
     Errand(Box<Errand>),
     /// The whole is passed on.
-    Pass(Source),
+    Pass(PassedBody),
 }
 
 impl Visit {
@@ -136,7 +137,7 @@ impl Isolate {
     ) -> Result<Effect, ApiError> {
         match (self.refusals.check(&call.caller.user, &call.object, now), then) {
             (Ok(()), then) => Ok(send(visit, call, then)),
-            (Err(refused), Then::Pass(Source::Request { .. })) => {
+            (Err(refused), Then::Pass(PassedBody::Request { .. })) => {
                 visit.state = State::Draining(refused);
                 Ok(Effect::Drain)
             }
@@ -190,7 +191,7 @@ impl Isolate {
         }
         let coding = Coding::of(&visit.request.content_encoding)?;
         let expires = visit.target().caller.expires;
-        let source = Source::Request { coding, limit: limits::BODY_BYTES_MAX, expires };
+        let source = PassedBody::Request { coding, limit: limits::BODY_BYTES_MAX, expires };
         let call = visit.call(call);
         Ok(self.make_call(visit, call, Then::Pass(source), now))
     }

@@ -8,16 +8,15 @@ use super::{
     pull::{cache_base, cached_writes},
 };
 use crate::{
-    call::{Administration, Aside, Ask, Call, DirectoryCall, Noted, OrderedCursor, Reply, decode_reply},
+    call::{Administration, Aside, Ask, Call, DirectoryCall, Noted, OrderedCursor, PullReply, decode_reply},
     edge::{
-        answer,
         directory::{Delivery, Next},
         isolate::Isolate,
+        known::{KnownHead, Overlay},
         pull::{LOCATION_MS, OVERLAY_KEPT_MS},
-        space::directory_of,
-        state::{KnownHead, Overlay},
         writes::{WRITTEN_MS, to_tell},
     },
+    fronts::headwater::{answer, spaces::directory_of},
     ids::SpaceHash,
     limits,
     time::Millis,
@@ -135,7 +134,7 @@ impl Isolate {
             Event::Called(Called { result, .. }) => {
                 // A page that starts over cannot be part of this stream: the client comes back with the last cursor.
                 let page = result.as_deref().ok().and_then(decode_reply);
-                let Some((Reply::Page { epoch, version, reset: false, next }, lines)) = page else {
+                let Some((PullReply::Page { epoch, version, reset: false, next }, lines)) = page else {
                     return waits(visit, Errand::WritePages(paging), Effect::Close);
                 };
                 paging = Paging { text: lines.to_owned(), position: Position { epoch, version }, next };

@@ -22,22 +22,22 @@ use std::rc::Rc;
 use serde_json::json;
 
 pub use self::begin::parts_of_url;
-pub use self::call::{Called, Outgoing, Passed, Source};
+pub use self::call::{Called, Outgoing, Passed, PassedBody};
 use self::{call::Then, errand::Errand, pull::Pulling, read::ForHead, stream::Streaming};
-use super::{
-    answer::Usage,
-    authorize::{Algorithm, Claimed},
-    body::Coding,
-    config::LogLevel,
-    isolate::Isolate,
-    reply::Reply,
-    route::Route,
-    state::{Known, KnownHead, Overlay, Wanted},
-    target::Target,
-};
+use super::isolate::Isolate;
 use crate::{
+    access::{
+        target::Target,
+        token::{Algorithm, Claimed},
+    },
+    call::Usage,
+    edge::{
+        config::LogLevel,
+        known::{Known, KnownHead, Overlay, Wanted},
+    },
+    error::ApiError,
+    fronts::headwater::{body::Coding, reply::Reply, route::Route},
     ids::{SpaceHash, UserHash},
-    protocol::error::ApiError,
     snapshot::keys::Scope,
     time::Millis,
     version::Position,
@@ -86,6 +86,8 @@ pub struct Visit {
     /// The origin whose pages may read the answer.
     origin: Option<String>,
     usage: Usage,
+    /// What writes the body of its answer, if that is written piece by piece.
+    writer: Option<Box<Self>>,
     state: State,
 }
 
@@ -252,7 +254,7 @@ pub enum Effect {
     /// Call an object: [`Event::Called`].
     Call(Box<Outgoing>),
     /// Call an object and pass its answer on: [`Event::Passed`].
-    Pass(Box<Outgoing>, Source),
+    Pass(Box<Outgoing>, PassedBody),
     /// Write a piece of the answer: [`Event::Sent`].
     Write(String),
     /// The answer is complete: [`Event::Resumed`].
@@ -288,6 +290,11 @@ impl Visit {
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.usage
+    }
+
+    /// What writes the body of its answer ([`crate::fronts::headwater::reply::Body::Written`]): an errand.
+    pub fn take_writer(&mut self) -> Option<Self> {
+        self.writer.take().map(|writer| *writer)
     }
 
     /// Whether only the headers of the answer are wanted.
@@ -327,7 +334,7 @@ impl Visit {
         let request = Request { host: host.clone(), id: id.clone(), ..Request::default() };
         let (target, origin) = (self.target.clone(), self.origin.clone());
         let (usage, state) = (Usage::default(), State::Errand(Box::new(errand)));
-        Self { request, route: None, target, grant: String::new(), origin, usage, state }
+        Self { request, route: None, target, grant: String::new(), origin, usage, writer: None, state }
     }
 }
 

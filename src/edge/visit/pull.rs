@@ -2,19 +2,19 @@
 
 use super::{Called, Effect, Event, State, Visit, call::Then, errand::Errand};
 use crate::{
+    access::target::Target,
     call::{Call, decode_reply},
     edge::{
-        answer::{self, PullHeaders},
         isolate::Isolate,
-        negotiation::{self, holds_tag},
-        pull::{Answer, Format, HEAD_TTL_S, Next, Pull, ReadPlan, Source},
-        reply::{Body, Headers, Reply},
-        state::Known,
-        target::Target,
+        known::Known,
+        pull::{HEAD_TTL_S, Next, Pull, ReadPlan},
     },
-    protocol::{
-        error::ApiError,
+    error::ApiError,
+    fronts::headwater::{
+        answer::{self, Format, PullAnswer, PullHeaders, Source},
+        negotiation::{self, holds_tag},
         pull::{PullRequest, query_pairs},
+        reply::{Body, Headers, Reply},
     },
     snapshot::keys::Scope,
     time::Millis,
@@ -55,7 +55,7 @@ impl Isolate {
     fn begin_pull(&mut self, visit: &Visit, request: PullRequest, now: Millis) -> Pulling {
         let target = visit.target();
         let format = negotiation::format(&visit.request.accept);
-        let plan = ReadPlan::of(target.id.is_none(), self.config.publishes_eagerly());
+        let plan = ReadPlan::of(target.id.is_none(), self.config.publishes_eagerly);
         let memory = self.memory.recall(target.scope());
         let before = memory.0.clone();
         let written = self.writes.last(&target.hash, now);
@@ -171,7 +171,7 @@ impl Isolate {
 }
 
 /// One JSON page; 304 to whoever has it.
-fn page(visit: &Visit, pull: &Pull, answer: &Answer, now: Millis) -> Reply {
+fn page(visit: &Visit, pull: &Pull, answer: &PullAnswer, now: Millis) -> Reply {
     let space = &visit.target().hash;
     let tag = pull.tag(answer, space, false);
     let is_held = holds_tag(&visit.request.if_none_match, &tag);
@@ -182,7 +182,7 @@ fn page(visit: &Visit, pull: &Pull, answer: &Answer, now: Millis) -> Reply {
     Reply { status: 200, headers, body: Body::Text(answer::json_page(answer, space)) }
 }
 
-pub(super) fn headers(pull: &Pull, answer: &Answer, tag: String, now: Millis) -> PullHeaders {
+pub(super) fn headers(pull: &Pull, answer: &PullAnswer, tag: String, now: Millis) -> PullHeaders {
     let position = answer.position().clone();
     PullHeaders { tag, position, source: pull.source(), age_ms: pull.age_ms(now) }
 }

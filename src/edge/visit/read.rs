@@ -4,13 +4,16 @@ use super::{Effect, State, Visit};
 use crate::{
     edge::{
         isolate::Isolate,
+        known::{KnownHead, Wanted},
         pull::{HEAD_TTL_S, MEMORY_MS, OBJECT_TTL_S},
+    },
+    error::ApiError,
+    fronts::headwater::{
+        NDJSON,
         reply::{Body, Headers, Reply},
         route::Route,
-        state::{KnownHead, Wanted},
     },
     ids::ContentHash,
-    protocol::{NDJSON, error::ApiError},
     time::Millis,
 };
 

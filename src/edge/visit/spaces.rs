@@ -1,19 +1,19 @@
 //! The routes below `/spaces`: what they ask of a space's object, or of the caller's directory, and how what spaces say of
 //! memberships gets into directories.
 
-use super::{Called, Effect, Source, Visit, call::Then, errand::Errand};
+use super::{Called, Effect, PassedBody, Visit, call::Then, errand::Errand};
 use crate::{
     call::{Administration, Aside, Call, DirectoryCall},
-    edge::{
-        isolate::Isolate,
+    edge::isolate::Isolate,
+    error::ApiError,
+    fronts::headwater::{
         reply::Reply,
         route::{Route, SpaceRoute},
-        space::{
+        spaces::{
             administration_of, cursor_of, directory_of, directory_of_invited, made_before, not_reserved,
         },
     },
     ids::SpaceId,
-    protocol::error::ApiError,
     time::Millis,
 };
 
@@ -53,7 +53,7 @@ impl Isolate {
             return Ok(self.make_call(visit, call, Then::Create(Creating::Showing(asked)), now));
         }
         let call = visit.call(Call::Administer(asked));
-        Ok(self.make_call(visit, call, Then::Pass(Source::Call), now))
+        Ok(self.make_call(visit, call, Then::Pass(PassedBody::Call), now))
     }
 
     pub(super) fn go_on_creating(

@@ -6,15 +6,15 @@ use super::{
     pull::{Pulling, headers},
 };
 use crate::{
-    edge::{
-        answer,
-        isolate::Isolate,
+    edge::{isolate::Isolate, pull::OBJECT_TTL_S},
+    error::ApiError,
+    fronts::headwater::{
+        answer::{self, Load, PullAnswer},
         negotiation::{holds_tag, takes_gzip},
-        pull::{Answer, Load, OBJECT_TTL_S},
+        pull::Cursor,
         reply::{Body, Headers, Reply},
     },
     ids::{ContentHash, SpaceHash},
-    protocol::{error::ApiError, pull::Cursor},
     time::Millis,
 };
 
@@ -32,7 +32,7 @@ impl Isolate {
         &mut self,
         visit: &mut Visit,
         mut pulling: Box<Pulling>,
-        answer: Answer,
+        answer: PullAnswer,
         now: Millis,
     ) -> Effect {
         let pull = &mut pulling.pull;
@@ -46,7 +46,7 @@ impl Isolate {
             let headers = Headers::Pull(headers(pull, &answer, tag, now));
             return self.pull_is_done(visit, &pulling, Reply::empty(304, headers), now);
         }
-        if matches!(&answer, Answer::Load(load) if !load.parts.is_empty()) {
+        if matches!(&answer, PullAnswer::Load(load) if !load.parts.is_empty()) {
             pull.reads_objects();
         }
         let coding = if is_coded { "Content-Encoding\ngzip\n" } else { "" };
@@ -54,13 +54,14 @@ impl Isolate {
         let body = match (whole, answer) {
             (Some(text), _) => Body::Text(text),
             (None, _) if visit.is_head() => Body::Empty,
-            (None, Answer::Load(load)) => return self.stream_objects(visit, pulling, &load, headers),
-            (None, Answer::Page { position, reset, next, lines }) => {
+            (None, PullAnswer::Load(load)) => return self.stream_objects(visit, pulling, &load, headers),
+            (None, PullAnswer::Page { position, reset, next, lines }) => {
                 let text = answer::stream_start(&position, reset) + &lines;
                 let paging = Paging { text, position, next };
-                Body::Written(Box::new(visit.errand(Errand::WritePages(paging))))
+                visit.writer = Some(Box::new(visit.errand(Errand::WritePages(paging))));
+                Body::Written
             }
-            (None, Answer::Nothing { .. } | Answer::Changes { .. }) => {
+            (None, PullAnswer::Nothing { .. } | PullAnswer::Changes { .. }) => {
                 panic!("BUG: what is all there is not streamed")
             }
         };

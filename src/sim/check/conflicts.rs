@@ -7,14 +7,15 @@ use std::{
 
 use super::{Change, Edit, Oracle, Planned, Row, Take};
 use crate::{
-    access::role::Role,
-    coordinator::ledger::Ledger,
-    limits,
-    protocol::{
+    call::{
+        PushRequest,
         conflict::{ConflictPage, OpenConflict},
-        error::ApiError,
-        push::{Mutation, PushRequest, RejectCode, Settled, There},
     },
+    coordinator::ledger::Ledger,
+    error::ApiError,
+    limits,
+    mutation::{Mutation, RejectCode, Settled, There},
+    role::Role,
     sim::{USERS, client::Name, host::Host, user_hash},
     time::Millis,
     version::{ConflictId, Version},

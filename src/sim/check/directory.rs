@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     call::{DirectoryAnswer, DirectoryCall, Entry, Standing},
+    error::ApiError,
     limits::DirectoryMax,
-    protocol::error::ApiError,
     sim::{DAY_MS, USERS},
     time::Millis,
 };

@@ -2,9 +2,9 @@
 
 use super::{History, OnConflict, Oracle, Own, Position};
 use crate::{
-    access::role::Role,
+    error::ApiError,
     limits::ParkedMax,
-    protocol::error::ApiError,
+    role::Role,
     sim::{USERS, history::Brand, user_hash},
     time::Millis,
     version::{Epoch, Version},

@@ -23,13 +23,11 @@ use super::{
     history::{Effect, History, Own, Planned, Snapshot, Standing, State, effects},
 };
 use crate::{
-    access::role::Role,
     call::OnConflict,
+    fronts::headwater::pull::{Consistency, Min, PullRequest},
     limits::ParkedMax,
-    protocol::{
-        pull::{Consistency, Min, PullRequest},
-        push::Settled,
-    },
+    mutation::Settled,
+    role::Role,
     time::Millis,
     version::{ConflictId, Epoch, Position, Version},
 };

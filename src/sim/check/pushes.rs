@@ -4,11 +4,10 @@ use std::{collections::BTreeSet, rc::Rc};
 
 use super::{Intent, Oracle, Sent, conflicts::Submission};
 use crate::{
+    call::{PushAnswer, PushRequest},
     coordinator::ledger::Ledger,
-    protocol::{
-        error::ApiError,
-        push::{MutationResult, PushAnswer, PushRequest, Settled},
-    },
+    error::ApiError,
+    mutation::{MutationResult, Settled},
     sim::{client::Outcome, host::Host},
     time::Millis,
     version::Version,

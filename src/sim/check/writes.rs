@@ -1,8 +1,8 @@
 //! What was written is seen at the location where it was written, whoever asks.
 
 use crate::{
+    fronts::headwater::pull::{Consistency, PullRequest},
     ids::SpaceHash,
-    protocol::pull::{Consistency, PullRequest},
     sim::{World, location::Response},
     version::{Epoch, Position, Version},
 };

@@ -16,10 +16,9 @@ use pulls::{Incoming, Line, Page, begins_at_nothing};
 
 use super::{history::Written, network::SentPush};
 use crate::{
-    protocol::{
-        error::ApiError,
-        push::{MutationResult, PushAnswer, Settled},
-    },
+    call::PushAnswer,
+    error::ApiError,
+    mutation::{MutationResult, Settled},
     version::{ConflictId, Epoch, Position, Version},
 };
 

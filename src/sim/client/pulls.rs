@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{Client, Name};
 use crate::{
-    protocol::error::ApiError,
+    error::ApiError,
     version::{Epoch, Position, Version},
 };
 

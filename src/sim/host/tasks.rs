@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{Host, SectionFault, ToldPush};
 use crate::{
+    access::grant::Granter,
     call::{Call, Caller, Destination},
     coordinator::object::{Answer, Effect, Event, Moment, Object, Said, Task},
-    edge::grant::Granter,
+    error::ApiError,
     ids::UserHash,
-    protocol::error::ApiError,
     sim::{kv::Kv, ledger::MemoryLedger},
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,

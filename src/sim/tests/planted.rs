@@ -146,9 +146,9 @@ pub(crate) enum Fault {
     MinIgnored,
     /// Nothing is new if KV's head is where the client is, whatever lies on top of it.
     NothingNewByHead,
-    /// The coordinator's fresh tail outlives the next commit.
-    FreshTailKept,
-    /// A fresh tail need not begin at or below the head.
+    /// The coordinator's overlay outlives the next commit.
+    OverlayKept,
+    /// An overlay need not begin at or below the head.
     OverlayAboveHead,
     /// A head below the horizon is continued.
     HeadBelowHorizonContinued,
@@ -322,7 +322,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::OwnPositionIgnored, &["I3"], 100),
     (Fault::MinIgnored, &["I3"], 100),
     (Fault::NothingNewByHead, &["I7"], 100),
-    (Fault::FreshTailKept, &["I7"], 100),
+    (Fault::OverlayKept, &["I7"], 100),
     (Fault::OverlayAboveHead, &["I7"], 300),
     (Fault::HeadBelowHorizonContinued, &["I7"], 1000),
     (Fault::HorizonNotRaised, &["I7", "I13"], 100),

@@ -6,7 +6,7 @@
 //! | H1 | an earlier epoch takes a client back, or keeps it | `edge/tests/resets.rs` `h01_…`, `coordinator/tests/pulls.rs` `h01_…` |
 //! | H2 | a client conflicts with itself | `coordinator/tests/conflicts.rs` `h02_…` |
 //! | H3 | a parked mutation takes its dependants' ground away | `parked.rs` `h03_…`, `coordinator/tests/parking.rs` `h03_…` |
-//! | H4 | a copied or rewritten outbox is swallowed | `coordinator/tests/numbers.rs` `h04_…`, `i2_…`; `coordinator/numbering.rs` |
+//! | H4 | a copied or rewritten outbox is swallowed | `coordinator/tests/numbers.rs` `h04_…`, `i2_…`; `coordinator/push/numbering.rs` |
 //! | H5 | a queue stops for ever | `queues.rs` `h05_…`; `coordinator/tests/numbers.rs` (gaps, forgotten clients, epochs) |
 //! | H6 | a name given again shows the old space | `shared.rs` `h06_…`; `ids.rs` for private ones |
 //! | H7 | KV's head stays back | `coordinator/tests/publication/settling.rs` `h07_…`; `crashes.rs` |
@@ -26,7 +26,7 @@
 //! | H21 | every reader of a new version asks the coordinator | `pulls.rs` `h21_…`, `edge/tests/layers.rs` `h21_…` |
 //! | H22 | a reset that breaks off leaves a fragment | the client's part: [`crate::sim::client`] keeps its state until the last page |
 //! | H23 | an older line follows a newer one | `pulls.rs` `h23_…` |
-//! | H24 | grants and tickets outlive what they are for | `shared.rs` `h24_…`; `edge/grant.rs`; there are no tickets |
+//! | H24 | grants and tickets outlive what they are for | `shared.rs` `h24_…`; `access/grant.rs`; there are no tickets |
 //! | H25 | a superseded instance judges | `pulls.rs` `h25_…` |
 //! | H26 | answers and rows without bound | `queues.rs` `h26_…`, `coordinator/tests/pushes.rs` |
 //! | H27 | a device is not told of a conflict | `parked.rs` `h27_…` |
@@ -44,10 +44,12 @@ use super::super::{
     client::Name,
 };
 use crate::{
+    call::PushAnswer,
     coordinator::{ledger::Ledger, publication::PublicationConfig},
+    error::ApiError,
+    fronts::headwater::pull::PullRequest,
     ids::UserHash,
     limits::Sizes,
-    protocol::{error::ApiError, pull::PullRequest, push::PushAnswer},
     snapshot::{head::Head, keys::Scope},
     version::Version,
 };

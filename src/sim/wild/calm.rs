@@ -3,9 +3,10 @@
 use super::{LOCATIONS, Wild};
 use crate::{
     coordinator::{Coordinator, ledger::Ledger},
-    edge::{directory::KNOWN_MS, pull::Format},
+    edge::directory::KNOWN_MS,
+    error::ApiError,
+    fronts::headwater::answer::Format,
     ids::SpaceHash,
-    protocol::error::ApiError,
     sim::{ISSUER, USERS, client::TABS, host::UNBOUNDED, kv::Faults, network::Weather, space::Space},
     snapshot::head::{Head, HeadMetadata},
     time::Millis,
@@ -95,9 +96,10 @@ impl Wild {
         }
         let Some(publisher) = host.running().map(Coordinator::publisher) else { return };
         let is_quiet =
-            !host.in_turn() && now.since(watch.deaths.1) > publisher.settle_ms() && !watch.went_back;
+            !host.in_turn() && now.since(watch.deaths.1) > publisher.landing_ms() && !watch.went_back;
         let row = publisher.row();
-        let Some(published) = row.published.as_ref().filter(|_| is_quiet && row.resettle_at.is_none()) else {
+        let Some(published) = row.published.as_ref().filter(|_| is_quiet && row.put_again_at.is_none())
+        else {
             return;
         };
         let key = scope.head_key();

@@ -2,8 +2,7 @@
 
 use super::{Kind, LOCATIONS, Wild};
 use crate::{
-    edge::pull::Format,
-    protocol::pull::PullRequest,
+    fronts::headwater::{answer::Format, pull::PullRequest},
     sim::{
         DAY_MS,
         host::{AlarmFault, SectionFault},

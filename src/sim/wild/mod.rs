@@ -16,8 +16,8 @@ use super::{
     ledger::MemoryLedger,
 };
 use crate::{
-    access::role::Role,
-    edge::pull::Format,
+    fronts::headwater::answer::Format,
+    role::Role,
     version::{ConflictId, Version},
 };
 

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Sizes by which some dozens of short records overflow a tail and make a base of several parts that takes several turns.
-/// As in deployment what is too much for a fresh tail is a page already, and a delta may grow to several tails, or every tail
+/// As in deployment what is too much for an overlay is a page already, and a delta may grow to several tails, or every tail
 /// that overflows would be folded into the base at once.
 const SMALL: Sizes = Sizes {
     tail_max: 250,

@@ -2,10 +2,10 @@
 
 use super::Wild;
 use crate::{
-    access::role::Role,
     call::OnConflict,
-    edge::pull::Format,
-    protocol::{error::ApiError, pull::PullRequest},
+    error::ApiError,
+    fronts::headwater::{answer::Format, pull::PullRequest},
+    role::Role,
     sim::{USERS, check::Deed, host::SectionFault, location::Reader},
     snapshot::keys::Scope,
     time::Millis,

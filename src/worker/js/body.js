@@ -1,17 +1,6 @@
 // Bodies as they arrive. A length may be missing or a lie and a sender may stop, so what counts is what came; and no more is
 // held than an isolate has room for beside everything else, and of one user's no more than is left for all others.
 
-// Bytes of a body that is too long, or not wanted, that are read all the same: four times what is taken.
-const DRAINED_MAX = 16 * 1024 * 1024;
-// Bytes that are read at once at first, so that a body of which nothing comes takes no more, and at most: each read costs.
-const READ_FIRST = 4 * 1024;
-const READ_MOST = 64 * 1024;
-// Bytes that an array begins with, unless the body has fewer.
-const FIRST_BYTES = 16 * 1024;
-// Bytes that are unpacked at once. The platform's stream takes whatever it is given and keeps what comes out until somebody
-// reads it, and of a byte deflate makes up to 1,032.
-const PACKED_SLICE = 4 * 1024;
-
 // What is said instead of a body, for `no_body` in http.rs.
 const TOO_LONG = "too long";
 const LATE = "late";
@@ -19,12 +8,10 @@ const OVERLOADED = "overloaded";
 const BROKEN = "broken";
 
 // limits.rs says what these are.
-let heldMax = 0;
-let idleMs = 0;
-let totalMs = 0;
-let bytesPerS = 0;
+let [heldMax, idleMs, totalMs, bytesPerS, drainedMax] = [0, 0, 0, 0, 0];
+let [readFirst, readMost, firstBytes, packedSlice] = [0, 0, 0, 0];
 export function configureBodies(...bounds) {
-  [heldMax, idleMs, totalMs, bytesPerS] = bounds;
+  [heldMax, idleMs, totalMs, bytesPerS, drainedMax, readFirst, readMost, firstBytes, packedSlice] = bounds;
 }
 
 // The bodies that are held, each with its bytes and until when it is held at most: a request whose client hangs up is dropped
@@ -75,7 +62,7 @@ class Growing {
   add(chunk) {
     const length = this.length + chunk.length;
     if (length > this.array.length) {
-      const doubled = Math.max(2 * this.array.length, FIRST_BYTES);
+      const doubled = Math.max(2 * this.array.length, firstBytes);
       const array = this.grown(Math.max(length, Math.min(doubled, this.most)));
       if (array === null) return false;
       array.set(this.bytes());
@@ -134,9 +121,9 @@ async function receive(request, limit, body) {
   let refused = stated > limit ? TOO_LONG : null;
   const read = async () => {
     const growing = new Growing(Math.min(stated ?? limit, limit), (bytes) => hold(body, bytes));
-    let room = new ArrayBuffer(Math.min(stated || READ_FIRST, READ_FIRST));
+    let room = new ArrayBuffer(Math.min(stated || readFirst, readFirst));
     // A sender that is cut off while it writes does not see the answer: so more is read than is taken.
-    while (length <= DRAINED_MAX) {
+    while (length <= drainedMax) {
       const { done, value } = await reader.read(new Uint8Array(room));
       if (isOver) return LATE;
       if (done) break;
@@ -151,7 +138,7 @@ async function receive(request, limit, body) {
       }
       // The platform ends a body where it has said.
       if (length === stated) break;
-      room = value.buffer.byteLength < Math.min(length, READ_MOST) ? new ArrayBuffer(2 * value.buffer.byteLength) : value.buffer;
+      room = value.buffer.byteLength < Math.min(length, readMost) ? new ArrayBuffer(2 * value.buffer.byteLength) : value.buffer;
     }
     return refused ?? growing.bytes();
   };
@@ -190,13 +177,13 @@ async function unpack(packed, limit, body) {
     }
   };
   const write = async () => {
-    for (let at = 0; at < packed.length && unpacked === null; at += PACKED_SLICE) {
+    for (let at = 0; at < packed.length && unpacked === null; at += packedSlice) {
       // What the slice before has become is read first.
       for (let before = null; at > 0 && growing.length !== before; ) {
         before = growing.length;
         await new Promise((resolve) => setTimeout(resolve, 0));
       }
-      await writer.write(packed.subarray(at, at + PACKED_SLICE));
+      await writer.write(packed.subarray(at, at + packedSlice));
     }
     await writer.close();
   };

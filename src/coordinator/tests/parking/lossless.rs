@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::protocol::push::Rejection;
+use crate::mutation::Rejection;
 
 const CLIENTS: [&str; 3] = [A, B, C];
 const IDS: [&str; 4] = ["r", "s", "t", "u"];

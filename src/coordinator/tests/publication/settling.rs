@@ -43,7 +43,7 @@ fn h07_a_put_that_happened_without_an_answer_is_settled_too() {
         world.kv.script.push_back(fault);
         assert_settles(&mut world, &format!("{fault:?}"));
         let row = world.spaces[0].host.core(world.now).publisher().row().clone();
-        assert_eq!((row.resettle_at, row.retry_at, row.attempts), (None, None, 0));
+        assert_eq!((row.put_again_at, row.retry_at, row.attempts), (None, None, 0));
     }
 }
 
@@ -183,7 +183,7 @@ fn h07_a_put_settles_only_if_it_was_made_when_the_earlier_one_had_landed() {
     let effect = core.next_effect(made);
     assert!(matches!(effect, Effect::PutHead { .. }), "{effect:?}");
     core.head_was_put(PutOutcome::Done, t0.plus(settle + 10));
-    assert!(core.publisher().row().resettle_at.is_some(), "the first put may have landed after this one");
+    assert!(core.publisher().row().put_again_at.is_some(), "the first put may have landed after this one");
 }
 
 #[test]

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     call::Ask,
-    edge::pull::Format,
+    fronts::headwater::answer::Format,
     ids::UserHash,
-    protocol::push::Settled,
+    mutation::Settled,
     sim::host::AlarmFault,
     snapshot::{head::Head, keys::Scope},
     version::Version,
@@ -255,7 +255,7 @@ impl Run {
         // What storage refused to note is noted by the next publication.
         if !self.faults.iter().any(|fault| matches!(fault, Fault::Section(SectionFault::Refused(_)))) {
             let row = self.world.spaces[0].host.core(self.world.now).publisher().row().clone();
-            assert_eq!((row.resettle_at, row.retry_at, row.building), (None, None, None), "I8");
+            assert_eq!((row.put_again_at, row.retry_at, row.building), (None, None, None), "I8");
         }
         let durable = self.durable();
         let sent: Vec<usize> = (0..=self.pushes.len()).map(|n| self.pushes[..n].concat().len()).collect();

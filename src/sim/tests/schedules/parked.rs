@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::{
-    edge::pull::Format,
+    fronts::headwater::answer::Format,
     sim::{
         check::{Change, Take},
         client::Records,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     call::Ask,
-    edge::pull::Format,
+    fronts::headwater::answer::Format,
     sim::{DAY_MS, host::SectionFault},
     version::Position,
 };

@@ -1,7 +1,9 @@
 //! What clients push: nothing stops a queue, poisons a reader, or grows without bound.
 
 use super::*;
-use crate::{edge::pull::Format, ids::ClientId, limits, protocol::push::Settled, sim::check::Change};
+use crate::{
+    fronts::headwater::answer::Format, ids::ClientId, limits, mutation::Settled, sim::check::Change,
+};
 
 fn mutation(id: u64, changes: &str) -> String {
     format!("{{\"id\":{id},\"changes\":[{changes}]}}")

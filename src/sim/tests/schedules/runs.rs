@@ -1,7 +1,7 @@
 //! What is published: runs that take several turns, deletions that are forgotten, storage that went back.
 
 use super::*;
-use crate::{edge::pull::Format, sim::host::SectionFault};
+use crate::{fronts::headwater::answer::Format, sim::host::SectionFault};
 
 #[test]
 fn h09_a_base_that_takes_several_turns_is_exact_for_every_head_that_names_it() {

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{
-    access::role::Role,
-    edge::pull::Format,
+    fronts::headwater::answer::Format,
     limits,
+    role::Role,
     sim::{check::Deed, location::Reader},
 };
 

@@ -1,0 +1,5 @@
+//! Who may do what in a space, what is done about it, and the lists of users' shared spaces.
+
+pub(super) mod administration;
+pub mod directory;
+pub(super) mod members;
