@@ -49,7 +49,7 @@ impl<L: Ledger> Coordinator<L> {
     /// An alarm that another instance has set for the next moments may be its watchdog, before which a put of it may
     /// still land.
     fn may_be_watchdog(&self, alarm: Millis, now: Millis) -> bool {
-        self.publisher.is_fresh() && alarm > now && alarm.since(now) <= self.publisher.landing_ms()
+        !self.publisher.had_turn() && alarm > now && alarm.since(now) <= self.publisher.landing_ms()
     }
 
     /// The alarm has fired, early, late or again. Returns what to set it to before anything else.

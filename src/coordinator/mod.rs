@@ -307,7 +307,7 @@ impl<L: Ledger> Coordinator<L> {
     #[must_use]
     pub fn head_before(&mut self, caller: &UserHash, administration: &Administration) -> Option<String> {
         let begins_epoch = matches!(administration, Administration::ResetEpoch | Administration::Delete);
-        let begins_epoch = begins_epoch && self.publisher.is_fresh();
+        let begins_epoch = begins_epoch && !self.publisher.has_compared();
         let may = begins_epoch && self.admit(caller, Role::Owner).is_ok();
         may.then(|| self.meta.scope.head_key())
     }

@@ -39,6 +39,11 @@ impl DirectoryHost {
         Self { host, listed: Listed::new(SMALL), copy: None }
     }
 
+    /// What ought to stand there.
+    pub(super) fn listed(&self) -> &Listed {
+        &self.listed
+    }
+
     /// Storage is copied, or becomes again what was copied.
     pub fn backup(&mut self) {
         match self.copy.take() {

@@ -11,7 +11,7 @@ use crate::{
         config::EdgeConfig,
         isolate::Isolate,
         known::{Known, KnownHead, Overlay, Wanted},
-        visit::{Effect, Event},
+        visit::{Effect, Event, Outgoing},
         writes::{TELL_MS, WRITTEN_MS},
     },
     error::ApiError,
@@ -19,7 +19,7 @@ use crate::{
         answer::Source,
         reply::{Body, Reply},
     },
-    ids::SpaceHash,
+    ids::{SpaceHash, UserHash},
     time::Millis,
     version::Position,
 };
@@ -131,6 +131,8 @@ pub struct Location {
     pub(super) paused: Vec<(Millis, Driven)>,
     /// What the answers to writes that passed here have said, for the checker.
     written: Vec<Written>,
+    /// Who was told to ask an object again only then, and by which isolate, for the checker.
+    told_later: Vec<(SharedIsolate, UserHash, SpaceHash, Millis)>,
 }
 
 /// A write whose answer has passed a location.
@@ -165,6 +167,7 @@ impl Location {
             cached_writes: BTreeMap::new(),
             paused: Vec::new(),
             written: Vec::new(),
+            told_later: Vec::new(),
         }
     }
 
@@ -177,6 +180,7 @@ impl Location {
     pub fn forget_memory(&mut self) {
         self.isolates = isolates(self.is_eager);
         self.written.iter_mut().for_each(|written| written.isolate = None);
+        self.told_later.clear();
     }
 
     /// The other isolate answers from now on.
@@ -203,6 +207,25 @@ impl Location {
         let (space, position) = (space.clone(), position.clone());
         self.written.retain(|written| now.since(written.at) <= WRITTEN_MS);
         self.written.push(Written { space, position, at: now, isolate, is_told: self.has_cache });
+    }
+
+    /// An object has refused a call until then.
+    pub(super) fn learn_refusal(
+        &mut self,
+        (isolate, user, object): (SharedIsolate, UserHash, SpaceHash),
+        until: Millis,
+    ) {
+        self.told_later.retain(|of| !Rc::ptr_eq(&of.0, &isolate) || of.1 != user || of.2 != object);
+        self.told_later.push((isolate, user, object, until));
+    }
+
+    /// Until when an isolate may not make this call, if it may not by now. A clock that went back delays nobody for longer than a
+    /// refusal can.
+    pub(super) fn told_later(&self, isolate: &SharedIsolate, call: &Outgoing, now: Millis) -> Option<Millis> {
+        let mut told = self.told_later.iter().filter(|(of, user, object, _)| {
+            Rc::ptr_eq(of, isolate) && *user == call.caller.user && *object == call.object
+        });
+        told.next().map(|(.., until)| *until).filter(|until| (1..=60_000).contains(&until.since(now)))
     }
 
     /// The highest position that the isolate which answers has to know of: what has passed it, and what its location was told

@@ -10,10 +10,12 @@ use super::{
     network::{Message, SentPush},
     space::{Awaited, Space, Waiting},
     traffic, user_hash,
+    visits::{Around, Driven},
 };
 use crate::{
     call::{Ask, PullReply, PushAnswer, decode_reply},
     coordinator::push::queue::Ticket,
+    edge::visit::{Effect, Event, Passed},
     error::ApiError,
     fronts::headwater::{answer::Format, pull::PullRequest},
     version::{Position, Version},
@@ -129,6 +131,58 @@ impl World {
         self.note(|| format!("the coordinator answers {}: {}", sent.name, traffic::brief(&answer)));
         self.pass_push(&mut driven, answer.as_ref().err(), at);
         self.network.send(Message::Pushed(sender, sent, Rc::new(answer)), self.now);
+    }
+
+    /// The answer to a push passes the edge where it was asked for.
+    pub(super) fn pass_push(
+        &mut self,
+        driven: &mut Driven,
+        refused: Option<&ApiError>,
+        position: Option<&Position>,
+    ) {
+        let status = refused.map_or(200, ApiError::status);
+        let retry_after_s = refused.and_then(ApiError::retry_after_s).unwrap_or(1);
+        let passed = Passed { status, retry_after_s, position: position.cloned(), aside: None };
+        let effect = self.step_visit(driven, Event::Passed(Ok(passed)));
+        assert!(effect.is_end(), "BUG: a push goes on after its answer");
+        let object = driven.visit.target().hash.clone();
+        self.learn_refusal(driven, &object, refused);
+        if let Some(position) = position {
+            let hash = &self.spaces[driven.space].hash;
+            self.locations[driven.location].learn_written(&driven.isolate, hash, position, self.now);
+        }
+    }
+
+    /// A push comes to a location. An error if it does not get past the edge.
+    pub(super) fn begin_push_visit(
+        &mut self,
+        location: usize,
+        user: usize,
+        space: usize,
+    ) -> Result<Driven, ApiError> {
+        let path = match &self.spaces[space].id {
+            Some(id) => format!("/sync/push?space={id}"),
+            None => "/sync/push".to_owned(),
+        };
+        let begun = self.begin_visit(location, (user, space), ("POST", &path), Format::Json, "");
+        let (mut driven, mut effect) = begun;
+        loop {
+            let event = match effect {
+                Effect::Pass(call, _) => {
+                    self.check_waits(&driven, &call);
+                    return Ok(driven);
+                }
+                Effect::Answer(answer) => return Err(answer.err().expect("only the object answers a push")),
+                effect => self.carry_out(&mut driven, effect, &mut Around::default()),
+            };
+            effect = self.step_visit(&mut driven, event);
+        }
+    }
+
+    /// The answer to a write in a space passes a location, after which the space stood at `position`.
+    pub fn pass_write(&mut self, location: usize, space: usize, position: &Position) {
+        let mut driven = self.begin_push_visit(location, 0, space).expect("nobody was refused");
+        self.pass_push(&mut driven, None, Some(position));
     }
 
     /// The next slice of the pushes that wait, which is checked. Whoever is told is sent the answer. I8: the push that has waited

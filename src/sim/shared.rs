@@ -8,7 +8,12 @@ use super::{
     visits::Around,
 };
 use crate::{
-    edge::visit::Effect, error::ApiError, fronts::headwater::answer::Format, role::Role, time::Millis,
+    call::{Administration, Call},
+    edge::visit::Effect,
+    error::ApiError,
+    fronts::headwater::answer::Format,
+    role::Role,
+    time::Millis,
 };
 
 impl World {
@@ -110,6 +115,12 @@ impl World {
                     return;
                 }
                 Effect::Call(_) if breaks_off => return,
+                Effect::Call(ref call) => {
+                    if let Call::Administer(Administration::Create { .. }) = call.call {
+                        let parameter = &self.spaces[space].parameter;
+                        self.directories.hosts[owner].listed().check_made(owner, parameter);
+                    }
+                }
                 _ => {}
             }
             let event = self.carry_out(&mut driven, effect, &mut around);

@@ -21,7 +21,6 @@ use crate::{
     },
     snapshot::keys::Scope,
     time::Millis,
-    version::Position,
 };
 
 /// A visit under way.
@@ -147,9 +146,14 @@ impl World {
             Effect::StreamObjects { start, objects, end, ttl_s } => {
                 Event::Opened(self.stream_objects(driven, start, &objects, &end, ttl_s, around))
             }
-            Effect::Call(call) => Event::Called(self.carry_call(driven, &call, around)),
+            Effect::Call(call) => {
+                self.check_waits(driven, &call);
+                Event::Called(self.carry_call(driven, &call, around))
+            }
             Effect::Pass(call, PassedBody::Call) => {
+                self.check_waits(driven, &call);
                 let ended = self.call_object(driven.space, &call, around.clock);
+                self.learn_refusal(driven, &call.object, ended.told.as_ref().err());
                 let passed = passed(&ended);
                 around.ended = Some(ended);
                 Event::Passed(passed)
@@ -204,6 +208,7 @@ impl World {
         }
         let ended = self.call_object(driven.space, call, around.clock);
         let called = called(&ended);
+        self.learn_refusal(driven, &call.object, called.result.as_ref().err());
         if let Call::Pull(_) = call.call {
             match &called.result {
                 Err(error @ (ApiError::Forbidden(_) | ApiError::Gone | ApiError::GrantRequired)) => {
@@ -322,53 +327,6 @@ impl World {
             };
             effect = self.step_visit(&mut driven, event);
         }
-    }
-
-    /// The answer to a push passes the edge where it was asked for.
-    pub(super) fn pass_push(
-        &mut self,
-        driven: &mut Driven,
-        refused: Option<&ApiError>,
-        position: Option<&Position>,
-    ) {
-        let status = refused.map_or(200, ApiError::status);
-        let retry_after_s = refused.and_then(ApiError::retry_after_s).unwrap_or(1);
-        let passed = Passed { status, retry_after_s, position: position.cloned(), aside: None };
-        let effect = self.step_visit(driven, Event::Passed(Ok(passed)));
-        assert!(effect.is_end(), "BUG: a push goes on after its answer");
-        if let Some(position) = position {
-            let hash = &self.spaces[driven.space].hash;
-            self.locations[driven.location].learn_written(&driven.isolate, hash, position, self.now);
-        }
-    }
-
-    /// A push comes to a location. An error if it does not get past the edge.
-    pub(super) fn begin_push_visit(
-        &mut self,
-        location: usize,
-        user: usize,
-        space: usize,
-    ) -> Result<Driven, ApiError> {
-        let path = match &self.spaces[space].id {
-            Some(id) => format!("/sync/push?space={id}"),
-            None => "/sync/push".to_owned(),
-        };
-        let begun = self.begin_visit(location, (user, space), ("POST", &path), Format::Json, "");
-        let (mut driven, mut effect) = begun;
-        loop {
-            let event = match effect {
-                Effect::Pass(..) => return Ok(driven),
-                Effect::Answer(answer) => return Err(answer.err().expect("only the object answers a push")),
-                effect => self.carry_out(&mut driven, effect, &mut Around::default()),
-            };
-            effect = self.step_visit(&mut driven, event);
-        }
-    }
-
-    /// The answer to a write in a space passes a location, after which the space stood at `position`.
-    pub fn pass_write(&mut self, location: usize, space: usize, position: &Position) {
-        let mut driven = self.begin_push_visit(location, 0, space).expect("nobody was refused");
-        self.pass_push(&mut driven, None, Some(position));
     }
 }
 

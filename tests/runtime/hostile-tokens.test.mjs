@@ -1,5 +1,5 @@
 // Tokens that somebody might try, each against a Worker with a key of every algorithm and an issuer of its own: none gets in,
-// and each gets the right code. What the core alone decides is also in src/edge/authorize/tests/hostile.rs.
+// and each gets the right code. What the core alone decides is also in src/access/token/tests/hostile.rs.
 
 import assert from "node:assert/strict";
 import { createHmac, randomBytes } from "node:crypto";

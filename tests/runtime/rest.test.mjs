@@ -490,7 +490,7 @@ function rowsOfContract() {
 
 test("the table of errors in the contract names every code", () => {
   const told = rowsOfContract().map((row) => row.split(" ")[0]);
-  const source = readFileSync(new URL("../../src/protocol/error.rs", import.meta.url), "utf8");
+  const source = readFileSync(new URL("../../src/error.rs", import.meta.url), "utf8");
   const sent = [...source.matchAll(/\(\s*\d{3},\s*"(\w+)"/g)].map(([, code]) => code);
   assert.ok(sent.length > 15, "the codes stand in the table of errors");
   assert.deepEqual([...new Set(told)].toSorted(), [...new Set(sent)].toSorted());

@@ -9,8 +9,7 @@ use jwt_compact::{Claims, Header};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::Config;
-use crate::ids::SpaceHash;
+use crate::{config::Config, ids::SpaceHash};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NOW: Millis = Millis(1_795_341_182_000);

@@ -59,6 +59,8 @@ pub struct Publisher {
     turn: Option<Turn>,
     /// Whether KV's head has been compared with storage since this instance began.
     compared: bool,
+    /// Whether this instance has had a turn: then it has set the alarm itself.
+    had_turn: bool,
     /// Since when something is unpublished, as far as this instance knows.
     behind_since: Option<Millis>,
     pulls_answered: u32,
@@ -93,6 +95,7 @@ impl Publisher {
             row: PublicationRow::read(ledger)?,
             turn: None,
             compared: false,
+            had_turn: false,
             behind_since: None,
             pulls_answered: 0,
             unpublished_bytes: 0,
@@ -121,10 +124,16 @@ impl Publisher {
         &self.config.sizes
     }
 
-    /// Whether this instance has not had a turn yet.
+    /// Whether KV's head has been compared with storage since this instance began.
     #[must_use]
-    pub fn is_fresh(&self) -> bool {
-        !self.compared
+    pub fn has_compared(&self) -> bool {
+        self.compared
+    }
+
+    /// Whether this instance has had a turn. Until then the alarm that is set is of the instance before.
+    #[must_use]
+    pub fn had_turn(&self) -> bool {
+        self.had_turn
     }
 
     /// How late a put may land that was never answered, in ms.
@@ -148,7 +157,7 @@ impl Publisher {
     /// it *before* anything else. That write is what a superseded instance fails at, it replaces the platform's six
     /// retries, and by the time it fires a put that died with the instance has landed or never will.
     pub fn begin(&mut self, now: Millis) -> Millis {
-        if !self.compared {
+        if !std::mem::replace(&mut self.had_turn, true) {
             // An instance that is gone has set this alarm. What made it due is not remembered: it is due.
             self.behind_since = self.behind_since.map(|_| Millis(0));
         }

@@ -405,6 +405,18 @@ fn an_owner_who_begins_an_epoch_begins_it_above_kvs_head() {
 }
 
 #[test]
+fn an_epoch_that_an_owner_begins_leaves_the_watchdog_of_the_instance_before_alone() {
+    let mut desk = Desk::staffed();
+    let watchdog = desk.core.begin_turn(desk.now);
+    // The instance dies, and a put of it may still land until its watchdog fires.
+    let (ledger, config) = (std::mem::take(desk.core.ledger()), BY_DEMAND);
+    desk.core = Coordinator::open(ledger, None, config, Some(watchdog), desk.now, 1).expect("a space");
+    desk.core.head_was_read(None, desk.now, 1);
+    desk.core.administer(&user("alice"), &Administration::ResetEpoch, desk.now, 9).expect("an epoch");
+    assert_eq!(desk.core.poll_alarm(desk.now), None, "its head would land over the one of the new epoch");
+}
+
+#[test]
 fn members_come_in_pages_of_bytes_however_long_their_names_are() {
     let mut desk = Desk::team();
     // Each of these bytes is six in JSON.

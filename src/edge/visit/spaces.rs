@@ -65,6 +65,10 @@ impl Isolate {
     ) -> Result<Effect, ApiError> {
         match creating {
             Creating::Showing(asked) => match called.result {
+                Err(ApiError::NotFound(_)) if planted!(MadeUnreserved) => {
+                    let call = visit.call(Call::Administer(asked));
+                    Ok(self.make_call(visit, call, Then::Create(Creating::Making), now))
+                }
                 Err(ApiError::NotFound(_)) => {
                     let space = visit.target().id.clone().expect("BUG: a private space is made");
                     let then = Then::Create(Creating::Reserving(asked));

@@ -126,6 +126,11 @@ impl Listed {
         }
     }
 
+    /// I8: a space is made only once its maker's directory counts it.
+    pub fn check_made(&self, user: usize, space: &str) {
+        assert!(self.made.contains_key(space), "I8: {} makes {space}, which is not reserved", USERS[user]);
+    }
+
     /// I8: the list shows what ought to stand there, and no hint is taken for an entry.
     pub fn check(&self, user: usize, shown: &Shown) {
         let live = self.entries.values().filter_map(|entry| {

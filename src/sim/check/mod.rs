@@ -6,6 +6,7 @@ mod directory;
 mod members;
 mod published;
 mod pushes;
+mod refusals;
 mod writes;
 
 use std::{

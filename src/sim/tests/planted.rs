@@ -69,6 +69,12 @@ pub(crate) enum Fault {
     /// A turn that broke off counts as under way.
     FailedTurnGoesOn,
 
+    // The visit.
+    /// Whoever was told to come back later reaches the object again at once.
+    RefusalIgnored,
+    /// A space is made that its maker's directory has not reserved.
+    MadeUnreserved,
+
     // The alarm.
     /// No event sets the alarm.
     AlarmNotArmed,
@@ -287,6 +293,8 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::ClaimNotArmed, &["I8"], 1000),
     (Fault::AnswerNotArmed, &["I8"], 300),
     (Fault::FailedTurnGoesOn, &["I8"], 300),
+    (Fault::RefusalIgnored, &["I8"], 600),
+    (Fault::MadeUnreserved, &["I8"], 100),
     (Fault::AlarmNotArmed, &["I8"], 100),
     (Fault::DroppedAlarmAwaited, &["I8"], 400),
     (Fault::WatchdogNotSet, &["I8"], 100),

@@ -286,7 +286,7 @@ impl Wild {
         let is_due = host.alarm_is_due(self.world.now);
         // No platform rings before the time. It does no harm, but to an instance that takes it for the watchdog of one that died.
         let is_early = !is_due && is_set && self.world.rng.chance(10);
-        let is_fresh = host.running().is_none_or(|core| core.publisher().is_fresh());
+        let is_fresh = host.running().is_none_or(|core| !core.publisher().had_turn());
         if is_due || (is_early && (host.deaths == 0 || !is_fresh)) {
             host.begin_turn(self.world.now);
             // Half of the turns are carried through at once; in the others anything happens in between.
