@@ -273,16 +273,20 @@ impl<L: Ledger> Coordinator<L> {
     /// The answer to a settled push: its results, and what the client was missing if that is little.
     fn answer(&mut self, waiting: &Waiting, progress: Progress) -> Done {
         let (position, since) = (self.position(), waiting.push.since);
-        let answer = self.missing(since).map(|lines| {
+        let lines = since.map_or(Ok(None), |since| self.changes_since(since));
+        let answer = lines.map(|lines| {
             let more = since.is_some() && lines.is_none();
             PushAnswer { position, results: progress.results, more, changes: lines.unwrap_or_default() }
         });
         Done { ticket: waiting.ticket, answer, work: progress.work, written: None }
     }
 
-    /// The lines above `since`, if they ride on the answer to a push.
-    fn missing(&mut self, since: Option<Version>) -> Result<Option<String>, ApiError> {
-        let Some(since) = since else { return Ok(None) };
+    /// The lines above `since`, if they are so few that they ride on the answer to a push, or on the news of a commit to whoever
+    /// stands there.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub fn changes_since(&mut self, since: Version) -> Result<Option<String>, ApiError> {
         let forgotten =
             since > Version::ZERO && since < self.meta.horizon && !planted!(PushAnsweredBelowHorizon);
         if forgotten || since > self.version {

@@ -11,10 +11,8 @@ use super::{
 };
 use crate::{
     call::PushAnswer,
-    coordinator::ledger::Ledger,
     error::ApiError,
     fronts::headwater::{answer::Format, pull::Min},
-    limits::Sizes,
     mutation::{MutationResult, Settled},
     version::{Position, Version},
 };
@@ -195,9 +193,8 @@ impl World {
         if at.version == from {
             return;
         }
-        let lines = core.ledger().lines_after(from, Sizes::DEPLOYED.piggyback_max);
-        let lines = lines.ok().filter(|lines| !lines.more && self.rng.chance(70));
-        let lines: Option<Rc<str>> = lines.map(|lines| lines.text.into());
+        let lines = core.changes_since(from).ok().flatten().filter(|_| self.rng.chance(70));
+        let lines: Option<Rc<str>> = lines.map(Into::into);
         if let Some(lines) = &lines {
             self.spaces[space].oracle.check_brand(lines, "a live message");
         }

@@ -6,6 +6,10 @@
 //! effect ends the task ([`Effect::is_end`]). A task that is given up before goes to [`Object::forget`]. Rows that a step has
 //! written, and the alarm that the effect behind it sets, are one transaction: nothing else may be awaited in between.
 //!
+//! Whoever listens to a space will be told of commits from here: after a step that has taken [`Coordinator::position`] further,
+//! [`Coordinator::changes_since`] says what somebody who stands at a version is missing. Sockets of simulated worlds hear that
+//! already.
+//!
 //! A push: `begin` (may its user have more of this object?), `opening`, `push` (may its user write? is there room for the body?
 //! what does it say? does it claim what is not there?), then the next slice. Any other call: `called`, once its body has come,
 //! which says what it asks for; then `opening`, and `pull` or `administer`, or for a directory `directory`. The alarm: `alarm`.
