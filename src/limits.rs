@@ -247,6 +247,12 @@ pub const BODY_ARRAY_FIRST: usize = 16 * 1024;
 /// Bytes that are unpacked at once. The platform's stream takes whatever it is given and keeps what comes out until somebody
 /// reads it, and of a byte deflate makes up to 1,032.
 pub const BODY_PACKED_SLICE: usize = 4 * 1024;
+/// Objects that a stream opens ahead: six connections may wait for headers at once (workers/platform/limits).
+pub const OBJECTS_AHEAD: usize = 5;
+/// Keys that an isolate keeps imported.
+pub const KEYS_IMPORTED_MAX: usize = 100;
+/// How often a request looks whether another one has fetched the issuer's keys, until it has waited too long.
+pub const KEYS_LOOKS: u32 = 300;
 /// How long a put into KV may take before nobody knows how it ended, in ms.
 pub const PUT_TIMEOUT_MS: u32 = 25_000;
 /// How long the edge waits for a directory after the answer to its user, in ms. Work of that kind may take 30 s

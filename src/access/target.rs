@@ -63,12 +63,20 @@ impl Target {
         self.scope.as_ref().expect("BUG: a space is read that was not opened")
     }
 
+    fn destination(&self) -> Destination {
+        match (&self.id, &self.scope) {
+            (Some(id), scope) => Destination::Shared { id: id.clone(), scope: scope.clone() },
+            (None, Some(scope)) => Destination::Private(scope.clone()),
+            (None, None) => Destination::Directory,
+        }
+    }
+
     /// How the request is told to the object.
     #[must_use]
     pub fn as_caller(&self, request: &str, origin: Option<&str>) -> call::Caller {
         call::Caller {
             user: self.caller.user.clone(),
-            destination: Destination::of(self.id.clone(), self.scope.clone()),
+            destination: self.destination(),
             request: request.to_owned(),
             origin: origin.unwrap_or_default().to_owned(),
         }

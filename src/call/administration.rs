@@ -117,6 +117,30 @@ impl Administration {
         self.row().2
     }
 
+    /// The same of what has this name.
+    pub(super) fn is_owners_by_name(name: &str) -> bool {
+        let owners = ["delete", "set-member", "remove-member", "set-policy", "remove-policy", "reset-epoch"];
+        owners.contains(&name)
+    }
+
+    /// Whether it begins an epoch in a space that is there.
+    #[must_use]
+    pub const fn begins_epoch(&self) -> bool {
+        match self {
+            Self::Delete | Self::ResetEpoch => true,
+            Self::Create { .. }
+            | Self::Show
+            | Self::Members { .. }
+            | Self::Member(_)
+            | Self::SetMember { .. }
+            | Self::RemoveMember(_)
+            | Self::Policies
+            | Self::SetPolicy { .. }
+            | Self::RemovePolicy(_)
+            | Self::Grant { .. } => false,
+        }
+    }
+
     /// Whether its answer says what the caller is in the space now, or whom the caller has invited: what directories are to
     /// know.
     #[must_use]

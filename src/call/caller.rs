@@ -36,13 +36,21 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// The space of this id, a private one if it has none; without scope either it is a directory.
-    #[must_use]
-    pub fn of(id: Option<SpaceId>, scope: Option<Scope>) -> Self {
-        match (id, scope) {
-            (Some(id), scope) => Self::Shared { id, scope },
-            (None, Some(scope)) => Self::Private(scope),
-            (None, None) => Self::Directory,
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Private(_) => "private",
+            Self::Shared { .. } => "shared",
+            Self::Directory => "directory",
+        }
+    }
+
+    /// None where a kind lacks what it needs, or has what it has not.
+    fn read(kind: &str, id: Option<SpaceId>, scope: Option<Scope>) -> Option<Self> {
+        match (kind, id, scope) {
+            ("private", None, Some(scope)) => Some(Self::Private(scope)),
+            ("shared", Some(id), scope) => Some(Self::Shared { id, scope }),
+            ("directory", None, None) => Some(Self::Directory),
+            _ => None,
         }
     }
 
@@ -71,6 +79,7 @@ impl Caller {
         let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         Written::default()
             .and("user", user.as_str())
+            .and("for", destination.kind())
             .and_some("scope", destination.scope().map(Scope::to_string))
             .and_some("space", destination.id().map(SpaceId::to_string))
             .and_some("request", some(request))
@@ -90,7 +99,7 @@ impl Caller {
         let text = |name| texts.get(name).unwrap_or_default().to_owned();
         Some(Self {
             user: UserHash::parse(texts.get("user")?).ok()?,
-            destination: Destination::of(id, scope),
+            destination: Destination::read(texts.get("for")?, id, scope)?,
             request: text("request"),
             origin: text("origin"),
         })
@@ -114,13 +123,13 @@ mod tests {
         let scope = |text: &str| Scope::parse(text).expect("a scope");
         let id = || SpaceId::stored("team");
         for (destination, fields) in [
-            (Destination::Private(scope(&hash)), format!(r#","scope":"{hash}""#)),
-            (Destination::Shared { id: id(), scope: None }, r#","space":"team""#.to_owned()),
+            (Destination::Private(scope(&hash)), format!(r#","for":"private","scope":"{hash}""#)),
+            (Destination::Shared { id: id(), scope: None }, r#","for":"shared","space":"team""#.to_owned()),
             (
                 Destination::Shared { id: id(), scope: Some(scope(&format!("{hash}.{epoch}"))) },
-                format!(r#","scope":"{hash}.{epoch}","space":"team""#),
+                format!(r#","for":"shared","scope":"{hash}.{epoch}","space":"team""#),
             ),
-            (Destination::Directory, String::new()),
+            (Destination::Directory, r#","for":"directory""#.to_owned()),
         ] {
             let rest = r#""request":"r1","origin":"https://a.example"}"#;
             let text = format!(r#"{{"user":"{}"{fields},{rest}"#, user.as_str());
@@ -136,12 +145,18 @@ mod tests {
     fn a_caller_with_a_name_that_cannot_be_is_none() {
         let user = "ab".repeat(32);
         for fields in [
-            r#""user":"alice""#.to_owned(),
-            r#""space":"team""#.to_owned(),
-            format!(r#""user":"{user}","space":"../x""#),
-            format!(r#""user":"{user}","space":"""#),
-            format!(r#""user":"{user}","scope":"""#),
-            format!(r#""user":"{user}","scope":"team","space":"team""#),
+            r#""user":"alice","for":"directory""#.to_owned(),
+            r#""for":"shared","space":"team""#.to_owned(),
+            format!(r#""user":"{user}""#),
+            format!(r#""user":"{user}","for":"later""#),
+            format!(r#""user":"{user}","for":"private""#),
+            format!(r#""user":"{user}","for":"private","scope":5"#),
+            format!(r#""user":"{user}","for":"shared""#),
+            format!(r#""user":"{user}","for":"directory","space":"team""#),
+            format!(r#""user":"{user}","for":"shared","space":"../x""#),
+            format!(r#""user":"{user}","for":"shared","space":"""#),
+            format!(r#""user":"{user}","for":"private","scope":"""#),
+            format!(r#""user":"{user}","for":"shared","scope":"team","space":"team""#),
         ] {
             assert_eq!(Caller::parse(&format!("{{{fields}}}")), None, "{fields}");
         }

@@ -92,6 +92,13 @@ impl Call {
         (call.body() == body).then_some(call)
     }
 
+    /// The same as [`Self::is_owners`] of a call of which no more than the name is known: then its body need not be read where its
+    /// user may have no more of the object.
+    #[must_use]
+    pub fn is_owners_by_name(name: &str) -> bool {
+        Administration::is_owners_by_name(name)
+    }
+
     /// Whether it is admitted whatever the space has left.
     #[must_use]
     pub const fn is_owners(&self) -> bool {
@@ -212,10 +219,11 @@ mod tests {
     #[test]
     fn every_call_is_pinned_because_worker_and_object_are_deployed_apart() {
         for (call, name, body) in calls() {
+            let call_is_owners = call.is_owners();
             let consequence = "such requests would fail while a deployment is under way";
             assert_eq!((call.name(), &*call.body()), (name, body), "{consequence}");
             assert_eq!(Call::parse(name, body.as_bytes()), Some(call), "{consequence}");
-            assert_eq!(Call::push(name), None);
+            assert_eq!((Call::push(name), Call::is_owners_by_name(name)), (None, call_is_owners));
         }
         for (push, name) in [(Call::Push, "push"), (Call::Resolve, "resolve")] {
             assert_eq!(push.name(), name, "pushes would fail while a deployment is under way");

@@ -310,8 +310,7 @@ impl<L: Ledger> Coordinator<L> {
     /// has to lie above the head's: this instance has not compared them yet, and storage may have gone back.
     #[must_use]
     pub fn head_before(&mut self, caller: &UserHash, administration: &Administration) -> Option<String> {
-        let begins_epoch = matches!(administration, Administration::ResetEpoch | Administration::Delete);
-        let begins_epoch = begins_epoch && !self.publisher.has_compared();
+        let begins_epoch = administration.begins_epoch() && !self.publisher.has_compared();
         let may = begins_epoch && self.admit(caller, Role::Owner).is_ok();
         may.then(|| self.meta.scope.head_key())
     }

@@ -12,7 +12,7 @@ use super::ledger::Rows;
 use crate::{error::ApiError, ids::UserHash, limits, time::Millis};
 
 /// Units a second that a bucket gains, and how many it holds at most: so many seconds' worth.
-const BURST_S: i64 = 10;
+pub const BURST_S: u64 = 10;
 /// Users whose buckets are kept; of a hundred bytes each.
 const USERS_REMEMBERED: usize = 1_000;
 /// Balances are kept in thousandths of a unit, which is what a millisecond brings at one unit a second.
@@ -63,7 +63,7 @@ impl Bucket {
 }
 
 fn burst(per_s: u32) -> i64 {
-    i64::from(per_s) * BURST_S * UNIT
+    i64::from(per_s) * BURST_S as i64 * UNIT
 }
 
 /// Units that a call costs beyond the one it is admitted for: `bytes` that were read or written for it, and `changes`.

@@ -17,12 +17,12 @@ const MEMBERSHIPS_MAX: usize = 2_000;
 
 /// What this isolate knows to stand in directories. When the younger half is full, the older one is forgotten.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownEntries {
     younger: BTreeMap<(UserHash, SpaceId), (Membership, Millis)>,
     older: BTreeMap<(UserHash, SpaceId), (Membership, Millis)>,
 }
 
-impl Known {
+impl KnownEntries {
     /// What has to be done about what `space` has said of `user`; nothing if it is known to stand in the directory.
     #[must_use]
     pub fn deliver(
@@ -80,7 +80,7 @@ enum Stage {
 
 /// What to do next about a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub enum DeliveryStep {
     /// Note this entry in the user's directory.
     Note(Entry),
     /// Ask the space for a grant of the user once more, with this claim from the future: the directory knows more of the space
@@ -101,24 +101,18 @@ pub struct Delivered {
 }
 
 impl Delivery {
-    /// The space.
-    #[must_use]
-    pub fn space(&self) -> &SpaceId {
-        &self.space
-    }
-
     /// What to do next.
     #[must_use]
-    pub fn next(&self) -> Next {
+    pub fn next(&self) -> DeliveryStep {
         match &self.stage {
-            Stage::Note => Next::Note(Entry::of(&self.space, &self.membership)),
-            Stage::Ask(later) => Next::AskAgain(later.clone()),
-            Stage::Delivered => Next::Done(Delivered {
+            Stage::Note => DeliveryStep::Note(Entry::of(&self.space, &self.membership)),
+            Stage::Ask(later) => DeliveryStep::AskAgain(later.clone()),
+            Stage::Delivered => DeliveryStep::Done(Delivered {
                 user: self.user.clone(),
                 space: self.space.clone(),
                 membership: self.membership.clone(),
             }),
-            Stage::GivenUp => Next::GiveUp,
+            Stage::GivenUp => DeliveryStep::GiveUp,
         }
     }
 
@@ -170,20 +164,20 @@ mod tests {
         Membership { incarnation: epoch, standing, at, since: version(since) }
     }
 
-    fn deliver(known: &Known, membership: &Membership, now: Millis) -> Option<Delivery> {
+    fn deliver(known: &KnownEntries, membership: &Membership, now: Millis) -> Option<Delivery> {
         known.deliver(&user("alice"), &team(), membership.clone(), now)
     }
 
     fn delivered(delivery: &Delivery) -> Delivered {
         match delivery.next() {
-            Next::Done(delivered) => delivered,
+            DeliveryStep::Done(delivered) => delivered,
             other => panic!("{other:?}"),
         }
     }
 
     /// A memory that knows this of alice.
-    fn knowing(membership: &Membership) -> Known {
-        let mut known = Known::default();
+    fn knowing(membership: &Membership) -> KnownEntries {
+        let mut known = KnownEntries::default();
         let mut delivery = deliver(&known, membership, START).expect("news");
         delivery.learn_noted(Noted::Done);
         known.learn(delivered(&delivery), START);
@@ -214,36 +208,36 @@ mod tests {
 
     #[test]
     fn a_directory_that_knows_more_makes_the_space_be_asked_once_more_and_only_once() {
-        let known = Known::default();
+        let known = KnownEntries::default();
         let mut delivery = deliver(&known, &member(Role::Writer, 1, 1), START).expect("news");
-        assert!(matches!(delivery.next(), Next::Note(entry) if entry.at.version.get() == 1));
+        assert!(matches!(delivery.next(), DeliveryStep::Note(entry) if entry.at.version.get() == 1));
         let later = member(Role::Writer, 9, 9).at;
         delivery.learn_noted(Noted::Later(later.clone()));
-        assert_eq!(delivery.next(), Next::AskAgain(later.clone()));
+        assert_eq!(delivery.next(), DeliveryStep::AskAgain(later.clone()));
         delivery.learn_answer(Some(member(Role::Reader, 10, 10)));
-        assert!(matches!(delivery.next(), Next::Note(entry) if entry.at.version.get() == 10));
+        assert!(matches!(delivery.next(), DeliveryStep::Note(entry) if entry.at.version.get() == 10));
         let mut twice = delivery.clone();
         twice.learn_noted(Noted::Later(later));
-        assert_eq!(twice.next(), Next::GiveUp);
+        assert_eq!(twice.next(), DeliveryStep::GiveUp);
         delivery.learn_noted(Noted::Done);
         assert_eq!(delivered(&delivery).membership, member(Role::Reader, 10, 10));
     }
 
     #[test]
     fn what_was_not_noted_is_not_remembered_and_a_full_list_is_not_asked_again() {
-        let known = Known::default();
+        let known = KnownEntries::default();
         let delivery = deliver(&known, &member(Role::Writer, 1, 1), START).expect("news");
         let after = |noted| {
             let mut delivery = delivery.clone();
             delivery.learn_noted(noted);
             delivery.next()
         };
-        assert_eq!(after(Noted::Failed), Next::GiveUp);
-        assert!(matches!(after(Noted::Full), Next::Done(_)));
+        assert_eq!(after(Noted::Failed), DeliveryStep::GiveUp);
+        assert!(matches!(after(Noted::Full), DeliveryStep::Done(_)));
         let mut unanswered = delivery.clone();
         unanswered.learn_noted(Noted::Later(member(Role::Writer, 9, 9).at));
         unanswered.learn_answer(None);
-        assert_eq!(unanswered.next(), Next::GiveUp);
+        assert_eq!(unanswered.next(), DeliveryStep::GiveUp);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct Isolate {
     pub(super) memory: Memory,
     pub(super) writes: Writes,
     pub(super) refusals: Refusals,
-    pub(super) directories: directory::Known,
+    pub(super) directories: directory::KnownEntries,
     pub(super) errands: Vec<Visit>,
     /// Whether the platform's rate limiter is bound.
     pub(super) has_limiter: bool,
@@ -54,7 +54,7 @@ impl Isolate {
             memory: Memory::default(),
             writes: Writes::default(),
             refusals: Refusals::default(),
-            directories: directory::Known::default(),
+            directories: directory::KnownEntries::default(),
             errands: Vec::new(),
             has_limiter,
             refused_origins: RefusedOrigins::default(),

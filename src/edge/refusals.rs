@@ -11,7 +11,7 @@ use crate::{
 /// Refusals kept; above it the oldest goes, whose user then reaches the object once more.
 const REFUSALS_KEPT: usize = 1_000;
 /// What another isolate's clock, or the object's, may be ahead is not waited for longer than this, in seconds.
-const REFUSED_S_MAX: u32 = 60;
+pub const REFUSED_S_MAX: u32 = 60;
 /// How long an answer is held back from somebody who asks before the time, in ms: at least this, less than twice. A Worker
 /// that waits is billed for no CPU (workers/platform/pricing).
 const HOLD_MS: u64 = 1_000;

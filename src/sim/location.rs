@@ -11,6 +11,7 @@ use crate::{
         config::EdgeConfig,
         isolate::Isolate,
         known::{Known, KnownHead, Overlay, Wanted},
+        refusals::REFUSED_S_MAX,
         visit::{Effect, Event, Outgoing},
         writes::{TELL_MS, WRITTEN_MS},
     },
@@ -105,7 +106,7 @@ pub(super) fn authorization(user: usize) -> String {
     };
     static TOKENS: LazyLock<[String; 2]> = LazyLock::new(|| {
         USERS.map(|user| {
-            let claims = serde_json::json!({ "iss": ISSUER, "sub": user, "exp": 4_102_444_800_u64 });
+            let claims = serde_json::json!({ "iss": ISSUER, "sub": user, "exp": u32::MAX });
             let key = Hs256Key::new(SECRET.as_bytes());
             let token = Hs256.token(&Header::empty(), &Claims::new(claims), &key).expect("a token");
             format!("Bearer {token}")
@@ -225,7 +226,9 @@ impl Location {
         let mut told = self.told_later.iter().filter(|(of, user, object, _)| {
             Rc::ptr_eq(of, isolate) && *user == call.caller.user && *object == call.object
         });
-        told.next().map(|(.., until)| *until).filter(|until| (1..=60_000).contains(&until.since(now)))
+        told.next()
+            .map(|(.., until)| *until)
+            .filter(|until| (1..=u64::from(REFUSED_S_MAX) * 1_000).contains(&until.since(now)))
     }
 
     /// The highest position that the isolate which answers has to know of: what has passed it, and what its location was told

@@ -239,6 +239,11 @@ impl World {
         let Space { host, oracle, .. } = &mut self.spaces[space];
         let listed = host.core(self.now).conflicts(&user_hash(user), Version::ZERO);
         oracle.check_listed(user, &listed);
+        let told = host.conflicts(&user_hash(user), self.now);
+        let text = listed.map(|page| page.to_json());
+        let is_late =
+            matches!(told, Err(ApiError::RateLimited { .. } | ApiError::Upstream | ApiError::Internal));
+        assert!(is_late || told == text, "I12: the list of conflicts is told as {told:?}");
     }
 
     pub(super) fn receive_push_answer(

@@ -1,7 +1,7 @@
 //! What happens around shared spaces: what owners do, grants, the making of spaces, and ids that are used again.
 
 use super::{
-    USERS, World,
+    ISSUER, USERS, World,
     check::Deed,
     host::Ended,
     space::{Space, person},
@@ -12,6 +12,7 @@ use crate::{
     edge::visit::Effect,
     error::ApiError,
     fronts::headwater::answer::Format,
+    ids::SpaceHash,
     role::Role,
     time::Millis,
 };
@@ -30,6 +31,25 @@ impl World {
         oracle.check_position(&host.core(self.now).position());
         self.note(|| format!("user {caller} asks space {space} to {deed:?}: {told:?}, done {done:?}"));
         told.map(drop)
+    }
+
+    /// An owner of a space begins a new epoch, if there is one.
+    pub fn reset_epoch(&mut self, space: usize) {
+        let oracle = &self.spaces[space].oracle;
+        let Some(owner) = (0..USERS.len()).find(|user| oracle.role(*user) == Some(Role::Owner)) else {
+            return;
+        };
+        let owner = if self.spaces[space].id.is_none() { self.owner_of_private(space) } else { owner };
+        let Ended { told, done, .. } = self.ask_space(owner, space, ("POST", "/reset-epoch"), "");
+        let Space { host, oracle, .. } = &mut self.spaces[space];
+        oracle.learn_epoch(&host.core(self.now).position().epoch);
+        self.note(|| format!("user {owner} resets the epoch of space {space}: {told:?}, done {done:?}"));
+    }
+
+    /// The user of a private space.
+    pub(super) fn owner_of_private(&self, space: usize) -> usize {
+        let is_own = |user: &usize| self.spaces[space].hash == SpaceHash::private(ISSUER, USERS[*user]);
+        (0..USERS.len()).find(is_own).expect("it is private")
     }
 
     /// A request below `/spaces/{id}`, whose answer an edge passes on. How it has ended, also if an edge has refused it.
@@ -94,10 +114,12 @@ impl World {
         if !host.is_used() {
             host.create(&person(owner), clock);
         }
-        // Another instance goes on, by the true clock.
-        host.kill();
-        host.alarm = None;
-        host.arm(self.now).expect("the alarm can be set");
+        if clock > self.now {
+            // Another instance goes on, by the true clock.
+            host.kill();
+            host.alarm = None;
+            host.arm(self.now).expect("the alarm can be set");
+        }
         self.spaces[space].has_begun(owner, brand, self.now);
     }
 

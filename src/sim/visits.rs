@@ -2,6 +2,7 @@
 
 use super::{
     World,
+    check::EFFECTS_MAX,
     host::Ended,
     kv::ReadFailed,
     location::{Reader, Response, SharedIsolate, Wire, authorization},
@@ -106,14 +107,14 @@ impl World {
         mut effect: Effect,
         around: &mut Around<'_>,
     ) -> Result<Reply, ApiError> {
-        for _ in 0..40 {
+        for _ in 0..EFFECTS_MAX {
             let event = match effect {
                 Effect::Answer(answer) => return *answer,
                 effect => self.carry_out(driven, effect, around),
             };
             effect = self.step_visit(driven, event);
         }
-        panic!("I8: a request asked its layers 40 times");
+        panic!("I8: a request asked for {EFFECTS_MAX} effects and was not answered");
     }
 
     pub(super) fn carry_out(

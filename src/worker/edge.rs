@@ -4,7 +4,7 @@ use headwater::{
     call::Aside,
     edge::{
         known::{CachedTexts, Known, KnownHead, Wanted},
-        visit::{Called, Effect, Event, Outgoing, Passed, PassedBody, Visit},
+        visit::{Called, Effect, Event, Outgoing, Passed, PassedBody, Visit, unreached},
     },
     error::ApiError,
     fronts::headwater::{
@@ -25,9 +25,15 @@ use crate::{http, isolate, now, panic};
 #[wasm_bindgen(module = "/js/tokens.js")]
 extern "C" {
     #[wasm_bindgen(js_name = fetchKeys)]
-    fn fetch_keys(url: &str, limit: usize, timeout_ms: u32, context: &JsValue) -> Promise;
+    fn fetch_keys(url: &str, limit: usize, timeout_ms: u32, looks: u32, context: &JsValue) -> Promise;
     #[wasm_bindgen(js_name = verifySignature)]
-    fn verify_signature(algorithm: &str, jwk: &str, signed: &str, signature: Uint8Array) -> Promise;
+    fn verify_signature(
+        algorithm: &str,
+        jwk: &str,
+        signed: &str,
+        signature: Uint8Array,
+        keys_max: usize,
+    ) -> Promise;
     #[wasm_bindgen(js_name = mayPass)]
     fn may_pass(env: &JsValue, key: &str) -> Promise;
 }
@@ -69,6 +75,7 @@ extern "C" {
         between: &Array,
         end: &str,
         ttl_s: u32,
+        ahead: usize,
     ) -> Promise;
     type TextPipe;
     #[wasm_bindgen(constructor)]
@@ -164,6 +171,8 @@ impl Carrier {
                 match metadata.is_some_and(|metadata| wanted.wants_of(&metadata)) && !stream.is_null() {
                     true => match JsFuture::from(text_of(&stream)).await {
                         Ok(text) => value = text.as_string(),
+                        // A cache that has lost a value still says the rest.
+                        Err(_) if matches!(effect, Effect::LookIntoCache { .. }) => {}
                         Err(error) => done = Err(error),
                     },
                     false => drop_stream(&stream),
@@ -225,10 +234,12 @@ impl Carrier {
         let env: &JsValue = &self.env;
         match effect {
             Effect::Verify { algorithm, jwk, signed, signature } => {
-                verify_signature(algorithm.as_str(), jwk, signed, Uint8Array::from(&signature[..]))
+                let signature = Uint8Array::from(&signature[..]);
+                verify_signature(algorithm.as_str(), jwk, signed, signature, limits::KEYS_IMPORTED_MAX)
             }
             Effect::FetchKeys { url } => {
-                fetch_keys(url, limits::KEYS_BYTES_MAX, limits::KEYS_TIMEOUT_MS, self.context.as_ref())
+                let (bytes, ms) = (limits::KEYS_BYTES_MAX, limits::KEYS_TIMEOUT_MS);
+                fetch_keys(url, bytes, ms, limits::KEYS_LOOKS, self.context.as_ref())
             }
             Effect::AskLimiter(user) => may_pass(env, user.as_str()),
             Effect::Drain => receive_body(self.request(), "", false, 0),
@@ -257,7 +268,7 @@ impl Carrier {
                     keys.push(&key.into());
                     between.push(&text.into());
                 }
-                stream_objects(env, start, &keys, &between, end, *ttl_s)
+                stream_objects(env, start, &keys, &between, end, *ttl_s, limits::OBJECTS_AHEAD)
             }
             Effect::Call(call) => {
                 let (name, caller, body) = (call.object.as_str(), call.caller.to_text(), call.call.body());
@@ -288,7 +299,7 @@ impl Carrier {
         match effect {
             Effect::Verify { .. } => Event::Verified(done.ok().map(|is_good| is_good.is_truthy())),
             Effect::FetchKeys { .. } => Event::Keys(done.ok().and_then(|text| text.as_string())),
-            Effect::AskLimiter(_) => Event::MayPass(done.is_ok_and(|may| may.is_truthy())),
+            Effect::AskLimiter(_) => Event::MayPass(done.ok().map(|may| may.is_truthy())),
             Effect::ReadBody { .. } => Event::Body(body_of(done)),
             Effect::LookIntoCache { scope, .. } => {
                 let read = done.map(|read| Array::from(&read)).unwrap_or_default();
@@ -304,22 +315,29 @@ impl Carrier {
                 KnownHead::of_kv(head_in(&read).0.as_deref(), value, &scope, now()).map_err(drop)
             })),
             Effect::OpenObject { .. } => Event::Opened(done.map_err(drop).map(|stream| self.keep(stream))),
-            Effect::StreamObjects { .. } => Event::Opened(done.map_err(drop).map(|opened| {
-                let Ok(opened) = opened.dyn_into::<Array>() else { return false };
+            Effect::StreamObjects { .. } => Event::Opened(done.map_err(drop).and_then(|opened| {
+                let Ok(opened) = opened.dyn_into::<Array>() else { return Ok(false) };
                 let sent: Promise = opened.get(1).unchecked_into();
-                self.context.wait_until(&sent).is_ok() && self.keep(opened.get(0))
+                self.context.wait_until(&sent).map_err(drop)?;
+                Ok(self.keep(opened.get(0)))
             })),
             Effect::Call(_) => Event::Called(match done {
                 Ok(answer) => called(&answer.unchecked_into()),
-                Err(error) => Called::failed(unreachable(&error)),
+                Err(error) => Called::failed(unreached(is_overloaded(&error))),
             }),
             Effect::Pass(..) => Event::Passed(match done {
                 Ok(answer) => self.passed(&answer),
-                Err(error) => Err((unreachable(&error), true)),
+                Err(error) => Err((unreached(is_overloaded(&error)), true)),
             }),
             Effect::Write(_) => Event::Sent(done.is_ok()),
             // A cache that fails costs a read of KV, nothing else.
-            _ => Event::Resumed,
+            Effect::CacheHead { .. }
+            | Effect::CacheOverlay { .. }
+            | Effect::CacheWrite { .. }
+            | Effect::Drain
+            | Effect::Pause(_)
+            | Effect::Close => Event::Resumed,
+            Effect::Answer(_) | Effect::Rest => panic!("BUG: the visit is over"),
         }
     }
 
@@ -368,10 +386,4 @@ fn called(answer: &Array) -> Called {
     let text = |at| answer.get(at).as_string().unwrap_or_default();
     let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
     Called::read(status, text(2), text(1), &text(3), &text(4))
-}
-
-/// Retrying an overloaded object makes it worse (durable-objects/best-practices/error-handling), so the client is asked
-/// to wait.
-fn unreachable(error: &JsValue) -> ApiError {
-    if is_overloaded(error) { ApiError::Overloaded } else { ApiError::Upstream }
 }

@@ -90,7 +90,8 @@ impl<S: Storage> Object<S> {
         at: Moment,
     ) -> Result<Effect, ApiError> {
         let invites = done.as_ref().is_ok_and(|done| done.invites);
-        let aside = self.space().aside(task.user(), administration, &done, invites)?;
+        // What was done is done, is charged and sets the alarm, also where storage cannot say what the edge is to be told.
+        let aside = self.space().aside(task.user(), administration, &done, invites).unwrap_or_default();
         let rows = self.storage.take_rows();
         // A list may have thousands of rows. The space does not pay for refusals.
         let units = rate::cost_of_rows(rows);
@@ -99,9 +100,7 @@ impl<S: Storage> Object<S> {
             Err(_) => self.rate.charge_refused(task.user(), units, at.now),
         }
         let is_creation = matches!(administration, Administration::Create { .. });
-        let is_rare =
-            is_creation || matches!(administration, Administration::Delete | Administration::ResetEpoch);
-        if done.is_ok() && is_rare {
+        if done.is_ok() && (is_creation || administration.begins_epoch()) {
             self.log.push((false, administration.name(), json!({})));
         }
         // What a creation has written stood there before it was asked for.

@@ -294,7 +294,11 @@ impl<S: Storage> Object<S> {
                 let push = push.clone();
                 self.open_first(task, Some(push), at)
             }
-            Errand::Call { .. } => {
+            Errand::Call { caller, name } => {
+                match Call::is_owners_by_name(name) {
+                    true => self.rate.admit_owners(&caller.user, at.now)?,
+                    false => self.rate.admit(&caller.user, at.now)?,
+                }
                 task.state = State::Receiving;
                 Ok(Effect::ReadBody { limit: limits::CALL_BYTES_MAX })
             }
@@ -315,18 +319,16 @@ impl<S: Storage> Object<S> {
         self.read(task, body, at)
     }
 
-    /// A call has said what it asks for: may its user have more of this object?
+    /// A call has said what it asks for. A directory answers nothing else, and nothing else answers for one.
     fn called(&mut self, task: &mut Task, call: Call, at: Moment) -> Result<Effect, ApiError> {
-        match call.is_owners() {
-            true => self.rate.admit_owners(task.user(), at.now)?,
-            false => self.rate.admit(task.user(), at.now)?,
-        }
-        let is_of_directory =
+        let is_for_directory =
             task.caller().is_some_and(|caller| caller.destination == Destination::Directory);
         match call {
-            Call::Directory(call) if is_of_directory => self.ask_directory(task, &call, at),
-            Call::Directory(_) => Err(ApiError::Internal),
-            call => self.open_first(task, Some(call), at),
+            Call::Directory(call) if is_for_directory => self.ask_directory(task, &call, at),
+            call if is_for_directory == matches!(call, Call::Directory(_)) => {
+                self.open_first(task, Some(call), at)
+            }
+            _ => Err(ApiError::Internal),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     fronts::headwater::{
         body::{Coding, is_json},
         reply::{Headers, Reply},
-        route::{Route, SpaceRoute, may_name_space},
+        route::{Route, may_name_space},
     },
     limits,
     time::Millis,
@@ -124,10 +124,11 @@ impl Isolate {
         &mut self,
         visit: &mut Visit,
         pulling: Option<Box<Pulling>>,
-        may_pass: bool,
+        may_pass: Option<bool>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        if may_pass {
+        // One that fails lets everybody pass: it protects a bill, not the data.
+        if may_pass.unwrap_or(true) {
             return self.serve(visit, pulling, now);
         }
         // It does not say when; the shorter of the two periods that it can have.
@@ -158,7 +159,7 @@ impl Isolate {
             },
             Route::Head | Route::Object(_) => self.read_published(visit, now),
             Route::Spaces => self.list_spaces(visit, now),
-            Route::Space { route: SpaceRoute::SetMember(_) | SpaceRoute::SetPolicy(_), .. } => {
+            Route::Space { route, .. } if route.has_body() => {
                 if !is_json(&visit.request.content_type) {
                     return Err(ApiError::UnsupportedMediaType);
                 }

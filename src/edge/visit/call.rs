@@ -246,3 +246,10 @@ pub(super) fn send(visit: &mut Visit, call: Box<Outgoing>, then: Then) -> Effect
     visit.state = State::Calling(call.object.clone(), Box::new(then));
     Effect::Call(call)
 }
+
+/// Why an object was not reached. Retrying an overloaded one makes it worse (durable-objects/best-practices/error-handling), so the
+/// client is asked to wait.
+#[must_use]
+pub const fn unreached(is_overloaded: bool) -> ApiError {
+    if is_overloaded { ApiError::Overloaded } else { ApiError::Upstream }
+}

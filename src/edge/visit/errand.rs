@@ -10,7 +10,7 @@ use super::{
 use crate::{
     call::{Administration, Aside, Ask, Call, DirectoryCall, Noted, OrderedCursor, PullReply, decode_reply},
     edge::{
-        directory::{Delivery, Next},
+        directory::{Delivery, DeliveryStep},
         isolate::Isolate,
         known::{KnownHead, Overlay},
         pull::{LOCATION_MS, OVERLAY_KEPT_MS},
@@ -92,7 +92,7 @@ impl Isolate {
     ) -> Effect {
         if let Event::Called(Called { result, aside, .. }) = event {
             match delivery.next() {
-                Next::AskAgain(_) => delivery.learn_answer(match aside {
+                DeliveryStep::AskAgain(_) => delivery.learn_answer(match aside {
                     Some(Aside::Membership(membership)) => Some(membership),
                     Some(Aside::Invited) | None => None,
                 }),
@@ -100,22 +100,22 @@ impl Isolate {
             }
         }
         match delivery.next() {
-            Next::Note(entry) => {
+            DeliveryStep::Note(entry) => {
                 let directory = directory_of(&visit.target().caller);
                 let then = Then::Errand(Box::new(Errand::Deliver(delivery)));
                 call_directory(visit, directory, DirectoryCall::Note(entry), then)
             }
-            Next::AskAgain(claim) => {
+            DeliveryStep::AskAgain(claim) => {
                 let grant = Administration::Grant { claim: Some(claim) };
                 let mut call = visit.call(Call::Administer(grant));
                 call.timeout_ms = limits::DIRECTORY_TIMEOUT_MS;
                 send(visit, call, Then::Errand(Box::new(Errand::Deliver(delivery))))
             }
-            Next::Done(delivered) => {
+            DeliveryStep::Done(delivered) => {
                 self.directories.learn(delivered, now);
                 Effect::Rest
             }
-            Next::GiveUp => Effect::Rest,
+            DeliveryStep::GiveUp => Effect::Rest,
         }
     }
 
@@ -123,7 +123,9 @@ impl Isolate {
         match event {
             Event::Begun => {}
             Event::Sent(true) => {
-                let Some(cursor) = paging.next.clone() else {
+                // Access ends with the token, also in the middle of an answer.
+                let is_over = now >= visit.target().caller.expires;
+                let Some(cursor) = paging.next.clone().filter(|_| !is_over) else {
                     return waits(visit, Errand::WritePages(paging), Effect::Close);
                 };
                 let ask =

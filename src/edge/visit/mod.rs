@@ -22,7 +22,7 @@ use std::rc::Rc;
 use serde_json::json;
 
 pub use self::begin::parts_of_url;
-pub use self::call::{Called, Outgoing, Passed, PassedBody};
+pub use self::call::{Called, Outgoing, Passed, PassedBody, unreached};
 use self::{call::Then, errand::Errand, pull::Pulling, read::ForHead, stream::Streaming};
 use super::isolate::Isolate;
 use crate::{
@@ -125,8 +125,8 @@ pub enum Event {
     Verified(Option<bool>),
     /// What the issuer has answered, if it has.
     Keys(Option<String>),
-    /// Whether the rate limiter lets the user pass.
-    MayPass(bool),
+    /// Whether the rate limiter lets the user pass; none if it has failed.
+    MayPass(Option<bool>),
     /// The body has come.
     Body(Result<Vec<u8>, ApiError>),
     /// What the location's cache holds, and where the space stood after the last write that passed the location.

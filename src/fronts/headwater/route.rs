@@ -193,7 +193,15 @@ impl Route {
     /// Whether it reads what is published of a space.
     #[must_use]
     pub const fn reads_published(&self) -> bool {
-        matches!(self, Self::Pull { .. } | Self::Head | Self::Object(_))
+        match self {
+            Self::Pull { .. } | Self::Head | Self::Object(_) => true,
+            Self::Health
+            | Self::Preflight
+            | Self::Push
+            | Self::Conflict { .. }
+            | Self::Spaces
+            | Self::Space { .. } => false,
+        }
     }
 
     /// The route's name in a log line: never the path, which may hold a person's id.

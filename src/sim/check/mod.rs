@@ -42,6 +42,9 @@ enum Intent {
     Invalid,
 }
 
+/// As many effects as a request asks for until it is answered.
+pub const EFFECTS_MAX: usize = 40;
+
 /// A mutation that was sent: its number, and the mark by which the oracle knows it.
 pub type Sent = (u64, u64);
 

@@ -22,7 +22,7 @@ use crate::{
     ids::{SpaceId, UserHash},
     snapshot::keys::Scope,
     time::Millis,
-    version::Position,
+    version::{Position, Version},
 };
 pub use pushes::{Slice, ToldPush};
 use tasks::{Called, Died, Means};
@@ -258,6 +258,16 @@ impl Host {
     ) -> Result<String, ApiError> {
         let pull = Call::Pull(Box::new(ask.clone()));
         let called = self.call(&pull, user, Some(scope), Means::announced(0), now);
+        Ok(called.told()?.into_text().unwrap_or_default())
+    }
+
+    /// What the coordinator answers to whoever asks for the open conflicts.
+    ///
+    /// # Errors
+    /// What it refuses with.
+    pub fn conflicts(&mut self, user: &UserHash, now: Millis) -> Result<String, ApiError> {
+        let conflicts = Call::Conflicts { after: Version::ZERO };
+        let called = self.call(&conflicts, user, None, Means::announced(0), now);
         Ok(called.told()?.into_text().unwrap_or_default())
     }
 

@@ -6,7 +6,11 @@ use super::{Host, SectionFault, ToldPush};
 use crate::{
     access::grant::Granter,
     call::{Call, Caller, Destination},
-    coordinator::object::{Answer, Effect, Event, Moment, Object, Said, Task},
+    coordinator::{
+        object::{Answer, Effect, Event, Moment, Object, Said, Task},
+        rate::BURST_S,
+    },
+    edge::pull::HEAD_TTL_S,
     error::ApiError,
     ids::UserHash,
     sim::{kv::Kv, ledger::MemoryLedger},
@@ -82,13 +86,14 @@ impl Host {
         means: Means<'_>,
         now: Millis,
     ) -> Called {
-        let scope = scope.or(self.scope.as_ref());
-        let caller = Caller {
-            user: user.clone(),
-            destination: Destination::of(self.id.clone(), scope.cloned()),
-            request: String::new(),
-            origin: String::new(),
+        let scope = scope.or(self.scope.as_ref()).cloned();
+        let destination = match (self.id.clone(), scope) {
+            (Some(id), scope) => Destination::Shared { id, scope },
+            (None, Some(scope)) => Destination::Private(scope),
+            (None, None) => Destination::Directory,
         };
+        let caller =
+            Caller { user: user.clone(), destination, request: String::new(), origin: String::new() };
         self.call_as(call, &caller, means, now)
     }
 
@@ -114,7 +119,7 @@ impl Host {
         let (began, admitted) = &mut self.admitted;
         let calls = admitted.entry(user.clone()).or_default();
         *calls += 1;
-        let allowed = per_s * (10_000 + now.since(*began)) / 1_000;
+        let allowed = per_s * (BURST_S * 1_000 + now.since(*began)) / 1_000;
         assert!(*calls <= allowed, "I8: {calls} calls of one user were admitted, where {allowed} may be");
     }
 
@@ -283,6 +288,6 @@ impl Host {
 /// What the object sees of a head in KV, from a place of its own.
 pub(super) fn head_in(kv: &mut Kv, key: &str, now: Millis) -> Result<Option<HeadMetadata>, ()> {
     let here = kv.locations() - 1;
-    let entry = kv.read(here, key, 30_000, now).map_err(|_| ())?;
+    let entry = kv.read(here, key, u64::from(HEAD_TTL_S) * 1_000, now).map_err(|_| ())?;
     Ok(entry.and_then(|entry| HeadMetadata::parse(&entry.metadata)))
 }

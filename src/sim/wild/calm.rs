@@ -6,8 +6,7 @@ use crate::{
     edge::directory::KNOWN_MS,
     error::ApiError,
     fronts::headwater::answer::Format,
-    ids::SpaceHash,
-    sim::{ISSUER, USERS, client::TABS, host::UNBOUNDED, kv::Faults, network::Weather, space::Space},
+    sim::{USERS, client::TABS, host::UNBOUNDED, kv::Faults, network::Weather, space::Space},
     snapshot::head::{Head, HeadMetadata},
     time::Millis,
     version::Version,
@@ -168,10 +167,11 @@ impl Wild {
         // What KV's own caches hold on to hides for a day that it is gone.
         world.kv.forget_caches();
         for space in 0..world.spaces.len() {
-            let is_own = |user: &usize| world.spaces[space].hash == SpaceHash::private(ISSUER, USERS[*user]);
-            let of_client = || world.clients.iter().find(|client| client.space == space);
-            let user = (0..USERS.len()).find(is_own).or_else(|| of_client().map(|client| client.user));
-            let user = user.unwrap_or(0);
+            let of_client = world.clients.iter().find(|client| client.space == space);
+            let user = match &world.spaces[space].id {
+                None => world.owner_of_private(space),
+                Some(_) => of_client.map_or(0, |client| client.user),
+            };
             world.add_client(user, space);
             world.renew_grant(clients);
             let _ = world.pull(clients, location, Format::Ndjson);

@@ -105,10 +105,14 @@ impl Wild {
 
     pub(super) fn reset_epoch(&mut self, space: usize) {
         let (clock, now) = (self.some_clock(), self.world.now);
-        let Space { host, oracle, .. } = &mut self.world.spaces[space];
-        if oracle.is_gone() {
+        if self.world.spaces[space].oracle.is_gone() {
             return;
         }
+        if clock == now {
+            return self.world.reset_epoch(space);
+        }
+        // An instance elsewhere, whose clock is ahead. Alarms are set by the true one all the same.
+        let Space { host, oracle, .. } = &mut self.world.spaces[space];
         let _ = host.reset_epoch(clock, now);
         oracle.learn_epoch(&host.core(now).position().epoch);
     }

@@ -4,16 +4,16 @@ import { drop } from "./kv.js";
 
 // Streams `start`, then the objects under `keys`, after each of them its line of `between`, then `end`. Their bytes do
 // not pass through wasm, nor through JavaScript. Resolves to [stream, promise of its end], or to null when the first object
-// is missing. When a later one is missing or breaks, the stream ends without `end`: the client goes on from the last cursor.
-export async function streamObjects(env, start, keys, between, end, cacheTtl) {
-  const AHEAD = 5; // Six connections may wait for headers at once (workers/platform/limits).
+// is missing. When a later one is missing or breaks, the stream ends without `end`: the client goes on from the last cursor. So many
+// are opened `ahead`.
+export async function streamObjects(env, start, keys, between, end, cacheTtl, ahead) {
   const opened = [];
   const open = (index) => {
     if (index >= keys.length) return;
     opened[index] = env.SNAPSHOTS.get(keys[index], { type: "stream", cacheTtl });
     opened[index].catch(() => {});
   };
-  for (let index = 0; index < AHEAD; index += 1) open(index);
+  for (let index = 0; index < ahead; index += 1) open(index);
   const first = await opened[0].catch((error) => error);
   if (!(first instanceof ReadableStream)) {
     for (const object of opened) object.then(drop, () => {});
@@ -32,7 +32,7 @@ export async function streamObjects(env, start, keys, between, end, cacheTtl) {
     let before = start;
     for (let index = 0; index < keys.length; index += 1) {
       const object = await opened[index];
-      open(index + AHEAD);
+      open(index + ahead);
       if (object === null) return write(before);
       await write(before);
       await object.pipeTo(writable, { preventClose: true, preventAbort: true });

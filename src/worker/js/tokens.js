@@ -11,11 +11,11 @@ const IMPORT = {
 const imported = new Map();
 
 // Rejects when the JWK is no key. Keys are remembered, not promises: one that another request began may never settle.
-export async function verifySignature(algorithm, jwk, signed, signature) {
+export async function verifySignature(algorithm, jwk, signed, signature, keysMax) {
   let key = imported.get(jwk);
   if (key === undefined) {
     key = await crypto.subtle.importKey("jwk", JSON.parse(jwk), IMPORT[algorithm], false, ["verify"]);
-    if (imported.size >= 100) imported.clear();
+    if (imported.size >= keysMax) imported.clear();
     imported.set(jwk, key);
   }
   return crypto.subtle.verify(IMPORT[algorithm], key, signature, new TextEncoder().encode(signed));
@@ -26,10 +26,10 @@ let fetching = null;
 
 // Resolves to the text behind the URL, or to null. Whoever asks while a fetch is under way gets what that one brings, but
 // looks for it with timers of their own: a promise dies with the request that made it.
-export async function fetchKeys(url, limit, timeoutMs, context) {
+export async function fetchKeys(url, limit, timeoutMs, looks, context) {
   const under = fetching;
   if (under !== null && Date.now() < under.until) {
-    while (under.text === undefined && Date.now() < under.until) await scheduler.wait(10);
+    while (under.text === undefined && Date.now() < under.until) await scheduler.wait(timeoutMs / looks);
     return under.text ?? null;
   }
   const mine = { until: Date.now() + timeoutMs, text: undefined };
@@ -55,11 +55,7 @@ async function loadText(url, limit, timeoutMs) {
   return bytes && new TextDecoder().decode(bytes);
 }
 
-// Whether the platform's rate limiter lets a key pass. One that fails does: it protects a bill, not the data.
+// Whether the platform's rate limiter lets a key pass.
 export async function mayPass(env, key) {
-  try {
-    return (await env.RATE_LIMITER.limit({ key })).success !== false;
-  } catch {
-    return true;
-  }
+  return (await env.RATE_LIMITER.limit({ key })).success !== false;
 }

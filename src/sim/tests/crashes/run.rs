@@ -176,7 +176,7 @@ impl Run {
             }),
             Act::Quiet(ms) => self.quiet(ms),
             Act::Evict => self.world.spaces[0].host.kill(),
-            Act::Reset => drop(self.event(|world| world.spaces[0].host.reset_epoch(world.now, world.now))),
+            Act::Reset => self.event(|world| world.reset_epoch(0)),
             Act::Claim => {
                 let epoch = Some(self.world.spaces[0].host.core(self.world.now).position().epoch);
                 let ask = Ask { epoch, since: Version::MAX, ..Ask::default() };
