@@ -5,57 +5,15 @@ use std::{
     rc::Rc,
 };
 
-use super::{Change, Edit, Oracle, Planned, Row, Take};
+use super::{Change, Edit, Oracle, Planned, Row, Take, parked::Parked};
 use crate::{
-    call::{
-        PushRequest,
-        conflict::{ConflictPage, OpenConflict},
-    },
-    coordinator::ledger::Ledger,
-    error::ApiError,
-    limits,
-    mutation::{Mutation, RejectCode, Settled, There},
+    call::PushRequest,
+    mutation::{Mutation, RejectCode, Settled},
     role::Role,
-    sim::{USERS, client::Name, host::Host, user_hash},
+    sim::client::Name,
     time::Millis,
     version::{ConflictId, Version},
 };
-
-/// An open conflict.
-#[derive(Debug, Clone)]
-pub(super) struct Parked {
-    id: ConflictId,
-    user: usize,
-    client: String,
-    at: Millis,
-    /// In the order in which `mine` applies them.
-    changes: Vec<Rc<Planned>>,
-    touches: BTreeSet<Name>,
-    /// Older conflicts whose edits come before these.
-    rests_on: BTreeSet<Version>,
-}
-
-impl Parked {
-    /// The name of the record that announces it.
-    pub(super) fn name(&self) -> Name {
-        ("$conflicts".to_owned(), self.id.to_string())
-    }
-
-    /// The text of that record.
-    fn announcement(&self) -> Rc<str> {
-        let named = self.touches.iter().take(limits::CONFLICT_NAMES_MAX);
-        let named =
-            named.map(|(collection, id)| format!("{{\"collection\":\"{collection}\",\"id\":\"{id}\"}}"));
-        let named: Vec<String> = named.collect();
-        let (user, client, at) = (user_hash(self.user), &self.client, self.at.0);
-        let (names, count) = (named.join(","), self.touches.len());
-        format!(
-            "{{\"user\":\"{}\",\"client\":\"{client}\",\"at\":{at},\"records\":[{names}],\"count\":{count}}}",
-            user.as_str()
-        )
-        .into()
-    }
-}
 
 /// A mutation as it was pushed.
 pub(super) struct Submission<'a> {
@@ -120,25 +78,8 @@ impl Oracle {
             assert!(is_rejected, "I12: mutation {mark} cannot resolve, {code:?}, and was {settled:?}");
             return;
         }
-        let joins = self.joins(sent);
-        if let Some((newest, others)) = joins {
-            if let Some(code) = self.refusal_to_join(sent, newest) {
-                let is_rejected = matches!(settled, Settled::Rejected(rejection) if rejection.code == code);
-                assert!(
-                    is_rejected,
-                    "I12: mutation {mark} cannot follow what is parked under {newest}, {code:?}, and was {settled:?}"
-                );
-                return;
-            }
-            let Settled::Conflict { id, .. } = settled else {
-                panic!("I12: mutation {mark} follows what is parked under {newest} and was {settled:?}")
-            };
-            assert!(
-                id.opened == newest,
-                "I12: mutation {mark} follows what is parked under {newest}, not {id}"
-            );
-            self.join(sent, newest, others);
-            self.now.told.entry(writer.to_string()).or_default().push((number, id.clone()));
+        if let Some((newest, others)) = self.joins(sent) {
+            self.learn_join(sent, number, settled, newest, others);
             return;
         }
         self.check_conflict(sent, &expanded, settled, horizon);
@@ -188,7 +129,33 @@ impl Oracle {
         }
     }
 
-    fn is_open(&self, id: &ConflictId) -> bool {
+    /// I12: a mutation that follows what is parked is parked with it, or told why it cannot be.
+    fn learn_join(
+        &mut self,
+        sent: &Submission<'_>,
+        number: u64,
+        settled: &Settled,
+        newest: Version,
+        others: BTreeSet<Version>,
+    ) {
+        let mark = sent.mark;
+        if let Some(code) = self.refusal_to_join(sent, newest) {
+            let is_rejected = matches!(settled, Settled::Rejected(rejection) if rejection.code == code);
+            assert!(
+                is_rejected,
+                "I12: mutation {mark} cannot follow what is parked under {newest}, {code:?}, and was {settled:?}"
+            );
+            return;
+        }
+        let Settled::Conflict { id, .. } = settled else {
+            panic!("I12: mutation {mark} follows what is parked under {newest} and was {settled:?}")
+        };
+        assert!(id.opened == newest, "I12: mutation {mark} follows what is parked under {newest}, not {id}");
+        self.join(sent, newest, others);
+        self.now.told.entry(sent.writer.to_string()).or_default().push((number, id.clone()));
+    }
+
+    pub(super) fn is_open(&self, id: &ConflictId) -> bool {
         self.now.conflicts.get(&id.opened).is_some_and(|parked| parked.id == *id)
     }
 
@@ -416,80 +383,6 @@ impl Oracle {
             sent.mark,
             sent.writer
         );
-    }
-
-    /// I10, I12: storage has the open conflicts, and all that is parked under these.
-    pub(super) fn check_parked<'a>(
-        &self,
-        ids: impl Iterator<Item = &'a ConflictId>,
-        host: &mut Host,
-        now: Millis,
-    ) {
-        let ledger = host.core(now).ledger();
-        let open: usize = ledger.open_conflicts().expect("storage in memory can be read").values().sum();
-        let should = self.now.conflicts.len();
-        assert!(open == should, "I12: storage has {open} open conflicts where {should} are");
-        for id in ids.filter(|id| self.is_open(id)) {
-            self.check_one(&self.now.conflicts[&id.opened], ledger);
-        }
-    }
-
-    /// I12: everything that was ever parked and not resolved is in storage.
-    pub fn check_all_parked(&self, host: &mut Host, now: Millis) {
-        self.check_parked(std::iter::empty(), host, now);
-        let ledger = host.core(now).ledger();
-        self.now.conflicts.values().for_each(|parked| self.check_one(parked, ledger));
-    }
-
-    /// I9, I12: a list holds the conflicts that are its reader's to see, with all that is parked and what stands there.
-    pub fn check_listed(&self, user: usize, listed: &Result<ConflictPage, ApiError>) {
-        let role = self.role(user).filter(|_| !self.is_gone());
-        let page = match listed {
-            Ok(page) => page,
-            Err(error) => {
-                assert!(role.is_none(), "I9: {} is refused a list: {error:?}", USERS[user]);
-                return;
-            }
-        };
-        let is_seen = |parked: &&Parked| parked.user == user || role == Some(Role::Owner);
-        let seen: Vec<&Parked> = self.now.conflicts.values().filter(is_seen).collect();
-        let (ids, should): (Vec<_>, Vec<_>) = (
-            page.conflicts.iter().map(|open| &open.id).collect(),
-            seen.iter().map(|parked| &parked.id).collect(),
-        );
-        assert!(
-            role.is_some() && ids == should,
-            "I9, I12: {} is told of {ids:?}, not {should:?}",
-            USERS[user]
-        );
-        for (open, parked) in page.conflicts.iter().zip(seen) {
-            self.check_open(open, parked);
-        }
-    }
-
-    fn check_open(&self, open: &OpenConflict, parked: &Parked) {
-        let is_whose = open.user == user_hash(parked.user) && open.client.as_str() == parked.client;
-        assert!(is_whose && open.at == parked.at, "I12: {open:?} is listed for {parked:?}");
-        let texts: Vec<&String> = open.mutations.iter().flat_map(|mutation| &mutation.changes).collect();
-        let is_it = |(planned, text): (&Rc<Planned>, &&String)| planned.written.is(text);
-        let is_whole = texts.len() == parked.changes.len() && parked.changes.iter().zip(&texts).all(is_it);
-        assert!(is_whole, "I12: {texts:?} is listed under {}, not {:?}", parked.id, parked.changes);
-        let standing = open.standing.iter().map(|standing| {
-            let name = (standing.key.collection.as_str().to_owned(), standing.key.id.as_str().to_owned());
-            (name, standing.there.clone())
-        });
-        let row = |name: &Name| self.now.records.get(name).map(|standing| standing.text.to_string());
-        let there = |name: &Name| row(name).map_or(There::Nothing, There::Value);
-        let should = parked.touches.iter().map(|name| (name.clone(), there(name)));
-        assert!(standing.eq(should), "I7: {:?} is listed with {}", open.standing, parked.id);
-    }
-
-    fn check_one(&self, parked: &Parked, ledger: &impl Ledger) {
-        let texts = ledger.parked(parked.id.opened).expect("storage in memory can be read");
-        let is_it = |(planned, stored): (&Rc<Planned>, &String)| planned.written.is(stored);
-        let stored: Vec<String> = texts.into_iter().map(|change| change.text).collect();
-        let is_whole = stored.len() == parked.changes.len() && parked.changes.iter().zip(&stored).all(is_it);
-        assert!(is_whole, "I12: under {} storage has parked {stored:?}, not {:?}", parked.id, parked.changes);
     }
 }
 

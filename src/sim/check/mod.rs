@@ -4,6 +4,7 @@
 mod conflicts;
 mod directory;
 mod members;
+mod parked;
 mod published;
 mod pushes;
 mod refusals;
@@ -14,9 +15,9 @@ use std::{
     rc::Rc,
 };
 
-use conflicts::Parked;
 pub use directory::{Listed, Shown};
 pub use members::Deed;
+use parked::Parked;
 
 pub use super::history::{Brand, Change, Edit, Row, Take, Written};
 use super::{
