@@ -5,9 +5,6 @@
 // Each fuzz target includes all of them and runs one.
 #![allow(dead_code, unused_imports)]
 
-#[path = "../reference/mod.rs"]
-mod reference;
-
 mod published;
 mod pulls;
 mod pushes;
@@ -22,7 +19,7 @@ pub(crate) use spaces::operations;
 pub(crate) use token::{jwks, token};
 pub(crate) use values::value;
 
-use headwater::ids::SpaceHash;
+use headwater::{ids::SpaceHash, sim::reference};
 
 /// Whose private space every input is tried on.
 fn space() -> SpaceHash {

@@ -1,12 +1,10 @@
-//! What simulated mutations do, by the contract alone: the changes, the records they leave, and who changed what when.
+//! The changes of simulated mutations, as clients write them, and what stands at a position. Their meaning is the
+//! [reference](super::reference)'s.
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use super::client::Name;
-use crate::{
-    call::OnConflict,
-    version::{ConflictId, Version},
-};
+use super::{client::Name, reference::reading};
+use crate::version::{ConflictId, Version};
 
 /// By which each value tells the space and the incarnation that it was written into: the first letter of its filler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,22 +48,7 @@ impl Row {
         let Self { count, tag, filler } = self;
         format!("{{\"count\":{count},{},\"tag\":{tag}}}", brand.filler(*filler))
     }
-
-    /// The fields in which two rows differ.
-    fn touched(&self, other: &Self) -> Fields {
-        let bit = |differs: bool, field: Fields| if differs { field } else { 0 };
-        bit(self.count != other.count, COUNT)
-            | bit(self.tag != other.tag, TAG)
-            | bit(self.filler != other.filler, FILLER)
-    }
 }
-
-/// Top-level fields of a row, one bit each.
-type Fields = u8;
-const COUNT: Fields = 1;
-const TAG: Fields = 2;
-const FILLER: Fields = 4;
-const ALL: Fields = COUNT | TAG | FILLER;
 
 /// A change of a simulated record.
 #[derive(Debug, Clone)]
@@ -125,19 +108,6 @@ impl Edit {
             | Self::Delete(name) => name,
         }
     }
-
-    fn apply(&self, row: &mut Option<Row>) {
-        match self {
-            Self::Put(_, new) => *row = Some(*new),
-            Self::Patch(_, tag, or_put) => match row {
-                Some(row) => row.tag = *tag,
-                None => *row = Some(*or_put),
-            },
-            Self::Fill(_, filler) => row.iter_mut().for_each(|row| row.filler = *filler),
-            Self::Add(_, by) => row.iter_mut().for_each(|row| row.count += by),
-            Self::Delete(_) => *row = None,
-        }
-    }
 }
 
 /// What a mutation consists of.
@@ -171,11 +141,11 @@ impl Change {
             Self::Since(base, edit) => return edit.written(Some(*base), brand),
             Self::Resolve(id, take) => (id.to_string(), take),
         };
-        let records = match take {
+        let records: Vec<_> = match take {
             Take::Records(records) => records.iter().map(|record| record.as_merged(brand)).collect(),
             Take::Mine | Take::Theirs => Vec::new(),
         };
-        let records = Written::list(&records);
+        let records = Written::list(records.iter());
         let taken = match take {
             Take::Mine => ("take", Text::Quoted("mine")),
             Take::Theirs => ("take", Text::Quoted("theirs")),
@@ -222,9 +192,9 @@ impl Written {
 
     /// A list.
     #[must_use]
-    pub fn list(elements: &[Self]) -> Self {
+    pub fn list<'a>(elements: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let list = |text: fn(&Self) -> &str| -> Rc<str> {
-            let texts: Vec<&str> = elements.iter().map(text).collect();
+            let texts: Vec<&str> = elements.clone().map(text).collect();
             format!("[{}]", texts.join(",")).into()
         };
         Self { plain: list(|element| &element.plain), ordered: list(|element| &element.ordered) }
@@ -265,10 +235,30 @@ pub struct Planned {
     pub change: Change,
     /// As clients write it.
     pub written: Written,
+    /// What it does to records, but for those that are parked, as the reference reads that.
+    pub(super) edits: Vec<Rc<reading::Change>>,
 }
 
-/// Records that Headwater writes itself, with their text.
-pub type Own = BTreeMap<Rc<Name>, Rc<str>>;
+impl Planned {
+    pub(super) fn new(change: Change, brand: Brand) -> Self {
+        let written = change.written(brand);
+        let read = |written: &Written| {
+            let read = reading::Change::read(&written.plain, None);
+            Rc::new(read.expect("a change that can be understood"))
+        };
+        let edits = match &change {
+            Change::Edit(_) | Change::Since(..) => vec![read(&written)],
+            Change::Resolve(_, Take::Records(records)) => {
+                records.iter().map(|record| read(&record.written(None, brand))).collect()
+            }
+            Change::Resolve(..) => Vec::new(),
+        };
+        Self { change, written, edits }
+    }
+}
+
+/// Records with their text.
+pub type State = BTreeMap<Rc<Name>, Rc<str>>;
 
 /// What stands at a position.
 #[derive(Debug, Clone, Default)]
@@ -276,122 +266,12 @@ pub struct Snapshot {
     /// What users wrote.
     pub rows: State,
     /// What Headwater did.
-    pub own: Own,
+    pub own: State,
 }
 
 impl Snapshot {
     /// All records by name, as a client has them: what Headwater did comes first, because its collections begin with `$`.
     pub fn all(&self) -> impl Iterator<Item = (&Name, &str)> {
-        let own = self.own.iter().map(|(name, text)| (&**name, &**text));
-        own.chain(self.rows.iter().map(|(name, standing)| (&**name, &*standing.text)))
-    }
-}
-
-/// Records and their rows.
-pub type State = BTreeMap<Rc<Name>, Standing>;
-
-/// A row with its text, which is compared with what every client has.
-#[derive(Debug, Clone)]
-pub struct Standing {
-    /// The row.
-    pub row: Row,
-    /// Its JSON text.
-    pub text: Rc<str>,
-}
-
-/// What a mutation does to one record: its row before and after, and whether it was absent at any moment.
-#[derive(Debug)]
-pub struct Effect {
-    /// Before the mutation.
-    pub before: Option<Row>,
-    /// After it.
-    pub after: Option<Row>,
-    was_absent: bool,
-}
-
-/// What `edits` do, in order, by record. Records that are the same afterwards are left out.
-#[must_use]
-pub fn effects(edits: &[Edit], state: &State) -> BTreeMap<Name, Effect> {
-    let mut effects: BTreeMap<Name, Effect> = BTreeMap::new();
-    for edit in edits {
-        let effect = effects.entry(edit.name().clone()).or_insert_with(|| {
-            let row = state.get(edit.name()).map(|standing| standing.row);
-            Effect { was_absent: row.is_none(), before: row, after: row }
-        });
-        edit.apply(&mut effect.after);
-        effect.was_absent |= effect.after.is_none();
-    }
-    effects.retain(|_, effect| effect.before != effect.after);
-    effects
-}
-
-/// One change of one record.
-#[derive(Debug, Clone)]
-struct Step {
-    version: Version,
-    writer: Rc<str>,
-    touched: Fields,
-    is_deletion: bool,
-}
-
-/// Who changed what when, from the beginning and without forgetting anything.
-#[derive(Debug, Clone, Default)]
-pub struct History {
-    steps: BTreeMap<Name, Vec<Step>>,
-}
-
-impl History {
-    /// Notes what `writer` did to a record at `version`.
-    pub fn note(&mut self, name: &Name, effect: &Effect, writer: &Rc<str>, version: Version) {
-        let steps = self.steps.entry(name.clone()).or_default();
-        let touched = match (&effect.before, &effect.after) {
-            (Some(before), Some(after)) if !effect.was_absent => before.touched(after),
-            _ => {
-                // What was deleted and made again has changed as a whole, whoever touched which field before.
-                steps.iter_mut().for_each(|step| step.touched = ALL);
-                ALL
-            }
-        };
-        let is_deletion = effect.after.is_none();
-        steps.push(Step { version, writer: Rc::clone(writer), touched, is_deletion });
-    }
-
-    /// Whether what a coordinator that has forgotten deletions still knows suffices for a conflict: the last change of the
-    /// record is somebody else's, and came after `base`.
-    #[must_use]
-    pub fn surely_conflicts(
-        &self,
-        edit: &Edit,
-        base: Option<Version>,
-        writer: &str,
-        policy: OnConflict,
-    ) -> bool {
-        let last = self.steps.get(edit.name()).and_then(|steps| steps.last());
-        let is_foreign = last.is_some_and(|last| {
-            &*last.writer != writer && base.is_none_or(|base| last.version > base && base > Version::ZERO)
-        });
-        let by_field = policy == OnConflict::Merge && matches!(edit, Edit::Patch(..) | Edit::Fill(..));
-        is_foreign && !by_field && self.conflicts(edit, base, writer, policy)
-    }
-
-    /// I13: whether somebody other than `writer` changed what `edit` rests on after `base`; None: after no moment at all,
-    /// as with a base of another epoch.
-    #[must_use]
-    pub fn conflicts(&self, edit: &Edit, base: Option<Version>, writer: &str, policy: OnConflict) -> bool {
-        let rests_on = match edit {
-            Edit::Add(..) => return false,
-            _ if policy == OnConflict::Overwrite => return false,
-            Edit::Patch(..) if policy == OnConflict::Merge => TAG,
-            Edit::Fill(..) if policy == OnConflict::Merge => FILLER,
-            Edit::Put(..) | Edit::Patch(..) | Edit::Fill(..) | Edit::Delete(_) => ALL,
-        };
-        let Some(steps) = self.steps.get(edit.name()) else { return false };
-        let is_absent = steps.last().is_none_or(|last| last.is_deletion);
-        if is_absent && (base == Some(Version::ZERO) || matches!(edit, Edit::Delete(_))) {
-            return false;
-        }
-        let is_unseen = |step: &Step| &*step.writer != writer && base.is_none_or(|base| step.version > base);
-        // Of a record that is absent no field can be told from another.
-        steps.iter().any(|step| is_unseen(step) && (is_absent || step.touched & rests_on != 0))
+        self.own.iter().chain(&self.rows).map(|(name, text)| (&**name, &**text))
     }
 }

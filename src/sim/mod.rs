@@ -17,6 +17,7 @@ pub mod kv;
 pub mod ledger;
 pub mod location;
 pub mod network;
+pub mod reference;
 mod requests;
 mod rng;
 mod shared;

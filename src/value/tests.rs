@@ -1,16 +1,16 @@
 //! What the protocol says of values, as claims, and all of it once more against a plain model.
 
-mod model;
-
 use std::borrow::Cow;
 
-use model::{No, Op, Tree, as_javascript};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::json::{fields, number_text, touched, touched_among};
+use crate::{
+    json::{fields, number_text, touched, touched_among},
+    sim::reference::tree::{No, Op, Tree, as_javascript},
+};
 
 fn path(text: &str) -> Path {
     Path::parse(text).expect("a path")

@@ -1,16 +1,15 @@
-//! Random sequences of mutations by several clients, in both ledgers, against the reference (`fuzz/reference/`), which is
+//! Random sequences of mutations by several clients, in both ledgers, against the reference (`sim/reference/`), which is
 //! written from the protocol and keeps every record's whole history.
-
-#[path = "../../../fuzz/reference/mod.rs"]
-mod reference;
 
 use std::fmt;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use reference::{Submission, System, assert_follows};
 
 use super::*;
-use crate::coordinator::ledger::{SqlLedger, tests::sqlite::Sqlite};
+use crate::{
+    coordinator::ledger::{SqlLedger, tests::sqlite::Sqlite},
+    sim::reference::{Submission, System, assert_follows},
+};
 
 impl<L: Ledger> System for Desk<L> {
     fn push(&mut self, body: &str) -> Result<String, String> {

@@ -1,16 +1,19 @@
 //! What the contract makes of a mutation that conflicts, that follows one, or that resolves one: I10, I12, I13.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::{collections::BTreeSet, rc::Rc};
 
-use super::{Change, Edit, Oracle, Planned, Row, Take, parked::Parked};
+use super::{Change, Oracle, Planned, Take, parked::Parked};
 use crate::{
     call::PushRequest,
     mutation::{Mutation, RejectCode, Settled},
     role::Role,
-    sim::client::Name,
+    sim::{
+        client::Name,
+        reference::{
+            reading::{self, Kind},
+            rules,
+        },
+    },
     time::Millis,
     version::{ConflictId, Version},
 };
@@ -29,9 +32,9 @@ pub(super) struct Submission<'a> {
 /// What a mutation comes to when its resolutions are replaced by what they write.
 #[derive(Debug, Default)]
 struct Expanded {
-    edits: Vec<(Edit, Option<Version>)>,
+    edits: Vec<(Rc<reading::Change>, Option<u64>)>,
     /// Records whose user has seen them as of a base, if a resolution says so.
-    seen: Vec<(Edit, Option<Version>)>,
+    seen: Vec<(Rc<reading::Change>, Option<u64>)>,
     closed: Vec<Version>,
     touched: BTreeSet<Name>,
     /// How deep resolutions lie in each other.
@@ -42,13 +45,14 @@ struct Expanded {
 
 impl Submission<'_> {
     /// The base of the mutation, by the first of its changes that has none of its own.
-    fn base(&self) -> Option<Version> {
+    fn base(&self) -> Option<u64> {
         let edits = self.changes().filter(|change| !matches!(change, Change::Resolve(..)));
         let mut bases = edits.zip(&self.mutation.changes).filter(|(edit, _)| matches!(edit, Change::Edit(_)));
-        match bases.next() {
+        let base = match bases.next() {
             Some((_, change)) => change.base,
             None => self.mutation.resolutions.first().and_then(|resolution| resolution.base),
-        }
+        };
+        base.map(Version::get)
     }
 
     /// The records that it changes, but for those that are parked.
@@ -84,7 +88,7 @@ impl Oracle {
         }
         self.check_conflict(sent, &expanded, settled, horizon);
         let is_conflict = is_conflict(settled);
-        let is_change = |edit: &Edit| !matches!(edit, Edit::Delete(_));
+        let is_change = |edit: &reading::Change| !matches!(edit.kind, Kind::Delete);
         let resolves = sent.changes().any(|change| matches!(change, Change::Resolve(..)));
         if !is_conflict && self.has_lost_ground(sent) && self.finds_nothing(&expanded, is_change) {
             let is_told =
@@ -116,8 +120,8 @@ impl Oracle {
                         "I12: mutation {mark} was made behind {ground}, which is parked, and was applied"
                     );
                 }
-                let edits: Vec<Edit> = expanded.edits.into_iter().map(|(edit, _)| edit).collect();
-                self.apply(&edits, &expanded.closed, writer, *version);
+                let edits = expanded.edits.iter().map(|(edit, _)| &**edit);
+                self.apply(edits, &expanded.closed, writer, *version);
             }
             Settled::Conflict { id, .. } => {
                 assert!(!is_full, "I12: mutation {mark} has no room to be parked and was {settled:?}");
@@ -174,33 +178,31 @@ impl Oracle {
     fn expand(
         &self,
         changes: &[Rc<Planned>],
-        base: Option<Version>,
+        base: Option<u64>,
         user: Option<usize>,
         depth: usize,
         into: &mut Expanded,
     ) -> Result<(), RejectCode> {
-        changes.iter().try_for_each(|planned| self.expand_one(&planned.change, base, user, depth, into))
+        changes.iter().try_for_each(|planned| self.expand_one(planned, base, user, depth, into))
     }
 
     fn expand_one(
         &self,
-        change: &Change,
-        base: Option<Version>,
+        planned: &Planned,
+        base: Option<u64>,
         user: Option<usize>,
         depth: usize,
         into: &mut Expanded,
     ) -> Result<(), RejectCode> {
-        let (id, take) = match change {
-            Change::Edit(edit) => {
-                into.edits.push((edit.clone(), base));
-                return Ok(());
-            }
-            Change::Since(own, edit) => {
-                // Of what is re-applied the bases are forgotten.
-                into.edits.push((edit.clone(), Some(*own).filter(|_| depth == 0)));
-                return Ok(());
-            }
-            Change::Resolve(id, take) => (id, take),
+        let with_base = |edit: &Rc<reading::Change>| {
+            // Of what is re-applied the bases are forgotten.
+            let own = edit.base.filter(|_| depth == 0);
+            (Rc::clone(edit), own.or(base))
+        };
+        let edits = planned.edits.iter().map(with_base);
+        let Change::Resolve(id, take) = &planned.change else {
+            into.edits.extend(edits);
+            return Ok(());
         };
         let open = self.now.conflicts.get(&id.opened).filter(|parked| parked.id == *id);
         let parked = open.filter(|_| !into.closed.contains(&id.opened)).ok_or(RejectCode::NotFound)?;
@@ -216,12 +218,15 @@ impl Oracle {
             return Err(RejectCode::TooLarge);
         }
         if base.is_some() {
-            let row = Row { count: 0, tag: 0, filler: 0 };
-            into.seen.extend(parked.touches.iter().map(|name| (Edit::Put(name.clone(), row), base)));
+            let seen = |name: &Name| {
+                let kind = Kind::Put(String::new());
+                (Rc::new(reading::Change { name: name.clone(), base: None, kind }), base)
+            };
+            into.seen.extend(parked.touches.iter().map(seen));
         }
         match take {
             Take::Theirs => {}
-            Take::Records(records) => into.edits.extend(records.iter().map(|edit| (edit.clone(), base))),
+            Take::Records(_) => into.edits.extend(edits),
             Take::Mine => {
                 self.expand(&parked.changes, None, user, depth + 1, into)?;
                 let is_first =
@@ -264,20 +269,9 @@ impl Oracle {
     }
 
     /// Whether one of these edits finds no record and does nothing.
-    fn finds_nothing(&self, expanded: &Expanded, is_of_them: impl Fn(&Edit) -> bool) -> bool {
-        let mut there: BTreeMap<&Name, bool> = BTreeMap::new();
-        expanded.edits.iter().any(|(edit, _)| {
-            let is_there =
-                there.entry(edit.name()).or_insert_with(|| self.now.records.contains_key(edit.name()));
-            let needs_one = matches!(edit, Edit::Fill(..) | Edit::Add(..) | Edit::Delete(_));
-            let found_nothing = !*is_there && needs_one && is_of_them(edit);
-            *is_there = match edit {
-                Edit::Put(..) | Edit::Patch(..) => true,
-                Edit::Delete(_) => false,
-                Edit::Fill(..) | Edit::Add(..) => *is_there,
-            };
-            found_nothing
-        })
+    fn finds_nothing(&self, expanded: &Expanded, is_of_them: impl Fn(&reading::Change) -> bool) -> bool {
+        let edits = expanded.edits.iter().map(|(edit, _)| &**edit);
+        rules::finds_nothing(edits, |name| self.now.records.contains_key(name), is_of_them)
     }
 
     /// Whether there is no room for one more conflict: in the space, in the share of the user, because of what the client has
@@ -309,7 +303,7 @@ impl Oracle {
     fn refusal_to_join(&self, sent: &Submission<'_>, newest: Version) -> Option<RejectCode> {
         let mine = Change::Resolve(self.now.conflicts[&newest].id.clone(), Take::Mine);
         let mut expanded = Expanded::default();
-        match self.expand_one(&mine, None, None, 0, &mut expanded) {
+        match self.expand_one(&Planned::new(mine, self.brand), None, None, 0, &mut expanded) {
             Ok(()) => (!self.fits(&expanded, sent)).then_some(RejectCode::TooManyConflicts),
             Err(RejectCode::TooLarge) => Some(RejectCode::TooManyConflicts),
             Err(code) => Some(code),
@@ -367,12 +361,11 @@ impl Oracle {
         for (edit, base) in expanded.edits.iter().chain(&expanded.seen) {
             let Some(base) = *base else { continue };
             // A base above the history is not of it: a client has rewritten what it made in another epoch.
-            let is_of_it = is_present && base <= here.version;
+            let base = rules::known(base, is_present, here.version.get());
             // Below the horizon, and without a base in this epoch, the coordinator no longer knows everything.
-            is_exact &= horizon == Version::ZERO || (is_of_it && base >= horizon);
-            let base = (is_of_it || base == Version::ZERO).then_some(base);
+            is_exact &= horizon == Version::ZERO || base.is_some_and(|base| base >= horizon.get());
             let history = &self.now.history;
-            let policy = push.on_conflict.unwrap_or_else(|| self.policy_of(&edit.name().0));
+            let policy = push.on_conflict.unwrap_or_else(|| self.policy_of(&edit.name.0)).as_str();
             conflicts |= history.conflicts(edit, base, sent.writer, policy);
             surely |= history.surely_conflicts(edit, base, sent.writer, policy);
         }

@@ -1,6 +1,6 @@
 //! Who may do what, and until when they may read: I9. What owners do to a space.
 
-use super::{History, OnConflict, Oracle, Own, Position};
+use super::{History, OnConflict, Oracle, Position, State};
 use crate::{
     error::ApiError,
     limits::ParkedMax,
@@ -186,7 +186,7 @@ impl Oracle {
 
     /// All that Headwater wrote itself.
     #[must_use]
-    pub fn own(&self) -> &Own {
+    pub fn own(&self) -> &State {
         &self.now.own
     }
 }

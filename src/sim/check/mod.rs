@@ -22,7 +22,11 @@ use parked::Parked;
 pub use super::history::{Brand, Change, Edit, Row, Take, Written};
 use super::{
     client::{Client, Name, Records},
-    history::{Effect, History, Own, Planned, Snapshot, Standing, State, effects},
+    history::{Planned, Snapshot, State},
+    reference::{
+        canonical, reading,
+        rules::{self, History},
+    },
 };
 use crate::{
     call::OnConflict,
@@ -76,7 +80,7 @@ pub struct Oracle {
 pub struct Present {
     here: Position,
     records: State,
-    own: Own,
+    own: State,
     history: History,
     /// The members of a shared space; a private one has its user alone.
     roles: Option<BTreeMap<usize, Role>>,
@@ -103,7 +107,7 @@ impl Oracle {
         let now = Present {
             here,
             records: State::new(),
-            own: Own::new(),
+            own: State::new(),
             roles: None,
             policies: BTreeMap::new(),
             is_gone: false,
@@ -150,10 +154,9 @@ impl Oracle {
         let mark = self.intents.len() as u64;
         let grounds =
             before.iter().copied().filter(|before| self.shares_a_record(*before, &changes)).collect();
-        let written: Vec<Written> = changes.iter().map(|change| change.written(self.brand)).collect();
-        let list = Written::list(&written);
-        let planned = changes.into_iter().zip(written);
-        let planned = planned.map(|(change, written)| Rc::new(Planned { change, written })).collect();
+        let planned = changes.into_iter().map(|change| Rc::new(Planned::new(change, self.brand)));
+        let planned: Rc<[Rc<Planned>]> = planned.collect();
+        let list = Written::list(planned.iter().map(|planned| &planned.written));
         self.intents.push(Intent::Changes(planned, grounds));
         (mark, list)
     }
@@ -211,25 +214,33 @@ impl Oracle {
     }
 
     /// A mutation that was applied, and the conflicts that it has closed.
-    fn apply(&mut self, edits: &[Edit], closed: &[Version], writer: &Rc<str>, version: Version) {
-        let changed: BTreeMap<Name, Effect> = effects(edits, &self.now.records);
+    fn apply<'a>(
+        &mut self,
+        edits: impl Iterator<Item = &'a reading::Change>,
+        closed: &[Version],
+        writer: &Rc<str>,
+        version: Version,
+    ) {
+        let Present { here, records, history, .. } = &mut self.now;
+        let left = rules::apply(edits, |name| records.get(name).map(|text| &**text));
+        let left = left.expect("what a simulated mutation does is defined on whatever stands there");
+        let left = left.into_iter().map(|(name, (tree, was_absent))| {
+            let text: Option<Rc<str>> = tree.map(|tree| canonical::text(&tree).into());
+            (name, text, was_absent)
+        });
+        let changed: Vec<_> = left.filter(|(name, text, _)| records.get(name) != text.as_ref()).collect();
         if changed.is_empty() && closed.is_empty() {
-            assert_eq!(
-                version, self.now.here.version,
-                "I1: a mutation that changes nothing takes no version"
-            );
+            assert_eq!(version, here.version, "I1: a mutation that changes nothing takes no version");
             return;
         }
-        self.now.here.version = self.now.here.version.next();
-        assert_eq!(version, self.now.here.version, "I1: versions count without gap or repeat");
-        for (name, effect) in changed {
-            self.now.history.note(&name, &effect, writer, version);
-            match effect.after {
-                Some(row) => {
-                    let text = row.text(self.brand).into();
-                    self.now.records.insert(name.into(), Standing { row, text })
-                }
-                None => self.now.records.remove(&name),
+        here.version = here.version.next();
+        assert_eq!(version, here.version, "I1: versions count without gap or repeat");
+        for (name, text, was_absent) in changed {
+            let change = (records.get(&name).map(|text| &**text), text.as_deref(), was_absent);
+            history.note(&name, change, writer, version.get());
+            match text {
+                Some(text) => records.insert(name.into(), text),
+                None => records.remove(&name),
             };
         }
         for opened in closed {

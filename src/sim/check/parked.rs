@@ -112,7 +112,7 @@ impl Oracle {
             let name = (standing.key.collection.as_str().to_owned(), standing.key.id.as_str().to_owned());
             (name, standing.there.clone())
         });
-        let row = |name: &Name| self.now.records.get(name).map(|standing| standing.text.to_string());
+        let row = |name: &Name| self.now.records.get(name).map(|text| text.to_string());
         let there = |name: &Name| row(name).map_or(There::Nothing, There::Value);
         let should = parked.touches.iter().map(|name| (name.clone(), there(name)));
         assert!(standing.eq(should), "I7: {:?} is listed with {}", open.standing, parked.id);

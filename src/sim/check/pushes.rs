@@ -125,7 +125,7 @@ impl Oracle {
             let record = ledger.record(key).expect("storage in memory can be read");
             let value = record.as_ref().and_then(|record| record.value(key));
             let name = (key.collection.as_str().to_owned(), key.id.as_str().to_owned());
-            let text = self.now.records.get(&name).map(|standing| &*standing.text);
+            let text = self.now.records.get(&name).map(|text| &**text);
             assert!(value == text, "I10: storage has {value:?} of {name:?}, not {text:?}");
         }
     }

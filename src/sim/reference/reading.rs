@@ -9,8 +9,8 @@ use super::{
 };
 
 /// The fields of a mutation, and those of a change by its op; a record of a resolution has none.
-pub(crate) const MUTATION: [&str; 6] = ["id", "at", "base", "after", "epoch", "changes"];
-pub(crate) const CHANGES: [(Option<&str>, &str); 8] = [
+pub const MUTATION: [&str; 6] = ["id", "at", "base", "after", "epoch", "changes"];
+const CHANGES: [(Option<&str>, &str); 8] = [
     (Some("put"), "op collection id base value"),
     (Some("patch"), "op collection id base set unset orPut"),
     (Some("delete"), "op collection id base"),
@@ -22,7 +22,7 @@ pub(crate) const CHANGES: [(Option<&str>, &str); 8] = [
 ];
 
 /// Whether a change has no fields but those of its op: one of another op may be there as null.
-pub(crate) fn has_only_its_fields(change: &str, op: Option<&str>) -> bool {
+pub fn has_only_its_fields(change: &str, op: Option<&str>) -> bool {
     let Some((_, own)) = CHANGES.iter().find(|(known, _)| *known == op) else { return false };
     let has = |fields: &str, name: &str| fields.split(' ').any(|field| field == name);
     let is_known = |name: &str| CHANGES.iter().any(|(_, fields)| has(fields, name));
@@ -33,20 +33,22 @@ pub(crate) fn has_only_its_fields(change: &str, op: Option<&str>) -> bool {
 }
 
 /// A mutation that can be understood.
-pub(super) struct Mutation {
-    pub(super) epoch: Option<String>,
+pub(crate) struct Mutation {
+    pub(crate) epoch: Option<String>,
     /// The conflicts that it follows: each by its epoch and the version that opened it.
-    pub(super) after: Vec<(String, u64)>,
-    pub(super) changes: Vec<Change>,
+    pub(crate) after: Vec<(String, u64)>,
+    pub(crate) changes: Vec<Change>,
 }
 
-pub(super) struct Change {
-    pub(super) name: Name,
-    pub(super) base: Option<u64>,
-    pub(super) kind: Kind,
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) name: Name,
+    pub(crate) base: Option<u64>,
+    pub(crate) kind: Kind,
 }
 
-pub(super) enum Kind {
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
     Put(String),
     Delete,
     /// With `orPut`.
@@ -57,7 +59,7 @@ pub(super) enum Kind {
 
 impl Mutation {
     /// None for what is to be rejected.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let fields = Fields::read(text)?;
         if !fields.0.iter().all(|(name, _)| MUTATION.contains(&name.as_str())) {
             return None;
@@ -88,7 +90,8 @@ impl Mutation {
 }
 
 impl Change {
-    fn read(text: &str, base: Option<u64>) -> Option<Self> {
+    /// `base` is that of its mutation. None for what is to be rejected.
+    pub(crate) fn read(text: &str, base: Option<u64>) -> Option<Self> {
         let fields = Fields::read(text)?;
         let [op, collection, id, path] =
             ["op", "collection", "id", "path"].map(|name| fields.typed(name, string));
@@ -129,11 +132,11 @@ impl Change {
         Some(Self { name: (collection, id), base, kind })
     }
 
-    /// The top-level fields that a patch names.
-    pub(super) fn tops(&self) -> BTreeSet<String> {
-        let Kind::Patch(Op::Patch(set, unset), _) = &self.kind else { return BTreeSet::new() };
+    /// The top-level fields that a patch names; none for another change.
+    pub(crate) fn tops(&self) -> Option<BTreeSet<String>> {
+        let Kind::Patch(Op::Patch(set, unset), _) = &self.kind else { return None };
         let paths = set.iter().map(|(path, _)| path).chain(unset);
-        paths.filter_map(|path| path.split('.').next()).map(str::to_owned).collect()
+        Some(paths.filter_map(|path| path.split('.').next()).map(str::to_owned).collect())
     }
 }
 

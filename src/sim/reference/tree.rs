@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 /// Text is UTF-16, as in JavaScript; numbers keep their text; an object holds each name once.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Tree {
+pub(crate) enum Tree {
     Word(String),
     Number(String),
     Text(Vec<u16>),
@@ -16,10 +16,10 @@ type Fields = Vec<(Vec<u16>, Tree)>;
 
 /// The protocol refuses.
 #[derive(Debug, PartialEq)]
-pub(super) struct No;
+pub(crate) struct No;
 
 #[derive(Clone, Debug)]
-pub(super) enum Op {
+pub(crate) enum Op {
     Patch(Vec<(String, String)>, Vec<String>),
     Add(String, f64),
     Include(String, Vec<String>),
@@ -28,14 +28,15 @@ pub(super) enum Op {
 
 impl Tree {
     /// Reads valid JSON, white space and all.
-    pub(super) fn parse(json: &str) -> Self {
+    pub(crate) fn parse(json: &str) -> Self {
         let mut reader = Reader { characters: json.chars().collect(), at: 0 };
         let tree = reader.value();
         assert_eq!(reader.peek(), '\0', "all of {json} is read");
         tree
     }
 
-    pub(super) fn depth(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn depth(&self) -> usize {
         match self {
             Self::List(elements) => 1 + elements.iter().map(Self::depth).max().unwrap_or(0),
             Self::Object(fields) => 1 + fields.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
@@ -43,7 +44,7 @@ impl Tree {
         }
     }
 
-    pub(super) fn after(&self, op: &Op) -> Result<Self, No> {
+    pub(crate) fn after(&self, op: &Op) -> Result<Self, No> {
         let mut tree = self.clone();
         match op {
             Op::Patch(set, unset) => tree.patch(set, unset)?,
@@ -151,7 +152,7 @@ impl Tree {
 }
 
 /// The steps of Number::toString in ECMA-262, from the exact decimal expansion of the double.
-pub(super) fn as_javascript(number: f64) -> String {
+pub(crate) fn as_javascript(number: f64) -> String {
     if number == 0.0 {
         return "0".to_owned();
     }

@@ -1,24 +1,25 @@
-//! A space as the protocol tells it: every record with its whole history, mutations read and judged in the plainest way.
-//! Nothing of the product is used, so that it can be compared with it, by the fuzz targets and by native tests.
-// Whoever includes this uses a part of it.
-#![allow(dead_code)]
+//! A space as the protocol tells it: records with their whole history, mutations read and judged in the plainest way.
+//! Nothing of the product is used, so that the product can be compared with it: in random worlds by the oracle
+//! ([`check`](super::check)), and by the fuzz targets and native tests on whole sequences of mutations ([`assert_follows`]).
 
-pub(crate) mod canonical;
-pub(crate) mod json;
-pub(crate) mod reading;
-// The tests of values have it too.
-#[path = "../../src/value/tests/model.rs"]
-#[allow(clippy::duplicate_mod)]
-mod tree;
+pub mod canonical;
+pub mod json;
+pub mod reading;
+pub(crate) mod rules;
+pub(crate) mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use json::members;
 use reading::{Change, Kind, Mutation};
+use rules::{History, Left, apply, finds_nothing, known};
 use tree::Tree;
 
 /// What is compared with the reference.
-pub(crate) trait System {
+pub trait System {
     /// Answers the body of a push with the body of 200, or with the code of the error.
     fn push(&mut self, body: &str) -> Result<String, String>;
     /// The value of a record.
@@ -27,24 +28,17 @@ pub(crate) trait System {
 
 /// A mutation somebody pushes, as JSON without its number.
 #[derive(Debug, Clone)]
-pub(crate) struct Submission {
-    pub(crate) client: String,
-    pub(crate) policy: String,
-    pub(crate) mutation: String,
+pub struct Submission {
+    /// Whose it is.
+    pub client: String,
+    /// What becomes of conflicts.
+    pub policy: String,
+    /// Its text.
+    pub mutation: String,
 }
 
 /// Collection and id.
-type Name = (String, String);
-
-/// A record after a change of it.
-struct Step {
-    version: u64,
-    client: String,
-    /// None for a deletion.
-    text: Option<String>,
-    /// Whether the record was absent at any moment since the step before.
-    was_absent: bool,
-}
+pub(crate) type Name = (String, String);
 
 /// What a mutation comes to.
 enum Verdict {
@@ -53,14 +47,16 @@ enum Verdict {
     /// Follows what is parked under this one of the conflicts.
     Joined(usize),
     /// The values it leaves, and whether the record was absent at any moment.
-    Applied(BTreeMap<Name, (Option<Tree>, bool)>),
+    Applied(BTreeMap<Name, Left>),
 }
 
 #[derive(Default)]
 struct Space {
     version: u64,
     epoch: String,
-    records: BTreeMap<Name, Vec<Step>>,
+    /// The text of every record that ever was.
+    records: BTreeMap<Name, Option<String>>,
+    history: History,
     /// In the order in which they were opened. Nobody acknowledges anything, and nobody resolves.
     conflicts: Vec<Parked>,
 }
@@ -79,7 +75,7 @@ struct Parked {
 
 /// Pushes every mutation alone and compares result and values with the reference; then pushes them to a new system,
 /// those of one client that follow each other in one push, and compares the results with the first ones.
-pub(crate) fn assert_follows<S: System>(mut new: impl FnMut() -> S, submissions: &[Submission]) {
+pub fn assert_follows<S: System>(mut new: impl FnMut() -> S, submissions: &[Submission]) {
     let (mut system, mut space, mut last) = (new(), Space::default(), BTreeMap::<String, u64>::new());
     let (mut results, mut taken) = (String::new(), Vec::new());
     // An empty push says in which epoch the space is.
@@ -142,7 +138,8 @@ impl Space {
         }
         if let Verdict::Applied(values) = verdict {
             let changes = Mutation::read(&submission.mutation).expect("it was applied").changes;
-            let missing = if self.finds_nothing(&changes, |_| true) { "true" } else { "" };
+            let missing =
+                if finds_nothing(&changes, |name| self.text(name).is_some(), |_| true) { "true" } else { "" };
             assert_eq!(field(result, "missing"), missing, "{submission:?} got {result}");
             let mut changed = Vec::new();
             for ((collection, id), (tree, was_absent)) in values {
@@ -155,15 +152,16 @@ impl Space {
             }
             self.version += u64::from(!changed.is_empty());
             for (name, text, was_absent) in changed {
-                let (version, client) = (self.version, submission.client.clone());
-                self.records.entry(name).or_default().push(Step { version, client, text, was_absent });
+                let before = self.records.get(&name).and_then(Option::as_deref);
+                let change = (before, text.as_deref(), was_absent);
+                self.history.note(&name, change, &Rc::from(&*submission.client), self.version);
+                self.records.insert(name, text);
             }
             assert_eq!(field(result, "version"), self.version.to_string(), "{submission:?} got {result}");
         }
         assert_eq!(field(answer, "version"), self.version.to_string(), "after {version}: {submission:?}");
-        for (name, steps) in &self.records {
-            let text = steps.last().and_then(|step| step.text.clone());
-            assert_eq!(system.value(&name.0, &name.1), text, "{name:?} after {submission:?}");
+        for (name, text) in &self.records {
+            assert_eq!(system.value(&name.0, &name.1), *text, "{name:?} after {submission:?}");
             let is_whole = |text: &str| {
                 json::kept(text) == text
                     && json::is_json(text)
@@ -227,90 +225,31 @@ impl Space {
             let joins = self.can_join(&self.conflicts[*newest], &mutation, others.len());
             return if joins { Verdict::Joined(*newest) } else { Verdict::Rejected };
         }
-        if mutation.changes.iter().any(|change| self.conflicts(change, submission, is_stale)) {
+        let conflicts = |change: &Change| {
+            let base = change.base.map(|base| known(base, !is_stale, self.version));
+            base.is_some_and(|base| {
+                self.history.conflicts(change, base, &submission.client, &submission.policy)
+            })
+        };
+        if mutation.changes.iter().any(conflicts) {
             return Verdict::Conflict;
         }
         // It follows conflicts that are not there, and finds nothing to change: applied, it would be nowhere.
         let is_change = |change: &Change| !matches!(change.kind, Kind::Delete);
-        if !mutation.after.is_empty() && self.finds_nothing(&mutation.changes, is_change) {
+        if !mutation.after.is_empty()
+            && finds_nothing(&mutation.changes, |name| self.text(name).is_some(), is_change)
+        {
             return Verdict::Rejected;
         }
         self.apply(&mutation.changes).map_or(Verdict::Rejected, Verdict::Applied)
     }
 
-    /// Whether one of these changes finds no record at that moment and does nothing.
-    fn finds_nothing(&self, changes: &[Change], is_of_them: impl Fn(&Change) -> bool) -> bool {
-        let mut there = BTreeMap::new();
-        changes.iter().any(|change| {
-            let is_there = there.entry(&change.name).or_insert_with(|| self.text(&change.name).is_some());
-            let was_there = *is_there;
-            *is_there = match &change.kind {
-                Kind::Put(_) => true,
-                Kind::Delete => false,
-                Kind::Patch(_, or_put) | Kind::Combine(_, or_put) => was_there || or_put.is_some(),
-            };
-            !was_there && !*is_there && is_of_them(change)
-        })
-    }
-
-    /// Whether somebody else changed what the change rests on after its base.
-    fn conflicts(&self, change: &Change, by: &Submission, is_stale: bool) -> bool {
-        let Some(base) = change.base else { return false };
-        let is_stale = is_stale || base > self.version;
-        if by.policy == "overwrite" || matches!(change.kind, Kind::Combine(..)) {
-            return false;
-        }
-        let steps = self.records.get(&change.name).map_or(&[][..], Vec::as_slice);
-        let foreign =
-            |step: &&Step| step.client != by.client && (step.version > base || (is_stale && base > 0));
-        match steps.last() {
-            Some(Step { text: Some(_), .. }) => match &change.kind {
-                Kind::Patch(..) if by.policy == "merge" => {
-                    let tops = change.tops();
-                    // Single fields are told apart since the record was last made; whatever others did to it before counts
-                    // for all of them, which can only show a conflict too many. A patch that touches none never conflicts.
-                    let made = steps.iter().rposition(|step| step.was_absent).unwrap_or(0);
-                    let touches = |at: usize| {
-                        at <= made || touched(steps, at).is_none_or(|names| !names.is_disjoint(&tops))
-                    };
-                    !tops.is_empty() && (0..steps.len()).any(|at| foreign(&&steps[at]) && touches(at))
-                }
-                _ => steps.iter().any(|step| foreign(&step)),
-            },
-            Some(_) => {
-                !matches!(change.kind, Kind::Delete) && base > 0 && steps.iter().any(|step| foreign(&step))
-            }
-            None => false,
-        }
-    }
-
-    /// The values after all changes, in order.
-    fn apply<'a>(
-        &self,
-        changes: impl IntoIterator<Item = &'a Change>,
-    ) -> Option<BTreeMap<Name, (Option<Tree>, bool)>> {
-        let mut values = BTreeMap::new();
-        for change in changes {
-            let (tree, was_absent) = values.entry(change.name.clone()).or_insert_with(|| {
-                let tree = self.text(&change.name).map(Tree::parse);
-                let is_absent = tree.is_none();
-                (tree, is_absent)
-            });
-            *tree = match (&change.kind, &*tree) {
-                (Kind::Put(value), _) => Some(Tree::parse(value)),
-                (Kind::Delete, _) => None,
-                (Kind::Patch(_, or_put) | Kind::Combine(_, or_put), None) => {
-                    or_put.as_deref().map(Tree::parse)
-                }
-                (Kind::Patch(op, _) | Kind::Combine(op, _), Some(tree)) => Some(tree.after(op).ok()?),
-            };
-            *was_absent |= tree.is_none();
-        }
-        Some(values)
+    fn apply<'a>(&self, changes: impl IntoIterator<Item = &'a Change>) -> Option<BTreeMap<Name, Left>> {
+        apply(changes, |name| self.text(name))
     }
 
     fn text(&self, name: &Name) -> Option<&str> {
-        self.records.get(name)?.last()?.text.as_deref()
+        self.records.get(name)?.as_deref()
     }
 }
 
@@ -322,21 +261,6 @@ impl Verdict {
             Self::Applied(_) => "applied",
         }
     }
-}
-
-/// The top-level fields that a step changed, added or removed by their text. None for all: creation and deletion touch all,
-/// and where a name is no Rust text nobody can tell.
-fn touched(steps: &[Step], at: usize) -> Option<BTreeSet<String>> {
-    fn fields(text: &str) -> Option<BTreeMap<String, &str>> {
-        Some(members(text)?.into_iter().collect())
-    }
-    let (before, after) = (steps[..at].last()?.text.as_deref()?, steps[at].text.as_deref()?);
-    if steps[at].was_absent {
-        return None;
-    }
-    let (before, after) = (fields(before)?, fields(after)?);
-    let names = before.keys().chain(after.keys());
-    Some(names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect())
 }
 
 fn field<'a>(object: &'a str, name: &str) -> &'a str {

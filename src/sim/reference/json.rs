@@ -10,12 +10,12 @@ use serde_json::value::RawValue;
 
 /// The members of an object in order, repeated names included. None for anything else, and for a name that is no Rust
 /// text, such as half a surrogate pair.
-pub(crate) fn members(text: &str) -> Option<Vec<(String, &str)>> {
+pub fn members(text: &str) -> Option<Vec<(String, &str)>> {
     raw_members(text)?.into_iter().map(|(name, value)| Some((string(name)?, value))).collect()
 }
 
 /// The same with the names as they are written.
-pub(crate) fn raw_members(text: &str) -> Option<Vec<(&str, &str)>> {
+pub fn raw_members(text: &str) -> Option<Vec<(&str, &str)>> {
     struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
     impl<'de> Deserialize<'de> for Members<'de> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -43,30 +43,30 @@ pub(crate) fn raw_members(text: &str) -> Option<Vec<(&str, &str)>> {
 }
 
 /// The elements of an array. None for anything else.
-pub(crate) fn elements(text: &str) -> Option<Vec<&str>> {
+pub fn elements(text: &str) -> Option<Vec<&str>> {
     let raw: Vec<&RawValue> = serde_json::from_str(text).ok()?;
     Some(raw.into_iter().map(RawValue::get).collect())
 }
 
 /// A string as Rust text. None for anything else.
-pub(crate) fn string(text: &str) -> Option<String> {
+pub fn string(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 
 /// A number that is whole and that JavaScript holds exactly, however it is written. None for anything else.
-pub(crate) fn number(text: &str) -> Option<u64> {
+pub fn number(text: &str) -> Option<u64> {
     let number: f64 = text.parse().ok().filter(|_| is_json(text))?;
     (number.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&number)).then_some(number as u64)
 }
 
 /// Valid JSON as it is kept: without white space between tokens, line ends in strings as escapes.
-pub(crate) fn kept(text: &str) -> String {
+pub fn kept(text: &str) -> String {
     let text = spaced(text, "");
     text.replace('\u{85}', "\\u0085").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
 /// Whether every string of valid JSON is one in UTF-8 and every number a finite double.
-pub(crate) fn is_fit(text: &str) -> bool {
+pub fn is_fit(text: &str) -> bool {
     let spaced = spaced(text, "\n");
     // No string has a line feed.
     spaced.split('\n').all(|token| match token.chars().next() {
@@ -77,7 +77,7 @@ pub(crate) fn is_fit(text: &str) -> bool {
 }
 
 /// Whether an object in valid JSON has a name twice.
-pub(crate) fn has_repeated(text: &str) -> bool {
+pub fn has_repeated(text: &str) -> bool {
     if let Some(members) = members(text) {
         let names: BTreeSet<_> = members.iter().map(|(name, _)| name).collect();
         return names.len() < members.len() || members.iter().any(|(_, value)| has_repeated(value));
@@ -86,12 +86,12 @@ pub(crate) fn has_repeated(text: &str) -> bool {
 }
 
 /// Whether the text is one JSON value.
-pub(crate) fn is_json(text: &str) -> bool {
+pub fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 /// Valid JSON with `space` between all tokens instead of the white space it has.
-pub(crate) fn spaced(text: &str, space: &str) -> String {
+pub fn spaced(text: &str, space: &str) -> String {
     let (mut spaced, mut is_string, mut is_escape) = (String::new(), false, false);
     for character in text.chars() {
         if is_string {
@@ -109,7 +109,7 @@ pub(crate) fn spaced(text: &str, space: &str) -> String {
 }
 
 /// How deep the brackets of valid JSON go.
-pub(crate) fn nesting(text: &str) -> usize {
+pub fn nesting(text: &str) -> usize {
     let (mut open, mut deepest, mut is_string, mut is_escape) = (0_usize, 0, false, false);
     for character in text.chars() {
         match character {

@@ -9,7 +9,7 @@ use super::{
 const LEVELS: usize = 100;
 
 /// The canonical text of a mutation; none where the contract orders nothing.
-pub(crate) fn canonical(mutation: &str) -> Option<String> {
+pub fn canonical(mutation: &str) -> Option<String> {
     if nesting(mutation) > LEVELS {
         return None;
     }
@@ -24,7 +24,7 @@ pub(crate) fn canonical(mutation: &str) -> Option<String> {
 }
 
 /// The same mutation, written as differently as it can be.
-pub(crate) fn respelled(mutation: &str, number: u64) -> Option<String> {
+pub fn respelled(mutation: &str, number: u64) -> Option<String> {
     let Tree::Object(members) = Tree::parse(mutation) else { return None };
     let members = members.iter().rev().filter(|(name, _)| *name != units("id"));
     let members: Vec<_> =
@@ -63,7 +63,8 @@ fn changes(list: Tree) -> Tree {
     Tree::List(list.into_iter().map(change).collect())
 }
 
-fn text(tree: &Tree) -> String {
+/// The text of a value, with its members in order.
+pub(crate) fn text(tree: &Tree) -> String {
     match tree {
         Tree::Word(word) => word.clone(),
         Tree::Number(digits) => number(digits),
