@@ -3,6 +3,7 @@
 // alike.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { seeded } from "./faulty-kv.mjs";
 import { startRuntime } from "./harness.mjs";
@@ -493,6 +494,20 @@ describe("the checker", () => {
     test(`refuses ${what}`, () => {
       assert.throws(() => checkHistory(told(tell)), { name: "Violation", rule });
     });
+  }
+});
+
+// --- the model itself, on what the reference of the Rust tests does ---
+
+test("the model does to every value of the fixtures what the reference does", () => {
+  const { operations } = JSON.parse(readFileSync(new URL("../../fixtures/operations.json", import.meta.url)));
+  for (const { name, before, changes, after } of operations) {
+    const model = new Model();
+    const does = (changes) => model.step("a", model.judge("a", { changes }).changed);
+    if (before !== null) does([put("r", JSON.parse(before))]);
+    does(JSON.parse(changes));
+    const value = model.records.get("c r")?.value;
+    assert.equal(JSON.stringify(value ?? null), JSON.stringify(JSON.parse(after)), name);
   }
 });
 

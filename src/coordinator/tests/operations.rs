@@ -8,7 +8,12 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use super::*;
 use crate::{
     coordinator::ledger::{SqlLedger, tests::sqlite::Sqlite},
-    sim::reference::{Submission, System, assert_follows},
+    sim::reference::{
+        Submission, System, assert_follows,
+        reading::Mutation,
+        rules::{apply, finds_nothing},
+        tree::Tree,
+    },
 };
 
 impl<L: Ledger> System for Desk<L> {
@@ -179,6 +184,36 @@ fn submission() -> impl Strategy<Value = Submission> {
         policy: policy.to_owned(),
         mutation,
     })
+}
+
+/// Clients and the tests on the runtime read them too.
+#[test]
+fn the_fixtures_are_what_the_reference_says_and_the_coordinator_does() {
+    let fixtures: serde_json::Value =
+        serde_json::from_str(include_str!("../../../fixtures/operations.json")).expect("JSON");
+    for operation in fixtures["operations"].as_array().expect("operations") {
+        let text = |name: &str| operation[name].as_str();
+        let (name, before, after) = (text("name").expect("a name"), text("before"), text("after"));
+        let changes = text("changes").expect("changes");
+        let read = Mutation::read(&format!(r#"{{"changes":{changes}}}"#)).expect("a mutation").changes;
+        let (value, _) = apply(&read, |_| before).and_then(|mut left| left.pop_first()).expect("a record").1;
+        assert_eq!(value, after.map(Tree::parse), "{name}");
+        let missing = finds_nothing(&read, |_| before.is_some(), |_| true);
+        assert_eq!(missing, operation["missing"] == true, "{name}");
+        let mut desk = Desk::new();
+        if let Some(before) = before {
+            desk.put("client-b", 1, "r", before);
+        }
+        let settled = desk.settle("client-a", &format!(r#"{{"id":1,"changes":{changes}}}"#));
+        assert_eq!(
+            (desk.value("r").as_deref(), settled),
+            match missing {
+                true => (after, Settled::Missing(version(desk.version()))),
+                false => (after, applied(desk.version())),
+            },
+            "{name}"
+        );
+    }
 }
 
 #[test]
