@@ -1,4 +1,4 @@
-//! BadToken tokens, counted by reason. One may be anybody's mistake; many of a kind are the deployment's, whose operator is to
+//! Refused tokens, counted by reason. One may be anybody's mistake; many of a kind are the deployment's, whose operator is to
 //! see them without a line for each.
 
 use std::collections::BTreeMap;

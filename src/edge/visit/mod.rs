@@ -16,6 +16,8 @@ mod pull;
 mod read;
 mod spaces;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 

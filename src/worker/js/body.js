@@ -1,7 +1,7 @@
 // Bodies as they arrive. A length may be missing or a lie and a sender may stop, so what counts is what came; and no more is
 // held than an isolate has room for beside everything else, and of one user's no more than is left for all others.
 
-// What is said instead of a body, for `no_body` in http.rs.
+// What is said instead of a body, for `refusal_of` in fronts/headwater/body.rs.
 const TOO_LONG = "too long";
 const LATE = "late";
 const OVERLOADED = "overloaded";

@@ -1,0 +1,295 @@
+//! Visits driven by hand: what an isolate asks for, and what it makes of each way in which that can end. Pulls, spaces and
+//! errands run through whole simulated worlds.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    call::Call,
+    config::Config,
+    fronts::headwater::reply::Body,
+    ids::{ContentHash, SpaceId},
+    role::Role,
+    sim::START,
+    snapshot::head::{ContentHashText, Head, HeadParts, PartName, Run},
+    version::{Epoch, Version},
+};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const ISSUER_KEYS: &str = "https://issuer.example/keys";
+
+fn isolate_of(settings: &[(&str, String)], has_limiter: bool) -> Isolate {
+    let config =
+        Config::read(|name| settings.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone()));
+    assert!(config.problems.is_empty(), "{:?}", config.problems);
+    Isolate::new(config.edge, &[], &[], has_limiter)
+}
+
+/// An isolate with the key "here".
+fn isolate(has_limiter: bool) -> Isolate {
+    let keys = json!({ "keys": [ec("here")] }).to_string();
+    isolate_of(&[("GRANT_SECRET", SECRET.to_owned()), ("JWT_KEYS", keys)], has_limiter)
+}
+
+/// An isolate that has to ask an issuer for keys.
+fn isolate_with_issuer() -> Isolate {
+    isolate_of(&[("JWT_ISSUER", "issuer".to_owned()), ("JWKS_URL", ISSUER_KEYS.to_owned())], false)
+}
+
+/// A public key that has the right form; what it signs is for the platform to say.
+fn ec(id: &str) -> Value {
+    json!({ "kty": "EC", "kid": id, "crv": "P-256", "x": encode([1; 32]), "y": encode([2; 32]), "alg": "ES256" })
+}
+
+fn encode(bytes: impl AsRef<[u8]>) -> String {
+    Base64UrlUnpadded::encode_string(bytes.as_ref())
+}
+
+/// A token of a key, good for ten minutes.
+fn token(key: &str) -> String {
+    let header = json!({ "alg": "ES256", "kid": key });
+    let claims = json!({ "iss": "issuer", "sub": "alice", "exp": START.0 / 1000 + 600 });
+    format!("Bearer {}.{}.{}", encode(header.to_string()), encode(claims.to_string()), encode([7; 64]))
+}
+
+fn request(method: &str, path: &str, now: Millis) -> Request {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    Request {
+        method: method.to_owned(),
+        host: "https://edge.example".to_owned(),
+        path: path.to_owned(),
+        query: query.to_owned(),
+        authorization: token("here"),
+        content_type: "application/json".to_owned(),
+        now,
+        id: "r".to_owned(),
+        ..Request::default()
+    }
+}
+
+/// Begins a request whose token the platform finds good, if it is asked.
+fn begin_with(isolate: &mut Isolate, request: Request, grant: &str) -> (Visit, Effect) {
+    let now = request.now;
+    let (mut visit, effect) = isolate.begin(request, &|_| grant.to_owned());
+    let Effect::Verify { .. } = effect else { return (visit, effect) };
+    let effect = isolate.step(&mut visit, Event::Verified(Some(true)), now);
+    (visit, effect)
+}
+
+fn begin(isolate: &mut Isolate, method: &str, path: &str) -> (Visit, Effect) {
+    begin_with(isolate, request(method, path, START), "")
+}
+
+/// The status and, of a refusal, its code.
+fn answered(visit: &Visit, effect: Effect) -> (u16, String) {
+    let Effect::Answer(answer) = effect else { panic!("{effect:?} is no answer") };
+    let answer = *answer;
+    let code = answer.as_ref().map_or_else(|error| error.code().to_owned(), |_| String::new());
+    (visit.reply(answer).status, code)
+}
+
+fn epoch() -> Epoch {
+    Epoch::parse("0mwrnsa6yk3v9q3").expect("an epoch")
+}
+
+/// A head as KV has it, of a space whose records are all in one object.
+fn head_with_part(scope: &Scope, sha256: &str) -> KnownHead {
+    let version = |version| Version::new(version).expect("a version");
+    let part = PartName { sha256: ContentHashText(ContentHash::parse(sha256).expect("a hash")), bytes: 1 };
+    let parts = HeadParts {
+        scope: scope.clone(),
+        position: Position { epoch: epoch(), version: version(1) },
+        published_at: START,
+        expires: START.plus(1_000_000),
+        horizon: version(0),
+        tail_from: version(1),
+        delta: None,
+        base: Some(Run { from: version(0), to: version(1), parts: vec![part] }),
+    };
+    let (value, metadata) = Head::encode(parts, "").expect("a head");
+    let head = KnownHead::of_kv(Some(&metadata), Some(value), scope, START);
+    head.expect("this format").expect("a head")
+}
+
+fn refused(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+#[test]
+fn a_signature_is_verified_once_and_then_remembered() {
+    let mut isolate = isolate(false);
+    let (mut visit, effect) = isolate.begin(request("POST", "/sync/push", START), &|_| String::new());
+    let Effect::Verify { signature, jwk, .. } = effect else { panic!("{effect:?}") };
+    assert_eq!(signature, [7; 64]);
+    assert!(jwk.contains("P-256"), "{jwk}");
+    assert!(matches!(isolate.step(&mut visit, Event::Verified(Some(true)), START), Effect::Pass(..)));
+    let (_, effect) = isolate.begin(request("POST", "/sync/push", START), &|_| String::new());
+    assert!(matches!(effect, Effect::Pass(..)), "{effect:?}");
+}
+
+#[test]
+fn a_bad_signature_and_a_key_that_the_platform_does_not_know_let_nobody_in() {
+    for is_good in [Some(false), None] {
+        let mut isolate = isolate(false);
+        let (mut visit, effect) = isolate.begin(request("POST", "/sync/push", START), &|_| String::new());
+        assert!(matches!(effect, Effect::Verify { .. }), "{effect:?}");
+        let effect = isolate.step(&mut visit, Event::Verified(is_good), START);
+        assert_eq!(answered(&visit, effect), refused(401, "unauthenticated"), "{is_good:?}");
+    }
+}
+
+#[test]
+fn a_request_fetches_the_keys_of_the_issuer_once_and_never_twice() {
+    let asked = |isolate: &mut Isolate| {
+        let request = Request { authorization: token("there"), ..request("POST", "/sync/push", START) };
+        isolate.begin(request, &|_| String::new())
+    };
+    let keys = |id| Some(json!({ "keys": [ec(id)] }).to_string());
+
+    let mut with_key = isolate_with_issuer();
+    let (mut visit, effect) = asked(&mut with_key);
+    assert!(matches!(&effect, Effect::FetchKeys { url } if url == ISSUER_KEYS), "{effect:?}");
+    let effect = with_key.step(&mut visit, Event::Keys(keys("there")), START);
+    assert!(matches!(effect, Effect::Verify { .. }), "{effect:?}");
+
+    for (document, refusal) in
+        [(keys("elsewhere"), refused(401, "unauthenticated")), (None, refused(503, "upstream"))]
+    {
+        let mut without_key = isolate_with_issuer();
+        let (mut visit, effect) = asked(&mut without_key);
+        assert!(matches!(effect, Effect::FetchKeys { .. }), "{effect:?}");
+        let effect = without_key.step(&mut visit, Event::Keys(document), START);
+        assert_eq!(answered(&visit, effect), refusal);
+        let (visit, effect) = asked(&mut without_key);
+        assert_eq!(answered(&visit, effect), refusal, "at once, it is not asked again");
+    }
+}
+
+#[test]
+fn whom_the_rate_limiter_refuses_sends_the_whole_body_first_and_a_limiter_that_fails_lets_everybody_pass() {
+    for (may_pass, passes) in [(Some(true), true), (None, true), (Some(false), false)] {
+        let mut isolate = isolate(true);
+        let (mut visit, effect) = begin(&mut isolate, "POST", "/sync/push");
+        assert!(matches!(effect, Effect::AskLimiter(_)), "{effect:?}");
+        let effect = isolate.step(&mut visit, Event::MayPass(may_pass), START);
+        if passes {
+            assert!(matches!(effect, Effect::Pass(..)), "{may_pass:?}: {effect:?}");
+            continue;
+        }
+        assert!(matches!(effect, Effect::Drain), "{effect:?}");
+        let effect = isolate.step(&mut visit, Event::Resumed, START);
+        assert_eq!(answered(&visit, effect), refused(429, "rate_limited"));
+    }
+}
+
+#[test]
+fn a_body_that_comes_after_the_end_of_the_token_is_not_read() {
+    for (method, path, body) in
+        [("POST", "/sync/pull", "{}"), ("PUT", "/spaces/~/policies/c", r#"{"onConflict":"merge"}"#)]
+    {
+        for is_good in [true, false] {
+            let mut isolate = isolate(false);
+            let (mut visit, effect) = begin(&mut isolate, method, path);
+            assert!(matches!(effect, Effect::ReadBody { .. }), "{method} {path}: {effect:?}");
+            let end = visit.target().caller.expires;
+            let now = if is_good { Millis(end.0 - 1) } else { end };
+            let effect = isolate.step(&mut visit, Event::Body(Ok(body.into())), now);
+            if is_good {
+                assert!(!effect.is_end(), "{method} {path}: {effect:?}");
+            } else {
+                assert_eq!(answered(&visit, effect), refused(401, "token_expired"), "{method} {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_body_that_comes_after_the_end_of_the_grant_is_not_read() {
+    let mut isolate = isolate(false);
+    let (visit, _) = begin(&mut isolate, "POST", "/sync/push");
+    let user = visit.target().caller.user.clone();
+    let space = SpaceId::parse("team").expect("an id");
+    let scope = Scope::shared(&SpaceHash::shared(&space), &epoch());
+    let (grant, until) = isolate.sign_grant(&user, &scope, Role::Reader, START).expect("a grant");
+    for (now, is_good) in [(Millis(until.0 - 1), true), (until, false)] {
+        let authorization = token("here");
+        let request = Request { authorization, ..request("POST", "/sync/pull?space=team", START) };
+        let (mut visit, effect) = begin_with(&mut isolate, request, &grant);
+        assert!(matches!(effect, Effect::ReadBody { .. }), "{effect:?}");
+        let effect = isolate.step(&mut visit, Event::Body(Ok(b"{}".to_vec())), now);
+        assert_eq!(!effect.is_end(), is_good, "{effect:?}");
+    }
+}
+
+#[test]
+fn whom_an_object_has_turned_away_waits_and_is_refused_without_it_and_an_owner_is_not() {
+    let mut isolate = isolate(false);
+    let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");
+    let told = Passed { status: 429, retry_after_s: 30, position: None, aside: None };
+    let effect = isolate.step(&mut visit, Event::Passed(Ok(told)), START);
+    assert_eq!(answered(&visit, effect), refused(429, ""));
+
+    let (mut visit, effect) = begin(&mut isolate, "POST", "/sync/push");
+    assert!(matches!(effect, Effect::Pause(1_000..2_000)), "{effect:?}");
+    let effect = isolate.step(&mut visit, Event::Resumed, START.plus(1_000));
+    assert!(matches!(effect, Effect::Drain), "{effect:?}");
+    let effect = isolate.step(&mut visit, Event::Resumed, START.plus(1_000));
+    assert_eq!(answered(&visit, effect), refused(429, "rate_limited"));
+
+    let (mut visit, effect) = begin(&mut isolate, "POST", "/sync/push");
+    assert!(matches!(effect, Effect::Pause(_)), "{effect:?}");
+    let effect = isolate.step(&mut visit, Event::Resumed, START.plus(30_000));
+    assert!(matches!(effect, Effect::Pass(..)), "the time is over: {effect:?}");
+
+    let (_, effect) = begin(&mut isolate, "POST", "/spaces/~/reset-epoch");
+    assert!(
+        matches!(effect, Effect::Pass(ref call, _) if matches!(call.call, Call::Administer(_))),
+        "{effect:?}"
+    );
+}
+
+#[test]
+fn an_object_that_was_not_reached_asks_to_come_back_and_counts_as_asked_only_if_it_was() {
+    assert_eq!(unreached(true).code(), "overloaded");
+    assert_eq!(unreached(false).code(), "upstream");
+    for was_asked in [true, false] {
+        let mut isolate = isolate(false);
+        let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");
+        let effect = isolate.step(&mut visit, Event::Passed(Err((unreached(false), was_asked))), START);
+        assert_eq!(answered(&visit, effect), refused(503, "upstream"));
+        assert_eq!(visit.usage().object, u32::from(was_asked));
+    }
+}
+
+#[test]
+fn an_object_of_kv_is_opened_only_if_the_head_names_it() {
+    let sha256 = "cd".repeat(32);
+    for (opened, status) in [(Ok(true), 200), (Ok(false), 404), (Err(()), 503)] {
+        for method in ["GET", "HEAD"] {
+            let mut isolate = isolate(false);
+            let (mut visit, effect) = begin(&mut isolate, method, &format!("/sync/objects/{sha256}"));
+            assert!(matches!(effect, Effect::ReadHead { .. }), "{effect:?}");
+            let head = head_with_part(visit.target().scope(), &sha256);
+            let effect = isolate.step(&mut visit, Event::Head(Ok(Some(head))), START);
+            assert!(matches!(effect, Effect::OpenObject { .. }), "{effect:?}");
+            let effect = isolate.step(&mut visit, Event::Opened(opened), START);
+            let Effect::Answer(answer) = effect else { panic!("{effect:?}") };
+            let reply = visit.reply(*answer);
+            assert_eq!(reply.status, status, "{method} {opened:?}");
+            if status == 200 {
+                assert_eq!(matches!(reply.body, Body::Empty), method == "HEAD");
+                assert_eq!(matches!(reply.body, Body::Stream), method == "GET");
+            }
+            assert_eq!(visit.usage().kv, 2);
+        }
+    }
+    for head in [Ok(None), Err(())] {
+        let mut isolate = isolate(false);
+        let (mut visit, _) = begin(&mut isolate, "GET", &format!("/sync/objects/{sha256}"));
+        let status = if head.is_ok() { 404 } else { 503 };
+        let effect = isolate.step(&mut visit, Event::Head(head), START);
+        assert_eq!(answered(&visit, effect).0, status);
+        assert_eq!(visit.usage().kv, 1, "nothing is looked for that no head names");
+    }
+}
