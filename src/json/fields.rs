@@ -21,7 +21,7 @@ impl Misfit {
         // Whatever it is, it stands in an answer.
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let is_plain = (1..=32).contains(&name.len()) && name.bytes().all(is_plain);
-        Self(format!("{of} has no {kind} {}", if is_plain { name } else { "of such a name" }))
+        Self(format!("{of} takes no {kind} {}", if is_plain { name } else { "of such a name" }))
     }
 }
 

@@ -210,13 +210,18 @@ impl Location {
         self.written.push(Written { space, position, at: now, isolate, is_told: self.has_cache });
     }
 
-    /// An object has refused a call until then.
+    /// An object has refused a call until then. What is over by the clock of whoever made it, who may have waited and be ahead of
+    /// others, the isolate forgets.
     pub(super) fn learn_refusal(
         &mut self,
         (isolate, user, object): (SharedIsolate, UserHash, SpaceHash),
         until: Millis,
+        now: Millis,
     ) {
-        self.told_later.retain(|of| !Rc::ptr_eq(&of.0, &isolate) || of.1 != user || of.2 != object);
+        let lasts = |(of, whose, which, until): &(SharedIsolate, UserHash, SpaceHash, Millis)| {
+            !Rc::ptr_eq(of, &isolate) || (*until > now && (whose, which) != (&user, &object))
+        };
+        self.told_later.retain(lasts);
         self.told_later.push((isolate, user, object, until));
     }
 

@@ -298,7 +298,7 @@ fn a_field_that_its_op_does_not_have_is_never_passed_over() {
         "orPut":null,"conflict":null,"take":null,"records":null,"deleted":null"#;
     assert_eq!(desk.settle("client-a", &on(16, all_null)), applied(2), "null is absent");
     let Settled::Rejected(rejection) = desk.settle("client-a", &on(17, typos[0])) else { panic!("applied") };
-    assert_eq!(rejection.detail, "change 0: patch has no field sets");
+    assert_eq!(rejection.detail, "change 0: patch takes no field sets");
 }
 
 #[test]

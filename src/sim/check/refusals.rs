@@ -26,10 +26,11 @@ impl World {
         refused: Option<&ApiError>,
     ) {
         if let Some(ApiError::RateLimited { retry_after_s }) = refused {
-            let until = self.now.plus(driven.waited_ms).plus(u64::from(*retry_after_s) * 1_000);
+            let now = self.now.plus(driven.waited_ms);
+            let until = now.plus(u64::from(*retry_after_s) * 1_000);
             let user = driven.visit.target().caller.user.clone();
             let of = (SharedIsolate::clone(&driven.isolate), user, object.clone());
-            self.locations[driven.location].learn_refusal(of, until);
+            self.locations[driven.location].learn_refusal(of, until, now);
         }
     }
 }
