@@ -304,6 +304,50 @@ fn what_waits_for_an_older_conflict_is_not_judged_by_what_stands_there_now() {
 }
 
 #[test]
+fn what_joins_what_waits_for_an_older_conflict_is_not_judged_either() {
+    let mut desk = Desk::new();
+    desk.put(B, 1, "r", r#"{"m":[]}"#);
+    desk.put(B, 2, "s", "{}");
+    let stale = |number, id: &str, value: &str| {
+        mutation(number, "", &[change("put", id, &format!(r#","base":0,"value":{value}"#))])
+    };
+    let old = parked(&desk.settle(A, &stale(1, "r", r#"{"m":{}}"#)));
+    let new = parked(&desk.settle(A, &stale(2, "s", "{}")));
+    let both = [set("r", r#""a":1"#), set("s", r#""x":1"#)];
+    assert_eq!(parked(&desk.settle(A, &mutation(3, &after(&[&old, &new]), &both))), new);
+    assert_eq!(joining(&mut desk, &new, 4, &[set("r", r#""m.x":1"#)]), [None]);
+    assert!(matches!(desk.settle(A, &mutation(5, "", &[mine(&old), mine(&new)])), Settled::Applied(_)));
+    assert_eq!(desk.value("r").as_deref(), Some(r#"{"m":{"x":1},"a":1}"#));
+}
+
+#[test]
+fn what_joins_a_conflict_counts_for_what_then_joins_a_resolution_of_it() {
+    let again = |disturbs: fn(&ConflictId) -> String| {
+        let (mut desk, first) = opened(&[]);
+        desk.put(B, 2, "r", r#"{"n":7}"#);
+        let second =
+            parked(&desk.settle(A, &mutation(2, "", &[resolve(&first, r#""take":"mine","base":2"#)])));
+        let alice = user("alice");
+        let joins = |number: u64, edit: String| body(A, &[mutation(number, &after(&[&second]), &[edit])]);
+        let group = [
+            joins(3, set("r", r#""a":1"#)),
+            body("client-o", &[disturbs(&first)]),
+            joins(4, set("r", r#""m.x":1"#)),
+        ]
+        .map(|push| (alice.clone(), parsed(&push)));
+        let answers = desk.core.push(&group, desk.now).into_iter();
+        let settled: Vec<_> =
+            answers.map(|answer| answer.expect("an answer").results[0].settled.clone()).collect();
+        assert_eq!(parked(&settled[0]), second);
+        assert_eq!(code(&settled[1]), None);
+        code(&settled[2])
+    };
+    assert_eq!(again(|_| put(1, "beside", "{}")), None);
+    let joins_first = |first: &ConflictId| mutation(1, &after(&[first]), &[set("r", r#""m":[]"#)]);
+    assert_eq!(again(joins_first), Some(RejectCode::InvalidValue));
+}
+
+#[test]
 fn a_queue_of_500_mutations_joins_in_one_push_and_what_others_do_between_counts() {
     let (mut desk, id) = opened(&[("s", "{}"), ("t", "{}")]);
     // Every other one is applied, beside the conflict.
