@@ -24,8 +24,10 @@ pub struct Writes {
 struct Write {
     position: Position,
     at: Millis,
-    /// When the location is told, or was told last.
+    /// When the location was told last.
     told: Millis,
+    /// When it is told next, if somebody sees to that.
+    due: Option<Millis>,
 }
 
 impl Writes {
@@ -36,21 +38,33 @@ impl Writes {
             return None;
         }
         let before = self.take(space, now);
-        let told = before.as_ref().map(|before| before.told);
+        let (told, due) = before.as_ref().map_or((Millis(0), None), |before| (before.told, before.due));
         // One that is about to be told tells of this write too. A clock that went back delays nothing for longer.
-        let is_seen_to = told.is_some_and(|told| told > now && told.since(now) <= TELL_MS);
-        let wait = told.map_or(0, |told| TELL_MS.saturating_sub(now.since(told)));
-        let told = told.filter(|_| is_seen_to).unwrap_or(now.plus(wait));
-        self.keep(space, Write { position, at: now, told }, before);
+        let is_seen_to = due.is_some_and(|due| due >= now && due.since(now) <= TELL_MS);
+        let wait = TELL_MS.saturating_sub(now.since(told));
+        let (told, due) = match wait {
+            _ if is_seen_to => (told, due),
+            0 => (now, None),
+            wait => (told, Some(now.plus(wait))),
+        };
+        self.keep(space, Write { position, at: now, told, due }, before);
         (!is_seen_to).then_some(wait)
+    }
+
+    /// Where `space` stood after the last write, of which the location is told now.
+    pub fn tell(&mut self, space: &SpaceHash, now: Millis) -> Option<Position> {
+        let write = self.take(space, now)?;
+        let position = write.position.clone();
+        self.keep(space, Write { told: now, due: None, ..write }, None);
+        Some(position)
     }
 
     /// Somebody else has told the location of a write.
     pub fn learn(&mut self, space: &SpaceHash, position: Position, now: Millis) {
         if self.last(space, now).is_none_or(|known| known < position) {
             let before = self.take(space, now);
-            let told = before.as_ref().map_or(Millis(0), |before| before.told);
-            self.keep(space, Write { position, at: now, told }, before);
+            let (told, due) = before.as_ref().map_or((Millis(0), None), |before| (before.told, before.due));
+            self.keep(space, Write { position, at: now, told, due }, before);
         }
     }
 
@@ -119,14 +133,20 @@ mod tests {
     #[test]
     fn a_location_is_told_once_a_second_and_of_the_last_write() {
         let mut writes = Writes::default();
-        let mut told = Vec::new();
+        let (mut told, mut due) = (Vec::new(), None);
         for ms in (0..3_000).step_by(10) {
             let now = START.plus(ms);
-            if let Some(wait) = writes.note(&space("a"), at(1 + ms), now) {
-                told.push(ms + wait);
+            if due.take_if(|due| *due <= ms).is_some() {
+                assert_eq!(writes.tell(&space("a"), now), Some(at(ms - 9)));
+                told.push(ms);
+            }
+            match writes.note(&space("a"), at(1 + ms), now) {
+                Some(0) => told.push(ms),
+                Some(wait) => assert_eq!(due.replace(ms + wait), None),
+                None => {}
             }
         }
-        assert_eq!(told, [0, 1_000, 2_000, 3_000]);
+        assert_eq!((told, due), (vec![0, 1_000, 2_000], Some(3_000)));
         let quiet = START.plus(5_000);
         assert_eq!(writes.note(&space("a"), at(9_000), quiet), Some(0));
         let back = Millis(START.0 - 3_600_000);
@@ -134,6 +154,15 @@ mod tests {
             writes.note(&space("a"), at(9_001), back).is_some_and(|wait| wait <= TELL_MS),
             "a clock that went back"
         );
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_a_little_leaves_no_write_untold() {
+        let mut writes = Writes::default();
+        assert_eq!(writes.note(&space("a"), at(1), START.plus(500)), Some(0));
+        assert_eq!(writes.note(&space("a"), at(2), START), Some(TELL_MS));
+        assert_eq!(writes.tell(&space("a"), START.plus(100)), Some(at(2)));
+        assert!(writes.note(&space("a"), at(3), START.plus(200)).is_some(), "told sooner than it was due");
     }
 
     #[test]

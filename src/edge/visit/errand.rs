@@ -75,7 +75,7 @@ impl Isolate {
                 waits(visit, then, Effect::ReadCachedWrite { writes })
             }
             Event::CachedWrite(told) => {
-                let Some(last) = self.writes.last(&visit.target().hash, now) else { return Effect::Rest };
+                let Some(last) = self.writes.tell(&visit.target().hash, now) else { return Effect::Rest };
                 // Also the same again: it has to be known for as long after this write.
                 Effect::CacheWrite { writes: cached_writes(visit), position: to_tell(told, last), ttl_s }
             }
