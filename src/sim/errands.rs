@@ -5,16 +5,22 @@ use super::{
     directory::Work,
     visits::{Around, Driven},
 };
-use crate::edge::visit::{Effect, Event};
+use crate::{
+    edge::visit::{Effect, Event},
+    time::Millis,
+};
 
 impl World {
-    /// Errands of a location whose time has come.
-    pub(super) fn run_errands_due(&mut self, location: usize) {
-        while let Some((at, driven)) = self.locations[location].take_due(self.now) {
-            let now = std::mem::replace(&mut self.now, at);
-            self.run_errand(driven, Event::Resumed);
-            self.now = now;
+    /// Errands go on whose time comes until `then`, each at its time.
+    pub(super) fn run_errands_due(&mut self, then: Millis) {
+        let now = self.now;
+        for location in 0..self.locations.len() {
+            while let Some((at, driven)) = self.locations[location].take_due(then) {
+                self.now = at;
+                self.run_errand(driven, Event::Resumed);
+            }
         }
+        self.now = now;
     }
 
     /// An errand goes on until it waits, for a time or for an object.

@@ -205,9 +205,11 @@ impl World {
         &self.spaces[0].hash
     }
 
-    /// Lets time pass; alarms do not fire by it.
+    /// Lets time pass; errands that wait go on by it, alarms do not fire.
     pub fn pass(&mut self, ms: u64) {
-        self.now = self.now.plus(ms);
+        let then = self.now.plus(ms);
+        self.run_errands_due(then);
+        self.now = then;
         self.kv.land(self.now);
     }
 

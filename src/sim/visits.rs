@@ -65,7 +65,6 @@ impl World {
         format: Format,
         grant: &str,
     ) -> (Driven, Effect) {
-        self.run_errands_due(location);
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let text = |text: &str| text.to_owned();
         let request = Request {

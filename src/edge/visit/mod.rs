@@ -3,8 +3,7 @@
 //!
 //! [`Isolate::begin`] begins a [`Visit`]. Whoever drives it carries out the effect that comes back and tells
 //! [`Isolate::step`] how that has ended, until an effect ends the visit ([`Effect::is_end`]). A visit may be given up at any
-//! moment: nothing is lost but its answer. After each step, [`Isolate::take_errands`] has what is to be done when nobody waits for it any
-//! more: visits of their own, which begin with [`Event::Begun`].
+//! moment: nothing is lost but its answer. [`Isolate::take_errands`] has what steps leave to be done: visits without a listener.
 //!
 //! A pull: `begin` (what, who and where?), then [`Pull`] says which layer to ask next, and `stream` writes long answers. A
 //! push: `begin`, then `call` passes it on. The routes below `/spaces`: `spaces`. Errands: `errand`.
