@@ -355,12 +355,12 @@ mod tests {
             assert_eq!(route(method, path).check_query(query), Ok(()), "{path}?{query}");
         }
         for (method, path, query, detail) in [
-            ("GET", "/sync/pull", "sinse=1", "this route has no parameter sinse"),
+            ("GET", "/sync/pull", "sinse=1", "this route takes no parameter sinse"),
             ("GET", "/sync/pull", "since=1&since=2", "since is given twice"),
-            ("POST", "/sync/pull", "since=1", "this route has no parameter since"),
-            ("POST", "/sync/push", "spaces=team", "this route has no parameter spaces"),
-            ("GET", "/sync/head", "%00=1", "this route has no parameter of such a name"),
-            ("PUT", "/spaces/team", "space=team", "this route has no parameter space"),
+            ("POST", "/sync/pull", "since=1", "this route takes no parameter since"),
+            ("POST", "/sync/push", "spaces=team", "this route takes no parameter spaces"),
+            ("GET", "/sync/head", "%00=1", "this route takes no parameter of such a name"),
+            ("PUT", "/spaces/team", "space=team", "this route takes no parameter space"),
         ] {
             let refused = Err(ApiError::Malformed(detail.to_owned()));
             assert_eq!(route(method, path).check_query(query), refused, "{path}?{query}");
