@@ -14,11 +14,14 @@ impl World {
     /// Errands go on whose time comes until `then`, each at its time.
     pub(super) fn run_errands_due(&mut self, then: Millis) {
         let now = self.now;
-        for location in 0..self.locations.len() {
-            while let Some((at, driven)) = self.locations[location].take_due(then) {
-                self.now = at;
-                self.run_errand(driven, Event::Resumed);
-            }
+        let first = |world: &Self| {
+            let due = world.locations.iter().enumerate();
+            due.filter_map(|(at, location)| Some((location.next_due()?, at))).min()
+        };
+        while let Some((at, location)) = first(self).filter(|(at, _)| *at <= then) {
+            self.now = at;
+            let driven = self.locations[location].take_due(at);
+            self.run_errand(driven, Event::Resumed);
         }
         self.now = now;
     }
@@ -33,7 +36,10 @@ impl World {
                     let at = self.now.plus(ms);
                     return self.locations[driven.location].paused.push((at, driven));
                 }
-                Effect::Call(call) => return self.directories.leave(Work { driven, call }),
+                Effect::Call(call) => {
+                    self.check_waits(&driven, &call);
+                    return self.directories.leave(Work { driven, call });
+                }
                 effect => self.carry_out(&mut driven, effect, &mut Around::default()),
             };
             effect = self.step_visit(&mut driven, event);

@@ -247,11 +247,15 @@ impl Location {
         self.written.iter().filter(is_known).map(|written| &written.position).max()
     }
 
-    /// The next errand whose time has come.
-    pub(super) fn take_due(&mut self, now: Millis) -> Option<(Millis, Driven)> {
-        let due = (0..self.paused.len()).filter(|index| self.paused[*index].0 <= now);
-        let first = due.min_by_key(|index| self.paused[*index].0)?;
-        Some(self.paused.remove(first))
+    /// When the next errand goes on that waits.
+    pub(super) fn next_due(&self) -> Option<Millis> {
+        self.paused.iter().map(|(due, _)| *due).min()
+    }
+
+    /// The errand that goes on at this time.
+    pub(super) fn take_due(&mut self, at: Millis) -> Driven {
+        let first = self.paused.iter().position(|(due, _)| *due == at);
+        self.paused.remove(first.expect("BUG: no errand is due")).1
     }
 
     /// Carries out what is asked of the cache. Any other effect is given back.

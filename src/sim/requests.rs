@@ -141,7 +141,7 @@ impl World {
         position: Option<&Position>,
     ) {
         let status = refused.map_or(200, ApiError::status);
-        let retry_after_s = refused.and_then(ApiError::retry_after_s).unwrap_or(1);
+        let retry_after_s = refused.and_then(ApiError::retry_after_s);
         let passed = Passed { status, retry_after_s, position: position.cloned(), aside: None };
         let effect = self.step_visit(driven, Event::Passed(Ok(passed)));
         assert!(effect.is_end(), "BUG: a push goes on after its answer");

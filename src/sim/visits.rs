@@ -204,7 +204,9 @@ impl World {
     /// grant.
     pub(super) fn carry_call(&mut self, driven: &Driven, call: &Outgoing, around: &mut Around<'_>) -> Called {
         if let Call::Directory(_) = call.call {
-            return self.call_directory(call);
+            let called = self.call_directory(call);
+            self.learn_refusal(driven, &call.object, called.result.as_ref().err());
+            return called;
         }
         let ended = self.call_object(driven.space, call, around.clock);
         let called = called(&ended);
@@ -342,8 +344,8 @@ pub(super) fn called(ended: &Ended) -> Called {
 fn passed(ended: &Ended) -> Result<Passed, (ApiError, bool)> {
     let Ended { told, at, aside, .. } = ended;
     let (status, retry_after_s) = match told {
-        Ok(_) => (200, 0),
-        Err(error) => (error.status(), error.retry_after_s().unwrap_or(1)),
+        Ok(_) => (200, None),
+        Err(error) => (error.status(), error.retry_after_s()),
     };
     Ok(Passed { status, retry_after_s, position: at.clone(), aside: aside.clone() })
 }

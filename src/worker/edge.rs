@@ -354,7 +354,9 @@ impl Carrier {
         let text = |at| answer.get(at).as_string().unwrap_or_default();
         let (position, aside) = (Position::parse(&text(2)), Aside::parse(&text(3)));
         let response: Response = answer.get(0).unchecked_into();
-        let (status, retry_after_s) = (response.status(), answer.get(1).as_f64().unwrap_or(1.0) as u32);
+        let status = response.status();
+        let retry_after_s =
+            answer.get(1).as_f64().map(|seconds| seconds as u32).filter(|seconds| *seconds > 0);
         self.passed = Some(response);
         Ok(Passed { status, retry_after_s, position, aside })
     }

@@ -5,7 +5,7 @@
 //!   `put_again_at`, the alarm and the watchdog; turns, which a crash can end between any two effects;
 //! - KV: a location may be shown any head that ever landed, or none, in any order and again; a put may be refused, or go
 //!   unanswered and land later, after a newer one too, or never; an object may be missing for any reader at any time;
-//! - two locations with their memory (`src/edge/state.rs`), and two readers that pull at either (`src/edge/pull/`);
+//! - two locations with their memory (`src/edge/known.rs`), and two readers that pull at either (`src/edge/pull/`);
 //! - records: two, of which one is deleted; a tail of one line, so that a base is needed; deletions that are forgotten;
 //! - a new epoch, by a reset, or by a reset after storage was restored, which goes on counting from there;
 //! - a second incarnation of a space id. Shared spaces do not exist in the code yet. The rule that is modelled is the

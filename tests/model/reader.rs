@@ -1,4 +1,4 @@
-//! Locations and the readers that pull through them: what `src/edge/pull/` and `src/edge/state.rs` do.
+//! Locations and the readers that pull through them: what `src/edge/pull/` and `src/edge/known.rs` do.
 
 use crate::{
     kv::Head,

@@ -39,12 +39,17 @@ impl<S: Storage> Object<S> {
     }
 
     /// A page of the conflicts that are open.
-    pub(super) fn conflicts(&mut self, task: &Task, after: Version, at: Moment) -> Result<Effect, ApiError> {
+    pub(super) fn conflicts(
+        &mut self,
+        task: &mut Task,
+        after: Version,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
         self.storage.take_rows();
         let page = self.space().conflicts(task.user(), after)?.to_json();
         let rows = self.storage.take_rows();
         self.rate.charge(task.user(), rate::cost(page.len(), 0) + rate::cost_of_rows(rows), at.now);
-        Ok(Effect::Answer(Answer::said(Said::Text(page), rows)))
+        Ok(self.arm_and_answer(task, Answer::said(Said::Text(page), rows), at))
     }
 }
 

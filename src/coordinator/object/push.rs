@@ -76,7 +76,7 @@ impl<S: Storage> Object<S> {
         }
     }
 
-    /// A push that cannot be read has cost as much as one that can.
+    /// A push that is refused when it has come has cost as much as one that is taken.
     fn unread(&mut self, task: &Task, length: usize, error: ApiError, at: Moment) -> ApiError {
         self.rate.charge(task.user(), rate::cost(length, 0), at.now);
         error
@@ -91,7 +91,9 @@ impl<S: Storage> Object<S> {
     ) -> Result<Effect, ApiError> {
         let units = rate::cost(length, push.changes());
         // Who may not push does not get to say that storage has gone back either; that may have changed with the body.
-        self.space().admit(task.user(), Role::Writer)?;
+        if let Err(error) = self.space().admit(task.user(), Role::Writer) {
+            return Err(self.unread(task, length, error, at));
+        }
         let claimed = push.epoch.clone().zip(push.since);
         let claimed = claimed.map(|(epoch, version)| Position { epoch, version });
         self.decide_claim(task, claimed, Claimant::Push(Box::new(push), units), at)

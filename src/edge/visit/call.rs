@@ -79,8 +79,8 @@ impl Called {
 pub struct Passed {
     /// The status.
     pub status: u16,
-    /// Seconds after which to ask again, of a refusal.
-    pub retry_after_s: u32,
+    /// Seconds after which to ask again, of a refusal that says so.
+    pub retry_after_s: Option<u32>,
     /// Where the space stands, if the call has written.
     pub position: Option<Position>,
     /// What the object has said that is not passed on.
@@ -217,7 +217,7 @@ impl Isolate {
         let Passed { status, retry_after_s, position, aside } = passed.map_err(|(error, _)| error)?;
         if status == 429 {
             let target = visit.target();
-            self.refusals.note(&target.caller.user, &target.hash, retry_after_s, now);
+            self.refusals.note(&target.caller.user, &target.hash, retry_after_s.unwrap_or(1), now);
         }
         if let Some(position) = position {
             self.note_written(visit, position, now);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{
-    Called, Effect, Event, State, Visit,
+    Called, Effect, Event, Outgoing, State, Visit,
     call::{Then, send},
     pull::{cache_base, cached_writes},
 };
@@ -61,7 +61,7 @@ impl Isolate {
             Errand::TellLocation { head, overlay } => tell_location(visit, head, overlay),
             Errand::TellWritten { wait_ms } => self.tell_written(visit, wait_ms, event, now),
             Errand::Deliver(delivery) => self.deliver(visit, delivery, event, now),
-            Errand::Hint(directory) => hint(visit, directory, &event),
+            Errand::Hint(directory) => self.hint(visit, directory, &event, now),
             Errand::WritePages(paging) => self.write_pages(visit, paging, event, now),
         }
     }
@@ -103,13 +103,13 @@ impl Isolate {
             DeliveryStep::Note(entry) => {
                 let directory = directory_of(&visit.target().caller);
                 let then = Then::Errand(Box::new(Errand::Deliver(delivery)));
-                call_directory(visit, directory, DirectoryCall::Note(entry), then)
+                self.call_directory(visit, directory, DirectoryCall::Note(entry), then, now)
             }
             DeliveryStep::AskAgain(claim) => {
                 let grant = Administration::Grant { claim: Some(claim) };
                 let mut call = visit.call(Call::Administer(grant));
                 call.timeout_ms = limits::DIRECTORY_TIMEOUT_MS;
-                send(visit, call, Then::Errand(Box::new(Errand::Deliver(delivery))))
+                self.send_unless_refused(visit, call, Then::Errand(Box::new(Errand::Deliver(delivery))), now)
             }
             DeliveryStep::Done(delivered) => {
                 self.directories.learn(delivered, now);
@@ -152,6 +152,42 @@ impl Isolate {
         }
         waits(visit, Errand::WritePages(paging), Effect::Write(text))
     }
+
+    fn hint(&mut self, visit: &mut Visit, directory: SpaceHash, event: &Event, now: Millis) -> Effect {
+        let id = visit.target().id.clone();
+        let (Event::Begun, Some(space)) = (event, id) else { return Effect::Rest };
+        let then = Then::Errand(Box::new(Errand::Hint(directory.clone())));
+        self.call_directory(visit, directory, DirectoryCall::Hint { space }, then, now)
+    }
+
+    fn call_directory(
+        &mut self,
+        visit: &mut Visit,
+        directory: SpaceHash,
+        call: DirectoryCall,
+        then: Then,
+        now: Millis,
+    ) -> Effect {
+        let mut outgoing = visit.call(Call::Directory(call));
+        let directory = visit.target().directory(directory);
+        outgoing.caller = directory.as_caller(visit.id(), visit.origin());
+        (outgoing.object, outgoing.timeout_ms) = (directory.hash, limits::DIRECTORY_TIMEOUT_MS);
+        self.send_unless_refused(visit, outgoing, then, now)
+    }
+
+    /// Nobody waits for this call, so it is not made at all while its object has told the caller to come back later.
+    fn send_unless_refused(
+        &mut self,
+        visit: &mut Visit,
+        call: Box<Outgoing>,
+        then: Then,
+        now: Millis,
+    ) -> Effect {
+        match self.refusals.check(&call.caller.user, &call.object, now) {
+            Ok(()) => send(visit, call, then),
+            Err(_) => Effect::Rest,
+        }
+    }
 }
 
 fn waits(visit: &mut Visit, errand: Errand, effect: Effect) -> Effect {
@@ -173,21 +209,6 @@ fn tell_location(visit: &mut Visit, head: Option<Rc<KnownHead>>, overlay: Option
         }
         (None, None) => Effect::Rest,
     }
-}
-
-fn hint(visit: &mut Visit, directory: SpaceHash, event: &Event) -> Effect {
-    let id = visit.target().id.clone();
-    let (Event::Begun, Some(space)) = (event, id) else { return Effect::Rest };
-    let then = Then::Errand(Box::new(Errand::Hint(directory.clone())));
-    call_directory(visit, directory, DirectoryCall::Hint { space }, then)
-}
-
-fn call_directory(visit: &mut Visit, directory: SpaceHash, call: DirectoryCall, then: Then) -> Effect {
-    let mut outgoing = visit.call(Call::Directory(call));
-    let directory = visit.target().directory(directory);
-    outgoing.caller = directory.as_caller(visit.id(), visit.origin());
-    (outgoing.object, outgoing.timeout_ms) = (directory.hash, limits::DIRECTORY_TIMEOUT_MS);
-    send(visit, outgoing, then)
 }
 
 fn seconds(ms: u64) -> u32 {

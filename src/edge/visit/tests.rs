@@ -226,7 +226,7 @@ fn a_body_that_comes_after_the_end_of_the_grant_is_not_read() {
 fn whom_an_object_has_turned_away_waits_and_is_refused_without_it_and_an_owner_is_not() {
     let mut isolate = isolate(false);
     let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");
-    let told = Passed { status: 429, retry_after_s: 30, position: None, aside: None };
+    let told = Passed { status: 429, retry_after_s: Some(30), position: None, aside: None };
     let effect = isolate.step(&mut visit, Event::Passed(Ok(told)), START);
     assert_eq!(answered(&visit, effect), refused(429, ""));
 

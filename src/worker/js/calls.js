@@ -23,7 +23,7 @@ export async function passOn(env, name, call, caller, body) {
   const response = await ask(env, name, call, caller, body);
   const { headers } = response;
   const aside = headers.get("headwater-aside") ?? "";
-  const refusal = response.status === 429 ? Number(headers.get("retry-after")) || 1 : 0;
+  const refusal = response.status === 429 ? Number(headers.get("retry-after")) : 0;
   return [aside === "" ? response : withoutAside(response), refusal, positionOf(response), aside];
 }
 
