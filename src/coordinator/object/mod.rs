@@ -30,7 +30,7 @@ use alarm::Turn;
 use claim::Claimant;
 use serde_json::{Value, json};
 pub use task::{Answer, Effect, Event, Expires, Said, Task};
-use task::{Errand, State};
+use task::{Purpose, State};
 
 use super::{
     Coordinator,
@@ -222,9 +222,9 @@ impl<S: Storage> Object<S> {
         if let Some(failure) = self.core.as_mut().and_then(Coordinator::take_failure) {
             self.log.push((true, "storage failed", json!({ "error": failure })));
         }
-        let effect = done.unwrap_or_else(|error| match &task.errand {
-            Errand::Alarm => self.alarm_failed(&error),
-            Errand::Push { .. } | Errand::Call { .. } => Effect::Answer(Answer::refused(error)),
+        let effect = done.unwrap_or_else(|error| match &task.purpose {
+            Purpose::Alarm => self.alarm_failed(&error),
+            Purpose::Push { .. } | Purpose::Call { .. } => Effect::Answer(Answer::refused(error)),
         });
         if effect.is_end() {
             self.forget(task);
@@ -287,14 +287,14 @@ impl<S: Storage> Object<S> {
     }
 
     fn begin(&mut self, task: &mut Task, at: Moment) -> Result<Effect, ApiError> {
-        match &task.errand {
-            Errand::Alarm => self.open_first(task, None, at),
-            Errand::Push { caller, push, .. } => {
+        match &task.purpose {
+            Purpose::Alarm => self.open_first(task, None, at),
+            Purpose::Push { caller, push, .. } => {
                 self.rate.admit(&caller.user, at.now)?;
                 let push = push.clone();
                 self.open_first(task, Some(push), at)
             }
-            Errand::Call { caller, name } => {
+            Purpose::Call { caller, name } => {
                 match Call::is_owners_by_name(name) {
                     true => self.rate.admit_owners(&caller.user, at.now)?,
                     false => self.rate.admit(&caller.user, at.now)?,
@@ -306,7 +306,7 @@ impl<S: Storage> Object<S> {
     }
 
     fn received(&mut self, task: &mut Task, body: Vec<u8>, at: Moment) -> Result<Effect, ApiError> {
-        if let Errand::Call { name, .. } = &task.errand {
+        if let Purpose::Call { name, .. } = &task.purpose {
             // Of an edge that is newer: there will be an object that knows it soon.
             let call = Call::parse(name, &body).ok_or(ApiError::Upstream)?;
             return self.called(task, call, at);
@@ -323,12 +323,10 @@ impl<S: Storage> Object<S> {
     fn called(&mut self, task: &mut Task, call: Call, at: Moment) -> Result<Effect, ApiError> {
         let is_for_directory =
             task.caller().is_some_and(|caller| caller.destination == Destination::Directory);
-        match call {
-            Call::Directory(call) if is_for_directory => self.ask_directory(task, &call, at),
-            call if is_for_directory == matches!(call, Call::Directory(_)) => {
-                self.open_first(task, Some(call), at)
-            }
-            _ => Err(ApiError::Internal),
+        match (is_for_directory, call) {
+            (true, Call::Directory(call)) => self.ask_directory(task, &call, at),
+            (true, _) | (false, Call::Directory(_)) => Err(ApiError::Internal),
+            (false, call) => self.open_first(task, Some(call), at),
         }
     }
 

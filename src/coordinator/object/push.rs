@@ -1,6 +1,6 @@
 //! A push, from its first byte to its answer.
 
-use super::{Answer, Claimant, Effect, Errand, Moment, Object, Said, State, Storage, Task, Waiting};
+use super::{Answer, Claimant, Effect, Moment, Object, Purpose, Said, State, Storage, Task, Waiting};
 use crate::{
     call::{Call, Caller, PushRequest, Reading},
     coordinator::{
@@ -18,7 +18,7 @@ impl<S: Storage> Object<S> {
     /// Lets the body in, unless its user may not push: then nothing of it enters memory, in which there is room for four such
     /// bodies at once, and the user pays for it.
     pub(super) fn let_in(&mut self, task: &mut Task, at: Moment) -> Result<Effect, ApiError> {
-        let Errand::Push { caller: Caller { user, .. }, length, .. } = &task.errand else {
+        let Purpose::Push { caller: Caller { user, .. }, length, .. } = &task.purpose else {
             panic!("BUG: only a push is let in")
         };
         let core = self.core.as_mut().expect("BUG: the space was not opened");
@@ -39,9 +39,9 @@ impl<S: Storage> Object<S> {
     /// Looks for the mutations of a body.
     pub(super) fn read(&mut self, task: &mut Task, body: Vec<u8>, at: Moment) -> Result<Effect, ApiError> {
         let length = body.len();
-        let begun = match &task.errand {
-            Errand::Push { push: Call::Resolve, .. } => PushRequest::read_resolutions(body),
-            Errand::Push { .. } | Errand::Call { .. } | Errand::Alarm => PushRequest::read(body),
+        let begun = match &task.purpose {
+            Purpose::Push { push: Call::Resolve, .. } => PushRequest::read_resolutions(body),
+            Purpose::Push { .. } | Purpose::Call { .. } | Purpose::Alarm => PushRequest::read(body),
         };
         match begun {
             // Others are heard after that too.

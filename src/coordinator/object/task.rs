@@ -15,7 +15,7 @@ use crate::{
 /// A call under way, or an alarm.
 #[derive(Debug)]
 pub struct Task {
-    pub(super) errand: Errand,
+    pub(super) purpose: Purpose,
     pub(super) state: State,
     /// Bytes of its body that count as held.
     pub(super) held: usize,
@@ -25,7 +25,7 @@ pub struct Task {
 
 /// What a task is there for.
 #[derive(Debug)]
-pub(super) enum Errand {
+pub(super) enum Purpose {
     Alarm,
     Push {
         caller: Caller,
@@ -196,20 +196,20 @@ impl Task {
     /// The alarm has fired.
     #[must_use]
     pub fn alarm() -> Self {
-        Self::new(Errand::Alarm)
+        Self::new(Purpose::Alarm)
     }
 
     /// A call has come; `length` is asked how many bytes its body has, if that matters.
     #[must_use]
     pub fn call(name: &str, caller: Caller, length: impl FnOnce() -> usize) -> Self {
         Self::new(match Call::push(name) {
-            Some(push) => Errand::Push { caller, push, length: length() },
-            None => Errand::Call { caller, name: name.to_owned() },
+            Some(push) => Purpose::Push { caller, push, length: length() },
+            None => Purpose::Call { caller, name: name.to_owned() },
         })
     }
 
-    fn new(errand: Errand) -> Self {
-        Self { errand, state: State::Begun, held: 0, ticket: None }
+    fn new(purpose: Purpose) -> Self {
+        Self { purpose, state: State::Begun, held: 0, ticket: None }
     }
 
     /// Bytes of its body that count as held.
@@ -234,9 +234,9 @@ impl Task {
     }
 
     pub(super) fn caller(&self) -> Option<&Caller> {
-        match &self.errand {
-            Errand::Push { caller, .. } | Errand::Call { caller, .. } => Some(caller),
-            Errand::Alarm => None,
+        match &self.purpose {
+            Purpose::Push { caller, .. } | Purpose::Call { caller, .. } => Some(caller),
+            Purpose::Alarm => None,
         }
     }
 

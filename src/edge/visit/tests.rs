@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    call::Call,
+    call::{Aside, Call},
     config::Config,
     fronts::headwater::reply::Body,
     ids::{ContentHash, SpaceId},
@@ -247,6 +247,29 @@ fn whom_an_object_has_turned_away_waits_and_is_refused_without_it_and_an_owner_i
         matches!(effect, Effect::Pass(ref call, _) if matches!(call.call, Call::Administer(_))),
         "{effect:?}"
     );
+}
+
+#[test]
+fn an_errand_is_dropped_while_its_object_turns_the_user_away() {
+    let mut isolate = isolate(false);
+    let mut invite = || {
+        let (mut visit, effect) = begin(&mut isolate, "PUT", "/spaces/team/members/bob");
+        assert!(matches!(effect, Effect::ReadBody { .. }), "{effect:?}");
+        let effect = isolate.step(&mut visit, Event::Body(Ok(br#"{"role":"reader"}"#.to_vec())), START);
+        assert!(matches!(effect, Effect::Pass(..)), "{effect:?}");
+        let aside = Some(Aside::Invited);
+        let told = Passed { status: 204, retry_after_s: None, position: None, aside };
+        isolate.step(&mut visit, Event::Passed(Ok(told)), START);
+        let mut errand = isolate.take_errands().pop().expect("a hint");
+        let effect = isolate.step(&mut errand, Event::Begun, START);
+        if let Effect::Call(_) = effect {
+            let refused = Called::failed(ApiError::RateLimited { retry_after_s: 5 });
+            isolate.step(&mut errand, Event::Called(refused), START);
+        }
+        effect
+    };
+    assert!(matches!(invite(), Effect::Call(_)));
+    assert!(matches!(invite(), Effect::Rest));
 }
 
 #[test]

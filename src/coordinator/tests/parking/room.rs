@@ -287,8 +287,8 @@ fn what_joins_is_not_blamed_for_what_could_not_be_applied_before() {
     assert!(matches!(mine_now(&mut desk, &id), Settled::Applied(_)));
 }
 
-#[test]
-fn what_waits_for_an_older_conflict_is_not_judged_by_what_stands_there_now() {
+/// Two conflicts of A: `r`, which it makes an object and B a list, and `s`.
+fn two() -> (Desk, ConflictId, ConflictId) {
     let mut desk = Desk::new();
     desk.put(B, 1, "r", r#"{"m":[]}"#);
     desk.put(B, 2, "s", "{}");
@@ -297,6 +297,12 @@ fn what_waits_for_an_older_conflict_is_not_judged_by_what_stands_there_now() {
     };
     let old = parked(&desk.settle(A, &stale(1, "r", r#"{"m":{}}"#)));
     let new = parked(&desk.settle(A, &stale(2, "s", "{}")));
+    (desk, old, new)
+}
+
+#[test]
+fn what_waits_for_an_older_conflict_is_not_judged_by_what_stands_there_now() {
+    let (mut desk, old, new) = two();
     let both = [set("r", r#""m.x":1"#), set("s", r#""x":1"#)];
     assert_eq!(parked(&desk.settle(A, &mutation(3, &after(&[&old, &new]), &both))), new);
     assert!(matches!(desk.settle(A, &mutation(4, "", &[mine(&old), mine(&new)])), Settled::Applied(_)));
@@ -305,14 +311,7 @@ fn what_waits_for_an_older_conflict_is_not_judged_by_what_stands_there_now() {
 
 #[test]
 fn what_joins_what_waits_for_an_older_conflict_is_not_judged_either() {
-    let mut desk = Desk::new();
-    desk.put(B, 1, "r", r#"{"m":[]}"#);
-    desk.put(B, 2, "s", "{}");
-    let stale = |number, id: &str, value: &str| {
-        mutation(number, "", &[change("put", id, &format!(r#","base":0,"value":{value}"#))])
-    };
-    let old = parked(&desk.settle(A, &stale(1, "r", r#"{"m":{}}"#)));
-    let new = parked(&desk.settle(A, &stale(2, "s", "{}")));
+    let (mut desk, old, new) = two();
     let both = [set("r", r#""a":1"#), set("s", r#""x":1"#)];
     assert_eq!(parked(&desk.settle(A, &mutation(3, &after(&[&old, &new]), &both))), new);
     assert_eq!(joining(&mut desk, &new, 4, &[set("r", r#""m.x":1"#)]), [None]);
