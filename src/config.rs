@@ -5,8 +5,9 @@ use std::{cell::RefCell, fmt::Display};
 use crate::{
     access::{cors, token::TokenConfig},
     coordinator::{object::ObjectConfig, publication::PublicationConfig, rate::RateConfig},
-    edge::config::{EdgeConfig, LogLevel},
+    edge::config::EdgeConfig,
     limits::{self, DirectoryMax, Sizes},
+    log::LogLevel,
 };
 
 const DAY_MS: f64 = 86_400_000.0;

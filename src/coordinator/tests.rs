@@ -10,6 +10,7 @@ mod pulls;
 mod pushes;
 mod spaces;
 mod storage;
+mod tasks;
 
 use super::*;
 use crate::{

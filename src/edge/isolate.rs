@@ -11,19 +11,14 @@ use crate::{
         grant::Granter,
         token::{BadToken, Bearer, Claimed, Step, Verifier},
     },
-    edge::{
-        config::{EdgeConfig, LogLevel},
-        known::Memory,
-    },
+    edge::{config::EdgeConfig, known::Memory},
     error::ApiError,
     ids::UserHash,
+    log::{LogLevel, LogLine},
     role::Role,
     snapshot::keys::Scope,
     time::Millis,
 };
-
-/// A line for the log: its level, what happened, and more about it. No token, value, or name of a person or space stands in one.
-pub type LogLine = (LogLevel, &'static str, Value);
 
 /// An isolate. [`Self::begin`] and [`Self::step`] say what it does about requests.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
-//! Structured log lines: one JSON object each. No token, value, or name of a person or space stands in one.
+//! Structured log lines: one JSON object each.
 
 use std::cell::{Cell, RefCell};
 
-use headwater::edge::config::LogLevel;
+use headwater::log::LogLevel;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 

@@ -8,7 +8,7 @@ use headwater::{
         ledger::{LedgerResult, Rows, SqlLedger},
         object::{Answer, Effect, Event, Expires, Moment, Object, Said, Storage, Task},
     },
-    edge::{config::LogLevel, isolate::Isolate, pull::HEAD_TTL_S},
+    edge::{isolate::Isolate, pull::HEAD_TTL_S},
     error::ApiError,
     fronts::headwater::reply::Reply,
     limits,
@@ -124,7 +124,8 @@ impl DurableObject for Coordinator {
                 (self.run(task, Some(request)).await, id, origin)
             }
         };
-        let answer = answer.unwrap_or_else(|| Answer::refused(ApiError::Internal));
+        // A caller that cannot be read is of an edge that is newer: there will be an object that knows it soon.
+        let answer = answer.unwrap_or_else(|| Answer::refused(ApiError::Upstream));
         let origin = Some(origin.as_str()).filter(|origin| !origin.is_empty());
         let Answer { result, at, aside, rows } = answer;
         let usage = Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
@@ -190,8 +191,8 @@ impl Coordinator {
     fn step(&self, task: &mut Task, event: Event) -> Effect {
         let mut object = self.object.borrow_mut();
         let effect = object.step(task, event, Moment { now: now(), random: random() });
-        for (is_error, what, fields) in object.take_log() {
-            log::write(if is_error { LogLevel::Error } else { LogLevel::Info }, what, fields);
+        for (level, what, fields) in object.take_log() {
+            log::write(level, what, fields);
         }
         effect
     }

@@ -42,7 +42,7 @@ pub struct Subject {
 
 /// The claims that count here. Everything else in a token is the application's business.
 #[derive(Deserialize)]
-pub(super) struct Known {
+pub(super) struct KnownClaims {
     #[serde(default)]
     iss: Option<String>,
     #[serde(default)]
@@ -80,7 +80,7 @@ impl Demands {
     }
 
     /// Whom the claims name. They are worth as much as the signature under them, which is not looked at here.
-    pub(super) fn judge(&self, claims: &Claims<Known>, now: Millis) -> Result<Bearer, BadToken> {
+    pub(super) fn judge(&self, claims: &Claims<KnownClaims>, now: Millis) -> Result<Bearer, BadToken> {
         let clock = i64::try_from(now.0).ok().and_then(DateTime::<Utc>::from_timestamp_millis);
         let clock = clock.ok_or(BadToken { error: ApiError::Internal, why: "the clock is out of range" })?;
         let known = &claims.custom;

@@ -1,7 +1,7 @@
 //! The keys that an issuer publishes at `JWKS_URL`, and when to fetch them again.
 
 use crate::{
-    access::token::keys::{self, Key},
+    access::token::keys::{self, VerifyingKey},
     limits,
     time::Millis,
 };
@@ -10,7 +10,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct IssuerKeys {
     /// Unset until the first good answer.
-    keys: Option<Vec<Key>>,
+    keys: Option<Vec<VerifyingKey>>,
     document: String,
     fetched_at: Millis,
     attempted_at: Option<Millis>,
@@ -18,7 +18,7 @@ pub(super) struct IssuerKeys {
 }
 
 impl IssuerKeys {
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> + Clone {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &VerifyingKey> + Clone {
         self.keys.iter().flatten()
     }
 

@@ -47,7 +47,7 @@ impl Algorithm {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Key {
+pub(super) struct VerifyingKey {
     /// What the log calls it.
     pub(super) name: String,
     /// What tokens call it by. One without serves tokens that name no key.
@@ -72,7 +72,7 @@ pub struct PublicKey {
     pub(super) signature_bytes: usize,
 }
 
-impl Key {
+impl VerifyingKey {
     pub(super) fn algorithm(&self) -> Algorithm {
         match &self.material {
             Material::Secret(_) => Algorithm::Hs256,
@@ -91,15 +91,15 @@ impl Key {
 
 /// The key for a token: the one it names, or the only one that it can mean. A key that stands there twice is one.
 pub(super) fn choose<'a>(
-    keys: impl Iterator<Item = &'a Key> + Clone,
+    keys: impl Iterator<Item = &'a VerifyingKey> + Clone,
     algorithm: Algorithm,
     id: Option<&str>,
-) -> Option<&'a Key> {
-    let only = |fits: &dyn Fn(&Key) -> bool| {
+) -> Option<&'a VerifyingKey> {
+    let only = |fits: &dyn Fn(&VerifyingKey) -> bool| {
         let mut fitting = keys.clone().filter(|key| key.algorithm() == algorithm && fits(key));
         fitting.next().filter(|first| fitting.all(|other| other.is_same(first)))
     };
-    let is_named = |key: &Key| id.is_some() && key.id.as_deref() == id;
+    let is_named = |key: &VerifyingKey| id.is_some() && key.id.as_deref() == id;
     // Whatever algorithm that one has: a name that a key has means no other.
     if keys.clone().any(is_named) {
         return only(&is_named);
@@ -108,7 +108,7 @@ pub(super) fn choose<'a>(
 }
 
 /// What is wrong where keys share a name, for the log.
-pub(super) fn doubled<'a>(keys: impl Iterator<Item = &'a Key> + Clone) -> Vec<String> {
+pub(super) fn doubled<'a>(keys: impl Iterator<Item = &'a VerifyingKey> + Clone) -> Vec<String> {
     let mut problems = Vec::new();
     for (at, key) in keys.clone().enumerate() {
         let mut earlier = keys.clone().take(at);
@@ -126,7 +126,7 @@ pub(super) fn doubled<'a>(keys: impl Iterator<Item = &'a Key> + Clone) -> Vec<St
 
 /// The keys of a JWKS document (RFC 7517) from `source`, and why the others are none that tokens can be verified with; `None`
 /// for what is no such document. Read by what reads values: eleven optional fields read by serde are 8 KB of wasm.
-pub(super) fn parse(source: &str, document: &str) -> Option<(Vec<Key>, Vec<String>)> {
+pub(super) fn parse(source: &str, document: &str) -> Option<(Vec<VerifyingKey>, Vec<String>)> {
     let document = serde_json::from_str::<&RawValue>(document).ok()?.get();
     let document = compact(document).text;
     let keys = document.starts_with('{').then(|| fields(&document))?;
@@ -143,7 +143,7 @@ pub(super) fn parse(source: &str, document: &str) -> Option<(Vec<Key>, Vec<Strin
             None => format!("{source}: key {} (no kid)", at + 1),
         };
         match material(&jwk) {
-            Ok(material) => usable.push(Key { name, id, material }),
+            Ok(material) => usable.push(VerifyingKey { name, id, material }),
             // Issuers publish those beside the others.
             Err(NOT_FOR_SIGNATURES) if source == "JWKS_URL" => {}
             Err(why) => problems.push(format!("{name} {why}")),

@@ -25,9 +25,9 @@ pub use self::{
     keys::{Algorithm, PublicKey},
 };
 use self::{
-    claims::{Demands, Known},
+    claims::{Demands, KnownClaims},
     issuer::IssuerKeys,
-    keys::{Key, Material, choose},
+    keys::{Material, VerifyingKey, choose},
     tally::Tally,
 };
 use crate::{error::ApiError, limits, time::Millis};
@@ -115,7 +115,7 @@ fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
 /// again, and with the keys of the configuration, because the verifier belongs to one.
 #[derive(Debug)]
 pub struct Verifier {
-    own: Vec<Key>,
+    own: Vec<VerifyingKey>,
     issuer: Option<IssuerKeys>,
     demands: Demands,
     /// What is wrong with keys and the log has not been told yet, and all that it has.
@@ -133,8 +133,8 @@ impl Verifier {
     pub fn new(config: &TokenConfig) -> Self {
         let mut problems = Vec::new();
         let secret = config.secret.as_ref().map(|secret| Hs256Key::new(secret.as_bytes()));
-        let mut own: Vec<Key> = Vec::new();
-        own.extend(secret.map(|secret| Key {
+        let mut own: Vec<VerifyingKey> = Vec::new();
+        own.extend(secret.map(|secret| VerifyingKey {
             name: "JWT_SECRET".to_owned(),
             id: None,
             material: Material::Secret(secret),
@@ -227,16 +227,16 @@ impl Verifier {
         };
         let id = untrusted.header().key_id.as_deref();
         let key = choose(self.own.iter(), algorithm, id);
-        if let Some(Key { material: Material::Secret(secret), .. }) = key {
+        if let Some(VerifyingKey { material: Material::Secret(secret), .. }) = key {
             // The algorithm belongs to the key: whatever the token's header says, only HS256 validates.
-            let Ok(verified) = Hs256.validator::<Known>(secret).validate(&untrusted) else {
+            let Ok(verified) = Hs256.validator::<KnownClaims>(secret).validate(&untrusted) else {
                 return refused("the signature is not the key's, or claims have the wrong type");
             };
             let caller = self.demands.judge(verified.claims(), now)?;
             self.remember(token, &caller, None, now);
             return Ok(Step::Bearer(caller));
         }
-        let Ok(claims) = untrusted.deserialize_claims_unchecked::<Known>() else {
+        let Ok(claims) = untrusted.deserialize_claims_unchecked::<KnownClaims>() else {
             return refused("claims are not JSON, repeated, or of the wrong type");
         };
         let caller = self.demands.judge(&claims, now);
@@ -272,7 +272,7 @@ impl Verifier {
         now: Millis,
     ) -> Result<Option<(PublicKey, String, Option<Millis>)>, BadToken> {
         let unknown = refused("no key has the token's alg and kid, or several have");
-        let public = |key: &Key| match &key.material {
+        let public = |key: &VerifyingKey| match &key.material {
             Material::Public(public) => Some((public.clone(), key.name.clone())),
             Material::Secret(_) => None,
         };

@@ -7,6 +7,7 @@ use crate::{
     call::Administration,
     coordinator::{Administered, rate},
     error::ApiError,
+    log::LogLevel,
     role::Role,
     time::Millis,
     version::Position,
@@ -101,14 +102,13 @@ impl<S: Storage> Object<S> {
         }
         let is_creation = matches!(administration, Administration::Create { .. });
         if done.is_ok() && (is_creation || administration.begins_epoch()) {
-            self.log.push((false, administration.name(), json!({})));
+            self.log.push((LogLevel::Info, administration.name(), json!({})));
         }
         // What a creation has written stood there before it was asked for.
         let here = self.space().position();
         let wrote = done.is_ok() && (here != *before || is_creation);
         let result = done.map(|done| done.body.map_or(Said::Nothing, Said::Text));
-        // Opening the space may have found something to do, whatever became of what was asked for.
-        Ok(self.arm_and_answer(task, Answer { result, at: wrote.then_some(here), aside, rows }, at))
+        Ok(Effect::Answer(Answer { result, at: wrote.then_some(here), aside, rows }))
     }
 }
 

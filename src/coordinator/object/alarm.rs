@@ -6,6 +6,7 @@ use super::{Effect, Event, Expires, Moment, Object, State, Storage, Task};
 use crate::{
     coordinator::publication::{self, PutOutcome},
     error::ApiError,
+    log::LogLevel,
     snapshot::head::HeadMetadata,
     time::Millis,
 };
@@ -115,7 +116,7 @@ impl<S: Storage> Object<S> {
 
     /// Which alarm is set is not known, if any is: the platform's own retries are what is left.
     pub(super) fn alarm_failed(&mut self, error: &ApiError) -> Effect {
-        self.log.push((true, "publication failed", json!({ "code": error.code() })));
+        self.log.push((LogLevel::Error, "publication failed", json!({ "code": error.code() })));
         if let Some(core) = self.core.as_mut().filter(|_| !planted!(FailedTurnGoesOn)) {
             core.turn_broke_off();
         }
@@ -125,7 +126,11 @@ impl<S: Storage> Object<S> {
     fn outcome(&mut self, put: Result<(), String>) -> PutOutcome {
         let Err(words) = put else { return PutOutcome::Done };
         let outcome = PutOutcome::of_words(&words);
-        self.log.push((true, "put failed", json!({ "outcome": format!("{outcome:?}"), "error": words })));
+        self.log.push((
+            LogLevel::Error,
+            "put failed",
+            json!({ "outcome": format!("{outcome:?}"), "error": words }),
+        ));
         outcome
     }
 
@@ -134,7 +139,7 @@ impl<S: Storage> Object<S> {
         let (outcome, last_group) = (format!("{outcome:?}"), self.last_slice.len());
         let fields =
             json!({ "version": metadata.v, "bytes": bytes, "outcome": outcome, "lastGroup": last_group });
-        self.log.push((false, "published", fields));
+        self.log.push((LogLevel::Info, "published", fields));
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Effect, Moment, Object, State, Storage, Task};
 use crate::{
     call::{Administration, Ask, PushRequest},
     error::ApiError,
+    log::LogLevel,
     version::Position,
 };
 
@@ -49,7 +50,7 @@ impl<S: Storage> Object<S> {
         }
         let is_ahead = self.space().is_from_the_future(claimed, at.now);
         if is_ahead && self.space().begin_epoch_after(claimed, at.now, at.random)? {
-            self.log.push((true, "storage went back: a new epoch begins", json!({})));
+            self.log.push((LogLevel::Error, "storage went back: a new epoch begins", json!({})));
             if let Some(set) = self.poll_alarm(at).filter(|_| !planted!(ClaimNotArmed)) {
                 task.state = State::ClaimArmed(claimant);
                 return Ok(set);

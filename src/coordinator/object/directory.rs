@@ -7,6 +7,7 @@ use crate::{
     call::{DirectoryAnswer, DirectoryCall},
     coordinator::{ledger::LedgerResult, rate, sharing::directory::Directory},
     error::ApiError,
+    log::LogLevel,
 };
 
 impl<S: Storage> Object<S> {
@@ -38,7 +39,7 @@ impl<S: Storage> Object<S> {
     ) -> Result<DirectoryAnswer, ApiError> {
         if self.directory.is_none() {
             let opened = self.open_directory(call).map_err(|error| {
-                self.log.push((true, "storage failed", json!({ "error": format!("{error:?}") })));
+                self.log.push((LogLevel::Error, "storage failed", json!({ "error": format!("{error:?}") })));
                 ApiError::Internal
             })?;
             self.directory = opened;
@@ -47,7 +48,7 @@ impl<S: Storage> Object<S> {
         let Some(directory) = &mut self.directory else { return Ok(DirectoryAnswer::Done) };
         let answer = directory.answer(task.user(), call, at.now);
         if let Some(failure) = directory.take_failure() {
-            self.log.push((true, "storage failed", json!({ "error": failure })));
+            self.log.push((LogLevel::Error, "storage failed", json!({ "error": failure })));
         }
         answer
     }

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use administer::Administering;
 use alarm::Turn;
 use claim::Claimant;
-use serde_json::{Value, json};
+use serde_json::json;
 pub use task::{Answer, Effect, Event, Expires, Said, Task};
 use task::{Purpose, State};
 
@@ -49,6 +49,7 @@ use crate::{
     error::ApiError,
     ids::UserHash,
     limits::{self, DirectoryMax},
+    log::{LogLevel, LogLine},
     time::Millis,
     version::Position,
 };
@@ -95,9 +96,6 @@ pub struct Moment {
     /// Of which each step uses some at most.
     pub random: u64,
 }
-
-/// A line for the log: whether it is an error, what happened, and more about it.
-pub type LogLine = (bool, &'static str, Value);
 
 /// An instance of an object. Whatever it keeps can be lost at any moment.
 #[derive(Debug)]
@@ -218,14 +216,20 @@ impl<S: Storage> Object<S> {
 
     /// What a task does about what has happened.
     pub fn step(&mut self, task: &mut Task, event: Event, at: Moment) -> Effect {
+        let could_not_arm = matches!(event, Event::AlarmSet(false));
         let done = self.go_on(task, event, at);
         if let Some(failure) = self.core.as_mut().and_then(Coordinator::take_failure) {
-            self.log.push((true, "storage failed", json!({ "error": failure })));
+            self.log.push((LogLevel::Error, "storage failed", json!({ "error": failure })));
         }
         let effect = done.unwrap_or_else(|error| match &task.purpose {
             Purpose::Alarm => self.alarm_failed(&error),
             Purpose::Push { .. } | Purpose::Call { .. } => Effect::Answer(Answer::refused(error)),
         });
+        let effect = match effect {
+            // An alarm that could not be set is the next task's.
+            Effect::Answer(answer) if !could_not_arm => self.arm_and_answer(task, answer, at),
+            effect => effect,
+        };
         if effect.is_end() {
             self.forget(task);
         }
@@ -278,8 +282,8 @@ impl<S: Storage> Object<S> {
             (State::Syncing { is_armed: false }, Event::Resumed) => Err(ApiError::Internal),
             (State::Administering(step), event) => self.administer_on(task, step, event, at),
             (State::Answering(answer), Event::AlarmSet(is_set)) => {
-                self.alarm_was_set(is_set)?;
-                Ok(Effect::Answer(*answer))
+                let armed = self.alarm_was_set(is_set);
+                Ok(Effect::Answer(if answer.result.is_ok() { armed.map(|()| *answer)? } else { *answer }))
             }
             (State::Turn(turn), event) => self.turn_on(task, *turn, event, at),
             (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
@@ -356,7 +360,7 @@ impl<S: Storage> Object<S> {
 
     /// The alarm that has to be set before anything else is awaited, so that it shares its transaction with what was written.
     fn poll_alarm(&mut self, at: Moment) -> Option<Effect> {
-        self.space().poll_alarm(at.now).map(|at| Effect::SetAlarm(Some(at)))
+        self.core.as_mut()?.poll_alarm(at.now).map(|at| Effect::SetAlarm(Some(at)))
     }
 
     fn alarm_was_set(&mut self, is_set: bool) -> Result<(), ApiError> {
@@ -368,7 +372,8 @@ impl<S: Storage> Object<S> {
         Err(ApiError::Internal)
     }
 
-    /// Answers once the alarm is set, if it has to be.
+    /// Answers once the alarm is set, if it has to be: opening the space may have found something to do, whatever became of what
+    /// was asked for.
     fn arm_and_answer(&mut self, task: &mut Task, answer: Answer, at: Moment) -> Effect {
         match self.poll_alarm(at).filter(|_| !planted!(AnswerNotArmed)) {
             None => Effect::Answer(answer),

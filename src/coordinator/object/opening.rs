@@ -8,6 +8,7 @@ use crate::{
     coordinator::{Coordinator, ledger::LedgerResult},
     error::ApiError,
     ids::SpaceId,
+    log::LogLevel,
     snapshot::keys::Scope,
     time::Millis,
 };
@@ -43,7 +44,7 @@ impl<S: Storage> Object<S> {
             (Some(Destination::Shared { .. } | Destination::Directory) | None, _) => Opening::Known,
         };
         let opened = self.open_storage(opening, alarm, at).map_err(|error| {
-            self.log.push((true, "storage failed", json!({ "error": format!("{error:?}") })));
+            self.log.push((LogLevel::Error, "storage failed", json!({ "error": format!("{error:?}") })));
             ApiError::Internal
         })?;
         self.core = Some(opened.ok_or(ApiError::NotFound("There is no such space."))?);

@@ -35,7 +35,7 @@ impl<S: Storage> Object<S> {
         let rows = self.storage.take_rows();
         self.rate.charge(task.user(), rate::cost(lines.len(), 0), at.now);
         self.crowd.has_read(task.user(), lines.len(), at.now);
-        Ok(self.arm_and_answer(task, Answer::said(Said::Pulled(reply, lines), rows), at))
+        Ok(Effect::Answer(Answer::said(Said::Pulled(reply, lines), rows)))
     }
 
     /// A page of the conflicts that are open.
@@ -49,7 +49,7 @@ impl<S: Storage> Object<S> {
         let page = self.space().conflicts(task.user(), after)?.to_json();
         let rows = self.storage.take_rows();
         self.rate.charge(task.user(), rate::cost(page.len(), 0) + rate::cost_of_rows(rows), at.now);
-        Ok(self.arm_and_answer(task, Answer::said(Said::Text(page), rows), at))
+        Ok(Effect::Answer(Answer::said(Said::Text(page), rows)))
     }
 }
 

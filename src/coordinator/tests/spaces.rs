@@ -38,11 +38,11 @@ fn no_policy(collection: &str) -> Administration {
     Administration::RemovePolicy(Collection::stored(collection))
 }
 
-fn team() -> SpaceId {
+pub(super) fn team() -> SpaceId {
     SpaceId::parse("team").expect("an id")
 }
 
-fn create<L: Ledger>(ledger: L) -> Coordinator<L> {
+pub(super) fn create<L: Ledger>(ledger: L) -> Coordinator<L> {
     Coordinator::create(ledger, &team(), &person("alice"), BY_DEMAND, START, 7).expect("a space")
 }
 

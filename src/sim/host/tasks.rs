@@ -146,7 +146,9 @@ impl Host {
                 }
                 (Effect::Answer(answer), Ok(())) => {
                     return match (would_be, answer.result) {
-                        (Some(happened), Err(error)) => Called::Unarmed(happened, error),
+                        (Some(happened), Err(error)) if happened.result.is_ok() => {
+                            Called::Unarmed(happened, error)
+                        }
                         (_, result) => Called::Answered(Answer { result, ..answer }),
                     };
                 }
