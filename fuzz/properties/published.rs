@@ -18,7 +18,7 @@ use headwater::{
 };
 use serde_json::Value;
 
-use super::space;
+use super::{pushes::only, reference::json::string, space};
 
 /// A value is a head of this space and this format whose tail hashes to its name, or none. One that is accepted is written
 /// back as the same head, and is none with another tail or for another space.
@@ -148,12 +148,13 @@ pub(crate) fn parts(bytes: &[u8]) {
 pub(crate) fn internal(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Some((reply, lines)) = decode_reply(text) {
-        // The other reader also decodes what is ignored, and may fail at that.
-        let said: Option<Value> = serde_json::from_str(text.lines().next().unwrap_or_default()).ok();
-        if let (PullReply::Overlay { from, version, horizon, asked_at, .. }, Some(said)) = (&reply, said) {
+        if let PullReply::Overlay { from, version, horizon, asked_at, .. } = &reply {
             let read = [from.get(), version.get(), horizon.get(), asked_at.0].map(Some);
-            let number = |name: &str| said.get(name)?.as_str()?.parse().ok();
-            assert_eq!(read, ["from", "version", "horizon", "asked_at"].map(number));
+            // Which of two members of one name counts is nobody's matter: neither side writes them.
+            let line = text.lines().next().unwrap_or_default();
+            let number = |name: &str| only(line, name).and_then(string)?.parse().ok();
+            let said = ["from", "version", "horizon", "asked_at"].map(number);
+            assert!(said.contains(&None) || read == said, "{read:?} {said:?}");
         }
         let written = encode_reply(&reply, lines);
         assert_eq!(decode_reply(&written), Some((reply, lines)));

@@ -77,7 +77,7 @@ fn envelope(text: &str) -> Option<Vec<&str>> {
 }
 
 /// The one member of that name.
-fn only<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn only<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     let members = raw_members(object)?;
     let is_it = |other: &str| string(other).as_deref() == Some(name);
     let mut found = members.into_iter().filter(|(other, _)| is_it(other)).map(|(_, text)| text);

@@ -107,25 +107,34 @@ fn number(text: &str) -> String {
     if !mantissa.contains(|digit: char| ('1'..='9').contains(&digit)) {
         return "0".to_owned();
     }
-    let Ok(exponent) = exponent.parse::<i64>() else { return text.to_owned() };
     // The number is an integer of these digits, times a power of ten.
-    let mut digits = format!("{whole}{fraction}");
-    let mut power = exponent - i64::try_from(fraction.len()).expect("a length");
-    while digits.ends_with('0') {
-        digits.pop();
-        power += 1;
-    }
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_end_matches('0');
+    let zeros = all.len() - digits.len();
+    let power = exponent
+        .parse::<i64>()
+        .ok()
+        .map(|exponent| i128::from(exponent) + zeros as i128 - fraction.len() as i128);
     let digits = digits.trim_start_matches('0');
+    let point = power.and_then(|power| i64::try_from(power + digits.len() as i128).ok());
+    let (Some(power), Some(point)) = (power, point) else {
+        return if exponent.starts_with('-') { "0".to_owned() } else { text.to_owned() };
+    };
     let double: f64 = text.parse().expect("a number");
     if power < 0 && double.is_finite() {
         return as_javascript(double);
     }
-    let count = i64::try_from(digits.len()).expect("a length");
-    if power >= 0 && count + power <= 21 {
+    if power >= 0 && point <= 21 {
         return format!("{sign}{digits}{}", "0".repeat(usize::try_from(power).expect("small")));
     }
-    let rest = if count == 1 { String::new() } else { format!(".{}", &digits[1..]) };
-    format!("{sign}{}{rest}e{:+}", &digits[..1], count + power - 1)
+    let rest = if digits.len() == 1 { String::new() } else { format!(".{}", &digits[1..]) };
+    format!("{sign}{}{rest}e{:+}", &digits[..1], point - 1)
+}
+
+/// Whether a number stays as it is written.
+fn is_beyond_counting(text: &str) -> bool {
+    let exponent = text.split_once(['e', 'E']).map_or("0", |(_, exponent)| exponent);
+    exponent.parse::<i64>().is_err()
 }
 
 fn escaped(units: &[u16]) -> String {
@@ -135,6 +144,7 @@ fn escaped(units: &[u16]) -> String {
 fn other(tree: &Tree) -> String {
     match tree {
         Tree::Word(word) => word.clone(),
+        Tree::Number(number) if is_beyond_counting(number) => number.clone(),
         Tree::Number(number) if number.contains(['e', 'E']) => number.replace('e', "E"),
         Tree::Number(number) if number.contains('.') => format!("{number}0E-0"),
         Tree::Number(number) => format!("{number}.0E+0"),
