@@ -10,9 +10,9 @@ pub const CHANGES_MAX: usize = 2_000;
 pub const MUTATION_BYTES_MAX: usize = MIB;
 /// Changes of one mutation.
 pub const MUTATION_CHANGES_MAX: usize = 1_000;
-/// Paths and values that the operations of one mutation name: a megabyte can name half a million, each of them a hundred
-/// bytes in memory.
-pub const MUTATION_FIELDS_MAX: usize = 50_000;
+/// Names in the paths that one mutation sets and unsets, with the values that it lists: a megabyte has half a million, each of
+/// them up to 270 bytes in memory.
+pub const MUTATION_NAMES_MAX: usize = 50_000;
 /// Bytes that one mutation reads, or writes, each record counted as often as it is changed: a short body can change a long
 /// record a thousand times, while everybody else of the space waits.
 pub const MUTATION_WORK_MAX: usize = 16 * MIB;
@@ -37,9 +37,11 @@ pub const CONFLICT_CHANGES_MAX: usize = MUTATION_CHANGES_MAX;
 pub const CONFLICT_TEXT_MAX: usize = 4 * MIB;
 /// Records that the announcement of a conflict names; it counts all of them.
 pub const CONFLICT_NAMES_MAX: usize = 100;
-/// Bytes of the names of all records that the conflicts touch whose results one client has not acknowledged: they are in
-/// memory while it pushes.
+/// Bytes that the names of all records take in memory that the conflicts touch whose results one client has not
+/// acknowledged: they are there while it pushes.
 pub const CONFLICT_NAMES_BYTES_MAX: usize = 4 * MIB;
+/// What a name takes beside its text, where names are kept.
+pub const NAME_BYTES: usize = 80;
 /// How deep resolutions may lie in what resolutions re-apply: an edit that was parked, resolved, and overtaken again.
 pub const RESOLUTIONS_NESTED_MAX: usize = 8;
 /// Collections of a space.

@@ -117,6 +117,12 @@ fn exactly_at_a_limit_a_push_is_taken_and_one_above_it_gets_its_error() {
             list(count, |at| format!(r#""{at:x}""#))
         ))
     };
+    let deep = |paths: usize, more: usize| {
+        let below = ".a".repeat(15);
+        let set = list(paths, |at| format!(r#""{at:x}{below}":0"#));
+        let unset = list(more, |_| r#""other""#.to_owned());
+        one(format!(r#"{{"op":"patch","collection":"c","id":"r","set":{{{set}}},"unset":[{unset}]}}"#))
+    };
     let include = |count: usize| {
         one(format!(
             r#"{{"op":"include","collection":"c","id":"r","path":"a","values":[{}]}}"#,
@@ -145,7 +151,7 @@ fn exactly_at_a_limit_a_push_is_taken_and_one_above_it_gets_its_error() {
     };
     let client = |bytes: usize| pushed(&format!(r#"{{"client":"{}","mutations":[]}}"#, "c".repeat(bytes)));
 
-    let (fields, value) = (limits::MUTATION_FIELDS_MAX, limits::VALUE_BYTES_MAX);
+    let (fields, value) = (limits::MUTATION_NAMES_MAX, limits::VALUE_BYTES_MAX);
     let table: Vec<(&str, String, String, &str, &str)> = vec![
         (
             "bytes of a body",
@@ -196,6 +202,13 @@ fn exactly_at_a_limit_a_push_is_taken_and_one_above_it_gets_its_error() {
         ("collections", outcome(&into(200)), outcome(&into(201)), "applied", "applied quota_exceeded"),
         ("paths to set", outcome(&patch(fields)), outcome(&patch(fields + 1)), "applied", "too_large"),
         ("paths to unset", outcome(&unset(fields)), outcome(&unset(fields + 1)), "applied", "too_large"),
+        (
+            "names in paths",
+            outcome(&deep(fields / 16, 0)),
+            outcome(&deep(fields / 16, 1)),
+            "applied",
+            "too_large",
+        ),
         (
             "values to include",
             outcome(&include(fields)),

@@ -72,7 +72,7 @@ pub struct Mutation {
     pub changes: Vec<Change>,
     /// Resolutions of conflicts, in order, each with its place among the changes.
     pub resolutions: Vec<Resolution>,
-    /// How many paths and values its operations name.
+    /// How many names the paths have that it sets and unsets, with the values that it lists.
     pub named: usize,
 }
 

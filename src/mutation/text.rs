@@ -109,7 +109,7 @@ impl Mutation {
             match step.map_err(named)? {
                 Step::Change(change) => {
                     mutation.named += named_by(&change.op);
-                    if mutation.named > limits::MUTATION_FIELDS_MAX {
+                    if mutation.named > limits::MUTATION_NAMES_MAX {
                         return Err(too_many_named());
                     }
                     mutation.changes.push(change);
@@ -169,17 +169,20 @@ fn followed(fields: &Fields<'_>) -> Result<Vec<ConflictId>, Rejection> {
     ids.ok_or_else(|| Rejection::invalid("after is not a conflict id, or a list of them"))
 }
 
-/// How many paths and values an operation names.
+/// How many names the paths have that it sets and unsets, or how many values it lists. One path alone is no more than 16.
 fn named_by(op: &Op) -> usize {
     match op {
-        Op::Patch { set, unset, .. } => set.len() + unset.len(),
+        Op::Patch { set, unset, .. } => set.iter().map(|(path, _)| path).chain(unset).map(Path::names).sum(),
         Op::Include { values, .. } | Op::Exclude { values, .. } => values.len(),
         Op::Put(_) | Op::Delete | Op::Add { .. } => 0,
     }
 }
 
 fn too_many_named() -> Rejection {
-    Rejection::new(RejectCode::TooLarge, "a mutation names at most 50,000 paths and values")
+    Rejection::new(
+        RejectCode::TooLarge,
+        "a mutation sets and unsets paths of at most 50,000 names, with the values that it lists",
+    )
 }
 
 /// Of a field that this server does not know: what it asks for is not done, so it is not passed over either.
@@ -233,13 +236,22 @@ fn patch(fields: &Fields<'_>) -> Result<Op, Rejection> {
     if !set.starts_with('{') {
         return Err(Rejection::invalid("set is not an object"));
     }
-    let unset = fields.list("unset", limits::MUTATION_FIELDS_MAX)?.unwrap_or_default();
-    if unset.len() + members(set).take(limits::MUTATION_FIELDS_MAX + 1).count() > limits::MUTATION_FIELDS_MAX
-    {
-        return Err(too_many_named());
-    }
-    let set: Vec<_> = members(set).map(set_pair).collect::<Result<_, _>>()?;
-    let unset: Vec<_> = unset.into_iter().map(path).collect::<Result<_, _>>()?;
+    let unset = fields.list("unset", limits::MUTATION_NAMES_MAX)?.unwrap_or_default();
+    let mut named = 0;
+    let mut counted = |path: &Path| {
+        named += path.names();
+        if named > limits::MUTATION_NAMES_MAX { Err(too_many_named()) } else { Ok(()) }
+    };
+    let set = members(set).map(|member| {
+        let (path, value) = set_pair(member)?;
+        counted(&path).map(|()| (path, value))
+    });
+    let set: Vec<_> = set.collect::<Result<_, _>>()?;
+    let unset = unset.into_iter().map(|text| {
+        let path = path(text)?;
+        counted(&path).map(|()| path)
+    });
+    let unset: Vec<_> = unset.collect::<Result<_, _>>()?;
     // Not left to whoever applies it: an absent record has nothing to apply it to.
     value::distinct(set.iter().map(|(path, _)| path).chain(&unset)).map_err(refused)?;
     Ok(Op::Patch { set, unset, or_put: object(fields, "orPut")? })
@@ -257,9 +269,9 @@ fn on_path(op: &str, fields: &Fields<'_>) -> Result<Op, Rejection> {
         let by = by.ok_or_else(|| Rejection::invalid("by is not a finite number"))?;
         return Ok(Op::Add { path, by, or_put });
     }
-    let values = fields.list("values", limits::MUTATION_FIELDS_MAX)?;
+    let values = fields.list("values", limits::MUTATION_NAMES_MAX)?;
     let values = values.ok_or_else(|| Rejection::invalid("values is missing"))?;
-    if values.len() > limits::MUTATION_FIELDS_MAX {
+    if values.len() > limits::MUTATION_NAMES_MAX {
         return Err(too_many_named());
     }
     if values.iter().any(|value| value.starts_with(['{', '['])) {

@@ -349,9 +349,9 @@ impl Touches {
         for line in lines.split_terminator('\n') {
             let (collection, id) = line.split_once(' ').ok_or_else(unexpected)?;
             let key = Key { collection: Collection::stored(collection), id: RecordId::stored(id) };
+            touches.bytes += bytes_of_name(&key);
             touches.records.insert(key);
         }
-        touches.bytes = lines.len();
         Ok(touches)
     }
 
@@ -381,9 +381,9 @@ fn bytes_of(parked: &[ParkedChange]) -> u64 {
     parked.iter().map(|change| change.text.len() as u64).sum()
 }
 
-/// A line of [`Touches::text`].
+/// What a key takes in memory.
 fn bytes_of_name(key: &Key) -> usize {
-    key.collection.as_str().len() + key.id.as_str().len() + 2
+    key.collection.as_str().len() + key.id.as_str().len() + limits::NAME_BYTES
 }
 
 /// The rejection of a mutation for which there is no room to be parked.

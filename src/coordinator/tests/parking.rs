@@ -330,21 +330,25 @@ fn i12_a_mutation_joins_however_many_came_since_the_one_that_it_follows() {
 }
 
 #[test]
-fn what_unacknowledged_conflicts_touch_is_bounded_and_acknowledging_makes_room() {
-    let mut desk = Desk::new();
-    let wide = |number: u64| {
-        let id = |at: u64| format!("{number:08}{at:08}{}", "x".repeat(230));
-        let deletions = (0..998).map(|at| change("delete", &id(at), ""));
-        let stale = change("put", &format!("r{number}"), r#","base":0,"value":{}"#);
-        mutation(number, "", &deletions.chain([stale]).collect::<Vec<_>>())
-    };
-    for number in 1..30 {
-        desk.put(B, number, &format!("r{number}"), "{}");
+fn what_unacknowledged_conflicts_touch_is_bounded_by_what_it_takes_in_memory() {
+    for (filler, bound) in [(230, 10..15), (0, 40..50)] {
+        let mut desk = Desk::new();
+        let wide = |number: u64| {
+            let id = |at: u64| format!("{number:03}{at:03}{}", "x".repeat(filler));
+            let deletions = (0..998).map(|at| change("delete", &id(at), ""));
+            let stale = change("put", &format!("r{number}"), r#","base":0,"value":{}"#);
+            mutation(number, "", &deletions.chain([stale]).collect::<Vec<_>>())
+        };
+        for number in 1..60 {
+            desk.put(B, number, &format!("r{number}"), "{}");
+        }
+        let refused = (1..59).find(|number| code(&desk.unacked(A, &wide(*number))).is_some());
+        let refused = refused.expect("a bound");
+        assert!(bound.contains(&refused), "{refused} with names of {} bytes", filler + 6);
+        // Acknowledging makes room.
+        let settled = desk.settle(A, &wide(refused + 1));
+        assert!(matches!(settled, Settled::Conflict { .. }), "{settled:?}");
     }
-    let refused = (1..29).find(|number| code(&desk.unacked(A, &wide(*number))).is_some()).expect("a bound");
-    assert!((10..20).contains(&refused), "{refused} of 250 KB each are 4 MiB");
-    let settled = desk.settle(A, &wide(refused + 1));
-    assert!(matches!(settled, Settled::Conflict { .. }), "{settled:?}");
 }
 
 #[test]
