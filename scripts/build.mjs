@@ -62,6 +62,7 @@ export function compile(crate, folder) {
     RUST_BACKTRACE: "0",
   });
   const module = join(root, folder, "index_bg.wasm");
+  console.log("wasm-opt makes the module smaller; this takes about 20 s");
   run(tools.wasmOpt, [...WASM_OPT, module, "-o", module], "wasm-opt's message is above.");
 }
 

@@ -12,5 +12,7 @@ await main(() => {
   const env = { ...process.env, ...wranglerEnv };
   const { status } = spawnSync(tools.node, args, { cwd: root, stdio: "inherit", env });
   if (status !== 0) throw new Stop("wrangler could not deploy; `npx wrangler login` is needed once.");
-  console.log("Secrets are set once, with `npx wrangler secret put JWT_SECRET` and the same for GRANT_SECRET.");
+  if (!args.includes("--dry-run")) {
+    console.log("Secrets are set once: GRANT_SECRET, and the keys of tokens unless JWKS_URL names them. See docs/OPERATIONS.md.");
+  }
 });

@@ -81,13 +81,12 @@ function installPackages() {
   const stamp = join(root, "node_modules", ".headwater-lock");
   const lock = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
-  run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], "Is the npm registry reachable?");
-  if (!existsSync(tools.node)) {
-    // Where npm runs no install scripts, the `node` package has not fetched its program yet.
-    const script = join(root, "node_modules", "node", "installArchSpecificPackage.js");
-    spawnSync(process.execPath, [script], { cwd: join(root, "node_modules", "node"), stdio: "inherit" });
-    if (!existsSync(tools.node)) throw new Stop("The `node` package has no program. Run `npm rebuild node`.");
-  }
+  // npm itself runs the install scripts of every package; only those run that are named.
+  const advice = "Is the npm registry reachable?";
+  run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], advice);
+  const { allowScripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  run("npm", ["rebuild", "--loglevel=error", "--ignore-scripts=false", ...Object.keys(allowScripts)], advice);
+  if (!existsSync(tools.node)) throw new Stop("The `node` package has no program. Run `npm rebuild node`.");
   writeFileSync(stamp, lock);
 }
 
@@ -96,7 +95,9 @@ function installCargoTool(crate, version, program) {
   if (existsSync(program)) return;
   console.log(`      compiling ${crate} ${version}; this takes a minute or two, once for all clones`);
   const args = ["install", crate, "--version", version, "--locked", "--debug", "--root", join(cache, `${crate}-${version}`)];
-  const advice = "Is the crate registry reachable? A C compiler (`cc`) is needed too.";
+  const advice =
+    "Is the crate registry reachable? A C compiler is needed too, and on Linux pkg-config and OpenSSL's headers " +
+    "(`apt install build-essential pkg-config libssl-dev`).";
   run("cargo", args, advice, { CARGO_PROFILE_DEV_DEBUG: "false" });
 }
 

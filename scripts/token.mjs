@@ -8,18 +8,27 @@ import { parseArgs } from "node:util";
 import { Stop, isMain, main, root } from "./setup.mjs";
 
 // One `NAME = "value"` per line is all that either file holds of interest here.
-function readVariables(file) {
+function variablesIn(text) {
+  const lines = text.matchAll(/^\s*([A-Z_]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^#\s]*))/gm);
+  return Object.fromEntries([...lines].map(([, name, ...values]) => [name, values.find((value) => value !== undefined)]));
+}
+
+/** What the local server is told: the top level's `[vars]`, not those of an environment, and the secrets. */
+export function localVariables(config, secrets) {
+  const vars = config.split(/^\[vars\].*$/m)[1] ?? "";
+  return { ...variablesIn(vars.split(/^\[/m)[0]), ...variablesIn(secrets) };
+}
+
+function read(file) {
   const path = join(root, file);
-  if (!existsSync(path)) return {};
-  const lines = readFileSync(path, "utf8").matchAll(/^\s*([A-Z_]+)\s*=\s*["']?(.*?)["']?\s*$/gm);
-  return Object.fromEntries([...lines].map(([, name, value]) => [name, value]));
+  return existsSync(path) ? readFileSync(path, "utf8") : "";
 }
 
 const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
 /** A token for the local server, signed with the secret of .dev.vars. */
 export function token(sub, ttl = 3600) {
-  const variables = { ...readVariables("wrangler.toml"), ...readVariables(".dev.vars") };
+  const variables = localVariables(read("wrangler.toml"), read(".dev.vars"));
   if (!variables.JWT_SECRET) throw new Stop("JWT_SECRET is not in .dev.vars. `npm start` makes it.");
   const now = Math.floor(Date.now() / 1000);
   const claims = { sub, iat: now, exp: now + ttl };

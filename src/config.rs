@@ -182,6 +182,7 @@ mod tests {
             (publication.after_pulls, publication.max_delay_ms, publication.interval_ms),
             (50, 900_000, 30_000)
         );
+        assert_eq!(publication, crate::sim::BY_DEMAND, "worlds are published as deployments are");
         assert_eq!(publication.retain_ms, 30 * 86_400_000);
         assert_eq!(config.object.rate, RateConfig { user_per_s: 100, space_per_s: 500 });
     }

@@ -2,9 +2,9 @@
 //!
 //! Pushes wait in a [`Queue`]. [`Coordinator::settle`] takes a slice of them, plans it (`numbering`, `merge`, `plan`), writes
 //! it in one section of the ledger, and answers what is done with what its client was missing. A pull that the edge cannot answer: [`Coordinator::pull`]. Publication
-//! to KV: `publication`, driven by the alarm (`alarm`). Who may do what: `members`; what is done about it: `administration`.
+//! to KV: `publication`, driven by the alarm (`alarm`). Who may do what, and what is done about it: `sharing`.
 //!
-//! Beside spaces there are directories: the lists of users' shared spaces ([`directory`]).
+//! Beside spaces there are directories: the lists of users' shared spaces ([`sharing::directory`]).
 //!
 //! Nothing here waits. What it keeps in memory can be lost at any moment: it is read again from the ledger.
 

@@ -20,7 +20,8 @@ use crate::{
     time::Millis,
 };
 
-/// An isolate. [`Self::begin`] and [`Self::step`] say what it does about requests.
+/// An isolate. Events: [`Self::begin`], and [`Self::step`] until an effect ends the visit. Outputs, to be polled after each of
+/// them: [`Self::take_errands`], each of which is a visit to be stepped too, then [`Self::take_log`]. Everything else asks.
 #[derive(Debug)]
 pub struct Isolate {
     pub(super) config: EdgeConfig,

@@ -83,6 +83,8 @@ struct Member<'a> {
     name: Cow<'a, str>,
     value: usize,
     next: usize,
+    /// Whether it says something of what the mutation is.
+    counts: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -128,6 +130,9 @@ impl<'a> Writer<'a> {
                 self.has_repeated = true;
                 continue;
             }
+            if !member.counts {
+                continue;
+            }
             if !is_first {
                 self.out.push(',');
             }
@@ -141,7 +146,7 @@ impl<'a> Writer<'a> {
         (self.at, self.next) = (at, next);
     }
 
-    /// Reads the object that begins here: the members that count, in order, and those of one name in the order in which they stand.
+    /// Reads the object that begins here: its members in order, and those of one name in the order in which they stand.
     fn members(&mut self, place: Place) -> Vec<Member<'a>> {
         let mut members: Vec<Member<'_>> = Vec::new();
         self.begin();
@@ -153,10 +158,8 @@ impl<'a> Writer<'a> {
             self.at += 1;
             let (value, next) = (self.at, self.next);
             self.skip_value();
-            let member = Member { name, value, next };
-            if place.is_without(&member.name, self.text(value, self.at)) {
-                continue;
-            }
+            let counts = !place.is_without(&name, self.text(value, self.at));
+            let member = Member { name, value, next, counts };
             let order = members.last().map(|last| order_of_names(&last.name, &member.name));
             is_in_order &= order.is_none_or(|order| order != Ordering::Greater);
             members.push(member);

@@ -1,4 +1,4 @@
-//! A small deterministic world: KV that misbehaves, an object host that can be stopped between any two effects, edge
+//! A small deterministic world: KV that misbehaves, an object host that can be stopped after any step, edge
 //! locations, a network, and model clients, under a virtual clock. Native only; never part of the module that is deployed.
 //!
 //! Everything that happens follows from the seed and the calls a test makes. A test of one schedule calls [`World::push`]

@@ -10,12 +10,12 @@ use super::{
     network::{Message, SentPush},
     space::{Awaited, Space, Waiting},
     traffic, user_hash,
-    visits::{Around, Driven},
+    visits::{self, Around, Driven},
 };
 use crate::{
-    call::{Ask, PullReply, PushAnswer, decode_reply},
+    call::{Ask, Caller, PullReply, PushAnswer, decode_reply},
     coordinator::push::queue::Ticket,
-    edge::visit::{Effect, Event, Passed},
+    edge::visit::{Effect, Event},
     error::ApiError,
     fronts::headwater::{answer::Format, pull::PullRequest},
     version::{Position, Version},
@@ -59,7 +59,8 @@ impl World {
     /// # Errors
     /// When it is refused at once.
     pub(super) fn push_arrives(&mut self, space: usize, sent: &Rc<SentPush>) -> Result<Ticket, ApiError> {
-        let number = self.begin_push(space, sent)?;
+        let caller = self.spaces[space].host.caller(&user_hash(sent.user), None);
+        let number = self.begin_push(space, &caller, sent)?;
         self.body_comes(space, number, None, sent).map_err(|(error, _)| error)
     }
 
@@ -67,9 +68,14 @@ impl World {
     ///
     /// # Errors
     /// When it is refused at once.
-    pub(super) fn begin_push(&mut self, space: usize, sent: &Rc<SentPush>) -> Result<u64, ApiError> {
+    pub(super) fn begin_push(
+        &mut self,
+        space: usize,
+        caller: &Caller,
+        sent: &Rc<SentPush>,
+    ) -> Result<u64, ApiError> {
         let Space { host, oracle, .. } = &mut self.spaces[space];
-        let begun = host.begin_push(&user_hash(sent.user), sent.body.len(), self.now);
+        let begun = host.begin_push(caller, sent.body.len(), self.now);
         oracle.check_pusher(sent.user, &begun);
         begun
     }
@@ -140,9 +146,8 @@ impl World {
         refused: Option<&ApiError>,
         position: Option<&Position>,
     ) {
-        let status = refused.map_or(200, ApiError::status);
-        let retry_after_s = refused.and_then(ApiError::retry_after_s);
-        let passed = Passed { status, retry_after_s, position: position.cloned(), aside: None };
+        let told = refused.map_or_else(|| Ok(Some(String::new())), |error| Err(error.clone()));
+        let passed = visits::passed(&told, position, None);
         let effect = self.step_visit(driven, Event::Passed(Ok(passed)));
         assert!(effect.is_end(), "BUG: a push goes on after its answer");
         let object = driven.visit.target().hash.clone();
@@ -159,7 +164,7 @@ impl World {
         location: usize,
         user: usize,
         space: usize,
-    ) -> Result<Driven, ApiError> {
+    ) -> Result<(Driven, Caller), ApiError> {
         let path = match &self.spaces[space].id {
             Some(id) => format!("/sync/push?space={id}"),
             None => "/sync/push".to_owned(),
@@ -170,7 +175,7 @@ impl World {
             let event = match effect {
                 Effect::Pass(call, _) => {
                     self.check_waits(&driven, &call);
-                    return Ok(driven);
+                    return Ok((driven, call.caller));
                 }
                 Effect::Answer(answer) => return Err(answer.err().expect("only the object answers a push")),
                 effect => self.carry_out(&mut driven, effect, &mut Around::default()),
@@ -181,7 +186,7 @@ impl World {
 
     /// The answer to a write in a space passes a location, after which the space stood at `position`.
     pub fn pass_write(&mut self, location: usize, space: usize, position: &Position) {
-        let mut driven = self.begin_push_visit(location, 0, space).expect("nobody was refused");
+        let (mut driven, _) = self.begin_push_visit(location, 0, space).expect("nobody was refused");
         self.pass_push(&mut driven, None, Some(position));
     }
 

@@ -164,15 +164,15 @@ impl World {
         if sender.request.is_multiple_of(2) {
             self.locations[location].switch_isolate();
         }
-        let driven = match self.begin_push_visit(location, push.user, space) {
-            Ok(driven) => Box::new(driven),
+        let (driven, caller) = match self.begin_push_visit(location, push.user, space) {
+            Ok((driven, caller)) => (Box::new(driven), caller),
             Err(refused) => {
                 self.note(|| format!("location {location} refuses {}: {refused:?}", push.name));
                 return self.network.send(Message::Pushed(sender, push, Rc::new(Err(refused))), self.now);
             }
         };
         let waiting = Waiting { sender, driven };
-        let (refused, waiting) = match self.begin_push(space, &push) {
+        let (refused, waiting) = match self.begin_push(space, &caller, &push) {
             Err(refused) => (refused, waiting),
             Ok(number) if self.rng.chance(10) => {
                 self.note(|| format!("the body of {} is on its way", push.name));

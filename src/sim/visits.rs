@@ -8,7 +8,7 @@ use super::{
     location::{Reader, Response, SharedIsolate, Wire, authorization},
 };
 use crate::{
-    call::{Administration, Call},
+    call::{ASIDE_HEADER, Administration, Aside, Call},
     edge::{
         known::KnownHead,
         visit::{Called, Effect, Event, Outgoing, Passed, PassedBody, Request, Visit},
@@ -22,6 +22,7 @@ use crate::{
     },
     snapshot::keys::Scope,
     time::Millis,
+    version::Position,
 };
 
 /// A visit under way.
@@ -154,9 +155,9 @@ impl World {
                 self.check_waits(driven, &call);
                 let ended = self.call_object(driven.space, &call, around.clock);
                 self.learn_refusal(driven, &call.object, ended.told.as_ref().err());
-                let passed = passed(&ended);
+                let passed = passed(&ended.told, ended.at.as_ref(), ended.aside.as_ref());
                 around.ended = Some(ended);
-                Event::Passed(passed)
+                Event::Passed(Ok(passed))
             }
             effect => match self.locations[driven.location].carry_out(effect, self.now) {
                 Ok(event) => event,
@@ -332,26 +333,50 @@ impl World {
     }
 }
 
+/// An object's answer on its way to the edge: status, headers, body.
+fn answered(
+    told: &Result<Option<String>, ApiError>,
+    at: Option<&Position>,
+    aside: Option<&Aside>,
+) -> (u16, String, String) {
+    let Reply { status, headers, body } = Reply::of_object(told.clone(), at, aside, "");
+    let Headers::Named(headers) = headers else { panic!("BUG: an object does not answer pulls of clients") };
+    (status, headers, if let Body::Text(text) = body { text } else { String::new() })
+}
+
 /// What an edge hears of a call.
-pub(super) fn called(ended: &Ended) -> Called {
-    let Ended { told, at, aside, .. } = ended;
-    let through = |error: &ApiError| ApiError::of_object(error.status(), &error.body(""));
-    let result = told.as_ref().map(|body| body.clone().unwrap_or_default()).map_err(through);
-    Called { result, position: at.clone(), aside: aside.clone(), timing: String::new() }
+pub(super) fn called(Ended { told, at, aside, .. }: &Ended) -> Called {
+    let (status, headers, body) = answered(told, at.as_ref(), aside.as_ref());
+    let [position, aside] = ["Headwater-Position", ASIDE_HEADER].map(|name| header(&headers, name));
+    Called::read(status, body, String::new(), position, aside)
 }
 
 /// What an edge hears of a call whose answer it passes on.
-fn passed(ended: &Ended) -> Result<Passed, (ApiError, bool)> {
-    let Ended { told, at, aside, .. } = ended;
-    let (status, retry_after_s) = match told {
-        Ok(_) => (200, None),
-        Err(error) => (error.status(), error.retry_after_s()),
-    };
-    Ok(Passed { status, retry_after_s, position: at.clone(), aside: aside.clone() })
+pub(super) fn passed(
+    told: &Result<Option<String>, ApiError>,
+    at: Option<&Position>,
+    aside: Option<&Aside>,
+) -> Passed {
+    let (status, headers, _) = answered(told, at, aside);
+    let [retry_after, position, aside] =
+        ["Retry-After", "Headwater-Position", ASIDE_HEADER].map(|name| header(&headers, name));
+    let (position, aside) = (Position::parse(position), Aside::parse(aside));
+    Passed { status, retry_after_s: retry_after.parse().ok(), position, aside }
+}
+
+/// A header, out of `name\nvalue\n` pairs; empty if it is absent.
+fn header<'a>(headers: &'a str, name: &str) -> &'a str {
+    let mut lines = headers.lines();
+    while let (Some(named), Some(value)) = (lines.next(), lines.next()) {
+        if named == name {
+            return value;
+        }
+    }
+    ""
 }
 
 fn source_in(headers: &str) -> Source {
-    let value = headers.split("Headwater-Source\n").nth(1).and_then(|rest| rest.split('\n').next());
     let sources = [Source::Edge, Source::Kv, Source::Coordinator];
-    sources.into_iter().find(|source| Some(source.as_str()) == value).expect("an answer says its source")
+    let value = header(headers, "Headwater-Source");
+    sources.into_iter().find(|source| source.as_str() == value).expect("an answer says its source")
 }

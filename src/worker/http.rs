@@ -2,8 +2,8 @@
 
 use headwater::{
     call::Usage,
+    coordinator::object::NoBody,
     edge::visit::{self, Visit},
-    error::ApiError,
     fronts::headwater::reply::{AllHeaders, Body, Reply},
     limits,
     time::Millis,
@@ -99,11 +99,10 @@ pub(crate) fn name_and_caller(request: &Request) -> (String, String) {
 }
 
 /// The bytes of a call's body, in the object: the edge sends it whole.
-pub(crate) async fn call_bytes(request: &Request, limit: usize) -> Result<Vec<u8>, ApiError> {
-    let bytes = body_of_call(request, limit).await;
-    let bytes = bytes.map_err(|_| ApiError::Malformed("the body broke off".to_owned()))?;
+pub(crate) async fn call_bytes(request: &Request, limit: usize) -> Result<Vec<u8>, NoBody> {
+    let bytes = body_of_call(request, limit).await.map_err(|_| NoBody::BrokenOff)?;
     if bytes.is_null() {
-        return Err(ApiError::TooLarge("A body has at most 4 MiB."));
+        return Err(NoBody::TooLong);
     }
     Ok(Uint8Array::from(bytes).to_vec())
 }

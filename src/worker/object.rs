@@ -6,10 +6,9 @@ use headwater::{
     call::{Caller, Usage},
     coordinator::{
         ledger::{LedgerResult, Rows, SqlLedger},
-        object::{Answer, Effect, Event, Expires, Moment, Object, Said, Storage, Task},
+        object::{Answer, Effect, Event, Expires, Moment, NoBody, Object, Said, Storage, Task},
     },
     edge::{isolate::Isolate, pull::HEAD_TTL_S},
-    error::ApiError,
     fronts::headwater::reply::Reply,
     limits,
     snapshot::head::HeadMetadata,
@@ -124,8 +123,7 @@ impl DurableObject for Coordinator {
                 (self.run(task, Some(request)).await, id, origin)
             }
         };
-        // A caller that cannot be read is of an edge that is newer: there will be an object that knows it soon.
-        let answer = answer.unwrap_or_else(|| Answer::refused(ApiError::Upstream));
+        let answer = answer.unwrap_or_else(Answer::unreadable);
         let origin = Some(origin.as_str()).filter(|origin| !origin.is_empty());
         let Answer { result, at, aside, rows } = answer;
         let usage = Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
@@ -181,7 +179,7 @@ impl Coordinator {
                 Effect::Fail => return None,
                 Effect::ReadBody { limit } => Event::Body(match request {
                     Some(request) => http::call_bytes(request, limit).await,
-                    None => Err(ApiError::Internal),
+                    None => Err(NoBody::BrokenOff),
                 }),
                 effect => self.carry_out(effect).await,
             };

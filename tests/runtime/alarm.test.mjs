@@ -70,9 +70,16 @@ describe("an alarm that fails", { concurrency: 4 }, () => {
     });
   }
 
-  test("a push that cannot set the alarm says so, and the next event sets it", async () => {
+  test("a push whose alarm cannot be set at first is answered once it is", async () => {
     const writer = newWriter();
     await objectOf(writer, { rules: [setAlarm("error")] });
+    await writer.push([put("t")]);
+    await published(writer);
+  });
+
+  test("a push that cannot set the alarm says so, and the next event sets it", async () => {
+    const writer = newWriter();
+    await objectOf(writer, { rules: [setAlarm("error"), setAlarm("error")] });
     const first = await writer.post(body(writer, 1, [put("t")]));
     assert.equal(first.status, 500);
     const again = await writer.post(body(writer, 1, [put("t")]));

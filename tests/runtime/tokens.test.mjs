@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { localVariables } from "../../scripts/token.mjs";
 import { AUDIENCE, ISSUER, startRuntime } from "./harness.mjs";
 import { startIssuer } from "./issuer.mjs";
 import { makeSigner, mintToken } from "./token.mjs";
@@ -17,6 +18,23 @@ async function assertRefused(answer, status, code) {
   const body = await answer.json();
   assert.deepEqual([answer.status, body.code], [status, code]);
 }
+
+test("the local server's token heeds comments, and leaves environments alone", () => {
+  const config = `
+name = "x"
+[vars] # of the top level
+JWT_ISSUER = "https://a.example#1" # a comment with "quotes"
+JWT_AUDIENCE = 'b'
+[env.staging.vars]
+JWT_ISSUER = "https://staging.example"`;
+  const secrets = `JWT_SECRET="s#s"\nGRANT_SECRET=plain # rest`;
+  assert.deepEqual(localVariables(config, secrets), {
+    JWT_ISSUER: "https://a.example#1",
+    JWT_AUDIENCE: "b",
+    JWT_SECRET: "s#s",
+    GRANT_SECRET: "plain",
+  });
+});
 
 describe("keys in JWT_KEYS", () => {
   const signers = ["ES256", "EdDSA", "RS256"].map((alg) => makeSigner(alg, `key of ${alg}`));

@@ -28,8 +28,9 @@ use std::collections::BTreeMap;
 use administer::Administering;
 use alarm::Turn;
 use claim::Claimant;
+use push::commit;
 use serde_json::json;
-pub use task::{Answer, Effect, Event, Expires, Said, Task};
+pub use task::{Answer, Effect, Event, Expires, NoBody, Said, Task};
 use task::{Purpose, State};
 
 use super::{
@@ -97,7 +98,8 @@ pub struct Moment {
     pub random: u64,
 }
 
-/// An instance of an object. Whatever it keeps can be lost at any moment.
+/// An instance of an object. Whatever it keeps can be lost at any moment. Events: [`Self::step`], [`Self::forget`]. Output, to be
+/// polled after each step: [`Self::take_log`]. Everything else asks, and is there for whoever tests.
 #[derive(Debug)]
 pub struct Object<S: Storage> {
     storage: S,
@@ -262,7 +264,10 @@ impl<S: Storage> Object<S> {
                 self.open(task, call.as_ref(), alarm.map_err(|()| ApiError::Internal)?, at)?;
                 self.is_open(task, call, at)
             }
-            (State::Receiving, Event::Body(body)) => self.received(task, body?, at),
+            (State::Receiving, Event::Body(body)) => {
+                let body = body.map_err(|why| task.lacks_body(why))?;
+                self.received(task, body, at)
+            }
             (State::Unread(body), Event::Resumed) => self.read(task, body, at),
             (State::Reading(reading, length), Event::Resumed) => self.read_on(task, reading, length, at),
             (State::Pausing(ask), Event::Resumed) => self.pull_paused(task, ask, at),
@@ -274,12 +279,12 @@ impl<S: Storage> Object<S> {
                 self.claim_is_decided(task, claimant, at)
             }
             (State::Waiting { slice }, Event::Resumed) => self.woken(task, slice, at),
+            // What is settled is settled: its answer waits for an alarm, and tries to set it once more.
             (State::Committing, Event::AlarmSet(is_set)) => {
-                let is_armed = self.alarm_was_set(is_set).is_ok();
-                Ok(self.commit(task, is_armed))
+                let _ = self.alarm_was_set(is_set);
+                Ok(commit(task))
             }
-            (State::Syncing { is_armed: true }, Event::Resumed) => self.await_slice(task),
-            (State::Syncing { is_armed: false }, Event::Resumed) => Err(ApiError::Internal),
+            (State::Syncing, Event::Resumed) => self.await_slice(task),
             (State::Administering(step), event) => self.administer_on(task, step, event, at),
             (State::Answering(answer), Event::AlarmSet(is_set)) => {
                 let armed = self.alarm_was_set(is_set);

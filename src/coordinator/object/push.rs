@@ -147,13 +147,8 @@ impl<S: Storage> Object<S> {
                 task.state = State::Committing;
                 Ok(set)
             }
-            None => Ok(self.commit(task, true)),
+            None => Ok(commit(task)),
         }
-    }
-
-    pub(super) fn commit(&mut self, task: &mut Task, is_armed: bool) -> Effect {
-        task.state = State::Syncing { is_armed };
-        Effect::Committed
     }
 
     /// Notes what becomes of pushes that are done. Rows are counted for the slice: one push of it carries them all.
@@ -186,4 +181,9 @@ impl<S: Storage> Object<S> {
             Err((error, at)) => Answer { at, ..Answer::refused(error) },
         })
     }
+}
+
+pub(super) fn commit(task: &mut Task) -> Effect {
+    task.state = State::Syncing;
+    Effect::Committed
 }

@@ -64,9 +64,7 @@ pub(super) enum State {
     /// It has settled a slice, and the alarm is being set …
     Committing,
     /// … and whoever waits for the next one is told that there is something to wait for.
-    Syncing {
-        is_armed: bool,
-    },
+    Syncing,
     Administering(Administering),
     Answering(Box<Answer>),
     Turn(Box<Turn>),
@@ -83,7 +81,7 @@ pub enum Event {
     /// Whether the alarm was set; if not, nobody knows which one is.
     AlarmSet(bool),
     /// The body has come.
-    Body(Result<Vec<u8>, ApiError>),
+    Body(Result<Vec<u8>, NoBody>),
     /// What was waited for is over.
     Resumed,
     /// It never will be: what was written cannot be made durable.
@@ -96,6 +94,15 @@ pub enum Event {
     Put(Result<(), String>),
     /// A grant, and when it ends.
     Signed(Result<(String, Millis), ApiError>),
+}
+
+/// Why there is no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoBody {
+    /// It has ended before its end.
+    BrokenOff,
+    /// It is longer than was allowed.
+    TooLong,
 }
 
 /// What a task asks for.
@@ -233,6 +240,17 @@ impl Task {
         self.ticket
     }
 
+    /// What it is answered without its body.
+    pub(super) fn lacks_body(&self, why: NoBody) -> ApiError {
+        match (why, &self.purpose) {
+            (NoBody::BrokenOff, _) => ApiError::Malformed("the body broke off".to_owned()),
+            (NoBody::TooLong, Purpose::Push { .. }) => ApiError::TooLarge("A body has at most 4 MiB."),
+            (NoBody::TooLong, Purpose::Call { .. } | Purpose::Alarm) => {
+                ApiError::TooLarge("A call has at most 64 KiB.")
+            }
+        }
+    }
+
     pub(super) fn caller(&self) -> Option<&Caller> {
         match &self.purpose {
             Purpose::Push { caller, .. } | Purpose::Call { caller, .. } => Some(caller),
@@ -258,6 +276,13 @@ impl Answer {
     #[must_use]
     pub fn refused(error: ApiError) -> Self {
         Self { result: Err(error), at: None, aside: None, rows: Rows::default() }
+    }
+
+    /// The answer to a call whose caller cannot be read. It comes from an edge that is newer: soon there will be an object that
+    /// knows it.
+    #[must_use]
+    pub fn unreadable() -> Self {
+        Self::refused(ApiError::Upstream)
     }
 
     /// It is done, and there is nothing to say.

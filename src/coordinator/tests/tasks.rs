@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     call::{Call, Caller, Destination},
-    coordinator::object::{Effect, Event, Moment, Object, ObjectConfig, Task},
+    coordinator::object::{Answer, Effect, Event, Moment, Object, ObjectConfig, Said, Task},
     sim::{directory::SMALL, host::UNBOUNDED},
 };
 
@@ -34,16 +34,28 @@ fn calls() -> Vec<(&'static str, Call)> {
     of("alice").into_iter().chain(of("bob")).collect()
 }
 
-/// Goes on until the task sets an alarm or answers.
-fn until_armed(object: &mut Object<MemoryLedger>, task: &mut Task, call: &Call) -> Effect {
-    let mut event = Event::Begun;
+/// Goes on from an event until the task sets an alarm, has something confirmed, or answers.
+fn go_on(object: &mut Object<MemoryLedger>, task: &mut Task, mut event: Event, body: &str) -> Effect {
     loop {
         event = match object.step(task, event, AT) {
             Effect::ReadAlarm => Event::Alarm(Ok(None)),
-            Effect::ReadBody { .. } => Event::Body(Ok(call.body().into_bytes())),
-            Effect::Pause(_) | Effect::LetOthers => Event::Resumed,
+            Effect::ReadBody { .. } => Event::Body(Ok(body.as_bytes().to_vec())),
+            Effect::Pause(_) | Effect::LetOthers | Effect::AwaitSlice { .. } | Effect::Committed => {
+                Event::Resumed
+            }
             effect => return effect,
         };
+    }
+}
+
+fn until_armed(object: &mut Object<MemoryLedger>, task: &mut Task, call: &Call) -> Effect {
+    go_on(object, task, Event::Begun, &call.body())
+}
+
+fn answer(effect: Effect) -> Answer {
+    match effect {
+        Effect::Answer(answer) => answer,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -74,4 +86,54 @@ fn an_alarm_that_cannot_be_set_is_tried_once_and_left_to_the_next_call() {
             assert_eq!(refused == ApiError::Internal, would_be_done, "{user} {call:?}: {refused:?}");
         }
     }
+}
+
+#[test]
+fn a_settled_push_is_answered_when_its_alarm_is_set_at_the_second_try_and_not_without() {
+    for is_set in [true, false] {
+        let (mut object, scope) = instance();
+        let mut task = task("alice", scope, &Call::Push);
+        let push = body("client-0", &[put(1, "a", "{}")]);
+        let effect = go_on(&mut object, &mut task, Event::Begun, &push);
+        assert!(matches!(effect, Effect::SetAlarm(Some(_))), "{effect:?}");
+        let effect = go_on(&mut object, &mut task, Event::AlarmSet(false), "");
+        assert!(matches!(effect, Effect::SetAlarm(Some(_))), "{effect:?}");
+        let answer = answer(go_on(&mut object, &mut task, Event::AlarmSet(is_set), ""));
+        assert_eq!(matches!(answer.result, Ok(Said::Pushed(_))), is_set, "{:?}", answer.result);
+    }
+}
+
+#[test]
+fn a_claim_begins_an_epoch_only_once_this_instance_is_known_to_be_the_last_one() {
+    for is_confirmed in [true, false] {
+        let (mut object, scope) = instance();
+        let mut task = task("alice", scope, &Call::Push);
+        let here = create(MemoryLedger::default()).position();
+        let epoch = here.epoch.as_str();
+        let push = format!(r#"{{"client":"client-0","epoch":"{epoch}","since":9,"mutations":[]}}"#);
+        let effect = go_on(&mut object, &mut task, Event::Begun, &push);
+        assert!(matches!(effect, Effect::Confirm), "{effect:?}");
+        let effect = go_on(&mut object, &mut task, Event::Confirmed(is_confirmed), "");
+        let begun = object.core().expect("it is open").position().epoch;
+        assert_eq!(begun > here.epoch, is_confirmed);
+        if !is_confirmed {
+            let effect = match effect {
+                Effect::SetAlarm(_) => go_on(&mut object, &mut task, Event::AlarmSet(true), ""),
+                effect => effect,
+            };
+            assert_eq!(answer(effect).result.err(), Some(ApiError::Upstream));
+        }
+    }
+}
+
+#[test]
+fn what_was_written_but_cannot_be_made_durable_is_not_answered_as_done() {
+    let (mut object, scope) = instance();
+    let mut task = task("alice", scope, &Call::Push);
+    let push = body("client-0", &[put(1, "a", "{}")]);
+    go_on(&mut object, &mut task, Event::Begun, &push);
+    let mut effect = object.step(&mut task, Event::AlarmSet(true), AT);
+    assert!(matches!(effect, Effect::Committed), "{effect:?}");
+    effect = go_on(&mut object, &mut task, Event::BrokenOff, "");
+    assert_eq!(answer(effect).result.err(), Some(ApiError::Upstream));
 }

@@ -1,5 +1,6 @@
-//! The platform's side of one object: carries out what its tasks ask for, one half at a time, and can kill the instance between
-//! any two steps, with nothing left but storage and the alarm.
+//! The platform's side of one object: carries out what its tasks ask for, and can kill the instance after any step, with nothing
+//! left but storage and the alarm. A turn of the alarm goes one half of an effect at a time. A push may wait for its body, and
+//! then waits for a slice. What else a call waits for is over at once: no other task runs in between.
 
 mod pushes;
 mod tasks;

@@ -7,7 +7,7 @@ use super::{
     tasks::{Called, Died, Means},
 };
 use crate::{
-    call::{Call, PushAnswer, PushRequest},
+    call::{Call, Caller, PushAnswer, PushRequest},
     coordinator::{
         object::{Event, Object, Task},
         push::queue::{Queue, Ticket},
@@ -88,7 +88,7 @@ impl Host {
     /// # Errors
     /// When it is refused at once.
     pub fn arrive(&mut self, user: &UserHash, body: &str, now: Millis) -> Result<Ticket, ApiError> {
-        let number = self.begin_push(user, body.len(), now)?;
+        let number = self.begin_push(&self.caller(user, None), body.len(), now)?;
         self.body_comes(number, body, now)
     }
 
@@ -96,12 +96,12 @@ impl Host {
     ///
     /// # Errors
     /// When it is refused before the body is read.
-    pub fn begin_push(&mut self, user: &UserHash, length: usize, now: Millis) -> Result<u64, ApiError> {
+    pub fn begin_push(&mut self, caller: &Caller, length: usize, now: Millis) -> Result<u64, ApiError> {
         self.requests += 1;
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        match self.call(&Call::Push, user, None, Means::announced(length), now) {
+        match self.call_as(&Call::Push, caller, Means::announced(length), now) {
             Called::Receives(task) => {
                 self.receiving.insert(self.requests, task);
                 Ok(self.requests)

@@ -86,15 +86,18 @@ impl Host {
         means: Means<'_>,
         now: Millis,
     ) -> Called {
+        self.call_as(call, &self.caller(user, scope), means, now)
+    }
+
+    /// Whom an edge would name, where there is none.
+    pub(in crate::sim) fn caller(&self, user: &UserHash, scope: Option<&Scope>) -> Caller {
         let scope = scope.or(self.scope.as_ref()).cloned();
         let destination = match (self.id.clone(), scope) {
             (Some(id), scope) => Destination::Shared { id, scope },
             (None, Some(scope)) => Destination::Private(scope),
             (None, None) => Destination::Directory,
         };
-        let caller =
-            Caller { user: user.clone(), destination, request: String::new(), origin: String::new() };
-        self.call_as(call, &caller, means, now)
+        Caller { user: user.clone(), destination, request: String::new(), origin: String::new() }
     }
 
     /// The same by a caller as an edge names one, as the wire between the two carries it.
