@@ -75,6 +75,8 @@ pub enum ApiError {
     RateLimited {
         /// Seconds after which the same request will be taken, if nothing else is asked for meanwhile.
         retry_after_s: u32,
+        /// Whether it is all callers together: then the space's owners may still do what only they may.
+        of_space: bool,
     },
     /// A fault of ours or of the configuration; the log says which.
     Internal,
@@ -168,7 +170,7 @@ impl ApiError {
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
             Self::Overloaded | Self::Upstream => Some(2),
-            Self::RateLimited { retry_after_s } => Some(*retry_after_s),
+            Self::RateLimited { retry_after_s, .. } => Some(*retry_after_s),
             _ => None,
         }
     }
@@ -215,7 +217,7 @@ impl ApiError {
             Self::EpochMismatch { position, last, settled, more } => {
                 json!({ "position": position.to_string(), "last": last, "results": results(settled), "more": more })
             }
-            Self::RateLimited { retry_after_s } => json!({ "retryAfter": retry_after_s }),
+            Self::RateLimited { retry_after_s, .. } => json!({ "retryAfter": retry_after_s }),
             Self::ClientForked { last, settled } => json!({ "last": last, "results": results(settled) }),
             _ => Value::Null,
         };
@@ -238,7 +240,9 @@ impl ApiError {
             "not_found" => Self::NotFound("There is no such space."),
             "overloaded" => Self::Overloaded,
             "storage_full" => Self::StorageFull,
-            "rate_limited" => Self::RateLimited { retry_after_s: problem.retry_after_s.unwrap_or(1) },
+            "rate_limited" => {
+                Self::RateLimited { retry_after_s: problem.retry_after_s.unwrap_or(1), of_space: false }
+            }
             "epoch_mismatch" => match problem.position.as_deref().and_then(Position::parse) {
                 Some(position) => Self::PositionUnknown { position },
                 None => Self::Internal,
@@ -324,7 +328,7 @@ mod tests {
             ApiError::StorageFull,
             ApiError::Upstream,
             ApiError::Internal,
-            ApiError::RateLimited { retry_after_s: 7 },
+            ApiError::RateLimited { retry_after_s: 7, of_space: false },
             ApiError::PositionUnknown { position },
         ] {
             assert_eq!(ApiError::of_object(error.status(), &error.body("r1")), error);

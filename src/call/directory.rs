@@ -83,6 +83,8 @@ pub enum Aside {
     Membership(Membership),
     /// The user whom the request is about has become a member, and was none before.
     Invited,
+    /// The caller is refused because of what all users of the space have taken together.
+    OfSpace,
 }
 
 impl Aside {
@@ -94,14 +96,17 @@ impl Aside {
                 format!("{} {incarnation} {at} {since}", standing.as_str())
             }
             Self::Invited => "invited".to_owned(),
+            Self::OfSpace => "of-space".to_owned(),
         }
     }
 
     /// Out of [`Self::to_text`]; none for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text == "invited" {
-            return Some(Self::Invited);
+        match text {
+            "invited" => return Some(Self::Invited),
+            "of-space" => return Some(Self::OfSpace),
+            _ => {}
         }
         let mut words = text.split(' ');
         let mut word = || words.next();
@@ -294,6 +299,8 @@ mod tests {
             assert_eq!(Aside::parse(text), Some(aside));
         }
         assert_eq!(Aside::parse(&Aside::Invited.to_text()), Some(Aside::Invited));
+        assert_eq!(Aside::parse("of-space"), Some(Aside::OfSpace));
+        assert_eq!(Aside::OfSpace.to_text(), "of-space");
         for text in ["", "later", "owner", "owner 0mwrnsa6yk3v9q2 0mwrnsa6yk3v9q3.57 12 more"] {
             assert_eq!(Aside::parse(text), None, "{text}");
         }

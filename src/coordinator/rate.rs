@@ -114,16 +114,19 @@ impl Rate {
     }
 
     /// Admits a call of `user` unless the space has to `wait`, or the user has.
-    fn admit_after(&mut self, mut wait: Option<u32>, user: &UserHash, now: Millis) -> Result<(), ApiError> {
+    fn admit_after(&mut self, wait: Option<u32>, user: &UserHash, now: Millis) -> Result<(), ApiError> {
         let user_per_s = self.config.user_per_s;
+        let mut own_wait = None;
         if user_per_s > 0 {
             let bucket = self.user(user, now);
-            wait = wait.max(bucket.wait_s(user_per_s));
-            if wait.is_none() && !planted!(AdmittedFree) {
+            own_wait = bucket.wait_s(user_per_s);
+            if wait.max(own_wait).is_none() && !planted!(AdmittedFree) {
                 bucket.balance -= UNIT;
             }
         }
-        wait.map_or(Ok(()), |retry_after_s| Err(ApiError::RateLimited { retry_after_s }))
+        let of_space = own_wait.is_none();
+        wait.max(own_wait)
+            .map_or(Ok(()), |retry_after_s| Err(ApiError::RateLimited { retry_after_s, of_space }))
     }
 
     /// Whether a call that was admitted may go on after it has waited: not if others of its user have meanwhile cost more than
@@ -136,7 +139,7 @@ impl Rate {
         let per_s = self.config.user_per_s;
         let bucket = (per_s > 0).then(|| *self.user(user, now)).filter(|bucket| bucket.balance < 0);
         let wait = bucket.and_then(|bucket| bucket.wait_s(per_s));
-        wait.map_or(Ok(()), |retry_after_s| Err(ApiError::RateLimited { retry_after_s }))
+        wait.map_or(Ok(()), |retry_after_s| Err(ApiError::RateLimited { retry_after_s, of_space: false }))
     }
 
     /// Charges an admitted call what it cost beyond its unit.
@@ -190,7 +193,7 @@ mod tests {
         for admitted in 0.. {
             match rate.admit(&user(name), now) {
                 Ok(()) => rate.charge(&user(name), 0, now),
-                Err(ApiError::RateLimited { retry_after_s }) => return (admitted, retry_after_s),
+                Err(ApiError::RateLimited { retry_after_s, .. }) => return (admitted, retry_after_s),
                 Err(error) => panic!("{error:?}"),
             }
         }
@@ -253,11 +256,12 @@ mod tests {
         let mut rate = Rate::new(CONFIG, START);
         assert!(rate.admit(&user("mallory"), START).is_ok());
         rate.charge(&user("mallory"), 1_000_000, START);
-        assert_eq!(rate.admit(&user("owner"), START), Err(ApiError::RateLimited { retry_after_s: 1_991 }));
+        let of_space = Err(ApiError::RateLimited { retry_after_s: 1_991, of_space: true });
+        assert_eq!(rate.admit(&user("owner"), START), of_space);
         assert_eq!(rate.admit_owners(&user("owner"), START), Ok(()));
         rate.charge(&user("owner"), 0, START);
         while rate.admit_owners(&user("owner"), START).is_ok() {}
-        let own = Err(ApiError::RateLimited { retry_after_s: 1 });
+        let own = Err(ApiError::RateLimited { retry_after_s: 1, of_space: false });
         assert_eq!(rate.admit_owners(&user("owner"), START), own, "it is paid for all the same");
         assert!(matches!(rate.admit_owners(&user("mallory"), START), Err(ApiError::RateLimited { .. })));
     }
@@ -297,7 +301,7 @@ mod tests {
         }
         assert_eq!(rate.admit_again(&user("alice"), START), Ok(()), "it has paid with the last unit");
         rate.charge(&user("alice"), 250, START);
-        let refused = Err(ApiError::RateLimited { retry_after_s: 3 });
+        let refused = Err(ApiError::RateLimited { retry_after_s: 3, of_space: false });
         assert_eq!(rate.admit_again(&user("alice"), START), refused);
         assert_eq!(rate.admit_again(&user("bob"), START), Ok(()), "it is not his debt");
         assert_eq!(rate.admit_again(&user("alice"), START.plus(2_500)), Ok(()));

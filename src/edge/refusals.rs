@@ -23,32 +23,48 @@ const HELD_MAX: usize = 256;
 /// Who is refused where, and until when.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    kept: Vec<(UserHash, SpaceHash, Millis)>,
+    kept: Vec<Kept>,
     /// Whose answers are held back, and until when. Kept as times, because nobody hears of a request whose client has gone away.
     held: Vec<(UserHash, Millis)>,
 }
 
+#[derive(Debug)]
+struct Kept {
+    user: UserHash,
+    space: SpaceHash,
+    until: Millis,
+    of_space: bool,
+}
+
 impl Refusals {
-    /// The object of `space` has told `user` to come back after some seconds.
-    pub fn note(&mut self, user: &UserHash, space: &SpaceHash, retry_after_s: u32, now: Millis) {
-        self.kept.retain(|(whose, where_, until)| *until > now && (whose, where_) != (user, space));
+    /// The object of `space` has told `user` to come back after some seconds, perhaps because of all users of the space.
+    pub fn note(
+        &mut self,
+        (user, space): (&UserHash, &SpaceHash),
+        retry_after_s: u32,
+        of_space: bool,
+        now: Millis,
+    ) {
+        self.kept.retain(|kept| kept.until > now && (&kept.user, &kept.space) != (user, space));
         if self.kept.len() >= REFUSALS_KEPT {
             self.kept.remove(0);
         }
         let until = now.plus(u64::from(retry_after_s.min(REFUSED_S_MAX)) * 1_000);
-        self.kept.push((user.clone(), space.clone(), until));
+        self.kept.push(Kept { user: user.clone(), space: space.clone(), until, of_space });
     }
 
     /// # Errors
     /// [`ApiError::RateLimited`] while a refusal lasts, with what is left of its seconds.
     pub fn check(&self, user: &UserHash, space: &SpaceHash, now: Millis) -> Result<(), ApiError> {
-        let mut refused = self.kept.iter().filter(|(whose, where_, _)| (whose, where_) == (user, space));
-        let left = refused.next().map_or(0, |(_, _, until)| until.since(now));
+        let mut refused = self.kept.iter().filter(|kept| (&kept.user, &kept.space) == (user, space));
+        let Some(Kept { until, of_space, .. }) = refused.next() else { return Ok(()) };
+        let left = until.since(now);
         // A clock that went back must not keep anybody out for as long.
         if left == 0 || left > u64::from(REFUSED_S_MAX) * 1_000 {
             return Ok(());
         }
-        Err(ApiError::RateLimited { retry_after_s: u32::try_from(left.div_ceil(1_000)).unwrap_or(1) })
+        let retry_after_s = u32::try_from(left.div_ceil(1_000)).unwrap_or(1);
+        Err(ApiError::RateLimited { retry_after_s, of_space: *of_space })
     }
 
     /// For how long to hold back the answer to a user who asks before the time, in ms. One user has at most as many held back as
@@ -73,13 +89,14 @@ mod tests {
     fn refused(refusals: &Refusals, name: &str, space: &str, now: Millis) -> Option<u32> {
         match refusals.check(&UserHash::new("i", name), &SpaceHash::private("i", space), now) {
             Ok(()) => None,
-            Err(ApiError::RateLimited { retry_after_s }) => Some(retry_after_s),
+            Err(ApiError::RateLimited { retry_after_s, .. }) => Some(retry_after_s),
             Err(error) => panic!("{error:?}"),
         }
     }
 
     fn note(refusals: &mut Refusals, name: &str, space: &str, seconds: u32, now: Millis) {
-        refusals.note(&UserHash::new("i", name), &SpaceHash::private("i", space), seconds, now);
+        let place = (&UserHash::new("i", name), &SpaceHash::private("i", space));
+        refusals.note(place, seconds, false, now);
     }
 
     #[test]

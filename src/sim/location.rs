@@ -133,7 +133,7 @@ pub struct Location {
     /// What the answers to writes that passed here have said, for the checker.
     written: Vec<Written>,
     /// Who was told to ask an object again only then, and by which isolate, for the checker.
-    told_later: Vec<(SharedIsolate, UserHash, SpaceHash, Millis)>,
+    told_later: Vec<(SharedIsolate, UserHash, SpaceHash, Millis, bool)>,
 }
 
 /// A write whose answer has passed a location.
@@ -215,24 +215,26 @@ impl Location {
     pub(super) fn learn_refusal(
         &mut self,
         (isolate, user, object): (SharedIsolate, UserHash, SpaceHash),
-        until: Millis,
+        (until, of_space): (Millis, bool),
         now: Millis,
     ) {
-        let lasts = |(of, whose, which, until): &(SharedIsolate, UserHash, SpaceHash, Millis)| {
+        let lasts = |(of, whose, which, until, _): &(SharedIsolate, UserHash, SpaceHash, Millis, bool)| {
             !Rc::ptr_eq(of, &isolate) || (*until > now && (whose, which) != (&user, &object))
         };
         self.told_later.retain(lasts);
-        self.told_later.push((isolate, user, object, until));
+        self.told_later.push((isolate, user, object, until, of_space));
     }
 
     /// Until when an isolate may not make this call, if it may not by now. A clock that went back delays nobody for longer than a
     /// refusal can.
     pub(super) fn told_later(&self, isolate: &SharedIsolate, call: &Outgoing, now: Millis) -> Option<Millis> {
-        let mut told = self.told_later.iter().filter(|(of, user, object, _)| {
-            Rc::ptr_eq(of, isolate) && *user == call.caller.user && *object == call.object
+        let is_owners = call.call.is_owners();
+        let mut told = self.told_later.iter().filter(|(of, user, object, _, of_space)| {
+            let is_admitted = is_owners && *of_space;
+            Rc::ptr_eq(of, isolate) && (user, object) == (&call.caller.user, &call.object) && !is_admitted
         });
         told.next()
-            .map(|(.., until)| *until)
+            .map(|(_, _, _, until, _)| *until)
             .filter(|until| (1..=u64::from(REFUSED_S_MAX) * 1_000).contains(&until.since(now)))
     }
 

@@ -275,7 +275,9 @@ impl Answer {
     /// It is not done.
     #[must_use]
     pub fn refused(error: ApiError) -> Self {
-        Self { result: Err(error), at: None, aside: None, rows: Rows::default() }
+        let is_of_space = matches!(error, ApiError::RateLimited { of_space: true, .. });
+        let aside = is_of_space.then_some(Aside::OfSpace);
+        Self { result: Err(error), at: None, aside, rows: Rows::default() }
     }
 
     /// The answer to a call whose caller cannot be read. It comes from an edge that is newer: soon there will be an object that

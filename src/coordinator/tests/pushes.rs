@@ -339,7 +339,7 @@ fn whoever_may_not_begin_is_refused_and_what_has_begun_goes_on() {
     let mut desk = Desk::new();
     let mut queue = Queue::default();
     queue.push(user("alice"), parsed(&body("client-a", &mutations(1, 50, 4))));
-    let refused = |_: &UserHash| Err(ApiError::RateLimited { retry_after_s: 1 });
+    let refused = |_: &UserHash| Err(ApiError::RateLimited { retry_after_s: 1, of_space: false });
     desk.core.settle(&mut queue, &mut |_| Ok(()), desk.now);
     queue.push(user("alice"), parsed(&body("client-b", &mutations(1, 50, 4))));
     queue.push(user("alice"), parsed(&body("client-c", &mutations(1, 1, 1))));

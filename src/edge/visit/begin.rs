@@ -132,7 +132,7 @@ impl Isolate {
             return self.serve(visit, pulling, now);
         }
         // It does not say when; the shorter of the two periods that it can have.
-        visit.state = State::Draining(ApiError::RateLimited { retry_after_s: 10 });
+        visit.state = State::Draining(ApiError::RateLimited { retry_after_s: 10, of_space: false });
         Ok(Effect::Drain)
     }
 

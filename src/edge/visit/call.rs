@@ -63,8 +63,12 @@ impl Called {
     #[must_use]
     pub fn read(status: u16, body: String, timing: String, position: &str, aside: &str) -> Self {
         let is_done = matches!(status, 200 | 204);
-        let result = if is_done { Ok(body) } else { Err(ApiError::of_object(status, &body)) };
-        Self { result, position: Position::parse(position), aside: Aside::parse(aside), timing }
+        let mut result = if is_done { Ok(body) } else { Err(ApiError::of_object(status, &body)) };
+        let aside = Aside::parse(aside);
+        if let Err(ApiError::RateLimited { of_space, .. }) = &mut result {
+            *of_space = aside == Some(Aside::OfSpace);
+        }
+        Self { result, position: Position::parse(position), aside, timing }
     }
 
     /// It was not reached.
@@ -118,15 +122,20 @@ impl Isolate {
         then: Then,
         now: Millis,
     ) -> Effect {
-        // The object admits an owner's acts where it refuses everything else.
-        let is_owners = call.call.is_owners();
-        let refused = self.refusals.check(&call.caller.user, &call.object, now).err();
-        if is_owners || refused.filter(|_| !planted!(RefusalIgnored)).is_none() {
+        if self.check_refusal(&call, now).is_ok() || planted!(RefusalIgnored) {
             return send(visit, call, then);
         }
         let hold_ms = self.refusals.hold_ms(&call.caller.user, now);
         visit.state = State::HeldBack(call, Box::new(then));
         Effect::Pause(hold_ms)
+    }
+
+    /// Whether an object has told a caller to come back later. What only an owner may do it admits whatever the space has left.
+    pub(super) fn check_refusal(&self, call: &Outgoing, now: Millis) -> Result<(), ApiError> {
+        match self.refusals.check(&call.caller.user, &call.object, now) {
+            Err(ApiError::RateLimited { of_space: true, .. }) if call.call.is_owners() => Ok(()),
+            checked => checked,
+        }
     }
 
     pub(super) fn held_back(
@@ -136,7 +145,7 @@ impl Isolate {
         then: Then,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        match (self.refusals.check(&call.caller.user, &call.object, now), then) {
+        match (self.check_refusal(&call, now), then) {
             (Ok(()), then) => Ok(send(visit, call, then)),
             (Err(refused), Then::Pass(PassedBody::Request { .. })) => {
                 visit.state = State::Draining(refused);
@@ -155,8 +164,8 @@ impl Isolate {
     ) -> Result<Effect, ApiError> {
         match called.result {
             Ok(_) => visit.usage.add_rows(&called.timing),
-            Err(ApiError::RateLimited { retry_after_s }) => {
-                self.refusals.note(&visit.target().caller.user, object, retry_after_s, now);
+            Err(ApiError::RateLimited { retry_after_s, of_space }) => {
+                self.refusals.note((&visit.target().caller.user, object), retry_after_s, of_space, now);
             }
             Err(_) => {}
         }
@@ -217,7 +226,8 @@ impl Isolate {
         let Passed { status, retry_after_s, position, aside } = passed.map_err(|(error, _)| error)?;
         if status == 429 {
             let target = visit.target();
-            self.refusals.note(&target.caller.user, &target.hash, retry_after_s.unwrap_or(1), now);
+            let (place, of_space) = ((&target.caller.user, &target.hash), aside == Some(Aside::OfSpace));
+            self.refusals.note(place, retry_after_s.unwrap_or(1), of_space, now);
         }
         if let Some(position) = position {
             self.note_written(visit, position, now);

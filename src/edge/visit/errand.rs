@@ -94,7 +94,7 @@ impl Isolate {
             match delivery.next() {
                 DeliveryStep::AskAgain(_) => delivery.learn_answer(match aside {
                     Some(Aside::Membership(membership)) => Some(membership),
-                    Some(Aside::Invited) | None => None,
+                    Some(Aside::Invited | Aside::OfSpace) | None => None,
                 }),
                 _ => delivery.learn_noted(Noted::of(&result)),
             }
@@ -183,7 +183,7 @@ impl Isolate {
         then: Then,
         now: Millis,
     ) -> Effect {
-        match self.refusals.check(&call.caller.user, &call.object, now) {
+        match self.check_refusal(&call, now) {
             Ok(()) => send(visit, call, then),
             Err(_) => Effect::Rest,
         }

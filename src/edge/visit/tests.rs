@@ -223,7 +223,7 @@ fn a_body_that_comes_after_the_end_of_the_grant_is_not_read() {
 }
 
 #[test]
-fn whom_an_object_has_turned_away_waits_and_is_refused_without_it_and_an_owner_is_not() {
+fn whom_an_object_has_turned_away_waits_and_is_refused_without_it() {
     let mut isolate = isolate(false);
     let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");
     let told = Passed { status: 429, retry_after_s: Some(30), position: None, aside: None };
@@ -241,12 +241,27 @@ fn whom_an_object_has_turned_away_waits_and_is_refused_without_it_and_an_owner_i
     assert!(matches!(effect, Effect::Pause(_)), "{effect:?}");
     let effect = isolate.step(&mut visit, Event::Resumed, START.plus(30_000));
     assert!(matches!(effect, Effect::Pass(..)), "the time is over: {effect:?}");
+}
 
-    let (_, effect) = begin(&mut isolate, "POST", "/spaces/~/reset-epoch");
-    assert!(
-        matches!(effect, Effect::Pass(ref call, _) if matches!(call.call, Call::Administer(_))),
-        "{effect:?}"
-    );
+#[test]
+fn what_only_owners_may_do_reaches_an_object_that_refuses_the_space_and_not_one_that_refuses_the_user() {
+    for aside in [Some(Aside::OfSpace), None] {
+        let is_of_space = aside.is_some();
+        let mut isolate = isolate(false);
+        let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");
+        let refused = Passed { status: 429, retry_after_s: Some(30), position: None, aside };
+        isolate.step(&mut visit, Event::Passed(Ok(refused)), START);
+
+        let (mut visit, effect) = begin(&mut isolate, "POST", "/spaces/~/reset-epoch");
+        assert_eq!(matches!(effect, Effect::Pass(..)), is_of_space, "{effect:?}");
+        if !is_of_space {
+            assert!(matches!(effect, Effect::Pause(_)), "{effect:?}");
+            let effect = isolate.step(&mut visit, Event::Resumed, START.plus(1_000));
+            assert_eq!(answered(&visit, effect), (429, "rate_limited".to_owned()));
+        }
+        let (_, effect) = begin(&mut isolate, "GET", "/spaces/~");
+        assert!(!matches!(effect, Effect::Pass(..) | Effect::Call(_)), "{effect:?}");
+    }
 }
 
 #[test]
@@ -263,7 +278,7 @@ fn an_errand_is_dropped_while_its_object_turns_the_user_away() {
         let mut errand = isolate.take_errands().pop().expect("a hint");
         let effect = isolate.step(&mut errand, Event::Begun, START);
         if let Effect::Call(_) = effect {
-            let refused = Called::failed(ApiError::RateLimited { retry_after_s: 5 });
+            let refused = Called::failed(ApiError::RateLimited { retry_after_s: 5, of_space: false });
             isolate.step(&mut errand, Event::Called(refused), START);
         }
         effect
