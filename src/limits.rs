@@ -228,7 +228,7 @@ pub const SPACES_MADE_MAX: usize = 1_000;
 pub const SPACES_LISTED_MAX: usize = 10_000;
 /// Spaces on one page of a user's list.
 pub const SPACES_PAGE: usize = 1_000;
-/// Bytes of the body of an administrative request.
+/// Bytes of the body of a pull or an administrative request.
 pub const ORDER_BYTES_MAX: usize = 16 * KIB;
 /// Hints that one user's directory keeps of one sender. Anybody may make anybody a member.
 const HINTS_OF_SENDER_MAX: usize = 10;
@@ -253,6 +253,8 @@ pub const BODY_PACKED_SLICE: usize = 4 * 1024;
 pub const OBJECTS_AHEAD: usize = 5;
 /// Keys that an isolate keeps imported.
 pub const KEYS_IMPORTED_MAX: usize = 100;
+/// Characters of what an issuer answered instead of keys, status and type, that the log is told.
+pub const TOLD_OF_ISSUER: usize = 100;
 /// How often a request looks whether another one has fetched the issuer's keys, until it has waited too long.
 pub const KEYS_LOOKS: u32 = 300;
 /// How long a put into KV may take before nobody knows how it ended, in ms.

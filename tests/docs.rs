@@ -261,3 +261,21 @@ fn every_command_that_is_named_exists() {
     assert!(seen > 10, "only {seen} commands were found");
     assert_none(&wrong, "commands that do not exist");
 }
+
+/// What is left out there is not left as it was: each deployment sets it anew.
+#[test]
+fn wrangler_toml_says_what_the_platform_would_otherwise_decide() {
+    let config = read(&root().join("wrangler.toml"));
+    for (line, why) in [
+        (
+            r#"compatibility_flags = ["global_fetch_strictly_public"]"#,
+            "issuers of the same zone are not reached",
+        ),
+        ("[observability]", "each deployment turns the platform's logs off"),
+        ("redact_query_string = true", "logs hold the names of spaces"),
+        ("logs = { invocation_logs = false }", "logs cost three times what polls do"),
+        (r#"name = "RATE_LIMITER""#, "nothing bounds what one account makes"),
+    ] {
+        assert!(config.lines().any(|there| there == line), "without `{line}` {why}");
+    }
+}

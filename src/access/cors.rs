@@ -32,8 +32,14 @@ impl Allowed {
     /// # Errors
     /// What to do about an entry that no origin can match.
     pub fn parse(entry: &str) -> Result<Self, String> {
-        // What browsers send for files and sandboxes.
-        if matches!(entry, "null" | "file://") {
+        // What browsers send for frames in sandboxes, anybody's, and for files, but for some shells of apps.
+        if entry == "null" {
+            return Err(
+                "ALLOWED_ORIGINS: \"null\" is the origin of every page in a sandbox, so it is not allowed"
+                    .to_owned(),
+            );
+        }
+        if entry == "file://" {
             return Ok(Self::Origin(entry.to_owned()));
         }
         Self::parse_url(&entry.to_ascii_lowercase()).ok_or_else(|| {
@@ -236,10 +242,10 @@ mod tests {
             ("http://[::1]", "http://[::1]"),
             ("capacitor://localhost", "capacitor://localhost"),
             ("chrome-extension://abcdefghijklmnop", "chrome-extension://abcdefghijklmnop"),
-            ("null", "null"),
         ] {
             assert!(is_allowed(origin, &list(&[entry])), "{entry}");
         }
+        assert!(Allowed::parse("null").is_err(), "every page can be put into a sandbox");
         for entry in [
             "*",
             "app.example",

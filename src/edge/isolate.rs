@@ -14,6 +14,7 @@ use crate::{
     edge::{config::EdgeConfig, known::Memory},
     error::ApiError,
     ids::UserHash,
+    limits,
     log::{LogLevel, LogLine},
     role::Role,
     snapshot::keys::Scope,
@@ -127,15 +128,18 @@ impl Isolate {
     }
 
     /// Takes what the issuer has answered.
-    pub(super) fn learn_keys(&mut self, document: Option<&str>, now: Millis) {
+    pub(super) fn learn_keys(&mut self, document: Option<&str>, came: &str, now: Millis) {
         let is_learnt = self.verifier.learn_keys(document, now);
         self.log_problems_of_keys();
         if !is_learnt {
-            let why = match document {
-                Some(_) => "the answer is not a JWKS document",
-                None => "there is no good answer",
-            };
-            self.log(LogLevel::Error, "the issuer's keys could not be fetched", json!({ "why": why }));
+            let came: String =
+                came.chars().filter(|one| !one.is_control()).take(limits::TOLD_OF_ISSUER).collect();
+            let why = if came.is_empty() { "no answer" } else { "the answer is not a JWKS document" };
+            self.log(
+                LogLevel::Error,
+                "the issuer's keys could not be fetched",
+                json!({ "why": why, "came": came }),
+            );
         }
     }
 

@@ -268,9 +268,10 @@ impl Known {
         head.max(self.overlay.as_ref().map(|overlay| overlay.position()))
     }
 
+    /// What it takes in memory. Also to know nothing of a space takes a place.
     fn bytes(&self) -> usize {
         let overlay = self.overlay.as_ref().map_or(0, |overlay| 512 + overlay.lines.len());
-        overlay + self.head.as_ref().map_or(0, |head| head.bytes())
+        256 + overlay + self.head.as_ref().map_or(0, |head| head.bytes())
     }
 }
 

@@ -298,7 +298,10 @@ impl Carrier {
     fn end(&mut self, effect: Effect, done: Result<JsValue, JsValue>, value: Option<String>) -> Event {
         match effect {
             Effect::Verify { .. } => Event::Verified(done.ok().map(|is_good| is_good.is_truthy())),
-            Effect::FetchKeys { .. } => Event::Keys(done.ok().and_then(|text| text.as_string())),
+            Effect::FetchKeys { .. } => {
+                let read = done.map(|read| Array::from(&read)).unwrap_or_default();
+                Event::Keys(read.get(0).as_string(), read.get(1).as_string().unwrap_or_default())
+            }
             Effect::AskLimiter(_) => Event::MayPass(done.ok().map(|may| may.is_truthy())),
             Effect::ReadBody { .. } => Event::Body(body_of(done)),
             Effect::LookIntoCache { scope, .. } => {

@@ -72,6 +72,8 @@ pub(crate) fn read(request: &Request) -> visit::Request {
     let text = read_request(request);
     let mut fields = text.split('\n');
     let mut field = || fields.next().unwrap_or_default().to_owned();
+    // Ours comes first, so that nothing of the request can shift it; and what has no time has come after every token's end.
+    let (now, id) = (Millis(field().parse().unwrap_or(u64::MAX)), field());
     let (method, url) = (field(), field());
     let (host, path, query) = visit::parts_of_url(&url);
     visit::Request {
@@ -79,8 +81,8 @@ pub(crate) fn read(request: &Request) -> visit::Request {
         host: host.to_owned(),
         path: path.to_owned(),
         query: query.to_owned(),
-        now: Millis(field().parse().unwrap_or(0)),
-        id: field(),
+        now,
+        id,
         authorization: field(),
         if_none_match: field(),
         origin: field(),

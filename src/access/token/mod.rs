@@ -349,8 +349,11 @@ impl Verifier {
 
 /// Whether nobody on the way can have changed what is fetched from there.
 fn is_trustworthy(url: &str) -> bool {
-    let local = ["http://localhost:", "http://localhost/", "http://127.0.0.1:", "http://127.0.0.1/"];
-    url.starts_with("https://") || local.iter().any(|start| url.starts_with(start))
+    let Some(rest) = url.strip_prefix("http://") else { return url.starts_with("https://") };
+    let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    // What stands before an `@` is no host.
+    matches!(name, "localhost" | "127.0.0.1") && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The token of a `Bearer` header; the scheme is not case-sensitive (RFC 9110, 11.1).

@@ -154,7 +154,7 @@ impl Isolate {
                     if !content_type.is_empty() && !is_json(content_type) {
                         return Err(ApiError::UnsupportedMediaType);
                     }
-                    read_body(visit, limits::BODY_BYTES_MAX)
+                    read_body(visit, limits::ORDER_BYTES_MAX)
                 }
             },
             Route::Head | Route::Object(_) => self.read_published(visit, now),

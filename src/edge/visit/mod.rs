@@ -122,8 +122,8 @@ pub enum Event {
     Resumed,
     /// Whether the signature is good; none where the platform does not know the key for one.
     Verified(Option<bool>),
-    /// What the issuer has answered, if it has.
-    Keys(Option<String>),
+    /// What the issuer has answered, if it is a text, and status and type of what came; empty if nothing did.
+    Keys(Option<String>, String),
     /// Whether the rate limiter lets the user pass; none if it has failed.
     MayPass(Option<bool>),
     /// The body has come.
@@ -351,8 +351,8 @@ impl Isolate {
                 let caller = self.learn_signature(*claimed, is_good, visit.request.now)?;
                 self.begin_as(visit, caller, now)
             }
-            (State::FetchingKeys, Event::Keys(document)) => {
-                self.learn_keys(document.as_deref(), now);
+            (State::FetchingKeys, Event::Keys(document, came)) => {
+                self.learn_keys(document.as_deref(), &came, now);
                 self.identify(visit, true, now)
             }
             (State::Limiting(pulling), Event::MayPass(may_pass)) => {

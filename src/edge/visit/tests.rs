@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    call::{Aside, Call},
+    call::Aside,
     config::Config,
     fronts::headwater::reply::Body,
     ids::{ContentHash, SpaceId},
@@ -150,7 +150,8 @@ fn a_request_fetches_the_keys_of_the_issuer_once_and_never_twice() {
     let mut with_key = isolate_with_issuer();
     let (mut visit, effect) = asked(&mut with_key);
     assert!(matches!(&effect, Effect::FetchKeys { url } if url == ISSUER_KEYS), "{effect:?}");
-    let effect = with_key.step(&mut visit, Event::Keys(keys("there")), START);
+    let effect =
+        with_key.step(&mut visit, Event::Keys(keys("there"), "200 application/json".to_owned()), START);
     assert!(matches!(effect, Effect::Verify { .. }), "{effect:?}");
 
     for (document, refusal) in
@@ -159,10 +160,28 @@ fn a_request_fetches_the_keys_of_the_issuer_once_and_never_twice() {
         let mut without_key = isolate_with_issuer();
         let (mut visit, effect) = asked(&mut without_key);
         assert!(matches!(effect, Effect::FetchKeys { .. }), "{effect:?}");
-        let effect = without_key.step(&mut visit, Event::Keys(document), START);
+        let effect = without_key.step(&mut visit, Event::Keys(document, String::new()), START);
         assert_eq!(answered(&visit, effect), refusal);
         let (visit, effect) = asked(&mut without_key);
         assert_eq!(answered(&visit, effect), refusal, "at once, it is not asked again");
+    }
+}
+
+#[test]
+fn the_log_says_what_an_issuer_answers_instead_of_keys() {
+    for (document, came, why) in [
+        (None, "404 text/html", "the answer is not a JWKS document"),
+        (Some("<html>".to_owned()), "200 text/html", "the answer is not a JWKS document"),
+        (None, "", "no answer"),
+    ] {
+        let mut isolate = isolate_with_issuer();
+        let request = Request { authorization: token("there"), ..request("POST", "/sync/push", START) };
+        let (mut visit, _) = isolate.begin(request, &|_| String::new());
+        isolate.take_log();
+        isolate.step(&mut visit, Event::Keys(document, came.to_owned()), START);
+        let fields = json!({ "why": why, "came": came });
+        let line = (LogLevel::Error, "the issuer's keys could not be fetched", fields);
+        assert!(isolate.take_log().contains(&line), "{came}");
     }
 }
 

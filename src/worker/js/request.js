@@ -8,7 +8,7 @@ export function readRequest(request) {
   const { method, url, headers } = request;
   const get = (name) => headers.get(name) ?? "";
   const accept = get("accept");
-  return `${method}\n${url}\n${Date.now()}\n${requestId()}\n${get("authorization")}\n${get("if-none-match")}\n${
+  return `${Date.now()}\n${requestId()}\n${method}\n${url}\n${get("authorization")}\n${get("if-none-match")}\n${
     get("origin")}\n${accept}\n${/ndjson|;/i.test(accept) ? (request.cf?.clientAcceptEncoding ?? get("accept-encoding")) : ""}\n${
     method === "POST" || method === "PUT" ? `${get("content-type")}\n${get("content-encoding")}` : "\n"}`;
 }

@@ -24,20 +24,20 @@ export async function verifySignature(algorithm, jwk, signed, signature, keysMax
 // The fetch of the issuer's keys that is under way in this isolate: until when it is waited for, and what it has brought.
 let fetching = null;
 
-// Resolves to the text behind the URL, or to null. Whoever asks while a fetch is under way gets what that one brings, but
+// Resolves to [the text behind the URL, or null, and what came: status and type, empty if nothing did]. Whoever asks while a fetch is under way gets what that one brings, but
 // looks for it with timers of their own: a promise dies with the request that made it.
 export async function fetchKeys(url, limit, timeoutMs, looks, context) {
   const under = fetching;
   if (under !== null && Date.now() < under.until) {
-    while (under.text === undefined && Date.now() < under.until) await scheduler.wait(timeoutMs / looks);
-    return under.text ?? null;
+    while (under.came === undefined && Date.now() < under.until) await scheduler.wait(timeoutMs / looks);
+    return under.came ?? [null, ""];
   }
-  const mine = { until: Date.now() + timeoutMs, text: undefined };
+  const mine = { until: Date.now() + timeoutMs, came: undefined };
   fetching = mine;
-  const work = loadText(url, limit, timeoutMs).catch(() => null).then((text) => {
-    mine.text = text;
+  const work = loadText(url, limit, timeoutMs).catch(() => [null, ""]).then((came) => {
+    mine.came = came;
     if (fetching === mine) fetching = null;
-    return text;
+    return came;
   });
   // The others wait for it, whether or not this request's client still does.
   context.waitUntil(work);
@@ -47,12 +47,13 @@ export async function fetchKeys(url, limit, timeoutMs, looks, context) {
 async function loadText(url, limit, timeoutMs) {
   const signal = AbortSignal.timeout(timeoutMs);
   const response = await fetch(url, { headers: { accept: "application/json" }, redirect: "manual", signal });
+  const what = `${response.status} ${response.headers.get("content-type") ?? ""}`.trim();
   if (response.status !== 200) {
     drop(response.body);
-    return null;
+    return [null, what];
   }
   const bytes = await collect(response.body ?? [], limit);
-  return bytes && new TextDecoder().decode(bytes);
+  return [bytes && new TextDecoder().decode(bytes), what];
 }
 
 // Whether the platform's rate limiter lets a key pass.

@@ -169,8 +169,16 @@ fn a_secret_that_an_issuer_publishes_is_none() {
 #[test]
 fn keys_come_from_a_url_that_nobody_can_meddle_with_and_for_an_issuer_or_audience() {
     let good = ["https://a.example/jwks", "http://localhost:8080/jwks", "http://127.0.0.1:8080/jwks"];
-    let bad =
-        ["http://a.example/jwks", "ftp://a", "http://localhost.example/", "http://127.0.0.1.example/", "x"];
+    let bad = [
+        "http://a.example/jwks",
+        "ftp://a",
+        "http://localhost.example/",
+        "http://127.0.0.1.example/",
+        "http://localhost:x@a.example/",
+        "http://localhost:80@a.example/",
+        "http://localhost@a.example/",
+        "x",
+    ];
     for (urls, is_good) in [(&good[..], true), (&bad[..], false)] {
         for url in urls {
             let mut verifier = verifier_of(&[("JWKS_URL", (*url).to_owned())]);
