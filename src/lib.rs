@@ -40,7 +40,7 @@
 //! # Rooms, lowest first
 //! Each imports only rooms above it in this list; `tests/house.rs` says so.
 //!
-//! [`ids`], [`role`], [`time`], [`version`], [`limits`], [`log`]: what is spoken of · [`json`]: the one way JSON of ours is read and
+//! [`ids`], [`role`], [`time`], [`version`], [`limits`], [`log`], [`shares`]: what is spoken of · [`json`]: the one way JSON of ours is read and
 //! written · [`value`]: record values as text · [`snapshot`]: what is published · [`mutation`]: what clients ask to be done to
 //! records, and what becomes of it · [`error`]: the one table from error to HTTP · [`call`]: what edge and objects say to each
 //! other · [`access`]: who calls, for which space, with what right · [`fronts`]: what clients send and are answered ·
@@ -66,6 +66,7 @@ pub mod limits;
 pub mod log;
 pub mod mutation;
 pub mod role;
+pub mod shares;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod sim;
 pub mod snapshot;

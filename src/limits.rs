@@ -70,6 +70,14 @@ pub const RATE_UNIT_ROWS: usize = 100;
 pub const BODIES_HELD_MAX_EDGE: usize = 8 * BODY_BYTES_MAX;
 /// Bytes that a row counts for, of those whose texts do not say how much they are.
 pub const ROW_BYTES: usize = RATE_UNIT_BYTES / RATE_UNIT_ROWS;
+/// Bytes of answers that an isolate at the edge holds at once while they are read, for all its users.
+pub const STREAMS_HELD_MAX: usize = 32 * MIB;
+/// What a stream of pages holds: one page, in the module and outside it.
+pub const STREAM_HELD: usize = 2 * STREAM_PAGE_BYTES;
+/// How long a stream waits for its reader, in ms. Whoever comes back later goes on from the last cursor.
+pub const STREAM_IDLE_MS: u32 = 30_000;
+/// After how long a stream of published objects that nobody has heard of is taken for over, in ms.
+pub const STREAM_LOST_MS: u64 = 10 * 60_000;
 /// How long the edge waits for the next bytes of a body, in ms. Longer pauses are a client that has gone.
 pub const BODY_IDLE_MS: u32 = 10_000;
 /// Bytes a second that a body must have brought on the average, beyond the pause that it may make: a phone on 2G sends five

@@ -10,7 +10,7 @@ use std::{
 /// The rooms of `src/`, lowest first. Those of one floor do not import each other; each may import those below it, …
 const FLOORS: &[&[&str]] = &[
     &["ids", "limits", "log", "planted", "role", "time"],
-    &["version"],
+    &["shares", "version"],
     &["json"],
     &["value", "snapshot"],
     &["mutation"],

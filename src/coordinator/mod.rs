@@ -17,7 +17,6 @@ pub mod publication;
 mod pull;
 pub mod push;
 pub mod rate;
-pub mod shares;
 pub mod sharing;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{directory, refusals::Refusals, visit::Visit, writes::Writes};
+use super::{directory, refusals::Refusals, streams::Streams, visit::Visit, writes::Writes};
 use crate::{
     access::{
         cors::{self, RefusedOrigins},
@@ -31,6 +31,7 @@ pub struct Isolate {
     pub(super) memory: Memory,
     pub(super) writes: Writes,
     pub(super) refusals: Refusals,
+    pub(super) streams: Streams,
     pub(super) directories: directory::KnownEntries,
     pub(super) errands: Vec<Visit>,
     /// Whether the platform's rate limiter is bound.
@@ -51,6 +52,7 @@ impl Isolate {
             memory: Memory::default(),
             writes: Writes::default(),
             refusals: Refusals::default(),
+            streams: Streams::default(),
             directories: directory::KnownEntries::default(),
             errands: Vec::new(),
             has_limiter,
@@ -64,6 +66,12 @@ impl Isolate {
             isolate.log(LogLevel::Info, "settings that nothing reads", json!({ "names": unknown }));
         }
         isolate
+    }
+
+    /// Bytes that answers hold that are being read.
+    #[must_use]
+    pub fn streamed(&self) -> usize {
+        self.streams.held()
     }
 
     /// What is to be done once nobody waits for it any more, since the last look.

@@ -6,6 +6,7 @@ pub mod isolate;
 pub mod known;
 pub mod pull;
 pub mod refusals;
+pub mod streams;
 #[cfg(test)]
 mod tests;
 pub mod visit;

@@ -144,7 +144,8 @@ impl World {
                 assert!(!is_garbled, "I6: a head was taken whose bytes had changed");
                 Event::Head(head)
             }
-            Effect::StreamObjects { start, objects, end, ttl_s } => {
+            Effect::AwaitStream => Event::Resumed,
+            Effect::StreamObjects { start, objects, end, ends: _, ttl_s } => {
                 Event::Opened(self.stream_objects(driven, start, &objects, &end, ttl_s, around))
             }
             Effect::Call(call) => {
@@ -302,7 +303,12 @@ impl World {
         };
         let text = match body {
             Body::Text(text) => text,
-            Body::Stream => std::mem::take(&mut around.stream),
+            Body::Stream => {
+                let waiter = driven.visit.take_writer().expect("BUG: nobody hears when the answer is sent");
+                let text = std::mem::take(&mut around.stream);
+                self.written_by(Driven { visit: waiter, ..driven }, around);
+                text
+            }
             Body::Written => {
                 let writer = driven.visit.take_writer().expect("BUG: nobody writes the answer");
                 self.written_by(Driven { visit: writer, ..driven }, around)
@@ -319,7 +325,11 @@ impl World {
         let mut effect = self.step_visit(&mut driven, Event::Begun);
         loop {
             let event = match effect {
-                Effect::Rest => return text,
+                Effect::Rest => {
+                    let streamed = driven.isolate.borrow().streamed();
+                    assert_eq!(streamed, 0, "I8: an answer that is over holds memory");
+                    return text;
+                }
                 Effect::Close => Event::Resumed,
                 Effect::Write(piece) => {
                     text.push_str(&piece);

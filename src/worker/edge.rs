@@ -74,6 +74,7 @@ extern "C" {
         keys: &Array,
         between: &Array,
         end: &str,
+        ends: f64,
         ttl_s: u32,
         ahead: usize,
     ) -> Promise;
@@ -83,7 +84,7 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn readable(this: &TextPipe) -> ReadableStream;
     #[wasm_bindgen(method)]
-    fn write(this: &TextPipe, text: &str) -> Promise;
+    fn write(this: &TextPipe, text: &str, idle_ms: u32) -> Promise;
     #[wasm_bindgen(method)]
     fn close(this: &TextPipe) -> Promise;
 }
@@ -130,7 +131,7 @@ pub(crate) fn answer(request: Request, env: Env, context: Context) -> Result<JsV
     let header = |name: &str| http::header(&request, name);
     let (mut visit, effect) = isolate::with(&env, |isolate| isolate.begin(incoming, &header));
     let mut carrier =
-        Carrier { env, context, request: Some(request), stream: None, passed: None, pipe: None };
+        Carrier { env, context, request: Some(request), stream: None, sent: None, passed: None, pipe: None };
     if let Effect::Answer(answer) = effect {
         return carrier.respond(&mut visit, *answer);
     }
@@ -148,6 +149,8 @@ struct Carrier {
     request: Option<Request>,
     /// What was opened last.
     stream: Option<ReadableStream>,
+    /// When it has been sent, if that is waited for.
+    sent: Option<Promise>,
     /// What an object has answered to what was passed on.
     passed: Option<Response>,
     /// What an errand writes into.
@@ -164,7 +167,12 @@ impl Carrier {
             if let Effect::Rest = effect {
                 return Ok(JsValue::UNDEFINED);
             }
-            let mut done = JsFuture::from(self.start(&effect)).await;
+            let started = self.start(&effect);
+            // What is written is outside now. While nobody reads it, it takes nothing of the module's memory, which never shrinks.
+            if let Effect::Write(text) = &mut effect {
+                *text = String::new();
+            }
+            let mut done = JsFuture::from(started).await;
             let mut value = None;
             if let (Some(wanted), Ok(read)) = (wanted(&effect), &done) {
                 let (metadata, stream) = head_in(read);
@@ -181,15 +189,15 @@ impl Carrier {
             let event = self.end(effect, done, value);
             effect = isolate::with(&self.env, |isolate| isolate.step(&mut visit, event, now()));
             for errand in isolate::with(&self.env, |isolate| isolate.take_errands()) {
-                self.run_errand(errand, None);
+                self.run_errand(errand, None, None);
             }
         }
     }
 
-    fn run_errand(&self, mut errand: Visit, pipe: Option<TextPipe>) {
+    fn run_errand(&self, mut errand: Visit, pipe: Option<TextPipe>, sent: Option<Promise>) {
         let (env, context) = (self.env.clone(), self.context());
         let effect = isolate::with(&env, |isolate| isolate.step(&mut errand, Event::Begun, now()));
-        let carrier = Self { env, context, request: None, stream: None, passed: None, pipe };
+        let carrier = Self { env, context, request: None, stream: None, sent, passed: None, pipe };
         let ended = future_to_promise(carrier.run(errand, effect));
         self.context.wait_until(&ended).expect("BUG: the request is over and not answered");
     }
@@ -208,25 +216,32 @@ impl Carrier {
 
     fn respond(&mut self, visit: &mut Visit, answer: Result<Reply, ApiError>) -> Result<JsValue, JsValue> {
         let reply = visit.reply(answer);
-        let stream = self.stream.take();
-        let body = match &reply.body {
-            Body::Passed => return Ok(self.passed.take().expect("BUG: nothing was passed on").into()),
-            Body::Stream => stream.expect("BUG: no stream was opened").into(),
-            Body::Empty | Body::Text(_) | Body::Written => {
+        if let Body::Passed = reply.body {
+            return Ok(self.passed.take().expect("BUG: nothing was passed on").into());
+        }
+        let (stream, writer) = (self.stream.take(), visit.take_writer());
+        let body = match (&reply.body, writer) {
+            (Body::Stream, waiter) => {
+                if let Some(waiter) = waiter {
+                    let sent = self.sent.take();
+                    self.run_errand(waiter, None, sent);
+                }
+                stream.expect("BUG: no stream was opened").into()
+            }
+            (Body::Written, Some(writer)) => {
+                let pipe = TextPipe::new();
+                let readable = pipe.readable();
+                self.run_errand(writer, Some(pipe), None);
+                readable.into()
+            }
+            (Body::Empty | Body::Text(_) | Body::Written | Body::Passed, _) => {
                 if let Some(stream) = stream {
                     drop_stream(&stream);
                 }
                 http::body(&reply.body)
             }
         };
-        let headers = http::headers(&reply, visit);
-        if let Some(writer) = visit.take_writer() {
-            let pipe = TextPipe::new();
-            let readable = pipe.readable();
-            self.run_errand(writer, Some(pipe));
-            return http::respond_with(reply.status, &readable, headers);
-        }
-        http::respond_with(reply.status, &body, headers)
+        http::respond_with(reply.status, &body, http::headers(&reply, visit))
     }
 
     /// Begins what an effect asks for.
@@ -262,20 +277,22 @@ impl Carrier {
             }
             Effect::ReadHead { scope, ttl_s, .. } => read_head(env, &scope.head_key(), *ttl_s),
             Effect::OpenObject { key, ttl_s } => read_object(env, key, *ttl_s),
-            Effect::StreamObjects { start, objects, end, ttl_s } => {
+            Effect::StreamObjects { start, objects, end, ends, ttl_s } => {
                 let (keys, between) = (Array::new(), Array::new());
                 for (key, text) in objects {
                     keys.push(&key.into());
                     between.push(&text.into());
                 }
-                stream_objects(env, start, &keys, &between, end, *ttl_s, limits::OBJECTS_AHEAD)
+                let ends = ends.0 as f64;
+                stream_objects(env, start, &keys, &between, end, ends, *ttl_s, limits::OBJECTS_AHEAD)
             }
             Effect::Call(call) => {
                 let (name, caller, body) = (call.object.as_str(), call.caller.to_text(), call.call.body());
                 call_object(env, name, call.call.name(), &caller, &body, call.timeout_ms)
             }
             Effect::Pass(call, source) => self.pass(call, *source),
-            Effect::Write(text) => self.pipe().write(text),
+            Effect::AwaitStream => self.sent.clone().expect("BUG: no stream of objects was opened"),
+            Effect::Write(text) => self.pipe().write(text, limits::STREAM_IDLE_MS),
             Effect::Close => self.pipe().close(),
             Effect::Answer(_) | Effect::Rest => panic!("BUG: the visit is over"),
         }
@@ -303,7 +320,7 @@ impl Carrier {
                 Event::Keys(read.get(0).as_string(), read.get(1).as_string().unwrap_or_default())
             }
             Effect::AskLimiter(_) => Event::MayPass(done.ok().map(|may| may.is_truthy())),
-            Effect::ReadBody { .. } => Event::Body(body_of(done)),
+            Effect::ReadBody { .. } => Event::Body(http::body_of(done)),
             Effect::LookIntoCache { scope, .. } => {
                 let read = done.map(|read| Array::from(&read)).unwrap_or_default();
                 let text = |at: u32| read.get(at).as_string();
@@ -322,10 +339,11 @@ impl Carrier {
                 let Ok(opened) = opened.dyn_into::<Array>() else { return Ok(false) };
                 let sent: Promise = opened.get(1).unchecked_into();
                 self.context.wait_until(&sent).map_err(drop)?;
+                self.sent = Some(sent);
                 Ok(self.keep(opened.get(0)))
             })),
             Effect::Call(_) => Event::Called(match done {
-                Ok(answer) => called(&answer.unchecked_into()),
+                Ok(answer) => http::called(&answer.unchecked_into()),
                 Err(error) => Called::failed(unreached(is_overloaded(&error))),
             }),
             Effect::Pass(..) => Event::Passed(match done {
@@ -338,6 +356,7 @@ impl Carrier {
             | Effect::CacheOverlay { .. }
             | Effect::CacheWrite { .. }
             | Effect::Drain
+            | Effect::AwaitStream
             | Effect::Pause(_)
             | Effect::Close => Event::Resumed,
             Effect::Answer(_) | Effect::Rest => panic!("BUG: the visit is over"),
@@ -377,18 +396,4 @@ fn wanted(effect: &Effect) -> Option<&Wanted> {
 fn head_in(read: &JsValue) -> (Option<String>, JsValue) {
     let read: &Array = read.unchecked_ref();
     (read.get(0).as_string(), read.get(1))
-}
-
-fn body_of(done: Result<JsValue, JsValue>) -> Result<Vec<u8>, ApiError> {
-    let body = done.unwrap_or(JsValue::NULL);
-    match body.dyn_ref::<Uint8Array>() {
-        Some(bytes) => Ok(bytes.to_vec()),
-        None => Err(refusal_of(&body.as_string().unwrap_or_default())),
-    }
-}
-
-fn called(answer: &Array) -> Called {
-    let text = |at| answer.get(at).as_string().unwrap_or_default();
-    let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
-    Called::read(status, text(2), text(1), &text(3), &text(4))
 }

@@ -3,13 +3,17 @@
 use headwater::{
     call::Usage,
     coordinator::object::NoBody,
-    edge::visit::{self, Visit},
-    fronts::headwater::reply::{AllHeaders, Body, Reply},
+    edge::visit::{self, Called, Visit},
+    error::ApiError,
+    fronts::headwater::{
+        body::refusal_of,
+        reply::{AllHeaders, Body, Reply},
+    },
     limits,
     time::Millis,
 };
-use js_sys::Uint8Array;
-use wasm_bindgen::prelude::*;
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::{JsCast, prelude::*};
 use web_sys::Request;
 
 #[wasm_bindgen(module = "/js/request.js")]
@@ -138,4 +142,20 @@ pub(crate) fn respond_as_object(
     usage: Usage,
 ) -> Result<JsValue, JsValue> {
     respond_with(reply.status, &body(&reply.body), reply.all_headers(id, origin, usage))
+}
+
+/// A body that was read, or why there is none.
+pub(crate) fn body_of(done: Result<JsValue, JsValue>) -> Result<Vec<u8>, ApiError> {
+    let body = done.unwrap_or(JsValue::NULL);
+    match body.dyn_ref::<Uint8Array>() {
+        Some(bytes) => Ok(bytes.to_vec()),
+        None => Err(refusal_of(&body.as_string().unwrap_or_default())),
+    }
+}
+
+/// What an object has answered.
+pub(crate) fn called(answer: &Array) -> Called {
+    let text = |at| answer.get(at).as_string().unwrap_or_default();
+    let status = answer.get(0).as_f64().unwrap_or(500.0) as u16;
+    Called::read(status, text(2), text(1), &text(3), &text(4))
 }

@@ -39,7 +39,6 @@ use super::{
     ledger::{Ledger, LedgerResult, Rows},
     publication::PublicationConfig,
     rate::{Rate, RateConfig},
-    shares::Shares,
 };
 use crate::{
     call::{Call, Destination, PushAnswer},
@@ -51,6 +50,7 @@ use crate::{
     ids::UserHash,
     limits::{self, DirectoryMax},
     log::{LogLevel, LogLine},
+    shares::Shares,
     time::Millis,
     version::Position,
 };

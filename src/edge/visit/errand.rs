@@ -36,6 +36,8 @@ pub(super) enum Errand {
     Hint(SpaceHash),
     /// Write the pages of a pull one after the other.
     WritePages(Paging),
+    /// Wait until a stream of objects is over.
+    AwaitStream(u64),
 }
 
 /// The pages of a pull: the coordinator answers each at once and sleeps again, and the edge waits for the client. `Server-Timing`
@@ -46,6 +48,8 @@ pub(super) struct Paging {
     pub(super) text: String,
     pub(super) position: Position,
     pub(super) next: Option<OrderedCursor>,
+    /// What it holds of the isolate.
+    pub(super) stream: u64,
 }
 
 impl Isolate {
@@ -63,6 +67,13 @@ impl Isolate {
             Errand::Deliver(delivery) => self.deliver(visit, delivery, event, now),
             Errand::Hint(directory) => self.hint(visit, directory, &event, now),
             Errand::WritePages(paging) => self.write_pages(visit, paging, event, now),
+            Errand::AwaitStream(stream) => match event {
+                Event::Begun => waits(visit, Errand::AwaitStream(stream), Effect::AwaitStream),
+                _ => {
+                    self.streams.end(stream);
+                    Effect::Rest
+                }
+            },
         }
     }
 
@@ -120,11 +131,12 @@ impl Isolate {
     }
 
     fn write_pages(&mut self, visit: &mut Visit, mut paging: Paging, event: Event, now: Millis) -> Effect {
+        // Access ends with the token, also in the middle of an answer.
+        let is_over = now >= visit.target().caller.expires;
+        self.streams.is_read(paging.stream, read_until(now));
         match event {
             Event::Begun => {}
             Event::Sent(true) => {
-                // Access ends with the token, also in the middle of an answer.
-                let is_over = now >= visit.target().caller.expires;
                 let Some(cursor) = paging.next.clone().filter(|_| !is_over) else {
                     return waits(visit, Errand::WritePages(paging), Effect::Close);
                 };
@@ -135,13 +147,20 @@ impl Isolate {
             }
             Event::Called(Called { result, .. }) => {
                 // A page that starts over cannot be part of this stream: the client comes back with the last cursor.
-                let page = result.as_deref().ok().and_then(decode_reply);
+                let page = result.as_deref().ok().filter(|_| !is_over).and_then(decode_reply);
                 let Some((PullReply::Page { epoch, version, reset: false, next }, lines)) = page else {
                     return waits(visit, Errand::WritePages(paging), Effect::Close);
                 };
-                paging = Paging { text: lines.to_owned(), position: Position { epoch, version }, next };
+                let position = Position { epoch, version };
+                paging = Paging { text: lines.to_owned(), position, next, stream: paging.stream };
             }
-            _ => return Effect::Rest,
+            // It is closed, or nobody reads it.
+            _ => {
+                if !planted!(StreamKept) {
+                    self.streams.end(paging.stream);
+                }
+                return Effect::Rest;
+            }
         }
         let mut text = std::mem::take(&mut paging.text);
         match &paging.next {
@@ -188,6 +207,11 @@ impl Isolate {
             Err(_) => Effect::Rest,
         }
     }
+}
+
+/// Until when a stream of pages is not taken for over, if nobody hears of it.
+pub(super) fn read_until(now: Millis) -> Millis {
+    now.plus(2 * u64::from(limits::STREAM_IDLE_MS))
 }
 
 fn waits(visit: &mut Visit, errand: Errand, effect: Effect) -> Effect {

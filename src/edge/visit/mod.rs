@@ -1,5 +1,4 @@
-//! One request, from its first byte to its answer. Without I/O: the Worker and the simulator's locations both only carry out
-//! what it says.
+//! One request, from its first byte to its answer. Without I/O: Worker and simulator only carry out what it says.
 //!
 //! [`Isolate::begin`] begins a [`Visit`]. Whoever drives it carries out the effect that comes back and tells
 //! [`Isolate::step`] how that has ended, until an effect ends the visit ([`Effect::is_end`]). A visit may be given up at any
@@ -85,7 +84,7 @@ pub struct Visit {
     /// The origin whose pages may read the answer.
     origin: Option<String>,
     usage: Usage,
-    /// What writes the body of its answer, if that is written piece by piece.
+    /// What writes the body of its answer, or waits until it is sent.
     writer: Option<Box<Self>>,
     state: State,
 }
@@ -199,7 +198,7 @@ pub enum Effect {
     CacheHead {
         /// As above.
         base: String,
-        /// The head. One without its body leaves the body there that is the same head's.
+        /// One without its body leaves the body there that is the same head's.
         head: Rc<KnownHead>,
         /// For how long.
         ttl_s: u32,
@@ -247,6 +246,8 @@ pub enum Effect {
         objects: Vec<(String, String)>,
         /// The last text.
         end: String,
+        /// When the stream ends, wherever it has got to.
+        ends: Millis,
         /// How long KV's own cache may keep objects.
         ttl_s: u32,
     },
@@ -254,7 +255,9 @@ pub enum Effect {
     Call(Box<Outgoing>),
     /// Call an object and pass its answer on: [`Event::Passed`].
     Pass(Box<Outgoing>, PassedBody),
-    /// Write a piece of the answer: [`Event::Sent`].
+    /// Wait until the stream that was opened has ended: [`Event::Resumed`].
+    AwaitStream,
+    /// Write a piece of the answer: [`Event::Sent`], also if nobody reads it for [`crate::limits::STREAM_IDLE_MS`].
     Write(String),
     /// The answer is complete: [`Event::Resumed`].
     Close,
@@ -291,14 +294,13 @@ impl Visit {
         self.usage
     }
 
-    /// What writes the body of its answer ([`crate::fronts::headwater::reply::Body::Written`]): an errand.
+    /// The errand that writes the body of its answer, or waits until that is sent.
     pub fn take_writer(&mut self) -> Option<Self> {
         self.writer.take().map(|writer| *writer)
     }
 
-    /// Whether only the headers of the answer are wanted.
     #[must_use]
-    pub fn is_head(&self) -> bool {
+    pub(super) fn is_head(&self) -> bool {
         self.request.method == "HEAD"
     }
 

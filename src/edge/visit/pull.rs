@@ -103,7 +103,7 @@ impl Isolate {
                 let page = page(visit, &pulling.pull, &answer, visit.request.now);
                 return Ok(self.pull_is_done(visit, &pulling, page, now));
             }
-            Next::Answer(answer) => return Ok(self.stream(visit, pulling, answer, now)),
+            Next::Answer(answer) => return self.stream(visit, pulling, answer, now),
         };
         visit.state = State::Pulling(pulling);
         Ok(effect)

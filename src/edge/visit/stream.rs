@@ -2,7 +2,7 @@
 
 use super::{
     Effect, State, Visit,
-    errand::{Errand, Paging},
+    errand::{Errand, Paging, read_until},
     pull::{Pulling, headers},
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         reply::{Body, Headers, Reply},
     },
     ids::{ContentHash, SpaceHash},
+    limits,
     time::Millis,
 };
 
@@ -24,6 +25,8 @@ pub(super) struct Streaming {
     pulling: Box<Pulling>,
     headers: String,
     first: ContentHash,
+    /// What it holds of the isolate.
+    stream: u64,
 }
 
 impl Isolate {
@@ -34,7 +37,7 @@ impl Isolate {
         mut pulling: Box<Pulling>,
         answer: PullAnswer,
         now: Millis,
-    ) -> Effect {
+    ) -> Result<Effect, ApiError> {
         let pull = &mut pulling.pull;
         let whole = answer::whole_stream(&answer);
         // The platform compresses JSON by itself, but not NDJSON (speed/optimization/content/compression); asked to, it does so
@@ -44,7 +47,7 @@ impl Isolate {
         let tag = pull.tag(&answer, &visit.target().hash, is_coded);
         if holds_tag(&visit.request.if_none_match, &tag) {
             let headers = Headers::Pull(headers(pull, &answer, tag, now));
-            return self.pull_is_done(visit, &pulling, Reply::empty(304, headers), now);
+            return Ok(self.pull_is_done(visit, &pulling, Reply::empty(304, headers), now));
         }
         if matches!(&answer, PullAnswer::Load(load) if !load.parts.is_empty()) {
             pull.reads_objects();
@@ -54,10 +57,14 @@ impl Isolate {
         let body = match (whole, answer) {
             (Some(text), _) => Body::Text(text),
             (None, _) if visit.is_head() => Body::Empty,
-            (None, PullAnswer::Load(load)) => return self.stream_objects(visit, pulling, &load, headers),
+            (None, PullAnswer::Load(load)) => {
+                return self.stream_objects(visit, pulling, &load, headers, now);
+            }
             (None, PullAnswer::Page { position, reset, next, lines }) => {
                 let text = answer::stream_start(&position, reset) + &lines;
-                let paging = Paging { text, position, next };
+                let until = read_until(now);
+                let stream = self.begin_stream(visit, limits::STREAM_HELD, until, now)?;
+                let paging = Paging { text, position, next, stream };
                 visit.writer = Some(Box::new(visit.errand(Errand::WritePages(paging))));
                 Body::Written
             }
@@ -66,7 +73,18 @@ impl Isolate {
             }
         };
         let reply = Reply { status: 200, headers: Headers::Named(headers), body };
-        self.pull_is_done(visit, &pulling, reply, now)
+        Ok(self.pull_is_done(visit, &pulling, reply, now))
+    }
+
+    /// Makes room for an answer beside those of others.
+    fn begin_stream(
+        &mut self,
+        visit: &Visit,
+        bytes: usize,
+        until: Millis,
+        now: Millis,
+    ) -> Result<u64, ApiError> {
+        self.streams.begin(&visit.target().caller.user, bytes, until, now).ok_or(ApiError::Overloaded)
     }
 
     fn stream_objects(
@@ -75,7 +93,8 @@ impl Isolate {
         pulling: Box<Pulling>,
         load: &Load,
         headers: String,
-    ) -> Effect {
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
         let target = visit.target();
         let part = |(index, part): (usize, &crate::snapshot::head::PartName)| {
             (target.scope().object_key(&part.sha256.0), cursor_after(load, index, &target.hash))
@@ -84,9 +103,13 @@ impl Isolate {
         let first = load.parts.first().expect("BUG: a load without objects is streamed").sha256.0.clone();
         let start = answer::stream_start(&load.position, load.reset);
         let end = load.lines.clone() + &answer::stream_end(&load.position);
+        let between: usize = objects.iter().map(|(key, cursor)| key.len() + cursor.len()).sum();
+        let ends = target.caller.expires;
+        let until = ends.min(now.plus(limits::STREAM_LOST_MS));
+        let stream = self.begin_stream(visit, start.len() + between + end.len(), until, now)?;
         visit.usage.kv += u32::try_from(objects.len()).unwrap_or(u32::MAX);
-        visit.state = State::Streaming(Box::new(Streaming { pulling, headers, first }));
-        Effect::StreamObjects { start, objects, end, ttl_s: OBJECT_TTL_S }
+        visit.state = State::Streaming(Box::new(Streaming { pulling, headers, first, stream }));
+        Ok(Effect::StreamObjects { start, objects, end, ends, ttl_s: OBJECT_TTL_S })
     }
 
     /// Nothing has been sent yet: if the first object is not there, the coordinator takes over.
@@ -97,9 +120,13 @@ impl Isolate {
         opened: Result<bool, ()>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        let Streaming { mut pulling, headers, first } = streaming;
+        let Streaming { mut pulling, headers, first, stream } = streaming;
+        if !matches!(opened, Ok(true)) {
+            self.streams.end(stream);
+        }
         match opened {
             Ok(true) => {
+                visit.writer = Some(Box::new(visit.errand(Errand::AwaitStream(stream))));
                 let reply = Reply { status: 200, headers: Headers::Named(headers), body: Body::Stream };
                 return Ok(self.pull_is_done(visit, &pulling, reply, now));
             }

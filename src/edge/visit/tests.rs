@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    call::Aside,
+    call::{Aside, OrderedCursor, PullReply, encode_reply},
     config::Config,
     fronts::headwater::reply::Body,
     ids::{ContentHash, SpaceId},
+    limits,
     role::Role,
     sim::START,
     snapshot::head::{ContentHashText, Head, HeadParts, PartName, Run},
@@ -239,6 +240,81 @@ fn a_body_that_comes_after_the_end_of_the_grant_is_not_read() {
         let effect = isolate.step(&mut visit, Event::Body(Ok(b"{}".to_vec())), now);
         assert_eq!(!effect.is_end(), is_good, "{effect:?}");
     }
+}
+
+/// A pull as NDJSON of what no layer but the object knows, begun: the first page is being written.
+fn streaming(isolate: &mut Isolate) -> (Visit, Effect) {
+    let request =
+        Request { accept: "application/x-ndjson".to_owned(), ..request("GET", "/sync/pull", START) };
+    let (mut visit, mut effect) = begin_with(isolate, request, "");
+    let (mut errand, answer) = loop {
+        let event = match effect {
+            Effect::LookIntoCache { .. } => Event::Cached(Known::default(), None),
+            Effect::ReadHead { .. } => Event::Head(Ok(None)),
+            Effect::Call(_) => Event::Called(page()),
+            Effect::Answer(answer) => break (visit.take_writer(), *answer),
+            other => panic!("{other:?}"),
+        };
+        effect = isolate.step(&mut visit, event, START);
+    };
+    let Some(mut errand) = errand.take() else { panic!("{answer:?}") };
+    let effect = isolate.step(&mut errand, Event::Begun, START);
+    assert!(matches!(effect, Effect::Write(_)), "{effect:?}");
+    (errand, effect)
+}
+
+/// A page behind which there is another.
+fn page() -> Called {
+    let version = |number| Version::new(number).expect("a version");
+    let (start, reached, horizon) = (version(0), version(1), version(0));
+    let next = Some(OrderedCursor { epoch: epoch(), start, reached, horizon });
+    let reply = PullReply::Page { epoch: epoch(), version: version(2), reset: false, next };
+    let lines = "{\"version\":1,\"collection\":\"c\",\"id\":\"a\",\"value\":{}}\n";
+    Called::read(200, encode_reply(&reply, lines), String::new(), "", "")
+}
+
+#[test]
+fn a_stream_of_pages_ends_with_its_token_also_while_a_page_is_on_its_way() {
+    let end = Millis(START.0 + 600_000 + 60_000);
+    for asks_in_time in [true, false] {
+        let mut isolate = isolate(false);
+        let (mut errand, _) = streaming(&mut isolate);
+        let now = if asks_in_time { Millis(end.0 - 1) } else { end };
+        let mut effect = isolate.step(&mut errand, Event::Sent(true), now);
+        assert_eq!(matches!(effect, Effect::Call(_)), asks_in_time, "{effect:?}");
+        if asks_in_time {
+            effect = isolate.step(&mut errand, Event::Called(page()), end);
+        }
+        assert!(matches!(effect, Effect::Close), "{effect:?}");
+        assert!(matches!(isolate.step(&mut errand, Event::Resumed, end), Effect::Rest));
+        assert_eq!(isolate.streamed(), 0);
+    }
+}
+
+#[test]
+fn streams_that_nobody_reads_are_bounded_and_what_one_account_holds_leaves_room_for_others() {
+    let mut isolate = isolate(false);
+    let mut open = Vec::new();
+    while isolate.streamed() + limits::STREAM_HELD <= limits::STREAMS_HELD_MAX / 2 {
+        open.push(streaming(&mut isolate).0);
+    }
+    let request =
+        Request { accept: "application/x-ndjson".to_owned(), ..request("GET", "/sync/pull", START) };
+    let (mut visit, mut effect) = begin_with(&mut isolate, request, "");
+    while !effect.is_end() {
+        let event = match effect {
+            Effect::LookIntoCache { .. } => Event::Cached(Known::default(), None),
+            Effect::ReadHead { .. } => Event::Head(Ok(None)),
+            Effect::Call(_) => Event::Called(page()),
+            other => panic!("{other:?}"),
+        };
+        effect = isolate.step(&mut visit, event, START);
+    }
+    assert_eq!(answered(&visit, effect), refused(503, "overloaded"));
+    for errand in &mut open {
+        assert!(matches!(isolate.step(errand, Event::Sent(false), START), Effect::Rest));
+    }
+    assert_eq!(isolate.streamed(), 0);
 }
 
 #[test]

@@ -218,6 +218,7 @@ pub(crate) enum Fault {
     HintTakenForEntry,
     /// A hint brings a directory into being.
     HintCreatesStorage,
+    StreamKept,
     /// A space that was reserved and never made counts for ever.
     ReservationNeverDropped,
 
@@ -362,6 +363,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::TombstoneForgotten, &["I8"], 300),
     (Fault::HintTakenForEntry, &["I8"], 300),
     (Fault::HintCreatesStorage, &["I9"], 300),
+    (Fault::StreamKept, &["I8"], 100),
     (Fault::ReservationNeverDropped, &["I8"], 300),
     (Fault::ClosedGroundIgnored, &["I12"], 400),
     (Fault::DependantsApplied, &["I12"], 100),

@@ -4,9 +4,9 @@ import { drop } from "./kv.js";
 
 // Streams `start`, then the objects under `keys`, after each of them its line of `between`, then `end`. Their bytes do
 // not pass through wasm, nor through JavaScript. Resolves to [stream, promise of its end], or to null when the first object
-// is missing. When a later one is missing or breaks, the stream ends without `end`: the client goes on from the last cursor. So many
-// are opened `ahead`.
-export async function streamObjects(env, start, keys, between, end, cacheTtl, ahead) {
+// is missing. When a later one is missing or breaks, the stream ends without `end`: the client goes on from the last cursor. So it
+// does at the time `ends`. So many are opened `ahead`.
+export async function streamObjects(env, start, keys, between, end, ends, cacheTtl, ahead) {
   const opened = [];
   const open = (index) => {
     if (index >= keys.length) return;
@@ -28,6 +28,7 @@ export async function streamObjects(env, start, keys, between, end, cacheTtl, ah
     await writer.write(encoder.encode(text));
     writer.releaseLock();
   };
+  const signal = AbortSignal.timeout(Math.min(Math.max(ends - Date.now(), 0), 0x7fffffff));
   const send = async () => {
     let before = start;
     for (let index = 0; index < keys.length; index += 1) {
@@ -35,13 +36,15 @@ export async function streamObjects(env, start, keys, between, end, cacheTtl, ah
       open(index + ahead);
       if (object === null) return write(before);
       await write(before);
-      await object.pipeTo(writable, { preventClose: true, preventAbort: true });
+      await object.pipeTo(writable, { preventClose: true, preventAbort: true, signal });
       before = between[index];
     }
     return write(before + end);
   };
   // Closed, not aborted, even when something broke: an abort would take back what the compressor still holds.
-  const sent = send().catch(() => {}).then(() => writable.close()).catch(() => {});
+  // At its end nobody may still get that either.
+  const close = () => (signal.aborted ? writable.abort() : writable.close());
+  const sent = send().catch(() => {}).then(close).catch(() => {});
   return [readable, sent];
 }
 
@@ -53,8 +56,18 @@ export class TextPipe {
     this.writer = writable.getWriter();
     this.encoder = new TextEncoder();
   }
-  write(text) {
-    return this.writer.write(this.encoder.encode(text));
+  // Rejects, and breaks the stream off, when nobody reads it for so long.
+  async write(text, idleMs) {
+    let timer;
+    const idle = new Promise((_, reject) => (timer = setTimeout(reject, idleMs)));
+    try {
+      await Promise.race([this.writer.write(this.encoder.encode(text)), idle]);
+    } catch (error) {
+      this.writer.abort().catch(() => {});
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
   }
   close() {
     return this.writer.close();

@@ -1,4 +1,4 @@
-//! Bodies that an object holds at once, and whose they are: no user's take more than is left for all others.
+//! What is held at once of what all users share, and whose it is: nobody holds more than is left for all others.
 
 use std::collections::BTreeMap;
 
