@@ -242,25 +242,30 @@ fn a_body_that_comes_after_the_end_of_the_grant_is_not_read() {
     }
 }
 
-/// A pull as NDJSON of what no layer but the object knows, begun: the first page is being written.
-fn streaming(isolate: &mut Isolate) -> (Visit, Effect) {
+/// A pull as NDJSON of what only the object knows, to its answer.
+fn pull_as_stream(isolate: &mut Isolate) -> (Visit, Effect) {
     let request =
         Request { accept: "application/x-ndjson".to_owned(), ..request("GET", "/sync/pull", START) };
     let (mut visit, mut effect) = begin_with(isolate, request, "");
-    let (mut errand, answer) = loop {
+    while !effect.is_end() {
         let event = match effect {
             Effect::LookIntoCache { .. } => Event::Cached(Known::default(), None),
             Effect::ReadHead { .. } => Event::Head(Ok(None)),
             Effect::Call(_) => Event::Called(page()),
-            Effect::Answer(answer) => break (visit.take_writer(), *answer),
             other => panic!("{other:?}"),
         };
         effect = isolate.step(&mut visit, event, START);
-    };
-    let Some(mut errand) = errand.take() else { panic!("{answer:?}") };
+    }
+    (visit, effect)
+}
+
+/// The errand that writes such an answer: its first page is being written.
+fn streaming(isolate: &mut Isolate) -> Visit {
+    let (mut visit, answer) = pull_as_stream(isolate);
+    let Some(mut errand) = visit.take_writer() else { panic!("{answer:?}") };
     let effect = isolate.step(&mut errand, Event::Begun, START);
     assert!(matches!(effect, Effect::Write(_)), "{effect:?}");
-    (errand, effect)
+    errand
 }
 
 /// A page behind which there is another.
@@ -278,7 +283,7 @@ fn a_stream_of_pages_ends_with_its_token_also_while_a_page_is_on_its_way() {
     let end = Millis(START.0 + 600_000 + 60_000);
     for asks_in_time in [true, false] {
         let mut isolate = isolate(false);
-        let (mut errand, _) = streaming(&mut isolate);
+        let mut errand = streaming(&mut isolate);
         let now = if asks_in_time { Millis(end.0 - 1) } else { end };
         let mut effect = isolate.step(&mut errand, Event::Sent(true), now);
         assert_eq!(matches!(effect, Effect::Call(_)), asks_in_time, "{effect:?}");
@@ -296,20 +301,9 @@ fn streams_that_nobody_reads_are_bounded_and_what_one_account_holds_leaves_room_
     let mut isolate = isolate(false);
     let mut open = Vec::new();
     while isolate.streamed() + limits::STREAM_HELD <= limits::STREAMS_HELD_MAX / 2 {
-        open.push(streaming(&mut isolate).0);
+        open.push(streaming(&mut isolate));
     }
-    let request =
-        Request { accept: "application/x-ndjson".to_owned(), ..request("GET", "/sync/pull", START) };
-    let (mut visit, mut effect) = begin_with(&mut isolate, request, "");
-    while !effect.is_end() {
-        let event = match effect {
-            Effect::LookIntoCache { .. } => Event::Cached(Known::default(), None),
-            Effect::ReadHead { .. } => Event::Head(Ok(None)),
-            Effect::Call(_) => Event::Called(page()),
-            other => panic!("{other:?}"),
-        };
-        effect = isolate.step(&mut visit, event, START);
-    }
+    let (visit, effect) = pull_as_stream(&mut isolate);
     assert_eq!(answered(&visit, effect), refused(503, "overloaded"));
     for errand in &mut open {
         assert!(matches!(isolate.step(errand, Event::Sent(false), START), Effect::Rest));
