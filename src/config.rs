@@ -14,11 +14,12 @@ const DAY_MS: f64 = 86_400_000.0;
 
 /// Every name that [`Config::read`] asks for. The names are part of the contract with whoever deploys; `wrangler.toml` documents
 /// them.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "ALLOWED_HEADERS",
     "ALLOWED_ORIGINS",
     "ENVIRONMENT",
     "GRANT_SECRET",
+    "GRANT_SECRET_OTHER",
     "JWKS_URL",
     "JWT_AUDIENCE",
     "JWT_ISSUER",
@@ -67,6 +68,7 @@ impl Config {
                     audiences: settings.list("JWT_AUDIENCE"),
                 },
                 grant_secret: settings.secret("GRANT_SECRET"),
+                other_grant_secret: settings.secret("GRANT_SECRET_OTHER"),
                 allowed_origins: origins,
                 allowed_headers: headers,
                 publishes_eagerly: after_pulls == 0,

@@ -76,6 +76,8 @@ pub const STREAMS_HELD_MAX: usize = 32 * MIB;
 pub const STREAM_HELD: usize = 2 * STREAM_PAGE_BYTES;
 /// How long a stream waits for its reader, in ms. Whoever comes back later goes on from the last cursor.
 pub const STREAM_IDLE_MS: u32 = 30_000;
+/// How long a stream of published objects lasts at most, in ms.
+pub const STREAM_MS_MAX: u32 = 86_400_000;
 /// After how long a stream of published objects that nobody has heard of is taken for over, in ms.
 pub const STREAM_LOST_MS: u64 = 10 * 60_000;
 /// How long the edge waits for the next bytes of a body, in ms. Longer pauses are a client that has gone.

@@ -42,15 +42,18 @@ struct Verified {
 #[derive(Debug)]
 pub struct Granter {
     key: Option<Hs256Key>,
+    /// Grants under this one are good too: while a secret changes, objects and isolates that keep the old one for minutes sign
+    /// with it.
+    other: Option<Hs256Key>,
     known: BTreeMap<String, Verified>,
 }
 
 impl Granter {
-    /// A granter with this secret, if there is one.
+    /// A granter that signs with this secret, if there is one, and verifies with another one too, if there is that.
     #[must_use]
-    pub fn new(secret: Option<&str>) -> Self {
+    pub fn new(secret: Option<&str>, other: Option<&str>) -> Self {
         let key = |secret: &str| Hs256Key::new(format!("{DOMAIN}{secret}").as_bytes());
-        Self { key: secret.map(key), known: BTreeMap::new() }
+        Self { key: secret.map(key), other: other.map(key), known: BTreeMap::new() }
     }
 
     /// Whether there is a key. Without one nobody reads a shared space at the edge.
@@ -123,7 +126,8 @@ impl Granter {
             return None;
         }
         let signature = AlgorithmSignature::try_from_slice(&signature).ok()?;
-        if !Hs256.verify_signature(&signature, self.key.as_ref()?, signed.as_bytes()) {
+        let is_of = |key: &Hs256Key| Hs256.verify_signature(&signature, key, signed.as_bytes());
+        if !self.key.iter().chain(&self.other).any(is_of) {
             return None;
         }
         let text = Base64UrlUnpadded::decode_vec(text).ok()?;
@@ -184,7 +188,7 @@ mod tests {
     }
 
     fn granter() -> Granter {
-        Granter::new(Some(SECRET))
+        Granter::new(Some(SECRET), None)
     }
 
     fn user(name: &str) -> UserHash {
@@ -225,6 +229,24 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_changes_in_three_steps_at_each_of_which_old_and_new_versions_open_each_others_grants() {
+        let (old, new) = (Some(SECRET), Some("fedcba9876543210fedcba9876543210"));
+        let steps = [(old, None), (old, new), (new, old), (new, None)];
+        let granters = steps.map(|(secret, other)| Granter::new(secret, other));
+        for (signs, signer) in granters.iter().enumerate() {
+            let (grant, _) = signer.sign(&user("alice"), &scope(), Role::Reader, NOW).expect("a grant");
+            for (opens, (secret, other)) in steps.into_iter().enumerate() {
+                let opened = Granter::new(secret, other).open(&grant, &user("alice"), &space("team"), NOW);
+                assert!(opened.is_ok() || signs.abs_diff(opens) > 1, "signed at {signs}, opened at {opens}");
+            }
+        }
+        let (grant, _) = granters[0].sign(&user("alice"), &scope(), Role::Reader, NOW).expect("a grant");
+        let mut last = Granter::new(new, None);
+        let opened = last.open(&grant, &user("alice"), &space("team"), NOW);
+        assert_eq!(opened, Err(ApiError::GrantRequired), "the old secret opens nothing in the end");
+    }
+
+    #[test]
     fn a_grant_is_pinned_because_object_and_edge_are_deployed_apart() {
         let grant = grant();
         let claims = Base64UrlUnpadded::decode_vec(grant.split('.').nth(1).expect("claims")).expect("base64");
@@ -252,7 +274,7 @@ mod tests {
     #[test]
     fn without_a_good_secret_nothing_is_signed_or_opened() {
         for secret in ["", "short", &SECRET[1..]] {
-            let mut granter = Granter::new(config(secret).edge.grant_secret.as_deref());
+            let mut granter = Granter::new(config(secret).edge.grant_secret.as_deref(), None);
             assert!(!granter.has_key());
             assert_eq!(granter.sign(&user("alice"), &scope(), Role::Reader, NOW), Err(ApiError::Internal));
             let opened = granter.open(&grant(), &user("alice"), &space("team"), NOW);

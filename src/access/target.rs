@@ -179,7 +179,7 @@ pub(crate) mod tests {
                 if *kind == 0 { random.clone() } else { pick.get(&fixed).clone() }
             };
             let names: Vec<_> = picks.iter().map(name).collect();
-            let mut granter = Granter::new(Some(SECRET));
+            let mut granter = Granter::new(Some(SECRET), None);
             let epoch = Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch");
             let team = Scope::shared(&shared("team"), &epoch);
             let (of_other, _) = granter.sign(&other.user, &team, Role::Owner, NOW).expect("a grant");

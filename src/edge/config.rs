@@ -12,6 +12,8 @@ pub struct EdgeConfig {
     pub token: TokenConfig,
     /// What signs grants.
     pub grant_secret: Option<String>,
+    /// What has signed them before, or will.
+    pub other_grant_secret: Option<String>,
     /// Origins that may read answers in a browser.
     pub allowed_origins: Vec<cors::Allowed>,
     /// Headers that requests of their pages may have beside the protocol's own; absent: any.

@@ -44,8 +44,8 @@ impl Isolate {
     /// An isolate begins, with what is wrong with its settings, and names of settings that nothing reads: one of them may be a slip.
     #[must_use]
     pub fn new(config: EdgeConfig, problems: &[String], unknown: &[&str], has_limiter: bool) -> Self {
-        let (verifier, granter) =
-            (Verifier::new(&config.token), Granter::new(config.grant_secret.as_deref()));
+        let verifier = Verifier::new(&config.token);
+        let granter = Granter::new(config.grant_secret.as_deref(), config.other_grant_secret.as_deref());
         let mut isolate = Self {
             verifier,
             granter,

@@ -84,7 +84,7 @@ pub(super) fn body_text(reply: &Reply) -> &str {
 /// The key of all grants of a world.
 #[must_use]
 pub fn granter() -> Granter {
-    Granter::new(Some(SECRET))
+    Granter::new(Some(SECRET), None)
 }
 
 /// What the isolates of a world are set to; `is_eager` is whether increments are looked for in KV.

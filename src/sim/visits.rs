@@ -145,7 +145,7 @@ impl World {
                 Event::Head(head)
             }
             Effect::AwaitStream => Event::Resumed,
-            Effect::StreamObjects { start, objects, end, ends: _, ttl_s } => {
+            Effect::StreamObjects { start, objects, end, lasts_ms: _, ttl_s } => {
                 Event::Opened(self.stream_objects(driven, start, &objects, &end, ttl_s, around))
             }
             Effect::Call(call) => {

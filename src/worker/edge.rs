@@ -74,7 +74,7 @@ extern "C" {
         keys: &Array,
         between: &Array,
         end: &str,
-        ends: f64,
+        lasts_ms: u32,
         ttl_s: u32,
         ahead: usize,
     ) -> Promise;
@@ -277,14 +277,13 @@ impl Carrier {
             }
             Effect::ReadHead { scope, ttl_s, .. } => read_head(env, &scope.head_key(), *ttl_s),
             Effect::OpenObject { key, ttl_s } => read_object(env, key, *ttl_s),
-            Effect::StreamObjects { start, objects, end, ends, ttl_s } => {
+            Effect::StreamObjects { start, objects, end, lasts_ms, ttl_s } => {
                 let (keys, between) = (Array::new(), Array::new());
                 for (key, text) in objects {
                     keys.push(&key.into());
                     between.push(&text.into());
                 }
-                let ends = ends.0 as f64;
-                stream_objects(env, start, &keys, &between, end, ends, *ttl_s, limits::OBJECTS_AHEAD)
+                stream_objects(env, start, &keys, &between, end, *lasts_ms, *ttl_s, limits::OBJECTS_AHEAD)
             }
             Effect::Call(call) => {
                 let (name, caller, body) = (call.object.as_str(), call.caller.to_text(), call.call.body());

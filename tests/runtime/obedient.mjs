@@ -218,6 +218,8 @@ export class Obedient {
     const bytes = packs ? gzipSync(text) : text;
     // What was new when the request was last made.
     let [isTokenNew, isGrantNew, isLate] = [false, false, false];
+    // For how long fresh grants have been refused.
+    let refusedMs = 0;
     for (let pause = 1000; ; ) {
       this.requests += 1;
       if (this.requests > REQUESTS_MAX) throw new Error(`no rest after ${REQUESTS_MAX} requests; the last was ${method} ${inSpace}`);
@@ -240,7 +242,12 @@ export class Obedient {
           isTokenNew = true;
           break;
         case "grant_required":
-          if (isGrantNew) throw new Stopped(code);
+          if (isGrantNew) {
+            if (refusedMs >= 10 * 60_000) throw new Stopped(code);
+            await this.wait(pause);
+            refusedMs += pause;
+            pause = Math.min(2 * pause, 60_000);
+          }
           await this.getGrant();
           isGrantNew = true;
           break;

@@ -301,10 +301,28 @@ describe("a client that obeys comes to rest", { concurrency: 6 }, () => {
     const owner = new Member(runtime, "owner");
     const carry = over(runtime);
     const stripped = (method, path, { headers: { "headwater-grant": _, ...headers }, ...init }) => carry(method, path, { ...init, headers });
-    const one = client(owner.sub, { space: await owner.create(spaceId()), carry: stripped });
+    const one = client(owner.sub, { space: await owner.create(spaceId()), carry: stripped, wait: async () => {} });
     one.edit([put("a", {})]);
-    await assertRests(one, "grant_required", ["grant_required", "grant_required"]);
+    // At once, after 1, 2, 4, 8, 16 and 32 s, and then once a minute until ten are over.
+    await assertRests(one, "grant_required", Array(17).fill("grant_required"));
     assert.equal(one.outbox.length, 1);
+  });
+
+  test("when a secret of grants changes, and fresh grants are refused for a while: it waits, and does not take itself for removed", async () => {
+    const owner = new Member(runtime, "owner");
+    const carry = over(runtime);
+    let refused = 0;
+    const byOldWorkers = (method, path, { headers: { "headwater-grant": grant, ...headers }, ...init }) => {
+      if (grant && path.startsWith("/sync/pull") && refused < 5) {
+        refused += 1;
+        return carry(method, path, { ...init, headers });
+      }
+      return carry(method, path, { ...init, headers: { ...headers, ...(grant && { "headwater-grant": grant }) } });
+    };
+    const one = client(owner.sub, { space: await owner.create(spaceId()), carry: byOldWorkers, wait: async () => {} });
+    one.edit([put("a", {})]);
+    await assertRests(one, "settled", Array(6).fill("grant_required"));
+    await assertShows(one, ["a"]);
   });
 
   test("when a token has ended, and when it ends while a body comes; and it stops when a new one is refused too", async () => {

@@ -246,8 +246,8 @@ pub enum Effect {
         objects: Vec<(String, String)>,
         /// The last text.
         end: String,
-        /// When the stream ends, wherever it has got to.
-        ends: Millis,
+        /// After how long the stream ends, wherever it has got to.
+        lasts_ms: u32,
         /// How long KV's own cache may keep objects.
         ttl_s: u32,
     },

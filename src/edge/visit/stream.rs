@@ -104,12 +104,15 @@ impl Isolate {
         let start = answer::stream_start(&load.position, load.reset);
         let end = load.lines.clone() + &answer::stream_end(&load.position);
         let between: usize = objects.iter().map(|(key, cursor)| key.len() + cursor.len()).sum();
-        let ends = target.caller.expires;
-        let until = ends.min(now.plus(limits::STREAM_LOST_MS));
+        // Access ends with the token, also in the middle of an answer.
+        let expires = target.caller.expires;
+        let until = expires.min(now.plus(limits::STREAM_LOST_MS));
+        let lasts_ms = u32::try_from(expires.since(now))
+            .map_or(limits::STREAM_MS_MAX, |ms| ms.min(limits::STREAM_MS_MAX));
         let stream = self.begin_stream(visit, start.len() + between + end.len(), until, now)?;
         visit.usage.kv += u32::try_from(objects.len()).unwrap_or(u32::MAX);
         visit.state = State::Streaming(Box::new(Streaming { pulling, headers, first, stream }));
-        Ok(Effect::StreamObjects { start, objects, end, ends, ttl_s: OBJECT_TTL_S })
+        Ok(Effect::StreamObjects { start, objects, end, lasts_ms, ttl_s: OBJECT_TTL_S })
     }
 
     /// Nothing has been sent yet: if the first object is not there, the coordinator takes over.

@@ -5,8 +5,8 @@ import { drop } from "./kv.js";
 // Streams `start`, then the objects under `keys`, after each of them its line of `between`, then `end`. Their bytes do
 // not pass through wasm, nor through JavaScript. Resolves to [stream, promise of its end], or to null when the first object
 // is missing. When a later one is missing or breaks, the stream ends without `end`: the client goes on from the last cursor. So it
-// does at the time `ends`. So many are opened `ahead`.
-export async function streamObjects(env, start, keys, between, end, ends, cacheTtl, ahead) {
+// does after `lastsMs`. So many are opened `ahead`.
+export async function streamObjects(env, start, keys, between, end, lastsMs, cacheTtl, ahead) {
   const opened = [];
   const open = (index) => {
     if (index >= keys.length) return;
@@ -28,7 +28,7 @@ export async function streamObjects(env, start, keys, between, end, ends, cacheT
     await writer.write(encoder.encode(text));
     writer.releaseLock();
   };
-  const signal = AbortSignal.timeout(Math.min(Math.max(ends - Date.now(), 0), 0x7fffffff));
+  const signal = AbortSignal.timeout(lastsMs);
   const send = async () => {
     let before = start;
     for (let index = 0; index < keys.length; index += 1) {
