@@ -131,7 +131,8 @@ pub(crate) fn jwks(bytes: &[u8]) {
         match verifier.decide(&format!("Bearer {header}.{claims}.{signature}"), NOW) {
             Ok(Step::Verify(claimed)) => {
                 let key: Value = serde_json::from_str(&claimed.key.jwk).expect("a JWK");
-                assert!(is_set, "{key}");
+                // Settings are taken without the white space around them, of whatever kind.
+                assert!(is_set || text.trim() != text, "{key}");
                 assert_eq!(claimed.signature.len(), bytes);
             }
             Ok(Step::FetchKeys) => assert!(!is_set, "the keys were just fetched"),

@@ -22,7 +22,7 @@ use crate::{
     },
     ids::{SpaceHash, UserHash},
     time::Millis,
-    version::Position,
+    version::{Epoch, Position},
 };
 
 /// After how long every isolate of a location shows a write: it is told once a second, and an isolate looks as often.
@@ -208,6 +208,12 @@ impl Location {
         let (space, position) = (space.clone(), position.clone());
         self.written.retain(|written| now.since(written.at) <= WRITTEN_MS);
         self.written.push(Written { space, position, at: now, isolate, is_told: self.has_cache });
+    }
+
+    /// A space begins again, with an epoch below that of the space before: an epoch may begin a day ahead of the clock, and is lost
+    /// with the storage. What was written there is not in any state that is to come.
+    pub(super) fn forget_writes_above(&mut self, space: &SpaceHash, epoch: &Epoch) {
+        self.written.retain(|written| written.space != *space || written.position.epoch <= *epoch);
     }
 
     /// An object has refused a call until then. What is over by the clock of whoever made it, who may have waited and be ahead of

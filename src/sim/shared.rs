@@ -94,6 +94,9 @@ impl World {
     pub fn begin_again(&mut self, space: usize, owner: usize, clock: Millis) {
         self.spaces[space].host.wipe();
         self.make_space(space, owner, clock);
+        let Space { host, hash, .. } = &mut self.spaces[space];
+        let epoch = host.core(self.now).position().epoch;
+        self.locations.iter_mut().for_each(|location| location.forget_writes_above(hash, &epoch));
         for client in self.clients.iter_mut().filter(|client| client.space == space) {
             client.throw_away();
         }
