@@ -9,8 +9,9 @@ use crate::{json::Misfit, mutation::MutationResult, version::Position};
 const FORBIDDEN: &str = "You are not a member of this space.";
 
 /// Why a space is not made.
-pub(crate) const TOO_MANY_SPACES: ApiError =
-    ApiError::Forbidden("You have made 1,000 spaces that are not deleted: delete one first.");
+pub(crate) const TOO_MANY_SPACES: ApiError = ApiError::Forbidden(
+    "You have made 1,000 spaces that are not deleted, or within a day: delete one, or wait.",
+);
 
 /// Why a request as a whole was not answered with what it asked for.
 ///

@@ -231,7 +231,8 @@ pub const TOKEN_REMEMBERED_MS: u64 = 10 * 60_000;
 pub const MEMBERS_MAX: usize = 10_000;
 /// Policies of a space: one per collection it may have.
 pub const POLICIES_MAX: usize = COLLECTIONS_MAX;
-/// Shared spaces that one user has made and that are not deleted, so that nobody makes objects without end.
+/// Shared spaces that one user has made and that are not deleted, or made within the last day, so that nobody makes objects
+/// without end.
 pub const SPACES_MADE_MAX: usize = 1_000;
 /// Entries that one user's directory holds, of memberships that are and that have ended, beside those of spaces that the user
 /// has made: making room reads them all.
@@ -269,6 +270,11 @@ pub const TOLD_OF_ISSUER: usize = 100;
 pub const KEYS_LOOKS: u32 = 300;
 /// How long a put into KV may take before nobody knows how it ended, in ms.
 pub const PUT_TIMEOUT_MS: u32 = 25_000;
+/// How long the edge waits for an object, in ms. The platform repeats a call by itself for up to ten seconds
+/// (durable-objects/best-practices/automatic-retries), and queues calls before it says that an object is overloaded.
+pub const CALL_TIMEOUT_MS: u32 = 25_000;
+/// The same where KV can answer instead.
+pub const PULL_TIMEOUT_MS: u32 = 8_000;
 /// How long the edge waits for a directory after the answer to its user, in ms. Work of that kind may take 30 s
 /// (workers/runtime-apis/context), and needs three such calls at most.
 pub const DIRECTORY_TIMEOUT_MS: u32 = 8_000;
@@ -276,7 +282,7 @@ pub const DIRECTORY_TIMEOUT_MS: u32 = 8_000;
 /// How much a user's directory holds. Simulated directories hold less, so that they run out of room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DirectoryMax {
-    /// Shared spaces that its user has made and that are not deleted.
+    /// Shared spaces that its user has made and that are not deleted, or made within the last day.
     pub made: usize,
     /// Entries, beside those of spaces that the user has made.
     pub listed: usize,

@@ -101,7 +101,7 @@ extern "C" {
         timeout_ms: u32,
     ) -> Promise;
     #[wasm_bindgen(js_name = passOn)]
-    fn pass_on(env: &JsValue, name: &str, call: &str, caller: &str, body: &str) -> Promise;
+    fn pass_on(env: &JsValue, name: &str, call: &str, caller: &str, body: &str, timeout_ms: u32) -> Promise;
     #[wasm_bindgen(js_name = passBodyOn)]
     fn pass_body_on(
         env: &JsValue,
@@ -113,6 +113,7 @@ extern "C" {
         is_gzip: bool,
         limit: usize,
         expires: f64,
+        timeout_ms: u32,
     ) -> Promise;
     #[wasm_bindgen(js_name = isOverloaded)]
     fn is_overloaded(error: &JsValue) -> bool;
@@ -298,14 +299,14 @@ impl Carrier {
     }
 
     fn pass(&self, call: &Outgoing, source: PassedBody) -> Promise {
-        let (env, name, caller) = (&self.env, call.object.as_str(), call.caller.to_text());
-        let call_name = call.call.name();
+        let Outgoing { object, call, caller, timeout_ms } = call;
+        let (env, object, name, text) = (&self.env, object.as_str(), call.name(), caller.to_text());
         match source {
-            PassedBody::Call => pass_on(env, name, call_name, &caller, &call.call.body()),
+            PassedBody::Call => pass_on(env, object, name, &text, &call.body(), *timeout_ms),
             PassedBody::Request { coding, limit, expires } => {
-                let (user, is_gzip) = (call.caller.user.as_str(), coding == Coding::Gzip);
+                let (request, user, is_gzip) = (self.request(), caller.user.as_str(), coding == Coding::Gzip);
                 let expires = expires.0 as f64;
-                pass_body_on(env, name, call_name, &caller, self.request(), user, is_gzip, limit, expires)
+                pass_body_on(env, object, name, &text, request, user, is_gzip, limit, expires, *timeout_ms)
             }
         }
     }

@@ -171,8 +171,7 @@ impl<L: Ledger> Directory<L> {
     /// that what was said before it changes nothing when it comes behind it.
     fn note(&mut self, entry: &Entry, now: Millis) -> LedgerResult<DirectoryAnswer> {
         let id = entry.space.as_str();
-        let known = self.ledger.private(ENTRY, id)?.and_then(|text| Row::parse((id.to_owned(), text)));
-        let is_gone = entry.standing == Standing::Gone;
+        let known = self.entry(id)?;
         let is_live = entry.standing.role().is_some();
         match &known {
             Some(known) if entry.at < known.entry.at && !planted!(OldEntryTaken) => {
@@ -193,9 +192,6 @@ impl<L: Ledger> Directory<L> {
             if has_hint {
                 ledger.delete_private(HINT, id)?;
             }
-            if is_gone && is_made {
-                ledger.delete_private(MADE, id)?;
-            }
             match is_kept {
                 true => ledger.put_private(ENTRY, id, &row.text()),
                 false if known.is_some() => ledger.delete_private(ENTRY, id),
@@ -214,7 +210,8 @@ impl<L: Ledger> Directory<L> {
         }
         let mut ended = Vec::new();
         for row in rows.into_iter().filter(|row| !row.is_live()) {
-            if self.ledger.private(MADE, row.entry.space.as_str())?.is_none() {
+            let is_gone = row.entry.standing == Standing::Gone;
+            if is_gone || self.ledger.private(MADE, row.entry.space.as_str())?.is_none() {
                 ended.push((row.noted_at, row.entry.space.as_str().to_owned()));
             }
         }
@@ -231,7 +228,7 @@ impl<L: Ledger> Directory<L> {
             .unwrap_or((now, 0));
         self.hints = Some((began, count + 1));
         let id = space.as_str();
-        let known = self.ledger.private(ENTRY, id)?.and_then(|text| Row::parse((id.to_owned(), text)));
+        let known = self.entry(id)?;
         let is_known = known.is_some_and(|known| known.is_live() || known.entry.standing == Standing::Gone);
         if count >= HINTS_PER_MINUTE || is_known || self.ledger.private(HINT, id)?.is_some() {
             return Ok(());
@@ -263,7 +260,8 @@ impl<L: Ledger> Directory<L> {
     /// Counts a space that the user is about to make, or says that it would be one too many. Counted before it is made, and
     /// here, where one thing happens after the other: so that whoever makes several at once makes no more than that.
     ///
-    /// A reservation of which no entry has come in a day has come to nothing: somewhere between the two something broke off.
+    /// A reservation of which no entry has come in a day has come to nothing: somewhere between the two something broke off. That of
+    /// a space which was deleted counts for as long, so that nobody makes objects without end by deleting them again.
     fn reserve(&mut self, space: &SpaceId, now: Millis) -> LedgerResult<bool> {
         let id = space.as_str();
         let (mut dropped, mut count, mut is_there) = (Vec::new(), 0, false);
@@ -272,7 +270,7 @@ impl<L: Ledger> Directory<L> {
             if made == id {
                 is_there = true;
             } else if now.since(at) <= RESERVED_MS
-                || self.ledger.private(ENTRY, &made)?.is_some()
+                || self.entry(&made)?.is_some_and(|known| known.entry.standing != Standing::Gone)
                 || planted!(ReservationNeverDropped)
             {
                 count += 1;
@@ -286,6 +284,10 @@ impl<L: Ledger> Directory<L> {
             if has_room { ledger.put_private(MADE, id, &now.0.to_string()) } else { Ok(()) }
         })?;
         Ok(has_room)
+    }
+
+    fn entry(&self, id: &str) -> LedgerResult<Option<Row>> {
+        Ok(self.ledger.private(ENTRY, id)?.and_then(|text| Row::parse((id.to_owned(), text))))
     }
 
     fn rows(&self, after: &str, count: usize) -> LedgerResult<Vec<Row>> {

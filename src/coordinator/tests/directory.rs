@@ -241,6 +241,21 @@ fn a_user_makes_at_most_1000_spaces_and_only_a_deletion_makes_room() {
 }
 
 #[test]
+fn a_space_that_is_deleted_counts_until_a_day_after_it_was_made() {
+    let mut shelf = Shelf::of(DirectoryMax { made: 1, listed: 1, ..DirectoryMax::DEPLOYED });
+    assert!(shelf.reserve("made"));
+    shelf.note("made", "owner", &format!("{EARLY}.1"));
+    shelf.note("made", "gone", &format!("{EARLY}.2"));
+    assert!(!shelf.reserve("new"), "nobody makes objects without end by deleting them again");
+    shelf.note("joined", "reader", &format!("{EARLY}.1"));
+    assert_eq!(shelf.listed(), ["joined reader"], "in the list it takes no place");
+    shelf.now = shelf.now.plus(DAY_MS);
+    assert!(!shelf.reserve("new"));
+    shelf.now = shelf.now.plus(1);
+    assert!(shelf.reserve("new"));
+}
+
+#[test]
 fn whoever_is_made_an_owner_by_others_makes_spaces_all_the_same() {
     let mut shelf = Shelf::new();
     for number in 0..limits::SPACES_MADE_MAX {

@@ -205,6 +205,12 @@ impl Pull {
         self.ask_or_fail(now)
     }
 
+    /// Whether it may be answered out of what is known where the coordinator does not answer.
+    #[must_use]
+    pub fn can_do_without(&self) -> bool {
+        self.request.consistency != Consistency::Strong && self.request.cursor.is_none()
+    }
+
     /// Whether it is answered out of what is known where the coordinator refuses it for its user's rate.
     #[must_use]
     pub fn takes_what_there_is(&self) -> bool {

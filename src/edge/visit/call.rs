@@ -25,7 +25,7 @@ pub struct Outgoing {
     pub call: Call,
     /// Who makes it.
     pub caller: Caller,
-    /// After how long nobody waits for it any more, in ms; 0: it has no end.
+    /// After how long nobody waits for it any more, in ms.
     pub timeout_ms: u32,
 }
 
@@ -108,7 +108,7 @@ impl Visit {
     pub(super) fn call(&self, call: Call) -> Box<Outgoing> {
         let target = self.target();
         let caller = target.as_caller(self.id(), self.origin());
-        Box::new(Outgoing { object: target.hash.clone(), call, caller, timeout_ms: 0 })
+        Box::new(Outgoing { object: target.hash.clone(), call, caller, timeout_ms: limits::CALL_TIMEOUT_MS })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
         pull::{PullRequest, query_pairs},
         reply::{Body, Headers, Reply},
     },
+    limits,
     snapshot::keys::Scope,
     time::Millis,
 };
@@ -92,7 +93,10 @@ impl Isolate {
                     pulling.pull.coordinator_failed(refused);
                     return self.pull_on(visit, pulling, now);
                 }
-                let call = visit.call(Call::Pull(ask));
+                let mut call = visit.call(Call::Pull(ask));
+                if pulling.pull.can_do_without() {
+                    call.timeout_ms = limits::PULL_TIMEOUT_MS;
+                }
                 return Ok(self.make_call(visit, call, Then::Pull(pulling), now));
             }
             Next::Fail(error) => {

@@ -312,6 +312,31 @@ fn streams_that_nobody_reads_are_bounded_and_what_one_account_holds_leaves_room_
 }
 
 #[test]
+fn every_call_of_an_object_has_an_end_and_comes_to_it_sooner_where_kv_can_answer() {
+    for (method, path, timeout_ms) in [
+        ("GET", "/sync/pull", limits::PULL_TIMEOUT_MS),
+        ("GET", "/sync/pull?consistency=eventual", limits::PULL_TIMEOUT_MS),
+        ("GET", "/sync/pull?consistency=strong", limits::CALL_TIMEOUT_MS),
+        ("GET", "/sync/conflict", limits::CALL_TIMEOUT_MS),
+        ("POST", "/sync/push", limits::CALL_TIMEOUT_MS),
+        ("POST", "/spaces/~/reset-epoch", limits::CALL_TIMEOUT_MS),
+    ] {
+        let mut isolate = isolate(false);
+        let (mut visit, mut effect) = begin(&mut isolate, method, path);
+        let call = loop {
+            let event = match effect {
+                Effect::LookIntoCache { .. } => Event::Cached(Known::default(), None),
+                Effect::ReadHead { .. } => Event::Head(Ok(None)),
+                Effect::Call(call) | Effect::Pass(call, _) => break call,
+                other => panic!("{path}: {other:?}"),
+            };
+            effect = isolate.step(&mut visit, event, START);
+        };
+        assert_eq!(call.timeout_ms, timeout_ms, "{method} {path}");
+    }
+}
+
+#[test]
 fn whom_an_object_has_turned_away_waits_and_is_refused_without_it() {
     let mut isolate = isolate(false);
     let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");

@@ -92,9 +92,6 @@ impl Listed {
             return;
         }
         self.hints.retain(|hint| *hint != id);
-        if entry.standing == Standing::Gone {
-            self.made.remove(&id);
-        }
         if is_live || known.is_some() {
             self.entries.insert(id, entry.clone());
         }
@@ -117,8 +114,9 @@ impl Listed {
         if *answer == Err(ApiError::Internal) {
             return;
         }
-        let entries = &self.entries;
-        self.made.retain(|made, at| made == id || now.since(*at) <= DAY_MS || entries.contains_key(made));
+        let is_there =
+            |made: &str| self.entries.get(made).is_some_and(|entry| entry.standing != Standing::Gone);
+        self.made.retain(|made, at| made == id || now.since(*at) <= DAY_MS || is_there(made));
         let may = self.made.contains_key(id) || self.made.len() < self.max.made;
         assert_eq!(answer.is_ok(), may, "I8: {name} makes {id} beside {:?}: {answer:?}", self.made);
         if may {

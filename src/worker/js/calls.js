@@ -2,16 +2,17 @@
 
 import { collect, withBody } from "./body.js";
 
-function ask(env, name, call, caller, body, signal) {
+// After `timeoutMs` nobody waits for the answer any more.
+function ask(env, name, call, caller, body, timeoutMs) {
   const stub = env.COORDINATOR.get(env.COORDINATOR.idFromName(name));
   const headers = { "headwater-caller": caller, "content-type": "application/json" };
+  const signal = AbortSignal.timeout(timeoutMs);
   return stub.fetch(`https://coordinator/${call}`, { method: "POST", headers, body, signal });
 }
 
-// Resolves to [status, server-timing, body, position after a write, what is not for the client]. `timeoutMs` 0 is no timeout.
+// Resolves to [status, server-timing, body, position after a write, what is not for the client].
 export async function callObject(env, name, call, caller, body, timeoutMs) {
-  const signal = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
-  const response = await ask(env, name, call, caller, body, signal);
+  const response = await ask(env, name, call, caller, body, timeoutMs);
   const { status, headers } = response;
   const [timing, aside] = [headers.get("server-timing") ?? "", headers.get("headwater-aside") ?? ""];
   return [status, timing, await response.text(), positionOf(response), aside];
@@ -19,8 +20,8 @@ export async function callObject(env, name, call, caller, body, timeoutMs) {
 
 // Passes a text on and resolves to [response, retry-after of a refusal, position after a write, what is not for the client]. The
 // response is without the last.
-export async function passOn(env, name, call, caller, body) {
-  const response = await ask(env, name, call, caller, body);
+export async function passOn(env, name, call, caller, body, timeoutMs) {
+  const response = await ask(env, name, call, caller, body, timeoutMs);
   const { headers } = response;
   const aside = headers.get("headwater-aside") ?? "";
   const refusal = response.status === 429 ? Number(headers.get("retry-after")) : 0;
@@ -29,8 +30,8 @@ export async function passOn(env, name, call, caller, body) {
 
 // The same with the body of a request. Resolves to what `withBody` says instead of a body, or to "expired" if the caller's
 // token has ended at `expires`, while the body came: then the object was not asked.
-export async function passBodyOn(env, name, call, caller, request, user, isGzip, limit, expires) {
-  const send = (body) => (Date.now() < expires ? passOn(env, name, call, caller, body) : "expired");
+export async function passBodyOn(env, name, call, caller, request, user, isGzip, limit, expires, timeoutMs) {
+  const send = (body) => (Date.now() < expires ? passOn(env, name, call, caller, body, timeoutMs) : "expired");
   return withBody(request, user, isGzip, limit, send);
 }
 
