@@ -169,11 +169,8 @@ impl Pull {
         if matches!(answer, PullAnswer::Nothing { .. }) {
             return format!("\"{position}{form}\"");
         }
-        let from = match (&self.request.cursor, self.request.position()) {
-            (Some(cursor), _) => cursor.to_string(),
-            (None, Some(own)) => own.to_string(),
-            (None, None) => Version::ZERO.to_string(),
-        };
+        let own = self.request.position().map_or_else(|| Version::ZERO.to_string(), |own| own.to_string());
+        let from = self.request.cursor.as_ref().map_or(own, ToString::to_string);
         format!("W/\"{position}-{}.{from}{form}\"", &space.as_str()[..16])
     }
 
