@@ -237,6 +237,10 @@ fn patch(fields: &Fields<'_>) -> Result<Op, Rejection> {
         return Err(Rejection::invalid("set is not an object"));
     }
     let unset = fields.list("unset", limits::MUTATION_NAMES_MAX)?.unwrap_or_default();
+    // Of more paths than there may be names none is read.
+    if unset.len() + members(set).take(limits::MUTATION_NAMES_MAX + 1).count() > limits::MUTATION_NAMES_MAX {
+        return Err(too_many_named());
+    }
     let mut named = 0;
     let mut counted = |path: &Path| {
         named += path.names();

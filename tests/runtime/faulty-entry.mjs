@@ -30,7 +30,7 @@ const realNow = Date.now;
 let clockOffset = 0;
 // How many times as fast time goes by for the Worker, since when.
 let [pace, pacedFrom, paced] = [1, 0, 0];
-Date.now = () => paced + (realNow() - pacedFrom) * pace + clockOffset;
+Date.now = () => Math.floor(paced + (realNow() - pacedFrom) * pace + clockOffset);
 const setRealTimeout = setTimeout;
 globalThis.setTimeout = (then, ms = 0, ...rest) => setRealTimeout(then, ms / pace, ...rest);
 
