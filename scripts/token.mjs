@@ -9,7 +9,7 @@ import { Stop, isMain, main, root } from "./setup.mjs";
 
 // One `NAME = "value"` per line is all that either file holds of interest here.
 function variablesIn(text) {
-  const lines = text.matchAll(/^\s*([A-Z_]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^#\s]*))/gm);
+  const lines = text.matchAll(/^[ \t]*([A-Z_]+)[ \t]*=[ \t]*(?:"([^"]*)"|'([^']*)'|([^#\s]*))/gm);
   return Object.fromEntries([...lines].map(([, name, ...values]) => [name, values.find((value) => value !== undefined)]));
 }
 

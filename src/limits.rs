@@ -72,14 +72,17 @@ pub const BODIES_HELD_MAX_EDGE: usize = 8 * BODY_BYTES_MAX;
 pub const ROW_BYTES: usize = RATE_UNIT_BYTES / RATE_UNIT_ROWS;
 /// Bytes of answers that an isolate at the edge holds at once while they are read, for all its users.
 pub const STREAMS_HELD_MAX: usize = 32 * MIB;
-/// What a stream of pages holds: one page, in the module and outside it.
-pub const STREAM_HELD: usize = 2 * STREAM_PAGE_BYTES;
-/// How long a stream waits for its reader, in ms. Whoever comes back later goes on from the last cursor.
+/// How often a page of a stream is in memory while it is read: as text, as bytes, and on its way.
+pub const STREAM_COPIES: usize = 3;
+/// What a stream of published objects holds at least: a request, and objects that are opened ahead.
+pub const STREAM_LEAST_BYTES: usize = 128 * KIB;
+/// Bytes of a page that are written at once, …
+pub const STREAM_SLICE_BYTES: usize = 64 * KIB;
+/// … and how long they wait for a reader, in ms. Whoever comes back later goes on from the last cursor.
 pub const STREAM_IDLE_MS: u32 = 30_000;
-/// How long a stream of published objects lasts at most, in ms.
-pub const STREAM_MS_MAX: u32 = 86_400_000;
-/// After how long a stream of published objects that nobody has heard of is taken for over, in ms.
-pub const STREAM_LOST_MS: u64 = 10 * 60_000;
+/// How long a stream of published objects lasts at most, and after how long one of pages is taken for over of which nobody hears,
+/// in ms. Whoever has not read all goes on from the last cursor.
+pub const STREAM_MS_MAX: u32 = 10 * 60_000;
 /// How long the edge waits for the next bytes of a body, in ms. Longer pauses are a client that has gone.
 pub const BODY_IDLE_MS: u32 = 10_000;
 /// Bytes a second that a body must have brought on the average, beyond the pause that it may make: a phone on 2G sends five

@@ -125,7 +125,9 @@ impl Rate {
             }
         }
         let of_space = own_wait.is_none();
-        wait.max(own_wait)
+        // Whoever is refused for both hears of their own first: what the space has left keeps no owner out.
+        own_wait
+            .or(wait)
             .map_or(Ok(()), |retry_after_s| Err(ApiError::RateLimited { retry_after_s, of_space }))
     }
 

@@ -84,7 +84,7 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn readable(this: &TextPipe) -> ReadableStream;
     #[wasm_bindgen(method)]
-    fn write(this: &TextPipe, text: &str, idle_ms: u32) -> Promise;
+    fn write(this: &TextPipe, text: &str, slice_bytes: usize, idle_ms: u32) -> Promise;
     #[wasm_bindgen(method)]
     fn close(this: &TextPipe) -> Promise;
 }
@@ -162,11 +162,10 @@ impl Carrier {
     /// Brings a visit to its end; gives the response, if it has one.
     async fn run(mut self, mut visit: Visit, mut effect: Effect) -> Result<JsValue, JsValue> {
         loop {
-            if let Effect::Answer(answer) = effect {
-                return self.respond(&mut visit, *answer);
-            }
-            if let Effect::Rest = effect {
-                return Ok(JsValue::UNDEFINED);
+            match effect {
+                Effect::Answer(answer) => return self.respond(&mut visit, *answer),
+                Effect::Rest => return Ok(JsValue::UNDEFINED),
+                _ => {}
             }
             let started = self.start(&effect);
             // What is written is outside now. While nobody reads it, it takes nothing of the module's memory, which never shrinks.
@@ -292,7 +291,9 @@ impl Carrier {
             }
             Effect::Pass(call, source) => self.pass(call, *source),
             Effect::AwaitStream => self.sent.clone().expect("BUG: no stream of objects was opened"),
-            Effect::Write(text) => self.pipe().write(text, limits::STREAM_IDLE_MS),
+            Effect::Write(text) => {
+                self.pipe().write(text, limits::STREAM_SLICE_BYTES, limits::STREAM_IDLE_MS)
+            }
             Effect::Close => self.pipe().close(),
             Effect::Answer(_) | Effect::Rest => panic!("BUG: the visit is over"),
         }

@@ -202,14 +202,16 @@ impl Pull {
         self.ask_or_fail(now)
     }
 
-    /// Whether it may be answered out of what is known where the coordinator does not answer.
-    #[must_use]
+    /// Whether it is answered out of what is known where the coordinator does not answer.
     pub fn can_do_without(&self) -> bool {
-        self.request.consistency != Consistency::Strong && self.request.cursor.is_none()
+        let asks = self.request.consistency == Consistency::Strong || self.request.cursor.is_some();
+        !asks
+            && !self.restart
+            && self.known.head.is_some()
+            && (self.takes_what_there_is() || self.shows_writes())
     }
 
     /// Whether it is answered out of what is known where the coordinator refuses it for its user's rate.
-    #[must_use]
     pub fn takes_what_there_is(&self) -> bool {
         self.request.consistency == Consistency::Eventual
     }

@@ -211,7 +211,7 @@ impl Isolate {
 
 /// Until when a stream of pages is not taken for over, if nobody hears of it.
 pub(super) fn read_until(now: Millis) -> Millis {
-    now.plus(2 * u64::from(limits::STREAM_IDLE_MS))
+    now.plus(u64::from(limits::STREAM_MS_MAX))
 }
 
 fn waits(visit: &mut Visit, errand: Errand, effect: Effect) -> Effect {

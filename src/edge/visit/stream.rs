@@ -63,7 +63,8 @@ impl Isolate {
             (None, PullAnswer::Page { position, reset, next, lines }) => {
                 let text = answer::stream_start(&position, reset) + &lines;
                 let until = read_until(now);
-                let stream = self.begin_stream(visit, limits::STREAM_HELD, until, now)?;
+                let bytes = limits::STREAM_COPIES * text.len().max(limits::STREAM_PAGE_BYTES);
+                let stream = self.begin_stream(visit, bytes, until, now)?;
                 let paging = Paging { text, position, next, stream };
                 visit.writer = Some(Box::new(visit.errand(Errand::WritePages(paging))));
                 Body::Written
@@ -105,11 +106,10 @@ impl Isolate {
         let end = load.lines.clone() + &answer::stream_end(&load.position);
         let between: usize = objects.iter().map(|(key, cursor)| key.len() + cursor.len()).sum();
         // Access ends with the token, also in the middle of an answer.
-        let expires = target.caller.expires;
-        let until = expires.min(now.plus(limits::STREAM_LOST_MS));
-        let lasts_ms = u32::try_from(expires.since(now))
-            .map_or(limits::STREAM_MS_MAX, |ms| ms.min(limits::STREAM_MS_MAX));
-        let stream = self.begin_stream(visit, start.len() + between + end.len(), until, now)?;
+        let left_ms = u32::try_from(target.caller.expires.since(now)).unwrap_or(u32::MAX);
+        let lasts_ms = left_ms.min(limits::STREAM_MS_MAX);
+        let bytes = (start.len() + between + end.len()).max(limits::STREAM_LEAST_BYTES);
+        let stream = self.begin_stream(visit, bytes, now.plus(u64::from(lasts_ms)), now)?;
         visit.usage.kv += u32::try_from(objects.len()).unwrap_or(u32::MAX);
         visit.state = State::Streaming(Box::new(Streaming { pulling, headers, first, stream }));
         Ok(Effect::StreamObjects { start, objects, end, lasts_ms, ttl_s: OBJECT_TTL_S })

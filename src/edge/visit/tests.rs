@@ -300,7 +300,8 @@ fn a_stream_of_pages_ends_with_its_token_also_while_a_page_is_on_its_way() {
 fn streams_that_nobody_reads_are_bounded_and_what_one_account_holds_leaves_room_for_others() {
     let mut isolate = isolate(false);
     let mut open = Vec::new();
-    while isolate.streamed() + limits::STREAM_HELD <= limits::STREAMS_HELD_MAX / 2 {
+    let page = limits::STREAM_COPIES * limits::STREAM_PAGE_BYTES;
+    while isolate.streamed() + page <= limits::STREAMS_HELD_MAX / 2 {
         open.push(streaming(&mut isolate));
     }
     let (visit, effect) = pull_as_stream(&mut isolate);
@@ -313,20 +314,21 @@ fn streams_that_nobody_reads_are_bounded_and_what_one_account_holds_leaves_room_
 
 #[test]
 fn every_call_of_an_object_has_an_end_and_comes_to_it_sooner_where_kv_can_answer() {
-    for (method, path, timeout_ms) in [
-        ("GET", "/sync/pull", limits::PULL_TIMEOUT_MS),
-        ("GET", "/sync/pull?consistency=eventual", limits::PULL_TIMEOUT_MS),
-        ("GET", "/sync/pull?consistency=strong", limits::CALL_TIMEOUT_MS),
-        ("GET", "/sync/conflict", limits::CALL_TIMEOUT_MS),
-        ("POST", "/sync/push", limits::CALL_TIMEOUT_MS),
-        ("POST", "/spaces/~/reset-epoch", limits::CALL_TIMEOUT_MS),
+    for (method, path, is_published, timeout_ms) in [
+        ("GET", "/sync/pull", false, limits::CALL_TIMEOUT_MS),
+        ("GET", "/sync/pull?consistency=eventual", true, limits::PULL_TIMEOUT_MS),
+        ("GET", "/sync/pull?consistency=strong", true, limits::CALL_TIMEOUT_MS),
+        ("GET", "/sync/conflict", true, limits::CALL_TIMEOUT_MS),
+        ("POST", "/sync/push", true, limits::CALL_TIMEOUT_MS),
+        ("POST", "/spaces/~/reset-epoch", true, limits::CALL_TIMEOUT_MS),
     ] {
         let mut isolate = isolate(false);
         let (mut visit, mut effect) = begin(&mut isolate, method, path);
+        let head = head_with_part(visit.target().scope(), &"cd".repeat(32));
         let call = loop {
             let event = match effect {
                 Effect::LookIntoCache { .. } => Event::Cached(Known::default(), None),
-                Effect::ReadHead { .. } => Event::Head(Ok(None)),
+                Effect::ReadHead { .. } => Event::Head(Ok(is_published.then(|| head.clone()))),
                 Effect::Call(call) | Effect::Pass(call, _) => break call,
                 other => panic!("{path}: {other:?}"),
             };

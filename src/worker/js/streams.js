@@ -22,13 +22,16 @@ export async function streamObjects(env, start, keys, between, end, lastsMs, cac
   }
   const { readable, writable } = new IdentityTransformStream();
   const encoder = new TextEncoder();
+  const signal = AbortSignal.timeout(lastsMs);
   const write = async (text) => {
     if (text === "") return;
     const writer = writable.getWriter();
+    const abort = () => writer.abort().catch(() => {});
+    signal.addEventListener("abort", abort);
     await writer.write(encoder.encode(text));
+    signal.removeEventListener("abort", abort);
     writer.releaseLock();
   };
-  const signal = AbortSignal.timeout(lastsMs);
   const send = async () => {
     let before = start;
     for (let index = 0; index < keys.length; index += 1) {
@@ -56,12 +59,16 @@ export class TextPipe {
     this.writer = writable.getWriter();
     this.encoder = new TextEncoder();
   }
-  // Rejects, and breaks the stream off, when nobody reads it for so long.
-  async write(text, idleMs) {
+  // Rejects, and breaks the stream off, when nobody reads a slice of it for so long.
+  async write(text, sliceBytes, idleMs) {
+    const bytes = this.encoder.encode(text);
+    for (let at = 0; at < bytes.length; at += sliceBytes) await this.writeSlice(bytes.subarray(at, at + sliceBytes), idleMs);
+  }
+  async writeSlice(bytes, idleMs) {
     let timer;
     const idle = new Promise((_, reject) => (timer = setTimeout(reject, idleMs)));
     try {
-      await Promise.race([this.writer.write(this.encoder.encode(text)), idle]);
+      await Promise.race([this.writer.write(bytes), idle]);
     } catch (error) {
       this.writer.abort().catch(() => {});
       throw error;
