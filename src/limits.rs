@@ -114,6 +114,9 @@ const PART_BYTES_MIN: usize = MIB;
 const PART_BYTES_MAX: usize = PART_BYTES_MIN + 512 * KIB;
 /// Parts built in one turn: about 32 MiB read, hashed and put, far below 30 s of CPU.
 const PARTS_PER_TURN: usize = 32;
+/// Bytes from which on a part that no head names is deleted. A month of 10 KB costs as much as a deletion (kv/platform/pricing),
+/// and the alarm that brings it costs some of that too.
+const REPLACED_BYTES_MIN: usize = 16 * KIB;
 /// Changes of pushes that are settled at once: about 20 µs of CPU each (measured: 41 to 54 ms for 2,000), where everybody else
 /// of the space waits.
 const SLICE_CHANGES_MAX: usize = 100;
@@ -136,6 +139,8 @@ pub struct Sizes {
     pub part_max: usize,
     /// Parts built in one turn.
     pub parts_per_turn: usize,
+    /// Bytes from which on a part that no head names is deleted.
+    pub replaced_min: usize,
     /// Deletions forgotten in one turn.
     pub purges_per_turn: usize,
     /// Bytes of an overlay that the coordinator hands to an edge for all its readers.
@@ -197,6 +202,7 @@ impl Sizes {
         part_min: PART_BYTES_MIN,
         part_max: PART_BYTES_MAX,
         parts_per_turn: PARTS_PER_TURN,
+        replaced_min: REPLACED_BYTES_MIN,
         purges_per_turn: PURGES_PER_TURN,
         overlay_max: OVERLAY_BYTES_MAX,
         piggyback_max: PIGGYBACK_BYTES_MAX,

@@ -97,7 +97,7 @@ impl<L: Ledger> Coordinator<L> {
         if self.is_gone() {
             return;
         }
-        self.publisher.head_was_read(metadata.is_some(), now);
+        self.publisher.head_was_read(metadata, now);
         let head = metadata.map(HeadMetadata::position).filter(|head| self.is_from_the_future(head, now));
         if let Some(head) = head
             && let Err(error) = self.begin_epoch(&head.epoch, now, random)
@@ -113,6 +113,12 @@ impl<L: Ledger> Coordinator<L> {
             return;
         }
         let noted = self.publisher.object_was_put(&mut self.ledger, outcome, now);
+        noted.unwrap_or_else(|error| self.turn_failed(error, now));
+    }
+
+    /// How a part's deletion ended.
+    pub fn object_was_deleted(&mut self, outcome: PutOutcome, now: Millis) {
+        let noted = self.publisher.object_was_deleted(&mut self.ledger, outcome, now);
         noted.unwrap_or_else(|error| self.turn_failed(error, now));
     }
 

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use super::Rng;
+use super::{DAY_MS, Rng};
 use crate::{coordinator::publication::PutOutcome, time::Millis};
 
 /// A value as it was put.
@@ -40,7 +40,7 @@ pub enum PutFault {
 /// How often something goes wrong by chance, in percent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
-    /// Puts that end in one of the ways of [`PutFault`].
+    /// Puts and deletions that end in one of the ways of [`PutFault`].
     pub puts: u64,
     /// The longest time by which a put lands late, in ms.
     pub late_ms: u64,
@@ -78,7 +78,9 @@ pub struct Kv {
     /// Reads that were sent.
     pub reads: u64,
     log: BTreeMap<String, Vec<Write>>,
-    landing: Vec<(Millis, String, Rc<Entry>)>,
+    landing: Vec<(Millis, String, Option<Rc<Entry>>)>,
+    /// Deletions that were sent, in order.
+    pub deletions: Vec<String>,
     garbled: Vec<Rc<Entry>>,
     caches: Vec<BTreeMap<String, Cached>>,
     rng: Rng,
@@ -97,6 +99,7 @@ impl Kv {
             reads: 0,
             log: BTreeMap::new(),
             landing: Vec::new(),
+            deletions: Vec::new(),
             garbled: Vec::new(),
             caches: vec![BTreeMap::new(); locations],
             rng,
@@ -126,7 +129,7 @@ impl Kv {
         self.landing.sort_by_key(|(at, ..)| *at);
         let due = self.landing.partition_point(|(at, ..)| *at <= now);
         for (at, key, entry) in self.landing.drain(..due).collect::<Vec<_>>() {
-            self.write(&key, at, Some(entry));
+            self.change(&key, at, entry);
         }
     }
 
@@ -134,16 +137,40 @@ impl Kv {
     pub fn put(&mut self, key: &str, entry: Entry, now: Millis) -> PutOutcome {
         let entry = Rc::new(entry);
         self.puts.push((key.to_owned(), Rc::clone(&entry)));
+        self.send(key, Some(entry), now)
+    }
+
+    /// A deletion. No head may have named it for a day.
+    pub fn delete(&mut self, key: &str, now: Millis) -> PutOutcome {
+        let named = self.named_until(key, now);
+        assert!(
+            named.is_none_or(|at| now.since(at) >= DAY_MS),
+            "I5: a part is deleted that a head named at {named:?}"
+        );
+        self.deletions.push(key.to_owned());
+        self.send(key, None, now)
+    }
+
+    /// When the central head of its space last named a part, if that is known.
+    fn named_until(&self, key: &str, now: Millis) -> Option<Millis> {
+        let (scope, hash) = key.split_once("/o/")?;
+        let writes = self.log.get(&format!("{scope}/head"))?;
+        let ends = writes.iter().skip(1).map(|(at, _)| *at).chain([now]);
+        let named = |entry: &Option<Rc<Entry>>| entry.as_ref().is_some_and(|head| head.value.contains(hash));
+        writes.iter().zip(ends).filter(|((_, head), _)| named(head)).map(|(_, end)| end).max()
+    }
+
+    fn send(&mut self, key: &str, entry: Option<Rc<Entry>>, now: Millis) -> PutOutcome {
         self.last_outcome = match self.next_fault() {
             PutFault::None => {
-                self.write(key, now, Some(entry));
+                self.change(key, now, entry);
                 PutOutcome::Done
             }
             PutFault::Refused => PutOutcome::Refused,
             PutFault::Exhausted => PutOutcome::Exhausted,
             PutFault::Lost => PutOutcome::Unknown,
             PutFault::Unanswered => {
-                self.write(key, now, Some(entry));
+                self.change(key, now, entry);
                 PutOutcome::Unknown
             }
             PutFault::Late(ms) => {
@@ -255,6 +282,12 @@ impl Kv {
     fn as_of(&self, key: &str, at: Millis) -> Option<Rc<Entry>> {
         let writes = self.log.get(key)?;
         writes[..writes.partition_point(|(written, _)| *written <= at)].last()?.1.clone()
+    }
+
+    fn change(&mut self, key: &str, at: Millis, entry: Option<Rc<Entry>>) {
+        let is_named = entry.is_none() && self.named_until(key, at) == Some(at);
+        assert!(!is_named, "I5: the deletion of a part that the head names has landed");
+        self.write(key, at, entry);
     }
 
     fn write(&mut self, key: &str, at: Millis, entry: Option<Rc<Entry>>) {

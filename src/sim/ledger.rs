@@ -214,28 +214,22 @@ impl Ledger for MemoryLedger {
         Ok(lines)
     }
 
-    fn lines_by_key(
+    fn lines_by_key(&self, after: Option<&Key>, to: Version, bytes_max: usize) -> LedgerResult<Lines> {
+        let behind = self.records.range((after.map_or(Unbounded, Excluded), Unbounded));
+        Ok(slice(behind.map(|(_, record)| record).filter(|record| record.clock.version <= to), bytes_max))
+    }
+
+    fn lines_by_version(
         &self,
-        after: Option<&Key>,
-        from: Version,
+        (from, after): (Version, Option<&Key>),
         to: Version,
         bytes_max: usize,
     ) -> LedgerResult<Lines> {
-        let start = after.map_or(Unbounded, Excluded);
-        let mut lines = Lines::default();
-        for (_, record) in self.records.range((start, Unbounded)) {
-            let version = record.clock.version;
-            if version <= from || version > to {
-                continue;
-            }
-            if lines.text.len() > bytes_max {
-                lines.more = true;
-                break;
-            }
-            lines.text.push_str(&record.published_line());
-            lines.last = Some(version);
-        }
-        Ok(lines)
+        let versions = self.keys.range(from..).take_while(|(version, _)| **version <= to);
+        let behind = versions.flat_map(|(version, keys)| {
+            keys.iter().filter(move |key| *version > from || after.is_some_and(|after| *key > after))
+        });
+        Ok(slice(behind.map(|key| self.known(key)), bytes_max))
     }
 
     fn conflict(&self, opened: Version) -> LedgerResult<Option<Conflict>> {
@@ -365,6 +359,20 @@ impl Ledger for MemoryLedger {
         }
         result
     }
+}
+
+/// The first lines, about `bytes_max` bytes of them.
+fn slice<'a>(records: impl Iterator<Item = &'a Record>, bytes_max: usize) -> Lines {
+    let mut lines = Lines::default();
+    for record in records {
+        if lines.text.len() > bytes_max {
+            lines.more = true;
+            break;
+        }
+        lines.text.push_str(&record.published_line());
+        lines.last = Some(record.clock.version);
+    }
+    lines
 }
 
 impl Storage for MemoryLedger {

@@ -49,14 +49,14 @@ pub struct Tail {
     pub sha256: String,
 }
 
-/// Records whose version, when they were queried, lay in (`from`, `to`], by key.
+/// Records whose version, when they were queried, lay in (`from`, `to`]: a base by key, a delta by version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Exclusive.
     pub from: Version,
     /// Inclusive.
     pub to: Version,
-    /// In key order.
+    /// In the order of the run.
     pub parts: Vec<PartName>,
 }
 

@@ -6,7 +6,7 @@
 
 use crate::limits::Sizes;
 
-/// The length of the first part of `lines`, which come in key order; `more` says whether others follow them.
+/// The length of the first part of `lines`, which come in the order of their run; `more` says whether others follow them.
 ///
 /// None if more lines are needed to tell. Every part but the last of a run has at least 1 MiB, so that a new client
 /// reads at most one key per MiB.

@@ -50,6 +50,9 @@ extern "C" {
         options: &str,
         timeout_ms: u32,
     ) -> std::result::Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = deleteValue)]
+    async fn delete_value(env: &JsValue, key: &str, timeout_ms: u32)
+    -> std::result::Result<JsValue, JsValue>;
 }
 
 impl Storage for ObjectSql {
@@ -221,6 +224,9 @@ impl Coordinator {
             Effect::Put { key, value, metadata, expires } => {
                 Event::Put(self.put(&key, &value, metadata, expires).await)
             }
+            Effect::Delete { key } => {
+                Event::Put(in_words(delete_value(&self.env, &key, limits::PUT_TIMEOUT_MS).await))
+            }
             Effect::Sign { user, scope, role } => {
                 let sign = |isolate: &mut Isolate| isolate.sign_grant(&user, &scope, role, now());
                 Event::Signed(isolate::with(&self.env, sign))
@@ -241,10 +247,14 @@ impl Coordinator {
             Expires::In(seconds) => format!("{{\"expirationTtl\":{seconds}{metadata}}}"),
             Expires::At(second) => format!("{{\"expiration\":{second}{metadata}}}"),
         };
-        let answer = put_value(&self.env, key, value, &options, limits::PUT_TIMEOUT_MS).await;
-        let words = answer.ok().and_then(|answer| answer.as_string()).unwrap_or_else(|| "error".to_owned());
-        if words.is_empty() { Ok(()) } else { Err(words) }
+        in_words(put_value(&self.env, key, value, &options, limits::PUT_TIMEOUT_MS).await)
     }
+}
+
+/// What KV has said, unless it has done what it was asked to.
+fn in_words(answer: std::result::Result<JsValue, JsValue>) -> std::result::Result<(), String> {
+    let words = answer.ok().and_then(|answer| answer.as_string()).unwrap_or_else(|| "error".to_owned());
+    if words.is_empty() { Ok(()) } else { Err(words) }
 }
 
 fn resumed(is_well: bool) -> Event {

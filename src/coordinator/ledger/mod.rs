@@ -249,12 +249,14 @@ pub trait Ledger {
         let text = newest_first(&lines.text);
         Ok(Lines { last: text.lines().next_back().map(version_of), text, more: false })
     }
-    /// Lines with versions in (`from`, `to`] whose key comes after `after`, by key, about `bytes_max` bytes (the limit
-    /// is passed by the last line at most).
-    fn lines_by_key(
+    /// Lines with versions up to `to` whose key comes after `after`, by key, about `bytes_max` bytes (the limit is passed by
+    /// the last line at most). Reads all rows behind `after` by key, until it has so many bytes.
+    fn lines_by_key(&self, after: Option<&Key>, to: Version, bytes_max: usize) -> LedgerResult<Lines>;
+    /// Lines with versions up to `to` that come after a version, or after a key within it, by (version, collection, id), about
+    /// `bytes_max` bytes (the limit is passed by the last line at most). Reads no other rows.
+    fn lines_by_version(
         &self,
-        after: Option<&Key>,
-        from: Version,
+        after: (Version, Option<&Key>),
         to: Version,
         bytes_max: usize,
     ) -> LedgerResult<Lines>;

@@ -119,7 +119,7 @@ fn ids(text: &str) -> Vec<String> {
 /// Everything that can be read, as text.
 pub(super) fn dump(ledger: &impl Ledger) -> String {
     let lines = ledger.lines_after(Version::ZERO, usize::MAX);
-    let by_key = ledger.lines_by_key(None, Version::ZERO, Version::MAX, usize::MAX);
+    let by_key = ledger.lines_by_key(None, Version::MAX, usize::MAX);
     let clients: Vec<_> = (0..4).flat_map(|n| (0..4).map(move |user| (user, n))).collect();
     let clients: Vec<_> =
         clients.iter().map(|(user, n)| ledger.client(&user_hash(*user), &client_id(*n))).collect();
@@ -185,7 +185,7 @@ mod claims {
         assert_eq!(ledger.collections(), Ok(vec![]));
         assert_eq!(ledger.lines_after(Version::ZERO, 100), Ok(Lines::default()));
         assert_eq!(ledger.lines_newest_first(Version::ZERO, 100), Ok(Lines::default()));
-        assert_eq!(ledger.lines_by_key(None, Version::ZERO, Version::MAX, 100), Ok(Lines::default()));
+        assert_eq!(ledger.lines_by_key(None, Version::MAX, 100), Ok(Lines::default()));
         assert_eq!(ledger.newest_deletion_before(Millis(5)), Ok(None));
         assert_eq!(ledger.forget_deletions(Millis(5), Version::MAX, 5), Ok(None));
         ledger.forget_clients(&user_hash(0), 0).unwrap();
@@ -263,7 +263,7 @@ mod claims {
             ledger.put_record(&key, &record).unwrap();
             assert_eq!(ledger.record(&key), Ok(Some(record.clone())));
             assert_eq!(record.value(&key), Some("{\"é\":\"\\n'\\\"\"}"));
-            let lines = ledger.lines_by_key(None, Version::ZERO, Version::MAX, usize::MAX).unwrap();
+            let lines = ledger.lines_by_key(None, Version::MAX, usize::MAX).unwrap();
             assert_eq!(lines.text, record.published_line());
             assert_eq!(ids(&lines.text), [format!("{} {id}", Version::MAX)]);
 
@@ -457,32 +457,48 @@ mod claims {
         }
     }
 
-    pub(super) fn lines_by_key_come_in_slices_that_pass_the_limit_by_one_line_at_most(
+    pub(super) fn lines_come_in_slices_that_pass_the_limit_by_one_line_at_most(
         ledger: &mut impl FaultyLedger,
     ) {
         let keys = [("a", "1"), ("a", "2"), ("a.b", "1"), ("b", "'"), ("b", "1"), ("b", "é")];
         for (number, (collection, id)) in keys.iter().enumerate() {
-            put(ledger, collection, id, 9 - number as u64);
+            put(ledger, collection, id, 9 - number as u64 / 2 * 2);
         }
-        // Versions 9 to 4; the range leaves out the first and the last key.
-        let whole = ledger.lines_by_key(None, version(4), version(8), usize::MAX).unwrap();
-        assert_eq!(ids(&whole.text), ["8 2", "7 1", "6 '", "5 1"]);
-        assert_eq!((whole.last, whole.more), (Some(version(5)), false));
-        for bytes_max in 0..whole.text.len() + 1 {
-            let (mut text, mut after, mut more) = (String::new(), None, true);
-            while more {
-                let slice = ledger.lines_by_key(after.as_ref(), version(4), version(8), bytes_max).unwrap();
-                let last_line = slice.text.lines().next_back().expect("a slice has a line");
-                assert!(slice.text.len() - last_line.len() - 1 <= bytes_max);
-                let line: serde_json::Value = serde_json::from_str(last_line).unwrap();
-                after = Some(key(line["collection"].as_str().unwrap(), line["id"].as_str().unwrap()));
-                assert_eq!(slice.last.map(Version::get), line["version"].as_u64());
-                more = slice.more;
-                text.push_str(&slice.text);
-                assert!(whole.text.starts_with(&text), "{bytes_max}: a line again or left out");
+        type Slice<'a, L> = &'a dyn Fn(&L, (Version, Option<&Key>), usize) -> LedgerResult<Lines>;
+        fn come_in_slices<L: Ledger>(ledger: &L, slice: Slice<'_, L>, expected: &[&str]) {
+            let whole = slice(ledger, (version(5), None), usize::MAX).unwrap();
+            assert_eq!(
+                (ids(&whole.text), whole.more),
+                (expected.iter().map(ToString::to_string).collect(), false)
+            );
+            for bytes_max in 0..whole.text.len() + 1 {
+                let (mut text, mut after, mut more) = (String::new(), (version(5), None), true);
+                while more {
+                    let lines = slice(ledger, (after.0, after.1.as_ref()), bytes_max).unwrap();
+                    let last_line = lines.text.lines().next_back().expect("a slice has a line");
+                    assert!(lines.text.len() - last_line.len() - 1 <= bytes_max);
+                    let line: serde_json::Value = serde_json::from_str(last_line).unwrap();
+                    let last = key(line["collection"].as_str().unwrap(), line["id"].as_str().unwrap());
+                    assert_eq!(lines.last.map(Version::get), line["version"].as_u64());
+                    after = (lines.last.unwrap(), Some(last));
+                    more = lines.more;
+                    text.push_str(&lines.text);
+                    assert!(whole.text.starts_with(&text), "{bytes_max}: a line again or left out");
+                }
+                assert_eq!(text, whole.text, "{bytes_max}");
             }
-            assert_eq!(text, whole.text, "{bytes_max}");
         }
+        // Two records each of versions 9, 7 and 5; the ranges leave out the first, or the first and the last.
+        come_in_slices(
+            ledger,
+            &|ledger, (_, after), bytes_max| ledger.lines_by_key(after, version(8), bytes_max),
+            &["7 1", "7 '", "5 1", "5 é"],
+        );
+        come_in_slices(
+            ledger,
+            &|ledger, after, bytes_max| ledger.lines_by_version(after, version(8), bytes_max),
+            &["7 1", "7 '"],
+        );
     }
 
     pub(super) fn the_newest_deletion_before_a_time_is_found_whatever_the_clock_did(
@@ -662,7 +678,7 @@ run_claims! {
     a_page_is_cut_only_between_versions_and_pages_lose_nothing_at_any_limit,
     a_version_larger_than_the_limit_comes_whole,
     lines_newest_first_fit_as_a_whole_or_are_left_out,
-    lines_by_key_come_in_slices_that_pass_the_limit_by_one_line_at_most,
+    lines_come_in_slices_that_pass_the_limit_by_one_line_at_most,
     the_newest_deletion_before_a_time_is_found_whatever_the_clock_did,
     deletions_are_forgotten_in_slices_oldest_first_up_to_a_time_and_a_version,
     a_conflict_is_read_as_it_was_written_with_what_is_parked_in_order,
@@ -687,7 +703,7 @@ enum Call {
     ForgetDeletions { before: u64, to: u64, count: usize },
     LinesAfter { after: u64, bytes_max: usize },
     LinesNewestFirst { after: u64, bytes_max: usize },
-    LinesByKey { after: Option<Key>, from: u64, to: u64, bytes_max: usize },
+    LinesOfRun { after: Option<Key>, from: u64, to: u64, bytes_max: usize },
     NewestDeletionBefore(u64),
     OpenConflict { opened: u64, user: u64 },
     CloseConflict(u64),
@@ -723,8 +739,8 @@ fn calls() -> impl Strategy<Value = Call> {
         to,
         count,
     });
-    let by_key = (prop::option::of(keys()), 0..12u64, 0..13u64, bytes())
-        .prop_map(|(after, from, to, bytes_max)| Call::LinesByKey { after, from, to, bytes_max });
+    let of_run = (prop::option::of(keys()), 0..12u64, 0..13u64, bytes())
+        .prop_map(|(after, from, to, bytes_max)| Call::LinesOfRun { after, from, to, bytes_max });
     let one = prop_oneof![
         8 => put,
         4 => (prop::collection::btree_set(keys(), 1..6), 1..12u64).prop_map(|(keys, at)| Call::PutRecords { keys, at }),
@@ -734,7 +750,7 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => (0..3u64, 0..4usize).prop_map(|(user, keep)| Call::ForgetClients { user, keep }),
         2 => (0..12u64, bytes()).prop_map(|(after, bytes_max)| Call::LinesAfter { after, bytes_max }),
         2 => (0..12u64, bytes()).prop_map(|(after, bytes_max)| Call::LinesNewestFirst { after, bytes_max }),
-        2 => by_key,
+        2 => of_run,
         1 => (0..7u64).prop_map(Call::NewestDeletionBefore),
         3 => (1..12u64, 0..3u64).prop_map(|(opened, user)| Call::OpenConflict { opened, user }),
         2 => (1..12u64).prop_map(Call::CloseConflict),
@@ -793,9 +809,10 @@ fn make<L: FaultyLedger>(ledger: &mut L, call: &Call) -> LedgerResult<String> {
         Call::LinesNewestFirst { after, bytes_max } => {
             ledger.lines_newest_first(version(*after), *bytes_max).map(text)
         }
-        Call::LinesByKey { after, from, to, bytes_max } => {
-            ledger.lines_by_key(after.as_ref(), version(*from), version(*to), *bytes_max).map(text)
-        }
+        Call::LinesOfRun { after, from, to, bytes_max } => Ok(text((
+            ledger.lines_by_key(after.as_ref(), version(*to), *bytes_max)?,
+            ledger.lines_by_version((version(*from), after.as_ref()), version(*to), *bytes_max)?,
+        ))),
         Call::NewestDeletionBefore(before) => ledger.newest_deletion_before(Millis(*before)).map(text),
         Call::OpenConflict { opened, user } => {
             ledger.put_conflict(&conflict(*opened, *user))?;

@@ -4,7 +4,10 @@ use serde_json::json;
 
 use super::{Effect, Event, Expires, Moment, Object, State, Storage, Task};
 use crate::{
-    coordinator::publication::{self, PutOutcome},
+    coordinator::{
+        ledger::Rows,
+        publication::{self, PutOutcome},
+    },
     error::ApiError,
     log::LogLevel,
     snapshot::head::HeadMetadata,
@@ -17,6 +20,8 @@ pub(super) struct Turn {
     waits_for: WaitsFor,
     /// Bytes that were put.
     bytes: usize,
+    /// Rows that it has cost.
+    rows: Rows,
     /// When the watchdog was set.
     watched_from: Millis,
 }
@@ -27,6 +32,7 @@ enum WaitsFor {
     Watchdog(Option<Head>),
     HeadRead,
     ObjectPut,
+    ObjectDeleted,
     /// With its metadata.
     HeadPut(String),
     /// The alarm of the next turn to be set.
@@ -46,18 +52,21 @@ impl<S: Storage> Object<S> {
     pub(super) fn begin_turn(&mut self, task: &mut Task, at: Moment) -> Effect {
         let watchdog = self.space().begin_turn(at.now);
         let waits_for = WaitsFor::Watchdog(None);
-        task.state = State::Turn(Box::new(Turn { waits_for, bytes: 0, watched_from: at.now }));
+        task.state =
+            State::Turn(Box::new(Turn { waits_for, bytes: 0, rows: Rows::default(), watched_from: at.now }));
         Effect::SetAlarm(Some(watchdog).filter(|_| !planted!(WatchdogNotSet)))
     }
 
     pub(super) fn turn_on(
         &mut self,
         task: &mut Task,
-        turn: Turn,
+        mut turn: Turn,
         event: Event,
         at: Moment,
     ) -> Result<Effect, ApiError> {
         let Moment { now, random } = at;
+        // Those of other tasks, which ran in between.
+        self.storage.take_rows();
         let core = self.core.as_mut().expect("BUG: the space was not opened");
         match (&turn.waits_for, event) {
             (WaitsFor::Sleep, Event::AlarmSet(true)) => return Ok(Effect::Rest),
@@ -79,10 +88,15 @@ impl<S: Storage> Object<S> {
                 let outcome = self.outcome(put);
                 self.space().object_was_put(outcome, now);
             }
+            (WaitsFor::ObjectDeleted, Event::Put(deleted)) => {
+                let outcome = self.outcome(deleted);
+                self.space().object_was_deleted(outcome, now);
+            }
             (WaitsFor::HeadPut(metadata), Event::Put(put)) => {
                 let outcome = self.outcome(put);
                 self.space().head_was_put(outcome, now);
-                self.log_publication(metadata, outcome, turn.bytes);
+                turn.rows.add(self.storage.take_rows());
+                self.log_publication(metadata, outcome, &turn);
             }
             (waits_for, event) => panic!("BUG: {event:?} does not follow {waits_for:?}"),
         }
@@ -90,13 +104,16 @@ impl<S: Storage> Object<S> {
     }
 
     fn next_of_turn(&mut self, task: &mut Task, mut turn: Turn, now: Millis) -> Effect {
-        let (waits_for, effect) = match self.space().next_effect(now) {
+        let next = self.space().next_effect(now);
+        turn.rows.add(self.storage.take_rows());
+        let (waits_for, effect) = match next {
             publication::Effect::ReadHead { key } => (WaitsFor::HeadRead, Effect::ReadHead { key }),
             publication::Effect::PutObject { key, body: value, ttl_s } => {
                 turn.bytes += value.len();
                 let expires = Expires::In(ttl_s);
                 (WaitsFor::ObjectPut, Effect::Put { key, value, metadata: None, expires })
             }
+            publication::Effect::DeleteObject { key } => (WaitsFor::ObjectDeleted, Effect::Delete { key }),
             publication::Effect::PutHead { key, value, metadata, expiration_s } => {
                 let head = Head { key, value, metadata, expiration_s };
                 turn.bytes += head.value.len();
@@ -134,11 +151,14 @@ impl<S: Storage> Object<S> {
         outcome
     }
 
-    fn log_publication(&mut self, metadata: &str, outcome: PutOutcome, bytes: usize) {
+    fn log_publication(&mut self, metadata: &str, outcome: PutOutcome, turn: &Turn) {
         let Some(metadata) = HeadMetadata::parse(metadata) else { return };
         let (outcome, last_group) = (format!("{outcome:?}"), self.last_slice.len());
-        let fields =
-            json!({ "version": metadata.v, "bytes": bytes, "outcome": outcome, "lastGroup": last_group });
+        let Turn { bytes, rows, .. } = turn;
+        let fields = json!({
+            "version": metadata.v, "bytes": bytes, "outcome": outcome, "lastGroup": last_group,
+            "rowsRead": rows.read, "rowsWritten": rows.written,
+        });
         self.log.push((LogLevel::Info, "published", fields));
     }
 }

@@ -90,7 +90,7 @@ pub enum Event {
     Confirmed(bool),
     /// The metadata of the head, if there is one, and can be read.
     Head(Result<Option<HeadMetadata>, ()>),
-    /// KV has taken a value, or has said why not, in its own words.
+    /// KV has taken a value, or deleted one, or has said why not, in its own words.
     Put(Result<(), String>),
     /// A grant, and when it ends.
     Signed(Result<(String, Millis), ApiError>),
@@ -146,6 +146,11 @@ pub enum Effect {
         metadata: Option<String>,
         /// When KV forgets it.
         expires: Expires,
+    },
+    /// Delete a value from KV: [`Event::Put`].
+    Delete {
+        /// Where.
+        key: String,
     },
     /// Sign a grant for the caller: [`Event::Signed`].
     Sign {

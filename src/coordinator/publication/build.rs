@@ -18,19 +18,21 @@ const DELTA_SHARE: usize = 8;
 
 impl Publisher {
     pub(super) fn begin_run(&mut self, base: bool, from: Version, to: Version) {
-        self.row.building = Some(Building { base, run: RunRow { from, to, parts: Vec::new() }, last: None });
+        self.give_up_run();
+        self.row.building =
+            Some(Building { base, run: RunRow { from, to, parts: Vec::new() }, reached: from, last: None });
     }
 
     /// Cuts the next part. None when no put is needed: it is there already, or the run is complete.
     pub(super) fn build<L: Ledger>(&mut self, ledger: &mut L, now: Millis) -> LedgerResult<Option<Effect>> {
         let building = self.row.building.as_ref().expect("BUG: no run is under construction");
-        let after = building.last.as_ref().map(key_of);
-        let lines = ledger.lines_by_key(
-            after.as_ref(),
-            building.run.from,
-            building.run.to,
-            self.config.sizes.part_max,
-        )?;
+        let (after, to) = (building.last.as_ref().map(key_of), building.run.to);
+        let bytes_max = self.config.sizes.part_max;
+        let lines = if building.base {
+            ledger.lines_by_key(after.as_ref(), to, bytes_max)?
+        } else {
+            ledger.lines_by_version((building.reached, after.as_ref()), to, bytes_max)?
+        };
         let end = first_part(&lines.text, lines.more, &self.config.sizes)
             .expect("BUG: a slice is shorter than a part");
         let text = &lines.text[..end];
@@ -40,8 +42,12 @@ impl Publisher {
             return Ok(None);
         }
         let hash = ContentHash::of(text.as_bytes());
-        let there =
-            self.row.parts().find(|part| part.sha256.0 == hash && now.since(part.put_at) < REFRESH_AGE_MS);
+        if let Some(until) = self.is_being_deleted(&hash, now) {
+            self.row.retry_at = self.row.retry_at.max(Some(until));
+            return Ok(Some(Effect::Sleep(None)));
+        }
+        let known = self.row.parts().find(|part| part.sha256.0 == hash).or(self.replaced_part(&hash));
+        let there = known.filter(|part| now.since(part.put_at) < REFRESH_AGE_MS);
         let part = there.cloned().unwrap_or(PartRow {
             sha256: ContentHashText(hash.clone()),
             bytes: text.len(),
@@ -51,7 +57,7 @@ impl Publisher {
         let turn = self.turn.as_mut().expect("BUG: no turn is under way");
         turn.parts += 1;
         turn.part = Some(part);
-        turn.last = Some(last_key(text));
+        turn.last = Some(last_of(text));
         turn.run_ends = run_ends;
         if shared {
             self.adopt_part();
@@ -94,11 +100,14 @@ impl Publisher {
         let delta_max = self.delta_bytes_max();
         // None if KV was found to have lost everything while the part was put: then the run is begun anew.
         let Some(building) = self.row.building.as_mut() else { return };
+        let hash = part.sha256.0.clone();
         building.run.parts.push(part);
-        building.last = last;
-        if !building.base && building.run.bytes() > delta_max {
+        let to = building.run.to;
+        (building.reached, building.last) = last.map_or_else(Default::default, |(at, key)| (at, Some(key)));
+        let is_too_long = !building.base && building.run.bytes() > delta_max;
+        self.row.name(&hash);
+        if is_too_long {
             // More is new than a delta may hold: it belongs into the base.
-            let to = building.run.to;
             self.begin_run(true, Version::ZERO, to);
         } else if run_ends || planted!(RunEndedEarly) {
             self.complete();
@@ -112,11 +121,23 @@ impl Publisher {
 
     fn complete(&mut self) {
         let building = self.row.building.take().expect("BUG: no run is under construction");
-        if building.base {
+        let (base, delta) = (self.row.base.take(), self.row.delta.take());
+        let replaced = if building.base {
+            self.row.delta = delta.clone().filter(|_| planted!(DeltaKeptAfterFold));
             self.row.base = Some(building.run);
-            self.row.delta = self.row.delta.take().filter(|_| planted!(DeltaKeptAfterFold));
+            [base, delta]
         } else {
-            self.row.delta = Some(building.run);
+            (self.row.base, self.row.delta) = (base, Some(building.run));
+            [None, delta]
+        };
+        let parts = replaced.into_iter().flatten().flat_map(|run| run.parts).collect();
+        self.row.replace(parts, self.config.sizes.replaced_min);
+    }
+
+    /// What was built of a run that nobody will name is not needed.
+    pub(super) fn give_up_run(&mut self) {
+        if let Some(building) = self.row.building.take() {
+            self.row.replace(building.run.parts, self.config.sizes.replaced_min);
         }
     }
 }
@@ -125,14 +146,15 @@ fn key_of((collection, id): &(String, String)) -> Key {
     Key { collection: Collection::stored(collection), id: RecordId::stored(id) }
 }
 
-/// The key of the last of `lines`.
-fn last_key(lines: &str) -> (String, String) {
+/// The version and the key of the last of `lines`.
+fn last_of(lines: &str) -> (Version, (String, String)) {
     #[derive(Deserialize)]
     struct Named {
+        version: Version,
         collection: String,
         id: String,
     }
     let line = lines.trim_end_matches('\n').rsplit('\n').next().unwrap_or_default();
     let named: Named = serde_json::from_str(line).expect("BUG: the ledger gave something that is no line");
-    (named.collection, named.id)
+    (named.version, (named.collection, named.id))
 }

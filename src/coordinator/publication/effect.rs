@@ -19,6 +19,11 @@ pub enum Effect {
         /// Seconds after which KV forgets it.
         ttl_s: u64,
     },
+    /// Delete a part and report it with [`super::Publisher::object_was_deleted`].
+    DeleteObject {
+        /// Where.
+        key: String,
+    },
     /// Put the head and report it with [`super::Publisher::head_was_put`].
     PutHead {
         /// Where.
@@ -34,7 +39,7 @@ pub enum Effect {
     Sleep(Option<Millis>),
 }
 
-/// How a put ended.
+/// How a put ended, or a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutOutcome {
     /// KV has it.

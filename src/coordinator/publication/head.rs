@@ -92,6 +92,7 @@ impl Publisher {
         let Some((position, put_at)) = head else { return Ok(()) };
         if outcome == PutOutcome::Done || planted!(FailedHeadTakenForPublished) {
             self.row.published = Some(Published { position, at: now });
+            self.row.replaced_since(now);
             self.row.attempts = 0;
             self.row.retry_at = None;
             // By when it was sent, not by when it was answered: an earlier put may have landed in between, over it.

@@ -5,28 +5,30 @@
 //! [`Effect`] it gets from `next` and reports how that ended, until the effect is [`Effect::Sleep`]. Nothing of a turn
 //! that a crash would lose is needed: what was put is in the row, and everything else is cut anew.
 //!
-//! `demand` says when a turn is due, `build` cuts the parts, `head` the head, `row` is what is noted of them.
+//! `demand` says when a turn is due, `build` cuts the parts, `head` the head, `replaced` deletes what no head names any more,
+//! `row` is what is noted of all that.
 
 mod build;
 mod demand;
 mod effect;
 mod head;
+mod replaced;
 mod row;
 
 pub use demand::PublicationConfig;
 pub use effect::{Effect, PutOutcome};
+pub use replaced::ReplacedPart;
 pub use row::{Building, PartRow, PublicationRow, Published, RunRow};
 
 use super::ledger::{Ledger, LedgerResult, Meta};
 use crate::{
     limits::Sizes,
-    snapshot::keys::Scope,
+    snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
     version::{Position, Version},
 };
 
-/// How long objects and heads live, in ms: 30 days. What is still needed is put again in time; nothing is ever deleted,
-/// because an expiry is free and a deletion is billed like a put.
+/// How long objects and heads live, in ms: 30 days. What is still needed is put again in time.
 pub const LIFETIME_MS: u64 = 30 * DAY_MS;
 /// By how much objects outlive what is noted of them, in ms: a put that was never answered may land over a later one, and
 /// brings back its own, earlier expiry.
@@ -71,8 +73,9 @@ pub struct Publisher {
 #[derive(Debug, Default)]
 struct Turn {
     parts: usize,
+    deletions: usize,
     part: Option<PartRow>,
-    last: Option<(String, String)>,
+    last: Option<(Version, (String, String))>,
     run_ends: bool,
     /// What the head that is being put says, and since when it is.
     head: Option<(Position, Millis)>,
@@ -176,12 +179,18 @@ impl Publisher {
         now: Millis,
     ) -> LedgerResult<Effect> {
         let Some(turn) = &self.turn else { return Ok(Effect::Sleep(self.due(durable, now))) };
-        let idle = self.due(durable, now).is_none_or(|due| due > now.plus(1));
-        if turn.parts == 0 && turn.head.is_none() && idle {
+        let idle = self.publication_due(durable, now).is_none_or(|due| due > now.plus(1));
+        let deletes = idle && self.deletion_due().is_some_and(|due| due <= now);
+        let is_fresh = turn.parts == 0 && turn.head.is_none();
+        if is_fresh && idle && !deletes {
             return self.sleep(durable, now);
         }
         if !self.compared {
             return Ok(Effect::ReadHead { key: self.scope.head_key() });
+        }
+        if is_fresh && deletes {
+            let deletion = self.delete(ledger, now)?;
+            return deletion.map_or_else(|| self.sleep(durable, now), Ok);
         }
         loop {
             if self.row.building.is_some() {
@@ -197,12 +206,16 @@ impl Publisher {
         }
     }
 
-    /// Whether KV has a head, as [`Effect::ReadHead`] asked. Where one was put long ago and none is there, KV has lost it.
-    pub fn head_was_read(&mut self, is_there: bool, now: Millis) {
+    /// What KV's head says, as [`Effect::ReadHead`] asked. Where one was put long ago and none is there, KV has lost it. One that
+    /// was put a day after the last that storage knows of may have been followed by deletions that storage does not know of.
+    pub fn head_was_read(&mut self, head: Option<&HeadMetadata>, now: Millis) {
         self.compared = true;
-        let settled =
-            self.row.published.as_ref().is_some_and(|put| now.since(put.at) > self.config.landing_ms());
-        if !is_there && settled {
+        let Some(put_at) = self.row.published.as_ref().map(|put| put.at) else { return };
+        let is_lost = match head {
+            None => now.since(put_at) > self.config.landing_ms(),
+            Some(head) => head.p > put_at && now.since(put_at) > DAY_MS,
+        };
+        if is_lost {
             self.nothing_is_there();
         }
     }

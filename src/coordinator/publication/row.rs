@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    coordinator::ledger::{Ledger, LedgerResult},
+    coordinator::{
+        ledger::{Ledger, LedgerResult},
+        publication::ReplacedPart,
+    },
+    limits::Sizes,
     snapshot::head::{ContentHashText, PartName, Run},
     time::Millis,
     version::{Epoch, Position, Version},
@@ -29,6 +33,8 @@ pub struct PublicationRow {
     pub put_again_at: Option<Millis>,
     /// Whether to publish although nothing is new: something in KV is missing, or old.
     pub renew: bool,
+    /// Parts that are to be deleted, and those whose deletion may not have landed.
+    pub replaced: Vec<ReplacedPart>,
 }
 
 /// A head that KV has accepted.
@@ -47,7 +53,7 @@ pub struct RunRow {
     pub from: Version,
     /// Inclusive.
     pub to: Version,
-    /// In key order.
+    /// A base in key order, a delta in the order of versions.
     pub parts: Vec<PartRow>,
 }
 
@@ -70,7 +76,10 @@ pub struct Building {
     pub base: bool,
     /// What is done.
     pub run: RunRow,
-    /// The last key of the last part.
+    /// The version of the last line of the last part, …
+    #[serde(default)]
+    pub reached: Version,
+    /// … and its key. A base goes on behind the key, a delta behind both.
     pub last: Option<(String, String)>,
 }
 
@@ -108,9 +117,13 @@ impl PublicationRow {
     /// What is to be noted when all records are removed: nothing that was put may be named by a head again. That something
     /// was published is, and what is unsettled.
     #[must_use]
-    pub fn without_records(&self) -> Self {
-        let Self { published, attempts, retry_at, put_again_at, .. } = self.clone();
-        Self { published, attempts, retry_at, put_again_at, ..Self::default() }
+    pub fn without_records(&self, sizes: &Sizes) -> Self {
+        let Self { published, base, delta, building, attempts, retry_at, put_again_at, replaced, .. } =
+            self.clone();
+        let mut row = Self { published, attempts, retry_at, put_again_at, replaced, ..Self::default() };
+        let runs = base.into_iter().chain(delta).chain(building.map(|building| building.run));
+        row.replace(runs.flat_map(|run| run.parts).collect(), sizes.replaced_min);
+        row
     }
 
     pub(super) fn parts(&self) -> impl Iterator<Item = &PartRow> {
@@ -150,7 +163,10 @@ mod tests {
             &run,
             r#","delta":{"from":2,"to":3,"parts":[]},"building":{"base":true,"run":"#,
             &run,
-            r#","last":["todos","t1"]},"attempts":1,"retry_at":9,"put_again_at":10,"renew":true}"#,
+            r#","reached":2,"last":["todos","t1"]},"attempts":1,"retry_at":9,"put_again_at":10,"renew":true,"#,
+            r#""replaced":[{"part":"#,
+            part,
+            r#","since":11,"deleted_at":12}]}"#,
         ];
         let text = text.concat();
         let mut ledger = MemoryLedger::default();

@@ -235,7 +235,7 @@ impl<L: Ledger> Coordinator<L> {
     fn empty(&mut self, now: Millis, random: u64) -> Result<(), ApiError> {
         let epoch = Epoch::begin(now, Some(&self.meta.epoch), random);
         let meta = Meta { epoch, floor: self.version, horizon: self.version, ..self.meta.clone() };
-        let row = self.publisher.row().without_records();
+        let row = self.publisher.row().without_records(self.publisher.sizes());
         let emptied = self.ledger.atomically(&mut |ledger| {
             ledger.erase_records()?;
             ledger.close_conflicts()?;

@@ -97,6 +97,7 @@ impl<L: Ledger> Desk<L> {
                 Effect::ReadHead { .. } => self.core.head_was_read(None, self.now, 1),
                 Effect::PutObject { .. } => self.core.object_was_put(PutOutcome::Done, self.now),
                 Effect::PutHead { .. } => self.core.head_was_put(PutOutcome::Done, self.now),
+                Effect::DeleteObject { .. } => self.core.object_was_deleted(PutOutcome::Done, self.now),
                 Effect::Sleep(_) => return,
             }
         }

@@ -92,6 +92,7 @@ impl Host {
                 let entry = Entry { value, metadata: metadata.unwrap_or_default(), expires };
                 Event::Put(in_words(kv.put(&key, entry, now)))
             }
+            Effect::Delete { key } => Event::Put(in_words(kv.delete(&key, now))),
             other => panic!("BUG: no turn asks for {other:?}"),
         };
         self.turn = Some(Turn { task, happened });

@@ -44,6 +44,12 @@ pub(crate) enum Fault {
     HeadOutlivesParts,
     /// What was put long ago is not put again.
     OldPartsNotPutAgain,
+    /// A part is deleted as soon as a head is there that does not name it.
+    ReplacedDeletedAtOnce,
+    /// A part that the run shares with the one that it replaces is deleted.
+    NamedPartReplaced,
+    /// A part that is named again is deleted all the same.
+    PartNamedAgainDeleted,
     /// What is about to be put is noted as published.
     PublishedBeforePut,
     /// A head counts as published although its put failed.
@@ -283,6 +289,9 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::HeadBelowItsTail, &["I7"], 100),
     (Fault::HeadOutlivesParts, &["I5"], 100),
     (Fault::OldPartsNotPutAgain, &["I5", "I8"], 600),
+    (Fault::ReplacedDeletedAtOnce, &["I5"], 100),
+    (Fault::NamedPartReplaced, &["I5"], 100),
+    (Fault::PartNamedAgainDeleted, &["I5"], 100),
     (Fault::PublishedBeforePut, &["I4", "I8"], 100),
     (Fault::FailedHeadTakenForPublished, &["I4", "I8"], 100),
     (Fault::EmptyEpochNotPublished, &["I8"], 1000),

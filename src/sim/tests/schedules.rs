@@ -62,6 +62,7 @@ const SMALL: PublicationConfig = PublicationConfig {
         part_min: 1_000,
         part_max: 1_300,
         parts_per_turn: 1,
+        replaced_min: 50,
         overlay_max: 800,
         page_max: 700,
         ..Sizes::DEPLOYED

@@ -15,6 +15,7 @@ const SMALL: Sizes = Sizes {
     part_min: 800,
     part_max: 1_100,
     parts_per_turn: 3,
+    replaced_min: 50,
     purges_per_turn: 3,
     overlay_max: 900,
     piggyback_max: 700,

@@ -26,17 +26,25 @@ export function readObject(env, key, cacheTtl) {
   return env.SNAPSHOTS.get(key, { type: "stream", cacheTtl });
 }
 
-// Resolves to "" when KV has it, else to KV's own words, or "timeout": then nobody knows.
-export async function putValue(env, key, value, options, timeoutMs) {
+// Both resolve to "" when KV has done it, else to KV's own words, or "timeout": then nobody knows.
+export function putValue(env, key, value, options, timeoutMs) {
+  return inTime(env.SNAPSHOTS.put(key, value, JSON.parse(options)), timeoutMs);
+}
+
+export function deleteValue(env, key, timeoutMs) {
+  return inTime(env.SNAPSHOTS.delete(key), timeoutMs);
+}
+
+async function inTime(write, timeoutMs) {
   let timer;
   const timeout = new Promise((resolve) => {
     timer = setTimeout(() => resolve("timeout"), timeoutMs);
   });
-  const put = env.SNAPSHOTS.put(key, value, JSON.parse(options)).then(
+  const done = write.then(
     () => "",
     (error) => String(error?.message ?? error) || "error",
   );
-  const outcome = await Promise.race([put, timeout]);
+  const outcome = await Promise.race([done, timeout]);
   clearTimeout(timer);
   return outcome;
 }

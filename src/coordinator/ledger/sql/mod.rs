@@ -52,14 +52,14 @@ impl<S: Sql> SqlLedger<S> {
     /// Opens a database, and creates or migrates its tables if need be. Nothing is written if they are up to date.
     ///
     /// # Errors
-    /// If SQL fails, or if newer code than this has migrated the database: what its rows mean is unknown here.
+    /// If SQL fails, or if newer code than this has migrated the database in a way that this code may not write to.
     pub fn open(sql: S) -> LedgerResult<Self> {
-        Self::open_as(sql, schema::MIGRATIONS)
+        Self::open_as(sql, schema::MIGRATIONS, schema::OLDEST)
     }
 
     /// Opens a database as code does that knows these migrations.
-    fn open_as(sql: S, migrations: &[&[&str]]) -> LedgerResult<Self> {
-        schema::bring_up_to_date(&sql, migrations)?;
+    fn open_as(sql: S, migrations: &[&[&str]], oldest: usize) -> LedgerResult<Self> {
+        schema::bring_up_to_date(&sql, migrations, oldest)?;
         Ok(Self { sql: Rc::new(sql) })
     }
 
@@ -135,14 +135,17 @@ impl<S: Sql> Ledger for SqlLedger<S> {
         records::lines_after(self.sql(), after, bytes_max)
     }
 
-    fn lines_by_key(
+    fn lines_by_key(&self, after: Option<&Key>, to: Version, bytes_max: usize) -> LedgerResult<Lines> {
+        records::lines_by_key(self.sql(), after, to, bytes_max)
+    }
+
+    fn lines_by_version(
         &self,
-        after: Option<&Key>,
-        from: Version,
+        after: (Version, Option<&Key>),
         to: Version,
         bytes_max: usize,
     ) -> LedgerResult<Lines> {
-        records::lines_by_key(self.sql(), after, (from, to), bytes_max)
+        records::lines_by_version(self.sql(), after, to, bytes_max)
     }
 
     fn conflict(&self, opened: Version) -> LedgerResult<Option<Conflict>> {

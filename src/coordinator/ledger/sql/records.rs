@@ -75,10 +75,10 @@ pub(super) const LINES_AFTER: &str = lines_where!("version > ?1 ORDER BY version
 pub(super) const LINES_AT: &str = lines_where!("version = ?1 ORDER BY collection, id");
 // The plus keeps SQLite from taking the index by version, which would sort all that qualify before the first line.
 pub(super) const LINES_BY_KEY: &str =
-    lines_where!("(collection, id) > (?1, ?2) AND +version > ?3 AND +version <= ?4 ORDER BY collection, id");
-// Of a delta, which is an eighth of the base at most: there reading by version and sorting is the cheaper way.
-pub(super) const LINES_OF_DELTA: &str =
-    lines_where!("version > ?3 AND version <= ?4 AND (+collection, id) > (?1, ?2) ORDER BY +collection, id");
+    lines_where!("(collection, id) > (?1, ?2) AND +version <= ?3 ORDER BY collection, id");
+pub(super) const LINES_BY_VERSION: &str = lines_where!(
+    "(version, collection, id) > (?1, ?2, ?3) AND version <= ?4 ORDER BY version, collection, id"
+);
 
 pub(super) const NEWEST_DELETION: &str =
     "SELECT version FROM records WHERE deleted_at < ?1 ORDER BY version DESC LIMIT 1";
@@ -199,13 +199,25 @@ pub(super) fn lines_after(sql: &impl Sql, after: Version, bytes_max: usize) -> L
 pub(super) fn lines_by_key(
     sql: &impl Sql,
     after: Option<&Key>,
-    (from, to): (Version, Version),
+    to: Version,
     bytes_max: usize,
 ) -> LedgerResult<Lines> {
     // No name is empty, so empty names come before all others.
     let [collection, id] = after.map_or([text(""), text("")], name);
-    let statement = if from == Version::ZERO { LINES_BY_KEY } else { LINES_OF_DELTA };
-    let (text, more) = sql.text(statement, &[collection, id, version(from), version(to)], bytes_max)?;
+    let (text, more) = sql.text(LINES_BY_KEY, &[collection, id, version(to)], bytes_max)?;
+    Ok(Lines { last: last_version(&text)?, text, more })
+}
+
+pub(super) fn lines_by_version(
+    sql: &impl Sql,
+    (from, after): (Version, Option<&Key>),
+    to: Version,
+    bytes_max: usize,
+) -> LedgerResult<Lines> {
+    let [collection, id] = after.map_or([text(""), text("")], name);
+    let from = if after.is_some() { from } else { from.next() };
+    let (text, more) =
+        sql.text(LINES_BY_VERSION, &[version(from), collection, id, version(to)], bytes_max)?;
     Ok(Lines { last: last_version(&text)?, text, more })
 }
 

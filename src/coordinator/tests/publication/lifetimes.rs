@@ -1,6 +1,7 @@
-//! Nothing is deleted: what is needed is put again before it expires (H8).
+//! What is needed is put again before it expires (H8), and what is not is deleted.
 
 use super::*;
+use crate::snapshot::head::PartName;
 
 #[test]
 fn h08_objects_are_put_again_after_15_days_although_nothing_in_them_changed() {
@@ -85,6 +86,158 @@ fn h08_locations_that_still_see_the_expiring_head_do_not_have_it_renewed_again_a
         heads = world.kv.puts[before..].iter().filter(|(key, _)| key.ends_with("/head")).count();
     }
     assert!(heads <= 2, "{heads} publications for one renewal");
+}
+
+/// Bytes that stand in KV, and those of them that the head names, with its own.
+fn bytes_in_kv(world: &World) -> (usize, usize) {
+    let bytes = |key: &String| world.kv.central(key, world.now).expect("a value").value.len();
+    let named = head(world).parts().map(|part| part.bytes).sum::<usize>() + bytes(&head_key(world));
+    (world.kv.keys(world.now).iter().map(bytes).sum(), named)
+}
+
+/// Every turn that is due within a quarter of an hour.
+fn publish(world: &mut World) {
+    while let Some(wait) = world.spaces[0].host.alarm.map(|alarm| alarm.since(world.now))
+        && wait < 15 * 60_000
+    {
+        world.pass(wait);
+        world.fire_alarm();
+    }
+}
+
+/// A large space whose base was built anew a moment ago: none of its parts is what it was.
+fn rebuilt() -> World {
+    let mut world = large();
+    for index in 0..15 {
+        put(&mut world, &format!("r{index:02}"), 210_000);
+    }
+    publish(&mut world);
+    let (bytes, named) = bytes_in_kv(&world);
+    assert!(bytes > 2 * named - 500_000, "both bases are there: {bytes} bytes, {named} of them named");
+    assert_eq!(world.kv.deletions, Vec::<String>::new());
+    world
+}
+
+#[test]
+fn a_part_that_no_head_names_is_deleted_a_day_and_up_to_two_hours_later() {
+    let mut world = rebuilt();
+    let wait = world.spaces[0].host.alarm.expect("the alarm brings the deletion").since(world.now);
+    let hour = 3_600_000;
+    assert!((DAY_MS + hour - 15 * 60_000..DAY_MS + 2 * hour).contains(&wait), "{wait} ms");
+    let puts = world.kv.puts.len();
+    assert_settles(&mut world, "deletions");
+    let (bytes, named) = bytes_in_kv(&world);
+    assert_eq!(
+        (bytes, world.kv.puts.len()),
+        (named, puts),
+        "nothing else is there, and nothing was put for that"
+    );
+    world.pull(1, 1, Format::Ndjson).expect("a first load");
+}
+
+#[test]
+fn after_a_week_of_scattered_edits_kv_holds_what_the_head_names_and_what_a_day_has_replaced() {
+    let mut world = large();
+    let mut of_last_days = 0;
+    for hour in 0..7 * 24_u64 {
+        world.pass(3_600_000);
+        put(&mut world, &format!("r{:02}", hour * 7 % 15), 200_000 + usize::try_from(hour).expect("hours"));
+        let before = world.kv.puts.len();
+        publish(&mut world);
+        let bytes = |(_, entry): &(String, std::rc::Rc<crate::sim::kv::Entry>)| entry.value.len();
+        of_last_days += if hour >= 5 * 24 { world.kv.puts[before..].iter().map(bytes).sum() } else { 0 };
+    }
+    let (bytes, named) = bytes_in_kv(&world);
+    let put: usize = world.kv.puts.iter().map(|(_, entry)| entry.value.len()).sum();
+    println!("{put} bytes put, {} deletions, {bytes} bytes in KV, {named} named", world.kv.deletions.len());
+    assert!(
+        bytes < named + of_last_days && of_last_days < put / 2,
+        "{bytes} bytes, {named} named, {of_last_days} of two days"
+    );
+}
+
+#[test]
+fn deletions_that_kv_takes_no_more_of_wait_for_another_day() {
+    let mut world = rebuilt();
+    world.kv.script.push_back(PutFault::Exhausted);
+    let wait = world.spaces[0].host.alarm.expect("an alarm").since(world.now);
+    world.pass(wait);
+    world.fire_alarm();
+    assert_eq!(world.kv.deletions.len(), 1, "the others were not tried");
+    assert!(world.spaces[0].host.alarm.expect("an alarm").since(world.now) > DAY_MS);
+    assert_settles(&mut world, "the others");
+    assert!(world.kv.deletions.len() > 1);
+}
+
+#[test]
+fn a_part_that_is_cut_again_is_not_put_while_its_deletion_may_still_land() {
+    let publication = PublicationConfig { retain_ms: 1_000, interval_ms: 10_000, ..EAGER };
+    let mut world = World::new(&Settings { publication, ..Settings::eager(1) });
+    // A deletion that is due has the base built anew, and is forgotten then.
+    let fold = |world: &mut World, changed: &str| {
+        publish(world);
+        world.pass(1_001);
+        put(world, changed, 10);
+        publish(world);
+    };
+    fill(&mut world, 15);
+    assert_settles(&mut world, "a base");
+    let key = |part: &PartName| Scope::private(world.space()).object_key(&part.sha256.0);
+    let last = key(head(&world).base.expect("a base").parts.last().expect("a part"));
+    // The next base has another record in its last part, …
+    put(&mut world, "z", 200_000);
+    put(&mut world, "a", 10);
+    delete(&mut world, "a");
+    fold(&mut world, "b");
+    let wait = world.spaces[0].host.alarm.expect("the alarm brings the deletion").since(world.now);
+    world.pass(wait);
+    world.kv.script.extend([PutFault::Late(publication.landing_ms()); 2]);
+    world.fire_alarm();
+    assert!(world.kv.deletions.contains(&last), "{:?}", world.kv.deletions);
+    // … the one after that its deletion, and then nothing tells that it was there.
+    delete(&mut world, "z");
+    fold(&mut world, "b");
+    put(&mut world, "a", 10);
+    delete(&mut world, "a");
+    fold(&mut world, "b");
+    assert_settles(&mut world, "when the deletions have landed");
+    assert_eq!(world.kv.puts.iter().filter(|(key, _)| *key == last).count(), 2, "it was cut again");
+    assert!(world.kv.central(&last, world.now).is_some());
+}
+
+#[test]
+fn storage_that_went_back_puts_what_was_deleted_since() {
+    for is_ahead in [true, false] {
+        let mut world = large();
+        let old = world.spaces[0].host.copy_of_storage(world.now);
+        let first = head(&world).base.expect("a base").parts.remove(0);
+        let first = Scope::private(world.space()).object_key(&first.sha256.0);
+        if is_ahead {
+            // The history goes on: KV's head is from the future.
+            put(&mut world, "r00", 210_000);
+            put(&mut world, "r01", 210_000);
+            put(&mut world, "r02", 210_000);
+            assert_settles(&mut world, "others have taken their place");
+        } else {
+            // It does not, but KV has a head that storage does not know.
+            world.pass(2 * DAY_MS);
+            world.kv.evict(&head_key(&world), world.now);
+            read(&mut world, 0);
+            assert_settles(&mut world, "another head");
+        }
+        world.pass(60_000);
+        world.kv.evict(&first, world.now);
+        world.spaces[0].host.restore(old);
+        let position = world.spaces[0].host.core(world.now).position();
+        world.spaces[0].oracle.forget_published();
+        world.spaces[0].oracle.go_back_to(position);
+        let row = Row { count: 0, tag: 0, filler: 50 };
+        let (mark, changes) = world.spaces[0].oracle.plan(vec![Edit::Put(name("s"), row)]);
+        world.clients[1].queue(changes, mark);
+        world.push(1, false).expect("an answer");
+        assert_settles(&mut world, "after the restore");
+        assert!(world.kv.central(&first, world.now).is_some(), "{is_ahead}: the head names it");
+    }
 }
 
 #[test]

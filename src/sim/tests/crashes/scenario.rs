@@ -13,6 +13,7 @@ const SIZES: Sizes = Sizes {
     part_min: 1_000,
     part_max: 1_300,
     parts_per_turn: 2,
+    replaced_min: 50,
     purges_per_turn: 2,
     ..Sizes::DEPLOYED
 };
