@@ -14,6 +14,7 @@ mod tasks;
 
 use super::*;
 use crate::{
+    coordinator::ledger::{ClientTable, ConflictTable, MetaTable, PrivateTable, RecordTable},
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId},
     mutation::{RejectCode, Settled},
     sim::{BY_DEMAND, START, ledger::MemoryLedger},

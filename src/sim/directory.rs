@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     call::{Call, DirectoryAnswer, DirectoryCall, Noted},
-    coordinator::ledger::Ledger,
+    coordinator::ledger::PrivateTable,
     edge::visit::{Called, Effect, Event, Outgoing},
     error::ApiError,
     fronts::headwater::answer::Format,

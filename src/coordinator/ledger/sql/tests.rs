@@ -2,8 +2,8 @@
 
 use super::{schema::MIGRATIONS, *};
 use crate::coordinator::ledger::{
-    LedgerError,
     tests::{dump, fill, key, live, meta, open, sqlite::Sqlite, version},
+    *,
 };
 
 #[test]
