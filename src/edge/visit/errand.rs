@@ -102,7 +102,7 @@ impl Isolate {
         now: Millis,
     ) -> Effect {
         if let Event::Called(Called { result, aside, .. }) = event {
-            match delivery.next() {
+            match delivery.next {
                 DeliveryStep::AskAgain(_) => delivery.learn_answer(match aside {
                     Some(Aside::Membership(membership)) => Some(membership),
                     Some(Aside::Invited | Aside::OfSpace) | None => None,
@@ -110,7 +110,7 @@ impl Isolate {
                 _ => delivery.learn_noted(Noted::of(&result)),
             }
         }
-        match delivery.next() {
+        match delivery.next.clone() {
             DeliveryStep::Note(entry) => {
                 let directory = directory_of(&visit.target().caller);
                 let then = Then::Errand(Box::new(Errand::Deliver(delivery)));
@@ -122,8 +122,8 @@ impl Isolate {
                 call.timeout_ms = limits::DIRECTORY_TIMEOUT_MS;
                 self.send_unless_refused(visit, call, Then::Errand(Box::new(Errand::Deliver(delivery))), now)
             }
-            DeliveryStep::Done(delivered) => {
-                self.directories.learn(delivered, now);
+            DeliveryStep::Done => {
+                self.directories.learn(*delivery, now);
                 Effect::Rest
             }
             DeliveryStep::GiveUp => Effect::Rest,
