@@ -12,9 +12,7 @@ mod usage;
 
 pub use administration::{Administration, OnConflict, Person};
 pub use caller::{Caller, Destination};
-pub use directory::{
-    ASIDE_HEADER, Aside, DirectoryAnswer, DirectoryCall, Entry, Membership, Noted, Standing,
-};
+pub use directory::{ASIDE_HEADER, Aside, DirectoryAnswer, DirectoryCall, Entry, Membership, Standing};
 pub use pull::{Ask, OrderedCursor, PullReply, Seen, decode_reply, encode_reply};
 pub use push::{PushAnswer, PushRequest, Reading};
 pub use usage::Usage;

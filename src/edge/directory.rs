@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    call::{Entry, Membership, Noted},
+    call::{DirectoryAnswer, Entry, Membership},
     ids::{SpaceId, UserHash},
     time::Millis,
     version::Position,
@@ -86,14 +86,14 @@ pub enum DeliveryStep {
 }
 
 impl Delivery {
-    /// How noting ended. A list that is full is as good as noted: asking again makes no room.
-    pub fn learn_noted(&mut self, noted: Noted) {
-        self.next = match noted {
-            Noted::Done | Noted::Full => DeliveryStep::Done,
-            Noted::Later(later) if !self.is_repeated && !planted!(LaterNotClaimed) => {
+    /// What the directory has answered, if it has. A list that is full is as good as noted: asking again makes no room.
+    pub fn learn_noted(&mut self, answer: Option<DirectoryAnswer>) {
+        self.next = match answer {
+            Some(DirectoryAnswer::Done | DirectoryAnswer::Full) => DeliveryStep::Done,
+            Some(DirectoryAnswer::Later(later)) if !self.is_repeated && !planted!(LaterNotClaimed) => {
                 DeliveryStep::AskAgain(later)
             }
-            Noted::Later(_) | Noted::Failed => DeliveryStep::GiveUp,
+            Some(DirectoryAnswer::Later(_) | DirectoryAnswer::Page(_)) | None => DeliveryStep::GiveUp,
         };
     }
 
@@ -144,7 +144,7 @@ mod tests {
     fn knowing(membership: &Membership) -> KnownEntries {
         let mut known = KnownEntries::default();
         let mut delivery = deliver(&known, membership, START).expect("news");
-        delivery.learn_noted(Noted::Done);
+        delivery.learn_noted(Some(DirectoryAnswer::Done));
         assert_eq!(delivery.next, DeliveryStep::Done);
         known.learn(delivery, START);
         known
@@ -178,14 +178,14 @@ mod tests {
         let mut delivery = deliver(&known, &member(Role::Writer, 1, 1), START).expect("news");
         assert!(matches!(&delivery.next, DeliveryStep::Note(entry) if entry.at.version.get() == 1));
         let later = member(Role::Writer, 9, 9).at;
-        delivery.learn_noted(Noted::Later(later.clone()));
+        delivery.learn_noted(Some(DirectoryAnswer::Later(later.clone())));
         assert_eq!(delivery.next, DeliveryStep::AskAgain(later.clone()));
         delivery.learn_answer(Some(member(Role::Reader, 10, 10)));
         assert!(matches!(&delivery.next, DeliveryStep::Note(entry) if entry.at.version.get() == 10));
         let mut twice = delivery.clone();
-        twice.learn_noted(Noted::Later(later));
+        twice.learn_noted(Some(DirectoryAnswer::Later(later)));
         assert_eq!(twice.next, DeliveryStep::GiveUp);
-        delivery.learn_noted(Noted::Done);
+        delivery.learn_noted(Some(DirectoryAnswer::Done));
         assert_eq!((delivery.next, delivery.membership), (DeliveryStep::Done, member(Role::Reader, 10, 10)));
     }
 
@@ -193,15 +193,16 @@ mod tests {
     fn what_was_not_noted_is_not_remembered_and_a_full_list_is_not_asked_again() {
         let known = KnownEntries::default();
         let delivery = deliver(&known, &member(Role::Writer, 1, 1), START).expect("news");
-        let after = |noted| {
+        let after = |answer| {
             let mut delivery = delivery.clone();
-            delivery.learn_noted(noted);
+            delivery.learn_noted(answer);
             delivery.next
         };
-        assert_eq!(after(Noted::Failed), DeliveryStep::GiveUp);
-        assert_eq!(after(Noted::Full), DeliveryStep::Done);
+        assert_eq!(after(None), DeliveryStep::GiveUp);
+        assert_eq!(after(Some(DirectoryAnswer::Page("{}".to_owned()))), DeliveryStep::GiveUp);
+        assert_eq!(after(Some(DirectoryAnswer::Full)), DeliveryStep::Done);
         let mut unanswered = delivery.clone();
-        unanswered.learn_noted(Noted::Later(member(Role::Writer, 9, 9).at));
+        unanswered.learn_noted(Some(DirectoryAnswer::Later(member(Role::Writer, 9, 9).at)));
         unanswered.learn_answer(None);
         assert_eq!(unanswered.next, DeliveryStep::GiveUp);
     }

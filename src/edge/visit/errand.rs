@@ -8,7 +8,10 @@ use super::{
     pull::{cache_base, cached_writes},
 };
 use crate::{
-    call::{Administration, Aside, Ask, Call, DirectoryCall, Noted, OrderedCursor, PullReply, decode_reply},
+    call::{
+        Administration, Aside, Ask, Call, DirectoryAnswer, DirectoryCall, OrderedCursor, PullReply,
+        decode_reply,
+    },
     edge::{
         directory::{Delivery, DeliveryStep},
         isolate::Isolate,
@@ -107,7 +110,7 @@ impl Isolate {
                     Some(Aside::Membership(membership)) => Some(membership),
                     Some(Aside::Invited | Aside::OfSpace) | None => None,
                 }),
-                _ => delivery.learn_noted(Noted::of(&result)),
+                _ => delivery.learn_noted(result.ok().map(DirectoryAnswer::of)),
             }
         }
         match delivery.next.clone() {
