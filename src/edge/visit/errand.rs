@@ -116,14 +116,13 @@ impl Isolate {
         match delivery.next.clone() {
             DeliveryStep::Note(entry) => {
                 let directory = directory_of(&visit.target().caller);
-                let then = Then::Errand(Box::new(Errand::Deliver(delivery)));
-                self.call_directory(visit, directory, DirectoryCall::Note(entry), then, now)
+                let call = visit.directory_call(directory, DirectoryCall::Note(entry));
+                self.send_unless_refused(visit, call, Errand::Deliver(delivery), now)
             }
             DeliveryStep::AskAgain(claim) => {
                 let grant = Administration::Grant { claim: Some(claim) };
-                let mut call = visit.call(Call::Administer(grant));
-                call.timeout_ms = limits::DIRECTORY_TIMEOUT_MS;
-                self.send_unless_refused(visit, call, Then::Errand(Box::new(Errand::Deliver(delivery))), now)
+                let call = visit.call(Call::Administer(grant));
+                self.send_unless_refused(visit, call, Errand::Deliver(delivery), now)
             }
             DeliveryStep::Done => {
                 self.directories.learn(*delivery, now);
@@ -178,35 +177,21 @@ impl Isolate {
     fn hint(&mut self, visit: &mut Visit, directory: SpaceHash, event: &Event, now: Millis) -> Effect {
         let id = visit.target().id.clone();
         let (Event::Begun, Some(space)) = (event, id) else { return Effect::Rest };
-        let then = Then::Errand(Box::new(Errand::Hint(directory.clone())));
-        self.call_directory(visit, directory, DirectoryCall::Hint { space }, then, now)
-    }
-
-    fn call_directory(
-        &mut self,
-        visit: &mut Visit,
-        directory: SpaceHash,
-        call: DirectoryCall,
-        then: Then,
-        now: Millis,
-    ) -> Effect {
-        let mut outgoing = visit.call(Call::Directory(call));
-        let directory = visit.target().directory(directory);
-        outgoing.caller = directory.as_caller(visit.id(), visit.origin());
-        (outgoing.object, outgoing.timeout_ms) = (directory.hash, limits::DIRECTORY_TIMEOUT_MS);
-        self.send_unless_refused(visit, outgoing, then, now)
+        let call = visit.directory_call(directory.clone(), DirectoryCall::Hint { space });
+        self.send_unless_refused(visit, call, Errand::Hint(directory), now)
     }
 
     /// Nobody waits for this call, so it is not made at all while its object has told the caller to come back later.
     fn send_unless_refused(
         &mut self,
         visit: &mut Visit,
-        call: Box<Outgoing>,
-        then: Then,
+        mut call: Box<Outgoing>,
+        errand: Errand,
         now: Millis,
     ) -> Effect {
+        call.timeout_ms = limits::DIRECTORY_TIMEOUT_MS;
         match self.check_refusal(&call, now) {
-            Ok(()) => send(visit, call, then),
+            Ok(()) => send(visit, call, Then::Errand(Box::new(errand))),
             Err(_) => Effect::Rest,
         }
     }
