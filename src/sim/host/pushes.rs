@@ -80,13 +80,13 @@ impl Host {
     /// A push that waits.
     #[must_use]
     pub fn push_of(&self, ticket: Ticket) -> Option<&PushRequest> {
-        self.queue()?.find(ticket)
+        self.queue()?.pushes().find(|(held, _)| *held == ticket).map(|(_, push)| push)
     }
 
     /// The push that has waited longest.
     #[must_use]
     pub fn oldest(&self) -> Option<Ticket> {
-        self.queue()?.oldest()
+        self.queue()?.pushes().next().map(|(ticket, _)| ticket)
     }
 
     fn queue(&self) -> Option<&Queue> {
