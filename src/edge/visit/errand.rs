@@ -19,7 +19,7 @@ use crate::{
         pull::{LOCATION_MS, OVERLAY_KEPT_MS},
         writes::{WRITTEN_MS, to_tell},
     },
-    fronts::headwater::{answer, spaces::directory_of},
+    fronts::headwater::{answer, pull::Cursor, spaces::directory_of},
     ids::SpaceHash,
     limits,
     time::Millis,
@@ -167,7 +167,8 @@ impl Isolate {
         let mut text = std::mem::take(&mut paging.text);
         match &paging.next {
             Some(cursor) => {
-                text.push_str(&answer::stream_cursor(&answer::ordered(cursor), &visit.target().hash));
+                let cursor = Cursor::Ordered(cursor.clone());
+                text.push_str(&answer::stream_cursor(&cursor, &visit.target().hash));
             }
             None => text.push_str(&answer::stream_end(&paging.position)),
         }
