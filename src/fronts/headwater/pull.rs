@@ -183,7 +183,7 @@ impl Min {
     }
 }
 
-fn malformed(detail: &str) -> ApiError {
+pub(super) fn malformed(detail: &str) -> ApiError {
     ApiError::Malformed(detail.to_owned())
 }
 
