@@ -147,7 +147,7 @@ impl<L: Ledger> Coordinator<L> {
         self.meta.horizon
     }
 
-    /// The storage, for tests and the shell's accounts.
+    /// The storage, for tests.
     pub fn ledger(&mut self) -> &mut L {
         &mut self.ledger
     }

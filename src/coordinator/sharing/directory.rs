@@ -96,7 +96,7 @@ impl<L: Ledger> Directory<L> {
         Ok(Self { ledger, max, hints: None })
     }
 
-    /// The storage, for tests and the shell's accounts.
+    /// The storage, for tests.
     pub fn ledger(&mut self) -> &mut L {
         &mut self.ledger
     }
