@@ -79,11 +79,36 @@ pub struct Key {
     pub id: RecordId,
 }
 
-/// The hash under which a space is stored everywhere: object name, KV keys, cache keys.
-///
-/// Nothing is ever keyed by a name that a request chose, so no input can name another user's private space.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SpaceHash(String);
+macro_rules! hash {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(String);
+
+        impl $type {
+            /// A hash that was written by one of our own parts: 64 lower-case hex digits.
+            ///
+            /// # Errors
+            /// [`InvalidName`] if it is anything else.
+            pub fn parse(text: &str) -> Result<Self, InvalidName> {
+                parse_hex64(text).map(Self)
+            }
+
+            /// 64 lower-case hex digits.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+hash!(
+    /// The hash under which a space is stored everywhere: object name, KV keys, cache keys.
+    ///
+    /// Nothing is ever keyed by a name that a request chose, so no input can name another user's private space.
+    SpaceHash
+);
 
 impl SpaceHash {
     /// The private space of the subject `sub` of the issuer `iss`.
@@ -104,25 +129,12 @@ impl SpaceHash {
     pub fn directory(iss: &str, sub: &str) -> Self {
         Self(digest(&["directory", iss, sub]))
     }
-
-    /// A hash that travelled between our own parts: 64 lower-case hex digits.
-    ///
-    /// # Errors
-    /// [`InvalidName`] if it is anything else.
-    pub fn parse(text: &str) -> Result<Self, InvalidName> {
-        parse_hex64(text).map(Self)
-    }
-
-    /// 64 lower-case hex digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-/// A user of a space, as the coordinator knows one: a hash of issuer and subject, so that no person's id is stored.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserHash(String);
+hash!(
+    /// A user of a space, as the coordinator knows one: a hash of issuer and subject, so that no person's id is stored.
+    UserHash
+);
 
 impl UserHash {
     /// The subject `sub` of the issuer `iss`.
@@ -130,45 +142,18 @@ impl UserHash {
     pub fn new(iss: &str, sub: &str) -> Self {
         Self(digest(&["user", iss, sub]))
     }
-
-    /// A hash that travelled between our own parts.
-    ///
-    /// # Errors
-    /// [`InvalidName`] if it is not 64 lower-case hex digits.
-    pub fn parse(text: &str) -> Result<Self, InvalidName> {
-        parse_hex64(text).map(Self)
-    }
-
-    /// 64 lower-case hex digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-/// The SHA-256 of an object's bytes, which is its name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContentHash(String);
+hash!(
+    /// The SHA-256 of an object's bytes, which is its name.
+    ContentHash
+);
 
 impl ContentHash {
     /// The name of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(hex::encode(Sha256::digest(bytes)))
-    }
-
-    /// A name that was read somewhere.
-    ///
-    /// # Errors
-    /// [`InvalidName`] if it is not 64 lower-case hex digits.
-    pub fn parse(text: &str) -> Result<Self, InvalidName> {
-        parse_hex64(text).map(Self)
-    }
-
-    /// 64 lower-case hex digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

@@ -8,7 +8,7 @@ use headwater::{
     limits::{self, Sizes},
     sim::{BY_DEMAND, START, ledger::MemoryLedger},
     snapshot::{
-        head::{Head, HeadMetadata, HeadParts},
+        head::{Head, HeadMetadata, Tail},
         keys::Scope,
         lines::{are_lines, newer_than, version_of},
         part::first_part,
@@ -64,21 +64,12 @@ fn assert_head(text: &str, scope: &Scope) {
     let written = serde_json::to_string(&head).expect("JSON") + "\n" + tail;
     assert_eq!(Head::decode(&written, scope), Some((head.clone(), tail)));
     lines(tail.as_bytes());
-    let parts = HeadParts {
-        scope: head.scope.clone(),
-        position: head.position(),
-        published_at: head.published_at,
-        expires: head.expires,
-        horizon: head.horizon,
-        tail_from: head.tail.from,
-        delta: head.delta.clone(),
-        base: head.base.clone(),
-    };
     let below = head.delta.as_ref().or(head.base.as_ref()).map_or(Version::ZERO, |run| run.to);
     if head.tail.from != below || tail.len() > limits::TAIL_BYTES_MAX {
         return;
     }
-    let Some((value, metadata)) = Head::encode(parts, tail) else { return };
+    let again = Head { tail: Tail::of(head.tail.from, tail), ..head.clone() };
+    let Some((value, metadata)) = again.encode(tail) else { return };
     assert_eq!(Head::decode(&value, scope), Some((head.clone(), tail)), "what is read is what is written");
     let metadata = HeadMetadata::parse(&metadata).expect("metadata");
     assert_eq!((metadata.position(), metadata.h + metadata.b), (head.position(), value.len()));

@@ -1,6 +1,7 @@
 //! Pulls as a query and as a body, cursors, and routes.
 
 use headwater::{
+    call::OrderedCursor,
     error::ApiError,
     fronts::headwater::{
         pull::{Consistency, Cursor, Min, PullRequest, query_pairs},
@@ -85,7 +86,8 @@ pub(crate) fn cursor(bytes: &[u8]) {
         match Cursor::parse(&own, &owner) {
             Ok(cursor) => {
                 assert_eq!(cursor.text(&owner), own, "one text");
-                assert!(Epoch::parse(cursor.epoch().as_str()).is_some());
+                let (Cursor::Ordered(OrderedCursor { epoch, .. }) | Cursor::Parts { epoch, .. }) = &cursor;
+                assert!(Epoch::parse(epoch.as_str()).is_some());
                 let stranger = if owner == other { space() } else { other.clone() };
                 assert_eq!(Cursor::parse(&own, &stranger), Err(ApiError::CursorExpired));
             }

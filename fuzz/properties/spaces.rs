@@ -2,7 +2,7 @@
 
 use headwater::{
     call::PushRequest,
-    coordinator::{Coordinator, ledger::Ledger},
+    coordinator::{Coordinator, ledger::RecordTable},
     ids::{Collection, Key, RecordId, UserHash},
     sim::{BY_DEMAND, START, ledger::MemoryLedger},
     snapshot::keys::Scope,

@@ -56,12 +56,6 @@ impl Granter {
         Self { key: secret.map(key), other: other.map(key), known: BTreeMap::new() }
     }
 
-    /// Whether there is a key. Without one nobody reads a shared space at the edge.
-    #[must_use]
-    pub fn has_key(&self) -> bool {
-        self.key.is_some()
-    }
-
     /// A grant for `user` to read the space under `scope`, and when it ends.
     ///
     /// # Errors
@@ -275,7 +269,6 @@ mod tests {
     fn without_a_good_secret_nothing_is_signed_or_opened() {
         for secret in ["", "short", &SECRET[1..]] {
             let mut granter = Granter::new(config(secret).edge.grant_secret.as_deref(), None);
-            assert!(!granter.has_key());
             assert_eq!(granter.sign(&user("alice"), &scope(), Role::Reader, NOW), Err(ApiError::Internal));
             let opened = granter.open(&grant(), &user("alice"), &space("team"), NOW);
             assert_eq!(opened, Err(ApiError::Internal));

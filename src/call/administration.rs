@@ -117,12 +117,6 @@ impl Administration {
         self.row().2
     }
 
-    /// The same of what has this name.
-    pub(super) fn is_owners_by_name(name: &str) -> bool {
-        let owners = ["delete", "set-member", "remove-member", "set-policy", "remove-policy", "reset-epoch"];
-        owners.contains(&name)
-    }
-
     /// Whether it begins an epoch in a space that is there.
     #[must_use]
     pub const fn begins_epoch(&self) -> bool {

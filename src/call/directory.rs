@@ -240,33 +240,15 @@ impl DirectoryAnswer {
             Self::Full => Some(r#"{"full":"entries"}"#.to_owned()),
         }
     }
-}
 
-/// How noting an entry ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Noted {
-    /// It stands there, or need not.
-    Done,
-    /// The directory knows of this later position of the space.
-    Later(Position),
-    /// There is no room for it.
-    Full,
-    /// Nobody knows, or the directory could not be reached.
-    Failed,
-}
-
-impl Noted {
-    /// Out of what a directory has answered.
+    /// Out of a body. What is nothing else is a page.
     #[must_use]
-    pub fn of<E>(answer: &Result<String, E>) -> Self {
-        match answer.as_ref().map(String::as_str) {
-            Ok("") => Self::Done,
-            Ok(body) => match text_field(body, "later").and_then(|at| Position::parse(&at)) {
-                Some(at) => Self::Later(at),
-                None if text_field(body, "full").is_some() => Self::Full,
-                None => Self::Failed,
-            },
-            Err(_) => Self::Failed,
+    pub fn of(body: String) -> Self {
+        match text_field(&body, "later").and_then(|at| Position::parse(&at)) {
+            _ if body.is_empty() => Self::Done,
+            Some(at) => Self::Later(at),
+            None if text_field(&body, "full").is_some() => Self::Full,
+            None => Self::Page(body),
         }
     }
 }
@@ -317,17 +299,15 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_a_note_are_read_as_they_were_meant() {
-        let later = membership(Standing::None).at;
-        for (answer, noted) in [
-            (DirectoryAnswer::Later(later.clone()), Noted::Later(later)),
-            (DirectoryAnswer::Full, Noted::Full),
-            (DirectoryAnswer::Page("{\"spaces\":[]}".to_owned()), Noted::Failed),
+    fn answers_are_read_as_they_were_meant() {
+        for answer in [
+            DirectoryAnswer::Later(membership(Standing::None).at),
+            DirectoryAnswer::Full,
+            DirectoryAnswer::Page("{\"spaces\":[]}".to_owned()),
+            DirectoryAnswer::Done,
         ] {
-            assert_eq!(Noted::of::<()>(&Ok(answer.into_body().expect("a body"))), noted);
+            assert_eq!(DirectoryAnswer::of(answer.clone().into_body().unwrap_or_default()), answer);
         }
-        assert_eq!(Noted::of::<()>(&Ok(String::new())), Noted::Done);
-        assert_eq!(Noted::of(&Err(())), Noted::Failed);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Ask {
     pub min: Option<Position>,
     /// A version of the present epoch that must be reached.
     pub min_version: Option<Version>,
-    /// Where a paged pull goes on: the `Ordered` cursor without its space.
+    /// Where a paged pull goes on.
     pub cursor: Option<OrderedCursor>,
     /// Whether a page is to begin a full state, as something of the published one is missing.
     pub restart: bool,
@@ -48,14 +48,14 @@ pub enum Seen {
     Head(Position),
 }
 
-/// The coordinator's own cursor.
+/// Where a paged pull goes on in the coordinator, by version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderedCursor {
     /// The history.
     pub epoch: Epoch,
-    /// Where the pull began.
+    /// The version from which this pull began.
     pub start: Version,
-    /// Up to where it has brought everything.
+    /// The version up to which it has brought everything.
     pub reached: Version,
     /// The horizon when the page was made.
     pub horizon: Version,
@@ -144,7 +144,9 @@ const YES: &str = "yes";
 const NOTHING: &str = "nothing";
 
 impl OrderedCursor {
-    fn parse(text: &str) -> Option<Self> {
+    /// Out of its text; none of anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let mut pieces = text.split('.');
         let epoch = Epoch::parse(pieces.next()?)?;
         let mut version = || pieces.next().and_then(Version::parse);

@@ -21,7 +21,7 @@ pub mod sharing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use conflicts::parking::Parking;
 use ledger::{Ledger, LedgerError, LedgerResult, Meta, OpenConflicts};
@@ -35,7 +35,7 @@ use push::{
 };
 
 use crate::{
-    call::{Administration, PushAnswer, PushRequest},
+    call::{Administration, PushAnswer},
     error::ApiError,
     ids::UserHash,
     limits,
@@ -147,7 +147,7 @@ impl<L: Ledger> Coordinator<L> {
         self.meta.horizon
     }
 
-    /// The storage, for tests and the shell's accounts.
+    /// The storage, for tests.
     pub fn ledger(&mut self) -> &mut L {
         &mut self.ledger
     }
@@ -189,24 +189,6 @@ impl<L: Ledger> Coordinator<L> {
             }
         }
         done
-    }
-
-    /// Settles pushes that arrive together, each to its end, and nobody is heard in between: for tests.
-    pub fn push(
-        &mut self,
-        pushes: &[(UserHash, PushRequest)],
-        now: Millis,
-    ) -> Vec<Result<PushAnswer, ApiError>> {
-        let mut queue = Queue::default();
-        let (mut done, mut tickets) = (BTreeMap::new(), Vec::with_capacity(pushes.len()));
-        for (user, push) in pushes {
-            tickets.push(queue.push(user.clone(), push.clone()));
-        }
-        while !queue.is_empty() {
-            let slice = self.settle(&mut queue, &mut |_| Ok(()), now);
-            done.extend(slice.into_iter().map(|done| (done.ticket, done.answer)));
-        }
-        tickets.iter().filter_map(|ticket| done.remove(ticket)).collect()
     }
 
     fn settle_one_by_one(&mut self, slice: &[Waiting], now: Millis) -> Vec<Result<Part, ApiError>> {

@@ -12,8 +12,12 @@ mod spaces;
 mod storage;
 mod tasks;
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::{
+    call::PushRequest,
+    coordinator::ledger::{ClientTable, ConflictTable, MetaTable, PrivateTable, RecordTable},
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId},
     mutation::{RejectCode, Settled},
     sim::{BY_DEMAND, START, ledger::MemoryLedger},

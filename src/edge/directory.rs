@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    call::{Entry, Membership, Noted},
+    call::{DirectoryAnswer, Entry, Membership},
     ids::{SpaceId, UserHash},
     time::Millis,
     version::Position,
@@ -40,15 +40,15 @@ impl KnownEntries {
         (!is_known).then(|| Delivery {
             user: user.clone(),
             space: space.clone(),
+            next: DeliveryStep::Note(Entry::of(space, &membership)),
             membership,
             is_repeated: false,
-            stage: Stage::Note,
         })
     }
 
-    /// Notes what a delivery has come to.
-    pub fn learn(&mut self, delivered: Delivered, now: Millis) {
-        let Delivered { user, space, membership } = delivered;
+    /// Notes what stands in a directory now, because it was delivered.
+    pub fn learn(&mut self, delivered: Delivery, now: Millis) {
+        let Delivery { user, space, membership, .. } = delivered;
         let key = (user, space);
         self.older.remove(&key);
         if self.younger.len() >= MEMBERSHIPS_MAX {
@@ -67,15 +67,8 @@ pub struct Delivery {
     membership: Membership,
     /// Whether the space was asked once more.
     is_repeated: bool,
-    stage: Stage,
-}
-
-#[derive(Debug, Clone)]
-enum Stage {
-    Note,
-    Ask(Position),
-    Delivered,
-    GivenUp,
+    /// What to do next.
+    pub next: DeliveryStep,
 }
 
 /// What to do next about a delivery.
@@ -86,54 +79,33 @@ pub enum DeliveryStep {
     /// Ask the space for a grant of the user once more, with this claim from the future: the directory knows more of the space
     /// than it seems to know itself.
     AskAgain(Position),
-    /// Nothing, and this is known to stand in the directory.
-    Done(Delivered),
+    /// Nothing, and it is known to stand in the directory ([`KnownEntries::learn`]).
+    Done,
     /// Nothing: the next request will bring it.
     GiveUp,
 }
 
-/// What stands in a directory now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivered {
-    user: UserHash,
-    space: SpaceId,
-    membership: Membership,
-}
-
 impl Delivery {
-    /// What to do next.
-    #[must_use]
-    pub fn next(&self) -> DeliveryStep {
-        match &self.stage {
-            Stage::Note => DeliveryStep::Note(Entry::of(&self.space, &self.membership)),
-            Stage::Ask(later) => DeliveryStep::AskAgain(later.clone()),
-            Stage::Delivered => DeliveryStep::Done(Delivered {
-                user: self.user.clone(),
-                space: self.space.clone(),
-                membership: self.membership.clone(),
-            }),
-            Stage::GivenUp => DeliveryStep::GiveUp,
-        }
-    }
-
-    /// How noting ended. A list that is full is as good as noted: asking again makes no room.
-    pub fn learn_noted(&mut self, noted: Noted) {
-        self.stage = match noted {
-            Noted::Done | Noted::Full => Stage::Delivered,
-            Noted::Later(later) if !self.is_repeated && !planted!(LaterNotClaimed) => Stage::Ask(later),
-            Noted::Later(_) | Noted::Failed => Stage::GivenUp,
+    /// What the directory has answered, if it has. A list that is full is as good as noted: asking again makes no room.
+    pub fn learn_noted(&mut self, answer: Option<DirectoryAnswer>) {
+        self.next = match answer {
+            Some(DirectoryAnswer::Done | DirectoryAnswer::Full) => DeliveryStep::Done,
+            Some(DirectoryAnswer::Later(later)) if !self.is_repeated && !planted!(LaterNotClaimed) => {
+                DeliveryStep::AskAgain(later)
+            }
+            Some(DirectoryAnswer::Later(_) | DirectoryAnswer::Page(_)) | None => DeliveryStep::GiveUp,
         };
     }
 
     /// What the space has answered to the claim, if it has.
     pub fn learn_answer(&mut self, membership: Option<Membership>) {
         self.is_repeated = true;
-        self.stage = match membership {
+        self.next = match membership {
             Some(membership) => {
                 self.membership = membership;
-                Stage::Note
+                DeliveryStep::Note(Entry::of(&self.space, &self.membership))
             }
-            None => Stage::GivenUp,
+            None => DeliveryStep::GiveUp,
         };
     }
 }
@@ -168,19 +140,13 @@ mod tests {
         known.deliver(&user("alice"), &team(), membership.clone(), now)
     }
 
-    fn delivered(delivery: &Delivery) -> Delivered {
-        match delivery.next() {
-            DeliveryStep::Done(delivered) => delivered,
-            other => panic!("{other:?}"),
-        }
-    }
-
     /// A memory that knows this of alice.
     fn knowing(membership: &Membership) -> KnownEntries {
         let mut known = KnownEntries::default();
         let mut delivery = deliver(&known, membership, START).expect("news");
-        delivery.learn_noted(Noted::Done);
-        known.learn(delivered(&delivery), START);
+        delivery.learn_noted(Some(DirectoryAnswer::Done));
+        assert_eq!(delivery.next, DeliveryStep::Done);
+        known.learn(delivery, START);
         known
     }
 
@@ -210,41 +176,43 @@ mod tests {
     fn a_directory_that_knows_more_makes_the_space_be_asked_once_more_and_only_once() {
         let known = KnownEntries::default();
         let mut delivery = deliver(&known, &member(Role::Writer, 1, 1), START).expect("news");
-        assert!(matches!(delivery.next(), DeliveryStep::Note(entry) if entry.at.version.get() == 1));
+        assert!(matches!(&delivery.next, DeliveryStep::Note(entry) if entry.at.version.get() == 1));
         let later = member(Role::Writer, 9, 9).at;
-        delivery.learn_noted(Noted::Later(later.clone()));
-        assert_eq!(delivery.next(), DeliveryStep::AskAgain(later.clone()));
+        delivery.learn_noted(Some(DirectoryAnswer::Later(later.clone())));
+        assert_eq!(delivery.next, DeliveryStep::AskAgain(later.clone()));
         delivery.learn_answer(Some(member(Role::Reader, 10, 10)));
-        assert!(matches!(delivery.next(), DeliveryStep::Note(entry) if entry.at.version.get() == 10));
+        assert!(matches!(&delivery.next, DeliveryStep::Note(entry) if entry.at.version.get() == 10));
         let mut twice = delivery.clone();
-        twice.learn_noted(Noted::Later(later));
-        assert_eq!(twice.next(), DeliveryStep::GiveUp);
-        delivery.learn_noted(Noted::Done);
-        assert_eq!(delivered(&delivery).membership, member(Role::Reader, 10, 10));
+        twice.learn_noted(Some(DirectoryAnswer::Later(later)));
+        assert_eq!(twice.next, DeliveryStep::GiveUp);
+        delivery.learn_noted(Some(DirectoryAnswer::Done));
+        assert_eq!((delivery.next, delivery.membership), (DeliveryStep::Done, member(Role::Reader, 10, 10)));
     }
 
     #[test]
     fn what_was_not_noted_is_not_remembered_and_a_full_list_is_not_asked_again() {
         let known = KnownEntries::default();
         let delivery = deliver(&known, &member(Role::Writer, 1, 1), START).expect("news");
-        let after = |noted| {
+        let after = |answer| {
             let mut delivery = delivery.clone();
-            delivery.learn_noted(noted);
-            delivery.next()
+            delivery.learn_noted(answer);
+            delivery.next
         };
-        assert_eq!(after(Noted::Failed), DeliveryStep::GiveUp);
-        assert!(matches!(after(Noted::Full), DeliveryStep::Done(_)));
+        assert_eq!(after(None), DeliveryStep::GiveUp);
+        assert_eq!(after(Some(DirectoryAnswer::Page("{}".to_owned()))), DeliveryStep::GiveUp);
+        assert_eq!(after(Some(DirectoryAnswer::Full)), DeliveryStep::Done);
         let mut unanswered = delivery.clone();
-        unanswered.learn_noted(Noted::Later(member(Role::Writer, 9, 9).at));
+        unanswered.learn_noted(Some(DirectoryAnswer::Later(member(Role::Writer, 9, 9).at)));
         unanswered.learn_answer(None);
-        assert_eq!(unanswered.next(), DeliveryStep::GiveUp);
+        assert_eq!(unanswered.next, DeliveryStep::GiveUp);
     }
 
     #[test]
     fn memory_is_bounded_and_what_is_used_stays() {
         let member = member(Role::Writer, 1, 1);
         let mut known = knowing(&member);
-        let of = |name: &str| Delivered { user: user(name), space: team(), membership: member.clone() };
+        let delivery = deliver(&KnownEntries::default(), &member, START).expect("news");
+        let of = |name: &str| Delivery { user: user(name), ..delivery.clone() };
         for number in 0..5 * MEMBERSHIPS_MAX {
             known.learn(of(&number.to_string()), START);
             if number % 1_000 == 0 {

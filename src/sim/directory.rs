@@ -11,8 +11,8 @@ use super::{
     visits::{Around, Driven, called},
 };
 use crate::{
-    call::{Call, DirectoryAnswer, DirectoryCall, Noted},
-    coordinator::ledger::Ledger,
+    call::{Call, DirectoryAnswer, DirectoryCall},
+    coordinator::ledger::PrivateTable,
     edge::visit::{Called, Effect, Event, Outgoing},
     error::ApiError,
     fronts::headwater::answer::Format,
@@ -208,11 +208,7 @@ fn answer_of(call: &DirectoryCall, ended: &Ended) -> Option<Result<DirectoryAnsw
         Err(ApiError::Upstream) => return None,
         Err(error) => return Some(Err(error.clone())),
     };
-    Some(Ok(match (call, Noted::of::<()>(&Ok(body.clone()))) {
-        (DirectoryCall::List { .. }, _) => DirectoryAnswer::Page(body),
-        (_, Noted::Done) => DirectoryAnswer::Done,
-        (_, Noted::Later(at)) => DirectoryAnswer::Later(at),
-        (_, Noted::Full) => DirectoryAnswer::Full,
-        (_, Noted::Failed) => panic!("I8: a directory answers {body}"),
-    }))
+    let (is_list, answer) = (matches!(call, DirectoryCall::List { .. }), DirectoryAnswer::of(body));
+    assert_eq!(matches!(answer, DirectoryAnswer::Page(_)), is_list, "I8: a directory answers {answer:?}");
+    Some(Ok(answer))
 }

@@ -13,8 +13,8 @@ use std::{
 use crate::{
     coordinator::{
         ledger::{
-            Client, Conflict, Ledger, LedgerError, LedgerResult, Lines, Meta, OpenConflicts, ParkedChange,
-            Record, Rows,
+            Client, ClientTable, Conflict, ConflictTable, Ledger, LedgerError, LedgerResult, Lines, Meta,
+            MetaTable, OpenConflicts, ParkedChange, PrivateTable, Record, RecordTable, Rows,
         },
         object::Storage,
     },
@@ -138,15 +138,7 @@ fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> Option<
     }
 }
 
-impl Ledger for MemoryLedger {
-    fn meta(&self) -> LedgerResult<Option<Meta>> {
-        Ok(self.meta.clone())
-    }
-
-    fn put_meta(&mut self, meta: &Meta) -> LedgerResult<()> {
-        self.write([Row::Meta(Some(meta.clone()))])
-    }
-
+impl RecordTable for MemoryLedger {
     fn newest(&self) -> LedgerResult<Version> {
         Ok(self.keys.last_key_value().map_or(Version::ZERO, |(version, _)| *version))
     }
@@ -175,22 +167,6 @@ impl Ledger for MemoryLedger {
         let are_lines = records.iter().all(|(_, record)| !record.line.contains('\n'));
         assert!(are_lines, "BUG: a line feed inside a line would break every page it is on");
         self.write(records.iter().map(|(key, record)| Row::Record((*key).clone(), Some((*record).clone()))))
-    }
-
-    fn client(&self, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>> {
-        Ok(self.clients.get(&(user.clone(), client.clone())).cloned())
-    }
-
-    fn put_client(&mut self, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()> {
-        self.write([Row::Client((user.clone(), client.clone()), Some(row.clone()))])
-    }
-
-    fn forget_clients(&mut self, user: &UserHash, keep: usize) -> LedgerResult<()> {
-        let mut clients: Vec<_> = self.clients.iter().filter(|((of, _), _)| of == user).collect();
-        clients.sort_by_key(|(_, row)| Reverse((row.used_at, row.writer)));
-        let forgotten: Vec<_> =
-            clients.into_iter().skip(keep).map(|(key, _)| Row::Client(key.clone(), None)).collect();
-        self.write(forgotten)
     }
 
     fn collections(&self) -> LedgerResult<Vec<String>> {
@@ -232,6 +208,75 @@ impl Ledger for MemoryLedger {
         Ok(slice(behind.map(|key| self.known(key)), bytes_max))
     }
 
+    fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>> {
+        let mut newest_first = self.deletions.iter().rev();
+        Ok(newest_first.find(|(_, key)| self.deleted_before(key, before)).map(|(version, _)| *version))
+    }
+
+    fn forget_deletions(
+        &mut self,
+        before: Millis,
+        to: Version,
+        count: usize,
+    ) -> LedgerResult<Option<Version>> {
+        let candidates = self.deletions.iter().take_while(|(version, _)| *version <= to);
+        let due = candidates.filter(|(_, key)| self.deleted_before(key, before));
+        let slice: Vec<_> = due.take(count).cloned().collect();
+        let Some((newest, _)) = slice.last() else { return Ok(None) };
+        let newest = *newest;
+        self.write(slice.into_iter().map(|(_, key)| Row::Record(key, None)))?;
+        Ok(Some(newest))
+    }
+
+    fn records_of(
+        &self,
+        collection: &Collection,
+        after: Option<&RecordId>,
+        count: usize,
+    ) -> LedgerResult<Vec<(RecordId, String)>> {
+        // No id is empty, so an empty one comes before all others.
+        let id = after.cloned().unwrap_or_else(|| RecordId::stored(""));
+        let start = Key { collection: collection.clone(), id };
+        let records = self.records.range((Excluded(start), Unbounded));
+        let records = records.take_while(|(key, _)| key.collection == *collection);
+        let live = records.filter_map(|(key, record)| Some((key.id.clone(), record.value(key)?.to_owned())));
+        Ok(live.take(count).collect())
+    }
+
+    fn count_of(&self, collection: &Collection) -> LedgerResult<usize> {
+        self.records_of(collection, None, usize::MAX).map(|records| records.len())
+    }
+
+    fn erase_records(&mut self) -> LedgerResult<()> {
+        let records: Vec<_> = self.records.keys().map(|key| Row::Record(key.clone(), None)).collect();
+        self.write(records)
+    }
+}
+
+impl ClientTable for MemoryLedger {
+    fn client(&self, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>> {
+        Ok(self.clients.get(&(user.clone(), client.clone())).cloned())
+    }
+
+    fn put_client(&mut self, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()> {
+        self.write([Row::Client((user.clone(), client.clone()), Some(row.clone()))])
+    }
+
+    fn forget_clients(&mut self, user: &UserHash, keep: usize) -> LedgerResult<()> {
+        let mut clients: Vec<_> = self.clients.iter().filter(|((of, _), _)| of == user).collect();
+        clients.sort_by_key(|(_, row)| Reverse((row.used_at, row.writer)));
+        let forgotten: Vec<_> =
+            clients.into_iter().skip(keep).map(|(key, _)| Row::Client(key.clone(), None)).collect();
+        self.write(forgotten)
+    }
+
+    fn erase_clients(&mut self) -> LedgerResult<()> {
+        let clients: Vec<_> = self.clients.keys().map(|key| Row::Client(key.clone(), None)).collect();
+        self.write(clients)
+    }
+}
+
+impl ConflictTable for MemoryLedger {
     fn conflict(&self, opened: Version) -> LedgerResult<Option<Conflict>> {
         Ok(self.conflicts.get(&opened).cloned())
     }
@@ -275,46 +320,9 @@ impl Ledger for MemoryLedger {
     fn close_conflicts(&mut self) -> LedgerResult<()> {
         self.close(Version::ZERO..=Version::MAX)
     }
+}
 
-    fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>> {
-        let mut newest_first = self.deletions.iter().rev();
-        Ok(newest_first.find(|(_, key)| self.deleted_before(key, before)).map(|(version, _)| *version))
-    }
-
-    fn forget_deletions(
-        &mut self,
-        before: Millis,
-        to: Version,
-        count: usize,
-    ) -> LedgerResult<Option<Version>> {
-        let candidates = self.deletions.iter().take_while(|(version, _)| *version <= to);
-        let due = candidates.filter(|(_, key)| self.deleted_before(key, before));
-        let slice: Vec<_> = due.take(count).cloned().collect();
-        let Some((newest, _)) = slice.last() else { return Ok(None) };
-        let newest = *newest;
-        self.write(slice.into_iter().map(|(_, key)| Row::Record(key, None)))?;
-        Ok(Some(newest))
-    }
-
-    fn records_of(
-        &self,
-        collection: &Collection,
-        after: Option<&RecordId>,
-        count: usize,
-    ) -> LedgerResult<Vec<(RecordId, String)>> {
-        // No id is empty, so an empty one comes before all others.
-        let id = after.cloned().unwrap_or_else(|| RecordId::stored(""));
-        let start = Key { collection: collection.clone(), id };
-        let records = self.records.range((Excluded(start), Unbounded));
-        let records = records.take_while(|(key, _)| key.collection == *collection);
-        let live = records.filter_map(|(key, record)| Some((key.id.clone(), record.value(key)?.to_owned())));
-        Ok(live.take(count).collect())
-    }
-
-    fn count_of(&self, collection: &Collection) -> LedgerResult<usize> {
-        self.records_of(collection, None, usize::MAX).map(|records| records.len())
-    }
-
+impl PrivateTable for MemoryLedger {
     fn private(&self, kind: &str, key: &str) -> LedgerResult<Option<String>> {
         Ok(self.private.get(&(kind.to_owned(), key.to_owned())).cloned())
     }
@@ -332,17 +340,19 @@ impl Ledger for MemoryLedger {
     fn delete_private(&mut self, kind: &str, key: &str) -> LedgerResult<()> {
         self.write([Row::Private((kind.to_owned(), key.to_owned()), None)])
     }
+}
 
-    fn erase_records(&mut self) -> LedgerResult<()> {
-        let records: Vec<_> = self.records.keys().map(|key| Row::Record(key.clone(), None)).collect();
-        self.write(records)
+impl MetaTable for MemoryLedger {
+    fn meta(&self) -> LedgerResult<Option<Meta>> {
+        Ok(self.meta.clone())
     }
 
-    fn erase_clients(&mut self) -> LedgerResult<()> {
-        let clients: Vec<_> = self.clients.keys().map(|key| Row::Client(key.clone(), None)).collect();
-        self.write(clients)
+    fn put_meta(&mut self, meta: &Meta) -> LedgerResult<()> {
+        self.write([Row::Meta(Some(meta.clone()))])
     }
+}
 
+impl Ledger for MemoryLedger {
     fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()> {
         let start = self.undo.len();
         self.sections += 1;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The format that this build writes. It reads no other: an unknown head is treated as none.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// The first line of a head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,66 +134,39 @@ impl HeadMetadata {
     }
 }
 
-/// Everything a head is made of but its tail's measures.
-#[derive(Debug, Clone)]
-pub struct HeadParts {
-    /// The space.
-    pub scope: Scope,
-    /// Where it stands.
-    pub position: Position,
-    /// Now.
-    pub published_at: Millis,
-    /// When the first of the named objects expires, or the head itself.
-    pub expires: Millis,
-    /// The newest forgotten deletion.
-    pub horizon: Version,
-    /// Where the tail begins.
-    pub tail_from: Version,
-    /// Records between base and tail.
-    pub delta: Option<Run>,
-    /// The oldest records.
-    pub base: Option<Run>,
+impl Tail {
+    /// Of a head whose newest records, those above `from`, are these lines.
+    #[must_use]
+    pub fn of(from: Version, lines: &str) -> Self {
+        let sha256 = ContentHash::of(lines.as_bytes()).as_str().to_owned();
+        Self { from, bytes: lines.len(), sha256 }
+    }
 }
 
 impl Head {
-    /// The value and the metadata to put.
+    /// The value, which ends with the lines of its tail, and the metadata to put.
     ///
     /// None when the runs have more parts than a first line may name, about 700 MiB of records: such a space is served
     /// by its coordinator alone.
     #[must_use]
-    pub fn encode(parts: HeadParts, tail: &str) -> Option<(String, String)> {
+    pub fn encode(self, tail: &str) -> Option<(String, String)> {
         assert!(tail.len() <= limits::TAIL_BYTES_MAX, "BUG: a tail above its limit");
-        let below = parts.delta.as_ref().or(parts.base.as_ref()).map_or(Version::ZERO, |run| run.to);
-        assert!(parts.tail_from == below, "BUG: the tail does not begin where the runs end");
-        let head = Self {
-            format: FORMAT,
-            scope: parts.scope,
-            epoch: parts.position.epoch,
-            version: parts.position.version,
-            published_at: parts.published_at,
-            expires: parts.expires,
-            horizon: parts.horizon,
-            tail: Tail {
-                from: parts.tail_from,
-                bytes: tail.len(),
-                sha256: ContentHash::of(tail.as_bytes()).as_str().to_owned(),
-            },
-            delta: parts.delta,
-            base: parts.base,
-        };
-        let mut value = serde_json::to_string(&head).ok()?;
+        let below = self.delta.as_ref().or(self.base.as_ref()).map_or(Version::ZERO, |run| run.to);
+        assert!(self.tail.from == below, "BUG: the tail does not begin where the runs end");
+        assert!(self.tail.bytes == tail.len(), "BUG: a head has another tail");
+        let mut value = serde_json::to_string(&self).ok()?;
         value.push('\n');
         if value.len() > limits::HEAD_LINE_BYTES_MAX {
             return None;
         }
         let metadata = HeadMetadata {
             f: FORMAT,
-            e: head.epoch,
-            v: head.version,
-            p: head.published_at,
-            x: head.expires,
-            z: head.horizon,
-            t: head.tail.from,
+            e: self.epoch,
+            v: self.version,
+            p: self.published_at,
+            x: self.expires,
+            z: self.horizon,
+            t: self.tail.from,
             h: value.len(),
             b: tail.len(),
         };
@@ -233,17 +206,19 @@ mod tests {
     use super::*;
     use crate::ids::SpaceHash;
 
-    fn parts() -> HeadParts {
+    fn head() -> Head {
         let version = |number| Version::new(number).expect("a version");
         let part =
             |text: &str, bytes| PartName { sha256: ContentHashText(ContentHash::of(text.as_bytes())), bytes };
-        HeadParts {
+        Head {
+            format: FORMAT,
             scope: Scope::private(&SpaceHash::parse(&"ab".repeat(32)).expect("a hash")),
-            position: Position::parse("0mwrnsa6yk3v9q2.57").expect("a position"),
+            epoch: Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch"),
+            version: version(57),
             published_at: Millis(1_795_341_182_362),
             expires: Millis(1_797_933_182_362),
             horizon: version(3),
-            tail_from: version(41),
+            tail: Tail::of(version(41), TAIL),
             delta: Some(Run { from: version(30), to: version(41), parts: vec![part("d", 1)] }),
             base: Some(Run { from: version(0), to: version(30), parts: vec![part("b1", 2), part("b2", 2)] }),
         }
@@ -254,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_head_is_pinned_because_edges_of_other_versions_read_it() {
-        let (value, metadata) = Head::encode(parts(), TAIL).expect("a head");
+        let (value, metadata) = head().encode(TAIL).expect("a head");
         let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/kv-schema/v1/");
         let read = |name| std::fs::read_to_string(format!("{golden}{name}")).unwrap_or_default();
         let consequence =
@@ -265,11 +240,11 @@ mod tests {
 
     #[test]
     fn a_head_reads_back_and_a_changed_byte_does_not() {
-        let (value, _) = Head::encode(parts(), TAIL).expect("a head");
-        let (head, tail) = Head::decode(&value, &parts().scope).expect("a head");
-        assert_eq!((head.position(), tail), (parts().position, TAIL));
-        assert_eq!(head.parts().count(), 3);
-        assert_eq!(Head::decode(&value.replace("milk", "mulk"), &parts().scope), None);
+        let (value, _) = head().encode(TAIL).expect("a head");
+        let scope = head().scope;
+        assert_eq!(Head::decode(&value, &scope), Some((head(), TAIL)));
+        assert_eq!(head().parts().count(), 3);
+        assert_eq!(Head::decode(&value.replace("milk", "mulk"), &scope), None);
         let other = Scope::private(&SpaceHash::parse(&"cd".repeat(32)).expect("a hash"));
         assert_eq!(Head::decode(&value, &other), None, "a head of another space is no head");
     }

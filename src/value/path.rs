@@ -39,11 +39,6 @@ impl Path {
         self.0.split('.').next().unwrap_or_default()
     }
 
-    /// Whether `other` is this path or lies below it.
-    pub fn is_same_or_ancestor_of(&self, other: &Self) -> bool {
-        other.0.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    }
-
     /// The names on the way, from the top down and perhaps none, and the last name.
     pub(super) fn way_and_last(&self) -> (impl Iterator<Item = &str>, &str) {
         let (way, last) = match self.0.rsplit_once('.') {

@@ -207,12 +207,8 @@ impl Lines {
     }
 }
 
-/// Storage of one object: a space, or a directory. Reads see earlier writes at once.
-pub trait Ledger {
-    /// The row that says which history this is; absent in a space that was never used.
-    fn meta(&self) -> LedgerResult<Option<Meta>>;
-    /// Writes that row.
-    fn put_meta(&mut self, meta: &Meta) -> LedgerResult<()>;
+/// Records and remembered deletions.
+pub trait RecordTable {
     /// The highest version of any record or remembered deletion; 0 if there is none.
     fn newest(&self) -> LedgerResult<Version>;
     /// A record or remembered deletion.
@@ -228,12 +224,6 @@ pub trait Ledger {
     }
     /// Writes records of different keys: the same rows, in fewer statements. In SQL, a row is read for each that shares one.
     fn put_records(&mut self, records: &[(&Key, &Record)]) -> LedgerResult<()>;
-    /// What is remembered of a client.
-    fn client(&self, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>>;
-    /// Writes a client: one row.
-    fn put_client(&mut self, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()>;
-    /// Forgets all but the `keep` clients of `user` that pushed last.
-    fn forget_clients(&mut self, user: &UserHash, keep: usize) -> LedgerResult<()>;
     /// The names of all collections that have a record or a remembered deletion, in order.
     fn collections(&self) -> LedgerResult<Vec<String>>;
     /// Lines above `after`, by (version, collection, id), oldest first, about `bytes_max` bytes, cut only between
@@ -260,23 +250,6 @@ pub trait Ledger {
         to: Version,
         bytes_max: usize,
     ) -> LedgerResult<Lines>;
-    /// The open conflict that was opened at that version.
-    fn conflict(&self, opened: Version) -> LedgerResult<Option<Conflict>>;
-    /// Open conflicts that were opened after `after`, oldest first, at most `count`; only those of `user` if one is given.
-    fn conflicts(&self, after: Version, user: Option<&UserHash>, count: usize)
-    -> LedgerResult<Vec<Conflict>>;
-    /// How many conflicts each user has open. Reads each of them.
-    fn open_conflicts(&self) -> LedgerResult<OpenConflicts>;
-    /// Writes an open conflict: one row.
-    fn put_conflict(&mut self, conflict: &Conflict) -> LedgerResult<()>;
-    /// What is parked under a conflict, in order.
-    fn parked(&self, opened: Version) -> LedgerResult<Vec<ParkedChange>>;
-    /// Parks the change number `at`, from 0, of a conflict: one row.
-    fn park(&mut self, opened: Version, at: u64, change: &ParkedChange) -> LedgerResult<()>;
-    /// Removes a conflict with all that is parked under it: a row each.
-    fn close_conflict(&mut self, opened: Version) -> LedgerResult<()>;
-    /// Removes all conflicts with all that is parked, when the space is deleted.
-    fn close_conflicts(&mut self) -> LedgerResult<()>;
     /// The newest deletion made before `before`, or none.
     fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>>;
     /// Forgets at most `count` deletions made before `before` with versions up to `to`, oldest first, and returns the
@@ -296,7 +269,46 @@ pub trait Ledger {
     ) -> LedgerResult<Vec<(RecordId, String)>>;
     /// How many live records a collection has. Reads each of them.
     fn count_of(&self, collection: &Collection) -> LedgerResult<usize>;
-    /// The text of a private row, which no reader of the space ever sees; what a kind of them means is its user's.
+    /// Removes all records and remembered deletions.
+    fn erase_records(&mut self) -> LedgerResult<()>;
+}
+
+/// What is remembered of clients.
+pub trait ClientTable {
+    /// What is remembered of a client.
+    fn client(&self, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>>;
+    /// Writes a client: one row.
+    fn put_client(&mut self, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()>;
+    /// Forgets all but the `keep` clients of `user` that pushed last.
+    fn forget_clients(&mut self, user: &UserHash, keep: usize) -> LedgerResult<()>;
+    /// Forgets all clients.
+    fn erase_clients(&mut self) -> LedgerResult<()>;
+}
+
+/// Open conflicts, and the changes that are parked under them.
+pub trait ConflictTable {
+    /// The open conflict that was opened at that version.
+    fn conflict(&self, opened: Version) -> LedgerResult<Option<Conflict>>;
+    /// Open conflicts that were opened after `after`, oldest first, at most `count`; only those of `user` if one is given.
+    fn conflicts(&self, after: Version, user: Option<&UserHash>, count: usize)
+    -> LedgerResult<Vec<Conflict>>;
+    /// How many conflicts each user has open. Reads each of them.
+    fn open_conflicts(&self) -> LedgerResult<OpenConflicts>;
+    /// Writes an open conflict: one row.
+    fn put_conflict(&mut self, conflict: &Conflict) -> LedgerResult<()>;
+    /// What is parked under a conflict, in order.
+    fn parked(&self, opened: Version) -> LedgerResult<Vec<ParkedChange>>;
+    /// Parks the change number `at`, from 0, of a conflict: one row.
+    fn park(&mut self, opened: Version, at: u64, change: &ParkedChange) -> LedgerResult<()>;
+    /// Removes a conflict with all that is parked under it: a row each.
+    fn close_conflict(&mut self, opened: Version) -> LedgerResult<()>;
+    /// Removes all conflicts with all that is parked, when the space is deleted.
+    fn close_conflicts(&mut self) -> LedgerResult<()>;
+}
+
+/// Private rows, which no reader of the space ever sees; what a kind of them means is its user's.
+pub trait PrivateTable {
+    /// The text of a private row.
     fn private(&self, kind: &str, key: &str) -> LedgerResult<Option<String>>;
     /// Private rows of a kind behind `after` by key, at most `count`, as (key, text). No key comes before the empty one.
     fn private_rows(&self, kind: &str, after: &str, count: usize) -> LedgerResult<Vec<(String, String)>>;
@@ -304,10 +316,18 @@ pub trait Ledger {
     fn put_private(&mut self, kind: &str, key: &str, text: &str) -> LedgerResult<()>;
     /// Removes a private row: one row if it is there.
     fn delete_private(&mut self, kind: &str, key: &str) -> LedgerResult<()>;
-    /// Removes all records and remembered deletions.
-    fn erase_records(&mut self) -> LedgerResult<()>;
-    /// Forgets all clients.
-    fn erase_clients(&mut self) -> LedgerResult<()>;
+}
+
+/// The row that says which history this is.
+pub trait MetaTable {
+    /// The row that says which history this is; absent in a space that was never used.
+    fn meta(&self) -> LedgerResult<Option<Meta>>;
+    /// Writes that row.
+    fn put_meta(&mut self, meta: &Meta) -> LedgerResult<()>;
+}
+
+/// Storage of one object: a space, or a directory. Reads see earlier writes at once.
+pub trait Ledger: RecordTable + ClientTable + ConflictTable + PrivateTable + MetaTable {
     /// Runs `section`; if it fails, none of its writes remains.
     fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()>;
 }

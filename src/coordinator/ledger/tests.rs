@@ -563,7 +563,8 @@ mod claims {
         }
         let opened = |ledger: &_, after: u64, user: Option<u64>, count: usize| {
             let conflicts =
-                Ledger::conflicts(ledger, version(after), user.map(user_hash).as_ref(), count).unwrap();
+                ConflictTable::conflicts(ledger, version(after), user.map(user_hash).as_ref(), count)
+                    .unwrap();
             conflicts.iter().map(|conflict| conflict.id.opened.get()).collect::<Vec<_>>()
         };
         assert_eq!(opened(ledger, 0, None, 9), [3, 4, 5, 11]);

@@ -29,7 +29,6 @@ use administer::Administering;
 use alarm::Turn;
 use claim::Claimant;
 use push::commit;
-use serde_json::json;
 pub use task::{Answer, Effect, Event, Expires, NoBody, Said, Task};
 use task::{Purpose, State};
 
@@ -49,7 +48,7 @@ use crate::{
     error::ApiError,
     ids::UserHash,
     limits::{self, DirectoryMax},
-    log::{LogLevel, LogLine},
+    log::LogLine,
     shares::Shares,
     time::Millis,
     version::Position,
@@ -221,7 +220,7 @@ impl<S: Storage> Object<S> {
         let could_not_arm = matches!(event, Event::AlarmSet(false));
         let done = self.go_on(task, event, at);
         if let Some(failure) = self.core.as_mut().and_then(Coordinator::take_failure) {
-            self.log.push((LogLevel::Error, "storage failed", json!({ "error": failure })));
+            self.storage_failed(failure);
         }
         let effect = done.unwrap_or_else(|error| match &task.purpose {
             Purpose::Alarm => self.alarm_failed(&error),

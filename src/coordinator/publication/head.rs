@@ -3,7 +3,7 @@
 use super::{DAY_MS, Durable, Effect, LIFETIME_MS, Published, Publisher, PutOutcome, REFRESH_AGE_MS, RunRow};
 use crate::{
     coordinator::ledger::{Ledger, LedgerResult},
-    snapshot::head::{Head, HeadParts},
+    snapshot::head::{FORMAT, Head, Tail},
     time::Millis,
     version::{Epoch, Version},
 };
@@ -36,18 +36,20 @@ impl Publisher {
         let lifetimes = self.row.parts().map(|part| part.put_at).chain([now]).min().unwrap_or(now);
         let last = self.row.published.as_ref().filter(|_| planted!(HeadBelowItsTail));
         let position = last.map_or_else(|| durable.position(), |last| last.position.clone());
-        let parts = HeadParts {
+        let head = Head {
+            format: FORMAT,
             scope: self.scope.clone(),
-            position,
+            epoch: position.epoch,
+            version: position.version,
             published_at: now,
             expires: if planted!(HeadOutlivesParts) { now } else { lifetimes }.plus(LIFETIME_MS),
             horizon: durable.meta.horizon,
-            tail_from: self.row.tail_from(),
+            tail: Tail::of(self.row.tail_from(), &tail.text),
             delta: self.row.delta.as_ref().map(RunRow::named),
             base: self.row.base.as_ref().map(RunRow::named),
         };
-        let expires = parts.expires;
-        let Some((value, metadata)) = Head::encode(parts, &tail.text) else {
+        let expires = head.expires;
+        let Some((value, metadata)) = head.encode(&tail.text) else {
             // More parts than a head may name: look again in a day, and let the coordinator serve.
             self.row.retry_at = Some(now.plus(DAY_MS));
             return self.sleep(durable, now).map(Some);

@@ -151,7 +151,7 @@ impl PublicationRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::ledger::MemoryLedger;
+    use crate::{coordinator::ledger::PrivateTable, sim::ledger::MemoryLedger};
 
     #[test]
     fn the_row_is_the_text_that_objects_in_the_field_have() {

@@ -105,10 +105,9 @@ impl Queue {
         self.waiting.iter().any(|waiting| waiting.ticket == ticket)
     }
 
-    /// The push that has waited longest.
-    #[must_use]
-    pub fn oldest(&self) -> Option<Ticket> {
-        self.waiting.front().map(|waiting| waiting.ticket)
+    /// The pushes that wait, the one that has waited longest first.
+    pub fn pushes(&self) -> impl Iterator<Item = (Ticket, &PushRequest)> {
+        self.waiting.iter().map(|waiting| (waiting.ticket, &waiting.push))
     }
 
     /// Pushes of which a part is settled, with the results of that.
@@ -116,13 +115,6 @@ impl Queue {
         self.waiting
             .iter()
             .filter_map(|waiting| Some((waiting.ticket, &waiting.progress.as_ref()?.results[..])))
-    }
-
-    /// A push that waits.
-    #[must_use]
-    pub fn find(&self, ticket: Ticket) -> Option<&PushRequest> {
-        let found = self.waiting.iter().find(|waiting| waiting.ticket == ticket);
-        found.map(|waiting| &waiting.push)
     }
 
     /// Takes out what the next slice is made of, in order, and those that may not begin.

@@ -37,7 +37,6 @@ pub struct Directory<L> {
     max: DirectoryMax,
     /// When the present minute began, and how many hints have come in it.
     hints: Option<(Millis, usize)>,
-    failure: Option<String>,
 }
 
 /// An entry with when it was noted, which says which ended one is the oldest.
@@ -94,51 +93,43 @@ impl<L: Ledger> Directory<L> {
         if ledger.meta()?.is_some() {
             return Err(LedgerError::Failed("BUG: a space was asked for a directory".to_owned()));
         }
-        Ok(Self { ledger, max, hints: None, failure: None })
+        Ok(Self { ledger, max, hints: None })
     }
 
-    /// The storage, for tests and the shell's accounts.
+    /// The storage, for tests.
     pub fn ledger(&mut self) -> &mut L {
         &mut self.ledger
     }
 
-    /// What went wrong in storage since the last call, for the log.
-    pub fn take_failure(&mut self) -> Option<String> {
-        self.failure.take()
-    }
-
-    /// Answers `call` of `caller`.
+    /// Answers `call` of `caller`, with [`ApiError::Forbidden`] for one space too many.
     ///
     /// # Errors
-    /// [`ApiError::Forbidden`] for one space too many, or storage failures.
+    /// When storage fails.
     pub fn answer(
         &mut self,
         caller: &UserHash,
         call: &DirectoryCall,
         now: Millis,
-    ) -> Result<DirectoryAnswer, ApiError> {
-        let owner = self.ledger.private(OWNER, "").map_err(|error| self.storage_failed(error))?;
-        match owner {
-            None if !call.begins() => return Ok(DirectoryAnswer::Done),
+    ) -> LedgerResult<Result<DirectoryAnswer, ApiError>> {
+        match self.ledger.private(OWNER, "")? {
+            None if !call.begins() => return Ok(Ok(DirectoryAnswer::Done)),
             // The edge makes both out of one token.
-            Some(owner) if call.is_users_own() && owner != caller.as_str() => return Err(ApiError::Internal),
-            Some(_) => {}
-            None => {
-                let begun = self.ledger.put_private(OWNER, "", caller.as_str());
-                begun.map_err(|error| self.storage_failed(error))?;
+            Some(owner) if call.is_users_own() && owner != caller.as_str() => {
+                return Ok(Err(ApiError::Internal));
             }
+            Some(_) => {}
+            None => self.ledger.put_private(OWNER, "", caller.as_str())?,
         }
-        let answer = match call {
-            DirectoryCall::List { cursor } => self.page(cursor.as_ref()).map(DirectoryAnswer::Page),
-            DirectoryCall::Note(entry) => self.note(entry, now),
-            DirectoryCall::Hint { space } => self.hint(space, caller, now).map(|()| DirectoryAnswer::Done),
-            DirectoryCall::Reserve { space } => match self.reserve(space, now) {
-                Ok(true) => Ok(DirectoryAnswer::Done),
-                Ok(false) => return Err(TOO_MANY_SPACES),
-                Err(error) => Err(error),
-            },
-        };
-        answer.map_err(|error| self.storage_failed(error))
+        Ok(match call {
+            DirectoryCall::List { cursor } => Ok(DirectoryAnswer::Page(self.page(cursor.as_ref())?)),
+            DirectoryCall::Note(entry) => Ok(self.note(entry, now)?),
+            DirectoryCall::Hint { space } => {
+                self.hint(space, caller, now)?;
+                Ok(DirectoryAnswer::Done)
+            }
+            DirectoryCall::Reserve { space } if self.reserve(space, now)? => Ok(DirectoryAnswer::Done),
+            DirectoryCall::Reserve { .. } => Err(TOO_MANY_SPACES),
+        })
     }
 
     /// A page of the spaces that the user is in; the first one also has those that somebody has given a hint of.
@@ -298,15 +289,5 @@ impl<L: Ledger> Directory<L> {
     fn hints(&self) -> LedgerResult<Vec<Hint>> {
         let rows = self.ledger.private_rows(HINT, "", usize::MAX)?;
         Ok(rows.into_iter().filter_map(Hint::parse).collect())
-    }
-
-    fn storage_failed(&mut self, error: LedgerError) -> ApiError {
-        match error {
-            LedgerError::Full => ApiError::StorageFull,
-            LedgerError::Failed(text) => {
-                self.failure = Some(text);
-                ApiError::Internal
-            }
-        }
     }
 }

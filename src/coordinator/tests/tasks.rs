@@ -5,20 +5,20 @@ use super::{
     *,
 };
 use crate::{
-    call::{Call, Caller, Destination},
+    call::{Call, Caller, Destination, DirectoryCall},
     coordinator::object::{Answer, Effect, Event, Moment, Object, ObjectConfig, Said, Task},
+    log::LogLevel,
     sim::{directory::SMALL, host::UNBOUNDED},
 };
 
 const AT: Moment = Moment { now: START, random: 7 };
+const CONFIG: ObjectConfig = ObjectConfig { publication: BY_DEMAND, rate: UNBOUNDED, directory: SMALL };
 
 /// An instance of a space that alice has just made, and whose first publication no alarm is set for.
 fn instance() -> (Object<MemoryLedger>, Scope) {
     let mut space = create(MemoryLedger::default());
     let (rows, scope) = (space.ledger().clone(), space.scope().clone());
-    let object =
-        Object::new(rows, ObjectConfig { publication: BY_DEMAND, rate: UNBOUNDED, directory: SMALL }, START);
-    (object, scope)
+    (Object::new(rows, CONFIG, START), scope)
 }
 
 fn task(user_name: &str, scope: Scope, call: &Call) -> Task {
@@ -136,4 +136,17 @@ fn what_was_written_but_cannot_be_made_durable_is_not_answered_as_done() {
     assert!(matches!(effect, Effect::Committed), "{effect:?}");
     effect = go_on(&mut object, &mut task, Event::BrokenOff, "");
     assert_eq!(answer(effect).result.err(), Some(ApiError::Upstream));
+}
+
+#[test]
+fn why_the_storage_of_a_directory_fails_is_for_the_log_and_not_for_its_user() {
+    let mut object = Object::new(MemoryLedger::default(), CONFIG, START);
+    object.rows().fail_writes_after = Some(1);
+    let call = Call::Directory(DirectoryCall::Reserve { space: team() });
+    let (request, origin) = (String::new(), String::new());
+    let caller = Caller { user: user("alice"), destination: Destination::Directory, request, origin };
+    let mut task = Task::call(call.name(), caller, || 2);
+    let refused = answer(until_armed(&mut object, &mut task, &call)).result.err();
+    assert_eq!(refused, Some(ApiError::Internal));
+    assert!(matches!(&object.take_log()[..], [(LogLevel::Error, "storage failed", _)]));
 }

@@ -2,7 +2,7 @@
 
 use super::Pull;
 use crate::{
-    call::{Ask, OrderedCursor},
+    call::Ask,
     edge::known::{KnownHead, Overlay},
     fronts::headwater::{
         answer::{Format, Load, PullAnswer},
@@ -152,12 +152,7 @@ impl Pull {
     pub(super) fn ask(&self, now: Millis) -> Ask {
         let head = self.known.head.as_ref();
         let ordered = match &self.request.cursor {
-            Some(Cursor::Ordered { epoch, start, reached, horizon }) => Some(OrderedCursor {
-                epoch: epoch.clone(),
-                start: *start,
-                reached: *reached,
-                horizon: *horizon,
-            }),
+            Some(Cursor::Ordered(cursor)) => Some(cursor.clone()),
             _ => None,
         };
         let (min, min_version) = match &self.request.min {

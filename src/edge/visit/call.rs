@@ -2,7 +2,7 @@
 
 use super::{Effect, Errand, Event, State, Visit, pull::Pulling, spaces::Creating};
 use crate::{
-    call::{Aside, Call, Caller, conflict},
+    call::{Aside, Call, Caller, DirectoryCall, conflict},
     edge::isolate::Isolate,
     error::ApiError,
     fronts::headwater::{
@@ -109,6 +109,13 @@ impl Visit {
         let target = self.target();
         let caller = target.as_caller(self.id(), self.origin());
         Box::new(Outgoing { object: target.hash.clone(), call, caller, timeout_ms: limits::CALL_TIMEOUT_MS })
+    }
+
+    /// A call by the caller to a directory.
+    pub(super) fn directory_call(&self, directory: SpaceHash, call: DirectoryCall) -> Box<Outgoing> {
+        let directory = self.target().directory(directory);
+        let caller = directory.as_caller(self.id(), self.origin());
+        Box::new(Outgoing { object: directory.hash, caller, ..*self.call(Call::Directory(call)) })
     }
 }
 

@@ -8,7 +8,10 @@ use super::{
     pull::{cache_base, cached_writes},
 };
 use crate::{
-    call::{Administration, Aside, Ask, Call, DirectoryCall, Noted, OrderedCursor, PullReply, decode_reply},
+    call::{
+        Administration, Aside, Ask, Call, DirectoryAnswer, DirectoryCall, OrderedCursor, PullReply,
+        decode_reply,
+    },
     edge::{
         directory::{Delivery, DeliveryStep},
         isolate::Isolate,
@@ -16,7 +19,7 @@ use crate::{
         pull::{LOCATION_MS, OVERLAY_KEPT_MS},
         writes::{WRITTEN_MS, to_tell},
     },
-    fronts::headwater::{answer, spaces::directory_of},
+    fronts::headwater::{answer, pull::Cursor, spaces::directory_of},
     ids::SpaceHash,
     limits,
     time::Millis,
@@ -102,28 +105,27 @@ impl Isolate {
         now: Millis,
     ) -> Effect {
         if let Event::Called(Called { result, aside, .. }) = event {
-            match delivery.next() {
+            match delivery.next {
                 DeliveryStep::AskAgain(_) => delivery.learn_answer(match aside {
                     Some(Aside::Membership(membership)) => Some(membership),
                     Some(Aside::Invited | Aside::OfSpace) | None => None,
                 }),
-                _ => delivery.learn_noted(Noted::of(&result)),
+                _ => delivery.learn_noted(result.ok().map(DirectoryAnswer::of)),
             }
         }
-        match delivery.next() {
+        match delivery.next.clone() {
             DeliveryStep::Note(entry) => {
                 let directory = directory_of(&visit.target().caller);
-                let then = Then::Errand(Box::new(Errand::Deliver(delivery)));
-                self.call_directory(visit, directory, DirectoryCall::Note(entry), then, now)
+                let call = visit.directory_call(directory, DirectoryCall::Note(entry));
+                self.send_unless_refused(visit, call, Errand::Deliver(delivery), now)
             }
             DeliveryStep::AskAgain(claim) => {
                 let grant = Administration::Grant { claim: Some(claim) };
-                let mut call = visit.call(Call::Administer(grant));
-                call.timeout_ms = limits::DIRECTORY_TIMEOUT_MS;
-                self.send_unless_refused(visit, call, Then::Errand(Box::new(Errand::Deliver(delivery))), now)
+                let call = visit.call(Call::Administer(grant));
+                self.send_unless_refused(visit, call, Errand::Deliver(delivery), now)
             }
-            DeliveryStep::Done(delivered) => {
-                self.directories.learn(delivered, now);
+            DeliveryStep::Done => {
+                self.directories.learn(*delivery, now);
                 Effect::Rest
             }
             DeliveryStep::GiveUp => Effect::Rest,
@@ -165,7 +167,8 @@ impl Isolate {
         let mut text = std::mem::take(&mut paging.text);
         match &paging.next {
             Some(cursor) => {
-                text.push_str(&answer::stream_cursor(&answer::ordered(cursor), &visit.target().hash));
+                let cursor = Cursor::Ordered(cursor.clone());
+                text.push_str(&answer::stream_cursor(&cursor, &visit.target().hash));
             }
             None => text.push_str(&answer::stream_end(&paging.position)),
         }
@@ -175,35 +178,21 @@ impl Isolate {
     fn hint(&mut self, visit: &mut Visit, directory: SpaceHash, event: &Event, now: Millis) -> Effect {
         let id = visit.target().id.clone();
         let (Event::Begun, Some(space)) = (event, id) else { return Effect::Rest };
-        let then = Then::Errand(Box::new(Errand::Hint(directory.clone())));
-        self.call_directory(visit, directory, DirectoryCall::Hint { space }, then, now)
-    }
-
-    fn call_directory(
-        &mut self,
-        visit: &mut Visit,
-        directory: SpaceHash,
-        call: DirectoryCall,
-        then: Then,
-        now: Millis,
-    ) -> Effect {
-        let mut outgoing = visit.call(Call::Directory(call));
-        let directory = visit.target().directory(directory);
-        outgoing.caller = directory.as_caller(visit.id(), visit.origin());
-        (outgoing.object, outgoing.timeout_ms) = (directory.hash, limits::DIRECTORY_TIMEOUT_MS);
-        self.send_unless_refused(visit, outgoing, then, now)
+        let call = visit.directory_call(directory.clone(), DirectoryCall::Hint { space });
+        self.send_unless_refused(visit, call, Errand::Hint(directory), now)
     }
 
     /// Nobody waits for this call, so it is not made at all while its object has told the caller to come back later.
     fn send_unless_refused(
         &mut self,
         visit: &mut Visit,
-        call: Box<Outgoing>,
-        then: Then,
+        mut call: Box<Outgoing>,
+        errand: Errand,
         now: Millis,
     ) -> Effect {
+        call.timeout_ms = limits::DIRECTORY_TIMEOUT_MS;
         match self.check_refusal(&call, now) {
-            Ok(()) => send(visit, call, then),
+            Ok(()) => send(visit, call, Then::Errand(Box::new(errand))),
             Err(_) => Effect::Rest,
         }
     }

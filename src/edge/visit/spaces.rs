@@ -33,7 +33,8 @@ impl Isolate {
     /// `GET /spaces`.
     pub(super) fn list_spaces(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         let cursor = cursor_of(&visit.request.query, |cursor| SpaceId::parse(cursor).ok())?;
-        Ok(self.ask_directory(visit, DirectoryCall::List { cursor }, Then::Answer, now))
+        let call = visit.directory_call(directory_of(&visit.target().caller), DirectoryCall::List { cursor });
+        Ok(self.make_call(visit, call, Then::Answer, now))
     }
 
     /// Every other route below `/spaces`.
@@ -71,8 +72,9 @@ impl Isolate {
                 }
                 Err(ApiError::NotFound(_)) => {
                     let space = visit.target().id.clone().expect("BUG: a private space is made");
-                    let then = Then::Create(Creating::Reserving(asked));
-                    Ok(self.ask_directory(visit, DirectoryCall::Reserve { space }, then, now))
+                    let directory = directory_of(&visit.target().caller);
+                    let call = visit.directory_call(directory, DirectoryCall::Reserve { space });
+                    Ok(self.make_call(visit, call, Then::Create(Creating::Reserving(asked)), now))
                 }
                 there => Ok(self.answer(visit, Ok(Reply::json(200, made_before(there?)?)), now)),
             },
@@ -90,14 +92,6 @@ impl Isolate {
                 Ok(self.answer(visit, Ok(reply), now))
             }
         }
-    }
-
-    fn ask_directory(&mut self, visit: &mut Visit, call: DirectoryCall, then: Then, now: Millis) -> Effect {
-        let mut outgoing = visit.call(Call::Directory(call));
-        let directory = visit.target().directory(directory_of(&visit.target().caller));
-        outgoing.caller = directory.as_caller(visit.id(), visit.origin());
-        outgoing.object = directory.hash;
-        self.make_call(visit, outgoing, then, now)
     }
 
     /// What the space's object has said that is not for the client goes where it belongs, once the client has its answer.

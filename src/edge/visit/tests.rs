@@ -13,7 +13,7 @@ use crate::{
     limits,
     role::Role,
     sim::START,
-    snapshot::head::{ContentHashText, Head, HeadParts, PartName, Run},
+    snapshot::head::{ContentHashText, FORMAT, Head, PartName, Run, Tail},
     version::{Epoch, Version},
 };
 
@@ -98,17 +98,19 @@ fn epoch() -> Epoch {
 fn head_with_part(scope: &Scope, sha256: &str) -> KnownHead {
     let version = |version| Version::new(version).expect("a version");
     let part = PartName { sha256: ContentHashText(ContentHash::parse(sha256).expect("a hash")), bytes: 1 };
-    let parts = HeadParts {
+    let head = Head {
+        format: FORMAT,
         scope: scope.clone(),
-        position: Position { epoch: epoch(), version: version(1) },
+        epoch: epoch(),
+        version: version(1),
         published_at: START,
         expires: START.plus(1_000_000),
         horizon: version(0),
-        tail_from: version(1),
+        tail: Tail::of(version(1), ""),
         delta: None,
         base: Some(Run { from: version(0), to: version(1), parts: vec![part] }),
     };
-    let (value, metadata) = Head::encode(parts, "").expect("a head");
+    let (value, metadata) = head.encode("").expect("a head");
     let head = KnownHead::of_kv(Some(&metadata), Some(value), scope, START);
     head.expect("this format").expect("a head")
 }

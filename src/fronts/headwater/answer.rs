@@ -113,7 +113,8 @@ pub fn json_page(answer: &PullAnswer, space: &SpaceHash) -> String {
         }
         PullAnswer::Load(_) => panic!("BUG: a load was to be answered as JSON"),
     };
-    let cursor = next.map_or_else(|| "null".to_owned(), |next| format!("\"{}\"", ordered(next).text(space)));
+    let text = |next: &OrderedCursor| format!("\"{}\"", Cursor::Ordered(next.clone()).text(space));
+    let cursor = next.map_or_else(|| "null".to_owned(), text);
     format!(
         "{{\"epoch\":\"{}\",\"version\":{},\"reset\":{reset},\"more\":{},\"cursor\":{cursor},\"changes\":[{}]}}",
         position.epoch,
@@ -151,17 +152,6 @@ pub fn whole_stream(answer: &PullAnswer) -> Option<String> {
         PullAnswer::Load(_) | PullAnswer::Page { .. } => return None,
     };
     Some(stream_start(position, reset) + lines + &stream_end(position))
-}
-
-/// The cursor as the wire has it.
-#[must_use]
-pub fn ordered(next: &OrderedCursor) -> Cursor {
-    Cursor::Ordered {
-        epoch: next.epoch.clone(),
-        start: next.start,
-        reached: next.reached,
-        horizon: next.horizon,
-    }
 }
 
 /// What the headers of a pull's answer say.

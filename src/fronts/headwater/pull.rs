@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::{
+    call::OrderedCursor,
     error::ApiError,
     ids::SpaceHash,
     json::Fields,
@@ -48,17 +49,8 @@ pub enum Consistency {
 /// Where a paged pull goes on. Bound to a space and an epoch; it names what remains, never a version to go back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cursor {
-    /// In the coordinator, by version.
-    Ordered {
-        /// The history.
-        epoch: Epoch,
-        /// The version from which this pull began.
-        start: Version,
-        /// The version up to which it has brought everything.
-        reached: Version,
-        /// The horizon when the page was made.
-        horizon: Version,
-    },
+    /// In the coordinator.
+    Ordered(OrderedCursor),
     /// In the parts of a published base.
     Parts {
         /// The history.
@@ -71,14 +63,6 @@ pub enum Cursor {
 }
 
 impl Cursor {
-    /// The history it belongs to.
-    #[must_use]
-    pub fn epoch(&self) -> &Epoch {
-        match self {
-            Self::Ordered { epoch, .. } | Self::Parts { epoch, .. } => epoch,
-        }
-    }
-
     /// The cursor as a client gets it.
     #[must_use]
     pub fn text(&self, space: &SpaceHash) -> String {
@@ -97,33 +81,25 @@ impl Cursor {
     }
 
     fn parse_rest(text: &str) -> Option<Self> {
-        let mut fields = text.split('.');
-        let kind = fields.next()?;
-        let epoch = Epoch::parse(fields.next()?)?;
-        let cursor = match kind {
-            "o" => {
-                let mut version = || fields.next().and_then(Version::parse);
-                Self::Ordered { epoch, start: version()?, reached: version()?, horizon: version()? }
+        match text.split_once('.')? {
+            ("o", ordered) => OrderedCursor::parse(ordered).map(Self::Ordered),
+            ("p", parts) => {
+                let mut fields = parts.split('.');
+                let epoch = Epoch::parse(fields.next()?)?;
+                let is_base = |base: &&str| base.len() == 16 && base.bytes().all(|b| b.is_ascii_hexdigit());
+                let base = fields.next().filter(is_base)?.to_owned();
+                let done = usize::try_from(Version::parse(fields.next()?)?.get()).ok()?;
+                fields.next().is_none().then_some(Self::Parts { epoch, base, done })
             }
-            "p" => {
-                let base = fields
-                    .next()
-                    .filter(|base| base.len() == 16 && base.bytes().all(|b| b.is_ascii_hexdigit()));
-                let done = Version::parse(fields.next()?)?;
-                Self::Parts { epoch, base: base?.to_owned(), done: usize::try_from(done.get()).ok()? }
-            }
-            _ => return None,
-        };
-        fields.next().is_none().then_some(cursor)
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ordered { epoch, start, reached, horizon } => {
-                write!(f, "o.{epoch}.{start}.{reached}.{horizon}")
-            }
+            Self::Ordered(cursor) => write!(f, "o.{cursor}"),
             Self::Parts { epoch, base, done } => write!(f, "p.{epoch}.{base}.{done}"),
         }
     }
@@ -207,7 +183,7 @@ impl Min {
     }
 }
 
-fn malformed(detail: &str) -> ApiError {
+pub(super) fn malformed(detail: &str) -> ApiError {
     ApiError::Malformed(detail.to_owned())
 }
 
@@ -285,12 +261,12 @@ mod tests {
         let epoch = Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch");
         let version = |number| Version::new(number).expect("a version");
         for cursor in [
-            Cursor::Ordered {
+            Cursor::Ordered(OrderedCursor {
                 epoch: epoch.clone(),
                 start: version(0),
                 reached: version(57),
                 horizon: version(3),
-            },
+            }),
             Cursor::Parts { epoch: epoch.clone(), base: "0123456789abcdef".to_owned(), done: 3 },
         ] {
             let text = cursor.text(&space());

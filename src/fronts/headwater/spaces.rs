@@ -6,7 +6,10 @@ use crate::{
     access::token::Bearer,
     call::{Administration, OnConflict, Person},
     error::{ApiError, TOO_MANY_SPACES},
-    fronts::headwater::{pull::query_pairs, route::SpaceRoute},
+    fronts::headwater::{
+        pull::{malformed, query_pairs},
+        route::SpaceRoute,
+    },
     ids::{SpaceHash, SpaceId, UserHash},
     json::{Fields, text_field},
     role::Role,
@@ -116,10 +119,6 @@ pub fn directory_of(caller: &Bearer) -> SpaceHash {
 #[must_use]
 pub fn directory_of_invited(caller: &Bearer, sub: &str) -> SpaceHash {
     SpaceHash::directory(&caller.person.iss, sub)
-}
-
-fn malformed(detail: &str) -> ApiError {
-    ApiError::Malformed(detail.to_owned())
 }
 
 #[cfg(test)]

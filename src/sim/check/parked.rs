@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, rc::Rc};
 use super::{Oracle, Planned};
 use crate::{
     call::conflict::{ConflictPage, OpenConflict},
-    coordinator::ledger::Ledger,
+    coordinator::ledger::{ConflictTable, Ledger},
     error::ApiError,
     limits,
     mutation::There,

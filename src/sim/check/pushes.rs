@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, rc::Rc};
 use super::{Intent, Oracle, Sent, conflicts::Submission};
 use crate::{
     call::{PushAnswer, PushRequest},
-    coordinator::ledger::Ledger,
+    coordinator::ledger::RecordTable,
     error::ApiError,
     mutation::{MutationResult, Settled},
     sim::{client::Outcome, host::Host},

@@ -9,6 +9,8 @@ use super::{
 use crate::{
     call::{Call, Caller, PushAnswer, PushRequest},
     coordinator::{
+        Coordinator,
+        ledger::Ledger,
         object::{Event, Object, Task},
         push::queue::{Queue, Ticket},
     },
@@ -42,6 +44,26 @@ pub struct ToldPush {
     pub at: Option<Position>,
 }
 
+impl<L: Ledger> Coordinator<L> {
+    /// Settles pushes that arrive together, each to its end, and nobody is heard in between.
+    pub fn push(
+        &mut self,
+        pushes: &[(UserHash, PushRequest)],
+        now: Millis,
+    ) -> Vec<Result<PushAnswer, ApiError>> {
+        let mut queue = Queue::default();
+        let (mut done, mut tickets) = (BTreeMap::new(), Vec::with_capacity(pushes.len()));
+        for (user, push) in pushes {
+            tickets.push(queue.push(user.clone(), push.clone()));
+        }
+        while !queue.is_empty() {
+            let slice = self.settle(&mut queue, &mut |_| Ok(()), now);
+            done.extend(slice.into_iter().map(|done| (done.ticket, done.answer)));
+        }
+        tickets.iter().filter_map(|ticket| done.remove(ticket)).collect()
+    }
+}
+
 impl Host {
     /// Whether anybody waits for a push. One for which nobody does is settled when the next one comes.
     #[must_use]
@@ -58,13 +80,13 @@ impl Host {
     /// A push that waits.
     #[must_use]
     pub fn push_of(&self, ticket: Ticket) -> Option<&PushRequest> {
-        self.queue()?.find(ticket)
+        self.queue()?.pushes().find(|(held, _)| *held == ticket).map(|(_, push)| push)
     }
 
     /// The push that has waited longest.
     #[must_use]
     pub fn oldest(&self) -> Option<Ticket> {
-        self.queue()?.oldest()
+        self.queue()?.pushes().next().map(|(ticket, _)| ticket)
     }
 
     fn queue(&self) -> Option<&Queue> {

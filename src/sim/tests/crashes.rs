@@ -10,7 +10,7 @@ use super::super::{
     host::{AlarmFault, SectionFault},
     kv::PutFault,
 };
-use crate::{coordinator::ledger::Ledger, version::Version};
+use crate::{coordinator::ledger::MetaTable, version::Version};
 use run::Run;
 
 /// One thing that goes wrong.

@@ -45,7 +45,10 @@ use super::super::{
 };
 use crate::{
     call::PushAnswer,
-    coordinator::{ledger::Ledger, publication::PublicationConfig},
+    coordinator::{
+        ledger::{ClientTable, MetaTable},
+        publication::PublicationConfig,
+    },
     error::ApiError,
     fronts::headwater::pull::PullRequest,
     ids::UserHash,

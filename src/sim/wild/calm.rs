@@ -2,7 +2,7 @@
 
 use super::{LOCATIONS, Wild};
 use crate::{
-    coordinator::{Coordinator, ledger::Ledger},
+    coordinator::{Coordinator, ledger::MetaTable},
     edge::directory::KNOWN_MS,
     error::ApiError,
     fronts::headwater::answer::Format,

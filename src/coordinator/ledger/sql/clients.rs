@@ -1,11 +1,11 @@
 //! A row for each client of each user.
 
 use super::{
-    Sql,
+    Sql, SqlLedger,
     row::{first, integer, run, size, text},
 };
 use crate::{
-    coordinator::ledger::{Client, LedgerResult},
+    coordinator::ledger::{Client, ClientTable, LedgerResult},
     ids::{ClientId, UserHash},
     time::Millis,
 };
@@ -25,35 +25,37 @@ pub(super) const FORGET_CLIENTS: &str = "DELETE FROM clients WHERE user = ?1 AND
 // Without a condition, so that SQLite drops the pages and does not visit the rows.
 const ERASE_CLIENTS: &str = "DELETE FROM clients";
 
-pub(super) fn read(sql: &impl Sql, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>> {
-    first(sql, CLIENT, &[text(user.as_str()), text(client.as_str())], |row| {
-        Ok(Client {
-            writer: row.number()?,
-            last: row.number()?,
-            acked: row.number()?,
-            used_at: Millis(row.number()?),
-            history: row.text()?,
+impl<S: Sql> ClientTable for SqlLedger<S> {
+    fn client(&self, user: &UserHash, client: &ClientId) -> LedgerResult<Option<Client>> {
+        first(self.sql(), CLIENT, &[text(user.as_str()), text(client.as_str())], |row| {
+            Ok(Client {
+                writer: row.number()?,
+                last: row.number()?,
+                acked: row.number()?,
+                used_at: Millis(row.number()?),
+                history: row.text()?,
+            })
         })
-    })
-}
+    }
 
-pub(super) fn write(sql: &impl Sql, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()> {
-    let params = [
-        text(user.as_str()),
-        text(client.as_str()),
-        integer(row.writer),
-        integer(row.last),
-        integer(row.acked),
-        integer(row.used_at.0),
-        text(&row.history),
-    ];
-    run(sql, PUT_CLIENT, &params)
-}
+    fn put_client(&mut self, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()> {
+        let params = [
+            text(user.as_str()),
+            text(client.as_str()),
+            integer(row.writer),
+            integer(row.last),
+            integer(row.acked),
+            integer(row.used_at.0),
+            text(&row.history),
+        ];
+        run(self.sql(), PUT_CLIENT, &params)
+    }
 
-pub(super) fn forget(sql: &impl Sql, user: &UserHash, keep: usize) -> LedgerResult<()> {
-    run(sql, FORGET_CLIENTS, &[text(user.as_str()), size(keep)])
-}
+    fn forget_clients(&mut self, user: &UserHash, keep: usize) -> LedgerResult<()> {
+        run(self.sql(), FORGET_CLIENTS, &[text(user.as_str()), size(keep)])
+    }
 
-pub(super) fn erase(sql: &impl Sql) -> LedgerResult<()> {
-    run(sql, ERASE_CLIENTS, &[])
+    fn erase_clients(&mut self) -> LedgerResult<()> {
+        run(self.sql(), ERASE_CLIENTS, &[])
+    }
 }

@@ -2,11 +2,11 @@
 //! stands in its own row, so that what is parked is read only to be told or re-applied.
 
 use super::{
-    Sql, SqlValue,
+    Sql, SqlLedger, SqlValue,
     row::{Row, all, first, integer, run, size, text, version},
 };
 use crate::{
-    coordinator::ledger::{Conflict, LedgerResult, OpenConflicts, ParkedChange},
+    coordinator::ledger::{Conflict, ConflictTable, LedgerResult, OpenConflicts, ParkedChange},
     ids::{ClientId, UserHash},
     time::Millis,
     version::{ConflictId, Epoch, Version},
@@ -42,56 +42,58 @@ pub(super) const CLOSE_CONFLICT: &str = "DELETE FROM conflicts WHERE opened = ?1
 const UNPARK_ALL: &str = "DELETE FROM conflict_changes";
 const CLOSE_CONFLICTS: &str = "DELETE FROM conflicts";
 
-pub(super) fn read(sql: &impl Sql, opened: Version) -> LedgerResult<Option<Conflict>> {
-    first(sql, CONFLICT, &[version(opened)], conflict)
-}
+impl<S: Sql> ConflictTable for SqlLedger<S> {
+    fn conflict(&self, opened: Version) -> LedgerResult<Option<Conflict>> {
+        first(self.sql(), CONFLICT, &[version(opened)], conflict)
+    }
 
-pub(super) fn list(
-    sql: &impl Sql,
-    after: Version,
-    user: Option<&UserHash>,
-    count: usize,
-) -> LedgerResult<Vec<Conflict>> {
-    let user = user.map_or(SqlValue::Null, |user| text(user.as_str()));
-    all(sql, CONFLICTS, &[version(after), user, size(count)], conflict)
-}
+    fn conflicts(
+        &self,
+        after: Version,
+        user: Option<&UserHash>,
+        count: usize,
+    ) -> LedgerResult<Vec<Conflict>> {
+        let user = user.map_or(SqlValue::Null, |user| text(user.as_str()));
+        all(self.sql(), CONFLICTS, &[version(after), user, size(count)], conflict)
+    }
 
-pub(super) fn count(sql: &impl Sql) -> LedgerResult<OpenConflicts> {
-    let counts = all(sql, OPEN_CONFLICTS, &[], |row| Ok((row.parsed(user)?, row.size()?)))?;
-    Ok(counts.into_iter().collect())
-}
+    fn open_conflicts(&self) -> LedgerResult<OpenConflicts> {
+        let counts = all(self.sql(), OPEN_CONFLICTS, &[], |row| Ok((row.parsed(user)?, row.size()?)))?;
+        Ok(counts.into_iter().collect())
+    }
 
-pub(super) fn write(sql: &impl Sql, conflict: &Conflict) -> LedgerResult<()> {
-    let params = [
-        version(conflict.id.opened),
-        text(conflict.id.epoch.as_str()),
-        text(conflict.user.as_str()),
-        text(conflict.client.as_str()),
-        integer(conflict.at.0),
-        integer(conflict.changes),
-        integer(conflict.bytes),
-        text(&conflict.touches),
-    ];
-    run(sql, PUT_CONFLICT, &params)
-}
+    fn put_conflict(&mut self, conflict: &Conflict) -> LedgerResult<()> {
+        let params = [
+            version(conflict.id.opened),
+            text(conflict.id.epoch.as_str()),
+            text(conflict.user.as_str()),
+            text(conflict.client.as_str()),
+            integer(conflict.at.0),
+            integer(conflict.changes),
+            integer(conflict.bytes),
+            text(&conflict.touches),
+        ];
+        run(self.sql(), PUT_CONFLICT, &params)
+    }
 
-pub(super) fn parked(sql: &impl Sql, opened: Version) -> LedgerResult<Vec<ParkedChange>> {
-    let change = |row: &mut Row| Ok(ParkedChange { mutation: row.number()?, text: row.text()? });
-    all(sql, PARKED, &[version(opened)], change)
-}
+    fn parked(&self, opened: Version) -> LedgerResult<Vec<ParkedChange>> {
+        let change = |row: &mut Row| Ok(ParkedChange { mutation: row.number()?, text: row.text()? });
+        all(self.sql(), PARKED, &[version(opened)], change)
+    }
 
-pub(super) fn park(sql: &impl Sql, opened: Version, at: u64, change: &ParkedChange) -> LedgerResult<()> {
-    run(sql, PARK, &[version(opened), integer(at), integer(change.mutation), text(&change.text)])
-}
+    fn park(&mut self, opened: Version, at: u64, change: &ParkedChange) -> LedgerResult<()> {
+        run(self.sql(), PARK, &[version(opened), integer(at), integer(change.mutation), text(&change.text)])
+    }
 
-pub(super) fn close(sql: &impl Sql, opened: Version) -> LedgerResult<()> {
-    run(sql, UNPARK, &[version(opened)])?;
-    run(sql, CLOSE_CONFLICT, &[version(opened)])
-}
+    fn close_conflict(&mut self, opened: Version) -> LedgerResult<()> {
+        run(self.sql(), UNPARK, &[version(opened)])?;
+        run(self.sql(), CLOSE_CONFLICT, &[version(opened)])
+    }
 
-pub(super) fn close_all(sql: &impl Sql) -> LedgerResult<()> {
-    run(sql, UNPARK_ALL, &[])?;
-    run(sql, CLOSE_CONFLICTS, &[])
+    fn close_conflicts(&mut self) -> LedgerResult<()> {
+        run(self.sql(), UNPARK_ALL, &[])?;
+        run(self.sql(), CLOSE_CONFLICTS, &[])
+    }
 }
 
 fn conflict(row: &mut Row) -> LedgerResult<Conflict> {

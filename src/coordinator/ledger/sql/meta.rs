@@ -1,11 +1,11 @@
 //! The one row that says which history a space has.
 
 use super::{
-    Sql, SqlValue,
+    Sql, SqlLedger, SqlValue,
     row::{first, integer, run, text, version},
 };
 use crate::{
-    coordinator::ledger::{LedgerResult, Meta},
+    coordinator::ledger::{LedgerResult, Meta, MetaTable},
     ids::SpaceId,
     snapshot::keys::Scope,
     time::Millis,
@@ -28,33 +28,35 @@ pub(super) fn is_there(sql: &impl Sql) -> LedgerResult<bool> {
     Ok(!sql.query(HAS_META, &[])?.is_empty())
 }
 
-pub(super) fn read(sql: &impl Sql) -> LedgerResult<Option<Meta>> {
-    first(sql, META, &[], |row| {
-        Ok(Meta {
-            scope: row.parsed(Scope::parse)?,
-            epoch: row.parsed(Epoch::parse)?,
-            incarnation: row.parsed(Epoch::parse)?,
-            floor: row.version()?,
-            horizon: row.version()?,
-            writers: row.number()?,
-            claims_until: Millis(row.number()?),
-            space: row.text_or_null()?.map(|id| SpaceId::stored(&id)),
-            gone_at: row.number_or_null()?.map(Millis),
+impl<S: Sql> MetaTable for SqlLedger<S> {
+    fn meta(&self) -> LedgerResult<Option<Meta>> {
+        first(self.sql(), META, &[], |row| {
+            Ok(Meta {
+                scope: row.parsed(Scope::parse)?,
+                epoch: row.parsed(Epoch::parse)?,
+                incarnation: row.parsed(Epoch::parse)?,
+                floor: row.version()?,
+                horizon: row.version()?,
+                writers: row.number()?,
+                claims_until: Millis(row.number()?),
+                space: row.text_or_null()?.map(|id| SpaceId::stored(&id)),
+                gone_at: row.number_or_null()?.map(Millis),
+            })
         })
-    })
-}
+    }
 
-pub(super) fn write(sql: &impl Sql, meta: &Meta) -> LedgerResult<()> {
-    let params = [
-        text(meta.scope.as_str()),
-        text(meta.epoch.as_str()),
-        text(meta.incarnation.as_str()),
-        version(meta.floor),
-        version(meta.horizon),
-        integer(meta.writers),
-        integer(meta.claims_until.0),
-        meta.space.as_ref().map_or(SqlValue::Null, |id| text(id.as_str())),
-        meta.gone_at.map_or(SqlValue::Null, |at| integer(at.0)),
-    ];
-    run(sql, PUT_META, &params)
+    fn put_meta(&mut self, meta: &Meta) -> LedgerResult<()> {
+        let params = [
+            text(meta.scope.as_str()),
+            text(meta.epoch.as_str()),
+            text(meta.incarnation.as_str()),
+            version(meta.floor),
+            version(meta.horizon),
+            integer(meta.writers),
+            integer(meta.claims_until.0),
+            meta.space.as_ref().map_or(SqlValue::Null, |id| text(id.as_str())),
+            meta.gone_at.map_or(SqlValue::Null, |at| integer(at.0)),
+        ];
+        run(self.sql(), PUT_META, &params)
+    }
 }

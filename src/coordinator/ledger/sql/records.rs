@@ -2,11 +2,11 @@
 //! what a small row does), and as the lines that are published of them.
 
 use super::{
-    Sql, SqlValue,
+    Sql, SqlLedger, SqlValue,
     row::{Row, all, first, integer, only, run, size, text, unexpected, version},
 };
 use crate::{
-    coordinator::ledger::{Clock, LedgerResult, Lines, Record, value_of},
+    coordinator::ledger::{Clock, LedgerResult, Lines, Record, RecordTable, value_of},
     ids::{Collection, Key, RecordId},
     time::Millis,
     version::Version,
@@ -99,66 +99,145 @@ pub(super) const FORGET_DELETIONS: &str =
 /// A row as it is written, in the order of its columns.
 type Written<'a> = (&'a str, &'a str, u64, u64, u64, Option<u64>, &'a str, Option<String>);
 
-pub(super) fn newest(sql: &impl Sql) -> LedgerResult<Version> {
-    only(sql, NEWEST, &[], Row::version)
-}
+impl<S: Sql> RecordTable for SqlLedger<S> {
+    fn newest(&self) -> LedgerResult<Version> {
+        only(self.sql(), NEWEST, &[], Row::version)
+    }
 
-pub(super) fn read(sql: &impl Sql, key: &Key) -> LedgerResult<Option<Record>> {
-    first(sql, RECORD, &name(key), |row| {
-        let clock = Clock { version: row.version()?, writer: row.number()?, foreign: row.version()? };
-        let (deleted_at, line) = (row.number_or_null()?.map(Millis), row.text()?);
-        let fields = row.text_or_null()?.map(|json| serde_json::from_str(&json).map_err(|_| unexpected()));
-        Ok(Record { clock, deleted_at, line, fields: fields.transpose()? })
-    })
-}
+    fn record(&self, key: &Key) -> LedgerResult<Option<Record>> {
+        first(self.sql(), RECORD, &name(key), |row| {
+            let clock = Clock { version: row.version()?, writer: row.number()?, foreign: row.version()? };
+            let (deleted_at, line) = (row.number_or_null()?.map(Millis), row.text()?);
+            let fields =
+                row.text_or_null()?.map(|json| serde_json::from_str(&json).map_err(|_| unexpected()));
+            Ok(Record { clock, deleted_at, line, fields: fields.transpose()? })
+        })
+    }
 
-pub(super) fn version_of(sql: &impl Sql, key: &Key) -> LedgerResult<Version> {
-    Ok(first(sql, VERSION_OF, &name(key), Row::version)?.unwrap_or(Version::ZERO))
-}
+    fn version_of(&self, key: &Key) -> LedgerResult<Version> {
+        Ok(first(self.sql(), VERSION_OF, &name(key), Row::version)?.unwrap_or(Version::ZERO))
+    }
 
-/// What stands under the first of `keys`, about `bytes_max` bytes of it.
-pub(super) fn read_together(
-    sql: &impl Sql,
-    keys: &[&Key],
-    bytes_max: usize,
-) -> LedgerResult<Vec<Option<Record>>> {
-    let keys = &keys[..keys.len().min(NAMES_MAX)];
-    let names: Vec<_> = keys.iter().map(|key| (key.collection.as_str(), key.id.as_str())).collect();
-    let names = serde_json::to_string(&names).map_err(|_| unexpected())?;
-    let (rows, are_left) = sql.text(RECORDS, &[SqlValue::Text(names)], bytes_max)?;
-    let mut records = Vec::with_capacity(keys.len());
-    let mut lines = rows.lines();
-    while let Some(clock) = lines.next() {
-        let (fields, line) = lines.next().zip(lines.next()).ok_or_else(unexpected)?;
-        let (at, record) = parse(clock, fields, line).ok_or_else(unexpected)?;
-        if at < records.len() || at >= keys.len() {
-            return Err(unexpected());
+    fn records(&self, keys: &[&Key], bytes_max: usize) -> LedgerResult<Vec<Option<Record>>> {
+        let keys = &keys[..keys.len().min(NAMES_MAX)];
+        let names: Vec<_> = keys.iter().map(|key| (key.collection.as_str(), key.id.as_str())).collect();
+        let names = serde_json::to_string(&names).map_err(|_| unexpected())?;
+        let (rows, are_left) = self.sql().text(RECORDS, &[SqlValue::Text(names)], bytes_max)?;
+        let mut records = Vec::with_capacity(keys.len());
+        let mut lines = rows.lines();
+        while let Some(clock) = lines.next() {
+            let (fields, line) = lines.next().zip(lines.next()).ok_or_else(unexpected)?;
+            let (at, record) = parse(clock, fields, line).ok_or_else(unexpected)?;
+            if at < records.len() || at >= keys.len() {
+                return Err(unexpected());
+            }
+            records.resize(at, None);
+            records.push(Some(record));
         }
-        records.resize(at, None);
-        records.push(Some(record));
+        // What comes behind the last row that was read may be there or not.
+        if !are_left {
+            records.resize(keys.len(), None);
+        }
+        Ok(records)
     }
-    // What comes behind the last row that was read may be there or not.
-    if !are_left {
-        records.resize(keys.len(), None);
-    }
-    Ok(records)
-}
 
-/// Writes records, short ones together.
-pub(super) fn write(sql: &impl Sql, records: &[(&Key, &Record)]) -> LedgerResult<()> {
-    let rows = records.iter().map(|(key, record)| written(key, record)).collect::<LedgerResult<Vec<_>>>()?;
-    let bytes = |row: &Written<'_>| row.6.len() + row.7.as_ref().map_or(0, String::len);
-    let (short, long): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| bytes(row) <= SHORT_MAX);
-    for together in short.chunks(TOGETHER_MAX) {
-        match together {
-            [alone] => write_one(sql, alone)?,
-            _ => {
-                let rows = serde_json::to_string(together).map_err(|_| unexpected())?;
-                run(sql, PUT_RECORDS, &[SqlValue::Text(rows)])?;
+    fn put_records(&mut self, records: &[(&Key, &Record)]) -> LedgerResult<()> {
+        let rows =
+            records.iter().map(|(key, record)| written(key, record)).collect::<LedgerResult<Vec<_>>>()?;
+        let bytes = |row: &Written<'_>| row.6.len() + row.7.as_ref().map_or(0, String::len);
+        let (short, long): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| bytes(row) <= SHORT_MAX);
+        for together in short.chunks(TOGETHER_MAX) {
+            match together {
+                [alone] => write_one(self.sql(), alone)?,
+                _ => {
+                    let rows = serde_json::to_string(together).map_err(|_| unexpected())?;
+                    run(self.sql(), PUT_RECORDS, &[SqlValue::Text(rows)])?;
+                }
             }
         }
+        long.iter().try_for_each(|row| write_one(self.sql(), row))
     }
-    long.iter().try_for_each(|row| write_one(sql, row))
+
+    fn collections(&self) -> LedgerResult<Vec<String>> {
+        all(self.sql(), COLLECTIONS, &[], Row::text)
+    }
+
+    fn lines_after(&self, after: Version, bytes_max: usize) -> LedgerResult<Lines> {
+        let (mut text, rows_left) = self.sql().text(LINES_AFTER, &[version(after)], bytes_max)?;
+        let Some(last) = last_version(&text)? else { return Ok(Lines::default()) };
+        if !rows_left && text.len() <= bytes_max {
+            return Ok(Lines { text, last: Some(last), more: false });
+        }
+        // The last version passed the limit, and lines of it may have been left. The next page begins with it, unless
+        // this page has nothing else: then it comes whole, or the pages would never get past it.
+        text.truncate(start_of_version(&text, last));
+        if let Some(last) = last_version(&text)? {
+            return Ok(Lines { text, last: Some(last), more: true });
+        }
+        let (text, _) = self.sql().text(LINES_AT, &[version(last)], usize::MAX)?;
+        Ok(Lines { text, last: Some(last), more: self.newest()? > last })
+    }
+
+    fn lines_by_key(&self, after: Option<&Key>, to: Version, bytes_max: usize) -> LedgerResult<Lines> {
+        // No name is empty, so empty names come before all others.
+        let [collection, id] = after.map_or([text(""), text("")], name);
+        let (text, more) = self.sql().text(LINES_BY_KEY, &[collection, id, version(to)], bytes_max)?;
+        Ok(Lines { last: last_version(&text)?, text, more })
+    }
+
+    fn lines_by_version(
+        &self,
+        (from, after): (Version, Option<&Key>),
+        to: Version,
+        bytes_max: usize,
+    ) -> LedgerResult<Lines> {
+        let [collection, id] = after.map_or([text(""), text("")], name);
+        let from = if after.is_some() { from } else { from.next() };
+        let params = [version(from), collection, id, version(to)];
+        let (text, more) = self.sql().text(LINES_BY_VERSION, &params, bytes_max)?;
+        Ok(Lines { last: last_version(&text)?, text, more })
+    }
+
+    fn newest_deletion_before(&self, before: Millis) -> LedgerResult<Option<Version>> {
+        first(self.sql(), NEWEST_DELETION, &[integer(before.0)], Row::version)
+    }
+
+    fn forget_deletions(
+        &mut self,
+        before: Millis,
+        to: Version,
+        count: usize,
+    ) -> LedgerResult<Option<Version>> {
+        let params = [integer(before.0), version(to), size(count)];
+        let newest = only(self.sql(), NEWEST_OF_DELETIONS, &params, Row::version_or_null)?;
+        if newest.is_some() {
+            run(self.sql(), FORGET_DELETIONS, &params)?;
+        }
+        Ok(newest)
+    }
+
+    fn records_of(
+        &self,
+        collection: &Collection,
+        after: Option<&RecordId>,
+        count: usize,
+    ) -> LedgerResult<Vec<(RecordId, String)>> {
+        // No id is empty, so an empty one comes before all others.
+        let after = after.map_or("", RecordId::as_str);
+        all(self.sql(), RECORDS_OF, &[text(collection.as_str()), text(after), size(count)], |row| {
+            let key = Key { collection: collection.clone(), id: RecordId::stored(&row.text()?) };
+            let value = value_of(&row.text()?, &key).to_owned();
+            Ok((key.id, value))
+        })
+    }
+
+    fn count_of(&self, collection: &Collection) -> LedgerResult<usize> {
+        only(self.sql(), COUNT_OF, &[text(collection.as_str())], Row::size)
+    }
+
+    fn erase_records(&mut self) -> LedgerResult<()> {
+        run(self.sql(), ERASE_RECORDS, &[])
+    }
 }
 
 fn write_one(sql: &impl Sql, row: &Written<'_>) -> LedgerResult<()> {
@@ -174,92 +253,6 @@ fn write_one(sql: &impl Sql, row: &Written<'_>) -> LedgerResult<()> {
         fields.as_deref().map_or(SqlValue::Null, text),
     ];
     run(sql, PUT_RECORD, &params)
-}
-
-pub(super) fn collections(sql: &impl Sql) -> LedgerResult<Vec<String>> {
-    all(sql, COLLECTIONS, &[], Row::text)
-}
-
-pub(super) fn lines_after(sql: &impl Sql, after: Version, bytes_max: usize) -> LedgerResult<Lines> {
-    let (mut text, rows_left) = sql.text(LINES_AFTER, &[version(after)], bytes_max)?;
-    let Some(last) = last_version(&text)? else { return Ok(Lines::default()) };
-    if !rows_left && text.len() <= bytes_max {
-        return Ok(Lines { text, last: Some(last), more: false });
-    }
-    // The last version passed the limit, and lines of it may have been left. The next page begins with it, unless
-    // this page has nothing else: then it comes whole, or the pages would never get past it.
-    text.truncate(start_of_version(&text, last));
-    if let Some(last) = last_version(&text)? {
-        return Ok(Lines { text, last: Some(last), more: true });
-    }
-    let (text, _) = sql.text(LINES_AT, &[version(last)], usize::MAX)?;
-    Ok(Lines { text, last: Some(last), more: newest(sql)? > last })
-}
-
-pub(super) fn lines_by_key(
-    sql: &impl Sql,
-    after: Option<&Key>,
-    to: Version,
-    bytes_max: usize,
-) -> LedgerResult<Lines> {
-    // No name is empty, so empty names come before all others.
-    let [collection, id] = after.map_or([text(""), text("")], name);
-    let (text, more) = sql.text(LINES_BY_KEY, &[collection, id, version(to)], bytes_max)?;
-    Ok(Lines { last: last_version(&text)?, text, more })
-}
-
-pub(super) fn lines_by_version(
-    sql: &impl Sql,
-    (from, after): (Version, Option<&Key>),
-    to: Version,
-    bytes_max: usize,
-) -> LedgerResult<Lines> {
-    let [collection, id] = after.map_or([text(""), text("")], name);
-    let from = if after.is_some() { from } else { from.next() };
-    let (text, more) =
-        sql.text(LINES_BY_VERSION, &[version(from), collection, id, version(to)], bytes_max)?;
-    Ok(Lines { last: last_version(&text)?, text, more })
-}
-
-pub(super) fn newest_deletion_before(sql: &impl Sql, before: Millis) -> LedgerResult<Option<Version>> {
-    first(sql, NEWEST_DELETION, &[integer(before.0)], Row::version)
-}
-
-pub(super) fn forget_deletions(
-    sql: &impl Sql,
-    before: Millis,
-    to: Version,
-    count: usize,
-) -> LedgerResult<Option<Version>> {
-    let params = [integer(before.0), version(to), size(count)];
-    let newest = only(sql, NEWEST_OF_DELETIONS, &params, Row::version_or_null)?;
-    if newest.is_some() {
-        run(sql, FORGET_DELETIONS, &params)?;
-    }
-    Ok(newest)
-}
-
-pub(super) fn live(
-    sql: &impl Sql,
-    collection: &Collection,
-    after: Option<&RecordId>,
-    count: usize,
-) -> LedgerResult<Vec<(RecordId, String)>> {
-    // No id is empty, so an empty one comes before all others.
-    let after = after.map_or("", RecordId::as_str);
-    all(sql, RECORDS_OF, &[text(collection.as_str()), text(after), size(count)], |row| {
-        let key = Key { collection: collection.clone(), id: RecordId::stored(&row.text()?) };
-        let value = value_of(&row.text()?, &key).to_owned();
-        Ok((key.id, value))
-    })
-}
-
-pub(super) fn count(sql: &impl Sql, collection: &Collection) -> LedgerResult<usize> {
-    only(sql, COUNT_OF, &[text(collection.as_str())], Row::size)
-}
-
-pub(super) fn erase(sql: &impl Sql) -> LedgerResult<()> {
-    run(sql, ERASE_RECORDS, &[])
 }
 
 fn name(key: &Key) -> [SqlValue; 2] {

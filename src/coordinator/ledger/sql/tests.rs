@@ -5,8 +5,8 @@ use super::{
     *,
 };
 use crate::coordinator::ledger::{
-    LedgerError,
     tests::{dump, fill, key, live, meta, open, sqlite::Sqlite, version},
+    *,
 };
 
 #[test]
