@@ -115,8 +115,8 @@ extern "C" {
         expires: f64,
         timeout_ms: u32,
     ) -> Promise;
-    #[wasm_bindgen(js_name = isOverloaded)]
-    fn is_overloaded(error: &JsValue) -> bool;
+    #[wasm_bindgen(js_name = whyUnreached)]
+    fn why_unreached(error: &JsValue) -> String;
 }
 
 #[wasm_bindgen(module = "/js/body.js")]
@@ -345,11 +345,11 @@ impl Carrier {
             })),
             Effect::Call(_) => Event::Called(match done {
                 Ok(answer) => http::called(&answer.unchecked_into()),
-                Err(error) => Called::failed(unreached(is_overloaded(&error))),
+                Err(error) => Called::failed(unreached(&why_unreached(&error), now())),
             }),
             Effect::Pass(..) => Event::Passed(match done {
                 Ok(answer) => self.passed(&answer),
-                Err(error) => Err((unreached(is_overloaded(&error)), true)),
+                Err(error) => Err((unreached(&why_unreached(&error), now()), true)),
             }),
             Effect::Write(_) => Event::Sent(done.is_ok()),
             // A cache that fails costs a read of KV, nothing else.

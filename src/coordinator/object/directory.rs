@@ -1,13 +1,10 @@
 //! The object as a user's directory, if that is what its name stands for. It never sets an alarm.
 
-use serde_json::json;
-
 use super::{Answer, Effect, Moment, Object, Said, Storage, Task};
 use crate::{
     call::{DirectoryAnswer, DirectoryCall},
     coordinator::{ledger::LedgerResult, rate, sharing::directory::Directory},
     error::ApiError,
-    log::LogLevel,
 };
 
 impl<S: Storage> Object<S> {
@@ -38,18 +35,14 @@ impl<S: Storage> Object<S> {
         at: Moment,
     ) -> Result<DirectoryAnswer, ApiError> {
         if self.directory.is_none() {
-            let opened = self.open_directory(call).map_err(|error| {
-                self.log.push((LogLevel::Error, "storage failed", json!({ "error": format!("{error:?}") })));
-                ApiError::Internal
-            })?;
+            let opened = self.open_directory(call).map_err(|error| self.storage_failed(error))?;
             self.directory = opened;
         }
         // Where there is nothing, nothing is left behind.
         let Some(directory) = &mut self.directory else { return Ok(DirectoryAnswer::Done) };
         let answer = directory.answer(task.user(), call, at.now);
-        if let Some(failure) = directory.take_failure() {
-            self.log.push((LogLevel::Error, "storage failed", json!({ "error": failure })));
-        }
+        let failure = directory.take_failure();
+        self.log_failure(failure);
         answer
     }
 

@@ -218,7 +218,7 @@ impl Pull {
 
     fn pull(&mut self, now: Millis) -> Next {
         let is_lenient = |failure: &ApiError| match failure {
-            ApiError::Overloaded | ApiError::Upstream | ApiError::Internal => true,
+            ApiError::Overloaded | ApiError::Upstream | ApiError::UsedUp { .. } | ApiError::Internal => true,
             ApiError::RateLimited { .. } => self.takes_what_there_is(),
             _ => false,
         };

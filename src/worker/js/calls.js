@@ -46,8 +46,9 @@ function withoutAside(response) {
   return rest;
 }
 
-export function isOverloaded(error) {
-  return error?.overloaded === true;
+// Why an object was not reached, for `unreached` in edge/visit/call.rs: "overloaded", or the platform's own words.
+export function whyUnreached(error) {
+  return error?.overloaded === true ? "overloaded" : String(error?.message ?? error);
 }
 
 // What the object reads of a call.
