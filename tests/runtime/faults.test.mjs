@@ -246,6 +246,17 @@ describe("I5 and I7: what is missing is noticed, and no path brings other record
     await assertFirstLoad(writer, "a");
   });
 
+  test("a part that KV does not show at the first look is looked for once more, and the load stays with KV", async () => {
+    const writer = await largeSpace();
+    const parts = Object.values(await runtime.head(writer.sub)).flatMap((run) => run?.parts ?? []).length;
+    await runtime.kv("b", writer.sub, { rules: [{ op: "get", key: "object", fault: "miss", times: 1 }] });
+    const reader = runtime.device(writer.sub, { at: "b" });
+    const { sources } = await reader.stream();
+    assert.deepEqual(sources, ["kv"]);
+    assert.deepEqual(reader.state(), (await runtime.truth(writer.sub)).state());
+    assert.equal((await runtime.counts("b", writer.sub))["edge.get.object"], parts + 1);
+  });
+
   for (const fault of ["error", "timeout", "miss"]) {
     test(`every read of KV ends in "${fault}": the coordinator serves`, async () => {
       const writer = await largeSpace();
