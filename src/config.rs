@@ -205,7 +205,9 @@ mod tests {
 
     #[test]
     fn objects_live_anywhere_or_where_they_are_told_and_nowhere_if_that_is_not_understood() {
-        for (text, jurisdiction) in [("", Some("")), (" eu ", Some("eu")), ("us", Some("us")), ("europe", None)] {
+        for (text, jurisdiction) in
+            [("", Some("")), (" eu ", Some("eu")), ("us", Some("us")), ("europe", None)]
+        {
             let config = Config::read(|name| (name == "JURISDICTION").then(|| text.to_owned()));
             assert_eq!(config.edge.jurisdiction.as_deref(), jurisdiction, "{text}");
         }

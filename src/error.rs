@@ -164,7 +164,9 @@ impl ApiError {
             Self::Internal => "Repeat the request; report its id if it fails again.",
             Self::Overloaded => "Repeat the request after Retry-After seconds.",
             Self::Upstream => "Repeat the request after Retry-After seconds.",
-            Self::UsedUp { .. } => "Nothing was done, and nothing will be before 00:00 UTC. Repeat the request then.",
+            Self::UsedUp { .. } => {
+                "Nothing was done, and nothing will be before 00:00 UTC. Repeat the request then."
+            }
             Self::StorageFull => "Keep the outbox, stop sending, and delete something or make room.",
         }
     }

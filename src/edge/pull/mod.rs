@@ -30,9 +30,7 @@ pub const LOCATION_MS: u64 = 30_000;
 pub const OVERLAY_KEPT_MS: u64 = 20 * LOCATION_MS;
 /// `cacheTtl` of heads, in seconds: the least that KV takes (kv/api/read-key-value-pairs).
 pub const HEAD_TTL_S: u32 = 30;
-/// `cacheTtl` of objects, which never change, in seconds; and of a second look for one that is not there. A location that asked for
-/// it too early may remember for the first time that it was missing (kv/concepts/how-kv-works), and looks again for whoever
-/// asks with a shorter one.
+/// `cacheTtl` of objects, which never change, in seconds; and of a second look: a location may remember that one was missing.
 pub const OBJECT_TTLS_S: [u32; 2] = [86_400, HEAD_TTL_S];
 /// How long a head is served without asking the coordinator whether it is still the newest, in ms: KV may keep an old
 /// one, or lose its writer, for ever.
