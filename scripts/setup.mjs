@@ -105,13 +105,24 @@ export function installCargoDeny() {
   installCargoTool("cargo-deny", CARGO_DENY, tools.cargoDeny);
 }
 
-function writeSecrets() {
+// What only the local server is told. Everything in wrangler.toml is deployed as it is.
+function localSettings() {
+  const secret = () => randomBytes(32).toString("hex");
+  return {
+    JWT_SECRET: secret(),
+    GRANT_SECRET: secret(),
+    ENVIRONMENT: "development",
+    ALLOWED_ORIGINS: "http://localhost:5173,http://127.0.0.1:5173",
+  };
+}
+
+function writeLocalSettings() {
   const path = join(root, ".dev.vars");
   const present = existsSync(path) ? readFileSync(path, "utf8") : "";
-  const missing = ["JWT_SECRET", "GRANT_SECRET"].filter((name) => !new RegExp(`^\\s*${name}\\s*=`, "m").test(present));
+  const missing = Object.entries(localSettings()).filter(([name]) => !new RegExp(`^\\s*${name}\\s*=`, "m").test(present));
   if (missing.length === 0) return;
-  const lines = missing.map((name) => `${name}="${randomBytes(32).toString("hex")}"\n`).join("");
-  const lead = present === "" ? "# Secrets of the local server, made by scripts/setup.mjs. Never commit this file.\n" : "";
+  const lines = missing.map(([name, value]) => `${name}="${value}"\n`).join("");
+  const lead = present === "" ? "# What only the local server is told, made by scripts/setup.mjs. It holds secrets: never commit it.\n" : "";
   appendFileSync(path, lead + (present === "" || present.endsWith("\n") ? "" : "\n") + lines, { mode: 0o600 });
   chmodSync(path, 0o600);
 }
@@ -133,7 +144,7 @@ export function setup() {
   step(`wasm-bindgen ${WASM_BINDGEN}`, () =>
     installCargoTool("wasm-bindgen-cli", WASM_BINDGEN, tools.wasmBindgen),
   );
-  step("development secrets in .dev.vars", writeSecrets);
+  step("secrets and settings of the local server in .dev.vars", writeLocalSettings);
 }
 
 /** Runs a script's work, showing a `Stop` and a wrong option as one line and everything else with its stack. */

@@ -12,14 +12,18 @@ use crate::{
 
 const DAY_MS: f64 = 86_400_000.0;
 
+/// Where the platform keeps objects if it is told to (durable-objects/reference/data-location).
+const JURISDICTIONS: [&str; 4] = ["eu", "us", "fedramp", "fedramp-high"];
+
 /// Every name that [`Config::read`] asks for. The names are part of the contract with whoever deploys; `wrangler.toml` documents
 /// them.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "ALLOWED_HEADERS",
     "ALLOWED_ORIGINS",
     "ENVIRONMENT",
     "GRANT_SECRET",
     "GRANT_SECRET_OTHER",
+    "JURISDICTION",
     "JWKS_URL",
     "JWT_AUDIENCE",
     "JWT_ISSUER",
@@ -72,6 +76,7 @@ impl Config {
                 allowed_origins: origins,
                 allowed_headers: headers,
                 publishes_eagerly: after_pulls == 0,
+                jurisdiction: settings.jurisdiction(),
                 log_level: level,
             },
             object: ObjectConfig {
@@ -129,6 +134,15 @@ impl<V: Fn(&str) -> Option<String>> Settings<V> {
         let list = self.list(name).unwrap_or_default();
         let entries = list.iter().map(|entry| parse(entry).map_err(|problem| self.problem(problem)));
         entries.filter_map(Result::ok).collect()
+    }
+
+    fn jurisdiction(&self) -> Option<String> {
+        let named = self.text("JURISDICTION").unwrap_or_default();
+        if named.is_empty() || JURISDICTIONS.contains(&named.as_str()) {
+            return Some(named);
+        }
+        self.problem(format!("JURISDICTION is none of {}: no space is reached", JURISDICTIONS.join(", ")));
+        None
     }
 
     fn secret(&self, name: &str) -> Option<String> {
@@ -190,6 +204,16 @@ mod tests {
     }
 
     #[test]
+    fn objects_live_anywhere_or_where_they_are_told_and_nowhere_if_that_is_not_understood() {
+        for (text, jurisdiction) in
+            [("", Some("")), (" eu ", Some("eu")), ("us", Some("us")), ("europe", None)]
+        {
+            let config = Config::read(|name| (name == "JURISDICTION").then(|| text.to_owned()));
+            assert_eq!(config.edge.jurisdiction.as_deref(), jurisdiction, "{text}");
+        }
+    }
+
+    #[test]
     fn a_secret_shorter_than_32_bytes_is_no_key() {
         let config = Config::read(|name| (name == "JWT_SECRET").then(|| "x".repeat(31)));
         assert_eq!(config.edge.token.secret, None);
@@ -225,6 +249,7 @@ mod tests {
             ("RETAIN_TOMBSTONES_DAYS", "-1", "a number of days: 30 counts"),
             ("RETAIN_TOMBSTONES_DAYS", "inf", "a number of days: 30 counts"),
             ("LOG_LEVEL", "verbose", "error, info or debug: info counts"),
+            ("JURISDICTION", "EU", "none of eu, us, fedramp, fedramp-high: no space is reached"),
             ("JWT_SECRET", "not-so-secret", "less than 32 bytes"),
             ("GRANT_SECRET", "not-so-secret", "less than 32 bytes"),
             ("JWT_ISSUER", " , ", "no entries"),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{json::Misfit, mutation::MutationResult, version::Position};
+use crate::{json::Misfit, mutation::MutationResult, time::Millis, version::Position};
 
 /// The one thing that a coordinator forbids to whoever may ask at all.
 const FORBIDDEN: &str = "You are not a member of this space.";
@@ -12,6 +12,14 @@ const FORBIDDEN: &str = "You are not a member of this space.";
 pub(crate) const TOO_MANY_SPACES: ApiError = ApiError::Forbidden(
     "You have made 1,000 spaces that are not deleted, or within a day: delete one, or wait.",
 );
+
+/// Whether the platform says in these words that what the free plan gives for a day is used up: rows read, rows written, requests or
+/// duration. Its documentation says that such operations fail and not how (durable-objects/platform/pricing); those who met it
+/// quote "Exceeded allowed duration in Durable Objects free tier." (lyc8503/UptimeFlare#109), and the like for the others.
+#[must_use]
+pub fn is_used_up(words: &str) -> bool {
+    words.contains("Exceeded allowed") && words.contains("in Durable Objects free tier")
+}
 
 /// Why a request as a whole was not answered with what it asked for.
 ///
@@ -85,6 +93,11 @@ pub enum ApiError {
     Overloaded,
     /// A layer behind this one did not answer.
     Upstream,
+    /// The platform does nothing more before 00:00 UTC, because what the free plan gives for a day is used up.
+    UsedUp {
+        /// Seconds until then; none until somebody with a clock has said so.
+        retry_after_s: Option<u32>,
+    },
     /// The space's storage is full.
     StorageFull,
 }
@@ -114,6 +127,7 @@ impl ApiError {
             Self::Internal => (500, "internal", "Internal error"),
             Self::Overloaded => (503, "overloaded", "Overloaded"),
             Self::Upstream => (503, "upstream", "Upstream failed"),
+            Self::UsedUp { .. } => (503, "upstream", "Used up for today"),
             Self::StorageFull => (507, "storage_full", "Storage full"),
         }
     }
@@ -150,6 +164,9 @@ impl ApiError {
             Self::Internal => "Repeat the request; report its id if it fails again.",
             Self::Overloaded => "Repeat the request after Retry-After seconds.",
             Self::Upstream => "Repeat the request after Retry-After seconds.",
+            Self::UsedUp { .. } => {
+                "Nothing was done, and nothing will be before 00:00 UTC. Repeat the request then."
+            }
             Self::StorageFull => "Keep the outbox, stop sending, and delete something or make room.",
         }
     }
@@ -172,8 +189,16 @@ impl ApiError {
         match self {
             Self::Overloaded | Self::Upstream => Some(2),
             Self::RateLimited { retry_after_s, .. } => Some(*retry_after_s),
+            Self::UsedUp { retry_after_s } => *retry_after_s,
             _ => None,
         }
+    }
+
+    /// What the day's share of the free plan was used up comes to now.
+    #[must_use]
+    pub fn used_up(now: Millis) -> Self {
+        let left_s = now.next_day().since(now).div_ceil(1000);
+        Self::UsedUp { retry_after_s: Some(u32::try_from(left_s).unwrap_or(u32::MAX)) }
     }
 
     /// What may be sent instead, as a header: the methods of the route (RFC 9110, 15.5.6), or the codings of a body (15.5.16).
@@ -219,6 +244,7 @@ impl ApiError {
                 json!({ "position": position.to_string(), "last": last, "results": results(settled), "more": more })
             }
             Self::RateLimited { retry_after_s, .. } => json!({ "retryAfter": retry_after_s }),
+            Self::UsedUp { retry_after_s } => json!({ "retryAfter": retry_after_s }),
             Self::ClientForked { last, settled } => json!({ "last": last, "results": results(settled) }),
             _ => Value::Null,
         };
@@ -248,6 +274,9 @@ impl ApiError {
                 Some(position) => Self::PositionUnknown { position },
                 None => Self::Internal,
             },
+            "upstream" if problem.retry_after_s.is_some() => {
+                Self::UsedUp { retry_after_s: problem.retry_after_s }
+            }
             _ if status == 503 => Self::Upstream,
             _ => Self::Internal,
         }
@@ -330,6 +359,7 @@ mod tests {
             ApiError::Upstream,
             ApiError::Internal,
             ApiError::RateLimited { retry_after_s: 7, of_space: false },
+            ApiError::used_up(Millis(1)),
             ApiError::PositionUnknown { position },
         ] {
             assert_eq!(ApiError::of_object(error.status(), &error.body("r1")), error);
@@ -339,5 +369,25 @@ mod tests {
             assert_eq!(ApiError::of_object(status, body), ApiError::Internal, "{status} {body}");
         }
         assert_eq!(ApiError::of_object(503, "no object"), ApiError::Upstream);
+    }
+
+    #[test]
+    fn what_is_used_up_for_a_day_comes_back_at_midnight_and_a_client_may_ask_again_then() {
+        for (now, seconds) in [(0, 86_400), (86_399_001, 1), (86_400_000, 86_400)] {
+            let error = ApiError::used_up(Millis(now));
+            assert_eq!((error.status(), error.code()), (503, "upstream"));
+            assert_eq!(error.retry_after_s(), Some(seconds), "{now}");
+            assert!(error.body("r1").contains(&format!("\"retryAfter\":{seconds}")), "{now}");
+        }
+    }
+
+    #[test]
+    fn the_platform_s_words_about_a_used_up_day_are_known_and_no_others_are_taken_for_them() {
+        for what in ["rows read", "rows written", "duration", "volume of requests"] {
+            assert!(is_used_up(&format!("Exceeded allowed {what} in Durable Objects free tier.")), "{what}");
+        }
+        for other in ["", "Durable Object is overloaded.", "database or disk is full: SQLITE_FULL"] {
+            assert!(!is_used_up(other), "{other}");
+        }
     }
 }

@@ -262,6 +262,16 @@ fn every_command_that_is_named_exists() {
     assert_none(&wrong, "commands that do not exist");
 }
 
+/// Whatever stands in `wrangler.toml` is deployed.
+#[test]
+fn wrangler_toml_deploys_nothing_of_local_development() {
+    for line in read(&root().join("wrangler.toml")).lines().filter(|line| !line.starts_with('#')) {
+        for local in ["localhost", "127.0.0.1", "development", "SECRET"] {
+            assert!(!line.contains(local), "`{line}` belongs into .dev.vars: scripts/setup.mjs");
+        }
+    }
+}
+
 /// What is left out there is not left as it was: each deployment sets it anew.
 #[test]
 fn wrangler_toml_says_what_the_platform_would_otherwise_decide() {

@@ -362,12 +362,8 @@ impl<L: Ledger> Coordinator<L> {
     }
 
     fn storage_failed(&mut self, error: LedgerError) -> ApiError {
-        match error {
-            LedgerError::Full => ApiError::StorageFull,
-            LedgerError::Failed(text) => {
-                self.failure = Some(text);
-                ApiError::Internal
-            }
-        }
+        let (error, failure) = error.told();
+        self.failure = failure.or(self.failure.take());
+        error
     }
 }

@@ -20,6 +20,9 @@ pub struct EdgeConfig {
     pub allowed_headers: Option<Vec<String>>,
     /// Whether publication keeps KV current by itself, without waiting for readers.
     pub publishes_eagerly: bool,
+    /// The jurisdiction in which objects are made and live; empty for anywhere. None where the setting is not understood: then no
+    /// object is reached, because one that was made elsewhere stays there.
+    pub jurisdiction: Option<String>,
     /// What is logged.
     pub log_level: LogLevel,
 }

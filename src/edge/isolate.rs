@@ -18,7 +18,7 @@ use crate::{
     log::{LogLevel, LogLine},
     role::Role,
     snapshot::keys::Scope,
-    time::Millis,
+    time::{Hourly, Millis},
 };
 
 /// An isolate. Events: [`Self::begin`], and [`Self::step`] until an effect ends the visit. Outputs, to be polled after each of
@@ -37,6 +37,7 @@ pub struct Isolate {
     /// Whether the platform's rate limiter is bound.
     pub(super) has_limiter: bool,
     refused_origins: RefusedOrigins,
+    used_up: Hourly,
     log: Vec<LogLine>,
 }
 
@@ -57,6 +58,7 @@ impl Isolate {
             errands: Vec::new(),
             has_limiter,
             refused_origins: RefusedOrigins::default(),
+            used_up: Hourly::default(),
             log: Vec::new(),
             config,
         };
@@ -157,6 +159,13 @@ impl Isolate {
             self.log(LogLevel::Error, "no grant can be signed or verified", json!({ "why": why }));
         }
         done
+    }
+
+    /// An object cannot do anything before the day is over. Each request of that day would be a line.
+    pub(super) fn tell_used_up(&mut self, now: Millis) {
+        if self.used_up.is_due(now) {
+            self.log(LogLevel::Error, "used up for today", json!({ "where": "calls of objects" }));
+        }
     }
 
     /// Whether lines of `level` are written.

@@ -17,6 +17,7 @@ use crate::{
         location::Response,
     },
     snapshot::keys::Scope,
+    time::Millis,
     version::Position,
 };
 

@@ -56,8 +56,8 @@ pub struct Faults {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadFailed;
 
-/// What a location's cache has of a key, and until when.
-type Cached = (Option<Rc<Entry>>, Millis);
+/// What a location's cache has of a key, since when, and for how long.
+type Cached = (Option<Rc<Entry>>, Millis, u64);
 
 /// When a key was written, and with what.
 type Write = (Millis, Option<Rc<Entry>>);
@@ -196,10 +196,12 @@ impl Kv {
         if self.rng.chance(self.faults.reads) {
             return Err(ReadFailed);
         }
-        let cached = self.caches[location].get(key).filter(|(_, until)| *until > now).cloned();
-        let (entry, _) = cached.unwrap_or_else(|| {
+        // Whoever asks with a shorter time gets nothing that is older (kv/api/read-key-value-pairs).
+        let is_good = |(_, since, for_ms): &&Cached| now.since(*since) < ttl_ms.min(*for_ms);
+        let cached = self.caches[location].get(key).filter(is_good).cloned();
+        let (entry, ..) = cached.unwrap_or_else(|| {
             let lag = self.rng.below(self.faults.lag_ms + 1);
-            let mut seen = (self.as_of(key, Millis(now.0.saturating_sub(lag))), now.plus(ttl_ms));
+            let mut seen = (self.as_of(key, Millis(now.0.saturating_sub(lag))), now, ttl_ms);
             if key.ends_with("/head") && self.rng.chance(self.faults.garbled) {
                 seen.0 = seen.0.map(|entry| self.garble(&entry));
             }
@@ -249,6 +251,12 @@ impl Kv {
         for cache in &mut self.caches {
             cache.clear();
         }
+    }
+
+    /// What a location has kept is kept since then.
+    #[cfg(test)]
+    pub(crate) fn backdate(&mut self, location: usize, since: Millis) {
+        self.caches[location].values_mut().for_each(|cached| cached.1 = since);
     }
 
     /// What the locations have kept is gone.

@@ -145,8 +145,8 @@ impl World {
                 Event::Head(head)
             }
             Effect::AwaitStream => Event::Resumed,
-            Effect::StreamObjects { start, objects, end, lasts_ms: _, ttl_s } => {
-                Event::Opened(self.stream_objects(driven, start, &objects, &end, ttl_s, around))
+            Effect::StreamObjects { start, objects, end, lasts_ms: _, ttls_s } => {
+                Event::Opened(self.stream_objects(driven, start, &objects, &end, ttls_s, around))
             }
             Effect::Call(call) => {
                 self.check_waits(driven, &call);
@@ -178,7 +178,7 @@ impl World {
         start: String,
         objects: &[(String, String)],
         end: &str,
-        ttl_s: u32,
+        [ttl_s, again_s]: [u32; 2],
         around: &mut Around<'_>,
     ) -> Result<bool, ()> {
         around.stream = start;
@@ -186,7 +186,8 @@ impl World {
             if around.chunks.is_some_and(|chunks| index >= chunks.max(1)) {
                 return Ok(true);
             }
-            match self.kv.read(driven.location, key, u64::from(ttl_s) * 1_000, self.now) {
+            let mut read = |ttl_s| self.kv.read(driven.location, key, u64::from(ttl_s) * 1_000, self.now);
+            match read(ttl_s).and_then(|entry| entry.map_or_else(|| read(again_s), |entry| Ok(Some(entry)))) {
                 Ok(Some(entry)) => {
                     let scope = driven.visit.target().scope();
                     self.check_brand(driven, scope, &entry.value, "an object in KV");

@@ -45,7 +45,7 @@ extern "C" {
     #[wasm_bindgen(js_name = readHead)]
     fn read_head(env: &JsValue, key: &str, ttl_s: u32) -> Promise;
     #[wasm_bindgen(js_name = readObject)]
-    fn read_object(env: &JsValue, key: &str, ttl_s: u32) -> Promise;
+    fn read_object(env: &JsValue, key: &str, ttls_s: &[u32]) -> Promise;
     #[wasm_bindgen(js_name = textOf)]
     fn text_of(stream: &JsValue) -> Promise;
     /// Of a body that nobody wants.
@@ -75,7 +75,7 @@ extern "C" {
         between: &Array,
         end: &str,
         lasts_ms: u32,
-        ttl_s: u32,
+        ttls_s: &[u32],
         ahead: usize,
     ) -> Promise;
     type TextPipe;
@@ -115,8 +115,8 @@ extern "C" {
         expires: f64,
         timeout_ms: u32,
     ) -> Promise;
-    #[wasm_bindgen(js_name = isOverloaded)]
-    fn is_overloaded(error: &JsValue) -> bool;
+    #[wasm_bindgen(js_name = whyUnreached)]
+    fn why_unreached(error: &JsValue) -> String;
 }
 
 #[wasm_bindgen(module = "/js/body.js")]
@@ -276,14 +276,14 @@ impl Carrier {
                 cache_text(writes, &position.to_string(), *ttl_s)
             }
             Effect::ReadHead { scope, ttl_s, .. } => read_head(env, &scope.head_key(), *ttl_s),
-            Effect::OpenObject { key, ttl_s } => read_object(env, key, *ttl_s),
-            Effect::StreamObjects { start, objects, end, lasts_ms, ttl_s } => {
+            Effect::OpenObject { key, ttls_s } => read_object(env, key, ttls_s),
+            Effect::StreamObjects { start, objects, end, lasts_ms, ttls_s } => {
                 let (keys, between) = (Array::new(), Array::new());
                 for (key, text) in objects {
                     keys.push(&key.into());
                     between.push(&text.into());
                 }
-                stream_objects(env, start, &keys, &between, end, *lasts_ms, *ttl_s, limits::OBJECTS_AHEAD)
+                stream_objects(env, start, &keys, &between, end, *lasts_ms, ttls_s, limits::OBJECTS_AHEAD)
             }
             Effect::Call(call) => {
                 let (name, caller, body) = (call.object.as_str(), call.caller.to_text(), call.call.body());
@@ -345,11 +345,11 @@ impl Carrier {
             })),
             Effect::Call(_) => Event::Called(match done {
                 Ok(answer) => http::called(&answer.unchecked_into()),
-                Err(error) => Called::failed(unreached(is_overloaded(&error))),
+                Err(error) => Called::failed(unreached(&why_unreached(&error), now())),
             }),
             Effect::Pass(..) => Event::Passed(match done {
                 Ok(answer) => self.passed(&answer),
-                Err(error) => Err((unreached(is_overloaded(&error)), true)),
+                Err(error) => Err((unreached(&why_unreached(&error), now()), true)),
             }),
             Effect::Write(_) => Event::Sent(done.is_ok()),
             // A cache that fails costs a read of KV, nothing else.

@@ -31,6 +31,9 @@ extern "C" {
 
 #[wasm_bindgen(module = "/js/calls.js")]
 extern "C" {
+    /// Sets where objects are made and live.
+    #[wasm_bindgen(js_name = configureCalls)]
+    pub(crate) fn configure_calls(jurisdiction: Option<&str>);
     #[wasm_bindgen(js_name = readCall)]
     fn read_call(request: &Request) -> String;
     /// The length of a call's body.

@@ -50,6 +50,7 @@ fn begin(env: &Env) -> Here {
     let Config { edge, object, environment, problems } = Config::read(|name| setting(env, name));
     log::configure(edge.log_level, environment);
     http::configure_bodies();
+    http::configure_calls(edge.jurisdiction.as_deref());
     panic::end_what_waits();
     let names = settings(env);
     let unknown = Config::unknown(names.lines());

@@ -22,7 +22,7 @@ use worker::{
 use crate::{
     http, isolate, log, now,
     panic::{Events, UnderWay},
-    sql::{ObjectSql, ObjectStorage},
+    sql::{ObjectSql, ObjectStorage, words_of},
 };
 
 #[wasm_bindgen(module = "/js/storage.js")]
@@ -204,8 +204,13 @@ impl Coordinator {
                 let alarm = self.storage.get_alarm().await;
                 Event::Alarm(alarm.map(|alarm| alarm.as_f64().map(|at| Millis(at as u64))).map_err(|_| ()))
             }
-            Effect::SetAlarm(Some(at)) => Event::AlarmSet(self.storage.set_alarm(at.0 as f64).await.is_ok()),
-            Effect::SetAlarm(None) => Event::AlarmSet(self.storage.delete_alarm().await.is_ok()),
+            Effect::SetAlarm(at) => {
+                let set = match at {
+                    Some(at) => self.storage.set_alarm(at.0 as f64).await,
+                    None => self.storage.delete_alarm().await,
+                };
+                set.map_or_else(|error| Event::no_alarm(&words_of(&error)), |_| Event::AlarmSet(true))
+            }
             Effect::LetOthers => resumed(self.reading.ready(true).await.is_ok()),
             Effect::AwaitSlice { is_under_way } => resumed(self.slices.ready(is_under_way).await.is_ok()),
             Effect::Committed => {

@@ -114,11 +114,11 @@ fn from_js(cell: &JsValue) -> SqlValue {
 }
 
 fn failed(error: JsValue) -> LedgerError {
-    let message = js_sys::Reflect::get(&error, &"message".into()).ok().and_then(|text| text.as_string());
-    let message = message.or_else(|| error.as_string()).unwrap_or_else(|| "unknown".to_owned());
-    if message.contains("SQLITE_FULL") || message.contains("database or disk is full") {
-        LedgerError::Full
-    } else {
-        LedgerError::Failed(message)
-    }
+    LedgerError::of_words(words_of(&error))
+}
+
+/// What an error of the platform says.
+pub(crate) fn words_of(error: &JsValue) -> String {
+    let message = js_sys::Reflect::get(error, &"message".into()).ok().and_then(|text| text.as_string());
+    message.or_else(|| error.as_string()).unwrap_or_else(|| "unknown".to_owned())
 }

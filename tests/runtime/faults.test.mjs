@@ -246,6 +246,17 @@ describe("I5 and I7: what is missing is noticed, and no path brings other record
     await assertFirstLoad(writer, "a");
   });
 
+  test("a part that KV does not show at the first look is looked for once more, and the load stays with KV", async () => {
+    const writer = await largeSpace();
+    const parts = Object.values(await runtime.head(writer.sub)).flatMap((run) => run?.parts ?? []).length;
+    await runtime.kv("b", writer.sub, { rules: [{ op: "get", key: "object", fault: "miss", times: 1 }] });
+    const reader = runtime.device(writer.sub, { at: "b" });
+    const { sources } = await reader.stream();
+    assert.deepEqual(sources, ["kv"]);
+    assert.deepEqual(reader.state(), (await runtime.truth(writer.sub)).state());
+    assert.equal((await runtime.counts("b", writer.sub))["edge.get.object"], parts + 1);
+  });
+
   for (const fault of ["error", "timeout", "miss"]) {
     test(`every read of KV ends in "${fault}": the coordinator serves`, async () => {
       const writer = await largeSpace();
@@ -310,5 +321,40 @@ describe("I5 and I7: what is missing is noticed, and no path brings other record
       return named.every((part) => keys.has(`v1/${head.scope}/o/${part.sha256}`));
     });
     assert.equal((await runtime.publishedState(writer.sub)).records.size, 1200);
+  });
+});
+
+describe("what the free plan gives for a day is used up", () => {
+  test("rows or requests: 503 until midnight, and a line of the log an hour instead of one a request", async () => {
+    const writer = newWriter();
+    await writer.push([put("t1")]);
+    for (const [call, where] of [["transactionSync", "storage"], ["fetch", "calls of objects"]]) {
+      await runtime.object(writer.sub, { rules: [{ call, fault: "used up", times: 1000 }] });
+      for (let n = 0; n < 3; n += 1) {
+        const { status, body, response } = await writer.pushMutations([{ changes: [put("t2")] }]);
+        assert.deepEqual([status, body.code], [503, "upstream"]);
+        const seconds = Number(response.headers.get("retry-after"));
+        assert.equal(body.retryAfter, seconds);
+        const left = 86_400 - ((Date.now() / 1000) % 86_400);
+        assert.ok(Math.abs(seconds - left) < 60, `${seconds} s, and the day has ${left}`);
+      }
+      await runtime.object(writer.sub, { clear: true });
+      const told = runtime.logs.join("").split("\n").filter((line) => line.includes('"used up for today"') && line.includes(where));
+      assert.equal(told.length, 1, told.join("\n"));
+    }
+    assert.equal((await writer.push([put("t2")])).status, "applied");
+  });
+
+  test("requests: a pull that KV can answer is answered", async () => {
+    const writer = newWriter();
+    await writer.push([put("t1")]);
+    await published(writer);
+    await runtime.object(writer.sub, { rules: [{ call: "fetch", fault: "used up", times: 1000 }] });
+    const reader = runtime.device(writer.sub, { at: "b" });
+    await reader.pull();
+    assert.ok(reader.records.has("c t1"));
+    const strong = await reader.askPull(reader.query({ consistency: "strong" }));
+    assert.deepEqual([strong.status, strong.body.code], [503, "upstream"]);
+    await runtime.object(writer.sub, { clear: true });
   });
 });

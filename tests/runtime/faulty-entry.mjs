@@ -88,6 +88,7 @@ export class Coordinator {
     if (request.headers.get("kv-control") !== this.#env.KV_CONTROL) {
       const id = String(this.#state.id);
       calls.set(id, (calls.get(id) ?? 0) + 1);
+      this.#faults.admit();
       return this.#inner.fetch(request);
     }
     const { ring, abort, ...command } = await request.json();

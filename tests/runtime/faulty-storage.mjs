@@ -8,8 +8,9 @@ const realNow = Date.now;
 const CALLS = ["setAlarm", "deleteAlarm", "getAlarm", "sync", "transactionSync"];
 
 export class ObjectFaults {
-  // {call, fault, skip, times}: "error" fails; "full" does as where no byte is left; "held" is made, and answered when the
-  // test says so; "lost" is answered and never made.
+  // {call, fault, skip, times}: "error" fails; "full" does as where no byte is left; "used up" as where the free plan's rows, or
+  // requests (of the call "fetch"), of a day are; "held" is made, and answered when the test says so; "lost" is answered and
+  // never made.
   rules = [];
   held = [];
   journal = []; // {call, fault, at}
@@ -31,6 +32,7 @@ export class ObjectFaults {
       const rule = this.#choose(name);
       this.journal.push({ call: name, fault: rule?.fault ?? null, at: realNow() });
       if (rule?.fault === "error" && name === "transactionSync") throw new Error("a fault of the test");
+      if (rule?.fault === "used up") throw usedUp("rows written");
       if (rule?.fault === "full") throw new Error("database or disk is full: SQLITE_FULL");
       if (rule?.fault === "error") return Promise.reject(new Error("a fault of the test"));
       if (rule?.fault === "lost") return Promise.resolve();
@@ -40,6 +42,11 @@ export class ObjectFaults {
         this.held.push((fails) => (fails ? reject(new Error("a fault of the test")) : resolve(done)));
       });
     };
+  }
+
+  /** Fails where the platform would not let a request reach the object. */
+  admit() {
+    if (this.#choose("fetch")?.fault === "used up") throw usedUp("volume of requests");
   }
 
   #choose(call) {
@@ -67,6 +74,9 @@ export class ObjectFaults {
     return { rows, alarm: await storage.getAlarm(), held: this.held.length, journal: this.journal };
   }
 }
+
+// As those who met it quote the platform.
+const usedUp = (what) => new Error(`Exceeded allowed ${what} in Durable Objects free tier.`);
 
 function bound(real, name) {
   const value = real[name];

@@ -5,6 +5,9 @@ import { gzipSync } from "node:zlib";
 
 const JSON_TYPE = { "content-type": "application/json" };
 const REQUESTS_MAX = 120;
+// What the contract calls an answer that is not of the protocol, and how often one mutation alone gets one before it is blocked.
+const FOREIGN = "foreign";
+const BLOCKED_AFTER = 3;
 
 /** A client has stopped: why, in the code of the error. */
 class Stopped extends Error {}
@@ -41,6 +44,8 @@ export class Obedient {
   requests = 0;
   pushMax = Infinity; // how many mutations the next push may hold
   packs = false; // whether a push goes as gzip
+  isBlocked = false; // whether something on the way refuses pushes for what they hold
+  refusedAlone = 0; // how often it has refused the oldest mutation alone
 
   /**
    * `send(method, path, {headers, body})` makes a request; see `over`. `newToken()` asks the issuer, whose tokens last
@@ -70,7 +75,7 @@ export class Obedient {
 
   /** Syncs until there is nothing left to do: "settled", or the code for which it has stopped. */
   async rest() {
-    Object.assign(this, { requests: 0, pushMax: Infinity, packs: false });
+    Object.assign(this, { requests: 0, pushMax: Infinity, packs: false, isBlocked: false, refusedAlone: 0 });
     try {
       // A client that has no epoch yet pulls before its first push.
       if (!this.position) await this.pull();
@@ -90,20 +95,20 @@ export class Obedient {
   }
 
   async push() {
-    const epoch = this.position?.epoch ?? this.min?.split(".")[0];
-    const mutations = this.outbox.slice(0, this.pushMax).map(({ epoch: read, ...mutation }) => ({
+    const epoch = this.epoch();
+    const mutations = this.outbox.slice(0, this.pushMax).map(({ epoch: read, isWithdrawn: _, ...mutation }) => ({
       ...mutation,
       ...(read && read !== epoch && { epoch: read }),
     }));
-    const body = { client: this.client, ...(epoch && { epoch }), acked: this.acked, mutations };
-    const answer = await this.ask("POST", "/sync/push", { body, packs: this.packs });
-    if (answer.status === 200) {
+    const answer = await this.ask("POST", "/sync/push", { body: this.pushOf(mutations), packs: this.packs });
+    if (answer.status === 200 && answer.body) {
       this.take(answer.body.results);
       this.min = `${answer.body.epoch}.${answer.body.version}`;
-      if (!this.packs) this.pushMax = Infinity;
+      if (!this.packs) this.pushMax = this.isBlocked ? 2 * mutations.length : Infinity;
+      this.refusedAlone = 0;
       return;
     }
-    const { code, expected, last, results, more, position } = answer.body;
+    const { code, expected, last, results, more, position } = answer.body ?? { code: FOREIGN };
     switch (code) {
       case "out_of_order":
         if (!this.outbox.some(({ id }) => id === expected)) this.takeNewClientId();
@@ -120,6 +125,11 @@ export class Obedient {
       case "client_forked":
         this.take(results);
         this.drop(mutations, last);
+        // It was settled as it had been, and only its answers never came through: what follows keeps its numbers.
+        if (this.outbox[0]?.isWithdrawn && this.outbox[0].id === last + 1) {
+          this.acked = this.outbox.shift().id;
+          return;
+        }
         this.takeNewClientId();
         return;
       case "timeout":
@@ -135,9 +145,41 @@ export class Obedient {
           this.outbox[0].changes = [];
         }
         return;
+      case FOREIGN:
+        return this.findWhatIsBlocked(mutations, answer.status);
       default:
         throw new Stopped(code);
     }
+  }
+
+  epoch() {
+    return this.position?.epoch ?? this.min?.split(".")[0];
+  }
+
+  pushOf(mutations) {
+    const epoch = this.epoch();
+    return { client: this.client, ...(epoch && { epoch }), acked: this.acked, mutations };
+  }
+
+  /** Something that is not the server has refused a push twice: for what it holds, if it lets one pass that holds nothing. */
+  async findWhatIsBlocked(mutations, status) {
+    // Waits for as long as that one does not pass either.
+    await this.ask("POST", "/sync/push", { body: this.pushOf([]) });
+    this.isBlocked = true;
+    this.pushMax = Math.ceil(mutations.length / 2);
+    if (mutations.length > 1) return;
+    this.refusedAlone += 1;
+    if (this.refusedAlone < BLOCKED_AFTER) return;
+    // Without any answer it may be the connection, which is better another time.
+    if (status === 0) throw new Stopped("blocked");
+    this.withdraw();
+  }
+
+  /** Uses up the number of the oldest mutation without it, so that those behind it go on. */
+  withdraw() {
+    this.tell("blocked", this.outbox[0].changes);
+    Object.assign(this.outbox[0], { changes: [], isWithdrawn: true });
+    this.refusedAlone = 0;
   }
 
   take(results) {
@@ -217,7 +259,7 @@ export class Obedient {
     const text = body && JSON.stringify(body);
     const bytes = packs ? gzipSync(text) : text;
     // What was new when the request was last made.
-    let [isTokenNew, isGrantNew, isLate] = [false, false, false];
+    let [isTokenNew, isGrantNew, isLate, isForeign] = [false, false, false, false];
     // For how long fresh grants have been refused.
     let refusedMs = 0;
     for (let pause = 1000; ; ) {
@@ -233,7 +275,7 @@ export class Obedient {
       };
       const answer = await this.send(method, inSpace, { headers, ...(body && { body: bytes }) });
       const isTaken = answer.status === 204 || (answer.status === 200 && answer.body);
-      const code = isTaken ? null : (answer.body?.code ?? "upstream");
+      const code = isTaken ? null : (answer.body?.code ?? FOREIGN);
       switch (code) {
         case "unauthenticated":
         case "token_expired":
@@ -258,11 +300,16 @@ export class Obedient {
           }
           isLate = true;
           break;
+        case FOREIGN:
+          // Twice in a row may be for what the push holds; nothing else can be sent otherwise.
+          if (isForeign && body?.mutations?.length > 0) return { status: answer.status, body: null };
+        // falls through
         case "rate_limited":
         case "overloaded":
         case "upstream":
         case "internal":
-          await this.wait(answer.retryAfter ? answer.retryAfter * 1000 : pause);
+          isForeign = code === FOREIGN;
+          await this.wait(withJitter(answer.retryAfter ? answer.retryAfter * 1000 : pause));
           pause = Math.min(2 * pause, 60_000);
           [isTokenNew, isGrantNew] = [false, false];
           break;
@@ -274,4 +321,6 @@ export class Obedient {
 }
 
 const newClientId = () => `c_${randomBytes(6).toString("hex")}`;
+// Longer by at most half, and by at most a minute: so that those who were refused together do not come back together.
+const withJitter = (ms) => ms + Math.random() * Math.min(ms / 2, 60_000);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -448,6 +448,64 @@ describe("a client that obeys comes to rest", { concurrency: 6 }, () => {
     await assertShows(one, ["a"]);
   });
 
+  /** A client with edits `r0` … whose pushes something on the way answers by `answer`, if `refuses` their text. */
+  async function behindZone(edits, refuses, answer) {
+    const carry = over(runtime);
+    const zone = async (method, path, init) =>
+      path === "/sync/push" && refuses(init.body) ? answer(() => carry(method, path, init)) : carry(method, path, init);
+    const one = client(runtime.subject(), { carry: zone, wait: async () => {} });
+    for (let n = 0; n < edits; n += 1) one.edit([put(`r${n}`, { text: n === 7 ? "<script>alert(1)</script>" : "milk" })]);
+    return one;
+  }
+  const forbids = async () => answerOf(403, { "content-type": "text/html" }, "<html>You have been blocked</html>");
+  const isNasty = (body) => body.includes("<script>");
+  const ids = (...left) => Array.from({ length: 12 }, (_, n) => `r${n}`).filter((id) => !left.includes(id)).toSorted();
+
+  test("when the zone's protection refuses the text of one edit: all others get through, and the application is told of that one", async () => {
+    const one = await behindZone(12, isNasty, forbids);
+    assert.equal(await one.rest(), "settled");
+    assert.deepEqual(one.told.map(({ why, changes }) => [why, changes[0].id]), [["blocked", "r7"]]);
+    assert.deepEqual(new Set(one.met), new Set(["upstream"]), "nobody takes a page for a refusal of rights");
+    await assertShows(one, ids("r7"));
+  });
+
+  test("when a page cannot see what refuses one edit: it stops, says which, and goes on when that is withdrawn", async () => {
+    const one = await behindZone(12, isNasty, async () => ({ status: 0, body: null }));
+    assert.equal(await one.rest(), "blocked");
+    assert.deepEqual([one.outbox[0].changes[0].id, one.outbox.length], ["r7", 5]);
+    one.withdraw();
+    assert.equal(await one.rest(), "settled");
+    await assertShows(one, ids("r7"));
+  });
+
+  test("when the edit was done and only its answer never comes through: it is there once", async () => {
+    const one = await behindZone(12, isNasty, async (send) => {
+      await send();
+      return forbids();
+    });
+    one.outbox[7].changes.push(count(7));
+    assert.equal(await one.rest(), "settled");
+    assert.deepEqual(one.told.map(({ why, changes }) => [why, changes[0].id]), [["blocked", "r7"]]);
+    await assertShows(one, [...ids(), "e7"]);
+    assert.equal(one.records.get("edits e7").value.n, 1);
+  });
+
+  test("when pushes of many edits need more than the plan gives: smaller ones get through, and nothing is given up", async () => {
+    const isTooMuch = (body) => JSON.parse(body).mutations.length > 3;
+    const one = await behindZone(12, isTooMuch, async () => answerOf(503, { "content-type": "text/html" }, "<html>1102</html>"));
+    assert.equal(await one.rest(), "settled");
+    assert.deepEqual(one.told, []);
+    await assertShows(one, ids());
+  });
+
+  test("when nothing gets through for a while: it waits, and neither halves nor gives up anything", async () => {
+    let times = 20;
+    const one = await behindZone(12, () => (times -= 1) >= 0, forbids);
+    assert.equal(await one.rest(), "settled");
+    assert.deepEqual(one.told, []);
+    await assertShows(one, ids());
+  });
+
   test("when bodies of its user fill what a location holds of them", async () => {
     const one = await synced("a", { carry: over(runtime, "narrow") });
     let finish;

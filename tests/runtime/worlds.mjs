@@ -62,7 +62,9 @@ class World {
 
   client(sub, space = "~") {
     const newToken = () => this.runtime.token(sub);
-    const onTold = (_, changes) => marksOf(changes ? [{ changes }] : []).forEach((mark) => this.told.add(mark));
+    // What something on the way seemed to refuse may have been done all the same.
+    const marks = (why) => (why === "blocked" ? this.lost : this.told);
+    const onTold = (why, changes) => marksOf(changes ? [{ changes }] : []).forEach((mark) => marks(why).add(mark));
     return Object.assign(new Obedient({ send: this.disturbed(), newToken, space, onTold }), { sub });
   }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use sql::{Sql, SqlLedger, SqlValue};
 
 use crate::{
+    error::{ApiError, is_used_up},
     ids::{ClientId, Collection, Key, RecordId, SpaceId, UserHash},
     json::json_text,
     snapshot::{
@@ -29,8 +30,33 @@ use crate::{
 pub enum LedgerError {
     /// The space is full (SQLITE_FULL: 10 GB, on the free plan 1 GB). Reads and deletions still work.
     Full,
+    /// The rows that the free plan gives for a day are used up.
+    UsedUp,
     /// Anything else. The text is for the log, never for a client.
     Failed(String),
+}
+
+impl LedgerError {
+    /// Out of the platform's own words.
+    #[must_use]
+    pub fn of_words(words: String) -> Self {
+        if is_used_up(&words) {
+            Self::UsedUp
+        } else if words.contains("SQLITE_FULL") || words.contains("database or disk is full") {
+            Self::Full
+        } else {
+            Self::Failed(words)
+        }
+    }
+
+    /// What whoever asked is told, and what the log hears.
+    pub(in crate::coordinator) fn told(self) -> (ApiError, Option<String>) {
+        match self {
+            Self::Full => (ApiError::StorageFull, None),
+            Self::UsedUp => (ApiError::UsedUp { retry_after_s: None }, None),
+            Self::Failed(text) => (ApiError::Internal, Some(text)),
+        }
+    }
 }
 
 /// Shorthand of this folder.

@@ -73,6 +73,7 @@ impl<S: Storage> Object<S> {
             (WaitsFor::Watchdog(_) | WaitsFor::Sleep, Event::AlarmSet(false)) => {
                 return Err(ApiError::Internal);
             }
+            (_, Event::UsedUp) => return Err(ApiError::UsedUp { retry_after_s: None }),
             (WaitsFor::Watchdog(None), Event::AlarmSet(true)) => {}
             (WaitsFor::Watchdog(Some(_)), Event::AlarmSet(true)) => {
                 let WaitsFor::Watchdog(Some(head)) = turn.waits_for else {

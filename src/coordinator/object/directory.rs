@@ -3,11 +3,7 @@
 use super::{Answer, Effect, Moment, Object, Said, Storage, Task};
 use crate::{
     call::{DirectoryAnswer, DirectoryCall},
-    coordinator::{
-        ledger::{LedgerError, LedgerResult},
-        rate,
-        sharing::directory::Directory,
-    },
+    coordinator::{ledger::LedgerResult, rate, sharing::directory::Directory},
     error::ApiError,
 };
 
@@ -39,15 +35,13 @@ impl<S: Storage> Object<S> {
         at: Moment,
     ) -> Result<DirectoryAnswer, ApiError> {
         if self.directory.is_none() {
-            let opened = self.open_directory(call);
-            self.directory = opened.map_err(|error| self.storage_failed(format!("{error:?}")))?;
+            let opened = self.open_directory(call).map_err(|error| self.storage_failed(error))?;
+            self.directory = opened;
         }
         // Where there is nothing, nothing is left behind.
         let Some(directory) = &mut self.directory else { return Ok(DirectoryAnswer::Done) };
-        directory.answer(task.user(), call, at.now).unwrap_or_else(|error| match error {
-            LedgerError::Full => Err(ApiError::StorageFull),
-            LedgerError::Failed(text) => Err(self.storage_failed(text)),
-        })
+        let answer = directory.answer(task.user(), call, at.now);
+        answer.unwrap_or_else(|error| Err(self.storage_failed(error)))
     }
 
     /// The directory as storage has it. None where there is none and `call` is not one that begins one.

@@ -18,6 +18,7 @@ mod administer;
 mod alarm;
 mod claim;
 mod directory;
+mod failing;
 mod opening;
 mod pull;
 mod push;
@@ -50,7 +51,7 @@ use crate::{
     limits::{self, DirectoryMax},
     log::LogLine,
     shares::Shares,
-    time::Millis,
+    time::{Hourly, Millis},
     version::Position,
 };
 
@@ -118,6 +119,7 @@ pub struct Object<S: Storage> {
     slices: u64,
     /// The pushes that the last one has brought to their end, in order.
     last_slice: Vec<Ticket>,
+    used_up: Hourly,
     log: Vec<LogLine>,
 }
 
@@ -151,6 +153,7 @@ impl<S: Storage> Object<S> {
             waiting: BTreeMap::new(),
             slices: 0,
             last_slice: Vec::new(),
+            used_up: Hourly::default(),
             log: Vec::new(),
         }
     }
@@ -217,20 +220,20 @@ impl<S: Storage> Object<S> {
 
     /// What a task does about what has happened.
     pub fn step(&mut self, task: &mut Task, event: Event, at: Moment) -> Effect {
-        let could_not_arm = matches!(event, Event::AlarmSet(false));
+        let could_not_arm = matches!(event, Event::AlarmSet(false) | Event::UsedUp);
         let done = self.go_on(task, event, at);
-        if let Some(failure) = self.core.as_mut().and_then(Coordinator::take_failure) {
-            self.storage_failed(failure);
-        }
+        let failure = self.core.as_mut().and_then(Coordinator::take_failure);
+        self.log_failure(failure);
         let effect = done.unwrap_or_else(|error| match &task.purpose {
             Purpose::Alarm => self.alarm_failed(&error),
             Purpose::Push { .. } | Purpose::Call { .. } => Effect::Answer(Answer::refused(error)),
         });
-        let effect = match effect {
+        let mut effect = match effect {
             // An alarm that could not be set is the next task's.
             Effect::Answer(answer) if !could_not_arm => self.arm_and_answer(task, answer, at),
             effect => effect,
         };
+        self.tell_used_up(&mut effect, at.now);
         if effect.is_end() {
             self.forget(task);
         }
@@ -273,20 +276,20 @@ impl<S: Storage> Object<S> {
             (State::Confirming(claimed, claimant), Event::Confirmed(is_confirmed)) => {
                 self.confirmed(task, (&claimed, is_confirmed), claimant, at)
             }
-            (State::ClaimArmed(claimant), Event::AlarmSet(is_set)) => {
-                self.alarm_was_set(is_set)?;
+            (State::ClaimArmed(claimant), set @ (Event::AlarmSet(_) | Event::UsedUp)) => {
+                self.alarm_was_set(&set)?;
                 self.claim_is_decided(task, claimant, at)
             }
             (State::Waiting { slice }, Event::Resumed) => self.woken(task, slice, at),
             // What is settled is settled: its answer waits for an alarm, and tries to set it once more.
-            (State::Committing, Event::AlarmSet(is_set)) => {
-                let _ = self.alarm_was_set(is_set);
+            (State::Committing, set @ (Event::AlarmSet(_) | Event::UsedUp)) => {
+                let _ = self.alarm_was_set(&set);
                 Ok(commit(task))
             }
             (State::Syncing, Event::Resumed) => self.await_slice(task),
             (State::Administering(step), event) => self.administer_on(task, step, event, at),
-            (State::Answering(answer), Event::AlarmSet(is_set)) => {
-                let armed = self.alarm_was_set(is_set);
+            (State::Answering(answer), set @ (Event::AlarmSet(_) | Event::UsedUp)) => {
+                let armed = self.alarm_was_set(&set);
                 Ok(Effect::Answer(if answer.result.is_ok() { armed.map(|()| *answer)? } else { *answer }))
             }
             (State::Turn(turn), event) => self.turn_on(task, *turn, event, at),
@@ -365,15 +368,6 @@ impl<S: Storage> Object<S> {
     /// The alarm that has to be set before anything else is awaited, so that it shares its transaction with what was written.
     fn poll_alarm(&mut self, at: Moment) -> Option<Effect> {
         self.core.as_mut()?.poll_alarm(at.now).map(|at| Effect::SetAlarm(Some(at)))
-    }
-
-    fn alarm_was_set(&mut self, is_set: bool) -> Result<(), ApiError> {
-        if is_set {
-            return Ok(());
-        }
-        // Nobody knows which alarm is set now: the next event sets one.
-        self.space().turn_broke_off();
-        Err(ApiError::Internal)
     }
 
     /// Answers once the alarm is set, if it has to be: opening the space may have found something to do, whatever became of what

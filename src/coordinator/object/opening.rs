@@ -1,14 +1,11 @@
 //! The first event of an instance opens the space.
 
-use serde_json::json;
-
 use super::{Moment, Object, Storage, Task};
 use crate::{
     call::{Administration, Call, Destination, Person},
     coordinator::{Coordinator, ledger::LedgerResult},
     error::ApiError,
     ids::SpaceId,
-    log::LogLevel,
     snapshot::keys::Scope,
     time::Millis,
 };
@@ -43,15 +40,9 @@ impl<S: Storage> Object<S> {
             ) => Opening::Made(id, owner),
             (Some(Destination::Shared { .. } | Destination::Directory) | None, _) => Opening::Known,
         };
-        let opened = self.open_storage(opening, alarm, at);
-        let opened = opened.map_err(|error| self.storage_failed(format!("{error:?}")))?;
+        let opened = self.open_storage(opening, alarm, at).map_err(|error| self.storage_failed(error))?;
         self.core = Some(opened.ok_or(ApiError::NotFound("There is no such space."))?);
         Ok(())
-    }
-
-    pub(super) fn storage_failed(&mut self, error: String) -> ApiError {
-        self.log.push((LogLevel::Error, "storage failed", json!({ "error": error })));
-        ApiError::Internal
     }
 
     /// None where there is no space and none is to be made: then nothing is written.

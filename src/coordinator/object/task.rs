@@ -4,7 +4,7 @@ use super::{Administering, Claimant, Turn};
 use crate::{
     call::{Aside, Ask, Call, Caller, PullReply, PushAnswer, Reading, encode_reply},
     coordinator::{ledger::Rows, push::queue::Ticket},
-    error::ApiError,
+    error::{ApiError, is_used_up},
     ids::UserHash,
     role::Role,
     snapshot::{head::HeadMetadata, keys::Scope},
@@ -80,6 +80,8 @@ pub enum Event {
     Alarm(Result<Option<Millis>, ()>),
     /// Whether the alarm was set; if not, nobody knows which one is.
     AlarmSet(bool),
+    /// It was not, and none will be before the day is over, because the rows of the day are used up.
+    UsedUp,
     /// The body has come.
     Body(Result<Vec<u8>, NoBody>),
     /// What was waited for is over.
@@ -265,6 +267,14 @@ impl Task {
 
     pub(super) fn user(&self) -> &UserHash {
         &self.caller().expect("BUG: an alarm has no user").user
+    }
+}
+
+impl Event {
+    /// The alarm was not set, in the platform's own words.
+    #[must_use]
+    pub fn no_alarm(words: &str) -> Self {
+        if is_used_up(words) { Self::UsedUp } else { Self::AlarmSet(false) }
     }
 }
 

@@ -115,3 +115,14 @@ fn a_restart_loses_nothing() {
         again.push(&body("client-b", &[put(1, "r", r#"{"n":2}"#)])).expect("an answer").results[0].duplicate
     );
 }
+
+#[test]
+fn the_platform_s_words_say_whether_a_space_is_full_a_day_is_used_up_or_something_has_failed() {
+    for (words, error) in [
+        ("database or disk is full: SQLITE_FULL", LedgerError::Full),
+        ("Exceeded allowed rows written in Durable Objects free tier.", LedgerError::UsedUp),
+        ("no such table: meta", LedgerError::Failed("no such table: meta".to_owned())),
+    ] {
+        assert_eq!(LedgerError::of_words(words.to_owned()), error);
+    }
+}

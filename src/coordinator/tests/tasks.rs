@@ -13,6 +13,7 @@ use crate::{
 
 const AT: Moment = Moment { now: START, random: 7 };
 const CONFIG: ObjectConfig = ObjectConfig { publication: BY_DEMAND, rate: UNBOUNDED, directory: SMALL };
+const USED_UP: &str = "Exceeded allowed rows written in Durable Objects free tier.";
 
 /// An instance of a space that alice has just made, and whose first publication no alarm is set for.
 fn instance() -> (Object<MemoryLedger>, Scope) {
@@ -149,4 +150,33 @@ fn why_the_storage_of_a_directory_fails_is_for_the_log_and_not_for_its_user() {
     let refused = answer(until_armed(&mut object, &mut task, &call)).result.err();
     assert_eq!(refused, Some(ApiError::Internal));
     assert!(matches!(&object.take_log()[..], [(LogLevel::Error, "storage failed", _)]));
+}
+
+#[test]
+fn when_the_rows_of_a_day_are_used_up_whoever_asks_is_told_until_when_and_the_log_once_an_hour() {
+    let (mut object, scope) = instance();
+    let mut said = 0;
+    for (minute, lines) in [(0, 1), (1, 1), (61, 2)] {
+        let now = AT.now.plus(minute * 60_000);
+        for (user, call) in calls() {
+            let mut task = task(user, scope.clone(), &call);
+            until_armed(&mut object, &mut task, &call);
+            let effect = object.step(&mut task, Event::no_alarm(USED_UP), Moment { now, ..AT });
+            let refused = answer(effect).result.expect_err("nothing is done without its alarm");
+            // Whoever was refused anyway hears why.
+            let would_be_done = user == "alice" && call != Call::Push;
+            assert_eq!(refused == ApiError::used_up(now), would_be_done, "{user} {call:?}: {refused:?}");
+            said += object.take_log().iter().filter(|(_, event, _)| *event == "used up for today").count();
+        }
+        assert_eq!(said, lines, "after {minute} minutes");
+    }
+}
+
+#[test]
+fn an_alarm_that_meets_a_used_up_day_is_left_to_the_platform_and_to_the_next_call() {
+    let (mut object, _) = instance();
+    let mut alarm = Task::alarm();
+    let effect = go_on(&mut object, &mut alarm, Event::Begun, "");
+    assert!(matches!(effect, Effect::SetAlarm(Some(_))), "{effect:?}");
+    assert!(matches!(object.step(&mut alarm, Event::no_alarm(USED_UP), AT), Effect::Fail));
 }

@@ -30,8 +30,8 @@ pub const LOCATION_MS: u64 = 30_000;
 pub const OVERLAY_KEPT_MS: u64 = 20 * LOCATION_MS;
 /// `cacheTtl` of heads, in seconds: the least that KV takes (kv/api/read-key-value-pairs).
 pub const HEAD_TTL_S: u32 = 30;
-/// `cacheTtl` of objects, which never change, in seconds.
-pub const OBJECT_TTL_S: u32 = 86_400;
+/// `cacheTtl` of objects, which never change, in seconds; and of a second look: a location may remember that one was missing.
+pub const OBJECT_TTLS_S: [u32; 2] = [86_400, HEAD_TTL_S];
 /// How long a head is served without asking the coordinator whether it is still the newest, in ms: KV may keep an old
 /// one, or lose its writer, for ever.
 const CONFIRM_MS: u64 = 10 * 60_000;
@@ -218,7 +218,7 @@ impl Pull {
 
     fn pull(&mut self, now: Millis) -> Next {
         let is_lenient = |failure: &ApiError| match failure {
-            ApiError::Overloaded | ApiError::Upstream | ApiError::Internal => true,
+            ApiError::Overloaded | ApiError::Upstream | ApiError::UsedUp { .. } | ApiError::Internal => true,
             ApiError::RateLimited { .. } => self.takes_what_there_is(),
             _ => false,
         };

@@ -241,3 +241,22 @@ fn a_location_never_replaces_what_it_knows_by_something_older() {
     known.learn(Known { overlay: Some(Rc::new(tail(&older))), head: Some(older) });
     assert_eq!(known, before);
 }
+
+#[test]
+fn a_location_that_asked_for_parts_too_early_looks_again_before_a_load_goes_to_the_coordinator() {
+    for (remembered_for_ms, source) in [(29_000, Source::Coordinator), (31_000, Source::Kv)] {
+        let mut world = large(EAGER, 20);
+        world.pass(60_000);
+        let parts: Vec<_> = world.kv.keys(world.now).into_iter().filter(|key| key.contains("/o/")).collect();
+        assert!(!parts.is_empty());
+        world.kv.forget_caches();
+        for part in &parts {
+            let too_early = world.kv.read(1, part, 86_400_000, Millis(0)).expect("an answer");
+            assert!(too_early.is_none());
+        }
+        // As if it had asked so long ago, before any of them was put.
+        world.kv.backdate(1, Millis(world.now.0 - remembered_for_ms));
+        let loaded = world.ask(1, "{}", Format::Ndjson);
+        assert_eq!((loaded.source, version(&loaded)), (source, 20), "{remembered_for_ms}");
+    }
+}

@@ -4,7 +4,7 @@ use super::{Effect, Errand, Event, State, Visit, pull::Pulling, spaces::Creating
 use crate::{
     call::{Aside, Call, Caller, DirectoryCall, conflict},
     edge::isolate::Isolate,
-    error::ApiError,
+    error::{ApiError, is_used_up},
     fronts::headwater::{
         body::{Coding, is_json},
         pull::query_pairs,
@@ -174,6 +174,7 @@ impl Isolate {
             Err(ApiError::RateLimited { retry_after_s, of_space }) => {
                 self.refusals.note((&visit.target().caller.user, object), retry_after_s, of_space, now);
             }
+            Err(ApiError::UsedUp { .. }) => self.tell_used_up(now),
             Err(_) => {}
         }
         if let Some(position) = &called.position {
@@ -230,6 +231,9 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         visit.usage.object = u32::from(!matches!(passed, Err((_, false))));
+        if let Err((ApiError::UsedUp { .. }, _)) = passed {
+            self.tell_used_up(now);
+        }
         let Passed { status, retry_after_s, position, aside } = passed.map_err(|(error, _)| error)?;
         if status == 429 {
             let target = visit.target();
@@ -264,9 +268,13 @@ pub(super) fn send(visit: &mut Visit, call: Box<Outgoing>, then: Then) -> Effect
     Effect::Call(call)
 }
 
-/// Why an object was not reached. Retrying an overloaded one makes it worse (durable-objects/best-practices/error-handling), so the
-/// client is asked to wait.
+/// Why an object was not reached, by "overloaded" or what the platform says. Retrying an overloaded one makes it worse
+/// (durable-objects/best-practices/error-handling), so the client is asked to wait.
 #[must_use]
-pub const fn unreached(is_overloaded: bool) -> ApiError {
-    if is_overloaded { ApiError::Overloaded } else { ApiError::Upstream }
+pub fn unreached(why: &str, now: Millis) -> ApiError {
+    match why {
+        "overloaded" => ApiError::Overloaded,
+        words if is_used_up(words) => ApiError::used_up(now),
+        _ => ApiError::Upstream,
+    }
 }

@@ -234,8 +234,8 @@ pub enum Effect {
     OpenObject {
         /// Where.
         key: String,
-        /// How long KV's own cache may keep it.
-        ttl_s: u32,
+        /// How long KV's own cache may keep it; if it is not there, it is looked for once more, with the second of them.
+        ttls_s: [u32; 2],
     },
     /// Open a stream of texts and objects in KV, whose bytes do not enter the module: [`Event::Opened`] of the first object. If
     /// a later one is not to be had, the stream ends there.
@@ -248,8 +248,8 @@ pub enum Effect {
         end: String,
         /// After how long the stream ends, wherever it has got to.
         lasts_ms: u32,
-        /// How long KV's own cache may keep objects.
-        ttl_s: u32,
+        /// As above, of each object.
+        ttls_s: [u32; 2],
     },
     /// Call an object: [`Event::Called`].
     Call(Box<Outgoing>),

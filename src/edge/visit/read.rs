@@ -5,7 +5,7 @@ use crate::{
     edge::{
         isolate::Isolate,
         known::{KnownHead, Wanted},
-        pull::{HEAD_TTL_S, MEMORY_MS, OBJECT_TTL_S},
+        pull::{HEAD_TTL_S, MEMORY_MS, OBJECT_TTLS_S},
     },
     error::ApiError,
     fronts::headwater::{
@@ -69,7 +69,7 @@ impl Isolate {
                 visit.usage.kv += 1;
                 visit.state = State::OpeningObject;
                 let key = visit.target().scope().object_key(&hash);
-                Ok(Effect::OpenObject { key, ttl_s: OBJECT_TTL_S })
+                Ok(Effect::OpenObject { key, ttls_s: OBJECT_TTLS_S })
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{
     pull::{Pulling, headers},
 };
 use crate::{
-    edge::{isolate::Isolate, pull::OBJECT_TTL_S},
+    edge::{isolate::Isolate, pull::OBJECT_TTLS_S},
     error::ApiError,
     fronts::headwater::{
         answer::{self, Load, PullAnswer},
@@ -112,7 +112,7 @@ impl Isolate {
         let stream = self.begin_stream(visit, bytes, now.plus(u64::from(lasts_ms)), now)?;
         visit.usage.kv += u32::try_from(objects.len()).unwrap_or(u32::MAX);
         visit.state = State::Streaming(Box::new(Streaming { pulling, headers, first, stream }));
-        Ok(Effect::StreamObjects { start, objects, end, lasts_ms, ttl_s: OBJECT_TTL_S })
+        Ok(Effect::StreamObjects { start, objects, end, lasts_ms, ttls_s: OBJECT_TTLS_S })
     }
 
     /// Nothing has been sent yet: if the first object is not there, the coordinator takes over.

@@ -407,12 +407,17 @@ fn an_errand_is_dropped_while_its_object_turns_the_user_away() {
 
 #[test]
 fn an_object_that_was_not_reached_asks_to_come_back_and_counts_as_asked_only_if_it_was() {
-    assert_eq!(unreached(true).code(), "overloaded");
-    assert_eq!(unreached(false).code(), "upstream");
+    for (why, error) in [
+        ("overloaded", ApiError::Overloaded),
+        ("Network connection lost.", ApiError::Upstream),
+        ("Exceeded allowed duration in Durable Objects free tier.", ApiError::used_up(START)),
+    ] {
+        assert_eq!(unreached(why, START), error);
+    }
     for was_asked in [true, false] {
         let mut isolate = isolate(false);
         let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");
-        let effect = isolate.step(&mut visit, Event::Passed(Err((unreached(false), was_asked))), START);
+        let effect = isolate.step(&mut visit, Event::Passed(Err((ApiError::Upstream, was_asked))), START);
         assert_eq!(answered(&visit, effect), refused(503, "upstream"));
         assert_eq!(visit.usage().object, u32::from(was_asked));
     }
@@ -447,5 +452,30 @@ fn an_object_of_kv_is_opened_only_if_the_head_names_it() {
         let effect = isolate.step(&mut visit, Event::Head(head), START);
         assert_eq!(answered(&visit, effect).0, status);
         assert_eq!(visit.usage().kv, 1, "nothing is looked for that no head names");
+    }
+}
+
+#[test]
+fn a_day_that_is_used_up_is_said_to_each_request_and_to_the_log_once_an_hour() {
+    let mut isolate = isolate(false);
+    let mut said = 0;
+    for (minute, path) in [(0, "/sync/push"), (1, "/sync/push"), (2, "/sync/conflict"), (60, "/sync/push")] {
+        let now = START.plus(minute * 60_000);
+        let method = if path == "/sync/push" { "POST" } else { "GET" };
+        let exp = json!({ "iss": "issuer", "sub": "alice", "exp": now.0 / 1000 + 600 }).to_string();
+        let header = json!({ "alg": "ES256", "kid": "here" }).to_string();
+        let authorization = format!("Bearer {}.{}.{}", encode(header), encode(exp), encode([7; 64]));
+        let request = Request { authorization, ..request(method, path, now) };
+        let (mut visit, _) = begin_with(&mut isolate, request, "");
+        let error = ApiError::used_up(now);
+        let event = match path {
+            "/sync/push" => Event::Passed(Err((error.clone(), true))),
+            _ => Event::Called(Called::failed(error.clone())),
+        };
+        let effect = isolate.step(&mut visit, event, now);
+        let Effect::Answer(answer) = effect else { panic!("{effect:?}") };
+        assert_eq!(answer.as_ref().as_ref().err(), Some(&error));
+        said += isolate.take_log().iter().filter(|(_, event, _)| *event == "used up for today").count();
+        assert_eq!(said, if minute < 60 { 1 } else { 2 }, "after {minute} minutes");
     }
 }

@@ -2,9 +2,22 @@
 
 import { collect, withBody } from "./body.js";
 
+// Where objects are made and live: a jurisdiction, or "" for anywhere. None while no setting that can be used has said so.
+let jurisdiction;
+export function configureCalls(where) {
+  jurisdiction = where;
+}
+
+// A name means another object in each jurisdiction.
+function objectsIn({ COORDINATOR }) {
+  if (jurisdiction === undefined) throw new Error("JURISDICTION is not right");
+  return jurisdiction === "" ? COORDINATOR : COORDINATOR.jurisdiction(jurisdiction);
+}
+
 // After `timeoutMs` nobody waits for the answer any more.
 function ask(env, name, call, caller, body, timeoutMs) {
-  const stub = env.COORDINATOR.get(env.COORDINATOR.idFromName(name));
+  const objects = objectsIn(env);
+  const stub = objects.get(objects.idFromName(name));
   const headers = { "headwater-caller": caller, "content-type": "application/json" };
   const signal = AbortSignal.timeout(timeoutMs);
   return stub.fetch(`https://coordinator/${call}`, { method: "POST", headers, body, signal });
@@ -46,8 +59,9 @@ function withoutAside(response) {
   return rest;
 }
 
-export function isOverloaded(error) {
-  return error?.overloaded === true;
+// Why an object was not reached, for `unreached` in edge/visit/call.rs: "overloaded", or the platform's own words.
+export function whyUnreached(error) {
+  return error?.overloaded === true ? "overloaded" : String(error?.message ?? error);
 }
 
 // What the object reads of a call.

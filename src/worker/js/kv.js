@@ -22,8 +22,10 @@ export function drop(stream) {
   stream?.cancel().catch(() => {});
 }
 
-export function readObject(env, key, cacheTtl) {
-  return env.SNAPSHOTS.get(key, { type: "stream", cacheTtl });
+// Looks for an object that is not there once more, with the second of the two times.
+export async function readObject(env, key, [cacheTtl, again]) {
+  const read = (cacheTtl) => env.SNAPSHOTS.get(key, { type: "stream", cacheTtl });
+  return (await read(cacheTtl)) ?? read(again);
 }
 
 // Both resolve to "" when KV has done it, else to KV's own words, or "timeout": then nobody knows.

@@ -1,16 +1,18 @@
 // Streams whose bytes do not enter wasm.
 
-import { drop } from "./kv.js";
+import { drop, readObject } from "./kv.js";
 
 // Streams `start`, then the objects under `keys`, after each of them its line of `between`, then `end`. Their bytes do
 // not pass through wasm, nor through JavaScript. Resolves to [stream, promise of its end], or to null when the first object
 // is missing. When a later one is missing or breaks, the stream ends without `end`: the client goes on from the last cursor. So it
 // does after `lastsMs`. So many are opened `ahead`.
-export async function streamObjects(env, start, keys, between, end, lastsMs, cacheTtl, ahead) {
+export async function streamObjects(env, start, keys, between, end, lastsMs, cacheTtls, ahead) {
+  // What wasm hands over is its own memory, and moves with it.
+  const ttls = [...cacheTtls];
   const opened = [];
   const open = (index) => {
     if (index >= keys.length) return;
-    opened[index] = env.SNAPSHOTS.get(keys[index], { type: "stream", cacheTtl });
+    opened[index] = readObject(env, keys[index], ttls);
     opened[index].catch(() => {});
   };
   for (let index = 0; index < ahead; index += 1) open(index);
