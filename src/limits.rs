@@ -13,6 +13,8 @@ pub const MUTATION_CHANGES_MAX: usize = 1_000;
 /// Names in the paths that one mutation sets and unsets, with the values that it lists: a megabyte has half a million, each of
 /// them up to 270 bytes in memory.
 pub const MUTATION_NAMES_MAX: usize = 50_000;
+/// The same names of all mutations of a push, which are in memory together.
+pub const NAMES_MAX: usize = 2 * MUTATION_NAMES_MAX;
 /// Bytes that one mutation reads, or writes, each record counted as often as it is changed: a short body can change a long
 /// record a thousand times, while everybody else of the space waits.
 pub const MUTATION_WORK_MAX: usize = 16 * MIB;
