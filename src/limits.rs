@@ -13,12 +13,31 @@ pub const MUTATION_CHANGES_MAX: usize = 1_000;
 /// Names in the paths that one mutation sets and unsets, with the values that it lists: a megabyte has half a million, each of
 /// them up to 270 bytes in memory.
 pub const MUTATION_NAMES_MAX: usize = 50_000;
+/// The same names of all mutations of a push, which are in memory together.
+pub const NAMES_MAX: usize = 2 * MUTATION_NAMES_MAX;
 /// Bytes that one mutation reads, or writes, each record counted as often as it is changed: a short body can change a long
 /// record a thousand times, while everybody else of the space waits.
 pub const MUTATION_WORK_MAX: usize = 16 * MIB;
 /// Bytes of bodies that an object holds at once, from their arrival to their answer. In memory each takes several times as
 /// much, and an isolate has 128 MB for all its objects.
 pub const BODIES_HELD_MAX: usize = 4 * BODY_BYTES_MAX;
+/// Bytes of bodies of pushes that are in an isolate's module at once, from their copying to their answer, for all its objects.
+/// One body alone always gets in.
+pub const BODIES_INSIDE_MAX: usize = 2 * BODY_BYTES_MAX;
+/// Bytes of a body that does not wait behind longer ones, …
+pub const BODY_SHORT_MAX: usize = 64 * KIB;
+/// … and of all such bodies that are in there at once.
+pub const BODIES_SHORT_INSIDE_MAX: usize = 2 * MIB;
+/// How long a body waits to get in, in ms. The edge waits longer for the object.
+pub const BODY_WAITS_MS: u32 = 10_000;
+/// How often the body that is next looks whether it may get in, in ms; …
+pub const BODY_LOOKS_MS: u32 = 10;
+/// … and how often one looks at least that is far from it.
+pub const BODY_LOOKS_MS_MAX: u32 = 100;
+/// After how long without a look a body counts as one that waits no more, in ms: an object that the platform ends says nothing.
+pub const BODY_UNSEEN_MS: u32 = 2_000;
+/// After how long in there it counts as one that has left, in ms, for the same reason.
+pub const BODY_INSIDE_MS: u32 = 60_000;
 /// Bytes of a call to an object that carries no client's push: a question, or something to do that names a subject of 1 KiB.
 pub const CALL_BYTES_MAX: usize = 64 * KIB;
 /// Bytes of a value without white space. A row may have 2 MB (durable-objects/platform/limits).
@@ -325,11 +344,17 @@ pub const GRANT_BYTES_MAX: usize = KIB;
 pub const GRANTS_REMEMBERED: usize = 1_000;
 /// Bytes of heads and overlays kept in an isolate, which has 128 MB.
 pub const MEMORY_BYTES_MAX: usize = 16 * MIB;
+/// About as many bytes of what is kept of all spaces of an isolate between events: overlays, and what pushes have read.
+pub const CACHES_BYTES_MAX: usize = 8 * MIB;
+/// Bytes that a row takes there, beside its text.
+pub const CACHED_ROW_BYTES: usize = 512;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 const _: () = {
+    assert!(BODY_WAITS_MS < CALL_TIMEOUT_MS, "who waits for its place hears of it");
+    assert!(BODY_SHORT_MAX <= BODIES_SHORT_INSIDE_MAX, "a short body must fit");
     assert!(MUTATION_BYTES_MAX < BODY_BYTES_MAX, "a mutation must fit into a request");
     assert!(VALUE_BYTES_MAX + 1024 < MUTATION_BYTES_MAX, "a value must fit into a mutation");
     assert!(UNACKED_KEPT > MUTATIONS_MAX, "a push whose answer was lost must be recognized as a whole");

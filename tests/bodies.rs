@@ -223,6 +223,14 @@ fn bodies() -> Vec<(&'static str, String)> {
             }),
         ),
         (
+            "twenty mutations, each of fewer fields than it may set",
+            push(&list_of(20, |id| {
+                let patch =
+                    numbered(r#""patch","set":{"#, |at| format!(r#""{at:x}":0,"#), "}", ROOM / 20 - 100);
+                format!(r#"{{"id":{id},"changes":[{}]}}"#, change(&patch))
+            })),
+        ),
+        (
             "one field to unset, again and again",
             four(|bytes| change(&filled(r#""patch","unset":["#, r#""a","#, "]", bytes - 40))),
         ),

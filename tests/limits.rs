@@ -175,6 +175,13 @@ fn exactly_at_a_limit_a_push_is_taken_and_one_above_it_gets_its_error() {
             "applied",
             "413 too_large",
         ),
+        (
+            "names in the paths of a push, and values that it lists",
+            outcome(&[patch(fields), include(fields)].concat()),
+            outcome(&[patch(fields), include(fields), unset(1)].concat()),
+            "applied",
+            "413 too_large",
+        ),
         ("changes of a mutation", outcome(&[puts(1000)]), outcome(&[puts(1001)]), "applied", "too_large"),
         (
             "bytes of a mutation",

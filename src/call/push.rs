@@ -8,7 +8,7 @@ use crate::{
     ids::ClientId,
     json::{Fields, text_of_body},
     limits,
-    mutation::{Mutation, MutationResult, Submitted, joined_lines},
+    mutation::{MutationResult, Submitted, joined_lines},
     version::{Epoch, Position, Version},
 };
 
@@ -39,6 +39,8 @@ pub struct Reading {
     changes: usize,
     /// Conflicts that they name in `after`, each of which is looked for.
     follows: usize,
+    /// Names in the paths that they set and unset, with the values that they list.
+    named: usize,
     /// In which the texts of the mutations stand.
     body: String,
     left: std::vec::IntoIter<Range<usize>>,
@@ -62,7 +64,8 @@ impl Reading {
                 .transpose()?,
             mutations: Vec::new(),
         };
-        Ok(Self { push, changes: 0, follows: 0, body: String::new(), left: Vec::new().into_iter() })
+        let (body, left) = (String::new(), Vec::new().into_iter());
+        Ok(Self { push, changes: 0, follows: 0, named: 0, body, left })
     }
 
     /// Begins with an envelope and the text of the one mutation that it means.
@@ -82,11 +85,19 @@ impl Reading {
             let text = &self.body[at];
             let one = Submitted::parse(text)?;
             bytes += text.len();
-            self.changes += one.mutation.as_ref().map_or(0, Mutation::size);
-            self.follows += one.mutation.as_ref().map_or(0, |mutation| mutation.after.len());
+            if let Ok(mutation) = &one.mutation {
+                self.changes += mutation.size();
+                self.follows += mutation.after.len();
+                self.named += mutation.named;
+            }
             if self.changes > limits::CHANGES_MAX || self.follows > limits::CHANGES_MAX {
                 return Err(ApiError::TooLarge(
                     "A push has at most 2,000 changes, and names as many conflicts in `after`: split it between mutations.",
+                ));
+            }
+            if self.named > limits::NAMES_MAX {
+                return Err(ApiError::TooLarge(
+                    "A push sets and unsets paths of at most 100,000 names, with the values that it lists: split it between mutations.",
                 ));
             }
             self.push.mutations.push(one);

@@ -156,7 +156,7 @@ impl<L: Ledger> Coordinator<L> {
         })?;
         if meta.horizon != self.meta.horizon {
             self.meta = meta;
-            self.overlay = None;
+            self.forget_overlay();
         }
         Ok(())
     }

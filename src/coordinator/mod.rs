@@ -9,6 +9,7 @@
 //! Nothing here waits. What it keeps in memory can be lost at any moment: it is read again from the ledger.
 
 mod alarm;
+pub mod cache;
 mod conflicts;
 pub mod crowd;
 pub mod ledger;
@@ -21,16 +22,16 @@ pub mod sharing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::{cell::RefCell, rc::Rc};
 
+use cache::Cache;
 use conflicts::parking::Parking;
-use ledger::{Ledger, LedgerError, LedgerResult, Meta, OpenConflicts};
+use ledger::{Ledger, LedgerError, LedgerResult, Meta};
 pub use sharing::administration::Administered;
 
 use publication::{Durable, PublicationConfig, Publisher};
-use pull::LastOverlay;
 use push::{
-    plan::{Clients, Part, Plan},
+    plan::{Part, Plan},
     queue::{Done, MayBegin, Progress, Queue, Waiting},
 };
 
@@ -63,12 +64,8 @@ pub struct Coordinator<L> {
     ledger: L,
     meta: Meta,
     version: Version,
-    collections: Option<BTreeSet<String>>,
-    /// Once a push has asked: it costs a look at each of them.
-    open_conflicts: Option<OpenConflicts>,
-    /// Rows of clients that pushed lately, as they are in storage.
-    clients: Clients,
-    overlay: Option<LastOverlay>,
+    /// Its isolate may empty it between two events.
+    cache: Rc<RefCell<Cache>>,
     publisher: Publisher,
     alarm: Option<Millis>,
     failure: Option<String>,
@@ -121,18 +118,7 @@ impl<L: Ledger> Coordinator<L> {
         );
         let durable = Durable { meta: &meta, version };
         let publisher = Publisher::open(&ledger, config, durable, now)?;
-        Ok(Self {
-            ledger,
-            meta,
-            version,
-            collections: None,
-            open_conflicts: None,
-            clients: Clients::new(),
-            overlay: None,
-            publisher,
-            alarm,
-            failure: None,
-        })
+        Ok(Self { ledger, meta, version, cache: Rc::default(), publisher, alarm, failure: None })
     }
 
     /// Where the space stands.
@@ -212,8 +198,9 @@ impl<L: Ledger> Coordinator<L> {
     ) -> LedgerResult<Vec<Result<Part, ApiError>>> {
         let sizes = *self.publisher.sizes();
         // Taken out, so that a plan that fails leaves nothing behind: what is not put back is read again.
-        let parking = Parking::new(sizes.parked, self.open_conflicts.take());
-        let mut plan = Plan::new(self.meta.clone(), self.version, self.collections.take(), parking);
+        let Cache { overlay, collections, open_conflicts, mut clients } = self.cache.take();
+        let parking = Parking::new(sizes.parked, open_conflicts);
+        let mut plan = Plan::new(self.meta.clone(), self.version, collections, parking);
         let mut parts = Vec::with_capacity(slice.len());
         for waiting in slice {
             let rest = waiting.progress.as_ref().filter(|_| planted!(RestNotAdmitted));
@@ -224,7 +211,7 @@ impl<L: Ledger> Coordinator<L> {
                 parts.push(Err(refused));
                 continue;
             }
-            let part = plan.part(&self.ledger, &self.clients, waiting, sizes.slice, now)?;
+            let part = plan.part(&self.ledger, &clients, waiting, sizes.slice, now)?;
             let goes_on = part.as_ref().is_ok_and(|part| !part.is_whole);
             parts.push(part);
             // The next one may be of the same client, or there is no room for it.
@@ -237,17 +224,19 @@ impl<L: Ledger> Coordinator<L> {
             written.or_else(|error| if planted!(AcknowledgedUnwritten) { Ok(()) } else { Err(error) })?;
         }
         assert!(plan.version() >= self.version, "BUG: a push took the version back");
-        if plan.version() > self.version {
+        let has_grown = plan.version() > self.version;
+        if has_grown {
             self.version = plan.version();
-            self.overlay = self.overlay.take().filter(|_| planted!(OverlayKept));
             self.publisher.committed(plan.line_bytes(), now);
         }
-        if plan.has_newcomers() || self.clients.len() > CLIENTS_REMEMBERED {
-            self.clients.clear();
+        if plan.has_newcomers() || clients.len() > CLIENTS_REMEMBERED {
+            clients.clear();
         }
-        let clients;
-        (self.meta, self.collections, self.open_conflicts, clients) = plan.into_state();
-        self.clients.extend(clients);
+        let (meta, collections, open_conflicts, changed) = plan.into_state();
+        self.meta = meta;
+        clients.extend(changed);
+        let overlay = overlay.filter(|_| !has_grown || planted!(OverlayKept));
+        self.cache.replace(Cache { overlay, collections, open_conflicts, clients });
         Ok(parts)
     }
 
@@ -356,9 +345,13 @@ impl<L: Ledger> Coordinator<L> {
         let meta = Meta { epoch: Epoch::begin(now, previous, random), ..meta };
         self.ledger.put_meta(&meta)?;
         self.meta = meta;
-        self.overlay = None;
+        self.forget_overlay();
         self.publisher.epoch_began(now);
         Ok(())
+    }
+
+    fn forget_overlay(&self) {
+        self.cache.borrow_mut().overlay = None;
     }
 
     fn storage_failed(&mut self, error: LedgerError) -> ApiError {

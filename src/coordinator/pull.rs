@@ -2,6 +2,7 @@
 
 use super::{
     Coordinator,
+    cache::LastOverlay,
     ledger::{Ledger, Lines},
 };
 use crate::{
@@ -16,13 +17,6 @@ use crate::{
 
 /// Lines that are read and sent in no time, in bytes.
 const LITTLE_BYTES: usize = 8 * 1024;
-
-/// The last overlay, until the next commit: readers of many locations ask for the same one.
-#[derive(Debug, Clone)]
-pub(super) struct LastOverlay {
-    from: Version,
-    lines: String,
-}
 
 impl<L: Ledger> Coordinator<L> {
     /// Whether `user` may read, and whether what the edge serves under `scope` is this space and not an earlier one of its
@@ -128,9 +122,9 @@ impl<L: Ledger> Coordinator<L> {
         }
         let start = self.start_of(ask);
         let from = ask.held.as_ref().and_then(|held| self.continues(held)).unwrap_or(start);
-        let is_in_memory = self.overlay.as_ref().is_some_and(|tail| tail.from == from);
         let lines = || self.ledger.lines_after(from, LITTLE_BYTES);
-        is_in_memory || lines().is_ok_and(|lines| lines.are_all(LITTLE_BYTES))
+        self.cache.borrow().overlay_from(from).is_some()
+            || lines().is_ok_and(|lines| lines.are_all(LITTLE_BYTES))
     }
 
     /// Where a client's answer begins: at its own version, or at 0 where that says nothing about the present state.
@@ -154,8 +148,8 @@ impl<L: Ledger> Coordinator<L> {
 
     /// Everything above `from`, newest first, if it is little; else the first lines of it, oldest first.
     fn overlay(&mut self, from: Version) -> Result<Result<String, Lines>, ApiError> {
-        if let Some(tail) = self.overlay.as_ref().filter(|tail| tail.from == from) {
-            return Ok(Ok(tail.lines.clone()));
+        if let Some(lines) = self.cache.borrow().overlay_from(from) {
+            return Ok(Ok(lines.to_owned()));
         }
         let overlay_max = self.publisher.sizes().overlay_max;
         let lines = self.ledger.lines_after(from, overlay_max).map_err(|error| self.storage_failed(error))?;
@@ -163,7 +157,7 @@ impl<L: Ledger> Coordinator<L> {
             return Ok(Err(lines));
         }
         let lines = newest_first(&lines.text);
-        self.overlay = Some(LastOverlay { from, lines: lines.clone() });
+        self.cache.borrow_mut().overlay = Some(LastOverlay { from, lines: lines.clone() });
         Ok(Ok(lines))
     }
 

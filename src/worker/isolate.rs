@@ -2,7 +2,11 @@
 
 use std::cell::RefCell;
 
-use headwater::{config::Config, coordinator::object::ObjectConfig, edge::isolate::Isolate};
+use headwater::{
+    config::Config,
+    coordinator::{cache::Caches, object::ObjectConfig},
+    edge::isolate::Isolate,
+};
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
@@ -21,6 +25,7 @@ extern "C" {
 struct Here {
     isolate: Isolate,
     object: ObjectConfig,
+    caches: Caches,
 }
 
 thread_local! {
@@ -39,9 +44,12 @@ pub(crate) fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
     })
 }
 
-/// What objects are set to.
-pub(crate) fn object_config(env: &Env) -> ObjectConfig {
-    HERE.with_borrow_mut(|here| here.get_or_insert_with(|| begin(env)).object)
+/// What objects are set to, and what they share.
+pub(crate) fn of_objects(env: &Env) -> (ObjectConfig, Caches) {
+    HERE.with_borrow_mut(|here| {
+        let here = here.get_or_insert_with(|| begin(env));
+        (here.object, here.caches.clone())
+    })
 }
 
 #[cold]
@@ -54,5 +62,6 @@ fn begin(env: &Env) -> Here {
     panic::end_what_waits();
     let names = settings(env);
     let unknown = Config::unknown(names.lines());
-    Here { isolate: Isolate::new(edge, &problems, &unknown, has_limiter(env)), object }
+    let isolate = Isolate::new(edge, &problems, &unknown, has_limiter(env));
+    Here { isolate, object, caches: Caches::default() }
 }

@@ -79,6 +79,8 @@ impl Storage for ObjectSql {
 struct Running<'a> {
     object: &'a RefCell<Object<ObjectSql>>,
     task: Task,
+    /// Its body's, among those of all objects.
+    place: Option<http::Place>,
 }
 
 impl Drop for Running<'_> {
@@ -103,9 +105,9 @@ struct Coordinator {
 impl DurableObject for Coordinator {
     fn new(state: State, env: Env) -> Self {
         let storage: ObjectStorage = state.storage().as_raw().unchecked_ref::<ObjectStorage>().clone();
-        let config = isolate::object_config(&env);
+        let (config, caches) = isolate::of_objects(&env);
         Self {
-            object: RefCell::new(Object::new(ObjectSql::new(storage.clone()), config, now())),
+            object: RefCell::new(Object::new(ObjectSql::new(storage.clone()), config, caches, now())),
             slices: Group::new(&storage),
             reading: Group::new(&storage),
             events: Events::new(state.as_raw()),
@@ -172,7 +174,7 @@ impl DurableObject for Coordinator {
 impl Coordinator {
     /// Brings a task to its end. None if the platform has to ring its alarm again.
     async fn run(&self, task: Task, request: Option<&web_sys::Request>) -> Option<Answer> {
-        let mut running = Running { object: &self.object, task };
+        let mut running = Running { object: &self.object, task, place: None };
         let mut event = Event::Begun;
         loop {
             let effect = self.step(&mut running.task, event);
@@ -180,8 +182,11 @@ impl Coordinator {
                 Effect::Answer(answer) => return Some(answer),
                 Effect::Rest => return Some(Answer::nothing()),
                 Effect::Fail => return None,
-                Effect::ReadBody { limit } => Event::Body(match request {
-                    Some(request) => http::call_bytes(request, limit).await,
+                Effect::ReadBody { limit, waits } => Event::Body(match request {
+                    Some(request) => {
+                        running.place = waits.map(|user| http::Place::new(&user, request, limit));
+                        http::call_bytes(request, limit, running.place.as_ref()).await
+                    }
                     None => Err(NoBody::BrokenOff),
                 }),
                 effect => self.carry_out(effect).await,

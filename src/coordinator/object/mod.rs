@@ -35,6 +35,7 @@ use task::{Purpose, State};
 
 use super::{
     Coordinator,
+    cache::Caches,
     crowd::Crowd,
     ledger::{Ledger, LedgerResult, Rows},
     publication::PublicationConfig,
@@ -108,6 +109,7 @@ pub struct Object<S: Storage> {
     core: Option<Coordinator<S::Ledger>>,
     /// Instead of a space, where the object is a directory.
     directory: Option<Directory<S::Ledger>>,
+    caches: Caches,
     rate: Rate,
     /// Bodies from their arrival to their answer.
     held: Shares,
@@ -140,12 +142,13 @@ struct Waiting {
 impl<S: Storage> Object<S> {
     /// An instance begins.
     #[must_use]
-    pub fn new(storage: S, config: ObjectConfig, now: Millis) -> Self {
+    pub fn new(storage: S, config: ObjectConfig, caches: Caches, now: Millis) -> Self {
         Self {
             storage,
             config,
             core: None,
             directory: None,
+            caches,
             rate: Rate::new(config.rate, now),
             held: Shares::new(limits::BODIES_HELD_MAX),
             crowd: Crowd::default(),
@@ -161,7 +164,7 @@ impl<S: Storage> Object<S> {
     /// An instance whose space is open.
     #[must_use]
     pub fn opened(storage: S, core: Coordinator<S::Ledger>, config: ObjectConfig, now: Millis) -> Self {
-        Self { core: Some(core), ..Self::new(storage, config, now) }
+        Self { core: Some(core), ..Self::new(storage, config, Caches::default(), now) }
     }
 
     /// Its rows, where storage is the ledger itself.
@@ -236,6 +239,9 @@ impl<S: Storage> Object<S> {
         self.tell_used_up(&mut effect, at.now);
         if effect.is_end() {
             self.forget(task);
+            if let Some(core) = &self.core {
+                self.caches.used(&core.cache);
+            }
         }
         effect
     }
@@ -311,7 +317,7 @@ impl<S: Storage> Object<S> {
                     false => self.rate.admit(&caller.user, at.now)?,
                 }
                 task.state = State::Receiving;
-                Ok(Effect::ReadBody { limit: limits::CALL_BYTES_MAX })
+                Ok(Effect::ReadBody { limit: limits::CALL_BYTES_MAX, waits: None })
             }
         }
     }

@@ -31,9 +31,10 @@ impl<S: Storage> Object<S> {
         if !self.held.take(user, *length) {
             return Err(ApiError::Overloaded);
         }
+        let waits = Some(user.clone());
         task.held = *length;
         task.state = State::Receiving;
-        Ok(Effect::ReadBody { limit: limits::BODY_BYTES_MAX })
+        Ok(Effect::ReadBody { limit: limits::BODY_BYTES_MAX, waits })
     }
 
     /// Looks for the mutations of a body.

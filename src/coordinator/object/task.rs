@@ -105,6 +105,8 @@ pub enum NoBody {
     BrokenOff,
     /// It is longer than was allowed.
     TooLong,
+    /// It has waited in vain for room beside those of other objects.
+    Overloaded,
 }
 
 /// What a task asks for.
@@ -118,6 +120,8 @@ pub enum Effect {
     ReadBody {
         /// How many bytes it has at most.
         limit: usize,
+        /// Whose it is, if it takes memory until the task has ended: then it first waits for room beside those of other objects.
+        waits: Option<UserHash>,
     },
     /// Let others be heard: [`Event::Resumed`].
     LetOthers,
@@ -250,6 +254,7 @@ impl Task {
     /// What it is answered without its body.
     pub(super) fn lacks_body(&self, why: NoBody) -> ApiError {
         match (why, &self.purpose) {
+            (NoBody::Overloaded, _) => ApiError::Overloaded,
             (NoBody::BrokenOff, _) => ApiError::Malformed("the body broke off".to_owned()),
             (NoBody::TooLong, Purpose::Push { .. }) => ApiError::TooLarge("A body has at most 4 MiB."),
             (NoBody::TooLong, Purpose::Call { .. } | Purpose::Alarm) => {

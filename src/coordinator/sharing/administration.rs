@@ -226,7 +226,7 @@ impl<L: Ledger> Coordinator<L> {
         });
         ended.map_err(|error| self.storage_failed(error))?;
         (self.meta, self.version) = (meta, version);
-        self.forget_what_was_read();
+        self.cache.take();
         Ok(())
     }
 
@@ -244,16 +244,9 @@ impl<L: Ledger> Coordinator<L> {
         });
         emptied.map_err(|error| self.storage_failed(error))?;
         self.meta = meta;
-        self.forget_what_was_read();
+        self.cache.take();
         self.publisher.everything_was_removed(row, now);
         Ok(())
-    }
-
-    fn forget_what_was_read(&mut self) {
-        self.overlay = None;
-        self.collections = None;
-        self.open_conflicts = None;
-        self.clients.clear();
     }
 
     fn count_of(&mut self, collection: &Collection) -> Result<usize, ApiError> {
@@ -270,7 +263,7 @@ impl<L: Ledger> Coordinator<L> {
         });
         written.map_err(|error| self.storage_failed(error))?;
         self.version = version;
-        self.overlay = None;
+        self.forget_overlay();
         self.publisher.committed(bytes, now);
         Ok(())
     }

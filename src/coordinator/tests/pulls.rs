@@ -44,7 +44,7 @@ fn forget(desk: &mut Desk, to: u64) {
     let horizon = desk.core.ledger().forget_deletions(desk.now.plus(1), version(to), 100).expect("a purge");
     desk.core.meta.floor = desk.core.version;
     desk.core.meta.horizon = horizon.expect("something to forget");
-    desk.core.overlay = None;
+    desk.core.forget_overlay();
 }
 
 #[test]

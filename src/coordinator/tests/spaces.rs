@@ -1,5 +1,7 @@
 //! Shared spaces: who may do what, how they end, and what they say of memberships.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::*;

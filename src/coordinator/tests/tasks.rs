@@ -6,23 +6,30 @@ use super::{
 };
 use crate::{
     call::{Call, Caller, Destination, DirectoryCall},
-    coordinator::object::{Answer, Effect, Event, Moment, Object, ObjectConfig, Said, Task},
+    coordinator::{
+        cache::Caches,
+        object::{Answer, Effect, Event, Moment, NoBody, Object, ObjectConfig, Said, Task},
+    },
     log::LogLevel,
     sim::{directory::SMALL, host::UNBOUNDED},
 };
 
-const AT: Moment = Moment { now: START, random: 7 };
+pub(super) const AT: Moment = Moment { now: START, random: 7 };
 const CONFIG: ObjectConfig = ObjectConfig { publication: BY_DEMAND, rate: UNBOUNDED, directory: SMALL };
 const USED_UP: &str = "Exceeded allowed rows written in Durable Objects free tier.";
 
 /// An instance of a space that alice has just made, and whose first publication no alarm is set for.
 fn instance() -> (Object<MemoryLedger>, Scope) {
-    let mut space = create(MemoryLedger::default());
-    let (rows, scope) = (space.ledger().clone(), space.scope().clone());
-    (Object::new(rows, CONFIG, START), scope)
+    instance_with(&Caches::default())
 }
 
-fn task(user_name: &str, scope: Scope, call: &Call) -> Task {
+pub(super) fn instance_with(caches: &Caches) -> (Object<MemoryLedger>, Scope) {
+    let mut space = create(MemoryLedger::default());
+    let (rows, scope) = (space.ledger().clone(), space.scope().clone());
+    (Object::new(rows, CONFIG, caches.clone(), START), scope)
+}
+
+pub(super) fn task(user_name: &str, scope: Scope, call: &Call) -> Task {
     let destination = Destination::Shared { id: team(), scope: Some(scope) };
     let caller = Caller { user: user(user_name), destination, request: String::new(), origin: String::new() };
     Task::call(call.name(), caller, || 2)
@@ -36,7 +43,12 @@ fn calls() -> Vec<(&'static str, Call)> {
 }
 
 /// Goes on from an event until the task sets an alarm, has something confirmed, or answers.
-fn go_on(object: &mut Object<MemoryLedger>, task: &mut Task, mut event: Event, body: &str) -> Effect {
+pub(super) fn go_on(
+    object: &mut Object<MemoryLedger>,
+    task: &mut Task,
+    mut event: Event,
+    body: &str,
+) -> Effect {
     loop {
         event = match object.step(task, event, AT) {
             Effect::ReadAlarm => Event::Alarm(Ok(None)),
@@ -53,7 +65,7 @@ fn until_armed(object: &mut Object<MemoryLedger>, task: &mut Task, call: &Call) 
     go_on(object, task, Event::Begun, &call.body())
 }
 
-fn answer(effect: Effect) -> Answer {
+pub(super) fn answer(effect: Effect) -> Answer {
     match effect {
         Effect::Answer(answer) => answer,
         other => panic!("{other:?}"),
@@ -141,7 +153,7 @@ fn what_was_written_but_cannot_be_made_durable_is_not_answered_as_done() {
 
 #[test]
 fn why_the_storage_of_a_directory_fails_is_for_the_log_and_not_for_its_user() {
-    let mut object = Object::new(MemoryLedger::default(), CONFIG, START);
+    let mut object = Object::new(MemoryLedger::default(), CONFIG, Caches::default(), START);
     object.rows().fail_writes_after = Some(1);
     let call = Call::Directory(DirectoryCall::Reserve { space: team() });
     let (request, origin) = (String::new(), String::new());
@@ -179,4 +191,29 @@ fn an_alarm_that_meets_a_used_up_day_is_left_to_the_platform_and_to_the_next_cal
     let effect = go_on(&mut object, &mut alarm, Event::Begun, "");
     assert!(matches!(effect, Effect::SetAlarm(Some(_))), "{effect:?}");
     assert!(matches!(object.step(&mut alarm, Event::no_alarm(USED_UP), AT), Effect::Fail));
+}
+
+#[test]
+fn a_push_waits_for_room_beside_other_objects_and_holds_nothing_once_it_was_told_that_there_is_none() {
+    let (mut object, scope) = instance();
+    let mut task = task("alice", scope, &Call::Push);
+    let effect = object.step(&mut task, Event::Begun, AT);
+    assert!(matches!(effect, Effect::ReadAlarm), "{effect:?}");
+    let Effect::ReadBody { waits, .. } = object.step(&mut task, Event::Alarm(Ok(None)), AT) else {
+        panic!("its body is read")
+    };
+    assert_eq!((waits, object.held()), (Some(user("alice")), 2));
+    let effect = object.step(&mut task, Event::Body(Err(NoBody::Overloaded)), AT);
+    assert!(matches!(effect, Effect::SetAlarm(_)), "{effect:?}");
+    let answer = answer(object.step(&mut task, Event::AlarmSet(true), AT));
+    assert_eq!((answer.result.err(), object.held()), (Some(ApiError::Overloaded), 0));
+}
+
+#[test]
+fn a_call_that_is_no_push_does_not_wait_for_room() {
+    for (user, call) in calls().into_iter().filter(|(_, call)| *call != Call::Push) {
+        let (mut object, scope) = instance();
+        let effect = object.step(&mut task(user, scope, &call), Event::Begun, AT);
+        assert!(matches!(effect, Effect::ReadBody { waits: None, .. }), "{effect:?}");
+    }
 }

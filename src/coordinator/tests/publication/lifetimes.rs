@@ -144,7 +144,7 @@ fn after_a_week_of_scattered_edits_kv_holds_what_the_head_names_and_what_a_day_h
         put(&mut world, &format!("r{:02}", hour * 7 % 15), 200_000 + usize::try_from(hour).expect("hours"));
         let before = world.kv.puts.len();
         publish(&mut world);
-        let bytes = |(_, entry): &(String, std::rc::Rc<crate::sim::kv::Entry>)| entry.value.len();
+        let bytes = |(_, entry): &(String, Rc<crate::sim::kv::Entry>)| entry.value.len();
         of_last_days += if hour >= 5 * 24 { world.kv.puts[before..].iter().map(bytes).sum() } else { 0 };
     }
     let (bytes, named) = bytes_in_kv(&world);
