@@ -11,12 +11,9 @@ use std::{
 };
 
 use crate::{
-    coordinator::{
-        ledger::{
-            Client, ClientTable, Conflict, ConflictTable, Ledger, LedgerError, LedgerResult, Lines, Meta,
-            MetaTable, OpenConflicts, ParkedChange, PrivateTable, Record, RecordTable, Rows,
-        },
-        object::Storage,
+    coordinator::ledger::{
+        Client, ClientTable, Conflict, ConflictTable, Ledger, LedgerError, LedgerResult, Lines, Meta,
+        MetaTable, OpenConflicts, ParkedChange, PrivateTable, Record, RecordTable,
     },
     ids::{ClientId, Collection, Key, RecordId, UserHash},
     time::Millis,
@@ -383,24 +380,4 @@ fn slice<'a>(records: impl Iterator<Item = &'a Record>, bytes_max: usize) -> Lin
         lines.last = Some(record.clock.version);
     }
     lines
-}
-
-impl Storage for MemoryLedger {
-    type Ledger = Self;
-
-    fn is_used(&self) -> LedgerResult<bool> {
-        Ok(self.meta()?.is_some())
-    }
-
-    fn has_tables(&self) -> LedgerResult<bool> {
-        Ok(self.is_used()? || self.private("owner", "")?.is_some())
-    }
-
-    fn open(&mut self) -> LedgerResult<Self> {
-        Ok(std::mem::take(self))
-    }
-
-    fn take_rows(&mut self) -> Rows {
-        Rows::default()
-    }
 }

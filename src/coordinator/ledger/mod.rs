@@ -3,6 +3,7 @@
 //! The trait is synchronous because the platform's SQL is. An await between a decision and its rows, in which another
 //! request could change what the decision rests on, is thereby impossible to write.
 
+mod line;
 mod sql;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -11,12 +12,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use line::{deleted_line, live_line};
 pub use sql::{Sql, SqlLedger, SqlValue};
 
 use crate::{
     error::{ApiError, is_used_up},
     ids::{ClientId, Collection, Key, RecordId, SpaceId, UserHash},
-    json::json_text,
     snapshot::{
         keys::Scope,
         lines::{newest_first, version_of},
@@ -356,49 +357,4 @@ pub trait MetaTable {
 pub trait Ledger: RecordTable + ClientTable + ConflictTable + PrivateTable + MetaTable {
     /// Runs `section`; if it fails, none of its writes remains.
     fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()>;
-}
-
-/// The published line of a live record, behind its version.
-#[must_use]
-pub fn live_line(key: &Key, value: &str) -> String {
-    let mut line = line_start(key);
-    line.reserve(value.len() + 10);
-    line.push_str("\"value\":");
-    line.push_str(value);
-    line.push('}');
-    line
-}
-
-/// The published line of a deletion, behind its version.
-#[must_use]
-pub fn deleted_line(key: &Key) -> String {
-    line_start(key) + "\"deleted\":true}"
-}
-
-impl Record {
-    /// The record's value, or none if it is deleted.
-    #[must_use]
-    pub fn value(&self, key: &Key) -> Option<&str> {
-        if self.deleted_at.is_some() {
-            return None;
-        }
-        Some(value_of(&self.line, key))
-    }
-
-    /// The whole published line, with a line feed.
-    #[must_use]
-    pub fn published_line(&self) -> String {
-        format!("{{\"version\":{},{}\n", self.clock.version, self.line)
-    }
-}
-
-/// The value in the line of a live record.
-fn value_of<'a>(line: &'a str, key: &Key) -> &'a str {
-    let start = line_start(key).len() + "\"value\":".len();
-    line.get(start..line.len() - 1).expect("BUG: a stored line does not belong to its key")
-}
-
-fn line_start(key: &Key) -> String {
-    // Collection names need no escapes.
-    format!("\"collection\":\"{}\",\"id\":{},", key.collection, json_text(key.id.as_str()))
 }

@@ -14,6 +14,7 @@ use crate::{
     call::{Administration, Aside, Ask, Call, Person},
     coordinator::{
         Coordinator,
+        ledger::{LedgerResult, MetaTable, PrivateTable, Rows},
         object::{Answer, Object, ObjectConfig, Said, Storage, Task},
         publication::PublicationConfig,
         rate::RateConfig,
@@ -327,5 +328,25 @@ impl Host {
             self.alarm = at;
         }
         fault.is_none()
+    }
+}
+
+impl Storage for MemoryLedger {
+    type Ledger = Self;
+
+    fn is_used(&self) -> LedgerResult<bool> {
+        Ok(self.meta()?.is_some())
+    }
+
+    fn has_tables(&self) -> LedgerResult<bool> {
+        Ok(self.is_used()? || self.private("owner", "")?.is_some())
+    }
+
+    fn open(&mut self) -> LedgerResult<Self> {
+        Ok(std::mem::take(self))
+    }
+
+    fn take_rows(&mut self) -> Rows {
+        Rows::default()
     }
 }

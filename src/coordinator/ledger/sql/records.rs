@@ -6,7 +6,7 @@ use super::{
     row::{Row, all, first, integer, only, run, size, text, unexpected, version},
 };
 use crate::{
-    coordinator::ledger::{Clock, LedgerResult, Lines, Record, RecordTable, value_of},
+    coordinator::ledger::{Clock, LedgerResult, Lines, Record, RecordTable, line::value_of},
     ids::{Collection, Key, RecordId},
     time::Millis,
     version::Version,
