@@ -7,19 +7,48 @@ const realNow = Date.now;
 /** What of storage can be told to wait or to fail. */
 const CALLS = ["setAlarm", "deleteAlarm", "getAlarm", "sync", "transactionSync"];
 
+/** What the platform says when an account has used up what a day of the free plan has, of rows and of requests. */
+const USED_UP = {
+  exec: "Exceeded allowed rows written in Durable Objects free tier.",
+  fetch: "Exceeded allowed volume of requests in Durable Objects free tier.",
+};
+const AN_HOUR = 3_600_000;
+const waitReally = scheduler.wait.bind(scheduler);
+
 export class ObjectFaults {
   // {call, fault, skip, times}: "error" fails; "full" does as where no byte is left; "held" is made, and answered when the
-  // test says so; "lost" is answered and never made.
+  // test says so; "lost" is answered and never made. "exec" is a statement, and "fetch" a request to the object: both may be
+  // "used up", as on the free plan, and a request may be one that "hangs".
   rules = [];
   held = [];
   journal = []; // {call, fault, at}
+  #commits;
+
+  /** `commits`: see platform.mjs. */
+  constructor(commits) {
+    this.#commits = commits;
+  }
 
   /** The object's state with these faults in front of its storage. */
   wrap(state) {
-    const storage = new Proxy(state.storage, { get: (real, name) => this.#method(real, name) });
+    const { sql } = state.storage;
+    const exec = (...args) => {
+      if (this.#choose("exec")) throw new Error(USED_UP.exec);
+      return sql.exec(...args);
+    };
+    const storage = new Proxy(state.storage, {
+      get: (real, name) => (name === "sql" ? { exec } : this.#method(real, name)),
+    });
     return new Proxy(state, {
       get: (real, name) => (name === "storage" ? storage : bound(real, name)),
     });
+  }
+
+  /** What becomes of a request before the object sees it. */
+  async meet() {
+    const rule = this.#choose("fetch");
+    if (rule?.fault === "hangs") await waitReally(AN_HOUR);
+    if (rule) throw new Error(USED_UP.fetch);
   }
 
   #method(real, name) {
@@ -34,8 +63,8 @@ export class ObjectFaults {
       if (rule?.fault === "full") throw new Error("database or disk is full: SQLITE_FULL");
       if (rule?.fault === "error") return Promise.reject(new Error("a fault of the test"));
       if (rule?.fault === "lost") return Promise.resolve();
-      if (rule?.fault !== "held") return real[name](...args);
-      const done = real[name](...args);
+      const done = this.#commits.run(name, () => real[name](...args));
+      if (rule?.fault !== "held") return done;
       return new Promise((resolve, reject) => {
         this.held.push((fails) => (fails ? reject(new Error("a fault of the test")) : resolve(done)));
       });
