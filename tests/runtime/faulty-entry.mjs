@@ -104,7 +104,8 @@ export class Coordinator {
     const id = String(this.#state.id);
     if (request.headers.get("kv-control") !== this.#env.KV_CONTROL) {
       reaches(id, this.#env.COORDINATOR, request);
-      await this.#faults.meet();
+      this.#faults.admit();
+      await this.#faults.hang();
       const answer = await this.#inner.fetch(request);
       await this.#commits.over();
       return answer;

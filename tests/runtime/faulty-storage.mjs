@@ -7,18 +7,13 @@ const realNow = Date.now;
 /** What of storage can be told to wait or to fail. */
 const CALLS = ["setAlarm", "deleteAlarm", "getAlarm", "sync", "transactionSync"];
 
-/** What the platform says when an account has used up what a day of the free plan has, of rows and of requests. */
-const USED_UP = {
-  exec: "Exceeded allowed rows written in Durable Objects free tier.",
-  fetch: "Exceeded allowed volume of requests in Durable Objects free tier.",
-};
 const AN_HOUR = 3_600_000;
 const waitReally = scheduler.wait.bind(scheduler);
 
 export class ObjectFaults {
-  // {call, fault, skip, times}: "error" fails; "full" does as where no byte is left; "held" is made, and answered when the
-  // test says so; "lost" is answered and never made. "exec" is a statement, and "fetch" a request to the object: both may be
-  // "used up", as on the free plan, and a request may be one that "hangs".
+  // {call, fault, skip, times}: "error" fails; "full" does as where no byte is left; "used up" as where the free plan's rows, or
+  // requests (of the call "fetch"), of a day are; "held" is made, and answered when the test says so; "lost" is answered and
+  // never made. The call "exec" is a statement, and "answer" one of a request, which "hangs".
   rules = [];
   held = [];
   journal = []; // {call, fault, at}
@@ -33,7 +28,7 @@ export class ObjectFaults {
   wrap(state) {
     const { sql } = state.storage;
     const exec = (...args) => {
-      if (this.#choose("exec")) throw new Error(USED_UP.exec);
+      if (this.#choose("exec")) throw usedUp("rows read");
       return sql.exec(...args);
     };
     const storage = new Proxy(state.storage, {
@@ -42,13 +37,6 @@ export class ObjectFaults {
     return new Proxy(state, {
       get: (real, name) => (name === "storage" ? storage : bound(real, name)),
     });
-  }
-
-  /** What becomes of a request before the object sees it. */
-  async meet() {
-    const rule = this.#choose("fetch");
-    if (rule?.fault === "hangs") await waitReally(AN_HOUR);
-    if (rule) throw new Error(USED_UP.fetch);
   }
 
   #method(real, name) {
@@ -60,6 +48,7 @@ export class ObjectFaults {
       const rule = this.#choose(name);
       this.journal.push({ call: name, fault: rule?.fault ?? null, at: realNow() });
       if (rule?.fault === "error" && name === "transactionSync") throw new Error("a fault of the test");
+      if (rule?.fault === "used up") throw usedUp("rows written");
       if (rule?.fault === "full") throw new Error("database or disk is full: SQLITE_FULL");
       if (rule?.fault === "error") return Promise.reject(new Error("a fault of the test"));
       if (rule?.fault === "lost") return Promise.resolve();
@@ -69,6 +58,16 @@ export class ObjectFaults {
         this.held.push((fails) => (fails ? reject(new Error("a fault of the test")) : resolve(done)));
       });
     };
+  }
+
+  /** Fails where the platform would not let a request reach the object. */
+  admit() {
+    if (this.#choose("fetch")?.fault === "used up") throw usedUp("volume of requests");
+  }
+
+  /** Waits where a request is never answered. */
+  async hang() {
+    if (this.#choose("answer")) await waitReally(AN_HOUR);
   }
 
   #choose(call) {
@@ -96,6 +95,9 @@ export class ObjectFaults {
     return { rows, alarm: await storage.getAlarm(), held: this.held.length, journal: this.journal };
   }
 }
+
+// As those who met it quote the platform.
+const usedUp = (what) => new Error(`Exceeded allowed ${what} in Durable Objects free tier.`);
 
 function bound(real, name) {
   const value = real[name];

@@ -136,16 +136,6 @@ export function reaches(id, objects, request) {
 
 export const placeOf = (id) => placed.get(id) ?? { calls: 0 };
 
-// The module's memory, which grows and never shrinks.
-let memory = null;
-const { Instance } = WebAssembly;
-WebAssembly.Instance = class extends Instance {
-  constructor(...args) {
-    super(...args);
-    memory = this.exports.memory ?? memory;
-  }
-};
-
 /** What the Worker's clock shows while it computes for so long, and after it has waited for a moment. */
 async function spin(ms) {
   const begun = runningNow();
@@ -163,5 +153,5 @@ export async function controlPlatform(command) {
   pages = command.pages ?? pages;
   commitMs = command.commitMs ?? commitMs;
   const clock = command.spin && (await spin(command.spin));
-  return { used, misplaced, clock, memory: memory?.buffer.byteLength ?? 0 };
+  return { used, misplaced, clock };
 }
