@@ -103,7 +103,8 @@ export function counted(objects) {
       },
     };
   };
-  return { idFromName: (name) => objects.idFromName(name), get };
+  const jurisdiction = (name) => counted(objects.jurisdiction(name));
+  return { idFromName: (name) => objects.idFromName(name), get, jurisdiction };
 }
 
 /** The context of a request whose work after the answer is counted while it goes on. */
