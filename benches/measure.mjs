@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { root } from "../scripts/setup.mjs";
+import { commits } from "./commits.mjs";
 import { machine } from "./machine.mjs";
 import { noisy } from "./noisy.mjs";
 import { pushes } from "./pushes.mjs";
 import { coldPolls, firstLoads, smallReads } from "./reads.mjs";
 import { print } from "./report.mjs";
-import { BOUNDED, startKv, startMemory, startObject } from "./runtime.mjs";
+import { BOUNDED, startKv, startMemory, startObject, startSlow } from "./runtime.mjs";
 import { startup } from "./startup.mjs";
 import { tokens } from "./tokens.mjs";
 
@@ -17,7 +18,7 @@ const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
-    // For working on one comparison: `--only kv`, `--only memory`, `--only object`, `--only noisy`, `--only startup` or `--only tokens`.
+    // For working on one comparison: `--only kv`, `--only memory`, `--only object`, `--only commits`, `--only noisy`, `--only startup` or `--only tokens`.
     only: { type: "string" },
   },
 });
@@ -47,6 +48,11 @@ const object = await over("object", startObject, async (runtime) => ({
   many: await pushes(runtime, "push, 32 clients", { ...options, clients: 32 }),
 }));
 
+const slow = [];
+for (const commitMs of [0, 10, 30]) {
+  slow.push(...((await over("commits", () => startSlow(commitMs), (runtime) => commits(runtime, commitMs, options))) ?? []));
+}
+
 const neighbours = await over("noisy", () => startObject(BOUNDED), (runtime) => noisy(runtime, values.quick ? { rounds: 1, ms: 1500 } : { rounds: 3, ms: 5000 }));
 
 const verifying =
@@ -72,6 +78,7 @@ const result = {
   kv,
   memory,
   object,
+  commits: slow,
   noisy: neighbours,
   tokens: verifying,
   startup: starting,

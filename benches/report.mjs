@@ -100,6 +100,15 @@ function neighbours(rows) {
   return table;
 }
 
+// What an object does whose commits take as long as on the platform.
+function durations(rows) {
+  const table = [["commits of", "clients", "pushes/s", "p50", "p99", "CPU"]];
+  for (const { commitMs, clients, ...figures } of rows) {
+    table.push([`${commitMs} ms`, String(clients), ...["perSecond", "p50", "p99", "cpu"].map((of) => number(figures[of]))]);
+  }
+  return table;
+}
+
 // From the process of a runtime to its first answer.
 function starts({ nothing, hello, headwater, ratio, cpu_ratio }) {
   const row = (name, { ms, cpu_ms, bytes, gzip }) => [name, number(ms), number(cpu_ms), String(bytes ?? ""), String(gzip ?? "")];
@@ -124,6 +133,7 @@ which decides how much pushes gain by sharing a transaction.\n`);
   if (load_before > 1) console.log("The machine was busy before the run: that makes the ratios of pushes too high.\n");
   if (rows.length > 0) console.log(`${align(speeds(rows))}\n\n${align(uses(rows))}`);
   if (result.tokens) console.log(`\n${align(verifying(result.tokens))}`);
+  if (result.commits.length > 0) console.log(`\n${align(durations(result.commits))}`);
   if (result.noisy) console.log(`\n${NEIGHBOURS}\n${align(neighbours(result.noisy))}`);
   if (result.startup) console.log(`\n${starts(result.startup)}`);
   const loads = result.kv?.firstLoad;

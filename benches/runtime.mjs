@@ -92,6 +92,12 @@ export async function startMemory() {
   return { ...runtime, value, give };
 }
 
+// Headwater with the default settings and commits that take so long, as tests/runtime/platform.mjs has it.
+export async function startSlow(commitMs) {
+  const variables = { LOCATION: "home", KV_CONTROL: "bench", PLATFORM: { commitMs } };
+  return start([headwater("tests/runtime/faulty-entry.mjs", variables), worker("floor", "benches/floors/nothing.mjs", {})]);
+}
+
 // Headwater with the default settings, and floor (c).
 export async function startObject(variables = {}) {
   return start([

@@ -1,11 +1,16 @@
-// The built Worker with a faulty KV and a faulty storage under it: what the tests on the runtime run instead of
-// build/index.js.
+// The built Worker with a faulty KV, a faulty storage and what the real platform does under it: what the tests on the runtime
+// run instead of build/index.js.
 
+// First, because it sees the module begin.
+import { Commits, behindFront, comes, controlPlatform, counted, placeOf, platformNow, reaches, used, waits, watched } from "./platform.mjs";
 import Inner, { Coordinator as InnerCoordinator } from "../../build/index.js";
 import { FaultyKv, control } from "./faulty-kv.mjs";
 import { ObjectFaults } from "./faulty-storage.mjs";
 
-const withFaults = (env, role) => ({ ...env, SNAPSHOTS: new FaultyKv(env.SNAPSHOTS, role) });
+const withFaults = (env, role) => {
+  const SNAPSHOTS = waits(new FaultyKv(env.SNAPSHOTS, role), "get", "getWithMetadata", "put", "delete");
+  return { ...env, SNAPSHOTS, COORDINATOR: counted(env.COORDINATOR) };
+};
 
 // The local runtime has one cache for all Workers, but a location's cache is its own. A new generation is an empty
 // cache, and none at all is what `workers.dev` offers.
@@ -20,23 +25,33 @@ CacheStorage.prototype.open = function openHere(name) {
 for (const name of ["match", "put"]) {
   const real = Cache.prototype[name];
   Cache.prototype[name] = function atOneHost(url, ...rest) {
+    used[name] += 1;
     return real.call(this, url.replace(/^https?:\/\/[^/]+/, "http://location"), ...rest);
   };
 }
 
 // What takes days in production happens when the clock is set. For an object only backwards, because the runtime's
 // own clock rings its alarms: then they ring at once.
-const realNow = Date.now;
 let clockOffset = 0;
 // How many times as fast time goes by for the Worker, since when.
-let [pace, pacedFrom, paced] = [1, 0, 0];
-Date.now = () => Math.floor(paced + (realNow() - pacedFrom) * pace + clockOffset);
+let [pace, pacedFrom, paced] = [1, platformNow(), platformNow()];
+Date.now = () => Math.floor(paced + (platformNow() - pacedFrom) * pace + clockOffset);
 const setRealTimeout = setTimeout;
-globalThis.setTimeout = (then, ms = 0, ...rest) => setRealTimeout(then, ms / pace, ...rest);
+globalThis.setTimeout = (then, ms = 0, ...rest) => {
+  const ring = (...args) => {
+    comes();
+    then(...args);
+  };
+  return setRealTimeout(ring, ms / pace, ...rest);
+};
+const waitReally = waits({ wait: scheduler.wait.bind(scheduler) }, "wait");
+scheduler.wait = (ms, ...rest) => waitReally.wait(ms / pace, ...rest);
+const timeoutReally = AbortSignal.timeout;
+AbortSignal.timeout = (ms) => timeoutReally.call(AbortSignal, Math.ceil(ms / pace));
 
 function setPace(next) {
-  paced += (realNow() - pacedFrom) * pace;
-  [pace, pacedFrom] = [next, realNow()];
+  paced += (platformNow() - pacedFrom) * pace;
+  [pace, pacedFrom] = [next, platformNow()];
 }
 
 // A promise that fails and that nobody looks at is a mistake of the Worker, though no answer shows it.
@@ -51,6 +66,7 @@ async function peek(url) {
 
 async function answerControl(request, env) {
   const command = await request.json();
+  if (command.platform) return Response.json(await controlPlatform(command.platform));
   if (command.object) {
     const stub = env.COORDINATOR.get(env.COORDINATOR.idFromName(command.scope));
     const init = { method: "POST", headers: { "kv-control": env.KV_CONTROL }, body: JSON.stringify(command.object) };
@@ -68,48 +84,52 @@ async function answerControl(request, env) {
   return Response.json({ ...(await control(command, env.SNAPSHOTS)), unhandled });
 }
 
-// How often each object was asked, by its id; an object that the platform ends for idling begins with nothing of its own.
-const calls = new Map();
-
 // Beside the Worker's class, not above it: that one is a proxy that returns another object than `this`.
 export class Coordinator {
-  #faults = new ObjectFaults();
+  #commits = new Commits();
+  #faults = new ObjectFaults(this.#commits);
   #state;
   #env;
   #inner;
 
   constructor(state, env) {
+    comes();
     this.#state = state;
     this.#env = env;
     this.#inner = new InnerCoordinator(this.#faults.wrap(state), withFaults(env, "object"));
   }
 
   async fetch(request) {
+    comes();
+    const id = String(this.#state.id);
     if (request.headers.get("kv-control") !== this.#env.KV_CONTROL) {
-      const id = String(this.#state.id);
-      calls.set(id, (calls.get(id) ?? 0) + 1);
+      reaches(id, this.#env.COORDINATOR, request);
       this.#faults.admit();
-      return this.#inner.fetch(request);
+      await this.#faults.hang();
+      const answer = await this.#inner.fetch(request);
+      await this.#commits.over();
+      return answer;
     }
     const { ring, abort, ...command } = await request.json();
     // Whatever it does is broken off and its memory is lost, as when the platform moves it; its isolate lives on.
     if (abort) this.#state.abort("ended by the test");
     // An alarm that the platform did not promise: too early, or once more.
     if (ring) await this.#inner.alarm();
-    const answer = await this.#faults.control(command, this.#state.storage);
-    return Response.json({ ...answer, calls: calls.get(String(this.#state.id)) ?? 0 });
+    return Response.json({ ...(await this.#faults.control(command, this.#state.storage)), ...placeOf(id) });
   }
 
   alarm(info) {
+    comes();
     return this.#inner.alarm(info);
   }
 }
 
 export default {
   fetch(request, env, context) {
+    comes();
     cache.location = cacheOf(env);
     const isControl = new URL(request.url).pathname === "/__kv" && request.headers.get("kv-control") === env.KV_CONTROL;
     if (isControl) return answerControl(request, env);
-    return new Inner(context, withFaults(env, "edge")).fetch(request);
+    return behindFront(request, () => new Inner(watched(context), withFaults(env, "edge")).fetch(request));
   },
 };

@@ -123,8 +123,7 @@ export class FaultyKv {
     if (fault?.fault === "timeout") throw new Error("KV GET failed: 504 Gateway Timeout");
     const entry = fault?.fault === "miss" ? null : await this.#look(key, parsed, rest);
     if (!entry) return { value: null, metadata: null, cacheStatus: null };
-    const breaks = fault?.fault === "broken";
-    return { value: this.#body(entry.bytes, type, parsed, breaks), metadata: entry.metadata, cacheStatus: null };
+    return { value: this.#body(entry.bytes, type, parsed, fault), metadata: entry.metadata, cacheStatus: null };
   }
 
   // What this location believes to stand under the key.
@@ -145,20 +144,21 @@ export class FaultyKv {
   }
 
   // A stream is filled only when somebody reads it: that is how a test knows whether a poll read a body.
-  #body(bytes, type, { scope, kind }, breaks) {
+  #body(bytes, type, { scope, kind }, fault) {
     const read = () => count(scope, `${this.#role}.body.${kind}`);
     if (type === "stream") {
       let at = 0;
       return new ReadableStream({
         type: "bytes",
-        pull(controller) {
+        async pull(controller) {
           if (at === 0) read();
+          if (fault?.fault === "trickle") await pause(fault.ms);
           if (at >= bytes.length) {
             controller.close();
             controller.byobRequest?.respond(0);
             return;
           }
-          if (breaks && at > 0) return controller.error(new Error("the connection to KV broke"));
+          if (fault?.fault === "broken" && at > 0) return controller.error(new Error("the connection to KV broke"));
           controller.enqueue(bytes.slice(at, at + 65536));
           at += 65536;
         },

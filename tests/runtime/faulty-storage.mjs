@@ -7,17 +7,33 @@ const realNow = Date.now;
 /** What of storage can be told to wait or to fail. */
 const CALLS = ["setAlarm", "deleteAlarm", "getAlarm", "sync", "transactionSync"];
 
+const AN_HOUR = 3_600_000;
+const waitReally = scheduler.wait.bind(scheduler);
+
 export class ObjectFaults {
   // {call, fault, skip, times}: "error" fails; "full" does as where no byte is left; "used up" as where the free plan's rows, or
   // requests (of the call "fetch"), of a day are; "held" is made, and answered when the test says so; "lost" is answered and
-  // never made.
+  // never made. The call "exec" is a statement, and "answer" one of a request, which "hangs".
   rules = [];
   held = [];
   journal = []; // {call, fault, at}
+  #commits;
+
+  /** `commits`: see platform.mjs. */
+  constructor(commits) {
+    this.#commits = commits;
+  }
 
   /** The object's state with these faults in front of its storage. */
   wrap(state) {
-    const storage = new Proxy(state.storage, { get: (real, name) => this.#method(real, name) });
+    const { sql } = state.storage;
+    const exec = (...args) => {
+      if (this.#choose("exec")) throw usedUp("rows read");
+      return sql.exec(...args);
+    };
+    const storage = new Proxy(state.storage, {
+      get: (real, name) => (name === "sql" ? { exec } : this.#method(real, name)),
+    });
     return new Proxy(state, {
       get: (real, name) => (name === "storage" ? storage : bound(real, name)),
     });
@@ -36,8 +52,8 @@ export class ObjectFaults {
       if (rule?.fault === "full") throw new Error("database or disk is full: SQLITE_FULL");
       if (rule?.fault === "error") return Promise.reject(new Error("a fault of the test"));
       if (rule?.fault === "lost") return Promise.resolve();
-      if (rule?.fault !== "held") return real[name](...args);
-      const done = real[name](...args);
+      const done = this.#commits.run(name, () => real[name](...args));
+      if (rule?.fault !== "held") return done;
       return new Promise((resolve, reject) => {
         this.held.push((fails) => (fails ? reject(new Error("a fault of the test")) : resolve(done)));
       });
@@ -47,6 +63,11 @@ export class ObjectFaults {
   /** Fails where the platform would not let a request reach the object. */
   admit() {
     if (this.#choose("fetch")?.fault === "used up") throw usedUp("volume of requests");
+  }
+
+  /** Waits where a request is never answered. */
+  async hang() {
+    if (this.#choose("answer")) await waitReally(AN_HOUR);
   }
 
   #choose(call) {

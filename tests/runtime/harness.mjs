@@ -50,8 +50,16 @@ export async function eventually(what, attempt, ms = 40_000) {
   }
 }
 
-export async function startRuntime({ locations = [], variables = {}, worker = {} } = {}) {
-  const runtime = new Runtime(["home", ...locations], { ...VARIABLES, ...variables }, worker);
+/** What PLATFORM=real puts under every test. */
+const REAL = { frozenClock: true, commitMs: 10 };
+
+/**
+ * `platform`: what of the real platform is under the Worker, see platform.mjs. `differing`: what a location has other than all,
+ * by its name: `variables`, or the Worker as another `checkout` of this repository has built it.
+ */
+export async function startRuntime({ locations = [], variables = {}, worker = {}, platform = {}, differing = {} } = {}) {
+  const under = { ...(process.env.PLATFORM === "real" && REAL), ...platform };
+  const runtime = new Runtime(["home", ...locations], { ...VARIABLES, ...variables }, { ...worker, under, differing });
   await runtime.start();
   return runtime;
 }
@@ -64,9 +72,9 @@ class Runtime {
   logs = [];
 
   /** `worker`: what each Worker has beside what all tests give it, such as more bindings. */
-  constructor(locations, variables, worker) {
+  constructor(locations, variables, { under, differing, ...worker }) {
     this.locations = locations;
-    this.worker = worker;
+    Object.assign(this, { worker, under, differing });
     this.variables = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== null));
   }
 
@@ -87,14 +95,14 @@ class Runtime {
       workers: this.locations.map((name, at) => ({
         name,
         modules: true,
-        modulesRoot: root,
-        scriptPath: fileURLToPath(new URL("faulty-entry.mjs", import.meta.url)),
+        modulesRoot: this.#checkout(name),
+        scriptPath: join(this.#checkout(name), "tests/runtime/faulty-entry.mjs"),
         modulesRules: [
           { type: "CompiledWasm", include: ["**/*.wasm"], fallthrough: true },
           { type: "ESModule", include: ["**/*.js", "**/*.mjs"] },
         ],
         compatibilityDate,
-        bindings: { ...this.variables, LOCATION: name, KV_CONTROL: this.#controlKey },
+        bindings: { ...this.variables, ...this.differing[name]?.variables, LOCATION: name, KV_CONTROL: this.#controlKey, PLATFORM: this.under },
         ...this.worker,
         kvNamespaces: { SNAPSHOTS: "snapshots" },
         durableObjects: {
@@ -104,6 +112,10 @@ class Runtime {
         unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
       })),
     };
+  }
+
+  #checkout(location) {
+    return this.differing[location]?.checkout ?? root;
   }
 
   /** Stops the runtime in good order and starts it again over the same storage. */
@@ -143,9 +155,12 @@ class Runtime {
 
   /** Ends everything. A Worker that panicked on the way is a failure, whatever its answers were, unless it had to. */
   async stop({ mayPanic = false } = {}) {
+    // After a panic nobody may answer.
+    const misplaced = mayPanic || this.differing.home?.checkout ? [] : (await this.platform("home")).misplaced;
     await this.#miniflare.dispose();
     await rm(this.#storage, { recursive: true, force: true });
     if (mayPanic) return;
+    assert.deepEqual(misplaced, [], "only its user's requests reach a private space's object, because the first places it for good");
     const panics = this.logs.filter((text) => /panicked at|Critical Error|RuntimeError: unreachable/.test(text));
     assert.deepEqual(panics, [], "the Worker panicked");
   }
@@ -196,6 +211,11 @@ class Runtime {
   /** Tells the storage of one space's object what to do; see `ObjectFaults.control` in faulty-storage.mjs. */
   async object(sub, command = {}) {
     return this.kv("home", sub, { object: command });
+  }
+
+  /** Tells a location's platform what to do, and gives what it has seen; see `controlPlatform` in platform.mjs. */
+  async platform(location, command = {}) {
+    return this.kv(location, "*", { platform: command });
   }
 
   /** Moves the clock that the Worker sees at one location by so many ms from the real time. */
