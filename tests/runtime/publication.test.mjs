@@ -258,6 +258,25 @@ describe("when it is published", { concurrency: 2 }, () => {
     }
   });
 
+  test("a publication reads each row of its delta once, however many parts the delta has", async () => {
+    const lone = await startRuntime();
+    try {
+      const writer = lone.device(lone.subject());
+      await writer.load("c", records(1400, 10_000));
+      await lone.waitForPublished(writer.sub, writer.min);
+      await writer.load("c", records(160, 10_000).map(([id, { s }]) => [id, { s, last: true }]));
+      const head = await lone.waitForPublished(writer.sub, writer.min);
+      assert.equal(head.delta.parts.length, 2);
+      const logged = lone.logs.join("").split("\n").filter((line) => line.includes('"published"')).map(JSON.parse);
+      const { rowsRead, rowsWritten } = logged.find((line) => line.version === head.version);
+      // 26 rows show that the tail does not fit; a slice ends behind a part, and what was read of the next part is read again.
+      assert.ok(rowsRead >= 160 && rowsRead < 160 + 100, `${rowsRead} rows were read for a delta of 160`);
+      assert.ok(rowsWritten <= 8, `${rowsWritten} rows were written`);
+    } finally {
+      await lone.stop();
+    }
+  });
+
   test("by demand: not before the pulls that it would have served, and then", async () => {
     const variables = { PUBLISH_AFTER_PULLS: "3", PUBLISH_MAX_DELAY_MS: "600000" };
     const lazy = await startRuntime({ locations: ["a", "b"], variables });
