@@ -117,9 +117,15 @@ impl Space {
         self.past.push(before);
     }
 
+    /// I9: only its user reaches a private space's object, which stands for good where the first request came from.
+    pub fn check_caller(&self, user: &UserHash) {
+        let is_users = self.id.is_some() || self.oracle.role(user_of(user)).is_some();
+        assert!(is_users, "I9: somebody else reaches the object of a private space");
+    }
+
     /// I9: the coordinator answers members, about the space of their grant.
     pub fn check_asker(&self, scope: &Scope, user: &UserHash) {
-        let asker = (0..USERS.len()).find(|asker| user_hash(*asker) == *user).expect("a user of this world");
+        let asker = user_of(user);
         let may = self.oracle.role(asker).is_some() && !self.oracle.is_gone();
         assert!(
             may && *scope == self.scope,
@@ -141,4 +147,8 @@ impl Space {
         let past = self.past.iter().find(|(_, oracle)| oracle.had(epoch));
         past.map_or(&self.oracle, |(_, oracle)| oracle)
     }
+}
+
+fn user_of(hash: &UserHash) -> usize {
+    (0..USERS.len()).find(|user| user_hash(*user) == *hash).expect("a user of this world")
 }

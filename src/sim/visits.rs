@@ -150,7 +150,11 @@ impl World {
             }
             Effect::Call(call) => {
                 self.check_waits(driven, &call);
-                Event::Called(self.carry_call(driven, &call, around))
+                let called = self.carry_call(driven, &call, around);
+                // An object that cannot be reached refuses at once, or says nothing until nobody waits any more.
+                let is_silent = self.spaces[driven.space].host.is_unreachable && self.rng.chance(50);
+                driven.waited_ms += if is_silent { u64::from(call.timeout_ms) } else { 0 };
+                Event::Called(called)
             }
             Effect::Pass(call, PassedBody::Call) => {
                 self.check_waits(driven, &call);
@@ -235,6 +239,7 @@ impl World {
     pub(super) fn call_object(&mut self, space: usize, call: &Outgoing, clock: Option<Millis>) -> Ended {
         let now = clock.unwrap_or(self.now);
         assert_eq!(call.object, self.spaces[space].hash, "I9: an edge calls another object");
+        self.spaces[space].check_caller(&call.caller.user);
         let ended = self.spaces[space].host.call_by_edge(call, &mut self.kv, &self.granter, now);
         let space = &mut self.spaces[space];
         let may_claim = matches!(call.call, Call::Pull(_) | Call::Administer(Administration::Grant { .. }));

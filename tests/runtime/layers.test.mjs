@@ -79,7 +79,7 @@ describe("objects that cannot be read in the middle of a load", { concurrency: 2
   const faults = [
     ["the first fails at once", [rule("error")], { first: true }],
     ["the first fails late", [rule("error", { ms: 300 })], { first: true }],
-    ["the first is missing", [rule("miss")], { first: true }],
+    ["the first is missing at each look", [rule("miss", { times: 10 })], { first: true }],
     ["the first and the second fail", [rule("error", { times: 2 })], { first: true }],
     ["the first is missing and all others fail", [rule("miss"), rule("error", { times: 10 })], { first: true }],
     ["the second fails while the first is sent", [rule("error", { skip: 1 })]],

@@ -98,9 +98,12 @@ export async function readRuns(namespace, head) {
     parts.forEach((part, at) => assert.equal(part?.length, run.parts[at].bytes, `${name} part ${at} is there`));
     const lines = readLines(Buffer.concat(parts));
     checkRun(name, lines, run);
-    const keys = lines.map((line) => Buffer.from(`${line.collection}\0${line.id}`));
-    for (let at = 1; at < keys.length; at += 1) {
-      assert.ok(Buffer.compare(keys[at - 1], keys[at]) < 0, `${name} is in byte order of collection and id`);
+    const place = ({ version, collection, id }) => [name === "base" ? 0 : version, Buffer.from(`${collection}\0${id}`)];
+    const places = lines.map(place);
+    for (let at = 1; at < places.length; at += 1) {
+      const [[before, last], [version, key]] = [places[at - 1], places[at]];
+      const follows = before < version || (before === version && Buffer.compare(last, key) < 0);
+      assert.ok(follows, `${name} is in the order of kv-schema/README.md`);
     }
     bytes[name] = parts.reduce((sum, part) => sum + part.length, 0);
     for (const line of lines) records.set(`${line.collection} ${line.id}`, line);
