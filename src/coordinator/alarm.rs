@@ -118,6 +118,9 @@ impl<L: Ledger> Coordinator<L> {
 
     /// How a part's deletion ended.
     pub fn object_was_deleted(&mut self, outcome: PutOutcome, now: Millis) {
+        if self.is_gone() {
+            return;
+        }
         let noted = self.publisher.object_was_deleted(&mut self.ledger, outcome, now);
         noted.unwrap_or_else(|error| self.turn_failed(error, now));
     }

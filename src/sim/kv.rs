@@ -304,8 +304,8 @@ impl Kv {
         }
         let writes = self.log.entry(key.to_owned()).or_default();
         writes.push((at, entry));
-        // Nobody looks back further than a few writes.
-        if writes.len() > 8 {
+        // Nobody looks back further than a few writes, or in heads than a day.
+        if writes.len() > if key.ends_with("/head") { 200 } else { 8 } {
             writes.remove(0);
         }
     }

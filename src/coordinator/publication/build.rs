@@ -19,19 +19,24 @@ const DELTA_SHARE: usize = 8;
 impl Publisher {
     pub(super) fn begin_run(&mut self, base: bool, from: Version, to: Version) {
         self.give_up_run();
-        self.row.building =
-            Some(Building { base, run: RunRow { from, to, parts: Vec::new() }, reached: from, last: None });
+        let run = RunRow { from, to, parts: Vec::new() };
+        self.row.building = Some(Building { base, run, behind: None });
     }
 
     /// Cuts the next part. None when no put is needed: it is there already, or the run is complete.
     pub(super) fn build<L: Ledger>(&mut self, ledger: &mut L, now: Millis) -> LedgerResult<Option<Effect>> {
         let building = self.row.building.as_ref().expect("BUG: no run is under construction");
-        let (after, to) = (building.last.as_ref().map(key_of), building.run.to);
+        let (after, to) = (building.behind.as_ref(), building.run.to);
+        let after = after.map(|(version, (collection, id))| {
+            (*version, Key { collection: Collection::stored(collection), id: RecordId::stored(id) })
+        });
         let bytes_max = self.config.sizes.part_max;
-        let lines = if building.base {
-            ledger.lines_by_key(after.as_ref(), to, bytes_max)?
-        } else {
-            ledger.lines_by_version((building.reached, after.as_ref()), to, bytes_max)?
+        let lines = match &after {
+            after if building.base => {
+                ledger.lines_by_key(after.as_ref().map(|(_, key)| key), to, bytes_max)?
+            }
+            None => ledger.lines_by_version((building.run.from, None), to, bytes_max)?,
+            Some((version, key)) => ledger.lines_by_version((*version, Some(key)), to, bytes_max)?,
         };
         let end = first_part(&lines.text, lines.more, &self.config.sizes)
             .expect("BUG: a slice is shorter than a part");
@@ -46,7 +51,9 @@ impl Publisher {
             self.row.retry_at = self.row.retry_at.max(Some(until));
             return Ok(Some(Effect::Sleep(None)));
         }
-        let known = self.row.parts().find(|part| part.sha256.0 == hash).or(self.replaced_part(&hash));
+        let replaced = self.replaced_part(&hash);
+        let was_replaced = replaced.is_some();
+        let known = self.row.parts().find(|part| part.sha256.0 == hash).or(replaced);
         let there = known.filter(|part| now.since(part.put_at) < REFRESH_AGE_MS);
         let part = there.cloned().unwrap_or(PartRow {
             sha256: ContentHashText(hash.clone()),
@@ -61,6 +68,10 @@ impl Publisher {
         turn.run_ends = run_ends;
         if shared {
             self.adopt_part();
+            // A head that names it must not be there before it is known that it is not to be deleted.
+            if was_replaced {
+                self.row.write(ledger)?;
+            }
             return Ok(None);
         }
         let key = self.scope.object_key(&hash);
@@ -103,7 +114,7 @@ impl Publisher {
         let hash = part.sha256.0.clone();
         building.run.parts.push(part);
         let to = building.run.to;
-        (building.reached, building.last) = last.map_or_else(Default::default, |(at, key)| (at, Some(key)));
+        building.behind = last;
         let is_too_long = !building.base && building.run.bytes() > delta_max;
         self.row.name(&hash);
         if is_too_long {
@@ -140,10 +151,6 @@ impl Publisher {
             self.row.replace(building.run.parts, self.config.sizes.replaced_min);
         }
     }
-}
-
-fn key_of((collection, id): &(String, String)) -> Key {
-    Key { collection: Collection::stored(collection), id: RecordId::stored(id) }
 }
 
 /// The version and the key of the last of `lines`.

@@ -68,11 +68,10 @@ impl Publisher {
         self.behind_since.get_or_insert(now);
     }
 
-    /// Notes that another history began: readers of the old one must be told soon. Storage may have gone back, to a time when
-    /// parts were named that have been deleted since.
+    /// Notes that another history began: readers of the old one must be told soon.
     pub fn epoch_began(&mut self, now: Millis) {
         self.behind_since.get_or_insert(now);
-        self.nothing_is_there();
+        self.row.renew = true;
     }
 
     /// Notes that the coordinator answered a pull, and what the edge had seen.
@@ -107,16 +106,17 @@ impl Publisher {
 
     /// KV has lost the head, and who knows what else: it is all put again.
     pub(super) fn nothing_is_there(&mut self) {
-        self.row.parts_mut().for_each(|part| part.put_at = Millis(0));
         self.give_up_run();
+        self.row.parts_mut().for_each(|part| part.put_at = Millis(0));
+        self.row.replaced.iter_mut().for_each(|one| one.part.put_at = Millis(0));
         self.row.renew = true;
     }
 
     /// When the next turn is due; none if KV is up to date, and holds nothing that is to be deleted.
     #[must_use]
     pub fn due(&self, durable: Durable<'_>, now: Millis) -> Option<Millis> {
-        let deletion = self.deletion_due().map(|due| due.max(now.plus(1)));
-        [self.publication_due(durable, now), deletion].into_iter().flatten().min()
+        let deletion = || self.row.next_deletion().map(|due| due.max(now.plus(1)));
+        self.publication_due(durable, now).or_else(deletion)
     }
 
     /// When there is something to publish.

@@ -1,6 +1,9 @@
 //! The head: cut last, put last, and noted when KV has it. Then deletions may be forgotten.
 
-use super::{DAY_MS, Durable, Effect, LIFETIME_MS, Published, Publisher, PutOutcome, REFRESH_AGE_MS, RunRow};
+use super::{
+    DAY_MS, Durable, Effect, HeadUnderWay, LIFETIME_MS, Published, Publisher, PutOutcome, REFRESH_AGE_MS,
+    RunRow,
+};
 use crate::{
     coordinator::ledger::{Ledger, LedgerResult},
     snapshot::head::{FORMAT, Head, Tail},
@@ -54,7 +57,11 @@ impl Publisher {
             self.row.retry_at = Some(now.plus(DAY_MS));
             return self.sleep(durable, now).map(Some);
         };
-        self.turn.as_mut().expect("BUG: no turn is under way").head = Some((durable.position(), now));
+        self.turn.as_mut().expect("BUG: no turn is under way").head = Some(HeadUnderWay {
+            position: durable.position(),
+            put_at: now,
+            replaced: self.row.replaced.len(),
+        });
         // What is committed or asked for from here on is not in this head and counts for the next.
         (self.pulls_answered, self.unpublished_bytes, self.behind_since) = (0, 0, None);
         self.row.renew = false;
@@ -91,10 +98,10 @@ impl Publisher {
     ) -> LedgerResult<()> {
         let head = self.turn.as_mut().and_then(|turn| turn.head.take());
         // Another turn has taken over since, and puts the head again.
-        let Some((position, put_at)) = head else { return Ok(()) };
+        let Some(HeadUnderWay { position, put_at, replaced }) = head else { return Ok(()) };
         if outcome == PutOutcome::Done || planted!(FailedHeadTakenForPublished) {
             self.row.published = Some(Published { position, at: now });
-            self.row.replaced_since(now);
+            self.row.replaced_since(replaced, now);
             self.row.attempts = 0;
             self.row.retry_at = None;
             // By when it was sent, not by when it was answered: an earlier put may have landed in between, over it.

@@ -77,8 +77,17 @@ struct Turn {
     part: Option<PartRow>,
     last: Option<(Version, (String, String))>,
     run_ends: bool,
-    /// What the head that is being put says, and since when it is.
-    head: Option<(Position, Millis)>,
+    head: Option<HeadUnderWay>,
+}
+
+/// A head that is being put.
+#[derive(Debug)]
+struct HeadUnderWay {
+    position: Position,
+    /// Since when it is.
+    put_at: Millis,
+    /// How many replaced parts were noted when it was cut, none of which it names.
+    replaced: usize,
 }
 
 impl Publisher {
@@ -179,8 +188,10 @@ impl Publisher {
         now: Millis,
     ) -> LedgerResult<Effect> {
         let Some(turn) = &self.turn else { return Ok(Effect::Sleep(self.due(durable, now))) };
-        let idle = self.publication_due(durable, now).is_none_or(|due| due > now.plus(1));
-        let deletes = idle && self.deletion_due().is_some_and(|due| due <= now);
+        let publication = self.publication_due(durable, now);
+        let idle = publication.is_none_or(|due| due > now.plus(1));
+        // As long as KV's head may be another than the last that was put, it may name what was replaced.
+        let deletes = publication.is_none() && self.row.next_deletion().is_some_and(|due| due <= now);
         let is_fresh = turn.parts == 0 && turn.head.is_none();
         if is_fresh && idle && !deletes {
             return self.sleep(durable, now);
@@ -206,16 +217,20 @@ impl Publisher {
         }
     }
 
-    /// What KV's head says, as [`Effect::ReadHead`] asked. Where one was put long ago and none is there, KV has lost it. One that
-    /// was put a day after the last that storage knows of may have been followed by deletions that storage does not know of.
+    /// What KV's head says, as [`Effect::ReadHead`] asked. Where one was put long ago and none is there, KV has lost it. A head that
+    /// storage does not know is of an instance that died, or of a time from which storage has gone back: it may have named what
+    /// was replaced, and a day after the last that storage knows, parts may have been deleted that storage still names.
     pub fn head_was_read(&mut self, head: Option<&HeadMetadata>, now: Millis) {
         self.compared = true;
-        let Some(put_at) = self.row.published.as_ref().map(|put| put.at) else { return };
-        let is_lost = match head {
-            None => now.since(put_at) > self.config.landing_ms(),
-            Some(head) => head.p > put_at && now.since(put_at) > DAY_MS,
-        };
-        if is_lost {
+        let known = self.row.published.as_ref().map(|put| put.at);
+        let is_unknown = head.is_some_and(|head| known.is_none_or(|put_at| head.p > put_at));
+        let is_older = |ms| known.is_none_or(|put_at| now.since(put_at) > ms);
+        if is_unknown {
+            self.row.replaced.iter_mut().for_each(|one| one.since = None);
+            self.row.renew = true;
+        }
+        let is_gone = head.is_none() && known.is_some() && is_older(self.config.landing_ms());
+        if is_gone || (is_unknown && is_older(DAY_MS)) {
             self.nothing_is_there();
         }
     }

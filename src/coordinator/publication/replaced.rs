@@ -14,7 +14,9 @@ use crate::{
 /// put that was never answered may bring an older head back for some minutes.
 const KEPT_MS: u64 = DAY_MS + HOUR_MS;
 const HOUR_MS: u64 = 3_600_000;
-/// How many parts are noted, some 100 bytes each. What is beyond that expires.
+/// How late a deletion may land at least, in ms: nobody waits for its answer longer than 25 s.
+const DELETION_LANDS_MS: u64 = 5 * 60_000;
+/// How many parts are noted, some 160 bytes each. What is beyond that expires.
 const REPLACED_MAX: usize = 1_000;
 /// Deletions of one turn, one after the other: some seconds.
 const DELETIONS_PER_TURN: usize = 32;
@@ -50,14 +52,15 @@ impl PublicationRow {
         self.replaced.retain(|one| one.part.sha256.0 != *hash || planted!(PartNamedAgainDeleted));
     }
 
-    /// KV has a head that names what the row names.
-    pub(super) fn replaced_since(&mut self, now: Millis) {
-        for one in &mut self.replaced {
+    /// KV has a head that names none of the first `count` replaced parts.
+    pub(super) fn replaced_since(&mut self, count: usize, now: Millis) {
+        for one in self.replaced.iter_mut().take(count) {
             one.since.get_or_insert(Millis(now.0.next_multiple_of(HOUR_MS)));
         }
     }
 
-    fn next_deletion(&self) -> Option<Millis> {
+    /// When the next part is to be deleted.
+    pub(super) fn next_deletion(&self) -> Option<Millis> {
         let waiting = self.replaced.iter().filter(|one| one.deleted_at.is_none());
         let kept_ms = if planted!(ReplacedDeletedAtOnce) { 0 } else { KEPT_MS };
         waiting.filter_map(|one| one.since).min().map(|since| since.plus(kept_ms))
@@ -65,11 +68,6 @@ impl PublicationRow {
 }
 
 impl Publisher {
-    /// When the next part is to be deleted.
-    pub(super) fn deletion_due(&self) -> Option<Millis> {
-        self.row.next_deletion()
-    }
-
     /// Deletes the next part whose time has come. It is noted before, so that whatever becomes of this instance, nobody puts
     /// the part again while its deletion may still land.
     pub(super) fn delete<L: Ledger>(&mut self, ledger: &mut L, now: Millis) -> LedgerResult<Option<Effect>> {
@@ -79,8 +77,8 @@ impl Publisher {
             return Ok(None);
         }
         turn.deletions += 1;
-        let landing_ms = self.config.landing_ms();
-        self.row.replaced.retain(|one| one.deleted_at.is_none_or(|at| now.since(at) <= landing_ms));
+        let lands_ms = self.config.landing_ms().max(DELETION_LANDS_MS);
+        self.row.replaced.retain(|one| one.deleted_at.is_none_or(|at| now.since(at) <= lands_ms));
         let waiting = self.row.replaced.iter_mut().filter(|one| one.deleted_at.is_none());
         let one =
             waiting.min_by_key(|one| one.since.unwrap_or(now)).expect("BUG: a deletion of nothing is due");
@@ -113,7 +111,8 @@ impl Publisher {
     /// Until when a part may not be put, because its deletion may still land.
     pub(super) fn is_being_deleted(&self, hash: &ContentHash, now: Millis) -> Option<Millis> {
         let one = self.row.replaced.iter().find(|one| one.part.sha256.0 == *hash)?;
-        one.deleted_at.map(|at| at.plus(self.config.landing_ms() + 1)).filter(|until| *until > now)
+        let lands_ms = self.config.landing_ms().max(DELETION_LANDS_MS);
+        one.deleted_at.map(|at| at.plus(lands_ms + 1)).filter(|until| *until > now)
     }
 
     /// A part that is still there although the row does not name it.

@@ -76,11 +76,8 @@ pub struct Building {
     pub base: bool,
     /// What is done.
     pub run: RunRow,
-    /// The version of the last line of the last part, …
-    #[serde(default)]
-    pub reached: Version,
-    /// … and its key. A base goes on behind the key, a delta behind both.
-    pub last: Option<(String, String)>,
+    /// The version and the key of the last line of the last part. A base goes on behind the key, a delta behind both.
+    pub behind: Option<(Version, (String, String))>,
 }
 
 impl RunRow {
@@ -163,7 +160,7 @@ mod tests {
             &run,
             r#","delta":{"from":2,"to":3,"parts":[]},"building":{"base":true,"run":"#,
             &run,
-            r#","reached":2,"last":["todos","t1"]},"attempts":1,"retry_at":9,"put_again_at":10,"renew":true,"#,
+            r#","behind":[2,["todos","t1"]]},"attempts":1,"retry_at":9,"put_again_at":10,"renew":true,"#,
             r#""replaced":[{"part":"#,
             part,
             r#","since":11,"deleted_at":12}]}"#,

@@ -317,7 +317,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::EpochChangedSilently, &["I7"], 100),
     (Fault::CursorOutlivesEpoch, &["I7"], 100),
     (Fault::RepeatsApplied, &["I2"], 100),
-    (Fault::RepeatsNotCompared, &["I2"], 100),
+    (Fault::RepeatsNotCompared, &["I2", "I12"], 100),
     (Fault::SpellingCompared, &["I2"], 100),
     (Fault::AtIgnored, &["I2", "I12"], 100),
     (Fault::RejectionNotNoted, &["I2"], 100),

@@ -1,7 +1,7 @@
 //! What is needed is put again before it expires (H8), and what is not is deleted.
 
 use super::*;
-use crate::snapshot::head::PartName;
+use crate::{limits::Sizes, snapshot::head::PartName};
 
 #[test]
 fn h08_objects_are_put_again_after_15_days_although_nothing_in_them_changed() {
@@ -205,6 +205,18 @@ fn a_part_that_is_cut_again_is_not_put_while_its_deletion_may_still_land() {
     assert!(world.kv.central(&last, world.now).is_some());
 }
 
+/// Storage goes back, and somebody pushes.
+fn restore(world: &mut World, old: MemoryLedger) {
+    world.spaces[0].host.restore(old);
+    let position = world.spaces[0].host.core(world.now).position();
+    world.spaces[0].oracle.forget_published();
+    world.spaces[0].oracle.go_back_to(position);
+    let row = Row { count: 0, tag: 0, filler: 50 };
+    let (mark, changes) = world.spaces[0].oracle.plan(vec![Edit::Put(name("s"), row)]);
+    world.clients[1].queue(changes, mark);
+    world.push(1, false).expect("an answer");
+}
+
 #[test]
 fn storage_that_went_back_puts_what_was_deleted_since() {
     for is_ahead in [true, false] {
@@ -214,6 +226,7 @@ fn storage_that_went_back_puts_what_was_deleted_since() {
         let first = Scope::private(world.space()).object_key(&first.sha256.0);
         if is_ahead {
             // The history goes on: KV's head is from the future.
+            world.pass(2 * DAY_MS);
             put(&mut world, "r00", 210_000);
             put(&mut world, "r01", 210_000);
             put(&mut world, "r02", 210_000);
@@ -227,17 +240,32 @@ fn storage_that_went_back_puts_what_was_deleted_since() {
         }
         world.pass(60_000);
         world.kv.evict(&first, world.now);
-        world.spaces[0].host.restore(old);
-        let position = world.spaces[0].host.core(world.now).position();
-        world.spaces[0].oracle.forget_published();
-        world.spaces[0].oracle.go_back_to(position);
-        let row = Row { count: 0, tag: 0, filler: 50 };
-        let (mark, changes) = world.spaces[0].oracle.plan(vec![Edit::Put(name("s"), row)]);
-        world.clients[1].queue(changes, mark);
-        world.push(1, false).expect("an answer");
+        restore(&mut world, old);
         assert_settles(&mut world, "after the restore");
         assert!(world.kv.central(&first, world.now).is_some(), "{is_ahead}: the head names it");
     }
+}
+
+#[test]
+fn storage_that_went_back_to_a_run_under_construction_puts_its_parts_again() {
+    let sizes = Sizes { parts_per_turn: 1, ..Sizes::DEPLOYED };
+    let publication = PublicationConfig { sizes, ..EAGER };
+    let mut world = World::new(&Settings { publication, ..Settings::eager(1) });
+    fill(&mut world, 15);
+    world.pass(1_000);
+    world.fire_alarm();
+    let old = world.spaces[0].host.copy_of_storage(world.now);
+    let first = world.kv.puts.last().expect("a part").0.clone();
+    assert_settles(&mut world, "the whole base");
+    for index in 0..15 {
+        put(&mut world, &format!("r{index:02}"), 210_000);
+    }
+    assert_settles(&mut world, "another base, and the deletion of the first");
+    assert!(world.kv.deletions.contains(&first) && world.kv.central(&first, world.now).is_none());
+    world.pass(60_000);
+    restore(&mut world, old);
+    assert_settles(&mut world, "the oracle has found each part that a head names");
+    assert!(world.kv.central(&first, world.now).is_some());
 }
 
 #[test]
