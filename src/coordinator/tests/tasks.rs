@@ -1,6 +1,7 @@
 //! Tasks of an object by hand, where simulated worlds see no difference.
 
 use super::{
+    caches::asked,
     spaces::{create, team},
     *,
 };
@@ -212,6 +213,22 @@ fn a_turn_whose_reads_meet_a_used_up_day_says_so_though_its_alarms_can_be_set() 
     object.step(&mut alarm, Event::AlarmSet(true), AT);
     let said: Vec<_> = object.take_log().into_iter().map(|(_, event, _)| event).collect();
     assert_eq!(said, ["used up for today"]);
+}
+
+#[test]
+fn a_push_that_took_the_last_rows_of_a_day_is_not_told_that_nothing_was_done() {
+    let (mut object, scope) = instance();
+    let mut task = task("alice", scope.clone(), &Call::Push);
+    let push = body("client-0", &[put(1, "a", "{}")]);
+    let mut effect = go_on(&mut object, &mut task, Event::Begun, &push);
+    while let Effect::SetAlarm(_) = effect {
+        effect = go_on(&mut object, &mut task, Event::no_alarm(USED_UP), "");
+    }
+    let refused = answer(effect).result.expect_err("its alarm was not set");
+    assert_eq!(refused, ApiError::used_up(AT.now));
+    assert!(!refused.body("r1").contains("Nothing was done"), "{}", refused.body("r1"));
+    let again = asked(&mut object, &scope, &Call::Push, &push).expect("it says how it ended");
+    assert!(again.contains(r#""duplicate":true"#), "{again}");
 }
 
 #[test]
