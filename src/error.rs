@@ -165,7 +165,7 @@ impl ApiError {
             Self::Overloaded => "Repeat the request after Retry-After seconds.",
             Self::Upstream => "Repeat the request after Retry-After seconds.",
             Self::UsedUp { .. } => {
-                "Nothing was done, and nothing will be before 00:00 UTC. Repeat the request then."
+                "It may be done, in whole or in part. Repeat the same request after 00:00 UTC."
             }
             Self::StorageFull => "Keep the outbox, stop sending, and delete something or make room.",
         }

@@ -264,6 +264,17 @@ fn every_command_that_is_named_exists() {
 
 /// Whatever stands in `wrangler.toml` is deployed.
 #[test]
+fn whoever_reads_how_to_set_a_jurisdiction_reads_that_it_never_changes_over_the_same_namespace() {
+    for page in ["README.md", "docs/OPERATIONS.md", "wrangler.toml"] {
+        // Comments of the settings are broken into lines.
+        let text = read(&root().join(page)).replace("\n# ", " ");
+        let says = text.contains("never change it over the same KV namespace")
+            || text.lines().any(|line| line.contains("fedramp-high") && line.contains("same KV namespace"));
+        assert!(says, "{page}");
+    }
+}
+
+#[test]
 fn wrangler_toml_deploys_nothing_of_local_development() {
     for line in read(&root().join("wrangler.toml")).lines().filter(|line| !line.starts_with('#')) {
         for local in ["localhost", "127.0.0.1", "development", "SECRET"] {

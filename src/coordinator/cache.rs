@@ -9,7 +9,16 @@ use std::{
 };
 
 use super::{ledger::OpenConflicts, push::plan::Clients};
-use crate::{limits, version::Version};
+use crate::{limits, time::Hourly, version::Version};
+
+/// What all objects of an isolate have in common.
+#[derive(Debug, Clone, Default)]
+pub struct Common {
+    /// What their spaces keep.
+    pub caches: Caches,
+    /// When one of them has said that a day is used up: all of them meet that, each time that they wake.
+    pub used_up: Rc<RefCell<Hourly>>,
+}
 
 /// What one space keeps. It can be lost between any two events.
 #[derive(Debug, Default)]

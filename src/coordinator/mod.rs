@@ -68,7 +68,7 @@ pub struct Coordinator<L> {
     cache: Rc<RefCell<Cache>>,
     publisher: Publisher,
     alarm: Option<Millis>,
-    failure: Option<String>,
+    failure: Option<LedgerError>,
 }
 
 impl<L: Ledger> Coordinator<L> {
@@ -145,7 +145,7 @@ impl<L: Ledger> Coordinator<L> {
     }
 
     /// What went wrong in storage since the last call, for the log.
-    pub fn take_failure(&mut self) -> Option<String> {
+    pub fn take_failure(&mut self) -> Option<LedgerError> {
         self.failure.take()
     }
 
@@ -355,8 +355,8 @@ impl<L: Ledger> Coordinator<L> {
     }
 
     fn storage_failed(&mut self, error: LedgerError) -> ApiError {
-        let (error, failure) = error.told();
-        self.failure = failure.or(self.failure.take());
-        error
+        let told = error.told();
+        self.failure = Some(error);
+        told
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use headwater::{
     config::Config,
-    coordinator::{cache::Caches, object::ObjectConfig},
+    coordinator::{cache::Common, object::ObjectConfig},
     edge::isolate::Isolate,
 };
 use wasm_bindgen::prelude::*;
@@ -25,7 +25,7 @@ extern "C" {
 struct Here {
     isolate: Isolate,
     object: ObjectConfig,
-    caches: Caches,
+    common: Common,
 }
 
 thread_local! {
@@ -45,10 +45,10 @@ pub(crate) fn with<T>(env: &Env, use_it: impl FnOnce(&mut Isolate) -> T) -> T {
 }
 
 /// What objects are set to, and what they share.
-pub(crate) fn of_objects(env: &Env) -> (ObjectConfig, Caches) {
+pub(crate) fn of_objects(env: &Env) -> (ObjectConfig, Common) {
     HERE.with_borrow_mut(|here| {
         let here = here.get_or_insert_with(|| begin(env));
-        (here.object, here.caches.clone())
+        (here.object, here.common.clone())
     })
 }
 
@@ -63,5 +63,5 @@ fn begin(env: &Env) -> Here {
     let names = settings(env);
     let unknown = Config::unknown(names.lines());
     let isolate = Isolate::new(edge, &problems, &unknown, has_limiter(env));
-    Here { isolate, object, caches: Caches::default() }
+    Here { isolate, object, common: Common::default() }
 }

@@ -105,9 +105,9 @@ struct Coordinator {
 impl DurableObject for Coordinator {
     fn new(state: State, env: Env) -> Self {
         let storage: ObjectStorage = state.storage().as_raw().unchecked_ref::<ObjectStorage>().clone();
-        let (config, caches) = isolate::of_objects(&env);
+        let (config, common) = isolate::of_objects(&env);
         Self {
-            object: RefCell::new(Object::new(ObjectSql::new(storage.clone()), config, caches, now())),
+            object: RefCell::new(Object::new(ObjectSql::new(storage.clone()), config, common, now())),
             slices: Group::new(&storage),
             reading: Group::new(&storage),
             events: Events::new(state.as_raw()),

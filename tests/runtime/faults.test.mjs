@@ -325,6 +325,25 @@ describe("I5 and I7: what is missing is noticed, and no path brings other record
 });
 
 describe("what the free plan gives for a day is used up", () => {
+  const told = (where) => runtime.logs.join("").split("\n").filter((line) => line.includes('"used up for today"') && line.includes(where));
+
+  test("rows, in turns of the alarm: all objects of an isolate say so in one line, however often the platform repeats them", async () => {
+    const begun = runtime.logs.length;
+    const writers = [newWriter(), newWriter(), newWriter()];
+    for (const writer of writers) {
+      // The push sets an alarm, and its turns cannot.
+      await runtime.object(writer.sub, { rules: [{ call: "setAlarm", fault: "used up", skip: 1, times: 1000 }] });
+      await writer.push([put("t")]);
+    }
+    for (const writer of writers) {
+      await eventually("its alarm has met it twice", async () => (await runtime.object(writer.sub)).journal.filter(({ fault }) => fault).length >= 2);
+      await runtime.object(writer.sub, { clear: true });
+    }
+    assert.equal(told("storage").length, 1, told("storage").join("\n"));
+    assert.ok(!runtime.logs.slice(begun).join("").includes("publication failed"));
+    for (const writer of writers) await published(writer);
+  });
+
   test("rows or requests: 503 until midnight, and a line of the log an hour instead of one a request", async () => {
     const writer = newWriter();
     await writer.push([put("t1")]);
@@ -339,8 +358,7 @@ describe("what the free plan gives for a day is used up", () => {
         assert.ok(Math.abs(seconds - left) < 60, `${seconds} s, and the day has ${left}`);
       }
       await runtime.object(writer.sub, { clear: true });
-      const told = runtime.logs.join("").split("\n").filter((line) => line.includes('"used up for today"') && line.includes(where));
-      assert.equal(told.length, 1, told.join("\n"));
+      assert.equal(told(where).length, 1, told(where).join("\n"));
     }
     assert.equal((await writer.push([put("t2")])).status, "applied");
   });

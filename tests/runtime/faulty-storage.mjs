@@ -47,10 +47,12 @@ export class ObjectFaults {
       if (name === "setAlarm") args[0] = Math.max(Number(args[0]), realNow() + 5);
       const rule = this.#choose(name);
       this.journal.push({ call: name, fault: rule?.fault ?? null, at: realNow() });
-      if (rule?.fault === "error" && name === "transactionSync") throw new Error("a fault of the test");
-      if (rule?.fault === "used up") throw usedUp("rows written");
       if (rule?.fault === "full") throw new Error("database or disk is full: SQLITE_FULL");
-      if (rule?.fault === "error") return Promise.reject(new Error("a fault of the test"));
+      if (["error", "used up"].includes(rule?.fault)) {
+        const error = rule.fault === "error" ? new Error("a fault of the test") : usedUp("rows written");
+        if (name === "transactionSync") throw error;
+        return Promise.reject(error);
+      }
       if (rule?.fault === "lost") return Promise.resolve();
       const done = this.#commits.run(name, () => real[name](...args));
       if (rule?.fault !== "held") return done;

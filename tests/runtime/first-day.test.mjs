@@ -18,24 +18,37 @@ after(() => runtime.stop());
 
 /** Runs the script to its end. */
 async function firstDay(address, ...options) {
-  const token = runtime.token(runtime.subject("first-day"));
+  const sub = runtime.subject("first-day");
+  const token = runtime.token(sub);
   const child = spawn(process.execPath, [SCRIPT, address, "--burst", "400", ...options], { env: { ...process.env, HEADWATER_TOKEN: token } });
   let text = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (text += chunk));
   const [code] = await once(child, "exit");
   const points = (mark) => text.split("\n").filter((line) => line.startsWith(mark)).map((line) => /^. ([^:]+)/.exec(line)[1]);
-  return { code, text, right: points("✓"), wrong: points("✗"), left: points("–") };
+  return { sub, code, text, right: points("✓"), wrong: points("✗"), left: points("–") };
 }
 
-/** A zone in front of the Worker whose protection answers instead, if `refuses` a body. */
-async function zone(refuses) {
+const PUT = '"op":"put"';
+
+/** What is left of the script's records and spaces. */
+async function leftOf(sub) {
+  const device = await runtime.truth(sub);
+  const { body } = await device.ask("/spaces");
+  return [device.records.size, body.spaces.filter(({ id }) => id !== "~").map(({ id }) => id)];
+}
+
+/** A zone in front of the Worker whose protection answers instead, if `refuses` a request; after the Worker, if it `isLate`. */
+async function zone(refuses, isLate = false) {
   const worker = await runtime.url("home");
   const server = createServer(async (request, response) => {
     const body = Buffer.concat(await request.toArray());
-    if (refuses(body.toString())) return response.writeHead(403, { "content-type": "text/html", server: "cloudflare" }).end(PAGE);
+    const isRefused = refuses(body.toString(), request);
+    const refuse = () => response.writeHead(403, { "content-type": "text/html", server: "cloudflare" }).end(PAGE);
+    if (isRefused && !isLate) return refuse();
     const { host: _, connection: __, "content-length": ___, ...headers } = request.headers;
     const init = { method: request.method, headers, body: body.length > 0 ? body : undefined, redirect: "manual" };
     const answer = await fetch(worker + request.url, init);
+    if (isRefused) return refuse();
     const { "content-encoding": ____, "content-length": _____, ...rest } = Object.fromEntries(answer.headers);
     response.writeHead(answer.status, rest).end(Buffer.from(await answer.arrayBuffer()));
   });
@@ -70,6 +83,34 @@ describe("the script for the first day", { concurrency: 3 }, () => {
     assert.equal(code, 1, text);
     assert.deepEqual(wrong, ["nasty notes"], text);
     assert.match(text, /1 of 20 notes are refused/);
+  });
+
+  for (const isLate of [false, true]) {
+    test(`keeps what it has where the largest push ends with a page ${isLate ? "and was carried out" : "of the platform"}, and leaves nothing behind`, async () => {
+      const { address, close } = await zone((body) => body.split(PUT).length > 1000, isLate);
+      const { sub, code, text, right, wrong } = await firstDay(address);
+      close();
+      assert.equal(code, 1, text);
+      assert.deepEqual(wrong, ["pushes"], text);
+      assert.match(text, /500 changes \d+ ms .*; a push of 2000 changes: .* not Headwater's: 403/);
+      for (const point of ["publication", "a burst", "emptying"]) assert.ok(right.includes(point), text);
+      assert.deepEqual(await leftOf(sub), [0, []]);
+    });
+  }
+
+  test("empties the space, and deletes the shared ones, also where it has stopped or failed half-way", async () => {
+    let made = 0;
+    const { address, close } = await zone((_, { method, url }) => method === "PUT" && url.startsWith("/spaces/") && (made += 1) > 3);
+    const stopped = await zone((body) => body.includes(PUT));
+    const [failed, early] = await Promise.all([firstDay(address, "--large"), firstDay(stopped.address)]);
+    close();
+    stopped.close();
+    assert.deepEqual([failed.wrong, early.wrong], [["large pushes"], ["pushes"]], failed.text + early.text);
+    for (const { sub, right, text } of [failed, early]) {
+      assert.equal(right.at(-1), "emptying", text);
+      assert.deepEqual(await leftOf(sub), [0, []]);
+    }
+    assert.ok(made > 3);
   });
 
   test("stops before it touches a space that holds anything else", async () => {

@@ -50,12 +50,12 @@ impl LedgerError {
         }
     }
 
-    /// What whoever asked is told, and what the log hears.
-    pub(in crate::coordinator) fn told(self) -> (ApiError, Option<String>) {
+    /// What whoever asked is told.
+    pub(in crate::coordinator) fn told(&self) -> ApiError {
         match self {
-            Self::Full => (ApiError::StorageFull, None),
-            Self::UsedUp => (ApiError::UsedUp { retry_after_s: None }, None),
-            Self::Failed(text) => (ApiError::Internal, Some(text)),
+            Self::Full => ApiError::StorageFull,
+            Self::UsedUp => ApiError::UsedUp { retry_after_s: None },
+            Self::Failed(_) => ApiError::Internal,
         }
     }
 }

@@ -134,7 +134,10 @@ impl<S: Storage> Object<S> {
 
     /// Which alarm is set is not known, if any is: the platform's own retries are what is left.
     pub(super) fn alarm_failed(&mut self, error: &ApiError) -> Effect {
-        self.log.push((LogLevel::Error, "publication failed", json!({ "code": error.code() })));
+        // The log hears of a day that is used up where it is met.
+        if !matches!(error, ApiError::UsedUp { .. }) {
+            self.log.push((LogLevel::Error, "publication failed", json!({ "code": error.code() })));
+        }
         if let Some(core) = self.core.as_mut().filter(|_| !planted!(FailedTurnGoesOn)) {
             core.turn_broke_off();
         }

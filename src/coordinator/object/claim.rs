@@ -33,7 +33,7 @@ impl<S: Storage> Object<S> {
         let Some(claimed) = claimed.filter(|claimed| self.space().is_from_the_future(claimed, at.now)) else {
             return self.claim_is_decided(task, claimant, at);
         };
-        self.space().touch().map_err(|error| self.storage_failed(error))?;
+        self.space().touch().map_err(|error| self.storage_failed(&error, at.now))?;
         task.state = State::Confirming(claimed, claimant);
         Ok(Effect::Confirm)
     }

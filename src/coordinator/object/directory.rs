@@ -35,13 +35,13 @@ impl<S: Storage> Object<S> {
         at: Moment,
     ) -> Result<DirectoryAnswer, ApiError> {
         if self.directory.is_none() {
-            let opened = self.open_directory(call).map_err(|error| self.storage_failed(error))?;
+            let opened = self.open_directory(call).map_err(|error| self.storage_failed(&error, at.now))?;
             self.directory = opened;
         }
         // Where there is nothing, nothing is left behind.
         let Some(directory) = &mut self.directory else { return Ok(DirectoryAnswer::Done) };
         let answer = directory.answer(task.user(), call, at.now);
-        answer.unwrap_or_else(|error| Err(self.storage_failed(error)))
+        answer.unwrap_or_else(|error| Err(self.storage_failed(&error, at.now)))
     }
 
     /// The directory as storage has it. None where there is none and `call` is not one that begins one.

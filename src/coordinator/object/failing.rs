@@ -6,17 +6,23 @@ use super::{Answer, Effect, Event, Object, Storage};
 use crate::{coordinator::ledger::LedgerError, error::ApiError, log::LogLevel, time::Millis};
 
 impl<S: Storage> Object<S> {
-    /// Storage could not be opened.
-    pub(super) fn storage_failed(&mut self, error: LedgerError) -> ApiError {
-        let (error, failure) = error.told();
-        self.log_failure(failure);
-        error
+    /// Storage failed where no space is open.
+    pub(super) fn storage_failed(&mut self, error: &LedgerError, now: Millis) -> ApiError {
+        self.log_failure(error, now);
+        error.told()
     }
 
-    pub(super) fn log_failure(&mut self, failure: Option<String>) {
-        if let Some(failure) = failure {
-            self.log.push((LogLevel::Error, "storage failed", json!({ "error": failure })));
-        }
+    /// On a day that is used up every call and every alarm of every space fails, and the platform repeats the alarms: one line of
+    /// the isolate an hour says so.
+    pub(super) fn log_failure(&mut self, failure: &LedgerError, now: Millis) {
+        let (event, fields) = match failure {
+            LedgerError::UsedUp if self.common.used_up.borrow_mut().is_due(now) => {
+                ("used up for today", json!({ "where": "storage" }))
+            }
+            LedgerError::Failed(words) => ("storage failed", json!({ "error": words })),
+            LedgerError::UsedUp | LedgerError::Full => return,
+        };
+        self.log.push((LogLevel::Error, event, fields));
     }
 
     /// Whether the alarm was set. An alarm is a row, so a day on which the rows are used up has none any more.
@@ -31,15 +37,11 @@ impl<S: Storage> Object<S> {
             _ => ApiError::Internal,
         })
     }
+}
 
-    /// Says how long it takes until the platform goes on, and says so in the log once an hour: every request of the day would be
-    /// a line.
-    pub(super) fn tell_used_up(&mut self, effect: &mut Effect, now: Millis) {
-        if let Effect::Answer(Answer { result: Err(error @ ApiError::UsedUp { .. }), .. }) = effect {
-            *error = ApiError::used_up(now);
-            if self.used_up.is_due(now) {
-                self.log.push((LogLevel::Error, "used up for today", json!({ "where": "storage" })));
-            }
-        }
+/// Says how long it takes until the platform goes on.
+pub(super) fn tell_until_when(effect: &mut Effect, now: Millis) {
+    if let Effect::Answer(Answer { result: Err(error @ ApiError::UsedUp { .. }), .. }) = effect {
+        *error = ApiError::used_up(now);
     }
 }

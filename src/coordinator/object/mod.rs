@@ -29,15 +29,16 @@ use std::collections::BTreeMap;
 use administer::Administering;
 use alarm::Turn;
 use claim::Claimant;
+use failing::tell_until_when;
 use push::commit;
 pub use task::{Answer, Effect, Event, Expires, NoBody, Said, Task};
 use task::{Purpose, State};
 
 use super::{
     Coordinator,
-    cache::Caches,
+    cache::Common,
     crowd::Crowd,
-    ledger::{Ledger, LedgerResult, Rows},
+    ledger::{Ledger, LedgerError, LedgerResult, Rows},
     publication::PublicationConfig,
     rate::{Rate, RateConfig},
 };
@@ -52,7 +53,7 @@ use crate::{
     limits::{self, DirectoryMax},
     log::LogLine,
     shares::Shares,
-    time::{Hourly, Millis},
+    time::Millis,
     version::Position,
 };
 
@@ -109,7 +110,7 @@ pub struct Object<S: Storage> {
     core: Option<Coordinator<S::Ledger>>,
     /// Instead of a space, where the object is a directory.
     directory: Option<Directory<S::Ledger>>,
-    caches: Caches,
+    common: Common,
     rate: Rate,
     /// Bodies from their arrival to their answer.
     held: Shares,
@@ -121,7 +122,6 @@ pub struct Object<S: Storage> {
     slices: u64,
     /// The pushes that the last one has brought to their end, in order.
     last_slice: Vec<Ticket>,
-    used_up: Hourly,
     log: Vec<LogLine>,
 }
 
@@ -142,13 +142,13 @@ struct Waiting {
 impl<S: Storage> Object<S> {
     /// An instance begins.
     #[must_use]
-    pub fn new(storage: S, config: ObjectConfig, caches: Caches, now: Millis) -> Self {
+    pub fn new(storage: S, config: ObjectConfig, common: Common, now: Millis) -> Self {
         Self {
             storage,
             config,
             core: None,
             directory: None,
-            caches,
+            common,
             rate: Rate::new(config.rate, now),
             held: Shares::new(limits::BODIES_HELD_MAX),
             crowd: Crowd::default(),
@@ -156,7 +156,6 @@ impl<S: Storage> Object<S> {
             waiting: BTreeMap::new(),
             slices: 0,
             last_slice: Vec::new(),
-            used_up: Hourly::default(),
             log: Vec::new(),
         }
     }
@@ -164,7 +163,7 @@ impl<S: Storage> Object<S> {
     /// An instance whose space is open.
     #[must_use]
     pub fn opened(storage: S, core: Coordinator<S::Ledger>, config: ObjectConfig, now: Millis) -> Self {
-        Self { core: Some(core), ..Self::new(storage, config, Caches::default(), now) }
+        Self { core: Some(core), ..Self::new(storage, config, Common::default(), now) }
     }
 
     /// Its rows, where storage is the ledger itself.
@@ -224,9 +223,13 @@ impl<S: Storage> Object<S> {
     /// What a task does about what has happened.
     pub fn step(&mut self, task: &mut Task, event: Event, at: Moment) -> Effect {
         let could_not_arm = matches!(event, Event::AlarmSet(false) | Event::UsedUp);
+        if let Event::UsedUp = event {
+            self.log_failure(&LedgerError::UsedUp, at.now);
+        }
         let done = self.go_on(task, event, at);
-        let failure = self.core.as_mut().and_then(Coordinator::take_failure);
-        self.log_failure(failure);
+        if let Some(failure) = self.core.as_mut().and_then(Coordinator::take_failure) {
+            self.log_failure(&failure, at.now);
+        }
         let effect = done.unwrap_or_else(|error| match &task.purpose {
             Purpose::Alarm => self.alarm_failed(&error),
             Purpose::Push { .. } | Purpose::Call { .. } => Effect::Answer(Answer::refused(error)),
@@ -236,11 +239,11 @@ impl<S: Storage> Object<S> {
             Effect::Answer(answer) if !could_not_arm => self.arm_and_answer(task, answer, at),
             effect => effect,
         };
-        self.tell_used_up(&mut effect, at.now);
+        tell_until_when(&mut effect, at.now);
         if effect.is_end() {
             self.forget(task);
             if let Some(core) = &self.core {
-                self.caches.used(&core.cache);
+                self.common.caches.used(&core.cache);
             }
         }
         effect

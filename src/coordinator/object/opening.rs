@@ -40,7 +40,8 @@ impl<S: Storage> Object<S> {
             ) => Opening::Made(id, owner),
             (Some(Destination::Shared { .. } | Destination::Directory) | None, _) => Opening::Known,
         };
-        let opened = self.open_storage(opening, alarm, at).map_err(|error| self.storage_failed(error))?;
+        let opened =
+            self.open_storage(opening, alarm, at).map_err(|error| self.storage_failed(&error, at.now))?;
         self.core = Some(opened.ok_or(ApiError::NotFound("There is no such space."))?);
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     call::Call,
     coordinator::{
-        cache::Caches,
+        cache::{Caches, Common},
         object::{Effect, Event, Object, Said},
     },
 };
@@ -15,7 +15,12 @@ use crate::{
 const KIB: usize = 1024;
 
 /// What a call of alice's is answered.
-fn asked(object: &mut Object<MemoryLedger>, scope: &Scope, call: &Call, body: &str) -> Option<String> {
+pub(super) fn asked(
+    object: &mut Object<MemoryLedger>,
+    scope: &Scope,
+    call: &Call,
+    body: &str,
+) -> Option<String> {
     let mut task = task("alice", scope.clone(), call);
     let mut effect = go_on(object, &mut task, Event::Begun, body);
     while let Effect::SetAlarm(_) = effect {
@@ -29,9 +34,13 @@ fn pulled(object: &mut Object<MemoryLedger>, scope: &Scope) -> Option<String> {
     asked(object, scope, &pull, &pull.body())
 }
 
+fn sharing(caches: &Caches) -> (Object<MemoryLedger>, Scope) {
+    instance_with(&Common { caches: caches.clone(), ..Common::default() })
+}
+
 /// A space into which alice has put so many bytes, and which she has then read.
 fn used(caches: &Caches, bytes: usize) -> (Object<MemoryLedger>, Scope) {
-    let (mut object, scope) = instance_with(caches);
+    let (mut object, scope) = sharing(caches);
     let value = format!(r#"{{"s":"{}"}}"#, "x".repeat(bytes));
     asked(&mut object, &scope, &Call::Push, &body("client-0", &[put(1, "a", &value)]));
     pulled(&mut object, &scope);
@@ -83,7 +92,7 @@ fn a_space_that_forgets_between_any_two_events_answers_like_one_that_remembers()
         body("client-0", &mutations)
     };
     let answers = [0, limits::CACHES_BYTES_MAX].map(|bytes_max| {
-        let (mut object, scope) = instance_with(&Caches::new(bytes_max));
+        let (mut object, scope) = sharing(&Caches::new(bytes_max));
         let mut answers = Vec::new();
         for number in [1, 3, 3, 5] {
             answers.push(asked(&mut object, &scope, &Call::Push, &push(number)));

@@ -1,13 +1,15 @@
 //! Tasks of an object by hand, where simulated worlds see no difference.
 
 use super::{
+    caches::asked,
     spaces::{create, team},
     *,
 };
 use crate::{
     call::{Call, Caller, Destination, DirectoryCall},
     coordinator::{
-        cache::Caches,
+        cache::Common,
+        ledger::LedgerError,
         object::{Answer, Effect, Event, Moment, NoBody, Object, ObjectConfig, Said, Task},
     },
     log::LogLevel,
@@ -20,13 +22,13 @@ const USED_UP: &str = "Exceeded allowed rows written in Durable Objects free tie
 
 /// An instance of a space that alice has just made, and whose first publication no alarm is set for.
 fn instance() -> (Object<MemoryLedger>, Scope) {
-    instance_with(&Caches::default())
+    instance_with(&Common::default())
 }
 
-pub(super) fn instance_with(caches: &Caches) -> (Object<MemoryLedger>, Scope) {
+pub(super) fn instance_with(common: &Common) -> (Object<MemoryLedger>, Scope) {
     let mut space = create(MemoryLedger::default());
     let (rows, scope) = (space.ledger().clone(), space.scope().clone());
-    (Object::new(rows, CONFIG, caches.clone(), START), scope)
+    (Object::new(rows, CONFIG, common.clone(), START), scope)
 }
 
 pub(super) fn task(user_name: &str, scope: Scope, call: &Call) -> Task {
@@ -153,7 +155,7 @@ fn what_was_written_but_cannot_be_made_durable_is_not_answered_as_done() {
 
 #[test]
 fn why_the_storage_of_a_directory_fails_is_for_the_log_and_not_for_its_user() {
-    let mut object = Object::new(MemoryLedger::default(), CONFIG, Caches::default(), START);
+    let mut object = Object::new(MemoryLedger::default(), CONFIG, Common::default(), START);
     object.rows().fail_writes_after = Some(1);
     let call = Call::Directory(DirectoryCall::Reserve { space: team() });
     let (request, origin) = (String::new(), String::new());
@@ -182,6 +184,51 @@ fn when_the_rows_of_a_day_are_used_up_whoever_asks_is_told_until_when_and_the_lo
         }
         assert_eq!(said, lines, "after {minute} minutes");
     }
+}
+
+#[test]
+fn on_a_day_that_is_used_up_all_objects_of_an_isolate_say_so_in_one_line_an_hour_alarms_included() {
+    let common = Common::default();
+    for (minute, lines) in [(0, 1), (1, 0), (61, 1)] {
+        let mut said = Vec::new();
+        for _ in 0..3 {
+            let (mut object, _) = instance_with(&common);
+            let mut alarm = Task::alarm();
+            let effect = go_on(&mut object, &mut alarm, Event::Begun, "");
+            assert!(matches!(effect, Effect::SetAlarm(Some(_))), "{effect:?}");
+            let at = Moment { now: AT.now.plus(minute * 60_000), ..AT };
+            object.step(&mut alarm, Event::no_alarm(USED_UP), at);
+            said.extend(object.take_log().into_iter().map(|(_, event, _)| event));
+        }
+        assert_eq!(said, vec!["used up for today"; lines], "after {minute} minutes");
+    }
+}
+
+#[test]
+fn a_turn_whose_reads_meet_a_used_up_day_says_so_though_its_alarms_can_be_set() {
+    let (mut object, _) = instance();
+    let mut alarm = Task::alarm();
+    go_on(&mut object, &mut alarm, Event::Begun, "");
+    object.core_mut().expect("it is open").turn_failed(LedgerError::UsedUp, AT.now);
+    object.step(&mut alarm, Event::AlarmSet(true), AT);
+    let said: Vec<_> = object.take_log().into_iter().map(|(_, event, _)| event).collect();
+    assert_eq!(said, ["used up for today"]);
+}
+
+#[test]
+fn a_push_that_took_the_last_rows_of_a_day_is_not_told_that_nothing_was_done() {
+    let (mut object, scope) = instance();
+    let mut task = task("alice", scope.clone(), &Call::Push);
+    let push = body("client-0", &[put(1, "a", "{}")]);
+    let mut effect = go_on(&mut object, &mut task, Event::Begun, &push);
+    while let Effect::SetAlarm(_) = effect {
+        effect = go_on(&mut object, &mut task, Event::no_alarm(USED_UP), "");
+    }
+    let refused = answer(effect).result.expect_err("its alarm was not set");
+    assert_eq!(refused, ApiError::used_up(AT.now));
+    assert!(!refused.body("r1").contains("Nothing was done"), "{}", refused.body("r1"));
+    let again = asked(&mut object, &scope, &Call::Push, &push).expect("it says how it ended");
+    assert!(again.contains(r#""duplicate":true"#), "{again}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::{
     access::grant::Granter,
     call::{Call, Caller, Destination},
     coordinator::{
-        cache::Caches,
+        cache::Common,
         object::{Answer, Effect, Event, Moment, Object, Said, Task},
         rate::BURST_S,
     },
@@ -237,7 +237,7 @@ impl Host {
         if self.object.is_none() {
             let rows = std::mem::take(&mut self.rows);
             self.admitted = (now, BTreeMap::new());
-            self.object = Some(Object::new(rows, self.config, Caches::default(), now));
+            self.object = Some(Object::new(rows, self.config, Common::default(), now));
         }
         self.section(|host| {
             let object = host.object.as_mut().expect("it runs");
