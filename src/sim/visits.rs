@@ -152,7 +152,7 @@ impl World {
                 self.check_waits(driven, &call);
                 let called = self.carry_call(driven, &call, around);
                 // An object that cannot be reached refuses at once, or says nothing until nobody waits any more.
-                let is_silent = self.spaces[driven.space].host.is_unreachable && self.rng.chance(50);
+                let is_silent = self.spaces[driven.space].host.is_unreachable && self.rng.below(2) == 0;
                 driven.waited_ms += if is_silent { u64::from(call.timeout_ms) } else { 0 };
                 Event::Called(called)
             }
