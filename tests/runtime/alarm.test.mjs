@@ -18,7 +18,7 @@ const newWriter = () => runtime.device(runtime.subject());
 const published = (writer) => runtime.waitForPublished(writer.sub, writer.min);
 const objectOf = (writer, command) => runtime.object(writer.sub, command);
 const putsOf = async (writer) => (await runtime.kv("home", writer.sub)).puts;
-const idle = (writer) => eventually("no alarm is left", async () => (await objectOf(writer)).alarm === null);
+const idle = (writer) => eventually("no alarm is left", async () => (await objectOf(writer)).rests);
 const body = (device, id, changes) => ({ client: device.id, mutations: [{ id, changes }] });
 
 describe("an alarm that fails", { concurrency: 4 }, () => {

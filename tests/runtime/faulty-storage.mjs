@@ -94,7 +94,10 @@ export class ObjectFaults {
     if (alarm === null) await storage.deleteAlarm();
     else if (alarm !== undefined) await storage.setAlarm(alarm);
     const rows = sql.map(([text, ...params]) => [...storage.sql.exec(text, ...params).raw()]);
-    return { rows, alarm: await storage.getAlarm(), held: this.held.length, journal: this.journal };
+    const set = await storage.getAlarm();
+    // What is due a day later is the deletion of parts.
+    const rests = set === null || set > Date.now() + 12 * AN_HOUR;
+    return { rows, alarm: set, rests, held: this.held.length, journal: this.journal };
   }
 }
 

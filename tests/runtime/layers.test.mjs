@@ -71,7 +71,7 @@ describe("objects that cannot be read in the middle of a load", { concurrency: 2
     await published(writer);
     await eventually("all of it is in objects", async () => {
       const { base } = (await published(writer)) ?? {};
-      return base?.parts.length >= 3 && (await runtime.object(writer.sub)).alarm === null;
+      return base?.parts.length >= 3 && (await runtime.object(writer.sub)).rests;
     });
   });
 

@@ -25,7 +25,7 @@ async function damagedSpace() {
   await device.push([put("y")]);
   // No alarm of its own will begin the next instance of the module, and so end what waits.
   await runtime.waitForPublished(device.sub, device.min);
-  await eventually("no alarm is left", async () => (await runtime.object(device.sub)).alarm === null);
+  await eventually("no alarm is left", async () => (await runtime.object(device.sub)).rests);
   const { rows } = await runtime.object(device.sub, { sql: [["SELECT line FROM records WHERE id = 'x'"]] });
   await runtime.object(device.sub, { sql: [["UPDATE records SET line = ? WHERE id = 'x'", DAMAGED]] });
   const repair = () => runtime.object(device.sub, { sql: [["UPDATE records SET line = ? WHERE id = 'x'", rows[0][0][0]]] });

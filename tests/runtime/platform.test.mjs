@@ -322,7 +322,7 @@ describe("what a request uses", () => {
     const writer = runtime.device(runtime.subject());
     await writer.load("c", kilobytes(1200));
     await published(writer);
-    await eventually("the publisher rests", async () => (await runtime.object(writer.sub)).alarm === null);
+    await eventually("the publisher rests", async () => (await runtime.object(writer.sub)).rests);
     const { sub } = writer;
     const { delta, base } = await runtime.head(sub);
     assert.equal([delta, base].flatMap((run) => run?.parts ?? []).length, 1, "all but the tail is one part");
