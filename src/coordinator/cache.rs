@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{ledger::OpenConflicts, push::plan::Clients};
+use super::{ledger::OpenConflicts, places::Places, push::plan::Clients};
 use crate::{limits, version::Version};
 
 /// What one space keeps. It can be lost between any two events.
@@ -46,9 +46,10 @@ impl Cache {
     }
 }
 
-/// The caches of all spaces of an isolate. Each space has a clone, which notes the uses of its own.
+/// The caches of all spaces of an isolate, and the places of their pushes. Each space has a clone, which notes the uses of its own.
 #[derive(Debug, Clone)]
 pub struct Caches {
+    pub(super) places: Rc<RefCell<Places>>,
     uses: Rc<RefCell<Uses>>,
     /// The last one of the space, or 0.
     last: u64,
@@ -75,7 +76,7 @@ impl Caches {
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         let uses = Uses { bytes_max, bytes: 0, count: 0, last: BTreeMap::new() };
-        Self { uses: Rc::new(RefCell::new(uses)), last: 0 }
+        Self { places: Rc::default(), uses: Rc::new(RefCell::new(uses)), last: 0 }
     }
 
     /// About how many bytes they take.
