@@ -11,9 +11,9 @@ pub const MUTATION_BYTES_MAX: usize = MIB;
 /// Changes of one mutation.
 pub const MUTATION_CHANGES_MAX: usize = 1_000;
 /// Names in the paths that one mutation sets and unsets, with the values that it lists: a megabyte has half a million, each of
-/// them up to 270 bytes in memory.
-pub const MUTATION_NAMES_MAX: usize = 50_000;
-/// The same names of all mutations of a push, which are in memory together.
+/// them up to 270 bytes in memory while they are applied.
+pub const MUTATION_NAMES_MAX: usize = 10_000;
+/// The same names of all mutations of a push, which are in memory together: a hundredth of a body can hold them all.
 pub const NAMES_MAX: usize = 2 * MUTATION_NAMES_MAX;
 /// Bytes that one mutation reads, or writes, each record counted as often as it is changed: a short body can change a long
 /// record a thousand times, while everybody else of the space waits.
@@ -21,23 +21,41 @@ pub const MUTATION_WORK_MAX: usize = 16 * MIB;
 /// Bytes of bodies that an object holds at once, from their arrival to their answer. In memory each takes several times as
 /// much, and an isolate has 128 MB for all its objects.
 pub const BODIES_HELD_MAX: usize = 4 * BODY_BYTES_MAX;
-/// Bytes of bodies of pushes that are in an isolate's module at once, from their copying to their answer, for all its objects.
-/// One body alone always gets in.
-pub const BODIES_INSIDE_MAX: usize = 2 * BODY_BYTES_MAX;
+/// Bytes that a path of a push with its value takes, or a value that it lists, beside their text, with pointers of 64 bits: those
+/// of an isolate have half as many. So have these numbers:
+pub const NAME_BYTES_PARSED: usize = 80;
+/// of a change, or of a resolution with a record, …
+pub const CHANGE_BYTES_PARSED: usize = 400;
+/// … and of a mutation.
+pub const MUTATION_BYTES_PARSED: usize = 512;
+/// Bytes that all of them take at most for each byte of the push: of values each has two bytes, `1,`, and takes forty.
+pub const PARSED_OF_BYTE: usize = 20;
+/// Bytes that a push of so many bytes takes at most from its copying to its answer, but for what is gone after the step that needs
+/// it: its own, those of its changes, those of their values, and what these are made of.
+#[must_use]
+pub const fn push_weight(length: usize) -> usize {
+    let names = (NAMES_MAX + CHANGES_MAX) * NAME_BYTES_PARSED;
+    let all = names + CHANGES_MAX * CHANGE_BYTES_PARSED + MUTATIONS_MAX * MUTATION_BYTES_PARSED;
+    let made = length * PARSED_OF_BYTE;
+    3 * length + if made < all { made } else { all }
+}
+/// What the pushes weigh that are in an isolate's memory at once, for all its objects: the half of it is one user's at most, and
+/// holds any push.
+pub const PLACES_LONG_MAX: usize = 2 * push_weight(BODY_BYTES_MAX);
 /// Bytes of a body that does not wait behind longer ones, …
 pub const BODY_SHORT_MAX: usize = 64 * KIB;
-/// … and of all such bodies that are in there at once.
-pub const BODIES_SHORT_INSIDE_MAX: usize = 2 * MIB;
-/// How long a body waits to get in, in ms. The edge waits longer for the object.
-pub const BODY_WAITS_MS: u32 = 10_000;
-/// How often the body that is next looks whether it may get in, in ms; …
-pub const BODY_LOOKS_MS: u32 = 10;
+/// … and what such pushes weigh that are in there at once beside the others.
+pub const PLACES_SHORT_MAX: usize = 8 * MIB;
+/// How long a push waits for its place, in ms. The edge waits longer for the object.
+pub const PLACE_WAITS_MS: u64 = 10_000;
+/// How often the push that is next looks whether it may get in, in ms; …
+pub const PLACE_LOOKS_MS: u64 = 10;
 /// … and how often one looks at least that is far from it.
-pub const BODY_LOOKS_MS_MAX: u32 = 100;
-/// After how long without a look a body counts as one that waits no more, in ms: an object that the platform ends says nothing.
-pub const BODY_UNSEEN_MS: u32 = 2_000;
-/// After how long in there it counts as one that has left, in ms, for the same reason.
-pub const BODY_INSIDE_MS: u32 = 60_000;
+pub const PLACE_LOOKS_MS_MAX: u64 = 100;
+/// After how long without a look a push stands in nobody's way, in ms: an object that the platform ends says nothing.
+pub const PLACE_UNSEEN_MS: u64 = 2_000;
+/// After how long without any step it counts as one that has left, in ms, for the same reason.
+pub const PLACE_INSIDE_MS: u64 = 60_000;
 /// Bytes of a call to an object that carries no client's push: a question, or something to do that names a subject of 1 KiB.
 pub const CALL_BYTES_MAX: usize = 64 * KIB;
 /// Bytes of a value without white space. A row may have 2 MB (durable-objects/platform/limits).
@@ -353,8 +371,9 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 const _: () = {
-    assert!(BODY_WAITS_MS < CALL_TIMEOUT_MS, "who waits for its place hears of it");
-    assert!(BODY_SHORT_MAX <= BODIES_SHORT_INSIDE_MAX, "a short body must fit");
+    assert!(PLACE_WAITS_MS < CALL_TIMEOUT_MS as u64, "who waits for its place hears of it");
+    assert!(2 * push_weight(BODY_SHORT_MAX) <= PLACES_SHORT_MAX, "a push alone must get in");
+    assert!(PLACES_LONG_MAX + PLACES_SHORT_MAX < 40 * MIB, "an isolate has 128 MB, for everything");
     assert!(MUTATION_BYTES_MAX < BODY_BYTES_MAX, "a mutation must fit into a request");
     assert!(VALUE_BYTES_MAX + 1024 < MUTATION_BYTES_MAX, "a value must fit into a mutation");
     assert!(UNACKED_KEPT > MUTATIONS_MAX, "a push whose answer was lost must be recognized as a whole");

@@ -31,17 +31,23 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// All that was ever given out: what is copied again and again shows here, whatever the clock says.
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
 
+/// What the allocator of an isolate takes for it (dlmalloc, with pointers of 32 bits): a text of one byte takes sixteen.
+fn taken(layout: Layout) -> usize {
+    (layout.size() + 4).next_multiple_of(8).max(16)
+}
+
 // SAFETY: every call is the system allocator's own; what is added is two counters.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        let bytes = taken(layout);
+        let now = NOW.fetch_add(bytes, Ordering::Relaxed) + bytes;
         PEAK.fetch_max(now, Ordering::Relaxed);
-        TOTAL.fetch_add(layout.size(), Ordering::Relaxed);
+        TOTAL.fetch_add(bytes, Ordering::Relaxed);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        NOW.fetch_sub(taken(layout), Ordering::Relaxed);
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -70,8 +76,8 @@ fn measured<T>(work: impl FnOnce() -> T) -> (T, usize, f64) {
 
 /// Bytes that reading a body may take beside it, with pointers of 64 bits.
 const MEMORY_MAX: usize = 5 * limits::BODY_BYTES_MAX;
-/// Bytes that reading it may take one after the other.
-const COPIED_MAX: usize = 24 * limits::BODY_BYTES_MAX;
+/// Bytes that reading it may take one after the other: a number that is spelled anew, such as `1e20`, takes several short texts.
+const COPIED_MAX: usize = 40 * limits::BODY_BYTES_MAX;
 const ROOM: usize = limits::BODY_BYTES_MAX - 200;
 const MIB: usize = 1024 * 1024;
 
@@ -200,6 +206,10 @@ fn bodies() -> Vec<(&'static str, String)> {
             four(|bytes| change(&filled(r#""include","path":"a","values":["#, "1,", "]", bytes - 40))),
         ),
         (
+            "numbers that are spelled shorter than they are compared",
+            four(|bytes| change(&filled(r#""include","path":"a","values":["#, "1e20,", "]", bytes - 40))),
+        ),
+        (
             "values to exclude, all different",
             four(|bytes| {
                 change(&numbered(
@@ -319,6 +329,117 @@ fn i11_no_body_takes_more_than_its_length_five_times_over_to_read() {
     }
     let (at_once, in_all) = (MEMORY_MAX / MIB, COPIED_MAX / MIB);
     assert_eq!(above, [""; 0], "these bodies take more than {at_once} MiB at once, or {in_all} MiB in all");
+}
+
+/// Pushes of at most so many bytes, of whatever is made most of for its length and is taken.
+fn hostile(bytes: usize) -> Vec<(&'static str, String)> {
+    let alone = |id: usize, change: &str| format!(r#"{{"id":{id},"changes":[{change}]}},"#);
+    let many = |one: &dyn Fn(usize) -> String, most: usize| {
+        let room = bytes - 60;
+        let all = numbered("", |at| if at < most { one(at + 1) } else { " ".repeat(room) }, "", room);
+        let left = room.saturating_sub(all.len());
+        // What is left of the bytes are texts, as those of records may be.
+        let text = limits::VALUE_BYTES_MAX - 200;
+        let next = all.matches(r#"{"id""#).count() + 1;
+        let texts = (0..left / (text + 200) + 1).map(|at| {
+            let value = text_of(text.min((left - at * (text + 200)).saturating_sub(200)));
+            alone(next + at, &change(&format!(r#""put","value":{{"s":{value}}}"#)))
+        });
+        let texts: String = if left > 1_000 { texts.collect() } else { String::new() };
+        push((all + "," + &texts).trim_end_matches(','))
+    };
+    // All names that there may be, in two mutations, after which there is a text.
+    let named = |op: &'static str, piece: &'static dyn Fn(usize) -> String, end: &'static str| {
+        let one = move |id: usize| {
+            let list = list_of(limits::MUTATION_NAMES_MAX.min(bytes / 2 / (piece(1_000).len() + 2)), piece);
+            alone(id, &change(&format!("{op}{list}{end}")))
+        };
+        many(&one, 2)
+    };
+    // Of two mutations, which have as many as they may, but for those of the texts.
+    let changes = |one: &'static str| {
+        let count = (limits::MUTATION_CHANGES_MAX - 20).min((bytes / 2 - 60) / (one.len() + 1));
+        let one = |id: usize| format!(r#"{{"id":{id},"changes":[{}]}},"#, vec![one; count].join(","));
+        many(&one, 2)
+    };
+    vec![
+        ("values", named(r#""include","path":"a","values":["#, &|_| "1".to_owned(), "]")),
+        ("fields to set", named(r#""patch","set":{"#, &|at| format!(r#""{at:x}":0"#), "}")),
+        ("fields to unset", named(r#""patch","unset":["#, &|at| format!(r#""{at:x}""#), "]")),
+        ("mutations that are none", many(&|id| format!(r#"{{"id":{id}}},"#), 480)),
+        ("mutations without changes", many(&|id| format!(r#"{{"id":{id},"changes":[]}},"#), 480)),
+        (
+            "mutations that are told at length why they are none",
+            many(&|id| alone(id, &change(r#""include","path":"a","values":[{}]"#)), 480),
+        ),
+        ("mutations of a deletion", many(&|id| alone(id, &change(r#""delete""#)), 480)),
+        ("mutations of a field", many(&|id| alone(id, &change(r#""patch","set":{"a":0}"#)), 480)),
+        ("mutations of a value", many(&|id| alone(id, &change(r#""include","path":"a","values":[1]"#)), 480)),
+        ("deletions", changes(r#"{"op":"delete","collection":"c","id":"r"}"#)),
+        ("fields", changes(r#"{"op":"patch","collection":"c","id":"r","set":{"a":0},"unset":["b"]}"#)),
+        ("resolutions", changes(r#"{"op":"resolve","conflict":"x_0mwrnsa6yk3v9q2_1","take":"mine"}"#)),
+        (
+            "records of resolutions",
+            changes(
+                r#"{"op":"resolve","conflict":"x_0mwrnsa6yk3v9q2_1","records":[{"collection":"c","id":"r","deleted":true}]}"#,
+            ),
+        ),
+        (
+            "conflicts that are followed",
+            many(
+                &|id| {
+                    let count = limits::MUTATION_CHANGES_MAX.min(bytes / 2 / 22).saturating_sub(5).max(1);
+                    let names = list_of(count, |_| r#""x_0mwrnsa6yk3v9q2_1""#.to_owned());
+                    format!(r#"{{"id":{id},"after":[{names}],"changes":[]}},"#)
+                },
+                2,
+            ),
+        ),
+        (
+            "texts",
+            many(
+                &|id| {
+                    let text = text_of((bytes / 18).min(limits::VALUE_BYTES_MAX - 200));
+                    alone(id, &change(&format!(r#""put","value":{{"s":{text}}}"#)))
+                },
+                480,
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn i11_no_push_takes_more_between_two_steps_than_it_weighs() {
+    let _alone = alone();
+    let mut above = Vec::new();
+    let now = || NOW.load(Ordering::Relaxed);
+    for kib in [1, 10, 40, 64, 200, 1_024, 4_096] {
+        for (name, body) in hostile(kib * 1024) {
+            assert!(body.len() <= kib * 1024, "{name}: {} bytes", body.len());
+            let most = limits::push_weight(body.len());
+            let before = now();
+            let bytes = body.clone().into_bytes();
+            let mut reading = PushRequest::read(bytes).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            let mut taken = now() - before;
+            while reading.go_on(limits::READ_BYTES_MAX).unwrap_or_else(|error| panic!("{name}: {error:?}")) {
+                taken = taken.max(now() - before);
+            }
+            taken = taken.max(now() - before);
+            let weight = reading.weight();
+            let push = reading.finish().expect("an envelope in order");
+            let kept = now() - before;
+            println!(
+                "{kib:5} KiB {:4} mutations {name:50} {:4.1} {:4.1} of its length, {taken:9} of {most:9}, then {kept:9} of {weight:9}",
+                push.mutations.len(),
+                taken as f64 / body.len() as f64,
+                kept as f64 / body.len() as f64,
+            );
+            if taken > most || kept > weight.min(most) {
+                above.push(format!("{name} of {kib} KiB"));
+            }
+        }
+    }
+    assert_eq!(above, [""; 0], "these pushes take more than they weigh");
 }
 
 /// A space of alice's, and what she pushes.

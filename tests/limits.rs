@@ -253,8 +253,8 @@ fn what_names_too_much_in_many_small_changes_is_rejected_too() {
             list(count, |at| at.to_string())
         )
     };
-    assert_eq!(outcome(&[changes(&vec![include(50); 1000])]), "applied");
-    assert_eq!(outcome(&[changes(&[vec![include(50); 999], vec![include(51)]].concat())]), "too_large");
+    assert_eq!(outcome(&[changes(&vec![include(10); 1000])]), "applied");
+    assert_eq!(outcome(&[changes(&[vec![include(10); 999], vec![include(11)]].concat())]), "too_large");
 }
 
 #[test]

@@ -97,12 +97,21 @@ impl Reading {
             }
             if self.named > limits::NAMES_MAX {
                 return Err(ApiError::TooLarge(
-                    "A push sets and unsets paths of at most 100,000 names, with the values that it lists: split it between mutations.",
+                    "A push sets and unsets paths of at most 20,000 names, with the values that it lists: split it between mutations.",
                 ));
             }
             self.push.mutations.push(one);
         }
         Ok(!self.left.as_slice().is_empty())
+    }
+
+    /// Bytes that the push takes at most once all of it is read and its own text is gone.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        2 * self.body.len()
+            + (self.named + self.follows) * limits::NAME_BYTES_PARSED
+            + self.changes * limits::CHANGE_BYTES_PARSED
+            + self.push.mutations.len() * limits::MUTATION_BYTES_PARSED
     }
 
     /// Reads what is left.
@@ -138,7 +147,8 @@ impl PushRequest {
             begin..begin + text.len()
         };
         let left: Vec<_> = mutations.into_iter().map(place).collect();
-        let reading = Reading::of(&fields)?;
+        let mut reading = Reading::of(&fields)?;
+        reading.push.mutations.reserve_exact(left.len());
         Ok(Reading { body, left: left.into_iter(), ..reading })
     }
 

@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{ledger::OpenConflicts, push::plan::Clients};
+use super::{ledger::OpenConflicts, places::Places, push::plan::Clients};
 use crate::{limits, time::Hourly, version::Version};
 
 /// What all objects of an isolate have in common.
@@ -16,6 +16,8 @@ use crate::{limits, time::Hourly, version::Version};
 pub struct Common {
     /// What their spaces keep.
     pub caches: Caches,
+    /// Where their pushes wait for room in memory.
+    pub(super) places: Rc<RefCell<Places>>,
     /// When one of them has said that a day is used up: all of them meet that, each time that they wake.
     pub used_up: Rc<RefCell<Hourly>>,
 }

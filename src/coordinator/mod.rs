@@ -14,6 +14,7 @@ mod conflicts;
 pub mod crowd;
 pub mod ledger;
 pub mod object;
+mod places;
 pub mod publication;
 mod pull;
 pub mod push;

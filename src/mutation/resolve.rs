@@ -48,7 +48,9 @@ impl Resolution {
             (Some("theirs"), None) => Decision::Theirs,
             (None, Some(records)) if !records.is_empty() => {
                 let records = records.into_iter().map(|text| record(text, base));
-                Decision::Records(records.collect::<Result<_, _>>()?)
+                let mut records: Vec<_> = records.collect::<Result<_, _>>()?;
+                records.shrink_to_fit();
+                Decision::Records(records)
             }
             _ => return Err(Rejection::invalid("a resolution takes mine or theirs, or has records")),
         };

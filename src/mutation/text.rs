@@ -119,6 +119,9 @@ impl Mutation {
                 }
             }
         }
+        // Whoever grows has up to four times as much as it needs, which counts where there is little else.
+        mutation.changes.shrink_to_fit();
+        mutation.resolutions.shrink_to_fit();
         Ok(mutation)
     }
 }
@@ -181,7 +184,7 @@ fn named_by(op: &Op) -> usize {
 fn too_many_named() -> Rejection {
     Rejection::new(
         RejectCode::TooLarge,
-        "a mutation sets and unsets paths of at most 50,000 names, with the values that it lists",
+        "a mutation sets and unsets paths of at most 10,000 names, with the values that it lists",
     )
 }
 
@@ -250,12 +253,14 @@ fn patch(fields: &Fields<'_>) -> Result<Op, Rejection> {
         let (path, value) = set_pair(member)?;
         counted(&path).map(|()| (path, value))
     });
-    let set: Vec<_> = set.collect::<Result<_, _>>()?;
+    let mut set: Vec<_> = set.collect::<Result<_, _>>()?;
+    set.shrink_to_fit();
     let unset = unset.into_iter().map(|text| {
         let path = path(text)?;
         counted(&path).map(|()| path)
     });
-    let unset: Vec<_> = unset.collect::<Result<_, _>>()?;
+    let mut unset: Vec<_> = unset.collect::<Result<_, _>>()?;
+    unset.shrink_to_fit();
     // Not left to whoever applies it: an absent record has nothing to apply it to.
     value::distinct(set.iter().map(|(path, _)| path).chain(&unset)).map_err(refused)?;
     Ok(Op::Patch { set, unset, or_put: object(fields, "orPut")? })

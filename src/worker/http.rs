@@ -9,7 +9,6 @@ use headwater::{
         body::refusal_of,
         reply::{AllHeaders, Body, Reply},
     },
-    ids::UserHash,
     limits,
     time::Millis,
 };
@@ -60,56 +59,8 @@ extern "C" {
     );
 }
 
-#[wasm_bindgen(module = "/js/places.js")]
-extern "C" {
-    #[wasm_bindgen(js_name = configurePlaces)]
-    fn configure_places(
-        short_max: usize,
-        all_short_max: usize,
-        all_max: usize,
-        waits_ms: u32,
-        looks_ms: u32,
-        looks_ms_max: u32,
-        unseen_ms: u32,
-        inside_ms: u32,
-    );
-    #[wasm_bindgen(js_name = Place)]
-    type JsPlace;
-    #[wasm_bindgen(constructor, js_class = "Place")]
-    fn new(user: &str, request: &Request, limit: usize) -> JsPlace;
-    #[wasm_bindgen(method)]
-    async fn enter(this: &JsPlace) -> JsValue;
-    #[wasm_bindgen(method)]
-    fn leave(this: &JsPlace);
-}
-
-/// The place of a body in the module, among those of all objects of the isolate.
-pub(crate) struct Place(JsPlace);
-
-impl Place {
-    pub(crate) fn new(user: &UserHash, request: &Request, limit: usize) -> Self {
-        Self(JsPlace::new(user.as_str(), request, limit))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
-}
-
-/// Sets what bodies may take of the isolate and of the module, and how long.
+/// Sets what bodies may take of the isolate, and how long.
 pub(crate) fn configure_bodies() {
-    configure_places(
-        limits::BODY_SHORT_MAX,
-        limits::BODIES_SHORT_INSIDE_MAX,
-        limits::BODIES_INSIDE_MAX,
-        limits::BODY_WAITS_MS,
-        limits::BODY_LOOKS_MS,
-        limits::BODY_LOOKS_MS_MAX,
-        limits::BODY_UNSEEN_MS,
-        limits::BODY_INSIDE_MS,
-    );
     configure(
         limits::BODIES_HELD_MAX_EDGE,
         limits::BODY_IDLE_MS,
@@ -156,17 +107,8 @@ pub(crate) fn name_and_caller(request: &Request) -> (String, String) {
     (url.rsplit('/').next().unwrap_or_default().to_owned(), caller.to_owned())
 }
 
-/// The bytes of a call's body, in the object: the edge sends it whole. Where it has to wait for its place it waits at the edge.
-pub(crate) async fn call_bytes(
-    request: &Request,
-    limit: usize,
-    place: Option<&Place>,
-) -> Result<Vec<u8>, NoBody> {
-    if let Some(Place(place)) = place
-        && !place.enter().await.is_truthy()
-    {
-        return Err(NoBody::Overloaded);
-    }
+/// The bytes of a call's body, in the object: the edge sends it whole.
+pub(crate) async fn call_bytes(request: &Request, limit: usize) -> Result<Vec<u8>, NoBody> {
     let bytes = body_of_call(request, limit).await.map_err(|_| NoBody::BrokenOff)?;
     if bytes.is_null() {
         return Err(NoBody::TooLong);

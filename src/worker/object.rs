@@ -79,8 +79,6 @@ impl Storage for ObjectSql {
 struct Running<'a> {
     object: &'a RefCell<Object<ObjectSql>>,
     task: Task,
-    /// Its body's, among those of all objects.
-    place: Option<http::Place>,
 }
 
 impl Drop for Running<'_> {
@@ -174,7 +172,7 @@ impl DurableObject for Coordinator {
 impl Coordinator {
     /// Brings a task to its end. None if the platform has to ring its alarm again.
     async fn run(&self, task: Task, request: Option<&web_sys::Request>) -> Option<Answer> {
-        let mut running = Running { object: &self.object, task, place: None };
+        let mut running = Running { object: &self.object, task };
         let mut event = Event::Begun;
         loop {
             let effect = self.step(&mut running.task, event);
@@ -182,11 +180,8 @@ impl Coordinator {
                 Effect::Answer(answer) => return Some(answer),
                 Effect::Rest => return Some(Answer::nothing()),
                 Effect::Fail => return None,
-                Effect::ReadBody { limit, waits } => Event::Body(match request {
-                    Some(request) => {
-                        running.place = waits.map(|user| http::Place::new(&user, request, limit));
-                        http::call_bytes(request, limit, running.place.as_ref()).await
-                    }
+                Effect::ReadBody { limit } => Event::Body(match request {
+                    Some(request) => http::call_bytes(request, limit).await,
                     None => Err(NoBody::BrokenOff),
                 }),
                 effect => self.carry_out(effect).await,

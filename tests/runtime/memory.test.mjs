@@ -2,7 +2,7 @@
 // isolate: here all objects live in that of "home", and the edges have isolates of their own, as in production.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { afterEach, beforeEach, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { startRuntime } from "./harness.mjs";
 
@@ -10,12 +10,13 @@ const MIB = 1024 * 1024;
 const EDGES = ["one", "two", "three", "four", "five"];
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+// Each test has a module of its own.
 let runtime;
-before(async () => {
+beforeEach(async () => {
   const scriptPath = fileURLToPath(new URL("memory-entry.mjs", import.meta.url));
   runtime = await startRuntime({ locations: EDGES, worker: { scriptPath } });
 });
-after(() => runtime.stop());
+afterEach(() => runtime.stop());
 
 const memory = async () => (await runtime.fetch("home", "/__memory")).json();
 
@@ -38,6 +39,13 @@ async function pushed(device, body) {
     await pause(1000);
   }
   assert.fail("a push is taken at last");
+}
+
+/** A push of 200 KB of which as much is made as can be: its two mutations list as many values as they may. */
+function hostileOf(device) {
+  const values = Array.from({ length: 10_000 }, () => "xxxxxxx");
+  const of = (id) => ({ id, changes: [{ op: "include", collection: "c", id: `${device.id}-${id}`, path: "a", values }] });
+  return JSON.stringify({ client: device.id, mutations: [of(1), of(2)] });
 }
 
 describe("the module's memory", { timeout: 300_000 }, () => {
@@ -64,5 +72,16 @@ describe("the module's memory", { timeout: 300_000 }, () => {
     await Promise.all(devices.map((device, at) => pushed(device, bodies[at])));
     const mib = (await memory() - before) / MIB;
     assert.ok(mib < 40, `${mib.toFixed(1)} MiB`);
+  });
+
+  test("120 hostile pushes of 200 KB at once, of one user and of many, are all taken, and take less than 20 MiB of the module", async () => {
+    const of = (at) => runtime.device(at % 3 === 0 ? "hostile" : `hostile-${at % 30}`, { at: EDGES[at % EDGES.length] });
+    const devices = Array.from({ length: 120 }, (_, at) => of(at));
+    const bodies = devices.map(hostileOf);
+    for (const body of bodies) assert.ok(body.length > 190_000 && body.length < 210_000, `${body.length}`);
+    const before = await memory();
+    await Promise.all(devices.map((device, at) => pushed(device, bodies[at])));
+    const mib = (await memory() - before) / MIB;
+    assert.ok(mib < 20, `${mib.toFixed(1)} MiB`);
   });
 });

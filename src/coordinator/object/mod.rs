@@ -222,6 +222,9 @@ impl<S: Storage> Object<S> {
 
     /// What a task does about what has happened.
     pub fn step(&mut self, task: &mut Task, event: Event, at: Moment) -> Effect {
+        if let Some(place) = task.place {
+            self.common.places.borrow_mut().is_seen(place, at.now);
+        }
         let could_not_arm = matches!(event, Event::AlarmSet(false) | Event::UsedUp);
         if let Event::UsedUp = event {
             self.log_failure(&LedgerError::UsedUp, at.now);
@@ -257,6 +260,9 @@ impl<S: Storage> Object<S> {
         {
             self.held.give_back(&caller.user, held);
         }
+        if let Some(place) = task.place.take() {
+            self.common.places.borrow_mut().leave(place);
+        }
         if planted!(HungUpForgotten)
             && let Some(ticket) = &task.ticket
         {
@@ -275,6 +281,7 @@ impl<S: Storage> Object<S> {
                 self.open(task, call.as_ref(), alarm.map_err(|()| ApiError::Internal)?, at)?;
                 self.is_open(task, call, at)
             }
+            (State::Entering, Event::Resumed) => self.enter(task, at),
             (State::Receiving, Event::Body(body)) => {
                 let body = body.map_err(|why| task.lacks_body(why))?;
                 self.received(task, body, at)
@@ -320,7 +327,7 @@ impl<S: Storage> Object<S> {
                     false => self.rate.admit(&caller.user, at.now)?,
                 }
                 task.state = State::Receiving;
-                Ok(Effect::ReadBody { limit: limits::CALL_BYTES_MAX, waits: None })
+                Ok(Effect::ReadBody { limit: limits::CALL_BYTES_MAX })
             }
         }
     }

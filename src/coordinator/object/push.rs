@@ -5,6 +5,7 @@ use crate::{
     call::{Call, Caller, PushRequest, Reading},
     coordinator::{
         ledger::Rows,
+        places::Look,
         push::queue::{Done, Ticket},
         rate,
     },
@@ -31,10 +32,27 @@ impl<S: Storage> Object<S> {
         if !self.held.take(user, *length) {
             return Err(ApiError::Overloaded);
         }
-        let waits = Some(user.clone());
         task.held = *length;
-        task.state = State::Receiving;
-        Ok(Effect::ReadBody { limit: limits::BODY_BYTES_MAX, waits })
+        // Where no length is announced it is not known.
+        let most = if *length == 0 { limits::BODY_BYTES_MAX } else { *length };
+        task.place = Some(self.common.places.borrow_mut().line_up(user, most, at.now));
+        self.enter(task, at)
+    }
+
+    /// Asks for the body once it has its place among those of all objects of the isolate.
+    pub(super) fn enter(&mut self, task: &mut Task, at: Moment) -> Result<Effect, ApiError> {
+        let place = task.place.expect("BUG: it stands in no line");
+        match self.common.places.borrow_mut().look(place, at.now) {
+            Look::Inside => {
+                task.state = State::Receiving;
+                Ok(Effect::ReadBody { limit: limits::BODY_BYTES_MAX })
+            }
+            Look::Again(in_ms) => {
+                task.state = State::Entering;
+                Ok(Effect::Pause(in_ms))
+            }
+            Look::InVain => Err(ApiError::Overloaded),
+        }
     }
 
     /// Looks for the mutations of a body.
@@ -70,6 +88,9 @@ impl<S: Storage> Object<S> {
             }
             Ok(false) => {}
             Err(error) => return Err(self.unread(task, length, error, at)),
+        }
+        if let Some(place) = task.place {
+            self.common.places.borrow_mut().weighs(place, reading.weight());
         }
         match reading.finish() {
             Ok(push) => self.has_read(task, push, length, at),

@@ -3,7 +3,7 @@
 use super::{Administering, Claimant, Turn};
 use crate::{
     call::{Aside, Ask, Call, Caller, PullReply, PushAnswer, Reading, encode_reply},
-    coordinator::{ledger::Rows, push::queue::Ticket},
+    coordinator::{ledger::Rows, places::Place, push::queue::Ticket},
     error::{ApiError, is_used_up},
     ids::UserHash,
     role::Role,
@@ -19,6 +19,8 @@ pub struct Task {
     pub(super) state: State,
     /// Bytes of its body that count as held.
     pub(super) held: usize,
+    /// Among those of all objects of the isolate.
+    pub(super) place: Option<Place>,
     /// Its push, once that is in the queue.
     pub(super) ticket: Option<Ticket>,
 }
@@ -47,6 +49,8 @@ pub(super) enum State {
     Begun,
     /// For the alarm that is set, with what is asked for, unless it is an alarm itself.
     Opening(Option<Call>),
+    /// For its place.
+    Entering,
     /// For its body.
     Receiving,
     /// For others to have been heard before its body is looked at, …
@@ -105,8 +109,6 @@ pub enum NoBody {
     BrokenOff,
     /// It is longer than was allowed.
     TooLong,
-    /// It has waited in vain for room beside those of other objects.
-    Overloaded,
 }
 
 /// What a task asks for.
@@ -120,8 +122,6 @@ pub enum Effect {
     ReadBody {
         /// How many bytes it has at most.
         limit: usize,
-        /// Whose it is, if it takes memory until the task has ended: then it first waits for room beside those of other objects.
-        waits: Option<UserHash>,
     },
     /// Let others be heard: [`Event::Resumed`].
     LetOthers,
@@ -227,7 +227,7 @@ impl Task {
     }
 
     fn new(purpose: Purpose) -> Self {
-        Self { purpose, state: State::Begun, held: 0, ticket: None }
+        Self { purpose, state: State::Begun, held: 0, place: None, ticket: None }
     }
 
     /// Bytes of its body that count as held.
@@ -254,7 +254,6 @@ impl Task {
     /// What it is answered without its body.
     pub(super) fn lacks_body(&self, why: NoBody) -> ApiError {
         match (why, &self.purpose) {
-            (NoBody::Overloaded, _) => ApiError::Overloaded,
             (NoBody::BrokenOff, _) => ApiError::Malformed("the body broke off".to_owned()),
             (NoBody::TooLong, Purpose::Push { .. }) => ApiError::TooLarge("A body has at most 4 MiB."),
             (NoBody::TooLong, Purpose::Call { .. } | Purpose::Alarm) => {

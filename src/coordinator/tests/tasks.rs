@@ -10,7 +10,7 @@ use crate::{
     coordinator::{
         cache::Common,
         ledger::LedgerError,
-        object::{Answer, Effect, Event, Moment, NoBody, Object, ObjectConfig, Said, Task},
+        object::{Answer, Effect, Event, Moment, Object, ObjectConfig, Said, Task},
     },
     log::LogLevel,
     sim::{directory::SMALL, host::UNBOUNDED},
@@ -240,27 +240,80 @@ fn an_alarm_that_meets_a_used_up_day_is_left_to_the_platform_and_to_the_next_cal
     assert!(matches!(object.step(&mut alarm, Event::no_alarm(USED_UP), AT), Effect::Fail));
 }
 
+/// A push of alice's to an object of its own, with what it asks for first.
+fn pushing(common: &Common, length: usize, now: Millis) -> (Object<MemoryLedger>, Task, Effect) {
+    let (mut object, scope) = instance_with(common);
+    let destination = Destination::Shared { id: team(), scope: Some(scope) };
+    let (request, origin) = (String::new(), String::new());
+    let caller = Caller { user: user("alice"), destination, request, origin };
+    let mut task = Task::call(Call::Push.name(), caller, || length);
+    let at = Moment { now, ..AT };
+    assert!(matches!(object.step(&mut task, Event::Begun, at), Effect::ReadAlarm));
+    let effect = object.step(&mut task, Event::Alarm(Ok(None)), at);
+    (object, task, effect)
+}
+
 #[test]
-fn a_push_waits_for_room_beside_other_objects_and_holds_nothing_once_it_was_told_that_there_is_none() {
-    let (mut object, scope) = instance();
-    let mut task = task("alice", scope, &Call::Push);
-    let effect = object.step(&mut task, Event::Begun, AT);
-    assert!(matches!(effect, Effect::ReadAlarm), "{effect:?}");
-    let Effect::ReadBody { waits, .. } = object.step(&mut task, Event::Alarm(Ok(None)), AT) else {
-        panic!("its body is read")
-    };
-    assert_eq!((waits, object.held()), (Some(user("alice")), 2));
-    let effect = object.step(&mut task, Event::Body(Err(NoBody::Overloaded)), AT);
+fn a_push_waits_for_one_to_another_object_of_the_isolate_to_end_and_looks_until_then() {
+    let common = Common::default();
+    let (mut one, mut first, effect) = pushing(&common, limits::BODY_BYTES_MAX, START);
+    assert!(matches!(effect, Effect::ReadBody { .. }), "{effect:?}");
+    let (mut other, mut second, effect) = pushing(&common, limits::BODY_BYTES_MAX, START);
+    assert!(matches!(effect, Effect::Pause(limits::PLACE_LOOKS_MS)), "{effect:?}");
+    let effect = other.step(&mut second, Event::Resumed, AT);
+    assert!(matches!(effect, Effect::Pause(_)), "{effect:?}");
+    one.forget(&mut first);
+    let effect = other.step(&mut second, Event::Resumed, AT);
+    assert!(matches!(effect, Effect::ReadBody { .. }), "{effect:?}");
+}
+
+#[test]
+fn a_push_of_which_is_known_that_it_is_small_once_it_is_read_lets_another_one_of_its_user_in() {
+    let common = Common::default();
+    let (mut one, mut first, _) = pushing(&common, limits::BODY_BYTES_MAX, START);
+    let (mut other, mut second, effect) = pushing(&common, limits::BODY_BYTES_MAX / 2, START);
+    assert!(matches!(effect, Effect::Pause(_)), "{effect:?}");
+    let read = Event::Body(Ok(body("client-0", &[put(1, "a", "{}")]).into_bytes()));
+    assert!(matches!(one.step(&mut first, read, AT), Effect::AwaitSlice { .. }));
+    let effect = other.step(&mut second, Event::Resumed, AT);
+    assert!(matches!(effect, Effect::ReadBody { .. }), "{effect:?}");
+}
+
+#[test]
+fn a_push_keeps_its_place_as_long_as_anything_happens_to_it() {
+    let common = Common::default();
+    let (mut one, mut first, _) = pushing(&common, limits::BODY_BYTES_MAX, START);
+    let long = Event::Body(Ok(vec![b' '; limits::READ_BYTES_MAX + 1]));
+    let at = |ms| Moment { now: START.plus(ms), ..AT };
+    let effect = one.step(&mut first, long, at(limits::PLACE_INSIDE_MS));
+    assert!(matches!(effect, Effect::LetOthers), "{effect:?}");
+    let (.., effect) = pushing(&common, limits::BODY_BYTES_MAX, at(2 * limits::PLACE_INSIDE_MS).now);
+    assert!(matches!(effect, Effect::Pause(_)), "{effect:?}");
+    let (.., effect) = pushing(&common, limits::BODY_BYTES_MAX, at(2 * limits::PLACE_INSIDE_MS + 10_000).now);
+    assert!(matches!(effect, Effect::ReadBody { .. }), "{effect:?}");
+}
+
+#[test]
+fn a_push_that_waits_in_vain_is_told_to_come_back_and_holds_nothing() {
+    let common = Common::default();
+    let _inside = pushing(&common, limits::BODY_BYTES_MAX, START);
+    let (mut object, mut task, effect) = pushing(&common, limits::BODY_BYTES_MAX, START);
+    assert!(matches!(effect, Effect::Pause(_)), "{effect:?}");
+    assert_eq!(object.held(), limits::BODY_BYTES_MAX);
+    let late = Moment { now: START.plus(limits::PLACE_WAITS_MS), ..AT };
+    let effect = object.step(&mut task, Event::Resumed, late);
     assert!(matches!(effect, Effect::SetAlarm(_)), "{effect:?}");
-    let answer = answer(object.step(&mut task, Event::AlarmSet(true), AT));
+    let answer = answer(object.step(&mut task, Event::AlarmSet(true), late));
     assert_eq!((answer.result.err(), object.held()), (Some(ApiError::Overloaded), 0));
 }
 
 #[test]
 fn a_call_that_is_no_push_does_not_wait_for_room() {
+    let common = Common::default();
+    let _inside = [pushing(&common, limits::BODY_BYTES_MAX, START), pushing(&common, 0, START)];
     for (user, call) in calls().into_iter().filter(|(_, call)| *call != Call::Push) {
-        let (mut object, scope) = instance();
+        let (mut object, scope) = instance_with(&common);
         let effect = object.step(&mut task(user, scope, &call), Event::Begun, AT);
-        assert!(matches!(effect, Effect::ReadBody { waits: None, .. }), "{effect:?}");
+        assert!(matches!(effect, Effect::ReadBody { .. }), "{effect:?}");
     }
 }

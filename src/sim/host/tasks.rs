@@ -133,7 +133,7 @@ impl Host {
         task: &mut Task,
         event: Event,
         mut means: Means<'_>,
-        now: Millis,
+        mut now: Millis,
     ) -> Called {
         let (mut event, mut would_be) = (event, None);
         loop {
@@ -169,6 +169,11 @@ impl Host {
                     let granter = means.granter.expect("a grant is given the key");
                     Event::Signed(granter.sign(&user, &scope, role, now))
                 }
+                // Time passes for it, or whoever looks for a place would look for ever.
+                (Effect::Pause(ms), Ok(())) => {
+                    now = now.plus(ms);
+                    Event::Resumed
+                }
                 (effect, Ok(())) => self.at_once(effect),
             };
         }
@@ -179,7 +184,7 @@ impl Host {
         match effect {
             Effect::ReadAlarm => Event::Alarm(Ok(self.alarm)),
             Effect::SetAlarm(at) => Event::AlarmSet(self.set_alarm(at)),
-            Effect::LetOthers | Effect::Committed | Effect::Pause(_) => Event::Resumed,
+            Effect::LetOthers | Effect::Committed => Event::Resumed,
             Effect::Confirm => Event::Confirmed(true),
             other => panic!("BUG: nothing asks for {other:?} here"),
         }
