@@ -70,6 +70,18 @@ fn assert_settles(world: &mut World, why: &str) {
     assert_eq!(world.spaces[0].host.alarm, None, "I8: an alarm is left: {why}");
 }
 
+/// Storage goes back, and somebody pushes.
+fn restore(world: &mut World, old: MemoryLedger) {
+    world.spaces[0].host.restore(old);
+    let position = world.spaces[0].host.core(world.now).position();
+    world.spaces[0].oracle.forget_published();
+    world.spaces[0].oracle.go_back_to(position);
+    let row = Row { count: 0, tag: 0, filler: 50 };
+    let (mark, changes) = world.spaces[0].oracle.plan(vec![Edit::Put(name("s"), row)]);
+    world.clients[1].queue(changes, mark);
+    world.push(1, false).expect("an answer");
+}
+
 fn eager() -> World {
     World::new(&Settings::eager(1))
 }

@@ -205,18 +205,6 @@ fn a_part_that_is_cut_again_is_not_put_while_its_deletion_may_still_land() {
     assert!(world.kv.central(&last, world.now).is_some());
 }
 
-/// Storage goes back, and somebody pushes.
-fn restore(world: &mut World, old: MemoryLedger) {
-    world.spaces[0].host.restore(old);
-    let position = world.spaces[0].host.core(world.now).position();
-    world.spaces[0].oracle.forget_published();
-    world.spaces[0].oracle.go_back_to(position);
-    let row = Row { count: 0, tag: 0, filler: 50 };
-    let (mark, changes) = world.spaces[0].oracle.plan(vec![Edit::Put(name("s"), row)]);
-    world.clients[1].queue(changes, mark);
-    world.push(1, false).expect("an answer");
-}
-
 #[test]
 fn storage_that_went_back_puts_what_was_deleted_since() {
     for is_ahead in [true, false] {

@@ -154,14 +154,7 @@ fn h15_storage_that_went_back_is_found_out_by_the_first_publication() {
     assert_settles(&mut world, "version 3");
     let before = head(&world).position();
     world.pass(60_000);
-    world.spaces[0].host.restore(old);
-    let position = world.spaces[0].host.core(world.now).position();
-    world.spaces[0].oracle.forget_published();
-    world.spaces[0].oracle.go_back_to(position);
-    let row = Row { count: 0, tag: 0, filler: 50 };
-    let (mark, changes) = world.spaces[0].oracle.plan(vec![Edit::Put(name("s"), row)]);
-    world.clients[1].queue(changes, mark);
-    world.push(1, false).expect("an answer");
+    restore(&mut world, old);
     assert_settles(&mut world, "after the restore");
     assert!(head(&world).position() > before, "{} {before}", head(&world).position());
     assert!(head(&world).epoch > before.epoch, "version 2 must not mean two things");
