@@ -12,9 +12,9 @@ pub const MUTATION_BYTES_MAX: usize = MIB;
 pub const MUTATION_CHANGES_MAX: usize = 1_000;
 /// Names in the paths that one mutation sets and unsets, with the values that it lists: a megabyte has half a million, each of
 /// them up to 270 bytes in memory while they are applied.
-pub const MUTATION_NAMES_MAX: usize = 10_000;
+pub const MUTATION_NAMES_MAX: usize = 20_000;
 /// The same names of all mutations of a push, which are in memory together: a hundredth of a body can hold them all.
-pub const NAMES_MAX: usize = 2 * MUTATION_NAMES_MAX;
+pub const NAMES_MAX: usize = MUTATION_NAMES_MAX;
 /// Bytes that one mutation reads, or writes, each record counted as often as it is changed: a short body can change a long
 /// record a thousand times, while everybody else of the space waits.
 pub const MUTATION_WORK_MAX: usize = 16 * MIB;
@@ -37,7 +37,9 @@ pub const fn push_weight(length: usize) -> usize {
     let names = (NAMES_MAX + CHANGES_MAX) * NAME_BYTES_PARSED;
     let all = names + CHANGES_MAX * CHANGE_BYTES_PARSED + MUTATIONS_MAX * MUTATION_BYTES_PARSED;
     let made = length * PARSED_OF_BYTE;
-    3 * length + if made < all { made } else { all }
+    // Three bytes of a text are six where a line separator is written as its escape; what all texts have is bounded.
+    let kept = if 3 * length < BODY_BYTES_MAX { 3 * length } else { BODY_BYTES_MAX };
+    length + 2 * kept + if made < all { made } else { all }
 }
 /// What the pushes weigh that are in an isolate's memory at once, for all its objects: the half of it is one user's at most, and
 /// holds any push.

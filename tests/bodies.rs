@@ -351,7 +351,7 @@ fn hostile(bytes: usize) -> Vec<(&'static str, String)> {
     // All names that there may be, in two mutations, after which there is a text.
     let named = |op: &'static str, piece: &'static dyn Fn(usize) -> String, end: &'static str| {
         let one = move |id: usize| {
-            let list = list_of(limits::MUTATION_NAMES_MAX.min(bytes / 2 / (piece(1_000).len() + 2)), piece);
+            let list = list_of((limits::NAMES_MAX / 2).min(bytes / 2 / (piece(1_000).len() + 2)), piece);
             alone(id, &change(&format!("{op}{list}{end}")))
         };
         many(&one, 2)
@@ -362,6 +362,12 @@ fn hostile(bytes: usize) -> Vec<(&'static str, String)> {
         let one = |id: usize| format!(r#"{{"id":{id},"changes":[{}]}},"#, vec![one; count].join(","));
         many(&one, 2)
     };
+    // A line separator of two bytes is kept as six. All of a push may keep 4 MiB.
+    let separated = |at: usize| {
+        let text = "\u{85}".repeat((bytes / 40).min(40_000));
+        alone(at + 1, &change(&format!(r#""put","value":{{"s":"{text}"}}"#)))
+    };
+    let separators = numbered("", separated, "", bytes.min(1_300_000) - 60);
     vec![
         ("values", named(r#""include","path":"a","values":["#, &|_| "1".to_owned(), "]")),
         ("fields to set", named(r#""patch","set":{"#, &|at| format!(r#""{at:x}":0"#), "}")),
@@ -395,6 +401,7 @@ fn hostile(bytes: usize) -> Vec<(&'static str, String)> {
                 2,
             ),
         ),
+        ("texts that are longer once they are kept", push(separators.trim_end_matches(','))),
         (
             "texts",
             many(

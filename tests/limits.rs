@@ -177,8 +177,8 @@ fn exactly_at_a_limit_a_push_is_taken_and_one_above_it_gets_its_error() {
         ),
         (
             "names in the paths of a push, and values that it lists",
-            outcome(&[patch(fields), include(fields)].concat()),
-            outcome(&[patch(fields), include(fields), unset(1)].concat()),
+            outcome(&[patch(fields / 2), include(fields / 2)].concat()),
+            outcome(&[patch(fields / 2), include(fields / 2), unset(1)].concat()),
             "applied",
             "413 too_large",
         ),
@@ -253,8 +253,8 @@ fn what_names_too_much_in_many_small_changes_is_rejected_too() {
             list(count, |at| at.to_string())
         )
     };
-    assert_eq!(outcome(&[changes(&vec![include(10); 1000])]), "applied");
-    assert_eq!(outcome(&[changes(&[vec![include(10); 999], vec![include(11)]].concat())]), "too_large");
+    assert_eq!(outcome(&[changes(&vec![include(20); 1000])]), "applied");
+    assert_eq!(outcome(&[changes(&[vec![include(20); 999], vec![include(21)]].concat())]), "too_large");
 }
 
 #[test]

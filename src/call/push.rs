@@ -41,6 +41,8 @@ pub struct Reading {
     follows: usize,
     /// Names in the paths that they set and unset, with the values that they list.
     named: usize,
+    /// Bytes of the texts that are kept of them, which may be longer than what was sent.
+    kept: usize,
     /// In which the texts of the mutations stand.
     body: String,
     left: std::vec::IntoIter<Range<usize>>,
@@ -65,7 +67,7 @@ impl Reading {
             mutations: Vec::new(),
         };
         let (body, left) = (String::new(), Vec::new().into_iter());
-        Ok(Self { push, changes: 0, follows: 0, named: 0, body, left })
+        Ok(Self { push, changes: 0, follows: 0, named: 0, kept: 0, body, left })
     }
 
     /// Begins with an envelope and the text of the one mutation that it means.
@@ -90,6 +92,12 @@ impl Reading {
                 self.follows += mutation.after.len();
                 self.named += mutation.named;
             }
+            self.kept += one.changes.len();
+            if self.kept > limits::BODY_BYTES_MAX {
+                return Err(ApiError::TooLarge(
+                    "A body has at most 4 MiB, as it is kept: split the push between mutations.",
+                ));
+            }
             if self.changes > limits::CHANGES_MAX || self.follows > limits::CHANGES_MAX {
                 return Err(ApiError::TooLarge(
                     "A push has at most 2,000 changes, and names as many conflicts in `after`: split it between mutations.",
@@ -108,7 +116,7 @@ impl Reading {
     /// Bytes that the push takes at most once all of it is read and its own text is gone.
     #[must_use]
     pub fn weight(&self) -> usize {
-        2 * self.body.len()
+        2 * self.kept
             + (self.named + self.follows) * limits::NAME_BYTES_PARSED
             + self.changes * limits::CHANGE_BYTES_PARSED
             + self.push.mutations.len() * limits::MUTATION_BYTES_PARSED

@@ -357,7 +357,10 @@ impl<L: Ledger> Coordinator<L> {
 
     fn storage_failed(&mut self, error: LedgerError) -> ApiError {
         let told = error.told();
-        self.failure = Some(error);
+        // What the log is told of is what nobody else is.
+        if !matches!(self.failure, Some(LedgerError::Failed(_))) {
+            self.failure = Some(error);
+        }
         told
     }
 }

@@ -184,7 +184,7 @@ fn named_by(op: &Op) -> usize {
 fn too_many_named() -> Rejection {
     Rejection::new(
         RejectCode::TooLarge,
-        "a mutation sets and unsets paths of at most 10,000 names, with the values that it lists",
+        "a mutation sets and unsets paths of at most 20,000 names, with the values that it lists",
     )
 }
 

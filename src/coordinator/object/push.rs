@@ -33,9 +33,7 @@ impl<S: Storage> Object<S> {
             return Err(ApiError::Overloaded);
         }
         task.held = *length;
-        // Where no length is announced it is not known.
-        let most = if *length == 0 { limits::BODY_BYTES_MAX } else { *length };
-        task.place = Some(self.common.places.borrow_mut().line_up(user, most, at.now));
+        task.place = Some(self.common.places.borrow_mut().line_up(user, *length, at.now));
         self.enter(task, at)
     }
 

@@ -6,6 +6,7 @@ use crate::{
     coordinator::{ledger::Rows, places::Place, push::queue::Ticket},
     error::{ApiError, is_used_up},
     ids::UserHash,
+    limits,
     role::Role,
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
@@ -33,7 +34,7 @@ pub(super) enum Purpose {
         caller: Caller,
         /// [`Call::Push`] or [`Call::Resolve`].
         push: Call,
-        /// Bytes of the body, as announced; 0 where that is not known.
+        /// Bytes of the body, as announced; as many as it may have where that is not known.
         length: usize,
     },
     /// A call whose body says what it asks for.
@@ -221,7 +222,7 @@ impl Task {
     #[must_use]
     pub fn call(name: &str, caller: Caller, length: impl FnOnce() -> usize) -> Self {
         Self::new(match Call::push(name) {
-            Some(push) => Purpose::Push { caller, push, length: length() },
+            Some(push) => Purpose::Push { caller, push, length: length().min(limits::BODY_BYTES_MAX) },
             None => Purpose::Call { caller, name: name.to_owned() },
         })
     }

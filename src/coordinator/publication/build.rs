@@ -51,7 +51,7 @@ impl Publisher {
             self.row.retry_at = self.row.retry_at.max(Some(until));
             return Ok(Some(Effect::Sleep(None)));
         }
-        let replaced = self.replaced_part(&hash);
+        let replaced = self.replaced_part(&hash, now);
         let was_replaced = replaced.is_some();
         let known = self.row.parts().find(|part| part.sha256.0 == hash).or(replaced);
         let there = known.filter(|part| now.since(part.put_at) < REFRESH_AGE_MS);

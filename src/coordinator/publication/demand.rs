@@ -115,8 +115,8 @@ impl Publisher {
     /// When the next turn is due; none if KV is up to date, and holds nothing that is to be deleted.
     #[must_use]
     pub fn due(&self, durable: Durable<'_>, now: Millis) -> Option<Millis> {
-        let deletion = || self.row.next_deletion().map(|due| due.max(now.plus(1)));
-        self.publication_due(durable, now).or_else(deletion)
+        let deletion = self.deletion_due().map(|due| due.max(now.plus(1)));
+        [self.publication_due(durable, now), deletion].into_iter().flatten().min()
     }
 
     /// When there is something to publish.

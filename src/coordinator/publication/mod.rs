@@ -188,10 +188,8 @@ impl Publisher {
         now: Millis,
     ) -> LedgerResult<Effect> {
         let Some(turn) = &self.turn else { return Ok(Effect::Sleep(self.due(durable, now))) };
-        let publication = self.publication_due(durable, now);
-        let idle = publication.is_none_or(|due| due > now.plus(1));
-        // As long as KV's head may be another than the last that was put, it may name what was replaced.
-        let deletes = publication.is_none() && self.row.next_deletion().is_some_and(|due| due <= now);
+        let idle = self.publication_due(durable, now).is_none_or(|due| due > now.plus(1));
+        let deletes = idle && self.deletion_due().is_some_and(|due| due <= now);
         let is_fresh = turn.parts == 0 && turn.head.is_none();
         if is_fresh && idle && !deletes {
             return self.sleep(durable, now);
@@ -226,7 +224,9 @@ impl Publisher {
         let is_unknown = head.is_some_and(|head| known.is_none_or(|put_at| head.p > put_at));
         let is_older = |ms| known.is_none_or(|put_at| now.since(put_at) > ms);
         if is_unknown {
-            self.row.replaced.iter_mut().for_each(|one| one.since = None);
+            for one in &mut self.row.replaced {
+                (one.since, one.part.put_at) = (None, Millis(0));
+            }
             self.row.renew = true;
         }
         let is_gone = head.is_none() && known.is_some() && is_older(self.config.landing_ms());

@@ -59,8 +59,7 @@ impl PublicationRow {
         }
     }
 
-    /// When the next part is to be deleted.
-    pub(super) fn next_deletion(&self) -> Option<Millis> {
+    fn next_deletion(&self) -> Option<Millis> {
         let waiting = self.replaced.iter().filter(|one| one.deleted_at.is_none());
         let kept_ms = if planted!(ReplacedDeletedAtOnce) { 0 } else { KEPT_MS };
         waiting.filter_map(|one| one.since).min().map(|since| since.plus(kept_ms))
@@ -68,6 +67,13 @@ impl PublicationRow {
 }
 
 impl Publisher {
+    /// When the next part is to be deleted. None is while KV's head may be another than the last that was put: that one may name
+    /// what was replaced.
+    pub(super) fn deletion_due(&self) -> Option<Millis> {
+        let is_settled = self.row.put_again_at.is_none() && self.row.attempts == 0 && !self.row.renew;
+        self.row.next_deletion().filter(|_| is_settled)
+    }
+
     /// Deletes the next part whose time has come. It is noted before, so that whatever becomes of this instance, nobody puts
     /// the part again while its deletion may still land.
     pub(super) fn delete<L: Ledger>(&mut self, ledger: &mut L, now: Millis) -> LedgerResult<Option<Effect>> {
@@ -115,9 +121,10 @@ impl Publisher {
         one.deleted_at.map(|at| at.plus(lands_ms + 1)).filter(|until| *until > now)
     }
 
-    /// A part that is still there although the row does not name it.
-    pub(super) fn replaced_part(&self, hash: &ContentHash) -> Option<&PartRow> {
+    /// A part that is still there although the row does not name it: also if storage has gone back, and has forgotten a deletion.
+    pub(super) fn replaced_part(&self, hash: &ContentHash, now: Millis) -> Option<&PartRow> {
         let one = self.row.replaced.iter().find(|one| one.part.sha256.0 == *hash)?;
-        Some(&one.part).filter(|_| one.deleted_at.is_none())
+        let is_kept = one.deleted_at.is_none() && one.since.is_none_or(|since| now < since.plus(KEPT_MS));
+        Some(&one.part).filter(|_| is_kept)
     }
 }

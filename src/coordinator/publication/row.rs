@@ -98,7 +98,10 @@ impl PublicationRow {
     /// What was noted. A row that this build cannot read is taken for none: then everything is put again.
     pub(super) fn read<L: Ledger>(ledger: &L) -> LedgerResult<Self> {
         let text = ledger.private(KIND, "")?;
-        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+        let mut row: Self = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        // Of a build that says in another way where a run goes on: it is begun anew.
+        row.building = row.building.filter(|run| run.behind.is_some() || run.run.parts.is_empty());
+        Ok(row)
     }
 
     /// Notes it: one row.

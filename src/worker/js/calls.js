@@ -70,7 +70,7 @@ export function readCall(request) {
 }
 
 export function callLength(request) {
-  return Number(request.headers.get("content-length") ?? 0);
+  return Number(request.headers.get("content-length") ?? Number.MAX_SAFE_INTEGER);
 }
 
 // The bytes of a call's body, which the Worker sends whole, or null when it has more than `limit`.

@@ -215,6 +215,6 @@ impl Resolved {
 }
 
 fn too_large() -> Rejection {
-    let rule = "it resolves more than 1,000 parked changes, 4 MiB of them or 10,000 names and values at once";
+    let rule = "it resolves more than 1,000 parked changes, 4 MiB of them or 20,000 names and values at once";
     Rejection::new(RejectCode::TooLarge, rule)
 }

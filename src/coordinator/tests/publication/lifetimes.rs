@@ -157,6 +157,20 @@ fn after_a_week_of_scattered_edits_kv_holds_what_the_head_names_and_what_a_day_h
 }
 
 #[test]
+fn a_space_that_is_ahead_of_its_head_deletes_all_the_same() {
+    let mut world = rebuilt();
+    let wait = world.spaces[0].host.alarm.expect("the alarm brings the deletion").since(world.now);
+    world.pass(wait);
+    for _ in 0..3 {
+        put(&mut world, "r00", 10);
+        world.pass(1);
+        world.fire_alarm();
+    }
+    assert!(!world.kv.deletions.is_empty());
+    assert!(head_version(&world) < world.spaces[0].host.core(world.now).position().version.get());
+}
+
+#[test]
 fn deletions_that_kv_takes_no_more_of_wait_for_another_day() {
     let mut world = rebuilt();
     world.kv.script.push_back(PutFault::Exhausted);
