@@ -197,7 +197,7 @@ fn filled(bytes: usize) -> String {
 
 #[test]
 fn what_together_is_more_than_one_mutation_may_do_does_not_join_and_the_rest_can_be_applied() {
-    let fields: Vec<_> = (0..4_000).map(|at| format!("\"f{at}\":1")).collect();
+    let fields: Vec<_> = (0..8_000).map(|at| format!("\"f{at}\":1")).collect();
     let large = filled(200_000);
     let names: Vec<_> = (0..24).map(|at| format!("l{at}")).collect();
     let all: Vec<_> = names.iter().map(|id| (id.as_str(), large.as_str())).collect();
