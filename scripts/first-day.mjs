@@ -61,16 +61,18 @@ class Wrong extends Error {
 /** There is nothing to look at: why. */
 class Skipped extends Error {}
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    token: { type: "string", default: process.env.HEADWATER_TOKEN },
-    origin: { type: "string" },
-    burst: { type: "string", default: "1100" },
-    large: { type: "boolean", default: false },
-  },
-});
-const address = URL.canParse(positionals[0] ?? "") ? new URL(positionals[0]).origin : null;
+const OPTIONS = {
+  token: { type: "string", default: process.env.HEADWATER_TOKEN },
+  origin: { type: "string" },
+  burst: { type: "string", default: "1100" },
+  large: { type: "boolean", default: false },
+};
+let [values, address] = [{}, null];
+function parse() {
+  const parsed = parseArgs({ allowPositionals: true, options: OPTIONS });
+  const url = URL.canParse(parsed.positionals[0] ?? "") ? new URL(parsed.positionals[0]) : null;
+  [values, address] = [parsed.values, /^https?:$/.test(url?.protocol) ? url.origin : null];
+}
 
 // -- Requests
 
@@ -93,6 +95,9 @@ async function ask(method, path, { headers = {}, body, token = values.token } = 
       `${method} ${path}: the answer is not Headwater's: ${what} from ${from}: ${text.replace(/\s+/g, " ").slice(0, 120)}`,
       "Something in front of the Worker answers, or the platform does: see “The zone's protection” in docs/OPERATIONS.md.",
     );
+  }
+  if (response.status === 401 && state.isOurs && token === values.token) {
+    throw new Stop("The token has ended. Begin again with one that is good for ten minutes at least: that run empties the space.");
   }
   const isJson = type.endsWith("json") && type !== "application/x-ndjson" && text !== "";
   return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : null, ms: performance.now() - started };
@@ -371,6 +376,7 @@ async function looked(name, look) {
 }
 
 await main(async () => {
+  parse();
   if (!address || !values.token) throw new Stop("usage: npm run first-day -- https://sync.example.com --token <JWT> [--origin https://app.example.com] [--burst 1100] [--large]");
   if (!Number.isInteger(Number(values.burst))) throw new Stop("--burst is a number.");
   console.log(`${address}, ${new Date().toISOString()}\n`);
