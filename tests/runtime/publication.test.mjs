@@ -262,7 +262,8 @@ describe("when it is published", { concurrency: 2 }, () => {
     const lone = await startRuntime();
     try {
       const writer = lone.device(lone.subject());
-      await writer.load("c", records(1400, 10_000));
+      // An eighth of it is more than the delta, in however many publications that comes.
+      await writer.load("c", records(2000, 10_000));
       await lone.waitForPublished(writer.sub, writer.min);
       await writer.load("c", records(160, 10_000).map(([id, { s }]) => [id, { s, last: true }]));
       const head = await lone.waitForPublished(writer.sub, writer.min);
