@@ -11,10 +11,9 @@ pub const MUTATION_BYTES_MAX: usize = MIB;
 /// Changes of one mutation.
 pub const MUTATION_CHANGES_MAX: usize = 1_000;
 /// Names in the paths that one mutation sets and unsets, with the values that it lists: a megabyte has half a million, each of
-/// them up to 270 bytes in memory while they are applied.
-pub const MUTATION_NAMES_MAX: usize = 20_000;
-/// The same names of all mutations of a push, which are in memory together: a hundredth of a body can hold them all.
-pub const NAMES_MAX: usize = MUTATION_NAMES_MAX;
+/// them up to 270 bytes in memory while they are applied. Those of a push together as many, because they are in memory together: a
+/// hundredth of a body can hold them all.
+pub const NAMES_MAX: usize = 20_000;
 /// Bytes that one mutation reads, or writes, each record counted as often as it is changed: a short body can change a long
 /// record a thousand times, while everybody else of the space waits.
 pub const MUTATION_WORK_MAX: usize = 16 * MIB;
@@ -48,6 +47,9 @@ pub const PLACES_LONG_MAX: usize = 2 * push_weight(BODY_BYTES_MAX);
 pub const BODY_SHORT_MAX: usize = 64 * KIB;
 /// … and what such pushes weigh that are in there at once beside the others.
 pub const PLACES_SHORT_MAX: usize = 8 * MIB;
+/// Turns of publication that are under way at once in an isolate: each may hold a part in memory until KV has taken it, which is two
+/// bytes a character where one is not Latin-1.
+pub const TURNS_MAX: usize = 12;
 /// How long a push waits for its place, in ms. The edge waits longer for the object.
 pub const PLACE_WAITS_MS: u64 = 10_000;
 /// How often the push that is next looks whether it may get in, in ms; …
@@ -376,6 +378,7 @@ const _: () = {
     assert!(PLACE_WAITS_MS < CALL_TIMEOUT_MS as u64, "who waits for its place hears of it");
     assert!(2 * push_weight(BODY_SHORT_MAX) <= PLACES_SHORT_MAX, "a push alone must get in");
     assert!(PLACES_LONG_MAX + PLACES_SHORT_MAX < 40 * MIB, "an isolate has 128 MB, for everything");
+    assert!(TURNS_MAX * 2 * PART_BYTES_MAX < 40 * MIB, "an isolate has 128 MB, for everything");
     assert!(MUTATION_BYTES_MAX < BODY_BYTES_MAX, "a mutation must fit into a request");
     assert!(VALUE_BYTES_MAX + 1024 < MUTATION_BYTES_MAX, "a value must fit into a mutation");
     assert!(UNACKED_KEPT > MUTATIONS_MAX, "a push whose answer was lost must be recognized as a whole");

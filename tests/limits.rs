@@ -151,7 +151,7 @@ fn exactly_at_a_limit_a_push_is_taken_and_one_above_it_gets_its_error() {
     };
     let client = |bytes: usize| pushed(&format!(r#"{{"client":"{}","mutations":[]}}"#, "c".repeat(bytes)));
 
-    let (fields, value) = (limits::MUTATION_NAMES_MAX, limits::VALUE_BYTES_MAX);
+    let (fields, value) = (limits::NAMES_MAX, limits::VALUE_BYTES_MAX);
     let table: Vec<(&str, String, String, &str, &str)> = vec![
         (
             "bytes of a body",

@@ -1,6 +1,6 @@
-//! Places of pushes in memory. All objects of an isolate have one memory, which never shrinks, so a body is read only when it has its
-//! place there. Until then it waits where it is whole, at the edge that has received it: so who sends slowly takes none, and a push that
-//! is inside waits for none that is not.
+//! Places in memory. All objects of an isolate have one memory, which never shrinks, so a body is read only when it has its place
+//! there. Until then it waits where it is whole, at the edge that has received it: so who sends slowly takes none, and a push that
+//! is inside waits for none that is not. Turns of publication have places of their own.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,21 @@ use crate::{ids::UserHash, limits, time::Millis};
 pub(super) struct Places {
     short: Pool,
     long: Pool,
+    turns: Pool,
 }
 
-/// Where a push stands, from the line to its end.
+/// Where a push or a turn stands, from the line to its end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    is_short: bool,
+    line: Line,
     number: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Line {
+    Short,
+    Long,
+    Turns,
 }
 
 /// What a look has shown.
@@ -34,6 +42,8 @@ pub(super) enum Look {
 #[derive(Debug, Default)]
 struct Pool {
     max: usize,
+    /// What one user has at most: others could come at any moment.
+    share: usize,
     /// How many have come.
     count: u64,
     /// The latest turn in which one got in.
@@ -57,47 +67,60 @@ struct Standing {
 
 impl Default for Places {
     fn default() -> Self {
-        let pool = |max| Pool { max, ..Pool::default() };
-        Self { short: pool(limits::PLACES_SHORT_MAX), long: pool(limits::PLACES_LONG_MAX) }
+        let pool = |max, share| Pool { max, share, ..Pool::default() };
+        Self {
+            short: pool(limits::PLACES_SHORT_MAX, limits::PLACES_SHORT_MAX / 2),
+            long: pool(limits::PLACES_LONG_MAX, limits::PLACES_LONG_MAX / 2),
+            turns: pool(limits::TURNS_MAX, limits::TURNS_MAX),
+        }
     }
 }
 
 impl Places {
     /// A push of so many bytes stands in line, of which nothing may be read before it [looks](Self::look) and is inside.
     pub(super) fn line_up(&mut self, user: &UserHash, length: usize, now: Millis) -> Place {
-        let is_short = length <= limits::BODY_SHORT_MAX;
+        let line = if length <= limits::BODY_SHORT_MAX { Line::Short } else { Line::Long };
         let weight = limits::push_weight(length.min(limits::BODY_BYTES_MAX));
-        let number = self.pool(is_short).line_up(user, weight, now);
-        Place { is_short, number }
+        Place { line, number: self.pool(line).line_up(user, weight, now) }
+    }
+
+    /// A turn of publication stands in line. An object does not know whose spaces it is one of, so turns get in as they come.
+    pub(super) fn line_up_turn(&mut self, now: Millis) -> Place {
+        let nobody = UserHash::new("", "");
+        Place { line: Line::Turns, number: self.turns.line_up(&nobody, 1, now) }
     }
 
     /// Whoever waits looks again and again, rather than be called: whoever leaves is another object, and whoever has waited may be
     /// gone.
     pub(super) fn look(&mut self, place: Place, now: Millis) -> Look {
-        self.pool(place.is_short).look(place.number, now)
+        self.pool(place.line).look(place.number, now)
     }
 
     /// It is still there.
     pub(super) fn is_seen(&mut self, place: Place, now: Millis) {
-        if let Some(push) = self.pool(place.is_short).pushes.get_mut(&place.number) {
+        if let Some(push) = self.pool(place.line).pushes.get_mut(&place.number) {
             push.seen = now;
         }
     }
 
     /// It has been read, and weighs less than it might have.
     pub(super) fn weighs(&mut self, place: Place, weight: usize) {
-        if let Some(push) = self.pool(place.is_short).pushes.get_mut(&place.number) {
+        if let Some(push) = self.pool(place.line).pushes.get_mut(&place.number) {
             push.weight = push.weight.min(weight);
         }
     }
 
     /// It waits no more, and is inside no more.
     pub(super) fn leave(&mut self, place: Place) {
-        self.pool(place.is_short).pushes.remove(&place.number);
+        self.pool(place.line).pushes.remove(&place.number);
     }
 
-    fn pool(&mut self, is_short: bool) -> &mut Pool {
-        if is_short { &mut self.short } else { &mut self.long }
+    fn pool(&mut self, line: Line) -> &mut Pool {
+        match line {
+            Line::Short => &mut self.short,
+            Line::Long => &mut self.long,
+            Line::Turns => &mut self.turns,
+        }
     }
 }
 
@@ -117,9 +140,12 @@ impl Pool {
         let waits = |(_, other): &(&u64, &Standing)| !other.is_inside && !other.is_away(now);
         let mut ahead =
             self.pushes.iter().filter(waits).filter(|(at, other)| (other.turn, **at) < (push.turn, number));
+        let inside = self.inside();
+        let leaves_share =
+            |one: &Standing| inside.get(&one.user).copied().unwrap_or(0) + one.weight <= self.share;
         // None is overtaken by one that would fit, unless its user has a full share inside.
-        let is_next = self.leaves_share(&push) && !ahead.clone().any(|(_, other)| self.leaves_share(other));
-        if is_next && self.inside().map(|other| other.weight).sum::<usize>() + push.weight <= self.max {
+        let is_next = leaves_share(&push) && !ahead.clone().any(|(_, other)| leaves_share(other));
+        if is_next && inside.values().sum::<usize>() + push.weight <= self.max {
             self.turn = self.turn.max(push.turn);
             self.pushes.insert(number, Standing { is_inside: true, seen: now, ..push });
             return Look::Inside;
@@ -133,14 +159,13 @@ impl Pool {
         Look::Again((far * limits::PLACE_LOOKS_MS).min(limits::PLACE_LOOKS_MS_MAX))
     }
 
-    /// Whether its user has no more than half of all with it: others could come at any moment.
-    fn leaves_share(&self, push: &Standing) -> bool {
-        let share = self.inside().filter(|other| other.user == push.user).map(|other| other.weight);
-        share.sum::<usize>() + push.weight <= self.max / 2
-    }
-
-    fn inside(&self) -> impl Iterator<Item = &Standing> {
-        self.pushes.values().filter(|push| push.is_inside)
+    /// What those weigh that are inside, of each user.
+    fn inside(&self) -> BTreeMap<UserHash, usize> {
+        let mut inside = BTreeMap::new();
+        for push in self.pushes.values().filter(|push| push.is_inside) {
+            *inside.entry(push.user.clone()).or_default() += push.weight;
+        }
+        inside
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{directory, refusals::Refusals, streams::Streams, visit::Visit, writes::Writes};
+use super::{
+    directory, failures::FailureLines, refusals::Refusals, streams::Streams, visit::Visit, writes::Writes,
+};
 use crate::{
     access::{
         cors::{self, RefusedOrigins},
@@ -36,6 +38,7 @@ pub struct Isolate {
     pub(super) errands: Vec<Visit>,
     /// Whether the platform's rate limiter is bound.
     pub(super) has_limiter: bool,
+    pub(super) failures: FailureLines,
     refused_origins: RefusedOrigins,
     used_up: Hourly,
     log: Vec<LogLine>,
@@ -57,6 +60,7 @@ impl Isolate {
             directories: directory::KnownEntries::default(),
             errands: Vec::new(),
             has_limiter,
+            failures: FailureLines::default(),
             refused_origins: RefusedOrigins::default(),
             used_up: Hourly::default(),
             log: Vec::new(),

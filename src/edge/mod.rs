@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod directory;
+mod failures;
 pub mod isolate;
 pub mod known;
 pub mod pull;

@@ -8,7 +8,7 @@ use crate::{
     time::Millis,
 };
 
-/// Refusals kept; above it the oldest goes, whose user then reaches the object once more.
+/// Refusals kept, and of one user at most as many as are left for all others; above it the oldest goes, whose user then reaches the object once more.
 const REFUSALS_KEPT: usize = 1_000;
 /// What another isolate's clock, or the object's, may be ahead is not waited for longer than this, in seconds.
 pub const REFUSED_S_MAX: u32 = 60;
@@ -46,8 +46,11 @@ impl Refusals {
         now: Millis,
     ) {
         self.kept.retain(|kept| kept.until > now && (&kept.user, &kept.space) != (user, space));
-        if self.kept.len() >= REFUSALS_KEPT {
-            self.kept.remove(0);
+        let is_own = |kept: &Kept| kept.user == *user;
+        let own = self.kept.iter().filter(|kept| is_own(kept)).count();
+        if own >= REFUSALS_KEPT - self.kept.len() {
+            let oldest = self.kept.iter().position(is_own).unwrap_or(0);
+            self.kept.remove(oldest);
         }
         let until = now.plus(u64::from(retry_after_s.min(REFUSED_S_MAX)) * 1_000);
         self.kept.push(Kept { user: user.clone(), space: space.clone(), until, of_space });
@@ -131,6 +134,17 @@ mod tests {
         assert_eq!(refused(&refusals, "0", "s", START), None);
         note(&mut refusals, "alice", "s", 10, START.plus(11_000));
         assert_eq!(refusals.kept.len(), 1, "what is over is forgotten");
+    }
+
+    #[test]
+    fn whoever_is_refused_in_many_spaces_keeps_no_refusal_of_others_from_being_remembered() {
+        let mut refusals = Refusals::default();
+        note(&mut refusals, "bob", "s", 10, START);
+        for number in 0..2 * REFUSALS_KEPT {
+            note(&mut refusals, "alice", &number.to_string(), 10, START);
+        }
+        assert_eq!(refused(&refusals, "bob", "s", START), Some(10));
+        assert_eq!(refusals.kept.len(), 1 + REFUSALS_KEPT / 2);
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Mutation {
             match step.map_err(named)? {
                 Step::Change(change) => {
                     mutation.named += named_by(&change.op);
-                    if mutation.named > limits::MUTATION_NAMES_MAX {
+                    if mutation.named > limits::NAMES_MAX {
                         return Err(too_many_named());
                     }
                     mutation.changes.push(change);
@@ -239,15 +239,15 @@ fn patch(fields: &Fields<'_>) -> Result<Op, Rejection> {
     if !set.starts_with('{') {
         return Err(Rejection::invalid("set is not an object"));
     }
-    let unset = fields.list("unset", limits::MUTATION_NAMES_MAX)?.unwrap_or_default();
+    let unset = fields.list("unset", limits::NAMES_MAX)?.unwrap_or_default();
     // Of more paths than there may be names none is read.
-    if unset.len() + members(set).take(limits::MUTATION_NAMES_MAX + 1).count() > limits::MUTATION_NAMES_MAX {
+    if unset.len() + members(set).take(limits::NAMES_MAX + 1).count() > limits::NAMES_MAX {
         return Err(too_many_named());
     }
     let mut named = 0;
     let mut counted = |path: &Path| {
         named += path.names();
-        if named > limits::MUTATION_NAMES_MAX { Err(too_many_named()) } else { Ok(()) }
+        if named > limits::NAMES_MAX { Err(too_many_named()) } else { Ok(()) }
     };
     let set = members(set).map(|member| {
         let (path, value) = set_pair(member)?;
@@ -278,9 +278,9 @@ fn on_path(op: &str, fields: &Fields<'_>) -> Result<Op, Rejection> {
         let by = by.ok_or_else(|| Rejection::invalid("by is not a finite number"))?;
         return Ok(Op::Add { path, by, or_put });
     }
-    let values = fields.list("values", limits::MUTATION_NAMES_MAX)?;
+    let values = fields.list("values", limits::NAMES_MAX)?;
     let values = values.ok_or_else(|| Rejection::invalid("values is missing"))?;
-    if values.len() > limits::MUTATION_NAMES_MAX {
+    if values.len() > limits::NAMES_MAX {
         return Err(too_many_named());
     }
     if values.iter().any(|value| value.starts_with(['{', '['])) {

@@ -14,7 +14,9 @@ use headwater::{
     snapshot::head::HeadMetadata,
     time::Millis,
 };
+use js_sys::Promise;
 use wasm_bindgen::{JsCast, prelude::*};
+use wasm_bindgen_futures::JsFuture;
 use worker::{
     DurableObject, Env, Error, Request, Result, State, WebSocket, WebSocketIncomingMessage, durable_object,
 };
@@ -42,14 +44,8 @@ extern "C" {
     async fn pause(ms: u32);
     #[wasm_bindgen(catch, js_name = readMetadata)]
     async fn read_metadata(env: &JsValue, key: &str, ttl_s: u32) -> std::result::Result<JsValue, JsValue>;
-    #[wasm_bindgen(catch, js_name = putValue)]
-    async fn put_value(
-        env: &JsValue,
-        key: &str,
-        value: &str,
-        options: &str,
-        timeout_ms: u32,
-    ) -> std::result::Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = putValue)]
+    fn put_value(env: &JsValue, key: &str, value: &str, options: &str, timeout_ms: u32) -> Promise;
     #[wasm_bindgen(catch, js_name = deleteValue)]
     async fn delete_value(env: &JsValue, key: &str, timeout_ms: u32)
     -> std::result::Result<JsValue, JsValue>;
@@ -202,14 +198,14 @@ impl Coordinator {
         match effect {
             Effect::ReadAlarm => {
                 let alarm = self.storage.get_alarm().await;
-                Event::Alarm(alarm.map(|alarm| alarm.as_f64().map(|at| Millis(at as u64))).map_err(|_| ()))
+                alarm.map_or_else(not_armed, |at| Event::Alarm(at.as_f64().map(|at| Millis(at as u64))))
             }
             Effect::SetAlarm(at) => {
                 let set = match at {
                     Some(at) => self.storage.set_alarm(at.0 as f64).await,
                     None => self.storage.delete_alarm().await,
                 };
-                set.map_or_else(|error| Event::no_alarm(&words_of(&error)), |_| Event::AlarmSet(true))
+                set.map_or_else(not_armed, |_| Event::AlarmSet(true))
             }
             Effect::LetOthers => resumed(self.reading.ready(true).await.is_ok()),
             Effect::AwaitSlice { is_under_way } => resumed(self.slices.ready(is_under_way).await.is_ok()),
@@ -227,7 +223,7 @@ impl Coordinator {
                 Event::Head(read.map(|text| text.as_string().and_then(|text| HeadMetadata::parse(&text))))
             }
             Effect::Put { key, value, metadata, expires } => {
-                Event::Put(self.put(&key, &value, metadata, expires).await)
+                Event::Put(self.put(&key, value, metadata, expires).await)
             }
             Effect::Delete { key } => {
                 Event::Put(in_words(delete_value(&self.env, &key, limits::PUT_TIMEOUT_MS).await))
@@ -243,7 +239,7 @@ impl Coordinator {
     async fn put(
         &self,
         key: &str,
-        value: &str,
+        value: String,
         metadata: Option<String>,
         expires: Expires,
     ) -> std::result::Result<(), String> {
@@ -252,7 +248,10 @@ impl Coordinator {
             Expires::In(seconds) => format!("{{\"expirationTtl\":{seconds}{metadata}}}"),
             Expires::At(second) => format!("{{\"expiration\":{second}{metadata}}}"),
         };
-        in_words(put_value(&self.env, key, value, &options, limits::PUT_TIMEOUT_MS).await)
+        let put = put_value(&self.env, key, &value, &options, limits::PUT_TIMEOUT_MS);
+        // JavaScript has a copy, and the module's memory never shrinks.
+        drop(value);
+        in_words(JsFuture::from(put).await)
     }
 }
 
@@ -260,6 +259,10 @@ impl Coordinator {
 fn in_words(answer: std::result::Result<JsValue, JsValue>) -> std::result::Result<(), String> {
     let words = answer.ok().and_then(|answer| answer.as_string()).unwrap_or_else(|| "error".to_owned());
     if words.is_empty() { Ok(()) } else { Err(words) }
+}
+
+fn not_armed(error: JsValue) -> Event {
+    Event::no_alarm(&words_of(&error))
 }
 
 fn resumed(is_well: bool) -> Event {

@@ -17,12 +17,20 @@ before(async () => (runtime = await startRuntime({ variables: { RATE_USER_PER_S:
 after(() => runtime.stop());
 
 /** Runs the script to its end. */
-async function firstDay(address, ...options) {
+const firstDay = (address, ...options) => interrupted("", address, ...options);
+
+/** The same; it is interrupted once it has said `interruptAt`. */
+async function interrupted(interruptAt, address, ...options) {
   const sub = runtime.subject("first-day");
   const token = runtime.token(sub);
   const child = spawn(process.execPath, [SCRIPT, address, "--burst", "400", ...options], { env: { ...process.env, HEADWATER_TOKEN: token } });
   let text = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (text += chunk));
+  const heard = (chunk) => {
+    text += chunk;
+    if (!interruptAt || child.killed || !text.includes(interruptAt)) return;
+    child.kill("SIGINT");
+  };
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", heard);
   const [code] = await once(child, "exit");
   const points = (mark) => text.split("\n").filter((line) => line.startsWith(mark)).map((line) => /^. ([^:]+)/.exec(line)[1]);
   return { sub, code, text, right: points("✓"), wrong: points("✗"), left: points("–") };
@@ -111,6 +119,14 @@ describe("the script for the first day", { concurrency: 3 }, () => {
       assert.deepEqual(await leftOf(sub), [0, []]);
     }
     assert.ok(made > 3);
+  });
+
+  test("empties all the same when it is interrupted while shared spaces are filled", async () => {
+    const { sub, code, text, right } = await interrupted("✓ nasty notes", await runtime.url("home"), "--large");
+    assert.equal(code, 1, text);
+    assert.equal(right.at(-1), "emptying", text);
+    assert.match(text, /Stopped\./);
+    assert.deepEqual(await leftOf(sub), [0, []]);
   });
 
   test("stops before it touches a space that holds anything else", async () => {

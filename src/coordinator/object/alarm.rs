@@ -6,6 +6,7 @@ use super::{Effect, Event, Expires, Moment, Object, State, Storage, Task};
 use crate::{
     coordinator::{
         ledger::Rows,
+        places::Look,
         publication::{self, PutOutcome},
     },
     error::ApiError,
@@ -30,6 +31,8 @@ pub(super) struct Turn {
 enum WaitsFor {
     /// The watchdog to be set: at the beginning, and before a head.
     Watchdog(Option<Head>),
+    /// Its place among the turns of all objects of the isolate.
+    Place,
     HeadRead,
     ObjectPut,
     ObjectDeleted,
@@ -74,7 +77,12 @@ impl<S: Storage> Object<S> {
                 return Err(ApiError::Internal);
             }
             (_, Event::UsedUp) => return Err(ApiError::UsedUp { retry_after_s: None }),
-            (WaitsFor::Watchdog(None), Event::AlarmSet(true)) => {}
+            (WaitsFor::Watchdog(None), Event::AlarmSet(true)) | (WaitsFor::Place, Event::Resumed) => {
+                if let Look::Again(in_ms) = self.look_for_place(task, now) {
+                    task.state = State::Turn(Box::new(Turn { waits_for: WaitsFor::Place, ..turn }));
+                    return Ok(Effect::Pause(in_ms));
+                }
+            }
             (WaitsFor::Watchdog(Some(_)), Event::AlarmSet(true)) => {
                 let WaitsFor::Watchdog(Some(head)) = turn.waits_for else {
                     unreachable!("BUG: it has just matched")
@@ -102,6 +110,18 @@ impl<S: Storage> Object<S> {
             (waits_for, event) => panic!("BUG: {event:?} does not follow {waits_for:?}"),
         }
         Ok(self.next_of_turn(task, turn, now))
+    }
+
+    /// Whoever has waited in vain stands in line again: a publication has time, and its watchdog is set anew before its head.
+    fn look_for_place(&mut self, task: &mut Task, now: Millis) -> Look {
+        let mut places = self.common.places.borrow_mut();
+        let look = task.place.map_or(Look::InVain, |place| places.look(place, now));
+        if look != Look::InVain {
+            return look;
+        }
+        let place = places.line_up_turn(now);
+        task.place = Some(place);
+        places.look(place, now)
     }
 
     fn next_of_turn(&mut self, task: &mut Task, mut turn: Turn, now: Millis) -> Effect {

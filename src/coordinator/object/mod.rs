@@ -278,9 +278,11 @@ impl<S: Storage> Object<S> {
             (_, Event::BrokenOff) => Err(ApiError::Upstream),
             (State::Begun, Event::Begun) => self.begin(task, at),
             (State::Opening(call), Event::Alarm(alarm)) => {
-                self.open(task, call.as_ref(), alarm.map_err(|()| ApiError::Internal)?, at)?;
+                self.open(task, call.as_ref(), alarm, at)?;
                 self.is_open(task, call, at)
             }
+            (State::Opening(_), Event::UsedUp) => Err(ApiError::UsedUp { retry_after_s: None }),
+            (State::Opening(_), Event::AlarmSet(false)) => Err(ApiError::Internal),
             (State::Entering, Event::Resumed) => self.enter(task, at),
             (State::Receiving, Event::Body(body)) => {
                 let body = body.map_err(|why| task.lacks_body(why))?;
@@ -364,17 +366,6 @@ impl<S: Storage> Object<S> {
         }
         task.state = State::Opening(call);
         Ok(Effect::ReadAlarm)
-    }
-
-    fn is_open(&mut self, task: &mut Task, call: Option<Call>, at: Moment) -> Result<Effect, ApiError> {
-        match call {
-            None => Ok(self.begin_turn(task, at)),
-            Some(Call::Push | Call::Resolve) => self.let_in(task, at),
-            Some(Call::Pull(ask)) => self.pull(task, ask, at),
-            Some(Call::Conflicts { after }) => self.conflicts(task, after, at),
-            Some(Call::Administer(administration)) => self.administer(task, administration, at),
-            Some(Call::Directory(_)) => panic!("BUG: a directory is no space"),
-        }
     }
 
     fn space(&mut self) -> &mut Coordinator<S::Ledger> {

@@ -1,6 +1,6 @@
 //! The first event of an instance opens the space.
 
-use super::{Moment, Object, Storage, Task};
+use super::{Effect, Moment, Object, Storage, Task};
 use crate::{
     call::{Administration, Call, Destination, Person},
     coordinator::{Coordinator, ledger::LedgerResult},
@@ -44,6 +44,23 @@ impl<S: Storage> Object<S> {
             self.open_storage(opening, alarm, at).map_err(|error| self.storage_failed(&error, at.now))?;
         self.core = Some(opened.ok_or(ApiError::NotFound("There is no such space."))?);
         Ok(())
+    }
+
+    /// Goes on with what was asked for; an alarm asks for nothing.
+    pub(super) fn is_open(
+        &mut self,
+        task: &mut Task,
+        call: Option<Call>,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
+        match call {
+            None => Ok(self.begin_turn(task, at)),
+            Some(Call::Push | Call::Resolve) => self.let_in(task, at),
+            Some(Call::Pull(ask)) => self.pull(task, ask, at),
+            Some(Call::Conflicts { after }) => self.conflicts(task, after, at),
+            Some(Call::Administer(administration)) => self.administer(task, administration, at),
+            Some(Call::Directory(_)) => panic!("BUG: a directory is no space"),
+        }
     }
 
     /// None where there is no space and none is to be made: then nothing is written.

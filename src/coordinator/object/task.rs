@@ -82,8 +82,8 @@ pub enum Event {
     /// The task begins.
     Begun,
     /// When the platform will wake the object, if it will.
-    Alarm(Result<Option<Millis>, ()>),
-    /// Whether the alarm was set; if not, nobody knows which one is.
+    Alarm(Option<Millis>),
+    /// Whether the alarm was set, or could be read; if not, nobody knows which one is.
     AlarmSet(bool),
     /// It was not, and none will be before the day is over, because the rows of the day are used up.
     UsedUp,

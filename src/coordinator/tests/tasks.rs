@@ -53,7 +53,7 @@ pub(super) fn go_on(
 ) -> Effect {
     loop {
         event = match object.step(task, event, AT) {
-            Effect::ReadAlarm => Event::Alarm(Ok(None)),
+            Effect::ReadAlarm => Event::Alarm(None),
             Effect::ReadBody { .. } => Event::Body(Ok(body.as_bytes().to_vec())),
             Effect::Pause(_) | Effect::LetOthers | Effect::AwaitSlice { .. } | Effect::Committed => {
                 Event::Resumed
@@ -249,7 +249,7 @@ fn pushing(common: &Common, length: usize, now: Millis) -> (Object<MemoryLedger>
     let mut task = Task::call(Call::Push.name(), caller, || length);
     let at = Moment { now, ..AT };
     assert!(matches!(object.step(&mut task, Event::Begun, at), Effect::ReadAlarm));
-    let effect = object.step(&mut task, Event::Alarm(Ok(None)), at);
+    let effect = object.step(&mut task, Event::Alarm(None), at);
     (object, task, effect)
 }
 
@@ -315,5 +315,48 @@ fn a_call_that_is_no_push_does_not_wait_for_room() {
         let (mut object, scope) = instance_with(&common);
         let effect = object.step(&mut task(user, scope, &call), Event::Begun, AT);
         assert!(matches!(effect, Effect::ReadBody { .. }), "{effect:?}");
+    }
+}
+
+/// A turn of publication of an object of its own, with what it asks for once its watchdog is set.
+fn publishing(common: &Common) -> (Object<MemoryLedger>, Task, Effect) {
+    let (mut object, _) = instance_with(common);
+    let mut alarm = Task::alarm();
+    let effect = go_on(&mut object, &mut alarm, Event::Begun, "");
+    assert!(matches!(effect, Effect::SetAlarm(Some(_))), "{effect:?}");
+    let effect = object.step(&mut alarm, Event::AlarmSet(true), AT);
+    (object, alarm, effect)
+}
+
+#[test]
+fn only_so_many_turns_of_publication_are_under_way_in_an_isolate_and_the_next_goes_on_when_one_has_ended() {
+    let common = Common::default();
+    let mut turns: Vec<_> = (0..limits::TURNS_MAX).map(|_| publishing(&common)).collect();
+    for (.., effect) in &turns {
+        assert!(matches!(effect, Effect::ReadHead { .. }), "{effect:?}");
+    }
+    let (mut object, mut waiting, effect) = publishing(&common);
+    assert!(matches!(effect, Effect::Pause(_)), "{effect:?}");
+    let late = Moment { now: START.plus(limits::PLACE_WAITS_MS), ..AT };
+    let effect = object.step(&mut waiting, Event::Resumed, late);
+    assert!(matches!(effect, Effect::Pause(_)), "it waits on: {effect:?}");
+    let (one, ended, _) = &mut turns[0];
+    assert!(matches!(one.step(ended, Event::Head(Err(())), late), Effect::Fail));
+    let effect = object.step(&mut waiting, Event::Resumed, late);
+    assert!(matches!(effect, Effect::ReadHead { .. }), "{effect:?}");
+}
+
+#[test]
+fn an_object_whose_alarm_cannot_be_read_because_a_day_is_used_up_says_when_that_is_over() {
+    for (user, call) in calls() {
+        let (mut object, scope) = instance();
+        let mut task = task(user, scope, &call);
+        let mut effect = object.step(&mut task, Event::Begun, AT);
+        if let Effect::ReadBody { .. } = effect {
+            effect = object.step(&mut task, Event::Body(Ok(call.body().into_bytes())), AT);
+        }
+        assert!(matches!(effect, Effect::ReadAlarm), "{effect:?}");
+        let answer = answer(object.step(&mut task, Event::no_alarm(USED_UP), AT));
+        assert_eq!(answer.result.err(), Some(ApiError::used_up(AT.now)), "{user} {call:?}");
     }
 }

@@ -7,6 +7,7 @@
 //! A pull: `begin` (what, who and where?), then [`Pull`] says which layer to ask next, and `stream` writes long answers. A
 //! push: `begin`, then `call` passes it on. The routes below `/spaces`: `spaces`. Errands: `errand`.
 
+mod answer;
 mod begin;
 mod call;
 mod errand;
@@ -18,8 +19,6 @@ mod stream;
 mod tests;
 
 use std::rc::Rc;
-
-use serde_json::json;
 
 pub use self::begin::parts_of_url;
 pub use self::call::{Called, Outgoing, Passed, PassedBody, unreached};
@@ -35,7 +34,6 @@ use crate::{
     error::ApiError,
     fronts::headwater::{body::Coding, reply::Reply, route::Route},
     ids::{SpaceHash, UserHash},
-    log::LogLevel,
     snapshot::keys::Scope,
     time::Millis,
     version::Position,
@@ -380,21 +378,5 @@ impl Isolate {
             (State::Over, Event::Resumed) => Ok(Effect::Rest),
             (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
         }
-    }
-
-    /// Ends a request.
-    fn answer(&mut self, visit: &Visit, answer: Result<Reply, ApiError>, now: Millis) -> Effect {
-        let status = answer.as_ref().map_or_else(ApiError::status, |reply| reply.status);
-        let level = if status >= 500 { LogLevel::Error } else { LogLevel::Debug };
-        if self.logs(level) {
-            let Usage { cache, kv, object, rows_read, rows_written } = visit.usage;
-            let fields = json!({
-                "route": visit.route.as_ref().map_or("none", Route::name), "status": status,
-                "request": visit.request.id, "ms": now.since(visit.request.now), "cache": cache, "kv": kv,
-                "object": object, "rowsRead": rows_read, "rowsWritten": rows_written,
-            });
-            self.log(level, "request", fields);
-        }
-        Effect::Answer(Box::new(answer))
     }
 }

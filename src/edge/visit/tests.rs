@@ -11,6 +11,7 @@ use crate::{
     fronts::headwater::reply::Body,
     ids::{ContentHash, SpaceId},
     limits,
+    log::LogLevel,
     role::Role,
     sim::START,
     snapshot::head::{ContentHashText, FORMAT, Head, PartName, Run, Tail},

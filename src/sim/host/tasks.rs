@@ -182,7 +182,7 @@ impl Host {
     /// What needs nothing but the platform, and no time.
     pub(super) fn at_once(&mut self, effect: Effect) -> Event {
         match effect {
-            Effect::ReadAlarm => Event::Alarm(Ok(self.alarm)),
+            Effect::ReadAlarm => Event::Alarm(self.alarm),
             Effect::SetAlarm(at) => Event::AlarmSet(self.set_alarm(at)),
             Effect::LetOthers | Effect::Committed => Event::Resumed,
             Effect::Confirm => Event::Confirmed(true),

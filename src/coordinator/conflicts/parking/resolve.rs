@@ -50,7 +50,7 @@ impl Parking {
     ) -> LedgerResult<(Resolved, Result<(), Rejection>)> {
         let mut resolved = Resolved::default();
         let outcome = self.expand(ledger, Some((meta, user)), mutation, 0, &mut resolved)?;
-        let is_too_large = outcome.is_ok() && resolved.named + mutation.named > limits::MUTATION_NAMES_MAX;
+        let is_too_large = outcome.is_ok() && resolved.named + mutation.named > limits::NAMES_MAX;
         Ok((resolved, if is_too_large { Err(too_large()) } else { outcome }))
     }
 
@@ -129,7 +129,7 @@ impl Parking {
             Err(rejection) => return Ok(Err(rejection)),
         };
         resolved.named += parked.named;
-        if resolved.named > limits::MUTATION_NAMES_MAX {
+        if resolved.named > limits::NAMES_MAX {
             return Ok(Err(too_large()));
         }
         let earlier = |resolution: &Resolution| resolution.conflict.opened < id.opened;
@@ -170,7 +170,7 @@ impl Resolved {
         self.parked + mutation.size() <= max.changes
             && self.bytes + submitted.changes.len() <= limits::CONFLICT_TEXT_MAX
             && self.touched.len() + new.len() <= max.changes
-            && self.named + mutation.named <= limits::MUTATION_NAMES_MAX
+            && self.named + mutation.named <= limits::NAMES_MAX
     }
 
     /// Whether the mutation that it is of can be parked itself.
