@@ -47,6 +47,14 @@ pub const PLACES_LONG_MAX: usize = 2 * push_weight(BODY_BYTES_MAX);
 pub const BODY_SHORT_MAX: usize = 64 * KIB;
 /// … and what such pushes weigh that are in there at once beside the others.
 pub const PLACES_SHORT_MAX: usize = 8 * MIB;
+/// Invitations of a space that stand.
+pub const INVITATIONS_MAX: usize = 100;
+/// People whom one of them makes members at most.
+pub const INVITATION_USES_MAX: u64 = 10_000;
+/// How long one stands unless it says otherwise, in ms, and at most.
+pub const INVITATION_MS: u64 = 7 * 24 * 3_600_000;
+/// See [`INVITATION_MS`].
+pub const INVITATION_MS_MAX: u64 = 365 * 24 * 3_600_000;
 /// Turns of publication that are under way at once in an isolate: each may hold a part in memory until KV has taken it, which is two
 /// bytes a character where one is not Latin-1.
 pub const TURNS_MAX: usize = 12;

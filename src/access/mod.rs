@@ -2,5 +2,6 @@
 
 pub mod cors;
 pub mod grant;
+pub mod invitation;
 pub mod target;
 pub mod token;

@@ -4,7 +4,7 @@ use crate::{
     ids::{Collection, UserHash},
     json::{Texts, Written},
     role::Role,
-    version::Position,
+    version::{Epoch, Position},
 };
 
 /// What is to be done.
@@ -53,6 +53,31 @@ pub enum Administration {
     },
     /// `POST /spaces/{id}/reset-epoch`
     ResetEpoch,
+    /// `POST /spaces/{id}/invitations`
+    Invite {
+        /// What it makes of whoever accepts it.
+        role: Role,
+        /// Of how many people.
+        uses: u64,
+        /// How long it stands, in ms.
+        lasts_ms: u64,
+    },
+    /// `GET /spaces/{id}/invitations`
+    Invitations,
+    /// `DELETE /spaces/{id}/invitations/{number}`
+    Uninvite {
+        /// Which.
+        number: u64,
+    },
+    /// `POST /invitations/{code}`, whose code the edge has signed.
+    Accept {
+        /// Who becomes a member.
+        person: Person,
+        /// The life of the space in which it was made.
+        incarnation: Epoch,
+        /// Which.
+        number: u64,
+    },
 }
 
 /// A user, by both names.
@@ -77,22 +102,29 @@ pub enum OnConflict {
 }
 
 impl Administration {
-    /// Its name, the role that it needs, whether it is admitted whatever the space has left, and whether its answer has an aside.
-    const fn row(&self) -> (&'static str, Role, bool, bool) {
+    /// Its name, the role that it needs, if it needs any, whether it is admitted whatever the space has left, and whether its answer has an aside.
+    const fn row(&self) -> (&'static str, Option<Role>, bool, bool) {
+        const READER: Option<Role> = Some(Role::Reader);
+        const OWNER: Option<Role> = Some(Role::Owner);
         match self {
             // Where the space is there already: an owner asks again, whose answer was lost.
-            Self::Create { .. } => ("create", Role::Owner, false, true),
-            Self::Show => ("show", Role::Reader, false, false),
-            Self::Delete => ("delete", Role::Owner, true, true),
-            Self::Members { .. } => ("members", Role::Reader, false, false),
-            Self::Member(_) => ("member", Role::Reader, false, false),
-            Self::SetMember { .. } => ("set-member", Role::Owner, true, true),
-            Self::RemoveMember(_) => ("remove-member", Role::Owner, true, true),
-            Self::Policies => ("policies", Role::Reader, false, false),
-            Self::SetPolicy { .. } => ("set-policy", Role::Owner, true, false),
-            Self::RemovePolicy(_) => ("remove-policy", Role::Owner, true, false),
-            Self::Grant { .. } => ("grant", Role::Reader, false, true),
-            Self::ResetEpoch => ("reset-epoch", Role::Owner, true, false),
+            Self::Create { .. } => ("create", OWNER, false, true),
+            Self::Show => ("show", READER, false, false),
+            Self::Delete => ("delete", OWNER, true, true),
+            Self::Members { .. } => ("members", READER, false, false),
+            Self::Member(_) => ("member", READER, false, false),
+            Self::SetMember { .. } => ("set-member", OWNER, true, true),
+            Self::RemoveMember(_) => ("remove-member", OWNER, true, true),
+            Self::Policies => ("policies", READER, false, false),
+            Self::SetPolicy { .. } => ("set-policy", OWNER, true, false),
+            Self::RemovePolicy(_) => ("remove-policy", OWNER, true, false),
+            Self::Grant { .. } => ("grant", READER, false, true),
+            Self::ResetEpoch => ("reset-epoch", OWNER, true, false),
+            Self::Invite { .. } => ("invite", OWNER, false, false),
+            Self::Invitations => ("invitations", OWNER, false, false),
+            Self::Uninvite { .. } => ("uninvite", OWNER, true, false),
+            // The invitation lets its bearer in.
+            Self::Accept { .. } => ("accept", None, false, true),
         }
     }
 
@@ -102,12 +134,12 @@ impl Administration {
         self.row().0
     }
 
-    /// What `caller` has to be in the space.
+    /// What `caller` has to be in the space; none where the call itself says why its caller may.
     #[must_use]
-    pub fn needs(&self, caller: &UserHash) -> Role {
+    pub fn needs(&self, caller: &UserHash) -> Option<Role> {
         // Everybody may leave.
         let leaves = matches!(self, Self::RemoveMember(person) if person.user == *caller);
-        if leaves { Role::Reader } else { self.row().1 }
+        if leaves { Some(Role::Reader) } else { self.row().1 }
     }
 
     /// Whether it is admitted whatever the space has left: whoever uses up what all have together could not be removed
@@ -131,7 +163,11 @@ impl Administration {
             | Self::Policies
             | Self::SetPolicy { .. }
             | Self::RemovePolicy(_)
-            | Self::Grant { .. } => false,
+            | Self::Grant { .. }
+            | Self::Invite { .. }
+            | Self::Invitations
+            | Self::Uninvite { .. }
+            | Self::Accept { .. } => false,
         }
     }
 
@@ -160,7 +196,15 @@ impl Administration {
             }
             Self::RemovePolicy(collection) => nothing.and("collection", collection.as_str()),
             Self::Grant { claim } => nothing.and_some("claim", claim.as_ref().map(Position::to_string)),
-            Self::Show | Self::Delete | Self::Policies | Self::ResetEpoch => nothing,
+            Self::Invite { role, uses, lasts_ms } => nothing
+                .and("role", role.as_str())
+                .and("uses", &uses.to_string())
+                .and("lasts", &lasts_ms.to_string()),
+            Self::Uninvite { number } => nothing.and("number", &number.to_string()),
+            Self::Accept { person, incarnation, number } => {
+                about(person).and("incarnation", incarnation.as_str()).and("number", &number.to_string())
+            }
+            Self::Show | Self::Delete | Self::Policies | Self::ResetEpoch | Self::Invitations => nothing,
         }
     }
 
@@ -169,6 +213,7 @@ impl Administration {
         let user = |name| UserHash::parse(texts.get(name)?).ok();
         let person = || Some(Person { user: user("user")?, sub: texts.get("sub")?.to_owned() });
         let collection = || Collection::parse(texts.get("collection")?).ok();
+        let number = |name| texts.get(name)?.parse().ok();
         Some(match name {
             "create" => Self::Create { owner: person()? },
             "show" => Self::Show,
@@ -185,6 +230,18 @@ impl Administration {
             "remove-policy" => Self::RemovePolicy(collection()?),
             "grant" => Self::Grant { claim: texts.get("claim").and_then(Position::parse) },
             "reset-epoch" => Self::ResetEpoch,
+            "invite" => Self::Invite {
+                role: Role::parse(texts.get("role")?)?,
+                uses: number("uses")?,
+                lasts_ms: number("lasts")?,
+            },
+            "invitations" => Self::Invitations,
+            "uninvite" => Self::Uninvite { number: number("number")? },
+            "accept" => Self::Accept {
+                person: person()?,
+                incarnation: Epoch::parse(texts.get("incarnation")?)?,
+                number: number("number")?,
+            },
             _ => return None,
         })
     }

@@ -94,7 +94,15 @@ impl Call {
     /// user may have no more of the object.
     #[must_use]
     pub fn is_owners_by_name(name: &str) -> bool {
-        let owners = ["delete", "set-member", "remove-member", "set-policy", "remove-policy", "reset-epoch"];
+        let owners = [
+            "delete",
+            "set-member",
+            "remove-member",
+            "set-policy",
+            "remove-policy",
+            "reset-epoch",
+            "uninvite",
+        ];
         owners.contains(&name)
     }
 
@@ -162,6 +170,22 @@ mod tests {
                 r#"{"claim":"0mwrnsa6yk3v9q2.57"}"#,
             ),
             (Administration::ResetEpoch, "reset-epoch", "{}"),
+            (
+                Administration::Invite { role: Role::Writer, uses: 3, lasts_ms: 60_000 },
+                "invite",
+                r#"{"role":"writer","uses":"3","lasts":"60000"}"#,
+            ),
+            (Administration::Invitations, "invitations", "{}"),
+            (Administration::Uninvite { number: 4711 }, "uninvite", r#"{"number":"4711"}"#),
+            (
+                Administration::Accept {
+                    person: person(),
+                    incarnation: Epoch::parse("0mwrnsa6yk3v9q2").expect("an epoch"),
+                    number: 4711,
+                },
+                "accept",
+                about(r#","incarnation":"0mwrnsa6yk3v9q2","number":"4711""#),
+            ),
         ]
     }
 
@@ -271,7 +295,7 @@ mod tests {
     fn whoever_is_about_to_leave_needs_less_than_whoever_removes_others() {
         let [me, other] = ["alice", "bob"].map(|sub| UserHash::new("i", sub));
         let leaves = Administration::RemoveMember(Person { user: me.clone(), sub: "alice".to_owned() });
-        assert_eq!((leaves.needs(&me), leaves.needs(&other)), (Role::Reader, Role::Owner));
+        assert_eq!((leaves.needs(&me), leaves.needs(&other)), (Some(Role::Reader), Some(Role::Owner)));
         assert!(leaves.is_owners() && Call::Administer(leaves).is_owners());
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     access::{
         cors::{self, RefusedOrigins},
         grant::Granter,
+        invitation::Inviter,
         token::{BadToken, Bearer, Claimed, Step, Verifier},
     },
     edge::{config::EdgeConfig, known::Memory},
@@ -30,6 +31,7 @@ pub struct Isolate {
     pub(super) config: EdgeConfig,
     pub(super) verifier: Verifier,
     pub(super) granter: Granter,
+    pub(super) inviter: Inviter,
     pub(super) memory: Memory,
     pub(super) writes: Writes,
     pub(super) refusals: Refusals,
@@ -50,9 +52,11 @@ impl Isolate {
     pub fn new(config: EdgeConfig, problems: &[String], unknown: &[&str], has_limiter: bool) -> Self {
         let verifier = Verifier::new(&config.token);
         let granter = Granter::new(config.grant_secret.as_deref(), config.other_grant_secret.as_deref());
+        let inviter = Inviter::new(config.grant_secret.as_deref(), config.other_grant_secret.as_deref());
         let mut isolate = Self {
             verifier,
             granter,
+            inviter,
             memory: Memory::default(),
             writes: Writes::default(),
             refusals: Refusals::default(),

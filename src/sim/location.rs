@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::LazyLock};
 
 use super::{ISSUER, USERS, visits::Driven};
 use crate::{
-    access::grant::Granter,
+    access::{grant::Granter, invitation::Inviter},
     call::Usage,
     config::Config,
     edge::{
@@ -85,6 +85,12 @@ pub(super) fn body_text(reply: &Reply) -> &str {
 #[must_use]
 pub fn granter() -> Granter {
     Granter::new(Some(SECRET), None)
+}
+
+/// The key of all codes of a world.
+#[must_use]
+pub fn inviter() -> Inviter {
+    Inviter::new(Some(SECRET), None)
 }
 
 /// What the isolates of a world are set to; `is_eager` is whether increments are looked for in KV.

@@ -13,6 +13,7 @@ mod errands;
 pub mod history;
 pub mod host;
 pub mod hunt;
+pub mod invitations;
 pub mod kv;
 pub mod ledger;
 pub mod location;

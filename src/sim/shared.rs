@@ -55,8 +55,19 @@ impl World {
     /// A request below `/spaces/{id}`, whose answer an edge passes on. How it has ended, also if an edge has refused it.
     fn ask_space(&mut self, user: usize, space: usize, (method, below): (&str, &str), body: &str) -> Ended {
         let path = format!("/spaces/{}{below}", self.spaces[space].parameter);
+        self.ask_as(user, space, (method, &path), body)
+    }
+
+    /// The same of any path.
+    pub(super) fn ask_as(
+        &mut self,
+        user: usize,
+        space: usize,
+        (method, path): (&str, &str),
+        body: &str,
+    ) -> Ended {
         let location = self.some_location();
-        let begun = self.begin_visit(location, (user, space), (method, &path), Format::Json, "");
+        let begun = self.begin_visit(location, (user, space), (method, path), Format::Json, "");
         let (mut driven, effect) = begun;
         let mut around = Around { body, ..Around::default() };
         let reply = self.drive(&mut driven, effect, &mut around);

@@ -233,6 +233,7 @@ impl World {
                 }
             }
         }
+        around.ended = Some(ended);
         called
     }
 

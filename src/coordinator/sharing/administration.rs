@@ -88,7 +88,11 @@ impl<L: Ledger> Coordinator<L> {
         now: Millis,
         random: u64,
     ) -> Result<Administered, ApiError> {
-        let role = self.admit(caller, administration.needs(caller))?;
+        if let Administration::Accept { person, incarnation, number } = administration {
+            return self.accept(person, incarnation, *number, now);
+        }
+        let needed = administration.needs(caller).expect("BUG: it says by itself why its caller may");
+        let role = self.admit(caller, needed)?;
         let nothing = |()| Administered::default();
         match administration {
             Administration::Create { .. } | Administration::Show => Ok(self.shown(role).into()),
@@ -103,6 +107,12 @@ impl<L: Ledger> Coordinator<L> {
             Administration::RemovePolicy(collection) => self.remove_policy(collection, now).map(nothing),
             Administration::Delete if self.meta.space.is_some() => self.end(now, random).map(nothing),
             Administration::Delete => self.empty(now, random).map(nothing),
+            Administration::Invite { role, uses, lasts_ms } => {
+                self.invite((*role, *uses), *lasts_ms, now, random)
+            }
+            Administration::Invitations => self.invitations(now).map(Administered::from),
+            Administration::Uninvite { number } => self.uninvite(*number).map(nothing),
+            Administration::Accept { .. } => unreachable!("BUG: it was accepted above"),
             // Signed by the shell, which has the key.
             Administration::Grant { .. } => {
                 Ok(Administered { grants: Some(role), ..Administered::default() })
@@ -117,7 +127,7 @@ impl<L: Ledger> Coordinator<L> {
         }
     }
 
-    fn shown(&self, role: Role) -> String {
+    pub(super) fn shown(&self, role: Role) -> String {
         let Position { epoch, version } = self.position();
         let space = self.meta.space.as_ref().map_or("~", SpaceId::as_str);
         let role = role.as_str();
@@ -145,15 +155,21 @@ impl<L: Ledger> Coordinator<L> {
         if before == Some(Role::Owner) && role != Role::Owner {
             self.keeps_an_owner()?;
         }
-        if before.is_none() && self.count_of(&members::collection())? >= limits::MEMBERS_MAX {
-            return Err(ApiError::Forbidden("A space has at most 10,000 members."));
-        }
+        self.has_room_for(before)?;
         if before != Some(role) {
             let change = (members::key_of(&person.user), Some(Member::value(&person.sub, role)));
             self.step(&change, now)?;
         }
         let body = Some(members::shown(person.user.as_str(), &person.sub, role));
         Ok(Administered { body, invites: before.is_none(), grants: None })
+    }
+
+    /// For somebody who is this yet.
+    pub(super) fn has_room_for(&mut self, before: Option<Role>) -> Result<(), ApiError> {
+        if before.is_none() && self.count_of(&members::collection())? >= limits::MEMBERS_MAX {
+            return Err(ApiError::Forbidden("A space has at most 10,000 members."));
+        }
+        Ok(())
     }
 
     fn remove_member(&mut self, person: &Person, now: Millis) -> Result<(), ApiError> {
@@ -222,6 +238,7 @@ impl<L: Ledger> Coordinator<L> {
                 ledger.close_conflicts()?;
             }
             PublicationRow::delete(ledger)?;
+            Self::forget_invitations(ledger)?;
             ledger.put_meta(&meta)
         });
         ended.map_err(|error| self.storage_failed(error))?;
@@ -254,12 +271,23 @@ impl<L: Ledger> Coordinator<L> {
     }
 
     /// Changes one record at the next version; without a value it is deleted.
-    fn step(&mut self, (key, value): &(Key, Option<String>), now: Millis) -> Result<(), ApiError> {
+    fn step(&mut self, change: &(Key, Option<String>), now: Millis) -> Result<(), ApiError> {
+        self.step_with(change, now, &mut |_| Ok(()))
+    }
+
+    /// The same, with what else is written in the same transaction.
+    pub(super) fn step_with(
+        &mut self,
+        (key, value): &(Key, Option<String>),
+        now: Millis,
+        also: &mut dyn FnMut(&mut L) -> LedgerResult<()>,
+    ) -> Result<(), ApiError> {
         let (version, mut bytes) = (self.version.next(), 0);
         let written = self.ledger.atomically(&mut |ledger| {
             let record = record_after(ledger.record(key)?, key, value.as_deref(), version, now);
             bytes = record.published_line().len();
-            ledger.put_record(key, &record)
+            ledger.put_record(key, &record)?;
+            also(ledger)
         });
         written.map_err(|error| self.storage_failed(error))?;
         self.version = version;

@@ -166,6 +166,10 @@ impl Isolate {
                 read_body(visit, limits::ORDER_BYTES_MAX)
             }
             Route::Space { .. } => self.administer(visit, &[], now),
+            Route::Accept(code) => {
+                let code = code.clone();
+                self.accept(visit, &code, now)
+            }
             Route::Health | Route::Preflight => panic!("BUG: nobody has to call for this route"),
         }
     }

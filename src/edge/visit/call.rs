@@ -98,6 +98,8 @@ pub(super) enum Then {
     /// Its answer is the request's.
     Answer,
     Create(Creating),
+    /// The code of an invitation is signed.
+    Invite,
     Errand(Box<Errand>),
     /// The whole is passed on.
     Pass(PassedBody),
@@ -196,6 +198,7 @@ impl Isolate {
                 let body = called.result?;
                 Ok(self.answer(visit, Ok(Reply::json(200, body)), now))
             }
+            Then::Invite => self.invited(visit, called, now),
             Then::Create(creating) => self.go_on_creating(visit, creating, called, now),
             Then::Errand(errand) => Ok(self.run_errand(visit, *errand, Event::Called(called), now)),
             Then::Pass(_) => Err(called.result.err().unwrap_or(ApiError::Internal)),

@@ -10,7 +10,8 @@ use crate::{
         reply::Reply,
         route::{Route, SpaceRoute},
         spaces::{
-            administration_of, cursor_of, directory_of, directory_of_invited, made_before, not_reserved,
+            acceptance_of, administration_of, cursor_of, directory_of, directory_of_invited, invited,
+            made_before, not_reserved,
         },
     },
     ids::SpaceId,
@@ -49,12 +50,33 @@ impl Isolate {
         };
         let (target, query) = (visit.target(), &visit.request.query);
         let asked = administration_of(&target.caller, target.id.as_ref(), route, query, body)?;
+        if let Administration::Invite { .. } = asked {
+            let call = visit.call(Call::Administer(asked));
+            return Ok(self.make_call(visit, call, Then::Invite, now));
+        }
         if let (Administration::Create { .. }, Some(_)) = (&asked, &target.id) {
             let call = visit.call(Call::Administer(Administration::Show));
             return Ok(self.make_call(visit, call, Then::Create(Creating::Showing(asked)), now));
         }
         let call = visit.call(Call::Administer(asked));
         Ok(self.make_call(visit, call, Then::Pass(PassedBody::Call), now))
+    }
+
+    /// `POST /invitations/{code}`
+    pub(super) fn accept(&mut self, visit: &mut Visit, code: &str, now: Millis) -> Result<Effect, ApiError> {
+        let read = self.inviter.read(code);
+        let invitation = self.log_missing_key(read)?;
+        let accepts = acceptance_of(&visit.target().caller, invitation);
+        let call = visit.call(Call::Administer(accepts));
+        Ok(self.make_call(visit, call, Then::Pass(PassedBody::Call), now))
+    }
+
+    /// The space has noted an invitation, whose code is signed here.
+    pub(super) fn invited(&mut self, visit: &Visit, called: Called, now: Millis) -> Result<Effect, ApiError> {
+        let space = visit.target().id.as_ref().expect("BUG: nobody is invited to a private space");
+        let invited = invited(&self.inviter, space, &called.result?);
+        let invited = self.log_missing_key(invited)?;
+        Ok(self.answer(visit, Ok(Reply::json(200, invited)), now))
     }
 
     pub(super) fn go_on_creating(

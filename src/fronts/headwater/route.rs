@@ -40,6 +40,8 @@ pub enum Route {
         /// What is done about it.
         route: SpaceRoute,
     },
+    /// `POST /invitations/{code}`
+    Accept(String),
 }
 
 /// What is done about a space, as far as method and path say it. Subjects and collections are decoded.
@@ -69,13 +71,19 @@ pub enum SpaceRoute {
     Grant,
     /// `POST /spaces/{id}/reset-epoch`
     ResetEpoch,
+    /// `POST /spaces/{id}/invitations`
+    Invite,
+    /// `GET /spaces/{id}/invitations`
+    Invitations,
+    /// `DELETE /spaces/{id}/invitations/{number}`
+    Uninvite(u64),
 }
 
 impl SpaceRoute {
     /// Whether its request has a body.
     #[must_use]
     pub const fn has_body(&self) -> bool {
-        matches!(self, Self::SetMember(_) | Self::SetPolicy(_))
+        matches!(self, Self::SetMember(_) | Self::SetPolicy(_) | Self::Invite)
     }
 
     const fn name(&self) -> &'static str {
@@ -92,6 +100,9 @@ impl SpaceRoute {
             Self::RemovePolicy(_) => "remove-policy",
             Self::Grant => "grant",
             Self::ResetEpoch => "reset-epoch",
+            Self::Invite => "invite",
+            Self::Invitations => "invitations",
+            Self::Uninvite(_) => "uninvite",
         }
     }
 }
@@ -128,6 +139,13 @@ impl Route {
             "/sync/head" => read(Self::Head),
             "/spaces" => read(Self::Spaces),
             _ => {
+                if let Some(code) = path.strip_prefix("/invitations/") {
+                    let code = decoded(Some(code))?;
+                    return match method {
+                        "POST" => Ok(Self::Accept(code)),
+                        _ => Err(ApiError::MethodNotAllowed("POST")),
+                    };
+                }
                 if let Some(hash) = path.strip_prefix("/sync/objects/") {
                     let hash = ContentHash::parse(hash).map_err(|rule| ApiError::NotFound(rule.0))?;
                     return read(Self::Object(hash));
@@ -142,7 +160,8 @@ impl Route {
         let mut pieces = path.strip_prefix("/spaces/").ok_or(NO_ROUTE)?.split('/');
         let id = decoded(pieces.next())?;
         let (below, about) = (pieces.next(), pieces.next());
-        let is_too_deep = pieces.next().is_some() || !matches!(below, Some("members" | "policies"));
+        let is_too_deep =
+            pieces.next().is_some() || !matches!(below, Some("members" | "policies" | "invitations"));
         let about = match about {
             Some(_) if is_too_deep => return Err(NO_ROUTE),
             about => about.map(|about| decoded(Some(about))).transpose()?,
@@ -163,6 +182,13 @@ impl Route {
             (Some("policies"), Some(name), "PUT") => SpaceRoute::SetPolicy(collection(&name)?),
             (Some("policies"), Some(name), "DELETE") => SpaceRoute::RemovePolicy(collection(&name)?),
             (Some("policies"), Some(_), _) => return Err(ApiError::MethodNotAllowed("PUT, DELETE")),
+            (Some("invitations"), None, "GET") => SpaceRoute::Invitations,
+            (Some("invitations"), None, "POST") => SpaceRoute::Invite,
+            (Some("invitations"), None, _) => return Err(ApiError::MethodNotAllowed("GET, HEAD, POST")),
+            (Some("invitations"), Some(number), "DELETE") => {
+                SpaceRoute::Uninvite(number.parse().map_err(|_| NO_INVITATION)?)
+            }
+            (Some("invitations"), Some(_), _) => return Err(ApiError::MethodNotAllowed("DELETE")),
             (Some("members" | "policies"), None, _) => return Err(ApiError::MethodNotAllowed("GET, HEAD")),
             (Some("grant"), _, "POST") => SpaceRoute::Grant,
             (Some("reset-epoch"), _, "POST") => SpaceRoute::ResetEpoch,
@@ -180,6 +206,8 @@ impl Route {
         self.check_query(query)?;
         match self {
             Self::Space { id, .. } => Ok(Some(id.clone())),
+            // Of a code that is none there is nothing to find out here: it names a space that there is not.
+            Self::Accept(code) => Ok(code.split('.').next().map(str::to_owned)),
             // Decoded first, because `sp%61ce` is the same name. Most requests have nothing to decode.
             Self::Spaces => Ok(None),
             _ if may_name_space(query) => {
@@ -200,7 +228,8 @@ impl Route {
             | Self::Push
             | Self::Conflict { .. }
             | Self::Spaces
-            | Self::Space { .. } => false,
+            | Self::Space { .. }
+            | Self::Accept(_) => false,
         }
     }
 
@@ -218,6 +247,7 @@ impl Route {
             Self::Object(_) => "object",
             Self::Spaces => "spaces",
             Self::Space { route, .. } => route.name(),
+            Self::Accept(_) => "accept",
         }
     }
 }
@@ -237,7 +267,7 @@ impl Route {
                 &["space"]
             }
             Self::Spaces | Self::Space { route: SpaceRoute::Members, .. } => &["cursor"],
-            Self::Space { .. } => &[],
+            Self::Space { .. } | Self::Accept(_) => &[],
         };
         let mut seen = [false; 6];
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -259,6 +289,7 @@ pub fn may_name_space(query: &str) -> bool {
     query.contains("space=") || query.contains('%')
 }
 
+const NO_INVITATION: ApiError = ApiError::NotFound("There is no such invitation.");
 const NO_ROUTE: ApiError = ApiError::NotFound("There is no such route.");
 
 /// A piece of a path; an empty one is none.
@@ -335,6 +366,9 @@ mod tests {
             ("GET", "/spaces/a/grant", "POST"),
             ("GET", "/spaces/~/reset-epoch", "POST"),
             ("PATCH", "/spaces/a/policies", "GET, HEAD"),
+            ("PUT", "/spaces/a/invitations", "GET, HEAD, POST"),
+            ("GET", "/spaces/a/invitations/1", "DELETE"),
+            ("GET", "/invitations/a.b.1.c", "POST"),
         ] {
             assert_eq!(Route::of(method, path), Err(ApiError::MethodNotAllowed(allowed)), "{method} {path}");
         }

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use crate::{
-    access::token::Bearer,
+    access::{
+        invitation::{Invitation, Inviter},
+        token::Bearer,
+    },
     call::{Administration, OnConflict, Person},
     error::{ApiError, TOO_MANY_SPACES},
     fronts::headwater::{
@@ -12,7 +15,9 @@ use crate::{
     },
     ids::{SpaceHash, SpaceId, UserHash},
     json::{Fields, text_field},
+    limits,
     role::Role,
+    version::Epoch,
 };
 
 /// What the space's object is asked for, out of the route, the query and the body of the request.
@@ -50,7 +55,7 @@ pub fn administration_of(
         SpaceRoute::SetMember(sub) => {
             let person = person(sub)?;
             let role = only_field(body, &["role"])?.as_deref().and_then(Role::parse);
-            let role = role.ok_or_else(|| malformed("role is reader, writer or owner"))?;
+            let role = role.ok_or_else(no_role)?;
             Administration::SetMember { person, role }
         }
         SpaceRoute::RemoveMember(sub) => Administration::RemoveMember(person(sub)?),
@@ -66,7 +71,57 @@ pub fn administration_of(
             Administration::Grant { claim: None }
         }
         SpaceRoute::ResetEpoch => Administration::ResetEpoch,
+        SpaceRoute::Invite => {
+            of_shared()?;
+            invite_of(body)?
+        }
+        SpaceRoute::Invitations => {
+            of_shared()?;
+            Administration::Invitations
+        }
+        SpaceRoute::Uninvite(number) => {
+            of_shared()?;
+            Administration::Uninvite { number }
+        }
     })
+}
+
+/// Who becomes a member by a code.
+#[must_use]
+pub fn acceptance_of(caller: &Bearer, Invitation { incarnation, number, .. }: Invitation) -> Administration {
+    let person = Person { user: caller.user.clone(), sub: caller.person.sub.clone() };
+    Administration::Accept { person, incarnation, number }
+}
+
+fn invite_of(body: &[u8]) -> Result<Administration, ApiError> {
+    let fields = Fields::of_body(body, "the body", &["role", "uses", "expiresIn"])?;
+    let role = fields.text("role")?.as_deref().and_then(Role::parse).ok_or_else(no_role)?;
+    let within = |name: &str, usual: u64, most: u64| {
+        let number = fields.number(name)?.map_or(usual, |number| number.get());
+        let is_within = (1..=most).contains(&number);
+        is_within
+            .then_some(number)
+            .ok_or_else(|| malformed(&format!("{name} is a whole number from 1 to {most}")))
+    };
+    let uses = within("uses", 1, limits::INVITATION_USES_MAX)?;
+    let lasts_ms = within("expiresIn", limits::INVITATION_MS, limits::INVITATION_MS_MAX)?;
+    Ok(Administration::Invite { role, uses, lasts_ms })
+}
+
+/// What an owner is told of an invitation that the space has noted, with the code that leads to it.
+///
+/// # Errors
+/// As [`Inviter::code`].
+pub fn invited(inviter: &Inviter, space: &SpaceId, noted: &str) -> Result<String, ApiError> {
+    let said = |name| text_field(noted, name).expect("BUG: the space has not said what it has noted");
+    let incarnation = Epoch::parse(&said("incarnation")).expect("BUG: an incarnation is an epoch");
+    let number = said("invitation").parse().expect("BUG: an invitation has a number");
+    let code = inviter.code(&Invitation { space: space.clone(), incarnation, number })?;
+    Ok(noted.replacen('{', &format!("{{\"code\":\"{code}\","), 1))
+}
+
+fn no_role() -> ApiError {
+    malformed("role is reader, writer or owner")
 }
 
 /// Where a list goes on, out of the query; none if it begins.
@@ -184,6 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn an_invitation_is_for_one_person_and_a_week_unless_it_says_otherwise() {
+        let invite = |uses, lasts_ms| Administration::Invite { role: Role::Writer, uses, lasts_ms };
+        let asked = |body: &str| asked(SpaceRoute::Invite, body);
+        assert_eq!(asked(r#"{"role":"writer"}"#), Ok(invite(1, 604_800_000)));
+        assert_eq!(asked(r#"{"role":"writer","uses":3,"expiresIn":6e4}"#), Ok(invite(3, 60_000)));
+        for (body, detail) in [
+            ("{}", "role is reader, writer or owner"),
+            (r#"{"role":"writer","uses":0}"#, "uses is a whole number from 1 to 10000"),
+            (r#"{"role":"writer","uses":10001}"#, "uses is a whole number from 1 to 10000"),
+            (r#"{"role":"writer","expiresIn":1e12}"#, "expiresIn is a whole number from 1 to 31536000000"),
+            (r#"{"role":"writer","expires":1}"#, "the body takes no field expires"),
+        ] {
+            assert_eq!(asked(body), Err(ApiError::Malformed(detail.to_owned())), "{body}");
+        }
+    }
+
+    #[test]
     fn only_an_owner_is_told_that_the_space_is_there_as_if_it_had_been_made() {
         let shown = |role: &str| {
             format!(r#"{{"space":"team","role":"{role}","epoch":"0mwrnsa6yk3v9q2","version":1}}"#)
@@ -230,13 +302,18 @@ mod tests {
             ("DELETE", "/spaces/team/policies/todos", false),
             ("POST", "/spaces/team/grant", true),
             ("POST", "/spaces/team/reset-epoch", false),
+            ("POST", "/spaces/team/invitations", true),
+            ("GET", "/spaces/team/invitations", true),
+            ("DELETE", "/spaces/team/invitations/4711", true),
         ] {
             let asked = |space| {
                 let route = Route::of(method, path).expect("a route");
                 let name = route.name();
                 let Route::Space { route, .. } = route else { panic!("{path} is below /spaces/") };
-                let field =
-                    if name == "set-member" { r#"{"role":"owner"}"# } else { r#"{"onConflict":"merge"}"# };
+                let field = match name {
+                    "set-member" | "invite" => r#"{"role":"owner"}"#,
+                    _ => r#"{"onConflict":"merge"}"#,
+                };
                 let asked = administration_of(&me, space, route, "", field.as_bytes());
                 (name, asked.map(|administration| administration.name()))
             };

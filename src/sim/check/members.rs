@@ -102,6 +102,55 @@ impl Oracle {
         }
     }
 
+    /// I9: owners invite, and nobody else does.
+    pub fn check_inviter<T>(&self, caller: usize, done: &Result<T, ApiError>) {
+        let may = self.role(caller) == Some(Role::Owner) && !self.now.is_gone;
+        match done {
+            Ok(_) => assert!(may, "I9: {} is no owner, and has invited", USERS[caller]),
+            Err(ApiError::Forbidden(why)) => {
+                assert!(!may || why.contains("at most"), "I9: {} may invite: {why}", USERS[caller]);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// An invitation stands.
+    pub fn learn_invitation(&mut self, number: u64, (role, uses): (Role, u64), expires: Millis) {
+        self.now.invitations.insert(number, (role, uses, expires));
+    }
+
+    /// I9: who accepts an invitation becomes a member if it stands, and not otherwise; each is counted. `number` is none if it is
+    /// of an earlier space of this id.
+    pub fn learn_acceptance(
+        &mut self,
+        user: usize,
+        number: Option<u64>,
+        now: Millis,
+        done: &Result<(), ApiError>,
+    ) {
+        let standing = number.and_then(|number| Some((number, self.now.invitations.get(&number).copied()?)));
+        let standing =
+            standing.filter(|(_, (_, uses, expires))| *uses > 0 && now < *expires && !self.now.is_gone);
+        match done {
+            Ok(()) => {
+                let is_member = self.role(user).is_some() && !self.now.is_gone;
+                assert!(is_member || standing.is_some(), "I9: {} accepts what does not stand", USERS[user]);
+            }
+            Err(ApiError::Gone) => {
+                assert!(self.now.is_gone, "I9: who accepts is told that the space is gone")
+            }
+            Err(ApiError::NotFound(why)) => {
+                assert!(standing.is_none(), "I9: an invitation that stands is refused: {why}");
+            }
+            Err(_) => {}
+        }
+        let (Ok(()), Some((number, (role, uses, expires)))) = (done, standing) else { return };
+        if self.role(user) < Some(role) {
+            self.carry_out(&Deed::SetMember(user, role));
+            self.now.invitations.insert(number, (role, uses - 1, expires));
+        }
+    }
+
     fn carry_out(&mut self, deed: &Deed) {
         match deed {
             Deed::SetMember(user, role) if self.role(*user) != Some(*role) => {

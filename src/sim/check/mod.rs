@@ -84,6 +84,8 @@ pub struct Present {
     history: History,
     /// The members of a shared space; a private one has its user alone.
     roles: Option<BTreeMap<usize, Role>>,
+    /// Invitations that stand, by their numbers: the role, how many people, and until when.
+    invitations: BTreeMap<u64, (Role, u64, Millis)>,
     /// Policies of collections.
     policies: BTreeMap<String, OnConflict>,
     /// Whether the space was deleted.
@@ -109,6 +111,7 @@ impl Oracle {
             records: State::new(),
             own: State::new(),
             roles: None,
+            invitations: BTreeMap::new(),
             policies: BTreeMap::new(),
             is_gone: false,
             conflicts: BTreeMap::new(),

@@ -208,6 +208,12 @@ pub(crate) enum Fault {
     ParkedOutlivesSpace,
     /// The last owner may leave.
     LastOwnerLeaves,
+    /// A code of an invitation is taken that nobody has signed.
+    AnyCodeInvites,
+    /// An invitation stands for ever.
+    InvitationNeverEnds,
+    /// An invitation may be accepted as often as one likes.
+    InvitationNotCounted,
     /// A grant serves whoever has found it.
     GrantOfAnybody,
     /// A grant for one space opens another.
@@ -364,6 +370,9 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::GoneSpaceServes, &["I9"], 300),
     (Fault::ParkedOutlivesSpace, &["I12"], 1000),
     (Fault::LastOwnerLeaves, &["I9"], 100),
+    (Fault::AnyCodeInvites, &["I9"], 300),
+    (Fault::InvitationNeverEnds, &["I9"], 300),
+    (Fault::InvitationNotCounted, &["I9"], 300),
     (Fault::GrantOfAnybody, &["I9"], 300),
     (Fault::GrantForAnySpace, &["I9"], 600),
     (Fault::GrantNeverEnds, &["I9"], 100),

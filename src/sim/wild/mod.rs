@@ -13,6 +13,7 @@ use super::{
     DAY_MS, Rng, Settings, World,
     check::{Change, Deed, Edit, Present, Row, Take, Written},
     client::{Client, Name, TABS},
+    invitations::Link,
     ledger::MemoryLedger,
 };
 use crate::{
@@ -37,6 +38,7 @@ pub struct Wild {
     storage_copy: Option<(usize, MemoryLedger, Present)>,
     /// Grants that were ever given.
     grants: Vec<Given>,
+    links: Vec<Link>,
     /// One per space.
     watches: Vec<Watch>,
 }
@@ -69,6 +71,7 @@ impl Wild {
             client_copy: None,
             storage_copy: None,
             grants: Vec::new(),
+            links: Vec::new(),
             watches,
         }
     }

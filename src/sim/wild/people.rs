@@ -27,7 +27,11 @@ impl Wild {
         let rng = &mut self.world.rng;
         let collection = ["notes", "todos"][rng.index(2)];
         let about = rng.index(USERS.len());
-        let deed = match rng.below(40) {
+        let dice = rng.below(48);
+        if dice >= 40 {
+            return self.invite_or_accept(client, dice < 43);
+        }
+        let deed = match dice {
             0..=15 => {
                 let role = [Role::Reader, Role::Writer, Role::Writer, Role::Owner][rng.index(4)];
                 Deed::SetMember(about, role)
@@ -45,6 +49,22 @@ impl Wild {
             return;
         }
         let _ = self.world.administer(caller, space, &deed);
+    }
+
+    fn invite_or_accept(&mut self, client: usize, invites: bool) {
+        let (user, space) = (self.world.clients[client].user, self.world.clients[client].space);
+        let rng = &mut self.world.rng;
+        if self.links.is_empty() || invites {
+            let role = [Role::Reader, Role::Writer, Role::Owner][rng.index(3)];
+            let (uses, lasts_ms) = (1 + rng.below(2), 1 + rng.below(10 * 60_000));
+            if self.world.spaces[space].id.is_some() {
+                self.links.extend(self.world.invite(user, space, (role, uses), lasts_ms));
+            }
+            return;
+        }
+        let (link, user) = (rng.index(self.links.len()), rng.index(USERS.len()));
+        let is_forged = rng.chance(10);
+        self.world.accept(user, &self.links[link].clone(), is_forged);
     }
 
     /// I9: a grant opens the space it was given for, to the user it was given to, until it ends.

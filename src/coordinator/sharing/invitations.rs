@@ -1,0 +1,164 @@
+//! Invitations by link. The space notes each, with what it makes of people and how many it may still make; the code that leads
+//! here is the edge's (`access::invitation`).
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    call::Person,
+    coordinator::{
+        Coordinator,
+        ledger::{Ledger, LedgerResult},
+        sharing::{
+            administration::Administered,
+            members::{self, Member},
+        },
+    },
+    error::ApiError,
+    limits,
+    role::Role,
+    time::Millis,
+    version::Epoch,
+};
+
+const KIND: &str = "invitation";
+const OVER: ApiError = ApiError::NotFound("This invitation was used up, or taken back, or has ended.");
+
+/// The row of an invitation, under its number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Row {
+    role: String,
+    /// How many people it may still make members.
+    uses: u64,
+    expires: Millis,
+}
+
+impl Row {
+    fn role(&self) -> Role {
+        Role::parse(&self.role).expect("BUG: an invitation has a role that there is none of")
+    }
+}
+
+impl<L: Ledger> Coordinator<L> {
+    /// Notes an invitation, and forgets those that have ended.
+    pub(super) fn invite(
+        &mut self,
+        (role, uses): (Role, u64),
+        lasts_ms: u64,
+        now: Millis,
+        random: u64,
+    ) -> Result<Administered, ApiError> {
+        self.shared_only()?;
+        let rows = self.invitation_rows().map_err(|error| self.storage_failed(error))?;
+        let (ended, standing): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(_, row)| row.expires <= now);
+        if standing.len() >= limits::INVITATIONS_MAX {
+            return Err(ApiError::Forbidden("A space has at most 100 invitations: take one back."));
+        }
+        let is_taken = |number: &u64| standing.iter().any(|(taken, _)| taken == &number.to_string());
+        let number = (random..).find(|number| !is_taken(number)).unwrap_or(random);
+        let row = Row { role: role.as_str().to_owned(), uses, expires: now.plus(lasts_ms) };
+        let noted = self.ledger.atomically(&mut |ledger| {
+            for (number, _) in &ended {
+                ledger.delete_private(KIND, number)?;
+            }
+            ledger.put_private(KIND, &number.to_string(), &json!(row).to_string())
+        });
+        noted.map_err(|error| self.storage_failed(error))?;
+        let mut body = shown(&number.to_string(), &row, now);
+        body["incarnation"] = self.meta.incarnation.as_str().into();
+        Ok(body.to_string().into())
+    }
+
+    /// Those that stand, by their numbers.
+    pub(super) fn invitations(&mut self, now: Millis) -> Result<String, ApiError> {
+        self.shared_only()?;
+        let rows = self.invitation_rows().map_err(|error| self.storage_failed(error))?;
+        let standing = rows.iter().filter(|(_, row)| row.expires > now);
+        let standing: Vec<_> = standing.map(|(number, row)| shown(number, row, now)).collect();
+        Ok(json!({ "invitations": standing }).to_string())
+    }
+
+    /// Takes one back, if it stands.
+    pub(super) fn uninvite(&mut self, number: u64) -> Result<(), ApiError> {
+        self.shared_only()?;
+        let forgotten = self.ledger.delete_private(KIND, &number.to_string());
+        forgotten.map_err(|error| self.storage_failed(error))
+    }
+
+    /// Makes somebody a member, if the invitation stands. A member who may do as much already is told so and not counted, also where
+    /// it does not stand any more: an answer that was lost can be asked for again.
+    pub(super) fn accept(
+        &mut self,
+        person: &Person,
+        incarnation: &Epoch,
+        number: u64,
+        now: Millis,
+    ) -> Result<Administered, ApiError> {
+        if self.is_gone() {
+            return Err(ApiError::Gone);
+        }
+        self.shared_only()?;
+        let before = members::role_of(&self.ledger, &self.meta, &person.user);
+        let before = before.map_err(|error| self.storage_failed(error))?;
+        let number = number.to_string();
+        let row = self.invitation_row(&number).map_err(|error| self.storage_failed(error))?;
+        let row = row.filter(|row| {
+            (row.expires > now || planted!(InvitationNeverEnds)) && *incarnation == self.meta.incarnation
+        });
+        let invited = row.as_ref().map(Row::role);
+        let role = before.max(invited).ok_or(OVER)?;
+        if let Some(row) = row.filter(|_| before != Some(role)) {
+            self.has_room_for(before)?;
+            let change = (members::key_of(&person.user), Some(Member::value(&person.sub, role)));
+            self.step_with(&change, now, &mut |ledger| match row.uses {
+                _ if planted!(InvitationNotCounted) => Ok(()),
+                0..=1 => ledger.delete_private(KIND, &number),
+                uses => {
+                    let row = Row { uses: uses - 1, ..row.clone() };
+                    ledger.put_private(KIND, &number, &json!(row).to_string())
+                }
+            })?;
+        }
+        Ok(self.shown(role).into())
+    }
+
+    /// Forgets all of them, with the space.
+    pub(super) fn forget_invitations(ledger: &mut L) -> LedgerResult<()> {
+        for (number, _) in ledger.private_rows(KIND, "", usize::MAX)? {
+            ledger.delete_private(KIND, &number)?;
+        }
+        Ok(())
+    }
+
+    fn invitation_row(&self, number: &str) -> LedgerResult<Option<Row>> {
+        Ok(self.ledger.private(KIND, number)?.map(|text| read(&text)))
+    }
+
+    fn invitation_rows(&self) -> LedgerResult<Vec<(String, Row)>> {
+        let rows = self.ledger.private_rows(KIND, "", usize::MAX)?;
+        Ok(rows.into_iter().map(|(number, text)| (number, read(&text))).collect())
+    }
+}
+
+fn read(text: &str) -> Row {
+    serde_json::from_str(text).expect("BUG: the row of an invitation cannot be read")
+}
+
+/// How long it lasts, too: a device's clock may be wrong.
+fn shown(number: &str, row: &Row, now: Millis) -> serde_json::Value {
+    let Row { role, uses, expires } = row;
+    json!({ "invitation": number, "role": role, "uses": uses, "expires": expires, "expiresIn": expires.since(now) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_of_an_invitation_is_pinned_because_links_that_were_sent_stay_in_use() {
+        let row = Row { role: "writer".to_owned(), uses: 3, expires: Millis(1_795_341_782_000) };
+        let text = r#"{"expires":1795341782000,"role":"writer","uses":3}"#;
+        let consequence = "links that were sent before the deployment would invite nobody";
+        assert_eq!((json!(row).to_string().as_str(), read(text)), (text, row), "{consequence}");
+    }
+}
