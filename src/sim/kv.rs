@@ -145,7 +145,7 @@ impl Kv {
         let named = self.named_until(key, now);
         assert!(
             named.is_none_or(|at| now.since(at) >= DAY_MS),
-            "I5: a part is deleted that a head named at {named:?}"
+            "I5: a part is deleted that a head named at {named:?}: {key}"
         );
         self.deletions.push(key.to_owned());
         self.send(key, None, now)

@@ -101,11 +101,14 @@ impl Publisher {
         let Some(HeadUnderWay { position, put_at, replaced }) = head else { return Ok(()) };
         if outcome == PutOutcome::Done || planted!(FailedHeadTakenForPublished) {
             self.row.published = Some(Published { position, at: now });
-            self.row.replaced_since(replaced, now);
             self.row.attempts = 0;
             self.row.retry_at = None;
             // By when it was sent, not by when it was answered: an earlier put may have landed in between, over it.
             self.row.put_again_at = self.row.put_again_at.filter(|at| *at > put_at);
+            // An earlier head that lands over this one names what this one does not, until it is put again.
+            if self.row.put_again_at.is_none() {
+                self.row.replaced_since(replaced, now);
+            }
             if self.is_behind(durable) {
                 self.behind_since.get_or_insert(now);
             }

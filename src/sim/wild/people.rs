@@ -56,15 +56,18 @@ impl Wild {
         let rng = &mut self.world.rng;
         if self.links.is_empty() || invites {
             let role = [Role::Reader, Role::Writer, Role::Owner][rng.index(3)];
-            let (uses, lasts_ms) = (1 + rng.below(2), 1 + rng.below(10 * 60_000));
+            let (uses, lasts_ms) = (1 + rng.below(4) / 3, 1 + rng.below(10 * 60_000));
             if self.world.spaces[space].id.is_some() {
                 self.links.extend(self.world.invite(user, space, (role, uses), lasts_ms));
             }
             return;
         }
-        let (link, user) = (rng.index(self.links.len()), rng.index(USERS.len()));
-        let is_forged = rng.chance(10);
-        self.world.accept(user, &self.links[link].clone(), is_forged);
+        // Links are passed around while they are new.
+        let link = self.links.len() - 1 - rng.index(self.links.len().min(3));
+        for _ in 0..2 {
+            let (user, is_forged) = (self.world.rng.index(USERS.len()), self.world.rng.chance(10));
+            self.world.accept(user, &self.links[link].clone(), is_forged);
+        }
     }
 
     /// I9: a grant opens the space it was given for, to the user it was given to, until it ends.

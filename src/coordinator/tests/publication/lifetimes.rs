@@ -1,6 +1,7 @@
 //! What is needed is put again before it expires (H8), and what is not is deleted.
 
 use super::*;
+use crate::sim::check::Deed;
 use crate::{limits::Sizes, snapshot::head::PartName};
 
 #[test]
@@ -278,4 +279,33 @@ fn a_space_that_nobody_reads_or_writes_leaves_kv_by_itself() {
     put(&mut world, "r", 10);
     assert_settles(&mut world, "it comes back whole");
     world.pull(1, 1, Format::Ndjson).expect("a first load");
+}
+
+#[test]
+fn a_part_is_kept_for_a_day_after_an_older_head_that_has_landed_over_the_one_that_replaced_it() {
+    let mut world = large();
+    world.pass(3_600_000);
+    put(&mut world, "r", 9);
+    world.kv.script.push_back(PutFault::Late(3_000));
+    world.settle(1);
+    let named: Vec<_> = head(&world).parts().map(|part| part.sha256.0.clone()).collect();
+    assert!(!named.is_empty());
+    world.administer(0, 0, &Deed::Delete).expect("it is alice's");
+    world.settle(1);
+    assert_eq!(head(&world).parts().count(), 0, "nothing is left to be named");
+    world.pass(1_500);
+    assert_eq!(head(&world).parts().count(), named.len(), "the first one lands");
+    // Then KV takes nothing for two days.
+    world.kv.script.extend([PutFault::Exhausted; 2]);
+    world.settle(2);
+    let scope = Scope::private(world.space());
+    let is_there = |world: &World| {
+        named.iter().all(|hash| world.kv.central(&scope.object_key(hash), world.now).is_some())
+    };
+    assert!(is_there(&world));
+    // KV itself asserts that no part goes that a head has named within a day.
+    assert_settles(&mut world, "the head is put again");
+    world.pass(2 * DAY_MS);
+    assert_settles(&mut world, "a day later");
+    assert!(!is_there(&world), "then they are deleted");
 }
