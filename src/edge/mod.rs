@@ -4,6 +4,7 @@ pub mod config;
 pub mod directory;
 pub mod isolate;
 pub mod known;
+pub mod live;
 pub mod pull;
 pub mod refusals;
 pub mod streams;

@@ -42,7 +42,9 @@ impl<S: Storage> Object<S> {
         };
         let opened =
             self.open_storage(opening, alarm, at).map_err(|error| self.storage_failed(&error, at.now))?;
-        self.core = Some(opened.ok_or(ApiError::NotFound("There is no such space."))?);
+        let opened = opened.ok_or(ApiError::NotFound("There is no such space."))?;
+        self.live.opened(opened.position());
+        self.core = Some(opened);
         Ok(())
     }
 

@@ -25,6 +25,19 @@ thread_local! {
 /// A fault that can be planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
+    // Sockets.
+    /// Whoever was removed keeps the sockets.
+    RemovedStillHears,
+    /// A socket whose token has ended goes on.
+    EndedTokenHears,
+    /// A commit is not told.
+    NewsSkipped,
+    /// News say where the space stands, and leave out what leads there.
+    NewsWithoutLines,
+    /// Sockets that were there before the object fell asleep are not known any more.
+    SleepersForgotten,
+    /// Any good token renews any socket.
+    AnybodysTokenRenews,
     // Publication.
     /// The head goes ahead of its objects: parts are noted that were never put.
     PartsNotPut,

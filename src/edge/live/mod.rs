@@ -1,0 +1,138 @@
+//! What comes over the sockets of an object: messages with numbers, each answered, in order. Without I/O: the platform's object and
+//! the simulator's host both only carry out what it says.
+//!
+//! [`Conversations::hear`] takes a message; it is served when those before it on its socket have been ([`Conversations::next`]). An
+//! [`Exchange`] is the serving of one, driven as a visit is. Until its turn a message is held where it came, outside of the
+//! module, as `T`: only how it begins has been looked at.
+
+mod exchange;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+pub use exchange::{Effect, Event, Exchange};
+
+use super::isolate::Isolate;
+use crate::{
+    call::live::Closing,
+    error::ApiError,
+    fronts::headwater::live::{About, Head, NO_SUCH_MESSAGE},
+    ids::UserHash,
+    limits,
+};
+
+/// What is said over the sockets of an object, by their numbers. All of it is lost with the instance, and nothing by that: an
+/// instance ends with its sockets, or while none of them waits for an answer.
+#[derive(Debug)]
+pub struct Conversations<T>(BTreeMap<u32, Conversation<T>>);
+
+#[derive(Debug)]
+struct Conversation<T> {
+    user: UserHash,
+    /// The number of the newest message.
+    last: u64,
+    /// Whether a message is being served.
+    is_busy: bool,
+    waiting: VecDeque<Message<T>>,
+}
+
+/// A message that has come.
+#[derive(Debug)]
+pub struct Message<T> {
+    /// Its number.
+    pub n: u64,
+    /// What it asks for, or why that is not done.
+    pub(super) asks: Result<About, Refusal>,
+    /// Where its body begins; it ends before the last byte.
+    pub body_at: usize,
+    /// The whole; none of one that is refused.
+    pub text: Option<T>,
+    /// Bytes of it that count as held.
+    pub(super) held: usize,
+}
+
+/// Why a message is not done, which is said when its turn comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It is too long.
+    UseHttp,
+    /// Any other reason.
+    Error(ApiError),
+}
+
+impl<T> Default for Conversations<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> Conversations<T> {
+    /// A message has come over a socket of `user`: how it `begins`, and all of it with its length in bytes, or none if it is longer than
+    /// a message may be.
+    ///
+    /// # Errors
+    /// [`Closing::Violation`] for what is not of the protocol.
+    pub fn hear(
+        &mut self,
+        isolate: &mut Isolate,
+        (socket, user): (u32, &UserHash),
+        begins: Option<&str>,
+        text: Option<(T, usize)>,
+    ) -> Result<(), Closing> {
+        let head = begins.and_then(Head::read);
+        let head = head.ok_or(Closing::Violation("this is not how a message begins, or not a text"))?;
+        let fresh = || Conversation { user: user.clone(), last: 0, is_busy: false, waiting: VecDeque::new() };
+        let conversation = self.0.entry(socket).or_insert_with(fresh);
+        if head.n <= conversation.last {
+            return Err(Closing::Violation("numbers of messages rise"));
+        }
+        if conversation.waiting.len() >= limits::MESSAGES_UNANSWERED_MAX {
+            return Err(Closing::Violation("too many messages wait for their answers"));
+        }
+        conversation.last = head.n;
+        conversation.waiting.push_back(taken(isolate, user, &head, text));
+        Ok(())
+    }
+
+    /// The next message of a socket; none if one is being served, or none waits. Whoever takes it gives it back with
+    /// [`Self::served`].
+    pub fn next(&mut self, socket: u32) -> Option<Message<T>> {
+        let conversation = self.0.get_mut(&socket).filter(|conversation| !conversation.is_busy)?;
+        let message = conversation.waiting.pop_front()?;
+        conversation.is_busy = true;
+        Some(message)
+    }
+
+    /// A message has been answered, or never will be.
+    pub fn served(&mut self, isolate: &mut Isolate, socket: u32, user: &UserHash, message: &Message<T>) {
+        isolate.messages.give_back(user, message.held);
+        if let Some(conversation) = self.0.get_mut(&socket) {
+            conversation.is_busy = false;
+        }
+    }
+
+    /// A socket has ended. What waits on it is not done; what is being served is.
+    pub fn ended(&mut self, isolate: &mut Isolate, socket: u32) {
+        let Some(conversation) = self.0.remove(&socket) else { return };
+        for message in &conversation.waiting {
+            isolate.messages.give_back(&conversation.user, message.held);
+        }
+    }
+}
+
+/// A message whose turn will come. Its bytes are held until then, of which no user holds more than is left for all others.
+fn taken<T>(isolate: &mut Isolate, user: &UserHash, head: &Head, text: Option<(T, usize)>) -> Message<T> {
+    let Head { about, n, body_at } = *head;
+    let refused = |refusal| Message { n, asks: Err(refusal), body_at, text: None, held: 0 };
+    let Some(about) = about else {
+        return refused(Refusal::Error(ApiError::Malformed(NO_SUCH_MESSAGE.to_owned())));
+    };
+    match text {
+        None => refused(Refusal::UseHttp),
+        Some((_, length)) if !isolate.messages.take(user, length) => {
+            refused(Refusal::Error(ApiError::Overloaded))
+        }
+        Some((text, held)) => Message { n, asks: Ok(about), body_at, text: Some(text), held },
+    }
+}
