@@ -3,6 +3,7 @@
 mod caches;
 mod conflicts;
 mod directory;
+mod live;
 mod numbers;
 mod operations;
 mod parking;
