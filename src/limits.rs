@@ -1,5 +1,9 @@
 //! Every bound, with its reason.
 
+mod sockets;
+
+pub use sockets::*;
+
 /// Bytes of a request body. The contract's; the platform would take 100 MB.
 pub const BODY_BYTES_MAX: usize = 4 * MIB;
 /// Mutations of one push.
@@ -368,32 +372,6 @@ pub const MEMORY_BYTES_MAX: usize = 16 * MIB;
 pub const CACHES_BYTES_MAX: usize = 8 * MIB;
 /// Bytes that a row takes there, beside its text.
 pub const CACHED_ROW_BYTES: usize = 512;
-
-/// Bytes of a message over a socket, from a client or to it. What is longer goes by HTTP, whose bodies wait at the edge.
-pub const MESSAGE_BYTES_MAX: usize = 256 * KIB;
-/// Characters of a message among which its type, its number and the name of its body stand.
-pub const MESSAGE_HEAD: usize = 64;
-/// Messages of a socket that have not been answered. A client that sends one more does not keep to the protocol.
-pub const MESSAGES_UNANSWERED_MAX: usize = 64;
-/// Bytes of messages that an isolate holds at once from their arrival to their turn, for all sockets of all its objects.
-pub const MESSAGES_HELD_MAX: usize = 4 * BODY_BYTES_MAX;
-/// Sockets of a space. The platform takes 32,768 of an object (durable-objects/platform/limits); to tell so many of a commit takes an
-/// object about a tenth of a second.
-pub const SOCKETS_MAX: usize = 10_000;
-/// Sockets of one user among them: as many tabs and devices as nobody has.
-pub const SOCKETS_OF_USER_MAX: usize = 100;
-/// Commits are told at once, but not sooner than this after the last, in ms.
-pub const NEWS_EVERY_MS: u64 = 100;
-/// Bytes of changes that are sent to all sockets together. Where it would be more, each is told that there is something, and most of
-/// them pull from nearer layers.
-pub const NEWS_BYTES_MAX: usize = 8 * MIB;
-/// All sockets of an object end at once when it moves or is deployed. Each client comes back at a random moment within this time,
-/// in ms: so many of a socket, at least and at most.
-pub const RECONNECT_MS_PER_SOCKET: u64 = 10;
-/// At least.
-pub const RECONNECT_MS_MIN: u64 = 5_000;
-/// At most.
-pub const RECONNECT_MS_MAX: u64 = 300_000;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// Who is told, from which version with how many lines, if with any, and up to which version.
+type Told = (Vec<u32>, Option<(u64, usize)>, u64);
+
 /// The space `team` of alice, in which bob writes, and how its sockets are driven.
 struct Hall {
     object: Object<MemoryLedger>,
@@ -94,8 +97,8 @@ impl Hall {
         outlets.into_iter().filter(|outlet| !matches!(outlet, Outlet::AnswerPings(_))).collect()
     }
 
-    /// From where to where sockets are told, with how many lines.
-    fn told(&mut self) -> Vec<(Vec<u32>, Option<(u64, usize)>, u64)> {
+    /// What sockets are told, where none is closed.
+    fn told(&mut self) -> Vec<Told> {
         let told = |outlet| match outlet {
             Outlet::Tell(sockets, News::Version(at)) => (sockets, None, at.version.get()),
             Outlet::Tell(sockets, News::Changes { from, at, lines }) => {

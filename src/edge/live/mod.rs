@@ -17,7 +17,7 @@ use super::isolate::Isolate;
 use crate::{
     call::live::Closing,
     error::ApiError,
-    fronts::headwater::live::{About, Head, NO_SUCH_MESSAGE},
+    fronts::headwater::live::{About, Heading, NO_SUCH_MESSAGE},
     ids::UserHash,
     limits,
 };
@@ -80,7 +80,7 @@ impl<T> Conversations<T> {
         begins: Option<&str>,
         text: Option<(T, usize)>,
     ) -> Result<(), Closing> {
-        let head = begins.and_then(Head::read);
+        let head = begins.and_then(Heading::read);
         let head = head.ok_or(Closing::Violation("this is not how a message begins, or not a text"))?;
         let fresh = || Conversation { user: user.clone(), last: 0, is_busy: false, waiting: VecDeque::new() };
         let conversation = self.0.entry(socket).or_insert_with(fresh);
@@ -122,8 +122,8 @@ impl<T> Conversations<T> {
 }
 
 /// A message whose turn will come. Its bytes are held until then, of which no user holds more than is left for all others.
-fn taken<T>(isolate: &mut Isolate, user: &UserHash, head: &Head, text: Option<(T, usize)>) -> Message<T> {
-    let Head { about, n, body_at } = *head;
+fn taken<T>(isolate: &mut Isolate, user: &UserHash, head: &Heading, text: Option<(T, usize)>) -> Message<T> {
+    let Heading { about, n, body_at } = *head;
     let refused = |refusal| Message { n, asks: Err(refusal), body_at, text: None, held: 0 };
     let Some(about) = about else {
         return refused(Refusal::Error(ApiError::Malformed(NO_SUCH_MESSAGE.to_owned())));

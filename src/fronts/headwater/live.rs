@@ -46,7 +46,7 @@ pub enum About {
 
 /// How a message begins. Its type and its number stand first, so that the rest need not be looked at before its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
+pub struct Heading {
     /// None of a type that is not known here.
     pub about: Option<About>,
     /// The client's own number.
@@ -55,7 +55,7 @@ pub struct Head {
     pub body_at: usize,
 }
 
-impl Head {
+impl Heading {
     /// Out of the first [`crate::limits::MESSAGE_HEAD`] characters of a message. None if that is not how a numbered message begins.
     #[must_use]
     pub fn read(beginning: &str) -> Option<Self> {
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_head_is_read_without_what_follows() {
         fn head(text: &str) -> Option<(Option<About>, u64, &str)> {
-            Head::read(text).map(|head| (head.about, head.n, &text[head.body_at..]))
+            Heading::read(text).map(|head| (head.about, head.n, &text[head.body_at..]))
         }
         let push = r#"{"type":"push","n":12,"body":{"client":"c"#;
         assert_eq!(head(push), Some((Some(About::Push), 12, r#"{"client":"c"#)));
@@ -241,7 +241,7 @@ mod tests {
             (r#"{"type":"push","n":5,"x":1,"body":{}}"#, 5),
             (r#"{"type":"token","n":6,"body":{}}"#, 6),
         ] {
-            let head = Head::read(text).expect("a number to answer to");
+            let head = Heading::read(text).expect("a number to answer to");
             assert_eq!((head.about, head.n), (None, n), "{text}");
         }
         for text in [
@@ -256,7 +256,7 @@ mod tests {
             r#"{ "type":"push","n":1,"body":{}}"#,
             PING,
         ] {
-            assert_eq!(Head::read(text), None, "{text}");
+            assert_eq!(Heading::read(text), None, "{text}");
         }
     }
 
