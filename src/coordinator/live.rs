@@ -16,6 +16,7 @@ use crate::{
     ids::{SpaceId, UserHash},
     json::{Texts, Written},
     limits,
+    role::Role,
     snapshot::keys::Scope,
     time::Millis,
     version::Position,
@@ -30,6 +31,8 @@ pub struct Listener {
     pub destination: Destination,
     /// Until when the token is good.
     pub expires: Millis,
+    /// The role; owner of a private space.
+    pub role: Role,
 }
 
 impl Listener {
@@ -44,6 +47,7 @@ impl Listener {
         Written::default()
             .and("user", self.user.as_str())
             .and("expires", &self.expires.0.to_string())
+            .and("role", self.role.as_str())
             .and_some("scope", scope.map(Scope::to_string))
             .and_some("space", space.map(SpaceId::to_string))
             .end()
@@ -59,7 +63,8 @@ impl Listener {
             None => Destination::Private(scope),
         };
         let user = UserHash::parse(texts.get("user")?).ok()?;
-        Some(Self { user, destination, expires: Millis(texts.get("expires")?.parse().ok()?) })
+        let (expires, role) = (texts.get("expires")?.parse().ok()?, Role::parse(texts.get("role")?)?);
+        Some(Self { user, destination, expires: Millis(expires), role })
     }
 
     /// Whoever sends a message over the socket, as a caller.
@@ -196,6 +201,19 @@ impl Live {
         };
         self.close(vec![socket], why.clone());
         Err(why)
+    }
+
+    /// A user has another role.
+    pub(super) fn set_role(&mut self, user: &UserHash, role: Role) {
+        if !self.of_user.contains_key(user) {
+            return;
+        }
+        for (socket, listener) in &mut self.listeners {
+            if listener.user == *user && listener.role != role {
+                listener.role = role;
+                self.out.push(Outlet::Note(*socket, listener.to_text()));
+            }
+        }
     }
 
     /// A user may not listen any more.

@@ -8,10 +8,14 @@ pub const MESSAGE_BYTES_MAX: usize = 256 * KIB;
 pub const MESSAGE_HEAD: usize = 64;
 /// Messages of a socket that have not been answered. A client that sends one more does not keep to the protocol.
 pub const MESSAGES_UNANSWERED_MAX: usize = 64;
+/// Messages of a socket that are refused one after the other because its user may have no more of the object. One more ends it: the next
+/// one needs a request, which the edge holds back.
+pub const MESSAGES_REFUSED_MAX: usize = 32;
+/// How long before its end a grant that came over a socket is followed by another one, in ms.
+pub const GRANT_RENEWED_MS: u64 = super::GRANT_MS / 2;
 /// Bytes of messages that an isolate holds at once from their arrival to their turn, for all sockets of all its objects.
 pub const MESSAGES_HELD_MAX: usize = 4 * BODY_BYTES_MAX;
-/// Sockets of a space. The platform takes 32,768 of an object (durable-objects/platform/limits); to tell so many of a commit takes an
-/// object about a tenth of a second.
+/// Sockets of a space. The platform takes 32,768 of an object (durable-objects/platform/limits).
 pub const SOCKETS_MAX: usize = 10_000;
 /// Sockets of one user among them: as many tabs and devices as nobody has.
 pub const SOCKETS_OF_USER_MAX: usize = 100;

@@ -5,10 +5,13 @@ use std::rc::Rc;
 use headwater::{
     call::{Aside, Call, live::Closing},
     coordinator::{
-        live::{Listener, Outlet},
+        live::Outlet,
         object::{Answer, Applicant, Moment, Said, Task},
     },
-    edge::live::{Effect, Event, Exchange, Message},
+    edge::{
+        isolate::Isolate,
+        live::{Effect, Event, Exchange, Message},
+    },
     fronts::headwater::live,
     ids::UserHash,
     limits,
@@ -41,7 +44,7 @@ extern "C" {
         aside: Option<&str>,
     ) -> web_sys::Response;
     #[wasm_bindgen(method)]
-    fn refuse(this: &Sockets, text: Option<&str>, code: u16, protocol: &str) -> web_sys::Response;
+    fn refuse(this: &Sockets, text: Option<&str>, code: u16, why: &str, protocol: &str) -> web_sys::Response;
     #[wasm_bindgen(method)]
     fn keep(this: &Sockets, number: u32, note: &str);
     #[wasm_bindgen(method, js_name = numberOf)]
@@ -49,7 +52,7 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn send(this: &Sockets, numbers: &[u32], text: &str);
     #[wasm_bindgen(method)]
-    fn close(this: &Sockets, numbers: &[u32], text: Option<&str>, code: u16);
+    fn close(this: &Sockets, numbers: &[u32], text: Option<&str>, code: u16, why: &str);
     #[wasm_bindgen(method)]
     fn ended(this: &Sockets, socket: &JsValue) -> i32;
     #[wasm_bindgen(method, js_name = answerPings)]
@@ -71,8 +74,8 @@ impl Instance {
                 self.sockets.accept(joined.socket, &joined.note, &greeting, live::PROTOCOL, aside.as_deref())
             }
             Err(why) => {
-                let (text, code) = live::closing(&why);
-                self.sockets.refuse(text.as_deref(), code, live::PROTOCOL)
+                let (text, code, why) = live::closing(&why);
+                self.sockets.refuse(text.as_deref(), code, why, live::PROTOCOL)
             }
         };
         self.carry_out_live();
@@ -90,8 +93,8 @@ impl Instance {
                 }
                 Outlet::Close(numbers, why) => {
                     drop(object);
-                    let (text, code) = live::closing(&why);
-                    self.sockets.close(&numbers, text.as_deref(), code);
+                    let (text, code, why) = live::closing(&why);
+                    self.sockets.close(&numbers, text.as_deref(), code, why);
                     for number in numbers {
                         self.forget_conversation(number);
                     }
@@ -147,30 +150,40 @@ impl Instance {
     /// Serves the messages of a socket, one after the other, unless that is being done already.
     async fn serve(self: &Rc<Self>, number: u32, user: &UserHash) {
         loop {
-            let next = self.conversations.borrow_mut().next(number);
+            let next = self.conversations.borrow_mut().next(number, now());
             let Some(message) = next else { return };
-            if let Some(answer) = self.exchange(number, &message).await {
-                self.sockets.send(&[number], &answer);
+            let exchange = self.exchange(number, &message).await;
+            let served = {
+                let mut conversations = self.conversations.borrow_mut();
+                let exchange = exchange.as_ref();
+                isolate::with(&self.env, |isolate| {
+                    conversations.served(isolate, (number, user), &message, exchange)
+                })
+            };
+            if let Err(why) = served {
+                self.object.borrow_mut().live().close(vec![number], why);
+                self.carry_out_live();
             }
-            let mut conversations = self.conversations.borrow_mut();
-            isolate::with(&self.env, |isolate| conversations.served(isolate, number, user, &message));
         }
     }
 
     /// One message, from its turn to its answer. None if its socket may not be answered any more.
-    async fn exchange(self: &Rc<Self>, number: u32, message: &Message<Uint8Array>) -> Option<String> {
-        let begun = {
+    async fn exchange(self: &Rc<Self>, number: u32, message: &Message<Uint8Array>) -> Option<Exchange> {
+        let sender = {
             let mut object = self.object.borrow_mut();
-            let caller = object.live().hear(number, now()).map(Listener::as_caller);
-            caller.ok().map(|caller| {
-                isolate::with(&self.env, |isolate| isolate.begin_exchange(message, number, caller))
-            })
+            let heard = object.live().hear(number, now());
+            heard.map(|listener| (listener.as_caller(), listener.role)).ok()
         };
         self.carry_out_live();
-        let (mut exchange, mut effect) = begun?;
+        let sender = sender?;
+        let begin = |isolate: &mut Isolate| isolate.begin_exchange(message, number, sender);
+        let (mut exchange, mut effect) = isolate::with(&self.env, begin);
         loop {
             let event = match effect {
-                Effect::Say(answer) => return Some(answer),
+                Effect::Say(answer) => {
+                    self.sockets.send(&[number], &answer);
+                    return Some(exchange);
+                }
                 effect => self.carry_out_exchange(number, &exchange, effect, message).await,
             };
             effect = isolate::with(&self.env, |isolate| isolate.step_exchange(&mut exchange, event, now()));

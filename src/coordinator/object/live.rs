@@ -54,9 +54,10 @@ impl<S: Storage> Object<S> {
     /// # Errors
     /// Why it is closed again.
     pub fn join(&mut self, applicant: Applicant, at: Moment) -> Result<Joined, Closing> {
-        let Applicant { listener, grant } = applicant;
+        let Applicant { mut listener, grant } = applicant;
         // That may have changed while the alarm was set.
         let role = self.space().admit(&listener.user, Role::Reader).map_err(Closing::Lost)?;
+        listener.role = role;
         let (here, note, expires) = (self.space().position(), listener.to_text(), listener.expires);
         let socket = self.live.join(listener, &here)?;
         let greeting = Greeting {
@@ -86,7 +87,7 @@ impl<S: Storage> Object<S> {
             Some(id) => Destination::Shared { id, scope: Some(scope.clone()) },
             None => Destination::Private(scope.clone()),
         };
-        let listener = Listener { user: user.clone(), destination, expires };
+        let listener = Listener { user: user.clone(), destination, expires, role };
         if let Destination::Private(_) = listener.destination {
             let said = Said::Listening(Box::new(Applicant { listener, grant: None }));
             return Ok(Effect::Answer(Answer::said(said, self.storage.take_rows())));
@@ -110,6 +111,7 @@ impl<S: Storage> Object<S> {
             Administration::RemoveMember(person) => {
                 self.live.close_user(&person.user, &Closing::Lost(LEFT));
             }
+            Administration::SetMember { person, role } => self.live.set_role(&person.user, *role),
             // A private space only loses its records, of which everybody who listens hears.
             Administration::Delete if self.space_id().is_some() => {
                 self.live.close_all(&Closing::Lost(ApiError::Gone));
@@ -119,7 +121,6 @@ impl<S: Storage> Object<S> {
             | Administration::Show
             | Administration::Members { .. }
             | Administration::Member(_)
-            | Administration::SetMember { .. }
             | Administration::Policies
             | Administration::SetPolicy { .. }
             | Administration::RemovePolicy(_)

@@ -118,6 +118,7 @@ fn what_is_kept_with_a_socket_is_pinned_because_it_may_outlive_the_build_that_wr
         user: UserHash::parse(&"ab".repeat(32)).expect("a hash"),
         destination,
         expires: Millis(1_795_341_182_000),
+        role: Role::Writer,
     };
     let shared = scope(&format!("{hash}.{epoch}"));
     for (destination, rest) in [
@@ -127,7 +128,8 @@ fn what_is_kept_with_a_socket_is_pinned_because_it_may_outlive_the_build_that_wr
             format!(r#""scope":"{hash}.{epoch}","space":"team"}}"#),
         ),
     ] {
-        let text = format!(r#"{{"user":"{}","expires":"1795341182000",{rest}"#, "ab".repeat(32));
+        let text =
+            format!(r#"{{"user":"{}","expires":"1795341182000","role":"writer",{rest}"#, "ab".repeat(32));
         let consequence = "clients would lose sockets that are good";
         assert_eq!(listener(destination.clone()).to_text(), text, "{consequence}");
         assert_eq!(Listener::parse(&text), Some(listener(destination)), "{consequence}");

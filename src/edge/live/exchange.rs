@@ -17,6 +17,8 @@ use crate::{
     },
     ids::SpaceHash,
     limits,
+    role::Role,
+    snapshot::keys::Scope,
     time::Millis,
     version::Position,
 };
@@ -30,13 +32,18 @@ pub struct Exchange {
     caller: Caller,
     /// The space's object.
     space: SpaceHash,
+    /// The role of a member of a shared space whose grant ends soon.
+    wants_grant: Option<Role>,
+    grant_until: Option<Millis>,
+    is_rate_limited: bool,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// For the object to say whether the user may have more of it, before a signature is verified.
-    Admitting,
+    /// For the object to say whether the user may have more of it, where it is not asked for anything else: then this is said, or a
+    /// signature is verified.
+    Admitting(Option<String>),
     /// For the text in the place of the body.
     Reading(About),
     Verifying(Box<Claimed>),
@@ -102,25 +109,39 @@ pub enum Effect {
 }
 
 impl Isolate {
-    /// The turn of a message has come, which `caller` has sent over a socket of this number.
+    /// The turn of a message has come, which `caller`, who has this role, has sent over a socket of this number.
     ///
     /// # Panics
     /// Where the caller names no space.
-    pub fn begin_exchange<T>(&self, message: &Message<T>, socket: u32, caller: Caller) -> (Exchange, Effect) {
+    pub fn begin_exchange<T>(
+        &self,
+        message: &Message<T>,
+        socket: u32,
+        (caller, role): (Caller, Role),
+    ) -> (Exchange, Effect) {
         let n = message.n;
         let space = caller.destination.scope().expect("BUG: a socket is of a space").space();
         let caller = Caller { request: format!("live-{socket}-{n}"), ..caller };
-        let mut exchange = Exchange { n, caller, space, state: State::Over };
+        let is_shared = caller.destination.scope().is_some_and(Scope::is_shared);
+        let mut exchange = Exchange {
+            n,
+            caller,
+            space,
+            wants_grant: (is_shared && message.wants_grant).then_some(role),
+            grant_until: None,
+            is_rate_limited: false,
+            state: State::Over,
+        };
         let effect = match &message.asks {
-            Err(Refusal::UseHttp) => Effect::Say(live::use_http(n)),
-            Err(Refusal::Error(error)) => exchange.refuse(error),
+            Err(Refusal::UseHttp) => exchange.admit(Some(live::use_http(n))),
+            Err(Refusal::Error(error)) => {
+                let said = exchange.refusal(error);
+                exchange.admit(Some(said))
+            }
             Ok(About::Push) => exchange.pass(Call::Push),
             Ok(About::Conflict) => exchange.pass(Call::Resolve),
             Ok(About::Pull) => exchange.read(About::Pull, limits::ORDER_BYTES_MAX),
-            Ok(About::Token) => {
-                exchange.state = State::Admitting;
-                Effect::Admit
-            }
+            Ok(About::Token) => exchange.admit(None),
         };
         (exchange, effect)
     }
@@ -138,9 +159,10 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         match (std::mem::replace(&mut exchange.state, State::Over), event) {
-            (State::Admitting, Event::Admitted(admitted)) => {
+            (State::Admitting(said), Event::Admitted(admitted)) => {
                 admitted?;
-                Ok(exchange.read(About::Token, limits::TOKEN_BYTES_MAX))
+                let read = || exchange.read(About::Token, limits::TOKEN_BYTES_MAX);
+                Ok(said.map_or_else(read, Effect::Say))
             }
             (State::Reading(about), Event::Body(body)) => {
                 let body = body.ok_or(ApiError::TooLarge("A pull has at most 16 KiB, a token 8 KiB."))?;
@@ -162,7 +184,9 @@ impl Isolate {
                 Ok(Effect::Say(live::answer(exchange.n, Some(&body))))
             }
             (State::Passing, Event::Called(called)) => {
-                Ok(Effect::Say(live::answer(exchange.n, called?.as_deref())))
+                let body = called?.unwrap_or_default();
+                let body = self.add_grant(exchange, body, now);
+                Ok(Effect::Say(live::answer(exchange.n, Some(&body))))
             }
             (State::Pulling(own, mut pull), Event::Called(called)) => {
                 let body = called?.unwrap_or_default();
@@ -171,6 +195,20 @@ impl Isolate {
                 exchange.pull_on(own, pull, now)
             }
             (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
+        }
+    }
+
+    /// The answer to a push, which only members get, brings a grant in time: so no request is made for one.
+    fn add_grant(&mut self, exchange: &mut Exchange, body: String, now: Millis) -> String {
+        let (Some(role), Some(scope)) = (exchange.wants_grant, exchange.caller.destination.scope()) else {
+            return body;
+        };
+        match self.sign_grant(&exchange.caller.user, scope, role, now) {
+            Ok((grant, ends)) => {
+                exchange.grant_until = Some(ends);
+                live::with_grant(&body, &grant, ends.since(now))
+            }
+            Err(_) => body,
         }
     }
 
@@ -218,8 +256,29 @@ impl Exchange {
         &self.caller
     }
 
-    fn refuse(&self, error: &ApiError) -> Effect {
-        Effect::Say(live::refusal(self.n, error, &self.caller.request))
+    /// Until when a grant is good that the answer brings.
+    pub(super) fn grant_until(&self) -> Option<Millis> {
+        self.grant_until
+    }
+
+    /// Whether it was refused because its user may have no more of the object.
+    pub(super) fn is_rate_limited(&self) -> bool {
+        self.is_rate_limited
+    }
+
+    fn refusal(&self, error: &ApiError) -> String {
+        live::refusal(self.n, error, &self.caller.request)
+    }
+
+    fn refuse(&mut self, error: &ApiError) -> Effect {
+        self.is_rate_limited = matches!(error, ApiError::RateLimited { .. });
+        Effect::Say(self.refusal(error))
+    }
+
+    /// Nothing is said, and nothing looked at, for somebody who may have no more of the object.
+    fn admit(&mut self, said: Option<String>) -> Effect {
+        self.state = State::Admitting(said);
+        Effect::Admit
     }
 
     fn read(&mut self, about: About, limit: usize) -> Effect {

@@ -20,6 +20,7 @@ use crate::{
     fronts::headwater::live::{About, Heading, NO_SUCH_MESSAGE},
     ids::UserHash,
     limits,
+    time::Millis,
 };
 
 /// What is said over the sockets of an object, by their numbers. All of it is lost with the instance, and nothing by that: an
@@ -34,6 +35,10 @@ struct Conversation<T> {
     last: u64,
     /// Whether a message is being served.
     is_busy: bool,
+    /// Until when the last grant is good that an answer brought.
+    grant_until: Millis,
+    /// How many messages were refused one after the other for their user's rate.
+    refused: usize,
     waiting: VecDeque<Message<T>>,
 }
 
@@ -50,6 +55,8 @@ pub struct Message<T> {
     pub text: Option<T>,
     /// Bytes of it that count as held.
     pub(super) held: usize,
+    /// Whether the last grant that came over its socket ends soon.
+    pub(super) wants_grant: bool,
 }
 
 /// Why a message is not done, which is said when its turn comes.
@@ -82,7 +89,14 @@ impl<T> Conversations<T> {
     ) -> Result<(), Closing> {
         let head = begins.and_then(Heading::read);
         let head = head.ok_or(Closing::Violation("this is not how a message begins, or not a text"))?;
-        let fresh = || Conversation { user: user.clone(), last: 0, is_busy: false, waiting: VecDeque::new() };
+        let fresh = || Conversation {
+            user: user.clone(),
+            last: 0,
+            is_busy: false,
+            grant_until: Millis(0),
+            refused: 0,
+            waiting: VecDeque::new(),
+        };
         let conversation = self.0.entry(socket).or_insert_with(fresh);
         if head.n <= conversation.last {
             return Err(Closing::Violation("numbers of messages rise"));
@@ -97,19 +111,36 @@ impl<T> Conversations<T> {
 
     /// The next message of a socket; none if one is being served, or none waits. Whoever takes it gives it back with
     /// [`Self::served`].
-    pub fn next(&mut self, socket: u32) -> Option<Message<T>> {
-        let conversation = self.0.get_mut(&socket).filter(|conversation| !conversation.is_busy)?;
+    pub fn next(&mut self, socket: u32, now: Millis) -> Option<Message<T>> {
+        let is_free = |conversation: &&mut Conversation<T>| !conversation.is_busy || planted!(ServedAtOnce);
+        let conversation = self.0.get_mut(&socket).filter(is_free)?;
         let message = conversation.waiting.pop_front()?;
         conversation.is_busy = true;
-        Some(message)
+        let wants_grant = conversation.grant_until.since(now) < limits::GRANT_RENEWED_MS;
+        Some(Message { wants_grant, ..message })
     }
 
-    /// A message has been answered, or never will be.
-    pub fn served(&mut self, isolate: &mut Isolate, socket: u32, user: &UserHash, message: &Message<T>) {
+    /// A message has been answered by an exchange, or never will be.
+    ///
+    /// # Errors
+    /// [`Closing::Lost`] where its user goes on sending what is refused for the user's rate.
+    pub fn served(
+        &mut self,
+        isolate: &mut Isolate,
+        (socket, user): (u32, &UserHash),
+        message: &Message<T>,
+        exchange: Option<&Exchange>,
+    ) -> Result<(), Closing> {
         isolate.messages.give_back(user, message.held);
-        if let Some(conversation) = self.0.get_mut(&socket) {
-            conversation.is_busy = false;
+        let Some(conversation) = self.0.get_mut(&socket) else { return Ok(()) };
+        conversation.is_busy = false;
+        let Some(exchange) = exchange else { return Ok(()) };
+        conversation.grant_until = exchange.grant_until().unwrap_or(conversation.grant_until);
+        conversation.refused = if exchange.is_rate_limited() { conversation.refused + 1 } else { 0 };
+        if conversation.refused > limits::MESSAGES_REFUSED_MAX {
+            return Err(Closing::Lost(ApiError::RateLimited { retry_after_s: 1, of_space: false }));
         }
+        Ok(())
     }
 
     /// A socket has ended. What waits on it is not done; what is being served is.
@@ -124,7 +155,8 @@ impl<T> Conversations<T> {
 /// A message whose turn will come. Its bytes are held until then, of which no user holds more than is left for all others.
 fn taken<T>(isolate: &mut Isolate, user: &UserHash, head: &Heading, text: Option<(T, usize)>) -> Message<T> {
     let Heading { about, n, body_at } = *head;
-    let refused = |refusal| Message { n, asks: Err(refusal), body_at, text: None, held: 0 };
+    let refused =
+        |refusal| Message { n, asks: Err(refusal), body_at, text: None, held: 0, wants_grant: false };
     let Some(about) = about else {
         return refused(Refusal::Error(ApiError::Malformed(NO_SUCH_MESSAGE.to_owned())));
     };
@@ -133,6 +165,8 @@ fn taken<T>(isolate: &mut Isolate, user: &UserHash, head: &Heading, text: Option
         Some((_, length)) if !isolate.messages.take(user, length) => {
             refused(Refusal::Error(ApiError::Overloaded))
         }
-        Some((text, held)) => Message { n, asks: Ok(about), body_at, text: Some(text), held },
+        Some((text, held)) => {
+            Message { n, asks: Ok(about), body_at, text: Some(text), held, wants_grant: false }
+        }
     }
 }

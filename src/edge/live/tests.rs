@@ -1,7 +1,7 @@
 //! Messages of sockets: order, bounds, and what is held.
 
 use super::*;
-use crate::{config::Config, ids::UserHash};
+use crate::{config::Config, ids::UserHash, sim::START};
 
 fn isolate() -> Isolate {
     Isolate::new(Config::read(|_| None).edge, &[], &[], false)
@@ -25,24 +25,29 @@ fn hear(
     conversations.hear(isolate, (socket, &user("alice")), Some(text), whole)
 }
 
+/// A message of the first socket has been answered.
+fn served(conversations: &mut Conversations<String>, isolate: &mut Isolate, message: &Message<String>) {
+    conversations.served(isolate, (1, &user("alice")), message, None).expect("its user is not refused");
+}
+
 #[test]
 fn messages_of_a_socket_are_served_one_after_the_other_and_sockets_beside_each_other() {
     let (mut conversations, mut isolate) = (Conversations::default(), isolate());
     for (socket, n) in [(1, 1), (1, 2), (2, 1), (1, 7)] {
         assert_eq!(hear(&mut conversations, &mut isolate, socket, &push(n)), Ok(()));
     }
-    let first = conversations.next(1).expect("its turn");
+    let first = conversations.next(1, START).expect("its turn");
     assert_eq!(first.n, 1);
-    assert!(conversations.next(1).is_none(), "the first is being served");
+    assert!(conversations.next(1, START).is_none(), "the first is being served");
     assert_eq!(hear(&mut conversations, &mut isolate, 1, &push(8)), Ok(()));
-    assert_eq!(conversations.next(2).map(|message| message.n), Some(1));
+    assert_eq!(conversations.next(2, START).map(|message| message.n), Some(1));
     for n in [2, 7, 8] {
-        let message = if n == 2 { &first } else { &conversations.next(1).expect("its turn") };
-        conversations.served(&mut isolate, 1, &user("alice"), message);
+        let message = if n == 2 { &first } else { &conversations.next(1, START).expect("its turn") };
+        served(&mut conversations, &mut isolate, message);
         if n == 2 {
-            let next = conversations.next(1).expect("its turn");
+            let next = conversations.next(1, START).expect("its turn");
             assert_eq!(next.n, n);
-            conversations.served(&mut isolate, 1, &user("alice"), &next);
+            served(&mut conversations, &mut isolate, &next);
         }
     }
 }
@@ -83,9 +88,9 @@ fn what_is_too_long_or_has_no_room_is_refused_in_its_turn_and_holds_nothing() {
     }
     let refusals = [Some(Refusal::UseHttp), None, Some(Refusal::Error(ApiError::Overloaded))];
     for refusal in refusals {
-        let message = conversations.next(1).expect("its turn");
+        let message = conversations.next(1, START).expect("its turn");
         assert_eq!(message.asks.as_ref().err(), refusal.as_ref());
-        conversations.served(&mut isolate, 1, &alice, &message);
+        served(&mut conversations, &mut isolate, &message);
     }
     assert_eq!(isolate.messages_held(), 0);
 }
@@ -96,10 +101,10 @@ fn a_socket_that_ends_gives_back_what_waits_and_later_what_is_being_served() {
     for n in 1..4 {
         assert_eq!(hear(&mut conversations, &mut isolate, 1, &push(n)), Ok(()));
     }
-    let served = conversations.next(1).expect("its turn");
+    let last = conversations.next(1, START).expect("its turn");
     conversations.ended(&mut isolate, 1);
     assert_eq!(isolate.messages_held(), push(1).len());
-    conversations.served(&mut isolate, 1, &user("alice"), &served);
+    served(&mut conversations, &mut isolate, &last);
     assert_eq!(isolate.messages_held(), 0);
-    assert!(conversations.next(1).is_none());
+    assert!(conversations.next(1, START).is_none());
 }

@@ -129,6 +129,13 @@ pub fn pong(space: Option<&SpaceId>, at: &Position) -> String {
     begun("pong", space, at, "") + "}"
 }
 
+/// The body of a push's answer, with a grant that was signed meanwhile.
+#[must_use]
+pub fn with_grant(body: &str, grant: &str, expires_in_ms: u64) -> String {
+    let body = body.strip_suffix('}').unwrap_or(body);
+    format!(r#"{body},"grant":"{grant}","grantExpiresIn":{expires_in_ms}}}"#)
+}
+
 /// The answer to a message that is done: with the body of the HTTP answer. A pull without one has brought nothing new.
 #[must_use]
 pub fn answer(n: u64, body: Option<&str>) -> String {
@@ -157,16 +164,16 @@ pub fn use_http(n: u64) -> String {
     format!(r#"{{"type":"use_http","n":{n}}}"#)
 }
 
-/// What a socket that is closed is told before, and the code of its end (RFC 6455, 7.4).
+/// What a socket that is closed is told before, and the code of its end and why (RFC 6455, 7.4).
 #[must_use]
-pub fn closing(why: &Closing) -> (Option<String>, u16) {
+pub fn closing(why: &Closing) -> (Option<String>, u16, &'static str) {
     let closed = |code: &str| Some(format!(r#"{{"type":"closed","code":"{code}"}}"#));
     match why {
-        Closing::Expired => (Some(r#"{"type":"expired"}"#.to_owned()), 4001),
-        Closing::Lost(error) => (closed(error.code()), 4003),
-        Closing::Full => (closed("too_many_sockets"), 1013),
-        Closing::Restart => (None, 1012),
-        Closing::Violation(_) => (None, 1008),
+        Closing::Expired => (Some(r#"{"type":"expired"}"#.to_owned()), 4001, ""),
+        Closing::Lost(error) => (closed(error.code()), 4003, ""),
+        Closing::Full => (closed("too_many_sockets"), 1013, ""),
+        Closing::Restart => (None, 1012, ""),
+        Closing::Violation(why) => (None, 1008, why),
     }
 }
 

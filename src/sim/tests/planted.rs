@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     NewsWithoutLines,
     /// Sockets that were there before the object fell asleep are not known any more.
     SleepersForgotten,
+    /// A message is served although the one before it is not answered.
+    ServedAtOnce,
     /// Any good token renews any socket.
     AnybodysTokenRenews,
     // Publication.

@@ -31,10 +31,10 @@ export class Sockets {
   }
 
   // The same where the socket is closed at once.
-  refuse(text, code, protocol) {
+  refuse(text, code, why, protocol) {
     const { 0: client, 1: server } = new WebSocketPair();
     this.state.acceptWebSocket(server);
-    end(server, text, code);
+    end(server, text, code, why);
     return upgraded(client, protocol);
   }
 
@@ -57,11 +57,11 @@ export class Sockets {
     }
   }
 
-  close(numbers, text, code) {
+  close(numbers, text, code, why) {
     for (const number of numbers) {
       const socket = this.open.get(number);
       this.open.delete(number);
-      if (socket !== undefined) end(socket, text, code);
+      if (socket !== undefined) end(socket, text, code, why);
     }
   }
 
@@ -84,11 +84,11 @@ export class Sockets {
 // The code of an end that says nothing (RFC 6455, 7.4.1), unless the socket has ended already.
 const NORMAL = 1_000;
 
-function end(socket, text, code) {
+function end(socket, text, code, why) {
   socket.serializeAttachment(null);
   try {
     if (text !== undefined) socket.send(text);
-    socket.close(code);
+    socket.close(code, why);
   } catch {
     // The client was faster.
   }
