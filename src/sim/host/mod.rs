@@ -295,6 +295,7 @@ impl Host {
         });
         lived.map_err(|Died { .. }| ApiError::Upstream)?;
         let position = begun.0.map_err(|_| ApiError::Internal)?;
+        self.tell_past_calls(now);
         self.arm_at(begun.1)?;
         Ok(position)
     }
@@ -303,6 +304,7 @@ impl Host {
     pub fn begin_epoch_after(&mut self, newest: &Position, now: Millis) {
         let random = self.rng.any();
         self.core(now).begin_epoch(&newest.epoch, now, random).expect("storage in memory can be written");
+        self.tell_past_calls(now);
         self.arm(now).expect("the alarm can be set");
     }
 

@@ -17,6 +17,7 @@ use crate::{
         object::{Effect, Event, Moment, Object, Said, Task},
     },
     error::ApiError,
+    ids::UserHash,
     role::Role,
     sim::location::granter,
     time::Millis,
@@ -52,24 +53,29 @@ impl Host {
     pub fn open_socket(
         &mut self,
         client: usize,
-        listener: &Listener,
+        user: &UserHash,
+        expires: Millis,
         now: Millis,
     ) -> Result<Position, ApiError> {
         self.requests += 1;
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        let call = Call::Listen { expires: listener.expires };
+        let (call, caller) = (Call::Listen { expires }, self.caller(user, None));
         let granter = granter();
         let means = Means { granter: Some(&granter), ..Means::announced(0) };
-        let called = self.call_as(&call, &listener.as_caller(), means, now);
+        let called = self.call_as(&call, &caller, means, now);
         let Said::Listening(applicant) = called.told()? else { panic!("BUG: a listener is told otherwise") };
         let at = Moment { now, random: self.rng.any() };
         let object = self.object.as_mut().expect("it has just answered");
         match object.join(*applicant, at) {
             Ok(joined) => {
                 let told = joined.greeting.at.clone();
-                assert_eq!(Some(&told), self.running().map(Coordinator::position).as_ref(), "I8: a greeting is old");
+                assert_eq!(
+                    Some(&told),
+                    self.running().map(Coordinator::position).as_ref(),
+                    "I8: a greeting is old"
+                );
                 let socket = Socket { client, note: joined.note, told: told.clone() };
                 self.sockets.open.insert(joined.socket, socket);
                 self.carry_out_live(now);
@@ -82,8 +88,13 @@ impl Host {
 
     /// A client's sockets end, from its side or on the way.
     pub fn lose_sockets(&mut self, client: usize) {
-        let lost: Vec<_> =
-            self.sockets.open.iter().filter(|(_, socket)| socket.client == client).map(|(number, _)| *number).collect();
+        let lost: Vec<_> = self
+            .sockets
+            .open
+            .iter()
+            .filter(|(_, socket)| socket.client == client)
+            .map(|(number, _)| *number)
+            .collect();
         for number in lost {
             self.sockets.open.remove(&number);
             if let Some(object) = &mut self.object {
@@ -94,7 +105,8 @@ impl Host {
 
     /// The object falls asleep, if it may: with nothing under way. Its sockets stay.
     pub fn sleep(&mut self) {
-        let is_busy = self.in_turn() || self.held() != (0, 0) || self.has_pushes() || self.sockets.gathering.is_some();
+        let is_busy =
+            self.in_turn() || self.held() != (0, 0) || self.has_pushes() || self.sockets.gathering.is_some();
         if self.object.is_some() && !is_busy {
             self.rows = self.take_rows();
             self.object = None;
@@ -133,6 +145,14 @@ impl Host {
         assert!(matches!(ended, Ok(Effect::Rest) | Err(_)), "it has nothing else to do");
     }
 
+    /// Something was changed past all calls, which is told as if a step had changed it.
+    pub(super) fn tell_past_calls(&mut self, now: Millis) {
+        if let Some(object) = &mut self.object {
+            object.tell_live(Moment { now, random: 0 });
+            self.carry_out_live(now);
+        }
+    }
+
     /// Does with sockets what the object has decided in a step.
     pub(super) fn carry_out_live(&mut self, now: Millis) {
         let Some(object) = &mut self.object else { return };
@@ -140,7 +160,7 @@ impl Host {
             match outlet {
                 Outlet::Tell(numbers, news) => self.tell(&numbers, &news, now),
                 Outlet::Close(numbers, why) => {
-                    assert_ne!(why, Closing::Restart, "I8: a socket that has slept is not known any more");
+                    assert!(why != Closing::Restart, "I8: a socket that has slept is not known any more");
                     for number in numbers {
                         self.sockets.open.remove(&number);
                     }
