@@ -1,5 +1,11 @@
 //! Every bound, with its reason.
 
+mod invitations;
+mod sockets;
+
+pub use invitations::*;
+pub use sockets::*;
+
 /// Bytes of a request body. The contract's; the platform would take 100 MB.
 pub const BODY_BYTES_MAX: usize = 4 * MIB;
 /// Mutations of one push.
@@ -47,14 +53,6 @@ pub const PLACES_LONG_MAX: usize = 2 * push_weight(BODY_BYTES_MAX);
 pub const BODY_SHORT_MAX: usize = 64 * KIB;
 /// … and what such pushes weigh that are in there at once beside the others.
 pub const PLACES_SHORT_MAX: usize = 8 * MIB;
-/// Invitations of a space that stand.
-pub const INVITATIONS_MAX: usize = 100;
-/// People whom one of them makes members at most.
-pub const INVITATION_USES_MAX: u64 = 10_000;
-/// How long one stands unless it says otherwise, in ms, and at most.
-pub const INVITATION_MS: u64 = 7 * 24 * 3_600_000;
-/// See [`INVITATION_MS`].
-pub const INVITATION_MS_MAX: u64 = 365 * 24 * 3_600_000;
 /// Turns of publication that are under way at once in an isolate: each may hold a part in memory until KV has taken it, which is two
 /// bytes a character where one is not Latin-1.
 pub const TURNS_MAX: usize = 12;
@@ -393,5 +391,10 @@ const _: () = {
     assert!(MUTATION_BYTES_MAX <= CONFLICT_TEXT_MAX, "a mutation alone must be parkable");
     assert!(MUTATION_BYTES_MAX < 2_000_000, "a parked change must fit into a row");
     assert!(VALUE_BYTES_MAX * 2 < 2_000_000, "a line must fit into a row");
+    assert!(
+        PIGGYBACK_BYTES_MAX + KIB < MESSAGE_BYTES_MAX,
+        "changes that ride on news must fit into a message"
+    );
+    assert!(JSON_PAGE_BYTES <= MESSAGE_BYTES_MAX, "a page is as long as a message may be");
     assert!(TAIL_BYTES_MAX + HEAD_LINE_BYTES_MAX < 25 * MIB, "a head must fit into a KV value");
 };

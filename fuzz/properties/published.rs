@@ -161,13 +161,14 @@ pub(crate) fn internal(bytes: &[u8]) {
             Call::Administer(asked) => {
                 let _ = small_space().administer(&user(), &asked, START.plus(1), 1);
             }
-            Call::Conflicts { .. } | Call::Directory(_) => {}
+            Call::Conflicts { .. } | Call::Directory(_) | Call::Listen { .. } => {}
             Call::Push | Call::Resolve => panic!("the body of a push is a user's"),
         }
     }
 }
 
-const CALLS: [&str; 15] = [
+const CALLS: [&str; 16] = [
+    "listen",
     "conflicts",
     "pull",
     "directory",

@@ -6,6 +6,7 @@ mod administration;
 mod caller;
 pub mod conflict;
 mod directory;
+pub mod live;
 mod pull;
 mod push;
 mod usage;
@@ -19,6 +20,7 @@ pub use usage::Usage;
 
 use crate::{
     json::{Texts, Written},
+    time::Millis,
     version::Version,
 };
 
@@ -36,6 +38,11 @@ pub enum Call {
     },
     /// A pull that the edge cannot answer.
     Pull(Box<Ask>),
+    /// `GET /sync/live`: whoever calls wants to be told of commits, over a socket that is the answer.
+    Listen {
+        /// Until when the caller's token is good.
+        expires: Millis,
+    },
     /// Whatever else is done about a space.
     Administer(Administration),
     /// What is asked of a user's directory.
@@ -51,6 +58,7 @@ impl Call {
             Self::Resolve => "resolve",
             Self::Conflicts { .. } => "conflicts",
             Self::Pull(_) => "pull",
+            Self::Listen { .. } => "listen",
             Self::Administer(administration) => administration.name(),
             Self::Directory(_) => "directory",
         }
@@ -63,6 +71,7 @@ impl Call {
             Self::Push | Self::Resolve => Written::default(),
             Self::Conflicts { after } => Written::default().and("after", &after.to_string()),
             Self::Pull(ask) => ask.written(),
+            Self::Listen { expires } => Written::default().and("expires", &expires.0.to_string()),
             Self::Administer(administration) => administration.written(),
             Self::Directory(call) => call.written(),
         }
@@ -84,6 +93,7 @@ impl Call {
         let call = match name {
             "conflicts" => Self::Conflicts { after: Version::parse(texts.get("after")?)? },
             "pull" => Self::Pull(Box::new(Ask::read(&texts))),
+            "listen" => Self::Listen { expires: Millis(texts.get("expires")?.parse().ok()?) },
             "directory" => Self::Directory(DirectoryCall::read(&texts)?),
             name => Self::Administer(Administration::read(name, &texts)?),
         };
@@ -111,7 +121,12 @@ impl Call {
     pub const fn is_owners(&self) -> bool {
         match self {
             Self::Administer(administration) => administration.is_owners(),
-            Self::Push | Self::Resolve | Self::Conflicts { .. } | Self::Pull(_) | Self::Directory(_) => false,
+            Self::Push
+            | Self::Resolve
+            | Self::Conflicts { .. }
+            | Self::Pull(_)
+            | Self::Listen { .. }
+            | Self::Directory(_) => false,
         }
     }
 }
@@ -220,6 +235,7 @@ mod tests {
         let directory = |call, body| (Call::Directory(call), "directory", body);
         let rest = vec![
             (Call::Conflicts { after: version(7) }, "conflicts", r#"{"after":"7"}"#),
+            (Call::Listen { expires: Millis(1_795_341_182_000) }, "listen", r#"{"expires":"1795341182000"}"#),
             pull(Ask::default(), "{}"),
             pull(Ask { seen: Seen::Nothing, ..Ask::default() }, r#"{"seen":"nothing"}"#),
             pull(
@@ -277,6 +293,7 @@ mod tests {
         }
         for (name, body) in [
             ("conflicts", r#"{"after":"07"}"#),
+            ("listen", r#"{"expires":"-1"}"#),
             ("set-policy", r#"{"collection":"$members","policy":"merge"}"#),
             ("set-policy", r#"{"collection":"todos","policy":"last"}"#),
             ("grant", r#"{"claim":"57"}"#),

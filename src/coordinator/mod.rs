@@ -13,6 +13,7 @@ pub mod cache;
 mod conflicts;
 pub mod crowd;
 pub mod ledger;
+pub mod live;
 pub mod object;
 mod places;
 pub mod publication;
@@ -39,7 +40,7 @@ use push::{
 use crate::{
     call::{Administration, PushAnswer},
     error::ApiError,
-    ids::UserHash,
+    ids::{SpaceId, UserHash},
     limits,
     role::Role,
     snapshot::keys::Scope,
@@ -126,6 +127,12 @@ impl<L: Ledger> Coordinator<L> {
     #[must_use]
     pub fn position(&self) -> Position {
         Position { epoch: self.meta.epoch.clone(), version: self.version }
+    }
+
+    /// The id of a shared space.
+    #[must_use]
+    pub fn id(&self) -> Option<&SpaceId> {
+        self.meta.space.as_ref()
     }
 
     /// The newest deletion that has been forgotten.

@@ -4,6 +4,7 @@ mod caches;
 mod conflicts;
 mod directory;
 mod invitations;
+mod live;
 mod numbers;
 mod operations;
 mod parking;

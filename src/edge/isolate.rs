@@ -20,6 +20,7 @@ use crate::{
     limits,
     log::{LogLevel, LogLine},
     role::Role,
+    shares::Shares,
     snapshot::keys::Scope,
     time::{Hourly, Millis},
 };
@@ -36,6 +37,8 @@ pub struct Isolate {
     pub(super) writes: Writes,
     pub(super) refusals: Refusals,
     pub(super) streams: Streams,
+    /// Messages of sockets, where objects run.
+    pub(super) messages: Shares,
     pub(super) directories: directory::KnownEntries,
     pub(super) errands: Vec<Visit>,
     /// Whether the platform's rate limiter is bound.
@@ -61,6 +64,7 @@ impl Isolate {
             writes: Writes::default(),
             refusals: Refusals::default(),
             streams: Streams::default(),
+            messages: Shares::new(limits::MESSAGES_HELD_MAX),
             directories: directory::KnownEntries::default(),
             errands: Vec::new(),
             has_limiter,
@@ -82,6 +86,12 @@ impl Isolate {
     #[must_use]
     pub fn streamed(&self) -> usize {
         self.streams.held()
+    }
+
+    /// Bytes of messages that wait for their turn, or are being served.
+    #[must_use]
+    pub fn messages_held(&self) -> usize {
+        self.messages.all()
     }
 
     /// What is to be done once nobody waits for it any more, since the last look.

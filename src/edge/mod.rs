@@ -5,6 +5,7 @@ pub mod directory;
 mod failures;
 pub mod isolate;
 pub mod known;
+pub mod live;
 pub mod pull;
 pub mod refusals;
 pub mod streams;

@@ -55,6 +55,16 @@ impl Scope {
         Some((SpaceHash::parse(space).ok()?, Epoch::parse(incarnation)?))
     }
 
+    /// The space, shared or not.
+    ///
+    /// # Panics
+    /// Never: a scope begins with the hash of its space.
+    #[must_use]
+    pub fn space(&self) -> SpaceHash {
+        let space = self.0.split('.').next().unwrap_or_default();
+        SpaceHash::parse(space).expect("BUG: a scope does not begin with a hash")
+    }
+
     /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -20,23 +20,10 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::{ReadableStream, Request, Response};
 use worker::{Env, worker_sys::Context};
 
-use crate::{http, isolate, now, panic};
-
-#[wasm_bindgen(module = "/js/tokens.js")]
-extern "C" {
-    #[wasm_bindgen(js_name = fetchKeys)]
-    fn fetch_keys(url: &str, limit: usize, timeout_ms: u32, looks: u32, context: &JsValue) -> Promise;
-    #[wasm_bindgen(js_name = verifySignature)]
-    fn verify_signature(
-        algorithm: &str,
-        jwk: &str,
-        signed: &str,
-        signature: Uint8Array,
-        keys_max: usize,
-    ) -> Promise;
-    #[wasm_bindgen(js_name = mayPass)]
-    fn may_pass(env: &JsValue, key: &str) -> Promise;
-}
+use crate::{
+    http, isolate, now, panic,
+    tokens::{fetch_keys, may_pass, verify_signature},
+};
 
 #[wasm_bindgen(module = "/js/kv.js")]
 extern "C" {
@@ -101,7 +88,15 @@ extern "C" {
         timeout_ms: u32,
     ) -> Promise;
     #[wasm_bindgen(js_name = passOn)]
-    fn pass_on(env: &JsValue, name: &str, call: &str, caller: &str, body: &str, timeout_ms: u32) -> Promise;
+    fn pass_on(
+        env: &JsValue,
+        name: &str,
+        call: &str,
+        caller: &str,
+        body: &str,
+        ms: u32,
+        ask: &str,
+    ) -> Promise;
     #[wasm_bindgen(js_name = passBodyOn)]
     fn pass_body_on(
         env: &JsValue,
@@ -303,7 +298,8 @@ impl Carrier {
         let Outgoing { object, call, caller, timeout_ms } = call;
         let (env, object, name, text) = (&self.env, object.as_str(), call.name(), caller.to_text());
         match source {
-            PassedBody::Call => pass_on(env, object, name, &text, &call.body(), *timeout_ms),
+            PassedBody::Call => pass_on(env, object, name, &text, &call.body(), *timeout_ms, "call"),
+            PassedBody::Upgrade => pass_on(env, object, name, &text, &call.body(), *timeout_ms, "upgrade"),
             PassedBody::Request { coding, limit, expires } => {
                 let (request, user, is_gzip) = (self.request(), caller.user.as_str(), coding == Coding::Gzip);
                 let expires = expires.0 as f64;

@@ -6,10 +6,12 @@
 mod edge;
 mod http;
 mod isolate;
+mod live;
 mod log;
 mod object;
 mod panic;
 mod sql;
+mod tokens;
 
 use headwater::time::Millis;
 use wasm_bindgen::prelude::*;

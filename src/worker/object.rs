@@ -1,6 +1,6 @@
 //! The object of one space: carries out what the tasks of `headwater::coordinator::object` ask for.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, rc::Rc};
 
 use headwater::{
     call::{Caller, Usage},
@@ -8,21 +8,21 @@ use headwater::{
         ledger::{LedgerResult, Rows, SqlLedger},
         object::{Answer, Effect, Event, Expires, Moment, NoBody, Object, Said, Storage, Task},
     },
-    edge::{isolate::Isolate, pull::HEAD_TTL_S},
+    edge::{isolate::Isolate, live::Conversations, pull::HEAD_TTL_S},
     fronts::headwater::reply::Reply,
     limits,
     snapshot::head::HeadMetadata,
     time::Millis,
 };
-use js_sys::Promise;
+use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::{JsCast, prelude::*};
 use wasm_bindgen_futures::JsFuture;
-use worker::{
-    DurableObject, Env, Error, Request, Result, State, WebSocket, WebSocketIncomingMessage, durable_object,
-};
+use worker::{DurableObject, Env, Error, Request, Result, State, durable_object};
 
 use crate::{
-    http, isolate, log, now,
+    http, isolate,
+    live::Sockets,
+    log, now,
     panic::{Events, UnderWay},
     sql::{ObjectSql, ObjectStorage, words_of},
 };
@@ -84,47 +84,96 @@ impl Drop for Running<'_> {
 }
 
 /// One space: the only writer of its changes.
-#[durable_object]
+#[durable_object(alarm)]
 struct Coordinator {
-    env: Env,
+    instance: Rc<Instance>,
+}
+
+/// What an event needs, also one that ends after the call that has brought it about.
+pub(crate) struct Instance {
+    pub(crate) env: Env,
+    pub(crate) state: JsValue,
     storage: ObjectStorage,
-    object: RefCell<Object<ObjectSql>>,
+    pub(crate) object: RefCell<Object<ObjectSql>>,
+    pub(crate) sockets: Sockets,
+    pub(crate) conversations: RefCell<Conversations<Uint8Array>>,
     /// What pushes wait for.
     slices: Group,
     /// What whoever reads a long body waits for.
     reading: Group,
-    events: Events,
+    pub(crate) events: Events,
+}
+
+/// Where the body of a call is.
+pub(crate) enum Body<'a> {
+    None,
+    Request(&'a web_sys::Request),
+    Bytes(Uint8Array),
+    Text(String),
+}
+
+impl Body<'_> {
+    /// How many bytes it is said to have.
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Request(request) => http::call_length(request),
+            Self::Bytes(bytes) => bytes.length() as usize,
+            Self::Text(text) => text.len(),
+        }
+    }
+
+    async fn read(&self, limit: usize) -> std::result::Result<Vec<u8>, NoBody> {
+        match self {
+            Self::None => Err(NoBody::BrokenOff),
+            Self::Request(request) => http::call_bytes(request, limit).await,
+            Self::Bytes(bytes) => Ok(bytes.to_vec()),
+            Self::Text(text) => Ok(text.clone().into_bytes()),
+        }
+    }
 }
 
 impl DurableObject for Coordinator {
     fn new(state: State, env: Env) -> Self {
         let storage: ObjectStorage = state.storage().as_raw().unchecked_ref::<ObjectStorage>().clone();
         let (config, common) = isolate::of_objects(&env);
-        Self {
-            object: RefCell::new(Object::new(ObjectSql::new(storage.clone()), config, common, now())),
+        let sockets = Sockets::new(state.as_raw());
+        let mut object = Object::new(ObjectSql::new(storage.clone()), config, common, now());
+        object.sockets_remain(remaining(&sockets.remaining()));
+        let instance = Instance {
+            object: RefCell::new(object),
+            sockets,
+            conversations: RefCell::default(),
             slices: Group::new(&storage),
             reading: Group::new(&storage),
             events: Events::new(state.as_raw()),
+            state: AsRef::<JsValue>::as_ref(state.as_raw()).clone(),
             env,
             storage,
-        }
+        };
+        Self { instance: Rc::new(instance) }
     }
 
     async fn fetch(&self, request: Request) -> Result<worker::Response> {
-        let _event = UnderWay::begin(&self.events, &self.env);
+        let Self { instance } = self;
+        let _event = UnderWay::begin(&instance.events, &instance.env);
         let request = request.inner();
         let (name, caller) = http::name_and_caller(request);
         let (answer, id, origin) = match Caller::parse(&caller) {
             None => (None, String::new(), String::new()),
             Some(caller) => {
                 let (id, origin) = (caller.request.clone(), caller.origin.clone());
-                let task = Task::call(&name, caller, || http::call_length(request));
-                (self.run(task, Some(request)).await, id, origin)
+                let body = Body::Request(request);
+                let task = Task::call(&name, caller, || body.length());
+                (instance.run(task, body).await, id, origin)
             }
         };
         let answer = answer.unwrap_or_else(Answer::unreadable);
         let origin = Some(origin.as_str()).filter(|origin| !origin.is_empty());
         let Answer { result, at, aside, rows } = answer;
+        if let Ok(Said::Listening(applicant)) = result {
+            return Ok(instance.accept(*applicant, aside.as_ref()).into());
+        }
         let usage = Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
         let reply = Reply::of_object(result.map(Said::into_text), at.as_ref(), aside.as_ref(), &id);
         let response: web_sys::Response =
@@ -133,41 +182,52 @@ impl DurableObject for Coordinator {
     }
 
     async fn alarm(&self) -> Result<worker::Response> {
-        let _event = UnderWay::begin(&self.events, &self.env);
-        match self.run(Task::alarm(), None).await {
+        let Self { instance } = self;
+        let _event = UnderWay::begin(&instance.events, &instance.env);
+        match instance.run(Task::alarm(), Body::None).await {
             Some(_) => worker::Response::empty(),
             None => Err(Error::RustError("the publication will be tried again".to_owned())),
         }
     }
+}
 
-    // The trait's own handlers panic, and a panic restarts every object of the isolate: so all of them answer.
-
-    async fn connect(&self, _socket: worker::Socket) -> Result<()> {
-        Ok(())
+/// The platform's events of sockets. Not by the trait of `worker`, which copies a message into the module before anybody has looked
+/// how long it is, and the module's memory never shrinks.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "what the platform calls is public, though no Rust code does")]
+impl Coordinator {
+    /// A message has come over a socket.
+    #[wasm_bindgen(js_name = webSocketMessage)]
+    pub async fn web_socket_message(&self, socket: JsValue, message: JsValue) {
+        let Self { instance } = self;
+        let _event = UnderWay::begin(&instance.events, &instance.env);
+        instance.hear(&socket, &message).await;
     }
 
-    async fn websocket_message(&self, _socket: WebSocket, _message: WebSocketIncomingMessage) -> Result<()> {
-        Ok(())
+    /// A socket has ended.
+    #[wasm_bindgen(js_name = webSocketClose)]
+    pub fn web_socket_close(&self, socket: &JsValue) {
+        self.instance.has_ended(socket);
     }
 
-    async fn websocket_close(
-        &self,
-        _socket: WebSocket,
-        _code: usize,
-        _reason: String,
-        _clean: bool,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    async fn websocket_error(&self, _socket: WebSocket, _error: Error) -> Result<()> {
-        Ok(())
+    /// A socket has broken.
+    #[wasm_bindgen(js_name = webSocketError)]
+    pub fn web_socket_error(&self, socket: &JsValue) {
+        self.instance.has_ended(socket);
     }
 }
 
-impl Coordinator {
+/// The sockets that remain, a line each: a number, and a text.
+fn remaining(lines: &str) -> impl Iterator<Item = (u32, &str)> {
+    lines.lines().filter_map(|line| {
+        let (number, note) = line.split_once(' ')?;
+        Some((number.parse().ok()?, note))
+    })
+}
+
+impl Instance {
     /// Brings a task to its end. None if the platform has to ring its alarm again.
-    async fn run(&self, task: Task, request: Option<&web_sys::Request>) -> Option<Answer> {
+    pub(crate) async fn run(self: &Rc<Self>, task: Task, body: Body<'_>) -> Option<Answer> {
         let mut running = Running { object: &self.object, task };
         let mut event = Event::Begun;
         loop {
@@ -176,21 +236,21 @@ impl Coordinator {
                 Effect::Answer(answer) => return Some(answer),
                 Effect::Rest => return Some(Answer::nothing()),
                 Effect::Fail => return None,
-                Effect::ReadBody { limit } => Event::Body(match request {
-                    Some(request) => http::call_bytes(request, limit).await,
-                    None => Err(NoBody::BrokenOff),
-                }),
+                Effect::ReadBody { limit } => Event::Body(body.read(limit).await),
                 effect => self.carry_out(effect).await,
             };
         }
     }
 
-    fn step(&self, task: &mut Task, event: Event) -> Effect {
-        let mut object = self.object.borrow_mut();
-        let effect = object.step(task, event, Moment { now: now(), random: random() });
-        for (level, what, fields) in object.take_log() {
+    fn step(self: &Rc<Self>, task: &mut Task, event: Event) -> Effect {
+        let (effect, log) = {
+            let mut object = self.object.borrow_mut();
+            (object.step(task, event, Moment { now: now(), random: random() }), object.take_log())
+        };
+        for (level, what, fields) in log {
             log::write(level, what, fields);
         }
+        self.carry_out_live();
         effect
     }
 
@@ -269,6 +329,6 @@ fn resumed(is_well: bool) -> Event {
     if is_well { Event::Resumed } else { Event::BrokenOff }
 }
 
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64
 }

@@ -84,6 +84,9 @@ async function answerControl(request, env) {
   return Response.json({ ...(await control(command, env.SNAPSHOTS)), unhandled });
 }
 
+// How often an instance of an object began, and how many messages of sockets came to it, by its id.
+const [begun, messages] = [new Map(), new Map()];
+
 // Beside the Worker's class, not above it: that one is a proxy that returns another object than `this`.
 export class Coordinator {
   #commits = new Commits();
@@ -96,6 +99,7 @@ export class Coordinator {
     comes();
     this.#state = state;
     this.#env = env;
+    begun.set(String(state.id), (begun.get(String(state.id)) ?? 0) + 1);
     this.#inner = new InnerCoordinator(this.#faults.wrap(state), withFaults(env, "object"));
   }
 
@@ -115,12 +119,29 @@ export class Coordinator {
     if (abort) this.#state.abort("ended by the test");
     // An alarm that the platform did not promise: too early, or once more.
     if (ring) await this.#inner.alarm();
-    return Response.json({ ...(await this.#faults.control(command, this.#state.storage)), ...placeOf(id) });
+    const awake = { begun: begun.get(id) ?? 0, messages: messages.get(id) ?? 0 };
+    return Response.json({ ...(await this.#faults.control(command, this.#state.storage)), ...placeOf(id), ...awake });
   }
 
   alarm(info) {
     comes();
     return this.#inner.alarm(info);
+  }
+
+  webSocketMessage(socket, message) {
+    comes();
+    messages.set(String(this.#state.id), (messages.get(String(this.#state.id)) ?? 0) + 1);
+    return this.#inner.webSocketMessage(socket, message);
+  }
+
+  webSocketClose(...event) {
+    comes();
+    return this.#inner.webSocketClose(...event);
+  }
+
+  webSocketError(...event) {
+    comes();
+    return this.#inner.webSocketError(...event);
   }
 }
 

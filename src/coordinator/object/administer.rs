@@ -100,6 +100,9 @@ impl<S: Storage> Object<S> {
             Ok(_) => self.rate.charge(task.user(), units, at.now),
             Err(_) => self.rate.charge_refused(task.user(), units, at.now),
         }
+        if done.is_ok() {
+            self.close_after(administration);
+        }
         let is_creation = matches!(administration, Administration::Create { .. });
         if done.is_ok() && (is_creation || administration.begins_epoch()) {
             self.log.push((LogLevel::Info, administration.name(), json!({})));

@@ -6,9 +6,8 @@
 //! effect ends the task ([`Effect::is_end`]). A task that is given up before goes to [`Object::forget`]. Rows that a step has
 //! written, and the alarm that the effect behind it sets, are one transaction: nothing else may be awaited in between.
 //!
-//! Whoever listens to a space will be told of commits from here: after a step that has taken [`Coordinator::position`] further,
-//! [`Coordinator::changes_since`] says what somebody who stands at a version is missing. Sockets of simulated worlds hear that
-//! already.
+//! Whoever listens to the space is told of commits from here: after each step, [`Live::take`] says what sockets are sent, and whether
+//! one more task has to be begun, [`Task::news`], which waits until more may be told.
 //!
 //! A push: `begin` (may its user have more of this object?), `opening`, `push` (may its user write? is there room for the body?
 //! what does it say? does it claim what is not there?), then the next slice. Any other call: `called`, once its body has come,
@@ -19,6 +18,7 @@ mod alarm;
 mod claim;
 mod directory;
 mod failing;
+mod live;
 mod opening;
 mod pull;
 mod push;
@@ -30,7 +30,8 @@ use administer::Administering;
 use alarm::Turn;
 use claim::Claimant;
 use failing::tell_until_when;
-use push::commit;
+pub use live::{Applicant, Joined};
+use push::{Waiting, commit};
 pub use task::{Answer, Effect, Event, Expires, NoBody, Said, Task};
 use task::{Purpose, State};
 
@@ -39,6 +40,7 @@ use super::{
     cache::Common,
     crowd::Crowd,
     ledger::{Ledger, LedgerError, LedgerResult, Rows},
+    live::Live,
     publication::PublicationConfig,
     rate::{Rate, RateConfig},
 };
@@ -49,12 +51,10 @@ use crate::{
         sharing::directory::Directory,
     },
     error::ApiError,
-    ids::UserHash,
     limits::{self, DirectoryMax},
     log::LogLine,
     shares::Shares,
     time::Millis,
-    version::Position,
 };
 
 /// Where an object's rows are.
@@ -122,21 +122,8 @@ pub struct Object<S: Storage> {
     slices: u64,
     /// The pushes that the last one has brought to their end, in order.
     last_slice: Vec<Ticket>,
+    live: Live,
     log: Vec<LogLine>,
-}
-
-/// Who waits for a push.
-#[derive(Debug)]
-struct Waiting {
-    user: UserHash,
-    /// What it has cost to read it, in units.
-    units: u64,
-    /// What slices have cost that have settled parts of it.
-    rows: Rows,
-    /// Whether its task still waits.
-    is_awaited: bool,
-    /// How it has ended. An error says where the space stands if a part of the push was settled before.
-    settled: Option<Result<PushAnswer, (ApiError, Option<Position>)>>,
 }
 
 impl<S: Storage> Object<S> {
@@ -156,6 +143,7 @@ impl<S: Storage> Object<S> {
             waiting: BTreeMap::new(),
             slices: 0,
             last_slice: Vec::new(),
+            live: Live::default(),
             log: Vec::new(),
         }
     }
@@ -163,7 +151,9 @@ impl<S: Storage> Object<S> {
     /// An instance whose space is open.
     #[must_use]
     pub fn opened(storage: S, core: Coordinator<S::Ledger>, config: ObjectConfig, now: Millis) -> Self {
-        Self { core: Some(core), ..Self::new(storage, config, Common::default(), now) }
+        let mut object = Self::new(storage, config, Common::default(), now);
+        object.live.opened(core.position());
+        Self { core: Some(core), ..object }
     }
 
     /// Its rows, where storage is the ledger itself.
@@ -235,6 +225,7 @@ impl<S: Storage> Object<S> {
         }
         let effect = done.unwrap_or_else(|error| match &task.purpose {
             Purpose::Alarm => self.alarm_failed(&error),
+            Purpose::News => Effect::Rest,
             Purpose::Push { .. } | Purpose::Call { .. } => Effect::Answer(Answer::refused(error)),
         });
         let mut effect = match effect {
@@ -243,6 +234,7 @@ impl<S: Storage> Object<S> {
             effect => effect,
         };
         tell_until_when(&mut effect, at.now);
+        self.tell_live(at);
         if effect.is_end() {
             self.forget(task);
             if let Some(core) = &self.core {
@@ -310,6 +302,8 @@ impl<S: Storage> Object<S> {
                 let armed = self.alarm_was_set(&set);
                 Ok(Effect::Answer(if answer.result.is_ok() { armed.map(|()| *answer)? } else { *answer }))
             }
+            (State::Listening(listener), event) => self.may_listen(listener, event),
+            (State::Gathering, Event::Resumed) => Ok(self.news_are_due()),
             (State::Turn(turn), event) => self.turn_on(task, *turn, event, at),
             (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
         }
@@ -318,6 +312,7 @@ impl<S: Storage> Object<S> {
     fn begin(&mut self, task: &mut Task, at: Moment) -> Result<Effect, ApiError> {
         match &task.purpose {
             Purpose::Alarm => self.open_first(task, None, at),
+            Purpose::News => Ok(self.wait_for_news(task, at)),
             Purpose::Push { caller, push, .. } => {
                 self.rate.admit(&caller.user, at.now)?;
                 let push = push.clone();

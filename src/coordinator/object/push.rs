@@ -1,8 +1,8 @@
 //! A push, from its first byte to its answer.
 
-use super::{Answer, Claimant, Effect, Moment, Object, Purpose, Said, State, Storage, Task, Waiting};
+use super::{Answer, Claimant, Effect, Moment, Object, Purpose, Said, State, Storage, Task};
 use crate::{
-    call::{Call, Caller, PushRequest, Reading},
+    call::{Call, Caller, PushAnswer, PushRequest, Reading},
     coordinator::{
         ledger::Rows,
         places::Look,
@@ -10,10 +10,25 @@ use crate::{
         rate,
     },
     error::ApiError,
+    ids::UserHash,
     limits,
     role::Role,
     version::Position,
 };
+
+/// Who waits for a push.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) user: UserHash,
+    /// What it has cost to read it, in units.
+    pub(super) units: u64,
+    /// What slices have cost that have settled parts of it.
+    pub(super) rows: Rows,
+    /// Whether its task still waits.
+    pub(super) is_awaited: bool,
+    /// How it has ended. An error says where the space stands if a part of the push was settled before.
+    pub(super) settled: Option<Result<PushAnswer, (ApiError, Option<Position>)>>,
+}
 
 impl<S: Storage> Object<S> {
     /// Lets the body in, unless its user may not push: then nothing of it enters memory, in which there is room for four such
@@ -58,7 +73,9 @@ impl<S: Storage> Object<S> {
         let length = body.len();
         let begun = match &task.purpose {
             Purpose::Push { push: Call::Resolve, .. } => PushRequest::read_resolutions(body),
-            Purpose::Push { .. } | Purpose::Call { .. } | Purpose::Alarm => PushRequest::read(body),
+            Purpose::Push { .. } | Purpose::Call { .. } | Purpose::Alarm | Purpose::News => {
+                PushRequest::read(body)
+            }
         };
         match begun {
             // Others are heard after that too.

@@ -1,9 +1,9 @@
 //! A task, what can happen to it, and what it asks for.
 
-use super::{Administering, Claimant, Turn};
+use super::{Administering, Applicant, Claimant, Turn};
 use crate::{
     call::{Aside, Ask, Call, Caller, PullReply, PushAnswer, Reading, encode_reply},
-    coordinator::{ledger::Rows, places::Place, push::queue::Ticket},
+    coordinator::{ledger::Rows, live::Listener, places::Place, push::queue::Ticket},
     error::{ApiError, is_used_up},
     ids::UserHash,
     limits,
@@ -30,6 +30,8 @@ pub struct Task {
 #[derive(Debug)]
 pub(super) enum Purpose {
     Alarm,
+    /// That sockets are told what gathers.
+    News,
     Push {
         caller: Caller,
         /// [`Call::Push`] or [`Call::Resolve`].
@@ -72,6 +74,10 @@ pub(super) enum State {
     Syncing,
     Administering(Administering),
     Answering(Box<Answer>),
+    /// For the grant of somebody who wants to listen.
+    Listening(Listener),
+    /// Until sockets may be told more.
+    Gathering,
     Turn(Box<Turn>),
     Over,
 }
@@ -209,6 +215,8 @@ pub enum Said {
     Pushed(PushAnswer),
     /// What is newer, for the edge.
     Pulled(PullReply, String),
+    /// That there may be a socket: [`super::Object::join`].
+    Listening(Box<Applicant>),
 }
 
 impl Task {
@@ -216,6 +224,12 @@ impl Task {
     #[must_use]
     pub fn alarm() -> Self {
         Self::new(Purpose::Alarm)
+    }
+
+    /// Sockets have to be told more, later: [`crate::coordinator::live::Outlet::Coalesce`].
+    #[must_use]
+    pub fn news() -> Self {
+        Self::new(Purpose::News)
     }
 
     /// A call has come; `length` is asked how many bytes its body has, if that matters.
@@ -257,7 +271,7 @@ impl Task {
         match (why, &self.purpose) {
             (NoBody::BrokenOff, _) => ApiError::Malformed("the body broke off".to_owned()),
             (NoBody::TooLong, Purpose::Push { .. }) => ApiError::TooLarge("A body has at most 4 MiB."),
-            (NoBody::TooLong, Purpose::Call { .. } | Purpose::Alarm) => {
+            (NoBody::TooLong, Purpose::Call { .. } | Purpose::Alarm | Purpose::News) => {
                 ApiError::TooLarge("A call has at most 64 KiB.")
             }
         }
@@ -266,12 +280,12 @@ impl Task {
     pub(super) fn caller(&self) -> Option<&Caller> {
         match &self.purpose {
             Purpose::Push { caller, .. } | Purpose::Call { caller, .. } => Some(caller),
-            Purpose::Alarm => None,
+            Purpose::Alarm | Purpose::News => None,
         }
     }
 
     pub(super) fn user(&self) -> &UserHash {
-        &self.caller().expect("BUG: an alarm has no user").user
+        &self.caller().expect("BUG: nobody has called").user
     }
 }
 
@@ -323,7 +337,7 @@ impl Said {
     #[must_use]
     pub fn into_text(self) -> Option<String> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::Listening(_) => None,
             Self::Text(text) => Some(text),
             Self::Pushed(answer) => Some(answer.to_json()),
             Self::Pulled(reply, lines) => Some(encode_reply(&reply, &lines)),

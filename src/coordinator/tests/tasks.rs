@@ -17,7 +17,8 @@ use crate::{
 };
 
 pub(super) const AT: Moment = Moment { now: START, random: 7 };
-const CONFIG: ObjectConfig = ObjectConfig { publication: BY_DEMAND, rate: UNBOUNDED, directory: SMALL };
+pub(super) const CONFIG: ObjectConfig =
+    ObjectConfig { publication: BY_DEMAND, rate: UNBOUNDED, directory: SMALL };
 const USED_UP: &str = "Exceeded allowed rows written in Durable Objects free tier.";
 
 /// An instance of a space that alice has just made, and whose first publication no alarm is set for.

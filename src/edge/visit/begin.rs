@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Effect, Request, State, Visit, pull::Pulling};
+use super::{Effect, Request, State, Visit, live, pull::Pulling};
 use crate::{
     access::{
         cors,
@@ -56,6 +56,7 @@ impl Isolate {
                 visit.route = Some(route);
                 return Ok(self.answer(visit, Ok(Reply::empty(204, Headers::Named(preflight))), now));
             }
+            Route::Live => live::prepare(visit, header)?,
             route if route.reads_published() && may_name_space(&visit.request.query) => {
                 visit.grant = header("headwater-grant");
             }
@@ -157,6 +158,7 @@ impl Isolate {
                     read_body(visit, limits::ORDER_BYTES_MAX)
                 }
             },
+            Route::Live => Ok(self.listen(visit, now)),
             Route::Head | Route::Object(_) => self.read_published(visit, now),
             Route::Spaces => self.list_spaces(visit, now),
             Route::Space { route, .. } if route.has_body() => {

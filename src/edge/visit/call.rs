@@ -34,6 +34,8 @@ pub struct Outgoing {
 pub enum PassedBody {
     /// The body of the call.
     Call,
+    /// The same, with a request for a socket.
+    Upgrade,
     /// The body of the request, once it is there, unpacked: an object that waited for a slow body would be billed for it.
     Request {
         /// How it is coded.

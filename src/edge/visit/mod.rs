@@ -5,12 +5,13 @@
 //! moment: nothing is lost but its answer. [`Isolate::take_errands`] has what steps leave to be done: visits without a listener.
 //!
 //! A pull: `begin` (what, who and where?), then [`Pull`] says which layer to ask next, and `stream` writes long answers. A
-//! push: `begin`, then `call` passes it on. The routes below `/spaces`: `spaces`. Errands: `errand`.
+//! push: `begin`, then `call` passes it on. A socket: `live`. The routes below `/spaces`: `spaces`. Errands: `errand`.
 
 mod answer;
 mod begin;
 mod call;
 mod errand;
+mod live;
 mod pull;
 mod read;
 mod spaces;
@@ -297,7 +298,6 @@ impl Visit {
         self.writer.take().map(|writer| *writer)
     }
 
-    #[must_use]
     pub(super) fn is_head(&self) -> bool {
         self.request.method == "HEAD"
     }

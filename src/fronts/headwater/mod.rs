@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod body;
+pub mod live;
 pub mod negotiation;
 pub mod pull;
 pub mod reply;

@@ -27,6 +27,8 @@ pub enum Route {
         /// POST.
         resolves: bool,
     },
+    /// `GET /sync/live`, a socket.
+    Live,
     /// `GET /sync/head`
     Head,
     /// `GET /sync/objects/{sha256}`
@@ -136,6 +138,8 @@ impl Route {
                 "POST" => Ok(Self::Conflict { resolves: true }),
                 _ => Err(ApiError::MethodNotAllowed("GET, HEAD, POST")),
             },
+            "/sync/live" if method == "GET" => Ok(Self::Live),
+            "/sync/live" => Err(ApiError::MethodNotAllowed("GET")),
             "/sync/head" => read(Self::Head),
             "/spaces" => read(Self::Spaces),
             _ => {
@@ -227,6 +231,7 @@ impl Route {
             | Self::Preflight
             | Self::Push
             | Self::Conflict { .. }
+            | Self::Live
             | Self::Spaces
             | Self::Space { .. }
             | Self::Accept(_) => false,
@@ -243,6 +248,7 @@ impl Route {
             Self::Pull { .. } => "pull",
             Self::Conflict { resolves: false } => "conflicts",
             Self::Conflict { resolves: true } => "resolve",
+            Self::Live => "live",
             Self::Head => "head",
             Self::Object(_) => "object",
             Self::Spaces => "spaces",
@@ -263,9 +269,12 @@ impl Route {
             Self::Health | Self::Preflight => return Ok(()),
             Self::Pull { in_body: false } => &["space", "epoch", "since", "min", "consistency", "cursor"],
             Self::Conflict { resolves: false } => &["space", "cursor"],
-            Self::Push | Self::Pull { .. } | Self::Conflict { .. } | Self::Head | Self::Object(_) => {
-                &["space"]
-            }
+            Self::Push
+            | Self::Pull { .. }
+            | Self::Conflict { .. }
+            | Self::Live
+            | Self::Head
+            | Self::Object(_) => &["space"],
             Self::Spaces | Self::Space { route: SpaceRoute::Members, .. } => &["cursor"],
             Self::Space { .. } | Self::Accept(_) => &[],
         };
@@ -357,6 +366,7 @@ mod tests {
             ("POST", "/health", "GET, HEAD"),
             ("HEAD", "/sync/push", "POST"),
             ("PUT", "/sync/pull", "GET, HEAD, POST"),
+            ("POST", "/sync/live", "GET"),
             ("POST", "/spaces", "GET, HEAD"),
             ("POST", "/spaces/a", "GET, HEAD, PUT, DELETE"),
             ("PUT", "/spaces/a/members", "GET, HEAD"),

@@ -25,6 +25,17 @@ thread_local! {
 /// A fault that can be planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
+    // Sockets.
+    /// Whoever was removed keeps the sockets.
+    RemovedStillHears,
+    /// A socket whose token has ended goes on.
+    EndedTokenHears,
+    /// A commit is not told.
+    NewsSkipped,
+    /// News say where the space stands, and leave out what leads there.
+    NewsWithoutLines,
+    /// Sockets that were there before the object fell asleep are not known any more.
+    SleepersForgotten,
     // Publication.
     /// The head goes ahead of its objects: parts are noted that were never put.
     PartsNotPut,
@@ -286,6 +297,11 @@ pub(crate) enum Fault {
 /// Per fault: the checkers of which one has to be the first to speak, and within how many worlds, counted from seed 0.
 /// `BUG` is an assertion of the core itself.
 const FAULTS: &[(Fault, &[&str], u64)] = &[
+    (Fault::RemovedStillHears, &["I9"], 300),
+    (Fault::EndedTokenHears, &["I9"], 100),
+    (Fault::NewsSkipped, &["I8"], 100),
+    (Fault::NewsWithoutLines, &["I7"], 100),
+    (Fault::SleepersForgotten, &["I8"], 100),
     (Fault::PartsNotPut, &["I5"], 100),
     (Fault::FailedPartAdopted, &["I5"], 100),
     (Fault::RunEndedEarly, &["I7"], 100),

@@ -31,10 +31,23 @@ export async function callObject(env, name, call, caller, body, timeoutMs) {
   return [status, timing, await response.text(), positionOf(response), aside];
 }
 
+// The same as a request for a socket, whose call is a header: such a request has no body. A signal would end the socket too.
+async function askForSocket(env, name, call, caller, body, timeoutMs) {
+  const objects = objectsIn(env);
+  const stub = objects.get(objects.idFromName(name));
+  const headers = { upgrade: "websocket", "headwater-caller": caller, "headwater-body": body };
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error("timeout")), timeoutMs);
+  });
+  const asked = stub.fetch(`https://coordinator/${call}`, { headers });
+  return Promise.race([asked, late]).finally(() => clearTimeout(timer));
+}
+
 // Passes a text on and resolves to [response, retry-after of a refusal, position after a write, what is not for the client]. The
-// response is without the last.
-export async function passOn(env, name, call, caller, body, timeoutMs) {
-  const response = await ask(env, name, call, caller, body, timeoutMs);
+// response is without the last. What is asked is a "call", or an "upgrade".
+export async function passOn(env, name, call, caller, body, timeoutMs, how = "call") {
+  const response = await (how === "upgrade" ? askForSocket : ask)(env, name, call, caller, body, timeoutMs);
   const { headers } = response;
   const aside = headers.get("headwater-aside") ?? "";
   const refusal = response.status === 429 ? Number(headers.get("retry-after")) : 0;
@@ -54,7 +67,8 @@ function positionOf(response) {
 }
 
 function withoutAside(response) {
-  const rest = new Response(response.body, response);
+  const { status, headers, webSocket } = response;
+  const rest = new Response(response.body, { status, headers, webSocket });
   rest.headers.delete("headwater-aside");
   return rest;
 }
@@ -75,7 +89,7 @@ export function callLength(request) {
 
 // The bytes of a call's body, which the Worker sends whole, or null when it has more than `limit`.
 export async function bodyOfCall(request, limit) {
-  if (request.body === null) return new Uint8Array(0);
+  if (request.body === null) return new TextEncoder().encode(request.headers.get("headwater-body") ?? "");
   if (Number(request.headers.get("content-length") ?? limit + 1) <= limit) {
     return new Uint8Array(await request.arrayBuffer());
   }

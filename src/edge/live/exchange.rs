@@ -1,0 +1,330 @@
+//! One message, from its turn to its answer.
+
+use super::{Message, Refusal};
+use crate::{
+    access::token::{Algorithm, Bearer, Claimed, Step},
+    call::{Call, Caller, decode_reply},
+    edge::{
+        isolate::Isolate,
+        known::Known,
+        pull::{Next, Pull, ReadPlan},
+    },
+    error::ApiError,
+    fronts::headwater::{
+        answer::{self, Format, PullAnswer},
+        live::{self, About},
+        pull::{Consistency, Cursor, PullRequest},
+    },
+    ids::SpaceHash,
+    limits,
+    role::Role,
+    snapshot::keys::Scope,
+    time::Millis,
+    version::Position,
+};
+
+/// A message that is being served. Begun by [`Isolate::begin_exchange`]; whoever drives it carries out the effect that comes back and
+/// tells [`Isolate::step_exchange`] how that has ended, until [`Effect::Say`] ends it.
+#[derive(Debug)]
+pub struct Exchange {
+    n: u64,
+    /// Whoever has sent it. Problem documents name it by the request's id.
+    caller: Caller,
+    /// The space's object.
+    space: SpaceHash,
+    /// The role of a member of a shared space whose grant ends soon.
+    wants_grant: Option<Role>,
+    grant_until: Option<Millis>,
+    is_rate_limited: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// For the object to say whether the user may have more of it, where it is not asked for anything else: then this is said, or a
+    /// signature is verified.
+    Admitting(Option<String>),
+    /// For the text in the place of the body.
+    Reading(About),
+    Verifying(Box<Claimed>),
+    /// The token, once its issuer's keys are there.
+    FetchingKeys(String),
+    Renewing,
+    /// For the object's answer to a push or a resolution.
+    Passing,
+    /// Where its client stands, and the pull.
+    Pulling(Option<Position>, Box<Pull>),
+    Over,
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Whether the object admits the message.
+    Admitted(Result<(), ApiError>),
+    /// The text in the place of the body; none if it is too long or no UTF-8.
+    Body(Option<String>),
+    /// Whether the signature is good; none where the platform does not know the key for one.
+    Verified(Option<bool>),
+    /// What the issuer has answered, and status and type of what came.
+    Keys(Option<String>, String),
+    /// In how many ms the new token ends.
+    Renewed(u64),
+    /// What the object has answered.
+    Called(Result<Option<String>, ApiError>),
+}
+
+/// What an exchange asks for.
+#[derive(Debug)]
+pub enum Effect {
+    /// Ask the object whether the user may have more of it: [`Event::Admitted`].
+    Admit,
+    /// Read the text in the place of the body: [`Event::Body`].
+    ReadBody {
+        /// How many bytes it has at most.
+        limit: usize,
+    },
+    /// Verify a signature: [`Event::Verified`].
+    Verify {
+        /// Of which kind it is.
+        algorithm: Algorithm,
+        /// The key, as JSON.
+        jwk: String,
+        /// What is signed.
+        signed: String,
+        /// The signature.
+        signature: Vec<u8>,
+    },
+    /// Fetch the keys of the issuer: [`Event::Keys`].
+    FetchKeys {
+        /// From there.
+        url: String,
+    },
+    /// The socket is good until then: [`Event::Renewed`].
+    Renew(Millis),
+    /// Call the object, in the name of the socket's user: [`Event::Called`]. The body of a push or a resolution is the message's.
+    Call(Call),
+    /// Send this. The message is answered.
+    Say(String),
+}
+
+impl Isolate {
+    /// The turn of a message has come, which `caller`, who has this role, has sent over a socket of this number.
+    ///
+    /// # Panics
+    /// Where the caller names no space.
+    pub fn begin_exchange<T>(
+        &self,
+        message: &Message<T>,
+        socket: u32,
+        (caller, role): (Caller, Role),
+    ) -> (Exchange, Effect) {
+        let n = message.n;
+        let space = caller.destination.scope().expect("BUG: a socket is of a space").space();
+        let caller = Caller { request: format!("live-{socket}-{n}"), ..caller };
+        let is_shared = caller.destination.scope().is_some_and(Scope::is_shared);
+        let mut exchange = Exchange {
+            n,
+            caller,
+            space,
+            wants_grant: (is_shared && message.wants_grant).then_some(role),
+            grant_until: None,
+            is_rate_limited: false,
+            state: State::Over,
+        };
+        let effect = match &message.asks {
+            Err(Refusal::UseHttp) => exchange.admit(Some(live::use_http(n))),
+            Err(Refusal::Error(error)) => {
+                let said = exchange.refusal(error);
+                exchange.admit(Some(said))
+            }
+            Ok(About::Push) => exchange.pass(Call::Push),
+            Ok(About::Conflict) => exchange.pass(Call::Resolve),
+            Ok(About::Pull) => exchange.read(About::Pull, limits::ORDER_BYTES_MAX),
+            Ok(About::Token) => exchange.admit(None),
+        };
+        (exchange, effect)
+    }
+
+    /// What an exchange does about what has happened.
+    pub fn step_exchange(&mut self, exchange: &mut Exchange, event: Event, now: Millis) -> Effect {
+        let done = self.go_on_or_refuse(exchange, event, now);
+        done.unwrap_or_else(|error| exchange.refuse(&error))
+    }
+
+    fn go_on_or_refuse(
+        &mut self,
+        exchange: &mut Exchange,
+        event: Event,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match (std::mem::replace(&mut exchange.state, State::Over), event) {
+            (State::Admitting(said), Event::Admitted(admitted)) => {
+                admitted?;
+                let read = || exchange.read(About::Token, limits::TOKEN_BYTES_MAX);
+                Ok(said.map_or_else(read, Effect::Say))
+            }
+            (State::Reading(about), Event::Body(body)) => {
+                let body = body.ok_or(ApiError::TooLarge("A pull has at most 16 KiB, a token 8 KiB."))?;
+                match about {
+                    About::Token => self.decide_token(exchange, live::authorization_of(&body)?, false, now),
+                    About::Pull | About::Push | About::Conflict => begin_pull(exchange, &body, now),
+                }
+            }
+            (State::FetchingKeys(authorization), Event::Keys(document, came)) => {
+                self.learn_keys(document.as_deref(), &came, now);
+                self.decide_token(exchange, authorization, true, now)
+            }
+            (State::Verifying(claimed), Event::Verified(is_good)) => {
+                let bearer = self.learn_signature(*claimed, is_good, now)?;
+                exchange.renew(&bearer)
+            }
+            (State::Renewing, Event::Renewed(expires_in_ms)) => {
+                let body = format!(r#"{{"tokenExpiresIn":{expires_in_ms}}}"#);
+                Ok(Effect::Say(live::answer(exchange.n, Some(&body))))
+            }
+            (State::Passing, Event::Called(called)) => {
+                let body = called?.unwrap_or_default();
+                let body = self.add_grant(exchange, body, now);
+                Ok(Effect::Say(live::answer(exchange.n, Some(&body))))
+            }
+            (State::Pulling(own, mut pull), Event::Called(called)) => {
+                let body = called?.unwrap_or_default();
+                let (reply, lines) = decode_reply(&body).ok_or(ApiError::Upstream)?;
+                pull.learn_reply(reply, lines, now);
+                exchange.pull_on(own, pull, now)
+            }
+            (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
+        }
+    }
+
+    /// The answer to a push, which only members get, brings a grant in time: so no request is made for one.
+    fn add_grant(&mut self, exchange: &mut Exchange, body: String, now: Millis) -> String {
+        let (Some(role), Some(scope)) = (exchange.wants_grant, exchange.caller.destination.scope()) else {
+            return body;
+        };
+        match self.sign_grant(&exchange.caller.user, scope, role, now) {
+            Ok((grant, ends)) => {
+                exchange.grant_until = Some(ends);
+                live::with_grant(&body, &grant, ends.since(now))
+            }
+            Err(_) => body,
+        }
+    }
+
+    /// What a token comes to, for which its issuer's keys are fetched once at most.
+    fn decide_token(
+        &mut self,
+        exchange: &mut Exchange,
+        authorization: String,
+        has_fetched: bool,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match self.decide(&authorization, now)? {
+            Step::Bearer(bearer) => exchange.renew(&bearer),
+            Step::Verify(claimed) => {
+                let (algorithm, jwk) = (claimed.key.algorithm, claimed.key.jwk.clone());
+                let (signed, signature) = (claimed.signed().to_owned(), claimed.signature.clone());
+                exchange.state = State::Verifying(Box::new(claimed));
+                Ok(Effect::Verify { algorithm, jwk, signed, signature })
+            }
+            Step::FetchKeys if has_fetched => Err(ApiError::Upstream),
+            Step::FetchKeys => {
+                exchange.state = State::FetchingKeys(authorization);
+                Ok(Effect::FetchKeys { url: self.config.token.keys_url.clone().unwrap_or_default() })
+            }
+        }
+    }
+}
+
+/// A pull asks nobody but the object, which is here.
+fn begin_pull(exchange: &mut Exchange, body: &str, now: Millis) -> Result<Effect, ApiError> {
+    let mut request = PullRequest::from_body(body.as_bytes(), &exchange.space)?;
+    if let Some(Cursor::Parts { .. }) = request.cursor {
+        return Ok(Effect::Say(live::use_http(exchange.n)));
+    }
+    request.consistency = Consistency::Strong;
+    let (own, plan) = (request.position(), ReadPlan::of(true, false));
+    let pull = Pull::new(request, Format::Json, plan, (Known::default(), Millis(0)), None);
+    exchange.pull_on(own, Box::new(pull), now)
+}
+
+impl Exchange {
+    /// In whose name the object is called.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Until when a grant is good that the answer brings.
+    pub(super) fn grant_until(&self) -> Option<Millis> {
+        self.grant_until
+    }
+
+    /// Whether it was refused because its user may have no more of the object.
+    pub(super) fn is_rate_limited(&self) -> bool {
+        self.is_rate_limited
+    }
+
+    fn refusal(&self, error: &ApiError) -> String {
+        live::refusal(self.n, error, &self.caller.request)
+    }
+
+    fn refuse(&mut self, error: &ApiError) -> Effect {
+        self.is_rate_limited = matches!(error, ApiError::RateLimited { .. });
+        Effect::Say(self.refusal(error))
+    }
+
+    /// Nothing is said, and nothing looked at, for somebody who may have no more of the object.
+    fn admit(&mut self, said: Option<String>) -> Effect {
+        self.state = State::Admitting(said);
+        Effect::Admit
+    }
+
+    fn read(&mut self, about: About, limit: usize) -> Effect {
+        self.state = State::Reading(about);
+        Effect::ReadBody { limit }
+    }
+
+    fn pass(&mut self, call: Call) -> Effect {
+        self.state = State::Passing;
+        Effect::Call(call)
+    }
+
+    fn renew(&mut self, bearer: &Bearer) -> Result<Effect, ApiError> {
+        if bearer.user != self.caller.user {
+            return Err(ApiError::Forbidden("The token is of another user than the socket."));
+        }
+        self.state = State::Renewing;
+        Ok(Effect::Renew(bearer.expires))
+    }
+
+    fn pull_on(
+        &mut self,
+        own: Option<Position>,
+        mut pull: Box<Pull>,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let answer = match pull.next(now) {
+            Next::Ask(ask) => {
+                self.state = State::Pulling(own, pull);
+                return Ok(Effect::Call(Call::Pull(ask)));
+            }
+            Next::Answer(answer) => answer,
+            Next::Fail(error) => return Err(error),
+            Next::Cache | Next::Kv => panic!("BUG: a strong pull asks the coordinator"),
+        };
+        // What has several pages is for nearer layers, and for a stream.
+        if matches!(answer, PullAnswer::Page { next: Some(_), .. } | PullAnswer::Load(_)) {
+            return Ok(Effect::Say(live::use_http(self.n)));
+        }
+        let is_nothing =
+            matches!(&answer, PullAnswer::Nothing { position } if own.as_ref() == Some(position));
+        let page = (!is_nothing).then(|| answer::json_page(&answer, &self.space));
+        let is_long = page.as_ref().is_some_and(|page| page.len() > limits::MESSAGE_BYTES_MAX);
+        Ok(Effect::Say(match page {
+            Some(_) if is_long => live::use_http(self.n),
+            page => live::answer(self.n, page.as_deref()),
+        }))
+    }
+}

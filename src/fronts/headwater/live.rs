@@ -1,0 +1,288 @@
+//! `GET /sync/live`: the texts of messages, in and out. Each is one JSON object.
+
+use crate::{
+    call::live::{Closing, Granted, Greeting, News},
+    error::ApiError,
+    ids::SpaceId,
+    json::text_of,
+    mutation::joined_lines,
+    version::Position,
+};
+
+/// The protocol of the sockets, as the answer to the upgrade names it.
+pub const PROTOCOL: &str = "headwater.v1";
+/// What a client asks to hear whether the space has got further. The platform answers it itself, if the text is exactly this.
+pub const PING: &str = r#"{"type":"ping"}"#;
+/// Numbers of messages end there: all whole numbers up to it have a double of their own.
+const NUMBER_MAX: u64 = (1 << 53) - 1;
+
+/// The token in a `Sec-WebSocket-Protocol` header, `headwater.v1, bearer.<JWT>`, as an `Authorization` header has it. A browser cannot
+/// send that one with a socket.
+#[must_use]
+pub fn authorization(protocols: &str) -> Option<String> {
+    let (protocol, bearer) = protocols.split_once(',')?;
+    let token = bearer.trim().strip_prefix("bearer.").filter(|_| protocol.trim() == PROTOCOL)?;
+    Some(format!("Bearer {token}"))
+}
+
+/// Whether an `Upgrade` header asks for a socket.
+#[must_use]
+pub fn is_upgrade(upgrade: &str) -> bool {
+    upgrade.trim().eq_ignore_ascii_case("websocket")
+}
+
+/// What a numbered message asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// That a new token takes the place of the socket's.
+    Token,
+    /// What `POST /sync/push` does.
+    Push,
+    /// What `POST /sync/pull` does.
+    Pull,
+    /// What `POST /sync/conflict` does.
+    Conflict,
+}
+
+/// How a message begins. Its type and its number stand first, so that the rest need not be looked at before its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heading {
+    /// None of a type that is not known here.
+    pub about: Option<About>,
+    /// The client's own number.
+    pub n: u64,
+    /// Where its body begins, which ends before the last byte of the message.
+    pub body_at: usize,
+}
+
+impl Heading {
+    /// Out of the first [`crate::limits::MESSAGE_HEAD`] characters of a message. None if that is not how a numbered message begins.
+    #[must_use]
+    pub fn read(beginning: &str) -> Option<Self> {
+        let rest = beginning.strip_prefix(r#"{"type":""#)?;
+        let (kind, rest) = rest.split_once(r#"","n":"#)?;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = rest.split_at(digits);
+        let n = number.parse().ok().filter(|n| (1..=NUMBER_MAX).contains(n) && !number.starts_with('0'))?;
+        let (about, field) = match kind {
+            "token" => (About::Token, r#","token":"#),
+            "push" => (About::Push, r#","body":"#),
+            "pull" => (About::Pull, r#","body":"#),
+            "conflict" => (About::Conflict, r#","body":"#),
+            _ => return Some(Self { about: None, n, body_at: beginning.len() }),
+        };
+        let body = rest.strip_prefix(field);
+        let body_at = beginning.len() - body.map_or(0, str::len);
+        Some(Self { about: body.map(|_| about), n, body_at })
+    }
+}
+
+/// What stands in a message whose `about` is not known, or has no body.
+pub const NO_SUCH_MESSAGE: &str = "a message is {\"type\":\"push\",\"n\":1,\"body\":{}}, with push, pull or conflict, or has type, n and token";
+
+/// The token of a message as an `Authorization` header has it; `json` is what stands in the place of the body.
+///
+/// # Errors
+/// [`ApiError::Malformed`] if that is no text, or there is more behind it.
+pub fn authorization_of(json: &str) -> Result<String, ApiError> {
+    let token = text_of(json.trim()).filter(|token| !token.contains('"'));
+    let token =
+        token.ok_or_else(|| ApiError::Malformed("token is not a text, or not the last".to_owned()))?;
+    Ok(format!("Bearer {token}"))
+}
+
+/// A text of a space at a position, of a type: without its end.
+fn begun(kind: &str, space: Option<&SpaceId>, at: &Position, before_version: &str) -> String {
+    let space = space.map_or("~", SpaceId::as_str);
+    let Position { epoch, version } = at;
+    format!(r#"{{"type":"{kind}","space":"{space}","epoch":"{epoch}",{before_version}"version":{version}"#)
+}
+
+/// What a socket is told first.
+#[must_use]
+pub fn greeting(space: Option<&SpaceId>, greeting: &Greeting) -> String {
+    let Greeting { at, token_expires_in_ms, reconnect_within_ms, membership } = greeting;
+    let mut text = begun("version", space, at, "");
+    text += &format!(r#","tokenExpiresIn":{token_expires_in_ms},"reconnectWithin":{reconnect_within_ms}"#);
+    if let Some(Granted { role, grant, expires_in_ms }) = membership {
+        let role = role.as_str();
+        text += &format!(r#","role":"{role}","grant":"{grant}","grantExpiresIn":{expires_in_ms}"#);
+    }
+    text + "}"
+}
+
+/// What sockets are told of commits.
+#[must_use]
+pub fn news(space: Option<&SpaceId>, news: &News) -> String {
+    match news {
+        News::Version(at) => begun("version", space, at, "") + "}",
+        News::Changes { from, at, lines } => {
+            let begun = begun("changes", space, at, &format!(r#""from":{from},"#));
+            format!(r#"{begun},"changes":[{}]}}"#, joined_lines(lines))
+        }
+    }
+}
+
+/// The answer to [`PING`].
+#[must_use]
+pub fn pong(space: Option<&SpaceId>, at: &Position) -> String {
+    begun("pong", space, at, "") + "}"
+}
+
+/// The body of a push's answer, with a grant that was signed meanwhile.
+#[must_use]
+pub fn with_grant(body: &str, grant: &str, expires_in_ms: u64) -> String {
+    let body = body.strip_suffix('}').unwrap_or(body);
+    format!(r#"{body},"grant":"{grant}","grantExpiresIn":{expires_in_ms}}}"#)
+}
+
+/// The answer to a message that is done: with the body of the HTTP answer. A pull without one has brought nothing new.
+#[must_use]
+pub fn answer(n: u64, body: Option<&str>) -> String {
+    match body {
+        Some(body) => format!(r#"{{"type":"answer","n":{n},"status":200,"body":{body}}}"#),
+        None => format!(r#"{{"type":"answer","n":{n},"status":304}}"#),
+    }
+}
+
+/// The answer to a message that is refused: with the problem document of the HTTP answer, in which `request` names it. What HTTP says
+/// in `Retry-After` stands in the document.
+#[must_use]
+pub fn refusal(n: u64, error: &ApiError, request: &str) -> String {
+    let (status, mut body) = (error.status(), error.body(request));
+    let said = matches!(error, ApiError::RateLimited { .. } | ApiError::UsedUp { .. });
+    if let Some(seconds) = error.retry_after_s().filter(|_| !said) {
+        body.pop();
+        body += &format!(r#","retryAfter":{seconds}}}"#);
+    }
+    format!(r#"{{"type":"answer","n":{n},"status":{status},"body":{body}}}"#)
+}
+
+/// The answer to a message that is too long, or whose answer would be. Nothing of it was done.
+#[must_use]
+pub fn use_http(n: u64) -> String {
+    format!(r#"{{"type":"use_http","n":{n}}}"#)
+}
+
+/// What a socket that is closed is told before, and the code of its end and why (RFC 6455, 7.4).
+#[must_use]
+pub fn closing(why: &Closing) -> (Option<String>, u16, &'static str) {
+    let closed = |code: &str| Some(format!(r#"{{"type":"closed","code":"{code}"}}"#));
+    match why {
+        Closing::Expired => (Some(r#"{"type":"expired"}"#.to_owned()), 4001, ""),
+        Closing::Lost(error) => (closed(error.code()), 4003, ""),
+        Closing::Full => (closed("too_many_sockets"), 1013, ""),
+        Closing::Restart => (None, 1012, ""),
+        Closing::Violation(why) => (None, 1008, why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{role::Role, version::Version};
+
+    fn at() -> Position {
+        Position::parse("0mwrnsa6yk3v9q2.57").expect("a position")
+    }
+
+    #[test]
+    fn the_texts_are_those_of_the_contract() {
+        let team = SpaceId::stored("team");
+        let version = r#""epoch":"0mwrnsa6yk3v9q2","version":57"#;
+        let private =
+            Greeting { at: at(), token_expires_in_ms: 9, reconnect_within_ms: 5_000, membership: None };
+        let expected = format!(
+            r#"{{"type":"version","space":"~",{version},"tokenExpiresIn":9,"reconnectWithin":5000}}"#
+        );
+        assert_eq!(greeting(None, &private), expected);
+        let granted = Granted { role: Role::Writer, grant: "a.b".to_owned(), expires_in_ms: 600 };
+        let shared = Greeting { membership: Some(granted), ..private };
+        let expected = expected
+            .replace('~', "team")
+            .replace("5000}", r#"5000,"role":"writer","grant":"a.b","grantExpiresIn":600}"#);
+        assert_eq!(greeting(Some(&team), &shared), expected);
+        let lines = "{\"version\":57,\"collection\":\"c\",\"id\":\"a\",\"value\":{}}\n".to_owned();
+        let changes = News::Changes { from: Version::new(56).expect("one"), at: at(), lines };
+        let expected = r#"{"type":"changes","space":"~","epoch":"0mwrnsa6yk3v9q2","from":56,"version":57,"changes":[{"version":57,"collection":"c","id":"a","value":{}}]}"#;
+        assert_eq!(news(None, &changes), expected);
+        assert_eq!(
+            news(None, &News::Version(at())),
+            format!(r#"{{"type":"version","space":"~",{version}}}"#)
+        );
+        assert_eq!(pong(Some(&team), &at()), format!(r#"{{"type":"pong","space":"team",{version}}}"#));
+        assert_eq!(answer(7, Some("{}")), r#"{"type":"answer","n":7,"status":200,"body":{}}"#);
+        assert_eq!(answer(7, None), r#"{"type":"answer","n":7,"status":304}"#);
+        assert_eq!(use_http(7), r#"{"type":"use_http","n":7}"#);
+    }
+
+    #[test]
+    fn a_refusal_is_a_problem_document_that_says_when_to_come_back() {
+        for (error, retry_after) in [
+            (ApiError::Overloaded, Some(2)),
+            (ApiError::RateLimited { retry_after_s: 3, of_space: false }, Some(3)),
+            (ApiError::UsedUp { retry_after_s: Some(5) }, Some(5)),
+            (ApiError::Gone, None),
+        ] {
+            let text = refusal(7, &error, "live-1-7");
+            let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(value["status"], error.status());
+            assert_eq!(value["body"]["code"], error.code());
+            assert_eq!(value["body"]["retryAfter"].as_u64(), retry_after, "{text}");
+            assert_eq!(text.matches("retryAfter").count(), usize::from(retry_after.is_some()));
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_without_what_follows() {
+        fn head(text: &str) -> Option<(Option<About>, u64, &str)> {
+            Heading::read(text).map(|head| (head.about, head.n, &text[head.body_at..]))
+        }
+        let push = r#"{"type":"push","n":12,"body":{"client":"c"#;
+        assert_eq!(head(push), Some((Some(About::Push), 12, r#"{"client":"c"#)));
+        let token = r#"{"type":"token","n":1,"token":"a.b.c"}"#;
+        assert_eq!(head(token), Some((Some(About::Token), 1, r#""a.b.c"}"#)));
+        for (text, n) in [
+            (r#"{"type":"later","n":3,"body":{}}"#, 3),
+            (r#"{"type":"push","n":4}"#, 4),
+            (r#"{"type":"push","n":5,"x":1,"body":{}}"#, 5),
+            (r#"{"type":"token","n":6,"body":{}}"#, 6),
+        ] {
+            let head = Heading::read(text).expect("a number to answer to");
+            assert_eq!((head.about, head.n), (None, n), "{text}");
+        }
+        for text in [
+            "",
+            "[]",
+            r#"{"n":1,"type":"push"}"#,
+            r#"{"type":"push","n":0,"body":{}}"#,
+            r#"{"type":"push","n":01,"body":{}}"#,
+            r#"{"type":"push","n":-1,"body":{}}"#,
+            r#"{"type":"push","n":"1","body":{}}"#,
+            r#"{"type":"push","n":9007199254740992,"body":{}}"#,
+            r#"{ "type":"push","n":1,"body":{}}"#,
+            PING,
+        ] {
+            assert_eq!(Heading::read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_comes_in_the_second_protocol_and_nowhere_else() {
+        for (protocols, is) in [
+            ("headwater.v1, bearer.a.b.c", Some("Bearer a.b.c")),
+            ("headwater.v1,bearer.a.b.c", Some("Bearer a.b.c")),
+            ("headwater.v1, bearer.", Some("Bearer ")),
+            ("bearer.a.b.c, headwater.v1", None),
+            ("headwater.v2, bearer.a.b.c", None),
+            ("headwater.v1", None),
+            ("", None),
+        ] {
+            assert_eq!(authorization(protocols).as_deref(), is, "{protocols}");
+        }
+        assert_eq!(authorization_of(r#""a.b.c""#), Ok("Bearer a.b.c".to_owned()));
+        for json in ["", "1", r#""a","x":"b""#, r#"{"a":"b"}"#] {
+            assert!(authorization_of(json).is_err(), "{json}");
+        }
+    }
+}
