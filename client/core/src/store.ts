@@ -45,7 +45,7 @@ export interface OutboxRow {
   during: string | null;
   /** Milliseconds of the device's clock. */
   at: number;
-  /** The operations, each the JSON text of one change without `base`. */
+  /** The operations, each the JSON text of one change; capture gives none a `base`. */
   changes: Text[];
   /** The record of each change: as long as `changes`. A `resolve` has "". */
   keys: Key[];
@@ -88,8 +88,8 @@ export interface BaseRow {
   value: Text | null;
   /** There was no synced copy when the first pending operation was captured: that one goes out with `"base":0`. */
   fresh?: true;
-  /** The version of the line that brought the value, where one came since the first pending operation. */
-  version?: number;
+  /** The position of the line that brought the value, where one came since the first pending operation. */
+  at?: Position;
 }
 
 /** Why a synced record has no row of the app. */

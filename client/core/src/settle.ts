@@ -1,0 +1,311 @@
+/** What answers to pushes say of mutations, in one transaction each. */
+
+import type { Change } from "./ops.ts";
+import { fold } from "./ops.ts";
+import { later, reaches } from "./positions.ts";
+import { applyLines, changesOf, changesOn, dropSettled, type Line, pendingOf, refold } from "./records.ts";
+import type { ConflictNote, Key, NewNote, OutboxRow, Position, SentRow, SpaceRow, Text, Tx } from "./store.ts";
+
+export interface Result {
+  id: number;
+  status: string;
+  version?: number;
+  code?: string;
+  detail?: string;
+  conflict?: string;
+  missing?: boolean;
+  records?: { collection: string; id: string; version?: number; theirs?: unknown; deleted?: boolean }[];
+}
+
+/** What a push was answered, as far as it settles something. */
+export interface PushAnswer {
+  /** 200; or 409 with these codes. */
+  code: "ok" | "out_of_order" | "epoch_mismatch" | "client_forked";
+  results?: Result[];
+  epoch?: string;
+  version?: number;
+  reset?: boolean;
+  more?: boolean;
+  changes?: Line[];
+  expected?: number;
+  last?: number;
+  position?: Position | null;
+}
+
+/** What was pushed: under which client id, and the mutations `SentRow.n` with their numbers. */
+export interface Pushed {
+  client: string;
+  mutations: SentRow[];
+  /** The push named `since`: its answer brings changes. */
+  since: boolean;
+  /** A new client id, if it should be needed. */
+  newClient: string;
+}
+
+export interface Settled {
+  row: SpaceRow;
+  pending: number;
+  /** Notes that the application has not seen. */
+  added: number[];
+  /** The answer is to be pushed on from, without a pull before. */
+  again: boolean;
+}
+
+export async function settle(tx: Tx, space: string, pushed: Pushed, answer: PushAnswer): Promise<Settled> {
+  const row = (await tx.spaces.get(space)) as SpaceRow;
+  const settling = new Settling(tx, row, pushed);
+  let again = false;
+  // An answer to what is not sent any more says nothing.
+  if (row.client === pushed.client) {
+    await settling.take(answer);
+    const { position, last = 0, code, results } = answer;
+    if (code === "ok") await settling.arrive(answer);
+    if (code === "out_of_order") again = await settling.expect(answer.expected ?? 0);
+    if (code === "client_forked" || code === "epoch_mismatch") {
+      const at = position ?? row.min ?? row.position;
+      if (at) await settling.dropUpTo(last, at, results ?? []);
+      again = code === "client_forked" ? await settling.fork(last) : answer.more === true && (await settling.hasOpen());
+      if (!again) await settling.renew();
+      if (code === "epoch_mismatch" && !again) row.min = at;
+    }
+  }
+  await refold(tx, space, [...settling.touched, ...(await dropSettled(tx, row))]);
+  await tx.spaces.put(row);
+  return { row, pending: await pendingOf(tx, space), added: settling.added, again };
+}
+
+/** Uses up the number of a mutation without it: its changes leave the outbox, and the application is told. */
+export async function withdraw(tx: Tx, space: string, n: number, code: string): Promise<Settled> {
+  const row = (await tx.spaces.get(space)) as SpaceRow;
+  const sent = (await tx.sent.list(space)).find((one) => one.n === n);
+  const added: number[] = [];
+  if (sent && !sent.withdrawn) {
+    const detail = code === "blocked" ? "something on the way to the server does not let it through" : "it is too large";
+    added.push(await tx.notes.add({ kind: "rejected", space, code, detail, changes: textsOf(sent) }));
+    await tx.sent.put([{ ...sent, changes: "[]", keys: [], withdrawn: true }]);
+    await refold(tx, space, sent.keys);
+  }
+  return { row, pending: await pendingOf(tx, space), added, again: true };
+}
+
+const textsOf = (row: SentRow | OutboxRow): Text[] => changesOf(row).map((change) => JSON.stringify(change));
+const merged = (a: string[] | undefined, b: string[]): string[] => [...new Set([...(a ?? []), ...b])];
+
+class Settling {
+  tx: Tx;
+  row: SpaceRow;
+  pushed: Pushed;
+  touched = new Set<Key>();
+  added: number[] = [];
+
+  constructor(tx: Tx, row: SpaceRow, pushed: Pushed) {
+    Object.assign(this, { tx, row, pushed });
+    this.tx = tx;
+    this.row = row;
+    this.pushed = pushed;
+  }
+
+  /** The mutations under the present client id that nothing is known of, in order. */
+  async open(): Promise<SentRow[]> {
+    return (await this.tx.sent.list(this.row.space)).filter(({ settled, client }) => !settled && client === this.row.client);
+  }
+
+  async hasOpen(): Promise<boolean> {
+    return (await this.open()).length > 0;
+  }
+
+  /** Results by their numbers. What was refused leaves the outbox; what was applied stays on top until a pull has it. */
+  async take(answer: PushAnswer): Promise<void> {
+    const open = new Map((await this.open()).map((sent) => [sent.num, sent]));
+    const epoch = answer.position?.epoch ?? answer.epoch ?? this.row.position?.epoch ?? "";
+    for (const result of answer.results ?? []) {
+      const sent = open.get(result.id);
+      if (!sent) continue;
+      this.row.acked = Math.max(this.row.acked, result.id);
+      if (result.status === "conflict") await this.parked(sent, result);
+      else if (result.status === "rejected") await this.rejected(sent, result);
+      else await this.applied(sent, result, { epoch, version: result.version ?? answer.position?.version ?? answer.version ?? 0 });
+    }
+  }
+
+  async applied(sent: SentRow, result: Result, settled: Position): Promise<void> {
+    const { tx, row } = this;
+    for (const key of sent.keys) this.touched.add(key);
+    if (globalThis.__PLANTED__ === "dropped when acknowledged") await tx.sent.delete(row.space, [sent.n]);
+    else await tx.sent.put([{ ...sent, settled }]);
+    const changes = changesOf(sent);
+    if (result.missing && changes.some(({ op }) => op !== "delete")) {
+      const detail = "a record that it changes is deleted, and nothing was done to it";
+      await this.note({ kind: "rejected", space: row.space, code: "missing", detail, changes: textsOf(sent) });
+    }
+    if (sent.keys.includes("")) await this.closeConflicts(changes);
+    const waiting = await this.waitingFor(sent);
+    if (waiting.length > 0) await tx.outbox.put(waiting.map(({ waits: _, ...one }) => one));
+  }
+
+  async rejected(sent: SentRow, { code = "unsupported_op", detail = "" }: Result): Promise<void> {
+    const { tx, row } = this;
+    await this.remove(sent);
+    if (sent.withdrawn) return;
+    if (sent.keys.includes("")) await this.reopenConflicts(changesOf(sent), code);
+    await this.note({ kind: "rejected", space: row.space, code, detail, changes: textsOf(sent) });
+    await this.takeBackOrphans(sent);
+  }
+
+  async parked(sent: SentRow, { conflict = "", records = [] }: Result): Promise<void> {
+    const { tx, row } = this;
+    const { space } = row;
+    await this.remove(sent);
+    if (sent.keys.includes("")) await this.reopenConflicts(changesOf(sent), "");
+    const notes = (await tx.notes.list(space)) as ConflictNote[];
+    const known = notes.find((note) => note.kind === "conflict" && note.conflict === conflict);
+    const note = known ?? { kind: "conflict" as const, space, conflict, records: [], changes: [] };
+    for (const { collection, id } of records) this.touched.add(`${collection} ${id}`);
+    const keys = [...new Set([...sent.keys, ...records.map(({ collection, id }) => `${collection} ${id}`)])].filter(Boolean);
+    const bases = await tx.base.get(space, keys);
+    keys.forEach((key, at) => {
+      const base = bases[at]?.value ?? null;
+      let record = note.records.find((one) => one.key === key);
+      if (!record) note.records.push((record = { key, base, mine: base }));
+      record.mine = fold(record.mine, changesOn(sent, key));
+      const there = records.find(({ collection, id }) => `${collection} ${id}` === key);
+      if (!there) return;
+      if (there.deleted) record.theirs = null;
+      else if (there.theirs !== undefined) record.theirs = JSON.stringify(there.theirs);
+      if (there.version !== undefined) record.version = there.version;
+    });
+    note.changes.push(...textsOf(sent));
+    if ("n" in note) await tx.notes.put(note);
+    else this.added.push(await tx.notes.add(note));
+    if (globalThis.__PLANTED__ !== "no after") await this.follow(sent.keys, conflict);
+  }
+
+  async note(note: NewNote): Promise<void> {
+    this.added.push(await this.tx.notes.add(note));
+  }
+
+  /** Takes a mutation away; what waited for it in another space is given up, and that is told. */
+  async remove(sent: SentRow): Promise<void> {
+    const { tx, row } = this;
+    for (const key of sent.keys) this.touched.add(key);
+    await tx.sent.delete(row.space, [sent.n]);
+    for (const other of await this.waitingFor(sent)) {
+      await tx.outbox.delete([other.seq]);
+      const detail = "the record could not be moved, and stays where it was";
+      await this.note({ kind: "rejected", space: other.space, code: "move", detail, changes: textsOf(other) });
+      // The new place first, so that the row can go back to its old one.
+      await refold(tx, row.space, sent.keys);
+      await refold(tx, other.space, other.keys);
+    }
+  }
+
+  async waitingFor(sent: SentRow): Promise<OutboxRow[]> {
+    const all = await this.tx.outbox.waiting(this.row.space);
+    return all.filter(({ waits, keys }) => waits && sent.txs.includes(waits.tx) && keys.some((key) => sent.keys.includes(key)));
+  }
+
+  /** What is queued on the records of a conflict was made behind it, and says so. */
+  async follow(keys: Key[], conflict: string): Promise<void> {
+    const { tx, row } = this;
+    const queued = await tx.outbox.touching(row.space, keys.filter(Boolean));
+    if (queued.length > 0) await tx.outbox.put(queued.map((one) => ({ ...one, after: merged(one.after, [conflict]) })));
+    const sent = (await this.open()).filter((one) => one.keys.some((key) => key !== "" && keys.includes(key)));
+    if (sent.length > 0) await tx.sent.put(sent.map((one) => ({ ...one, after: merged(one.after, [conflict]) })));
+  }
+
+  /** Edits of a record whose creation was rejected have nothing to rest on: they are taken back with it. */
+  async takeBackOrphans(sent: SentRow): Promise<void> {
+    const { tx, row } = this;
+    const keys = [...new Set(sent.keys)].filter(Boolean);
+    const bases = await tx.base.get(row.space, keys);
+    const orphans = keys.filter((_, at) => bases[at]?.value === null);
+    for (const one of await tx.outbox.touching(row.space, orphans)) {
+      const stays = (change: Change, at: number) => {
+        const key = one.keys[at] as Key;
+        if (!orphans.includes(key)) return true;
+        // What makes the record anew is no orphan, and neither is what follows it.
+        if (change.op === "put" || "orPut" in change) orphans.splice(orphans.indexOf(key), 1);
+        return !orphans.includes(key);
+      };
+      const isStaying = changesOf(one).map(stays);
+      const changes = one.changes.filter((_, at) => !isStaying[at]);
+      if (changes.length === 0) continue;
+      const rest = { changes: one.changes.filter((_, at) => isStaying[at]), keys: one.keys.filter((_, at) => isStaying[at]) };
+      if (rest.keys.length > 0) await tx.outbox.put([{ ...one, ...rest }]);
+      else await tx.outbox.delete([one.seq]);
+      await this.note({ kind: "rejected", space: row.space, code: "parent", detail: "the record could not be created", changes });
+    }
+  }
+
+  async notesOf(changes: Change[]): Promise<ConflictNote[]> {
+    const ids = (changes as unknown as { conflict?: string }[]).map(({ conflict }) => conflict);
+    const notes = await this.tx.notes.list(this.row.space);
+    return notes.filter((note) => note.kind === "conflict").filter((note) => ids.includes(note.conflict));
+  }
+
+  async closeConflicts(changes: Change[]): Promise<void> {
+    await this.tx.notes.delete((await this.notesOf(changes)).map(({ n }) => n));
+  }
+
+  /** A resolution that was not applied: the conflict is open still, or was closed by somebody else. */
+  async reopenConflicts(changes: Change[], code: string): Promise<void> {
+    if (code === "not_found") return this.closeConflicts(changes);
+    for (const { resolving: _, ...note } of await this.notesOf(changes)) await this.tx.notes.put(note);
+  }
+
+  /** The changes that came with the answer, and the position; or how far the next pull has to go. */
+  async arrive({ epoch = "", version = 0, reset, more, changes = [] }: PushAnswer): Promise<void> {
+    const { tx, row } = this;
+    const position = { epoch, version };
+    const brings = this.pushed.since && !more && !reset && row.load === null && row.position?.epoch === epoch;
+    if (!brings) {
+      row.min = later(row.min, position);
+      return;
+    }
+    if (globalThis.__PLANTED__ === "lines before results") await tx.base.delete(row.space, [...this.touched]);
+    const { touched } = await applyLines(tx, row, changes, epoch, false);
+    for (const key of touched) this.touched.add(key);
+    if (reaches(position, row.position as Position)) row.position = position;
+    if (row.min && reaches(row.position, row.min)) row.min = null;
+  }
+
+  /** Sends again from a number, if it is there with all that follow it; else under a new client id. */
+  async expect(expected: number): Promise<boolean> {
+    const { tx, row } = this;
+    const all = (await tx.sent.list(row.space)).filter(({ client, num }) => client === row.client && num >= expected);
+    const isWhole = all.length > 0 && all.every(({ num }, at) => num === expected + at);
+    // It was sent from there: the server contradicts itself, or answers an earlier push.
+    const isNew = this.pushed.mutations[0]?.num !== expected;
+    if (isWhole && isNew) await tx.sent.put(all.map(({ settled: _, ...one }) => one));
+    else await this.renew();
+    return isWhole && isNew;
+  }
+
+  /** Of the mutations that were pushed, those up to `last` are settled, also where their results are forgotten. */
+  async dropUpTo(last: number, at: Position, results: Result[]): Promise<void> {
+    const told = new Set(results.map(({ id }) => id));
+    const pushed = new Set(this.pushed.mutations.map(({ num }) => num));
+    for (const sent of await this.open()) {
+      if (sent.num > last || told.has(sent.num) || !pushed.has(sent.num)) continue;
+      this.row.acked = Math.max(this.row.acked, sent.num);
+      await this.applied(sent, { id: sent.num, status: "done" }, at);
+    }
+  }
+
+  /** A fork that is about what replaced a mutation: that one was done after all. Whether the client id stays. */
+  async fork(last: number): Promise<boolean> {
+    const [first] = await this.open();
+    if (!first?.withdrawn || first.num !== last + 1) return false;
+    await this.tx.sent.delete(this.row.space, [first.n]);
+    this.row.acked = first.num;
+    return true;
+  }
+
+  /** A new client id: what is left is numbered from 1. */
+  async renew(): Promise<void> {
+    const { row, tx, pushed } = this;
+    const open = await this.open();
+    await tx.sent.put(open.map((sent, at) => ({ ...sent, client: pushed.newClient, num: at + 1 })));
+    Object.assign(row, { client: pushed.newClient, next: open.length + 1, acked: 0 });
+  }
+}
