@@ -22,7 +22,7 @@ export const STORES = {
   _hw_outbox: "++seq",
   _hw_sent: "[space+n]",
   _hw_base: "[space+key]",
-  _hw_extra: "[space+key]",
+  _hw_extra: "[space+key], why",
   _hw_spaces: "space",
   _hw_marks: "++n, load",
   _hw_notes: "++n",

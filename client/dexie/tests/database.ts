@@ -4,6 +4,7 @@ import { Dexie } from "dexie";
 import type { Position } from "../../core/src/store.ts";
 import { createCapture } from "../src/capture.ts";
 import type { CapturedRow } from "../src/rows.ts";
+import { DexieStore, silentMiddleware } from "../src/store.ts";
 import { type Collections, declareStores, readCollections } from "../src/schema.ts";
 
 export const SCHEMA = {
@@ -25,6 +26,7 @@ let databases = 0;
 
 export interface Captured {
   db: Dexie;
+  store: DexieStore;
   below: ReturnType<typeof createCapture>["below"];
   /** The operations written down since the last call, parsed. */
   taken(): Promise<Record<string, unknown>[]>;
@@ -39,8 +41,12 @@ export async function openCaptured(options: { position?: Position | null; unsync
   declareStores(db);
   let transactions = 0;
   const { middleware, below } = createCapture({ tables, unsynced, now: () => 1, newTransaction: () => `t${++transactions}` });
+  const silent = silentMiddleware();
   db.use(middleware);
+  db.use(silent.middleware);
   await db.open();
+  await db.table("_hw_meta").put({ key: "leader", value: { term: 1 } });
+  const store = new DexieStore({ db, tables, below, silent: silent.core });
   if (position) {
     for (const space of ["~", "b1", "b2"]) await db.table("_hw_spaces").put({ space, position, load: null });
   }
@@ -50,5 +56,5 @@ export async function openCaptured(options: { position?: Position | null; unsync
     await db.table("_hw_outbox").clear();
     return all.flatMap((row) => row.changes.map((text) => JSON.parse(text) as Record<string, unknown>));
   };
-  return { db, below, rows, taken };
+  return { db, store, below, rows, taken };
 }
