@@ -6,7 +6,6 @@
 
 /** The leader's row in `_hw_meta`. */
 export interface LeaderRow {
-  key: "leader";
   term: number;
   /** By the device's clock, in milliseconds. */
   beat: number;
@@ -121,7 +120,7 @@ export class Leader {
     const { terms, now, tab, onLead } = this.#options;
     const at = now();
     const row = await terms.change((old) => ({
-      key: "leader", term: (old?.term ?? 0) + 1, beat: at, stolen: stolen ? at : null, tab, wanted: 0,
+      term: (old?.term ?? 0) + 1, beat: at, stolen: stolen ? at : null, tab, wanted: 0,
     }));
     if (this.#closed || !row || (this.#options.locks && !this.#release)) return this.#follow();
     this.#term = row.term;
