@@ -90,6 +90,17 @@ export async function restartLoad(tx: Tx, space: string): Promise<Stored> {
   return { row, pending: await pendingOf(tx, space) };
 }
 
+/** Gives up the position: the server has told that it stands at `min`, which is below. What it brings replaces all. */
+export async function giveUp(tx: Tx, space: string, id: string, min: Position): Promise<Stored> {
+  const row = (await tx.spaces.get(space)) as SpaceRow;
+  if (row.load) await tx.marks.clear(row.load.id);
+  // Edits of a load that was under way were marked under its id, so that it goes on.
+  row.load = { id: row.load?.id ?? id, epoch: min.epoch, cursor: null, since: 0, sweep: true, dirty: true, gaveUp: true };
+  row.min = min;
+  await tx.spaces.put(row);
+  return { row, pending: await pendingOf(tx, space) };
+}
+
 /** The end of a load: the position, and on what edits that were made during it rest. */
 async function arrive(tx: Tx, row: SpaceRow, { epoch, version }: Page, isPaged: boolean): Promise<void> {
   const load = row.load as Load;

@@ -49,6 +49,8 @@ export interface Settled {
   added: number[];
   /** The answer is to be pushed on from, without a pull before. */
   again: boolean;
+  /** Other spaces have edits that waited for this. */
+  released: boolean;
 }
 
 export async function settle(tx: Tx, space: string, pushed: Pushed, answer: PushAnswer): Promise<Settled> {
@@ -71,13 +73,16 @@ export async function settle(tx: Tx, space: string, pushed: Pushed, answer: Push
   }
   await refold(tx, space, [...settling.touched, ...(await dropSettled(tx, row))]);
   await tx.spaces.put(row);
-  return { row, pending: await pendingOf(tx, space), added: settling.added, again };
+  return { row, pending: await pendingOf(tx, space), added: settling.added, again, released: settling.released };
 }
 
-/** Uses up the number of a mutation without it: its changes leave the outbox, and the application is told. */
-export async function withdraw(tx: Tx, space: string, n: number, code: string): Promise<Settled> {
+/**
+ * Uses up the number of the first mutation without a result, but not the mutation: it leaves the outbox, and the
+ * application is told.
+ */
+export async function withdrawFirst(tx: Tx, space: string, code: string): Promise<Settled> {
   const row = (await tx.spaces.get(space)) as SpaceRow;
-  const sent = (await tx.sent.list(space)).find((one) => one.n === n);
+  const sent = (await tx.sent.list(space)).find(({ settled }) => !settled);
   const added: number[] = [];
   if (sent && !sent.withdrawn) {
     const detail = code === "blocked" ? "something on the way to the server does not let it through" : "it is too large";
@@ -85,7 +90,7 @@ export async function withdraw(tx: Tx, space: string, n: number, code: string): 
     await tx.sent.put([{ ...sent, changes: "[]", keys: [], withdrawn: true }]);
     await refold(tx, space, sent.keys);
   }
-  return { row, pending: await pendingOf(tx, space), added, again: true };
+  return { row, pending: await pendingOf(tx, space), added, again: true, released: false };
 }
 
 const textsOf = (row: SentRow | OutboxRow): Text[] => changesOf(row).map((change) => JSON.stringify(change));
@@ -97,9 +102,9 @@ class Settling {
   pushed: Pushed;
   touched = new Set<Key>();
   added: number[] = [];
+  released = false;
 
   constructor(tx: Tx, row: SpaceRow, pushed: Pushed) {
-    Object.assign(this, { tx, row, pushed });
     this.tx = tx;
     this.row = row;
     this.pushed = pushed;
@@ -140,6 +145,7 @@ class Settling {
     }
     if (sent.keys.includes("")) await this.closeConflicts(changes);
     const waiting = await this.waitingFor(sent);
+    this.released ||= waiting.length > 0;
     if (waiting.length > 0) await tx.outbox.put(waiting.map(({ waits: _, ...one }) => one));
   }
 
@@ -159,7 +165,7 @@ class Settling {
     if (sent.keys.includes("")) await this.reopenConflicts(changesOf(sent), "");
     const notes = (await tx.notes.list(space)) as ConflictNote[];
     const known = notes.find((note) => note.kind === "conflict" && note.conflict === conflict);
-    const note = known ?? { kind: "conflict" as const, space, conflict, records: [], changes: [] };
+    const note: ConflictNote | Omit<ConflictNote, "n"> = known ?? { kind: "conflict", space, conflict, records: [], changes: [] };
     for (const { collection, id } of records) this.touched.add(`${collection} ${id}`);
     const keys = [...new Set([...sent.keys, ...records.map(({ collection, id }) => `${collection} ${id}`)])].filter(Boolean);
     const bases = await tx.base.get(space, keys);
