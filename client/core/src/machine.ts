@@ -27,7 +27,7 @@ export interface Options {
   onConflict?: "reject" | "merge" | "overwrite";
 }
 
-type Push = { kind: "push"; id: number; mutations: SentRow[]; since: boolean; client: string };
+type Push = { kind: "push"; id: number; mutations: SentRow[]; isWhole: boolean; since: boolean; client: string };
 /** `queue`: what has come and is not stored; `storing`: the transaction of what is being stored; `over`: nothing more comes. */
 type Pull = { kind: "pull"; id: number; asked: Asked; queue: Page[]; storing: number; over: "" | "broken" | "page" };
 type Work = { kind: "commit"; id: number; then: (result: never) => void } | { kind: "grant"; id: number } | Push | Pull;
@@ -387,20 +387,20 @@ export class SpaceMachine {
   #push(): void {
     const { space } = this.#options;
     const { mutationsMax, isProbing } = this.#patience;
-    if (isProbing) return this.#send([]);
+    if (isProbing) return this.#send([], false);
     this.#wants.push = false;
     this.#commit("pushing", NOTHING, (tx) => takeBatch(tx, space, mutationsMax), (batch: Batch) => {
       this.#stored(batch);
-      if (batch.mutations.length > 0) return this.#send(batch.mutations);
+      if (batch.mutations.length > 0) return this.#send(batch.mutations, batch.isWhole);
       this.#patience.unsure = false;
     });
   }
 
-  #send(mutations: SentRow[]): void {
+  #send(mutations: SentRow[], isWhole: boolean): void {
     const row = this.#row as SpaceRow;
-    const since = !this.#deviceFull && mutations.length > 0;
+    const since = isWhole && !this.#deviceFull;
     const body = pushBody(row, mutations, since, this.#options.onConflict);
-    this.#request({ kind: "push", id: this.#newId(), mutations, since, client: row.client }, "pushing", { body });
+    this.#request({ kind: "push", id: this.#newId(), mutations, isWhole, since, client: row.client }, "pushing", { body });
   }
 
   #pushTold(work: Push, code: string, { body, position }: Answer): void {
@@ -421,7 +421,7 @@ export class SpaceMachine {
     if (typeof told["grant"] === "string") this.#grants(told["grant"], Number(told["grantExpiresIn"]));
     const at = positionOf(typeof told["position"] === "string" ? told["position"] : position);
     const answer = { ...told, code: code || "ok", position: at } as PushAnswer;
-    const pushed: Pushed = { client: work.client, mutations, since: work.since, newClient: newId() };
+    const pushed: Pushed = { client: work.client, mutations, isWhole: work.isWhole, since: work.since, newClient: newId() };
     const isEmpty = code === "" && mutations.length > 0 && !answer.results?.length;
     if (code === "") patience.passed(mutations.length);
     this.#commit("pushing", ROWS, (tx) => settle(tx, space, pushed, answer), (settled) => {

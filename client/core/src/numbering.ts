@@ -19,6 +19,8 @@ export interface Batch {
   row: SpaceRow;
   /** The mutations to push, in order: those that were sent and not settled, else as much of the outbox as fits. */
   mutations: SentRow[];
+  /** No mutation is left behind them that may have been sent before. */
+  isWhole: boolean;
   pending: number;
 }
 
@@ -37,7 +39,8 @@ export async function takeBatch(tx: Tx, space: string, mutationsMax: number): Pr
     }
   }
   if (open.length === 0 && row.load === null) open = await number(tx, row);
-  return { row, mutations: fitting(open, mutationsMax), pending: await pendingOf(tx, space) };
+  const mutations = fitting(open, mutationsMax);
+  return { row, mutations, isWhole: mutations.length === open.length, pending: await pendingOf(tx, space) };
 }
 
 /** The first mutations that one push can carry: one at least. */

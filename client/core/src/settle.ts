@@ -36,7 +36,12 @@ export interface PushAnswer {
 export interface Pushed {
   client: string;
   mutations: SentRow[];
-  /** The push named `since`: its answer brings changes. */
+  /**
+   * No mutation that may have been sent before was left out. Else the changes of the answer may hold the echo of those
+   * that were, and are not asked for: an addition would show twice.
+   */
+  isWhole: boolean;
+  /** The push named where the client stands, so its answer brings what is newer. */
   since: boolean;
   /** A new client id, if it should be needed. */
   newClient: string;
@@ -61,7 +66,11 @@ export async function settle(tx: Tx, space: string, pushed: Pushed, answer: Push
   if (row.client === pushed.client) {
     await settling.take(answer);
     const { position, last = 0, code, results } = answer;
-    if (code === "ok") await settling.arrive(answer);
+    const isShort = (results ?? []).length < pushed.mutations.length;
+    if (code === "ok") {
+      await settling.arrive(answer, pushed.since && !isShort);
+      again = isShort || !pushed.isWhole;
+    }
     if (code === "out_of_order") again = await settling.expect(answer.expected ?? 0);
     if (code === "client_forked" || code === "epoch_mismatch") {
       const at = position ?? row.min ?? row.position;
@@ -260,10 +269,10 @@ class Settling {
   }
 
   /** The changes that came with the answer, and the position; or how far the next pull has to go. */
-  async arrive({ epoch = "", version = 0, reset, more, changes = [] }: PushAnswer): Promise<void> {
+  async arrive({ epoch = "", version = 0, reset, more, changes = [] }: PushAnswer, since: boolean): Promise<void> {
     const { tx, row } = this;
     const position = { epoch, version };
-    const brings = this.pushed.since && !more && !reset && row.load === null && row.position?.epoch === epoch;
+    const brings = since && !more && !reset && row.load === null && row.position?.epoch === epoch;
     if (!brings) {
       row.min = later(row.min, position);
       return;
