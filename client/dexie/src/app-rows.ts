@@ -130,6 +130,22 @@ export class AppRows {
     }
   }
 
+  /** All rows of a table that can sync, with the spaces that they name. */
+  async list(synced: Synced): Promise<{ key: Key; space: SpaceId; value: Text }[]> {
+    const table = this.#core(synced.name);
+    const query = { index: table.schema.primaryKey, range: ALL };
+    const ask = (values: boolean) => table.query({ trans: this.#trans, query, values, limit: Number.POSITIVE_INFINITY });
+    const [{ result: keys }, { result: rows }] = [await ask(false), await ask(true)];
+    const all: { key: Key; space: SpaceId; value: Text }[] = [];
+    for (const [i, key] of keys.entries()) {
+      const id = synced.idOrNull(key);
+      const space = spaceOf(synced, rows[i] as Row);
+      const value = id !== null && space !== undefined ? textOf(synced, id, rows[i] as Row) : null;
+      if (value !== null) all.push({ key: keyOf(synced.name, id as string), space: space as SpaceId, value });
+    }
+    return all;
+  }
+
   async keys(space: SpaceId): Promise<Key[]> {
     const all: Key[] = [];
     for (const synced of this.#tables.values()) {

@@ -152,7 +152,8 @@ export function outboxRows(table: Synced, drafts: readonly Draft[], about: About
       if (!row) {
         const space = about.known.get(edit.space);
         row = {
-          space: edit.space, tx: about.tx, at: about.at, pos: space?.position ?? null, during: space?.load?.id ?? null,
+          // Every device makes the changes of an upgrade, so they rest on nothing and conflict with nothing.
+          space: edit.space, tx: about.tx, at: about.at, pos: about.upgrade ? null : (space?.position ?? null), during: space?.load?.id ?? null,
           changes: [], keys: [], before: [],
         };
         if (edit.waits !== undefined) row.waits = { space: edit.waits, tx: about.tx };

@@ -85,6 +85,11 @@ export class Leader {
     if (!this.#closed && this.#options.locks && !this.#waiting) this.#wait(false);
   }
 
+  /** Looks at once, as when the page has become visible again. */
+  look(): Promise<void> {
+    return this.#closed ? Promise.resolve() : this.#tick().catch(() => {});
+  }
+
   #wait(steal: boolean): void {
     const { locks, name } = this.#options;
     const waiting = new AbortController();

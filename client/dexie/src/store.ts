@@ -39,7 +39,16 @@ export class DexieStore implements Store {
   }
 
   /** `relaxed` asks for nothing here: it is what browsers do by themselves, unless the app has told Dexie otherwise. */
-  async commit<T>(term: number, scope: Scope, body: (tx: DexieTx) => Promise<T>): Promise<T> {
+  commit<T>(term: number, scope: Scope, body: (tx: DexieTx) => Promise<T>): Promise<T> {
+    return this.#transact(term, scope, body);
+  }
+
+  /** What the app does in any tab, whoever leads: it only adds to the outbox, to what is shown, or empties everything. */
+  edit<T>(body: (tx: DexieTx) => Promise<T>): Promise<T> {
+    return this.#transact(null, { wake: "rows" }, body);
+  }
+
+  async #transact<T>(term: number | null, scope: Scope, body: (tx: DexieTx) => Promise<T>): Promise<T> {
     const { db, tables, below, silent, onSpace = async () => {} } = this.#options;
     const collections = scope.wake === "everything" || !scope.collections ? [...tables.keys()] : scope.collections.filter((name) => tables.has(name));
     try {
@@ -48,7 +57,7 @@ export class DexieStore implements Store {
         const own = below();
         const tx = new DexieTx({ own, app: scope.wake === "nothing" ? silent() : own, trans, tables, onSpace });
         const [leader, absorbed] = await tx.stores.meta.get([LEADER, ABSORBED]);
-        if ((leader?.value as LeaderRow | undefined)?.term !== term) throw new TermOver(`term ${term} is over`);
+        if (term !== null && (leader?.value as LeaderRow | undefined)?.term !== term) throw new TermOver(`term ${term} is over`);
         await tx.absorb((absorbed?.value as number | undefined) ?? 0);
         const result = await body(tx);
         if (scope.wake === "everything") await this.#wakeAll(own, trans);

@@ -6,7 +6,7 @@ import { collectionOf } from "../../core/src/store.ts";
 import { AppRows } from "./app-rows.ts";
 import type { CapturedRow } from "./rows.ts";
 import type { StoreName, Synced } from "./schema.ts";
-import { above, beginning, StoreOf } from "./stores.ts";
+import { above, ALL, beginning, StoreOf } from "./stores.ts";
 
 /** From here on, all rows of a space are looked at before rows are asked for one by one: mostly there are few. */
 const FEW = 4;
@@ -37,6 +37,8 @@ export interface Opened {
 export class DexieTx implements Tx {
   readonly rows: AppRows;
   readonly stores;
+  readonly #own: DBCore;
+  readonly #trans: DBCoreTransaction;
   readonly #onSpace: Opened["onSpace"];
   /** The whole outbox, once somebody has asked what touches a record. */
   #queued: OutboxRow[] | null = null;
@@ -49,6 +51,8 @@ export class DexieTx implements Tx {
       notes: store<NoteRow>("_hw_notes"), meta: store<MetaRow>("_hw_meta"),
     };
     this.rows = new AppRows(tables, (name): DBCoreTable => app.table(name), trans);
+    this.#own = own;
+    this.#trans = trans;
     this.#onSpace = onSpace;
   }
 
@@ -147,6 +151,11 @@ export class DexieTx implements Tx {
     get: async (key) => (await this.stores.meta.get([key]))[0]?.value,
     put: (key, value) => this.stores.meta.put([{ key, value }]),
   };
+
+  /** Empties a store, one of the app's too. */
+  async clear(name: string): Promise<void> {
+    await this.#own.table(name).mutate({ type: "deleteRange", trans: this.#trans, range: ALL });
+  }
 
   /**
    * Makes `base` rows for what has been captured since the last transaction, here or in another tab, in the order of the

@@ -6,6 +6,7 @@ import type { Page } from "playwright-core";
 import { type Browser, startBrowser } from "./browser.ts";
 import { captureCases } from "./capture-cases.ts";
 import { storeCases } from "./store-cases.ts";
+import { syncCases } from "./sync-cases.ts";
 
 declare const hw: { run(name: string): Promise<void> };
 
@@ -16,7 +17,7 @@ before(async () => {
 });
 after(() => browser?.stop());
 
-for (const [what, cases] of Object.entries({ capture: captureCases, "the store": storeCases })) {
+for (const [what, cases] of Object.entries({ capture: captureCases, "the store": storeCases, sync: syncCases })) {
   describe(`${what} in Chromium`, () => {
     for (const name of Object.keys(cases)) {
       test(name, async () => {

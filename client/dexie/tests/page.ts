@@ -3,6 +3,7 @@
 import type { Assert } from "./capture-cases.ts";
 import { captureCases } from "./capture-cases.ts";
 import { storeCases } from "./store-cases.ts";
+import { syncCases } from "./sync-cases.ts";
 
 /** A text in which values that are deeply equal are the same, whatever the order of their properties. */
 function shown(value: unknown): string {
@@ -31,5 +32,5 @@ const assert: Assert = {
     ),
 };
 
-const all = { ...captureCases, ...storeCases };
+const all = { ...captureCases, ...storeCases, ...syncCases };
 export const run = (name: string): Promise<void> => (all[name] as (assert: Assert) => Promise<void>)(assert);

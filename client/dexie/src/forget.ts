@@ -1,0 +1,28 @@
+// Emptying the device of what was synced.
+
+import type { LeaderRow } from "./leader.ts";
+import { type DexieStore, LEADER } from "./store.ts";
+import { STORE_NAMES, type Synced } from "./schema.ts";
+
+/** There are edits that the server has not settled: forgetting would lose them. */
+export class UnsentError extends Error {
+  override readonly name = "UnsentError";
+  readonly pending: number;
+  constructor(pending: number) {
+    super(`${pending} edits have not been synced; forget({ evenUnsent: true }) gives them up.`);
+    this.pending = pending;
+  }
+}
+
+/** Rejects with `UnsentError`, and then nothing was forgotten. */
+export function forget(store: DexieStore, tables: ReadonlyMap<string, Synced>, evenUnsent: boolean): Promise<void> {
+  return store.edit(async (tx) => {
+    const unsettled = (await tx.stores.sent.list()).filter(({ settled }) => !settled).length;
+    const pending = unsettled + (await tx.stores.outbox.list()).length;
+    if (pending > 0 && !evenUnsent) throw new UnsentError(pending);
+    const leader = (await tx.meta.get(LEADER)) as LeaderRow | undefined;
+    for (const name of [...tables.keys(), ...STORE_NAMES]) await tx.clear(name);
+    // A leader of another tab finds its term over, and writes nothing into the emptied stores.
+    if (leader) await tx.meta.put(LEADER, { ...leader, term: leader.term + 1 });
+  });
+}
