@@ -56,8 +56,11 @@ export class AppRows {
   readonly #tables: ReadonlyMap<string, Synced>;
   readonly #core: (name: string) => DBCoreTable;
   readonly #trans: DBCoreTransaction;
+  /** Rows that the server does not know of and that are to stay. What is written by the core is none of them any more. */
+  readonly #kept: Set<Key>;
 
-  constructor(tables: ReadonlyMap<string, Synced>, core: (name: string) => DBCoreTable, trans: DBCoreTransaction) {
+  constructor(tables: ReadonlyMap<string, Synced>, core: (name: string) => DBCoreTable, trans: DBCoreTransaction, kept: Set<Key>) {
+    this.#kept = kept;
     this.#tables = tables;
     this.#core = core;
     this.#trans = trans;
@@ -87,6 +90,7 @@ export class AppRows {
   async put(space: SpaceId, rows: { key: Key; value: Text }[]): Promise<{ key: Key; why: Why }[]> {
     const refused: { key: Key; why: Why }[] = [];
     const values = new Map(rows.map(({ key, value }) => [key, value]));
+    if (this.#kept.size > 0) for (const key of values.keys()) this.#kept.delete(key);
     for (const [collection, group] of byCollection(values.keys())) {
       const synced = this.#tables.get(collection);
       const { named, homeless } = synced ? inTable(synced, space, group) : { named: [], homeless: group };
@@ -157,7 +161,9 @@ export class AppRows {
       const rows = synced.spaceProperty === null ? null : ((await ask(true)).result as Row[]);
       for (const [i, key] of keys.entries()) {
         const id = synced.idOrNull(key);
-        if (id !== null && (!rows || spaceOf(synced, rows[i] as Row) === space)) all.push(keyOf(synced.name, id));
+        if (id === null || (rows && spaceOf(synced, rows[i] as Row) !== space)) continue;
+        const name = keyOf(synced.name, id);
+        if (!this.#kept.has(name)) all.push(name);
       }
     }
     return all;

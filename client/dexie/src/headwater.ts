@@ -138,8 +138,10 @@ export class Headwater {
   /** Lets go of the database in this tab; another one takes over. The database stays open, and edits are written down. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    const released = this.#leader?.close();
     this.#shut();
     this.#tell();
+    await released;
   }
 
   /**
@@ -158,7 +160,7 @@ export class Headwater {
     const { environment, db } = { environment: this.#environment, db: this.#db };
     const { now, visible, after, locks, newId, channel } = environment;
     const name = `headwater ${db.name}`;
-    this.#tabs = new Tabs(channel(name), newId, (message) => this.#hear(message));
+    this.#tabs = new Tabs({ channel: channel(name), newId, hear: (message) => this.#hear(message), carryOut: (what) => this.#carryOut(what) });
     this.#leader = new Leader({
       name, tab, now, visible, after, locks, terms: new DexieTerms(db),
       onLead: (term, stolen) => void this.#lead(term, stolen),
@@ -220,6 +222,8 @@ export class Headwater {
       store: this.#store, term, stolen, tell: (tell) => this.#hearTell(tell), deposed: () => leader.deposed(),
     });
     if (this.#isPaused) this.#driver.pause();
+    this.#tabs?.say({ type: "lead" });
+    this.#tabs?.askAgain();
     this.#told = 0;
     await this.#look().catch(() => {});
   }
@@ -269,12 +273,6 @@ export class Headwater {
         for (const space of message.spaces) this.#spaces.set(space.space, space);
         this.#isPaused = message.isPaused;
         return this.#tell();
-      case "ask": {
-        if (!this.#driver) return;
-        const done = (error: string | null) => this.#tabs?.say({ type: "done", id: message.id, error });
-        this.#do(message.what).then(() => done(null), (error) => done(String(error)));
-        return;
-      }
       case "forgotten":
         void this.close();
         return;
@@ -282,17 +280,18 @@ export class Headwater {
   }
 
   #wish(what: Wish): Promise<void> {
-    if (this.#driver) return this.#do(what);
-    return this.#tabs ? this.#tabs.ask(what) : Promise.reject(new TimeoutError("the database is not open"));
+    return this.#tabs?.ask(what) ?? Promise.reject(new TimeoutError("the database is not open"));
   }
 
-  async #do(what: Wish): Promise<void> {
-    const driver = this.#driver as Driver;
+  #carryOut(what: Wish): Promise<void> | null {
+    const driver = this.#driver;
+    if (!driver) return null;
     if (what.do === "now") return driver.now();
     if (what.do === "withdraw") driver.withdraw(what.space);
     else if (what.do === "open") driver.open(what.space);
     else if (what.do === "close") driver.close(what.space);
     else this.#pause(what.do === "pause");
+    return Promise.resolve();
   }
 
   #pause(isPaused: boolean): void {
@@ -307,7 +306,7 @@ export class Headwater {
 
   #shut(): void {
     for (const stop of this.#stops.splice(0)) stop();
-    this.#leader?.close();
+    void this.#leader?.close();
     this.#leader = null;
     this.#follow();
     this.#tabs?.close();

@@ -46,6 +46,8 @@ export const BEAT_MS = 10_000;
 export const SILENCE_MS = 30_000;
 export const LEASE_MS = 15_000;
 const LEASE_BEAT_MS = 5_000;
+/** A beat that says that nobody leads. */
+const FREE = -1;
 
 export class Leader {
   readonly #options: LeaderOptions;
@@ -55,7 +57,7 @@ export class Leader {
   #waiting: AbortController | null = null;
   #closed = false;
   /** When this tab first saw the beat that stands: only what is seen here to be old counts, whatever the clocks say. */
-  #seen = { beat: -1, at: 0 };
+  #seen = { beat: Number.NaN, at: 0 };
 
   constructor(options: LeaderOptions) {
     this.#options = options;
@@ -67,16 +69,21 @@ export class Leader {
 
   start(): void {
     if (this.#options.locks) this.#wait(false);
+    else void this.look();
     this.#watch();
   }
 
   /** Gives up the lead and every claim to it. */
-  close(): void {
+  async close(): Promise<void> {
     if (this.#closed) return;
+    const term = this.#term;
     this.#closed = true;
     this.#stop();
     this.#waiting?.abort();
     this.#follow();
+    // A lock is free by now; of a lease somebody has to say so.
+    if (!this.#options.locks && term !== null)
+      await this.#options.terms.change((row) => (row?.term === term ? { ...row, beat: FREE } : null)).catch(() => {});
   }
 
   /** A commit has found another term: somebody else leads. */
@@ -169,9 +176,9 @@ export class Leader {
     const beat = row?.beat ?? 0;
     if (beat !== this.#seen.beat) this.#seen = { beat, at: now() };
     const silence = now() - this.#seen.at;
-    if (!locks) return silence >= LEASE_MS || !row ? this.#begin(silence >= LEASE_MS && !!row) : undefined;
+    if (!locks) return !row || beat === FREE ? this.#begin(false) : silence >= LEASE_MS ? this.#begin(true) : undefined;
     if (visible() && silence >= SILENCE_MS) {
-      this.#seen = { beat: -1, at: now() };
+      this.#seen = { beat: Number.NaN, at: now() };
       this.#wait(true);
     }
   }

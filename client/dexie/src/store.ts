@@ -8,7 +8,8 @@ import { type DBCore, type DBCoreTransaction, type Dexie, type Middleware, type 
 import { DeviceFull, type Scope, type SpaceRow, type Store, StoreClosed, TermOver } from "../../core/src/store.ts";
 import type { LeaderRow } from "./leader.ts";
 import { STORE_NAMES, type Synced } from "./schema.ts";
-import { ABSORBED, DexieTx } from "./transaction.ts";
+import { StoreOf } from "./stores.ts";
+import { ABSORBED, DexieTx, KEPT } from "./transaction.ts";
 
 export const LEADER = "leader";
 
@@ -55,11 +56,14 @@ export class DexieStore implements Store {
       return await db.transaction("rw", [...collections, ...STORE_NAMES], async (dexieTx) => {
         const trans = dexieTx.idbtrans as unknown as DBCoreTransaction;
         const own = below();
-        const tx = new DexieTx({ own, app: scope.wake === "nothing" ? silent() : own, trans, tables, onSpace });
-        const [leader, absorbed] = await tx.stores.meta.get([LEADER, ABSORBED]);
+        const meta = new StoreOf<{ key: string; value: unknown }>(own.table("_hw_meta"), trans);
+        const [leader, absorbed, kept] = await meta.get([LEADER, ABSORBED, KEPT]);
+        const app = scope.wake === "nothing" ? silent() : own;
+        const tx = new DexieTx({ own, app, trans, tables, onSpace, kept: (kept?.value ?? []) as string[] });
         if (term !== null && (leader?.value as LeaderRow | undefined)?.term !== term) throw new TermOver(`term ${term} is over`);
         await tx.absorb((absorbed?.value as number | undefined) ?? 0);
         const result = await body(tx);
+        await tx.end();
         if (scope.wake === "everything") await this.#wakeAll(own, trans);
         return result;
       });

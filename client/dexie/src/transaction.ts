@@ -12,6 +12,8 @@ import { above, ALL, beginning, StoreOf } from "./stores.ts";
 const FEW = 4;
 /** The last `seq` of the outbox of which the bases stand in `_hw_base`. */
 export const ABSORBED = "absorbed";
+/** Records of rows from before that stay local until they change (`existing: 'keep'`): no sweep deletes them. */
+export const KEPT = "kept";
 
 interface MetaRow {
   key: string;
@@ -30,6 +32,7 @@ export interface Opened {
   app: DBCore;
   trans: DBCoreTransaction;
   tables: ReadonlyMap<string, Synced>;
+  kept: readonly Key[];
   /** Told before a space's row is written, in the transaction. */
   onSpace: (tx: DexieTx, row: SpaceRow) => Promise<void>;
 }
@@ -43,14 +46,19 @@ export class DexieTx implements Tx {
   /** The whole outbox, once somebody has asked what touches a record. */
   #queued: OutboxRow[] | null = null;
 
-  constructor({ own, app, trans, tables, onSpace }: Opened) {
+  readonly #kept: Set<Key>;
+  readonly #keptBefore: number;
+
+  constructor({ own, app, trans, tables, kept, onSpace }: Opened) {
+    this.#kept = new Set(kept);
+    this.#keptBefore = kept.length;
     const store = <Row>(name: StoreName) => new StoreOf<Row>(own.table(name), trans);
     this.stores = {
       outbox: store<OutboxRow>("_hw_outbox"), sent: store<SentRow>("_hw_sent"), base: store<BaseRow>("_hw_base"),
       extra: store<ExtraRow>("_hw_extra"), spaces: store<SpaceRow>("_hw_spaces"), marks: store<MarkRow>("_hw_marks"),
       notes: store<NoteRow>("_hw_notes"), meta: store<MetaRow>("_hw_meta"),
     };
-    this.rows = new AppRows(tables, (name): DBCoreTable => app.table(name), trans);
+    this.rows = new AppRows(tables, (name): DBCoreTable => app.table(name), trans, this.#kept);
     this.#own = own;
     this.#trans = trans;
     this.#onSpace = onSpace;
@@ -152,6 +160,15 @@ export class DexieTx implements Tx {
     put: (key, value) => this.stores.meta.put([{ key, value }]),
   };
 
+  keep(keys: Key[]): void {
+    for (const key of keys) this.#kept.add(key);
+  }
+
+  /** Writes what the transaction has gathered. */
+  async end(): Promise<void> {
+    if (this.#kept.size !== this.#keptBefore) await this.meta.put(KEPT, [...this.#kept]);
+  }
+
   /** Empties a store, one of the app's too. */
   async clear(name: string): Promise<void> {
     await this.#own.table(name).mutate({ type: "deleteRange", trans: this.#trans, range: ALL });
@@ -167,6 +184,7 @@ export class DexieTx implements Tx {
     if (!last) return;
     const firsts = new Map<SpaceId, Map<Key, BaseRow>>();
     for (const { space, keys, before } of rows) {
+      for (const key of keys) this.#kept.delete(key);
       let bases = firsts.get(space);
       if (!bases) firsts.set(space, (bases = new Map()));
       for (const [i, value] of before?.entries() ?? []) {

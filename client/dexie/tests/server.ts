@@ -13,7 +13,7 @@ interface Stored {
 interface Mutation {
   id: number;
   base?: number;
-  changes: (Change & { op: string; conflict?: string; take?: string })[];
+  changes: (Change | { op: "resolve"; collection: string; id: string; base?: number; conflict: string; take?: string; records?: unknown[] })[];
 }
 export interface Asked {
   kind: string;
@@ -92,7 +92,7 @@ export class Server {
     }
     const refused = changes.some((change) => this.rejected.has((change as { value?: TreeObject }).value?.["title"]));
     if (refused) return { status: "rejected", code: "invalid_value", detail: "refused by the test" };
-    const real = changes.filter(({ op }) => op !== "resolve");
+    const real = changes.filter((change): change is Change => change.op !== "resolve");
     if (real.length > 0) this.version++;
     for (const change of real) {
       const key = `${change.collection} ${change.id}`;
@@ -102,7 +102,7 @@ export class Server {
     return { status: "applied", version: this.version };
   }
 
-  #conflicts(client: string, change: Change, base: number | undefined): boolean {
+  #conflicts(client: string, change: Mutation["changes"][number], base: number | undefined): boolean {
     const record = this.records.get(`${change.collection} ${change.id}`);
     if (!record || base === undefined || !["put", "patch", "delete"].includes(change.op)) return false;
     return [...record.by].some(([by, version]) => by !== client && version > base);
