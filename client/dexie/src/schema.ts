@@ -130,9 +130,16 @@ export function readCollections(db: Dexie, collections: Collections, warn: (text
   return found;
 }
 
-/** Adds Headwater's stores to the newest declared version. Called before the database is opened. */
+/** The lowest version that Dexie knows. */
+const LOWEST = 0.1;
+
+/**
+ * Adds Headwater's stores to every declared version, by declaring them in one below all: later versions inherit them. Were they in
+ * the newest only, Dexie would delete them, and the outbox in them, on the way from an earlier version that lacks them to it.
+ * Called before the database is opened. Throws `SchemaError`.
+ */
 export function declareStores(db: Dexie): void {
   if (db.isOpen()) throw new SchemaError("headwater() must be called before the database is opened.");
   if (db.verno <= 0) throw new SchemaError("headwater() must be called after the schema is declared with db.version().stores().");
-  db.version(db.verno).stores(STORES);
+  db.version(LOWEST).stores(STORES);
 }

@@ -232,6 +232,29 @@ export const syncCases: Record<string, (assert: Assert) => Promise<void>> = {
     again.db.close();
   },
 
+  async "an upgrade of the app's schema keeps the outbox and what was synced"(assert) {
+    const server = new Server();
+    const { name, db, hw } = start(server);
+    await native(db.open());
+    await hw.ready;
+    hw.pause();
+    await db.table("todos").add({ id: "a", n: 1 });
+    const before = await db.table("_hw_spaces").get("~");
+    await hw.close();
+    db.close();
+    const again = start(server, { prepare: (db) => {
+      db.version(1).stores({ todos: "id, done", users: "id, &email" });
+      db.version(2).stores({ todos: "id, done, n" });
+      db.version(3).stores({ more: "id" });
+    } }, name);
+    await native(again.db.open());
+    assert.equal((await again.db.table("_hw_spaces").get("~")).client, before.client);
+    await again.hw.now();
+    assert.deepEqual(server.value("todos a"), { n: 1 });
+    await again.hw.close();
+    again.db.close();
+  },
+
   async "forget empties the device, but not while there are edits that nobody has"(assert) {
     const server = new Server();
     server.write("todos", "a", { n: 1 });
