@@ -109,7 +109,11 @@ async function arrive(tx: Tx, row: SpaceRow, { epoch, version }: Page, isPaged: 
   if (isPaged || wasWithout) {
     const queued = await tx.outbox.list(row.space, 0, Number.POSITIVE_INFINITY);
     const during = queued.filter(({ pos, during }) => pos === null || during === load.id);
-    if (during.length > 0) await tx.outbox.put(during.map((one) => based(one, position)));
+    const stale = [...new Set(during.flatMap((one) => one.stale ?? []))];
+    const bases = stale.length > 0 ? await tx.base.get(row.space, stale) : [];
+    // What had no synced copy goes out with a base of 0 anyway.
+    const copied = new Set(bases.flatMap((base) => (base && !base.fresh ? [base.key] : [])));
+    if (during.length > 0) await tx.outbox.put(during.map((one) => based(one, position, copied)));
   }
   if (load.sweep) await tx.marks.clear(load.id);
   Object.assign(row, { position, load: null, min: row.min && reaches(position, row.min) ? null : row.min });
@@ -120,11 +124,12 @@ async function arrive(tx: Tx, row: SpaceRow, { epoch, version }: Page, isPaged: 
  * An edit made during the load that ends: it rests on the end, but for the records of which the load brought another
  * value than the one that was edited. Those rest on where the client stood before, so that nobody's change goes unseen.
  */
-function based(row: OutboxRow, position: Position): OutboxRow {
+function based(row: OutboxRow, position: Position, copied: Set<Key>): OutboxRow {
   const { stale = [], pos, ...rest } = row;
   if (globalThis.__PLANTED__ === "base of the end") return { ...rest, pos: position, during: null };
   const base = pos?.epoch === position.epoch ? Math.max(pos.version, 1) : 1;
-  const changes = row.changes.map((text, at) => (stale.includes(row.keys[at] as Key) ? withBase(text, base) : text));
+  const isStale = (key: Key) => stale.includes(key) && copied.has(key);
+  const changes = row.changes.map((text, at) => (isStale(row.keys[at] as Key) ? withBase(text, base) : text));
   return { ...rest, changes, pos: position, during: null };
 }
 

@@ -48,6 +48,17 @@ export interface Reply {
   status: number;
   body: Body | null;
 }
+export interface Logged {
+  client: string;
+  id: number;
+  text: string;
+  status: string;
+  conflict?: string;
+  /** What stood under the records of the mutation before it. */
+  before: [key: string, value: Record<string, unknown> | undefined][];
+  /** It conflicted because of a deletion that has been forgotten, and for nothing else. */
+  isForgotten: boolean;
+}
 interface Client {
   settled: { text: string; result: Body }[];
   acked: number;
@@ -63,7 +74,7 @@ export class Server {
   /** Lines of a page, and of a push answer. */
   pageMax = 3;
   /** Settled mutations of all epochs, for the checks. */
-  log: { client: string; id: number; text: string; status: string; conflict?: string }[] = [];
+  log: Logged[] = [];
   onCommit: (from: number) => void = () => {};
 
   constructor(epoch: string) {
@@ -132,10 +143,14 @@ export class Server {
         if (!isSame(mutation)) return problem(409, "client_forked", { last: id - 1, results });
         results.push(repeated(id));
       } else if (!isOvertaken) {
-        const result = { id, ...this.#settle(push, mutation) };
+        const keys = new Set(mutation.changes.map((change) => `${change.collection} ${change.id}`));
+        const before: Logged["before"] = [...keys].map((key) => [key, structuredClone(this.model.records.get(key)?.value)]);
+        const { isForgotten = false, ...told } = this.#settle(push, mutation) as Body & { isForgotten?: boolean };
+        const result = { id, ...told };
         client.settled.push({ text: canonical(rest), result });
         const { status, conflict } = result as unknown as { status: string; conflict?: string };
-        this.log.push({ client: push.client, id, text: JSON.stringify(mutation), status, ...(conflict && { conflict }) });
+        const text = JSON.stringify(mutation);
+        this.log.push({ client: push.client, id, text, status, before, isForgotten, ...(conflict && { conflict }) });
         results.push(result);
       }
     }
@@ -161,12 +176,13 @@ export class Server {
       const isAbsent = !model.records.has(`${collection} ${id}`);
       return isAbsent && (op === "put" || op === "patch") && base !== undefined && 0 < base && base < this.horizon;
     });
-    if (judged.status === "applied" && isBelowHorizon) judged = { status: "conflict", records: [] };
+    const isForgotten = judged.status === "applied" && isBelowHorizon;
+    if (isForgotten) judged = { status: "conflict", records: [] };
     if (judged.status === "rejected") return { status: "rejected", code: judged.code };
     if (judged.status === "conflict") {
       const conflict = judged.joins ?? `x_${this.epoch}_${model.version + 1}`;
       model.park(client, mutation, conflict);
-      return { status: "conflict", conflict, records: judged.joins ? [] : (judged.records ?? []) };
+      return { status: "conflict", conflict, records: judged.joins ? [] : (judged.records ?? []), isForgotten };
     }
     if (judged.changed && judged.changed.size > 0) model.step(client, judged.changed);
     return { status: "applied", version: model.version, ...(missing && judged.changed?.size === 0 && { missing: true }) };

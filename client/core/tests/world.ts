@@ -34,6 +34,8 @@ interface Edit {
   key: string;
   mark: string;
   change: Change;
+  /** What the user saw of the record when making it. */
+  seen: Record<string, unknown> | null;
   /** The user has put or deleted the same record since: it may be gone for that. */
   isOver: boolean;
 }
@@ -190,13 +192,13 @@ export class World {
     const id = ["t1", "t2", "t3", `own-${device.name}`, "count"][which % 5] as string;
     const named = { collection: space === "~" ? "c" : "d", id };
     const key = `${named.collection} ${id}`;
-    const there = (await this.valueOf(device, space, key)) !== null;
-    const change = this.changeOf(named, mark, there, which, how);
+    const seen = await this.valueOf(device, space, key);
+    const change = this.changeOf(named, mark, seen !== null, which, how);
     if (!change) return;
     if (change.op === "put" || change.op === "delete") {
       for (const edit of this.edits) if (edit.device === device && edit.key === key) edit.isOver = true;
     }
-    this.edits.push({ device, space, key, mark, change, isOver: change.op === "delete" });
+    this.edits.push({ device, space, key, mark, change, seen, isOver: change.op === "delete" });
     // Several edits in one transaction of the app, now and then.
     const tx = how % 5 === 0 && this.edits.length > 1 ? `tx-${device.name}-${space}-open` : this.newId();
     await device.store.commit(device.store.term, { wake: "rows" }, (store) => capture(store, { space, tx, at: this.now, changes: [change] }));
@@ -340,7 +342,26 @@ export class World {
         assert.ok(isShown, `conflict ${conflict} is shown`);
       }
     }
-    for (const edit of this.edits) this.checkEdit(edit);
+    for (const edit of this.edits) {
+      this.checkEdit(edit);
+      this.checkUnseen(edit);
+    }
+  }
+
+  /** Nobody's change is replaced by an edit whose user had not seen it. */
+  checkUnseen({ device, space, key, mark, change }: Edit): void {
+    if (change.op === "add" || change.op === "delete") return;
+    const isForeign = (name: string) => name[0] === "o" || this.edits[Number(name.slice(1))]?.device !== device;
+    for (const { text, status, before, isForgotten } of this.server(space).log) {
+      if (!text.includes(`"${mark}"`)) continue;
+      if (!this.hasRestored && key.includes("own-")) assert.ok(!isForgotten, `${key} is of one device alone, and conflicts`);
+      if (status !== "applied") continue;
+      const there = before.find(([other]) => other === key)?.[1] ?? {};
+      // A mutation may hold several edits, of which the later ones saw what the first had made.
+      const all = this.edits.filter((edit) => edit.key === key && edit.device === device).map((edit) => edit.seen ?? {});
+      const unseen = Object.keys(there).filter((name) => isForeign(name) && !all.some((one) => name in one));
+      assert.deepEqual(unseen, [], `edit ${mark} of ${key} replaced what its user had not seen: ${text}`);
+    }
   }
 
   checkEdit({ device, space, key, mark, change, isOver }: Edit): void {
