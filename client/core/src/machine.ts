@@ -64,6 +64,7 @@ export class SpaceMachine {
   #grant: { text: string; since: number; until: number } | null = null;
   #grantRefusedSince: number | null = null;
   #progress: { lines: number; bytes: number } | null = null;
+  #pulls = 0;
   #waitsForToken = false;
   #ids = 0;
   #now = 0;
@@ -96,6 +97,7 @@ export class SpaceMachine {
       deviceFull: this.#deviceFull,
       waitMs: wait === null ? null : Math.max(0, wait - this.#now),
       ready: !!this.#row?.position,
+      pulls: this.#pulls,
     };
   }
 
@@ -355,7 +357,7 @@ export class SpaceMachine {
       // Whatever ends a push in the middle leaves its first mutations settled.
       const isNothing = verdict.is === "token" || verdict.is === "late" || (verdict.is === "later" && !verdict.isDone);
       patience.unsure ||= !isNothing;
-    } else if (work.kind === "pull") this.#wants.pull = true;
+    } else if (work.kind === "pull" && verdict.is !== "told") this.#wants.pull = true;
     if (verdict.is !== "token") patience.isTokenNew = false;
     if (verdict.is !== "later") patience.answered(code);
     switch (verdict.is) {
@@ -484,7 +486,10 @@ export class SpaceMachine {
     if (code !== "") return this.#hold("bug", code);
     if (status === 304) return this.#arrived();
     // A stream that has ended without its last line.
-    if (!body?.["changes"]) return this.#wait();
+    if (!body?.["changes"]) {
+      this.#wants.pull = true;
+      return this.#wait();
+    }
     const { epoch, version, reset, more, cursor, changes } = body as unknown as Page & { more: boolean; changes: Line[] };
     this.#work = work;
     work.queue.push({ epoch, version, reset, cursor, lines: changes, end: !more });
@@ -532,7 +537,9 @@ export class SpaceMachine {
     this.#progress = null;
     this.#grantRefusedSince = null;
     this.#patience.hasRestarted = false;
-    Object.assign(this.#wants, { pull: false, strong: false, push: this.#pending > 0 });
+    this.#pulls += 1;
+    if (!this.#wants.pull) this.#wants.strong = false;
+    this.#wants.push ||= this.#pending > 0;
     // What it was told of has not come, though the server promises it: asked for again, but not at once.
     if (this.#row?.min || this.#min) this.#wait();
   }

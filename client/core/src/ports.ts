@@ -27,6 +27,9 @@ export interface FetchInit {
   headers: Record<string, string>;
   body?: string;
   signal?: AbortSignal;
+  redirect: "manual";
+  credentials: "omit";
+  cache: "no-store";
 }
 
 export interface FetchAnswer {
@@ -48,5 +51,5 @@ export interface Socket {
 }
 
 export type TokenReason = "start" | "expiring" | "refused";
-/** The user's token, or null: signed out. `user` names issuer and subject, and never changes for one database. */
+/** The user's token, or null: signed out, and everything works locally. One call is under way at a time. */
 export type TokenSource = (asked: { reason: TokenReason }) => Promise<string | null>;
