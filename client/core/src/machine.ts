@@ -327,7 +327,8 @@ export class SpaceMachine {
       return this.#next();
     }
     this.#log(error instanceof Wrong ? "an answer was not taken" : "a transaction failed", error);
-    if (work.kind === "commit" && this.#purpose === "pushing") Object.assign(this.#wants, { push: true });
+    if (this.#purpose === "pushing") this.#wants.push = true;
+    else this.#wants.pull = true;
     this.#wait();
   }
 
@@ -372,8 +373,7 @@ export class SpaceMachine {
       case "late":
         return patience.late(mutations) ? undefined : this.#hold("timeout", body?.detail);
       case "later":
-        if (!verdict.isForeign) patience.answered(code);
-        else if (work.kind === "push") patience.foreign(mutations, status);
+        if (work.kind === "push") patience.kept(verdict.isForeign, mutations, status);
         return this.#wait(retryAfter);
       case "held":
         if (verdict.why === "bug") this.#log(`refused: ${code}`, { body, work });

@@ -90,9 +90,9 @@ export class Patience {
     return true;
   }
 
-  /** A push was answered by something that is not the server, or not at all. */
-  foreign(mutations: number, status: number): void {
-    this.#foreigns += 1;
+  /** A push has to be repeated. `isForeign`: something that is not the server has answered, or nothing has. */
+  kept(isForeign: boolean, mutations: number, status: number): void {
+    this.#foreigns = isForeign ? this.#foreigns + 1 : 0;
     if (mutations === 0 || this.#foreigns < FOREIGN_BEFORE_PROBE) return;
     this.isProbing = true;
     this.#probedMutations = mutations;
