@@ -2,6 +2,9 @@
 
 import type { Assert } from "./capture-cases.ts";
 import { captureCases } from "./capture-cases.ts";
+import { liveQuery } from "dexie";
+import { createApp } from "./app.ts";
+import type { Answered, Asked } from "./server.ts";
 import { storeCases } from "./store-cases.ts";
 import { syncCases } from "./sync-cases.ts";
 
@@ -34,3 +37,44 @@ const assert: Assert = {
 
 const all = { ...captureCases, ...storeCases, ...syncCases };
 export const run = (name: string): Promise<void> => (all[name] as (assert: Assert) => Promise<void>)(assert);
+
+// An app in each page, for the tests of several tabs. The server is in the test's process.
+
+declare const askServer: (asked: Asked) => Promise<Answered>;
+
+interface Settings {
+  name: string;
+  version?: number;
+  schema?: Record<string, string>;
+  /** How much faster the leader's clock runs. */
+  haste?: number;
+  /** What the page says of itself; it cannot be hidden by a test. */
+  isVisible?: boolean;
+}
+
+let app: ReturnType<typeof createApp> | undefined;
+let isFrozen = false;
+const queries: unknown[] = [];
+
+export async function start({ name, haste = 1, isVisible = true, ...rest }: Settings): Promise<void> {
+  app = createApp(name, askServer, {
+    ...rest,
+    environment: {
+      now: () => Date.now() * haste,
+      visible: () => isVisible,
+      after: (ms, call) => {
+        const timer = setTimeout(() => isFrozen || call(), ms / haste);
+        return () => clearTimeout(timer);
+      },
+    },
+  });
+  await new Promise((resolve, reject) => app?.db.open().then(resolve, reject));
+  liveQuery(() => app?.db.table("todos").toArray()).subscribe({ next: (rows) => void queries.push(rows), error: () => {} });
+}
+
+export const db = () => app?.db;
+export const sync = () => app?.hw;
+export const warnings = () => app?.warnings;
+export const queried = () => queries;
+/** The leader's timers stand still, as those of a page that the browser has put to sleep. */
+export const freeze = () => void (isFrozen = true);
