@@ -2,8 +2,9 @@
  * The leader of a device: it drives the machines of the open spaces, carries their effects out through the ports, holds
  * the user's token, and decides when nobody has asked for long enough.
  *
- * Order: `lead` once; `open` for each space; then `captured`, `poll`, `online`, `visible` as they happen; `close` at the
- * end, after which nothing is written. A term that is over closes the spaces by itself.
+ * Commands: `open` and `close` for each space, `captured`, `online`, `visible`, `signedIn`, `pause`, `resume` and
+ * `withdraw` as they happen, `stop` at the end, after which nothing is written. Queries: `status`, `now`. What it has to
+ * say comes by `tell`, and by `deposed` when another leader has taken over or the database is closed.
  */
 
 import type { Effect, Event, TimerName } from "./events.ts";
@@ -21,7 +22,12 @@ export interface DeviceOptions {
   store: Store;
   ports: Ports;
   token: TokenSource;
+  /** The term of this leader, as `Store.commit` compares it. */
+  term: number;
+  /** The lock was taken from a leader that may still have a push on its way. */
+  stolen?: boolean;
   tell: (tell: Tell) => void;
+  deposed?: () => void;
   onConflict?: "reject" | "merge" | "overwrite";
 }
 
@@ -34,6 +40,8 @@ const TOKEN_AHEAD_MS = 60_000;
 interface Open {
   machine: SpaceMachine;
   socket: LiveSocket | null;
+  /** Somebody was signed in since it was opened. */
+  isBegun: boolean;
   timers: Map<TimerName | "poll", unknown>;
   aborts: Map<number, AbortController>;
   /** The transaction that is being written. */
@@ -57,126 +65,141 @@ function claimsOf(token: string): { iss?: string; sub?: string; exp?: number } {
 
 export class Device {
   #options: DeviceOptions;
-  #term = 0;
-  #isStolen = false;
   #spaces = new Map<SpaceId, Open>();
   #token: string | null = null;
   #asking: Promise<string | null> | null = null;
   #tokenTimer: unknown;
   #isVisible = true;
-  #isClosed = false;
+  #isStopped = false;
   #watchers = new Set<() => void>();
 
   constructor(options: DeviceOptions) {
     this.#options = options;
   }
 
-  /** Begins as the leader of `term`. Gives the user, or null if nobody is signed in: then no space can be opened. */
-  async lead(term: number, { stolen = false } = {}): Promise<string | null> {
-    this.#term = term;
-    this.#isStolen = stolen;
-    const token = await this.#newToken("start");
-    return token && userOf(token);
+  /** Begins with a space, or when somebody is signed in. */
+  open(space: SpaceId): void {
+    if (this.#isStopped || this.#spaces.has(space)) return;
+    const { ports, onConflict } = this.#options;
+    const machine = new SpaceMachine({ space, newId: ports.newId, ...(onConflict && { onConflict }) });
+    const open: Open = { machine, socket: null, isBegun: false, timers: new Map(), aborts: new Map(), writing: Promise.resolve() };
+    if (ports.socket && this.#spaces.size < SOCKETS_MAX) open.socket = this.#socketOf(space);
+    this.#spaces.set(space, open);
+    if (this.#token === null) void this.#newToken("start");
+    else this.#begin(space, open, this.#token);
   }
 
-  open(space: SpaceId): void {
-    if (this.#isClosed || this.#spaces.has(space) || this.#token === null) return;
-    const { ports, url, onConflict } = this.#options;
-    const machine = new SpaceMachine({ space, newId: ports.newId, ...(onConflict && { onConflict }) });
-    const open: Open = { machine, socket: null, timers: new Map(), aborts: new Map(), writing: Promise.resolve() };
-    this.#spaces.set(space, open);
-    if (ports.socket && this.#spaces.size <= SOCKETS_MAX) {
-      const path = `${url.replace(/^http/, "ws")}/sync/live${space === "~" ? "" : `?space=${space}`}`;
-      open.socket = new LiveSocket(ports, path, () => this.#token, {
-        live: (message) => this.#tell(space, { type: "live", message }),
-        grant: (grant, expiresIn) => this.#tell(space, { type: "grant", grant, expiresIn }),
-        tokenEnds: (ms) => this.#renewIn(ms - TOKEN_AHEAD_MS),
-        expired: () => void this.#newToken("expiring"),
-        lost: () => this.#schedulePoll(space),
-      });
-    }
-    this.#tell(space, { type: "open", user: userOf(this.#token), stolen: this.#isStolen });
+  #socketOf(space: SpaceId): LiveSocket {
+    const { ports, url } = this.#options;
+    const path = `${url.replace(/^http/, "ws")}/sync/live${space === "~" ? "" : `?space=${space}`}`;
+    return new LiveSocket(ports, path, () => this.#token, {
+      live: (message) => this.#tell(space, { type: "live", message }),
+      grant: (grant, expiresIn) => this.#tell(space, { type: "grant", grant, expiresIn }),
+      tokenEnds: (ms) => this.#renewIn(ms - TOKEN_AHEAD_MS),
+      expired: () => void this.#newToken("expiring"),
+      // HTTP says why, if there is a reason.
+      lost: () => this.#tell(space, { type: "poll" }),
+    });
+  }
+
+  #begin(space: SpaceId, open: Open, token: string): void {
+    open.isBegun = true;
+    this.#tell(space, { type: "open", user: userOf(token), stolen: this.#options.stolen === true });
     open.socket?.open();
     this.#schedulePoll(space);
   }
 
-  shut(space: SpaceId): void {
+  close(space: SpaceId): void {
     const open = this.#spaces.get(space);
+    if (!open) return;
+    open.isBegun = false;
     this.#tell(space, { type: "close" });
-    open?.socket?.close();
-    this.#options.ports.clearTimeout(open?.timers.get("poll"));
     this.#spaces.delete(space);
+    open.socket?.close();
+    this.#options.ports.clearTimeout(open.timers.get("poll"));
   }
 
-  close(): void {
-    for (const space of [...this.#spaces.keys()]) this.shut(space);
-    this.#isClosed = true;
+  /** Whatever is under way is forgotten. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const space of [...this.#spaces.keys()]) this.close(space);
     this.#options.ports.clearTimeout(this.#tokenTimer);
     this.#watched();
   }
 
   status(space: SpaceId): SpaceStatus | null {
-    return this.#spaces.get(space)?.machine.status ?? null;
+    const open = this.#spaces.get(space);
+    return open ? this.#statusOf(open) : null;
   }
 
-  /** Tells one space, or all. */
-  tell(event: Event, space?: SpaceId): void {
-    for (const each of space === undefined ? [...this.#spaces.keys()] : [space]) this.#tell(each, event);
+  /** An edit was committed, here or in another tab. */
+  captured(space: SpaceId): void {
+    this.#tell(space, { type: "captured" });
+  }
+
+  /** The application gives up the mutation that is blocked. */
+  withdraw(space: SpaceId): void {
+    this.#tell(space, { type: "withdraw" });
+  }
+
+  pause(): void {
+    this.#tellAll({ type: "pause" });
+  }
+
+  resume(): void {
+    if (this.#token === null) void this.#newToken("start");
+    this.#tellAll({ type: "resume" });
   }
 
   /** The page is looked at, or is not. */
   visible(isVisible: boolean): void {
     this.#isVisible = isVisible;
-    for (const [space, { socket }] of this.#spaces) {
-      if (isVisible && !socket?.isOpen) this.#tell(space, { type: "poll" });
-      this.#schedulePoll(space);
-    }
+    for (const space of this.#spaces.keys()) this.#schedulePoll(space);
+    if (isVisible) this.online();
   }
 
+  /** The connection is back, or somebody looks. */
   online(): void {
-    this.tell({ type: "online" });
+    this.#tellAll({ type: "online" });
     for (const [space, { socket }] of this.#spaces) {
       socket?.open();
       if (!socket?.isOpen) this.#tell(space, { type: "poll" });
     }
   }
 
-  /** The application has another token, or none. */
+  /** The application has another token, or none any more. */
   async signedIn(): Promise<void> {
     await this.#newToken("start");
   }
 
-  /** Resolves when everything is pushed and what the coordinator has now is here; rejects after `timeoutMs`. */
-  now(timeoutMs: number): Promise<void> {
-    const { ports } = this.#options;
+  /** Resolves when everything is pushed and what the coordinator has now is here. Rejects if a space is held. */
+  now(): Promise<void> {
     const goals = [...this.#spaces].map(([space, { machine }]) => {
       const { pulls, phase } = machine.status;
       return [space, pulls + (phase === "pulling" || phase === "loading" ? 2 : 1)] as const;
     });
-    this.tell({ type: "poll", strong: true });
     return new Promise((resolve, reject) => {
-      const done = (error?: Error) => {
-        ports.clearTimeout(timer);
-        this.#watchers.delete(watch);
-        if (error) reject(error);
-        else resolve();
-      };
       const watch = () => {
-        const isReached = goals.every(([space, goal]) => {
-          const status = this.status(space);
-          return !status || (status.pulls >= goal && status.pending === 0 && status.phase === "idle");
-        });
-        if (isReached) done();
-        else if (this.#isClosed) done(new Error("another tab leads"));
+        const all = goals.map(([space, goal]) => [this.status(space), goal] as const);
+        const held = all.find(([status]) => status?.held)?.[0]?.held;
+        const isReached = ([status, goal]: (typeof all)[number]) => status && status.pulls >= goal && status.pending === 0 && status.phase === "idle";
+        if (this.#isStopped || held) reject(new Error(held ? `${held.why}: ${held.detail}` : "another tab leads"));
+        else if (all.every(isReached)) resolve();
+        else return;
+        this.#watchers.delete(watch);
       };
-      const timer = ports.setTimeout(() => done(new Error(`not in ${timeoutMs} ms`)), timeoutMs);
       this.#watchers.add(watch);
+      this.#tellAll({ type: "poll", strong: true });
       watch();
     });
   }
 
   #watched(): void {
     for (const watch of [...this.#watchers]) watch();
+  }
+
+  #tellAll(event: Event): void {
+    for (const space of [...this.#spaces.keys()]) this.#tell(space, event);
   }
 
   // ——— Effects.
@@ -193,7 +216,7 @@ export class Device {
     switch (effect.type) {
       case "commit": {
         const { id, scope, body } = effect;
-        open.writing = store.commit(this.#term, scope, body).then(
+        open.writing = store.commit(this.#options.term, scope, body).then(
           (result) => this.#tell(space, { type: "committed", id, result }),
           (error) => this.#tell(space, { type: "failed", id, error }),
         );
@@ -217,11 +240,17 @@ export class Device {
         void this.#newToken("refused");
         return;
       case "released":
-        return this.tell({ type: "captured" });
+        return this.#tellAll({ type: "captured" });
       case "tell":
         if (effect.tell.type === "log") ports.log?.(effect.tell.message, effect.tell.detail);
         tell(effect.tell);
+        if (effect.tell.type === "status" && effect.tell.status.phase === "closed" && open.isBegun) this.#depose();
     }
+  }
+
+  #depose(): void {
+    this.stop();
+    this.#options.deposed?.();
   }
 
   #timer(open: Open, name: TimerName | "poll", ms: number, then: () => void): void {
@@ -268,7 +297,11 @@ export class Device {
 
   /** Asks the application for a token, once at a time, and tells everybody who uses it. */
   #newToken(reason: TokenReason): Promise<string | null> {
-    this.#asking ??= this.#askForToken(reason).finally(() => (this.#asking = null));
+    this.#asking ??= this.#askForToken(reason).finally(() => {
+      this.#asking = null;
+      for (const open of this.#spaces.values()) if (!open.isBegun) this.#options.tell({ type: "status", status: this.#statusOf(open) });
+      this.#watched();
+    });
     return this.#asking;
   }
 
@@ -287,9 +320,20 @@ export class Device {
       const { exp } = claimsOf(token);
       if (exp !== undefined) this.#renewIn(exp * 1000 - ports.date() - TOKEN_AHEAD_MS);
     }
-    this.tell({ type: "token", user: token === null ? null : userOf(token) });
-    if (token !== null && token !== before) for (const { socket } of this.#spaces.values()) socket?.renew(token);
+    for (const [space, open] of this.#spaces) {
+      if (open.isBegun) {
+        this.#tell(space, { type: "token", user: token === null ? null : userOf(token) });
+        if (token !== null && token !== before) open.socket?.renew(token);
+      } else if (token !== null) this.#begin(space, open, token);
+    }
     return token;
+  }
+
+  /** Of a space that has not begun: nobody is signed in, and what the user changes is kept until then. */
+  #statusOf({ machine, isBegun }: Open): SpaceStatus {
+    const { status } = machine;
+    if (isBegun || this.#token !== null || this.#asking) return status;
+    return { ...status, phase: "held", held: { why: "signed-out", detail: "nobody is signed in" } };
   }
 
   /** Asks for the next token in time. A clock that is wrong must not make it ask without end. */
