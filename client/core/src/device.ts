@@ -9,7 +9,7 @@
 
 import type { Effect, Event, TimerName } from "./events.ts";
 import { ask } from "./http.ts";
-import { SpaceMachine } from "./machine.ts";
+import { SpaceMachine } from "./space.ts";
 import type { Ports, TokenReason, TokenSource } from "./ports.ts";
 import type { Answer, Request } from "./requests.ts";
 import { LiveSocket } from "./socket.ts";

@@ -64,25 +64,25 @@ export async function settle(tx: Tx, space: string, pushed: Pushed, answer: Push
   let again = false;
   // An answer to what is not sent any more says nothing.
   if (row.client === pushed.client) {
-    await settling.take(answer);
+    await settling.take_(answer);
     const { position, last = 0, code, results } = answer;
     const isShort = (results ?? []).length < pushed.mutations.length;
     if (code === "ok") {
-      await settling.arrive(answer, pushed.since && !isShort);
+      await settling.arrive_(answer, pushed.since && !isShort);
       again = isShort || !pushed.isWhole;
     }
-    if (code === "out_of_order") again = await settling.expect(answer.expected ?? 0);
+    if (code === "out_of_order") again = await settling.expect_(answer.expected ?? 0);
     if (code === "client_forked" || code === "epoch_mismatch") {
       const at = position ?? row.min ?? row.position;
-      if (at) await settling.dropUpTo(last, at, results ?? []);
-      again = code === "client_forked" ? await settling.fork(last) : answer.more === true && (await settling.hasOpen());
-      if (!again) await settling.renew();
+      if (at) await settling.dropUpTo_(last, at, results ?? []);
+      again = code === "client_forked" ? await settling.fork_(last) : answer.more === true && (await settling.hasOpen_());
+      if (!again) await settling.renew_();
       if (code === "epoch_mismatch" && !again) row.min = at;
     }
   }
-  await refold(tx, space, [...settling.touched, ...(await dropSettled(tx, row))]);
+  await refold(tx, space, [...settling.touched_, ...(await dropSettled(tx, row))]);
   await tx.spaces.put(row);
-  return { row, pending: await pendingOf(tx, space), added: settling.added, again, released: settling.released };
+  return { row, pending: await pendingOf(tx, space), added: settling.added_, again, released: settling.released_ };
 }
 
 /**
@@ -106,76 +106,76 @@ const textsOf = (row: SentRow | OutboxRow): Text[] => changesOf(row).map((change
 const merged = (a: string[] | undefined, b: string[]): string[] => [...new Set([...(a ?? []), ...b])];
 
 class Settling {
-  tx: Tx;
-  row: SpaceRow;
-  pushed: Pushed;
-  touched = new Set<Key>();
-  added: number[] = [];
-  released = false;
+  tx_: Tx;
+  row_: SpaceRow;
+  pushed_: Pushed;
+  touched_ = new Set<Key>();
+  added_: number[] = [];
+  released_ = false;
 
   constructor(tx: Tx, row: SpaceRow, pushed: Pushed) {
-    this.tx = tx;
-    this.row = row;
-    this.pushed = pushed;
+    this.tx_ = tx;
+    this.row_ = row;
+    this.pushed_ = pushed;
   }
 
   /** The mutations under the present client id that nothing is known of, in order. */
-  async open(): Promise<SentRow[]> {
-    return (await this.tx.sent.list(this.row.space)).filter(({ settled, client }) => !settled && client === this.row.client);
+  async open_(): Promise<SentRow[]> {
+    return (await this.tx_.sent.list(this.row_.space)).filter(({ settled, client }) => !settled && client === this.row_.client);
   }
 
-  async hasOpen(): Promise<boolean> {
-    return (await this.open()).length > 0;
+  async hasOpen_(): Promise<boolean> {
+    return (await this.open_()).length > 0;
   }
 
   /** Results by their numbers. What was refused leaves the outbox; what was applied stays on top until a pull has it. */
-  async take(answer: PushAnswer): Promise<void> {
-    const open = new Map((await this.open()).map((sent) => [sent.num, sent]));
-    const epoch = answer.position?.epoch ?? answer.epoch ?? this.row.position?.epoch ?? "";
+  async take_(answer: PushAnswer): Promise<void> {
+    const open = new Map((await this.open_()).map((sent) => [sent.num, sent]));
+    const epoch = answer.position?.epoch ?? answer.epoch ?? this.row_.position?.epoch ?? "";
     for (const result of answer.results ?? []) {
       const sent = open.get(result.id);
       if (!sent) continue;
-      this.row.acked = Math.max(this.row.acked, result.id);
-      if (result.status === "conflict") await this.parked(sent, result);
-      else if (result.status === "rejected") await this.rejected(sent, result);
-      else await this.applied(sent, result, { epoch, version: result.version ?? answer.position?.version ?? answer.version ?? 0 });
+      this.row_.acked = Math.max(this.row_.acked, result.id);
+      if (result.status === "conflict") await this.parked_(sent, result);
+      else if (result.status === "rejected") await this.rejected_(sent, result);
+      else await this.applied_(sent, result, { epoch, version: result.version ?? answer.position?.version ?? answer.version ?? 0 });
     }
   }
 
-  async applied(sent: SentRow, result: Result, settled: Position): Promise<void> {
-    const { tx, row } = this;
-    for (const key of sent.keys) this.touched.add(key);
+  async applied_(sent: SentRow, result: Result, settled: Position): Promise<void> {
+    const { tx_: tx, row_: row } = this;
+    for (const key of sent.keys) this.touched_.add(key);
     if (globalThis.__PLANTED__ === "dropped when acknowledged") await tx.sent.delete(row.space, [sent.n]);
     else await tx.sent.put([{ ...sent, settled }]);
     const changes = changesOf(sent);
     if (result.missing && changes.some(({ op }) => op !== "delete")) {
       const detail = "a record that it changes is deleted, and nothing was done to it";
-      await this.note({ kind: "rejected", space: row.space, code: "missing", detail, changes: textsOf(sent) });
+      await this.note_({ kind: "rejected", space: row.space, code: "missing", detail, changes: textsOf(sent) });
     }
-    if (sent.keys.includes("")) await this.closeConflicts(changes);
-    const waiting = await this.waitingFor(sent);
-    this.released ||= waiting.length > 0;
+    if (sent.keys.includes("")) await this.closeConflicts_(changes);
+    const waiting = await this.waitingFor_(sent);
+    this.released_ ||= waiting.length > 0;
     if (waiting.length > 0) await tx.outbox.put(waiting.map(({ waits: _, ...one }) => one));
   }
 
-  async rejected(sent: SentRow, { code = "unsupported_op", detail = "" }: Result): Promise<void> {
-    const { tx, row } = this;
-    await this.remove(sent);
+  async rejected_(sent: SentRow, { code = "unsupported_op", detail = "" }: Result): Promise<void> {
+    const { tx_: tx, row_: row } = this;
+    await this.remove_(sent);
     if (sent.withdrawn) return;
-    if (sent.keys.includes("")) await this.reopenConflicts(changesOf(sent), code);
-    await this.note({ kind: "rejected", space: row.space, code, detail, changes: textsOf(sent) });
-    await this.takeBackOrphans(sent);
+    if (sent.keys.includes("")) await this.reopenConflicts_(changesOf(sent), code);
+    await this.note_({ kind: "rejected", space: row.space, code, detail, changes: textsOf(sent) });
+    await this.takeBackOrphans_(sent);
   }
 
-  async parked(sent: SentRow, { conflict = "", records = [] }: Result): Promise<void> {
-    const { tx, row } = this;
+  async parked_(sent: SentRow, { conflict = "", records = [] }: Result): Promise<void> {
+    const { tx_: tx, row_: row } = this;
     const { space } = row;
-    await this.remove(sent);
-    if (sent.keys.includes("")) await this.reopenConflicts(changesOf(sent), "");
+    await this.remove_(sent);
+    if (sent.keys.includes("")) await this.reopenConflicts_(changesOf(sent), "");
     const notes = (await tx.notes.list(space)) as ConflictNote[];
     const known = notes.find((note) => note.kind === "conflict" && note.conflict === conflict);
     const note: ConflictNote | Omit<ConflictNote, "n"> = known ?? { kind: "conflict", space, conflict, records: [], changes: [] };
-    for (const { collection, id } of records) this.touched.add(`${collection} ${id}`);
+    for (const { collection, id } of records) this.touched_.add(`${collection} ${id}`);
     const keys = [...new Set([...sent.keys, ...records.map(({ collection, id }) => `${collection} ${id}`)])].filter(Boolean);
     const bases = await tx.base.get(space, keys);
     keys.forEach((key, at) => {
@@ -191,46 +191,46 @@ class Settling {
     });
     note.changes.push(...textsOf(sent));
     if ("n" in note) await tx.notes.put(note);
-    else this.added.push(await tx.notes.add(note));
-    if (globalThis.__PLANTED__ !== "no after") await this.follow(sent.keys, conflict);
+    else this.added_.push(await tx.notes.add(note));
+    if (globalThis.__PLANTED__ !== "no after") await this.follow_(sent.keys, conflict);
   }
 
-  async note(note: NewNote): Promise<void> {
-    this.added.push(await this.tx.notes.add(note));
+  async note_(note: NewNote): Promise<void> {
+    this.added_.push(await this.tx_.notes.add(note));
   }
 
   /** Takes a mutation away; what waited for it in another space is given up, and that is told. */
-  async remove(sent: SentRow): Promise<void> {
-    const { tx, row } = this;
-    for (const key of sent.keys) this.touched.add(key);
+  async remove_(sent: SentRow): Promise<void> {
+    const { tx_: tx, row_: row } = this;
+    for (const key of sent.keys) this.touched_.add(key);
     await tx.sent.delete(row.space, [sent.n]);
-    for (const other of await this.waitingFor(sent)) {
+    for (const other of await this.waitingFor_(sent)) {
       await tx.outbox.delete([other.seq]);
       const detail = "the record could not be moved, and stays where it was";
-      await this.note({ kind: "rejected", space: other.space, code: "move", detail, changes: textsOf(other) });
+      await this.note_({ kind: "rejected", space: other.space, code: "move", detail, changes: textsOf(other) });
       // The new place first, so that the row can go back to its old one.
       await refold(tx, row.space, sent.keys);
       await refold(tx, other.space, other.keys);
     }
   }
 
-  async waitingFor(sent: SentRow): Promise<OutboxRow[]> {
-    const all = await this.tx.outbox.waiting(this.row.space);
+  async waitingFor_(sent: SentRow): Promise<OutboxRow[]> {
+    const all = await this.tx_.outbox.waiting(this.row_.space);
     return all.filter(({ waits, keys }) => waits && sent.txs.includes(waits.tx) && keys.some((key) => sent.keys.includes(key)));
   }
 
   /** What is queued on the records of a conflict was made behind it, and says so. */
-  async follow(keys: Key[], conflict: string): Promise<void> {
-    const { tx, row } = this;
+  async follow_(keys: Key[], conflict: string): Promise<void> {
+    const { tx_: tx, row_: row } = this;
     const queued = await tx.outbox.touching(row.space, keys.filter(Boolean));
     if (queued.length > 0) await tx.outbox.put(queued.map((one) => ({ ...one, after: merged(one.after, [conflict]) })));
-    const sent = (await this.open()).filter((one) => one.keys.some((key) => key !== "" && keys.includes(key)));
+    const sent = (await this.open_()).filter((one) => one.keys.some((key) => key !== "" && keys.includes(key)));
     if (sent.length > 0) await tx.sent.put(sent.map((one) => ({ ...one, after: merged(one.after, [conflict]) })));
   }
 
   /** Edits of a record whose creation was rejected have nothing to rest on: they are taken back with it. */
-  async takeBackOrphans(sent: SentRow): Promise<void> {
-    const { tx, row } = this;
+  async takeBackOrphans_(sent: SentRow): Promise<void> {
+    const { tx_: tx, row_: row } = this;
     const keys = [...new Set(sent.keys)].filter(Boolean);
     const bases = await tx.base.get(row.space, keys);
     const orphans = keys.filter((_, at) => bases[at]?.value === null);
@@ -248,78 +248,78 @@ class Settling {
       const rest = { changes: one.changes.filter((_, at) => isStaying[at]), keys: one.keys.filter((_, at) => isStaying[at]) };
       if (rest.keys.length > 0) await tx.outbox.put([{ ...one, ...rest }]);
       else await tx.outbox.delete([one.seq]);
-      await this.note({ kind: "rejected", space: row.space, code: "parent", detail: "the record could not be created", changes });
+      await this.note_({ kind: "rejected", space: row.space, code: "parent", detail: "the record could not be created", changes });
     }
   }
 
-  async notesOf(changes: Change[]): Promise<ConflictNote[]> {
+  async notesOf_(changes: Change[]): Promise<ConflictNote[]> {
     const ids = (changes as unknown as { conflict?: string }[]).map(({ conflict }) => conflict);
-    const notes = await this.tx.notes.list(this.row.space);
+    const notes = await this.tx_.notes.list(this.row_.space);
     return notes.filter((note) => note.kind === "conflict").filter((note) => ids.includes(note.conflict));
   }
 
-  async closeConflicts(changes: Change[]): Promise<void> {
-    await this.tx.notes.delete((await this.notesOf(changes)).map(({ n }) => n));
+  async closeConflicts_(changes: Change[]): Promise<void> {
+    await this.tx_.notes.delete((await this.notesOf_(changes)).map(({ n }) => n));
   }
 
   /** A resolution that was not applied: the conflict is open still, or was closed by somebody else. */
-  async reopenConflicts(changes: Change[], code: string): Promise<void> {
-    if (code === "not_found") return this.closeConflicts(changes);
-    for (const { resolving: _, ...note } of await this.notesOf(changes)) await this.tx.notes.put(note);
+  async reopenConflicts_(changes: Change[], code: string): Promise<void> {
+    if (code === "not_found") return this.closeConflicts_(changes);
+    for (const { resolving: _, ...note } of await this.notesOf_(changes)) await this.tx_.notes.put(note);
   }
 
   /** The changes that came with the answer, and the position; or how far the next pull has to go. */
-  async arrive({ epoch = "", version = 0, reset, more, changes = [] }: PushAnswer, since: boolean): Promise<void> {
-    const { tx, row } = this;
+  async arrive_({ epoch = "", version = 0, reset, more, changes = [] }: PushAnswer, since: boolean): Promise<void> {
+    const { tx_: tx, row_: row } = this;
     const position = { epoch, version };
     const brings = since && !more && !reset && row.load === null && row.position?.epoch === epoch;
     if (!brings) {
       row.min = later(row.min, position);
       return;
     }
-    if (globalThis.__PLANTED__ === "lines before results") await tx.base.delete(row.space, [...this.touched]);
+    if (globalThis.__PLANTED__ === "lines before results") await tx.base.delete(row.space, [...this.touched_]);
     const { touched } = await applyLines(tx, row, changes, epoch, false);
-    for (const key of touched) this.touched.add(key);
+    for (const key of touched) this.touched_.add(key);
     if (reaches(position, row.position as Position)) row.position = position;
     if (row.min && reaches(row.position, row.min)) row.min = null;
   }
 
   /** Sends again from a number, if it is there with all that follow it; else under a new client id. */
-  async expect(expected: number): Promise<boolean> {
-    const { tx, row } = this;
+  async expect_(expected: number): Promise<boolean> {
+    const { tx_: tx, row_: row } = this;
     const all = (await tx.sent.list(row.space)).filter(({ client, num }) => client === row.client && num >= expected);
     const isWhole = all.length > 0 && all.every(({ num }, at) => num === expected + at);
     // It was sent from there: the server contradicts itself, or answers an earlier push.
-    const isNew = this.pushed.mutations[0]?.num !== expected;
+    const isNew = this.pushed_.mutations[0]?.num !== expected;
     if (isWhole && isNew) await tx.sent.put(all.map(({ settled: _, ...one }) => one));
-    else await this.renew();
+    else await this.renew_();
     return isWhole && isNew;
   }
 
   /** Of the mutations that were pushed, those up to `last` are settled, also where their results are forgotten. */
-  async dropUpTo(last: number, at: Position, results: Result[]): Promise<void> {
+  async dropUpTo_(last: number, at: Position, results: Result[]): Promise<void> {
     const told = new Set(results.map(({ id }) => id));
-    const pushed = new Set(this.pushed.mutations.map(({ num }) => num));
-    for (const sent of await this.open()) {
+    const pushed = new Set(this.pushed_.mutations.map(({ num }) => num));
+    for (const sent of await this.open_()) {
       if (sent.num > last || told.has(sent.num) || !pushed.has(sent.num)) continue;
-      this.row.acked = Math.max(this.row.acked, sent.num);
-      await this.applied(sent, { id: sent.num, status: "done" }, at);
+      this.row_.acked = Math.max(this.row_.acked, sent.num);
+      await this.applied_(sent, { id: sent.num, status: "done" }, at);
     }
   }
 
   /** A fork that is about what replaced a mutation: that one was done after all. Whether the client id stays. */
-  async fork(last: number): Promise<boolean> {
-    const [first] = await this.open();
+  async fork_(last: number): Promise<boolean> {
+    const [first] = await this.open_();
     if (!first?.withdrawn || first.num !== last + 1) return false;
-    await this.tx.sent.delete(this.row.space, [first.n]);
-    this.row.acked = first.num;
+    await this.tx_.sent.delete(this.row_.space, [first.n]);
+    this.row_.acked = first.num;
     return true;
   }
 
   /** A new client id: what is left is numbered from 1. */
-  async renew(): Promise<void> {
-    const { row, tx, pushed } = this;
-    const open = await this.open();
+  async renew_(): Promise<void> {
+    const { row_: row, tx_: tx, pushed_: pushed } = this;
+    const open = await this.open_();
     await tx.sent.put(open.map((sent, at) => ({ ...sent, client: pushed.newClient, num: at + 1 })));
     Object.assign(row, { client: pushed.newClient, next: open.length + 1, acked: 0 });
   }

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { capture } from "../src/capture.ts";
 import type { Effect, Event, TimerName } from "../src/events.ts";
 import type { Page } from "../src/load.ts";
-import { SpaceMachine } from "../src/machine.ts";
+import { SpaceMachine } from "../src/space.ts";
 import type { Change } from "../src/ops.ts";
 import { reaches } from "../src/positions.ts";
 import type { Answer, Live, Request } from "../src/requests.ts";
