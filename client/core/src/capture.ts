@@ -12,7 +12,10 @@ export interface Edit {
   waits?: { space: string; tx: string };
 }
 
-/** Captures changes as an adapter does: outbox row, bases of what had none, and the rows folded anew. */
+/**
+ * Captures changes as an adapter does: outbox row, bases of what had none, and the rows folded anew. Of a move the new
+ * place is captured first, then the old one: else what waits for the key comes into sight in between, and counts as seen.
+ */
 export async function capture(tx: Tx, { space, changes, ...edit }: Edit): Promise<number> {
   const row = await tx.spaces.get(space);
   const keys = changes.map((change) => keyOf(change.collection, change.id));
@@ -21,8 +24,9 @@ export async function capture(tx: Tx, { space, changes, ...edit }: Edit): Promis
   const missing = distinct.filter((_, at) => !bases[at]);
   const rows = await tx.rows.get(space, missing);
   const extra = await tx.extra.get(space, missing);
-  const values = missing.map((_, at) => rows[at] ?? extra[at]?.value ?? null);
-  await tx.base.put(missing.map((key, at) => ({ space, key, value: values[at] ?? null, ...(values[at] == null && { fresh: true }) })));
+  // What has no row is not seen: the edit rests on no copy, though there may be one that waits for its place.
+  const added = missing.map((key, at) => (rows[at] == null ? { space, key, value: extra[at]?.value ?? null, fresh: true as const } : { space, key, value: rows[at] as string }));
+  await tx.base.put(added);
   const texts = changes.map((change) => JSON.stringify(change));
   const [seq] = await tx.outbox.add([{ ...edit, space, ...seen(row), changes: texts, keys }]);
   await refold(tx, space, distinct);

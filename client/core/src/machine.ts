@@ -171,7 +171,8 @@ export abstract class Machine {
     if (this.patience_.unsure && !row.load) return this.push_();
     const mayPull = !this.deviceFull_;
     if (mayPull && (!row.position || row.load || row.min)) return this.pull_();
-    if (!row.position || row.load) return;
+    // Under an epoch that has ended nothing can be pushed: the pull has to come first, when there is room for it.
+    if (!row.position || row.load || (row.min && row.min.epoch !== row.position.epoch)) return;
     while (mayPull && this.live_.length > 0) {
       this.hear_(this.live_.shift() as Live);
       if (this.work_) return;

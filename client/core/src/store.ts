@@ -86,7 +86,10 @@ export interface BaseRow {
   key: Key;
   /** null: the record is absent there. */
   value: Text | null;
-  /** There was no synced copy when the first pending operation was captured: that one goes out with `"base":0`. */
+  /**
+   * The user saw no synced copy when the first pending operation was captured: that one goes out with `"base":0`. A record
+   * that waits in `extra` is not seen either; `value` is then what stands there.
+   */
   fresh?: true;
   /** The position of the line that brought the value, where one came since the first pending operation. */
   at?: Position;

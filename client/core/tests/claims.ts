@@ -32,8 +32,8 @@ async function moved(): Promise<[Bench, Bench]> {
   const home = await Bench.at(7, [line(7, "a")]);
   const away = await beside(home, "s1", 3);
   await home.store.commit(1, { wake: "rows" }, async (tx) => {
-    await capture(tx, { space: "~", tx: "move", at: 1, changes: [{ op: "delete", collection: "c", id: "a" }], waits: { space: "s1", tx: "move" } });
     await capture(tx, { space: "s1", tx: "move", at: 1, changes: [put("a", { v: 7 })] });
+    await capture(tx, { space: "~", tx: "move", at: 1, changes: [{ op: "delete", collection: "c", id: "a" }], waits: { space: "s1", tx: "move" } });
   });
   assert.equal(home.store.rows.rows.get("c a")?.space, "s1");
   await home.on({ type: "captured" });
@@ -154,6 +154,18 @@ export const claims: Claim[] = [
       await home.on({ type: "poll" });
       await home.pulled(8, [line(8, "a", null)]);
       assert.deepEqual([home.value("a"), home.store.rows.rows.get("c a")?.space], [{ foreign: 1 }, "s1"]);
+    },
+  },
+  {
+    name: "an edit of a record whose row is that of another space rests on no copy: nobody has seen it",
+    async walk() {
+      const home = await Bench.at(7, [line(7, "a")]);
+      const away = await beside(home, "s1", 3, [line(3, "a", { foreign: 1 })]);
+      await away.edit(put("a", { mine: 1 }));
+      await away.fire("push");
+      assert.equal(away.body.mutations[0].changes[0].base, 0);
+      await away.pushed(4, [conflict(1, "x_1", [{ collection: "c", id: "a", version: 3, theirs: { foreign: 1 } }])]);
+      assert.deepEqual([home.value("a"), away.store.state("s1")], [{ v: 7 }, [["c a", { foreign: 1 }]]]);
     },
   },
   {
