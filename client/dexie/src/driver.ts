@@ -1,23 +1,10 @@
-// What runs the spaces while this tab leads. The core has the real one; tests have one with a server in memory.
+// What runs the spaces while this tab leads: the core's device, of which tests may give another.
 
+import type { Device } from "../../core/src/device.ts";
 import type { Tell } from "../../core/src/status.ts";
-import type { SpaceId, Store } from "../../core/src/store.ts";
+import type { Store } from "../../core/src/store.ts";
 
-export interface Driver {
-  /** An edit was committed, here or in another tab. */
-  captured(space: SpaceId): void;
-  /** The page is visible again, or the connection is back. */
-  online(): void;
-  pause(): void;
-  resume(): void;
-  withdraw(space: SpaceId): void;
-  open(space: SpaceId): void;
-  close(space: SpaceId): void;
-  /** Fulfilled when everything is pushed, and what the coordinator has now is here. Rejected if a space is held. */
-  now(): Promise<void>;
-  /** Whatever is under way is forgotten. */
-  stop(): void;
-}
+export type Driver = Pick<Device, "open" | "close" | "captured" | "online" | "visible" | "pause" | "resume" | "withdraw" | "signedIn" | "now" | "stop">;
 
 export interface Lead {
   store: Store;
@@ -28,4 +15,5 @@ export interface Lead {
   /** A commit has found another term, or a database that is closed. */
   deposed: () => void;
 }
+/** Spaces are opened by whoever has started it. */
 export type StartDriver = (lead: Lead) => Driver;

@@ -6,7 +6,7 @@ import type { NoteRow, OutboxRow, SpaceRow } from "../../core/src/store.ts";
 import { createCapture } from "./capture.ts";
 import type { Driver, StartDriver } from "./driver.ts";
 import { adopt, dropProposals, type Existing } from "./existing.ts";
-import { forget } from "./forget.ts";
+import { forget, forgetSpace } from "./forget.ts";
 import { Leader, type Locks } from "./leader.ts";
 import { AutomaticDecisions, type Conflict, type Decider, type OnConflict, type Rejected, shown } from "./notes.ts";
 import { Observable } from "./observable.ts";
@@ -34,8 +34,8 @@ export interface Environment {
   now: () => number;
   visible: () => boolean;
   after: (ms: number, call: () => void) => () => void;
-  /** Calls back when the page is visible again, or the connection is back; gives what ends that. */
-  onBack: (call: () => void) => () => void;
+  /** Calls when the page is shown or hidden, and when the connection is back; gives what ends that. */
+  onPage: (shown: (isVisible: boolean) => void, online: () => void) => () => void;
   warn: (text: string) => void;
 }
 
@@ -135,6 +135,22 @@ export class Headwater {
     this.#wish({ do: "withdraw", space }).catch(() => {});
   }
 
+  /** The application has another token, or none any more: somebody has signed in or out. */
+  signedIn(): void {
+    this.#wish({ do: "signed-in" }).catch(() => {});
+  }
+
+  /** Syncs a shared space from now on. */
+  openSpace(space: string): Promise<void> {
+    return this.#wish({ do: "open", space });
+  }
+
+  /** Stops syncing a shared space; edits of it that the server has not settled are lost with its rows, unless they are kept. */
+  async closeSpace(space: string, keepRows: boolean): Promise<void> {
+    await this.#wish({ do: "close", space });
+    if (!keepRows) await this.#store.edit((tx) => forgetSpace(tx, space));
+  }
+
   /** Lets go of the database in this tab; another one takes over. The database stays open, and edits are written down. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -174,10 +190,11 @@ export class Headwater {
     this.#watch();
     this.#leader?.start();
     this.#tabs?.say({ type: "hello" });
-    this.#stops.push(this.#environment.onBack(() => {
-      this.#driver?.online();
+    const shown = (isVisible: boolean) => {
+      this.#driver?.visible(isVisible);
       void this.#leader?.look();
-    }));
+    };
+    this.#stops.push(this.#environment.onPage(shown, () => this.#driver?.online()));
   }
 
   /** Notes and the first load are seen in every tab, from the database. */
@@ -209,8 +226,12 @@ export class Headwater {
 
   async #lead(term: number, stolen: boolean): Promise<void> {
     const leader = this.#leader;
+    let spaces: Set<string>;
     try {
-      await this.#store.commit(term, { wake: "nothing" }, (tx) => adopt(tx, this.#tables, this.#existing, this.#environment.now()));
+      spaces = await this.#store.commit(term, { wake: "nothing" }, async (tx) => {
+        await adopt(tx, this.#tables, this.#existing, this.#environment.now());
+        return new Set([PRIVATE, ...(await tx.spaces.list()).map(({ space }) => space)]);
+      });
     } catch (error) {
       // Whoever leads next tries again: no row from before may be overwritten by a load.
       this.#environment.warn(`sync has not begun: ${error}`);
@@ -221,6 +242,8 @@ export class Headwater {
     this.#driver = this.#environment.startDriver({
       store: this.#store, term, stolen, tell: (tell) => this.#hearTell(tell), deposed: () => leader.deposed(),
     });
+    for (const space of spaces) this.#driver.open(space);
+    this.#driver.visible(this.#environment.visible());
     if (this.#isPaused) this.#driver.pause();
     this.#tabs?.say({ type: "lead" });
     this.#tabs?.askAgain();
@@ -241,7 +264,11 @@ export class Headwater {
       new StoreOf<OutboxRow>(this.#below().table("_hw_outbox"), tx.idbtrans as never).list(above(this.#told)));
     if (driver !== this.#driver) return;
     this.#told = Math.max(this.#told, rows.at(-1)?.seq ?? 0);
-    for (const space of new Set(rows.map((row) => row.space))) driver.captured(space);
+    for (const space of new Set(rows.map((row) => row.space))) {
+      // Whoever edits rows of a space wants it to be synced.
+      driver.open(space);
+      driver.captured(space);
+    }
   }
 
   #hearTell(tell: Tell): void {
@@ -288,6 +315,7 @@ export class Headwater {
     if (!driver) return null;
     if (what.do === "now") return driver.now();
     if (what.do === "withdraw") driver.withdraw(what.space);
+    else if (what.do === "signed-in") return driver.signedIn();
     else if (what.do === "open") driver.open(what.space);
     else if (what.do === "close") driver.close(what.space);
     else this.#pause(what.do === "pause");

@@ -19,6 +19,7 @@ export type Wish =
   | { do: "now" }
   | { do: "pause" }
   | { do: "resume" }
+  | { do: "signed-in" }
   /** Gives up the mutation that is blocked. */
   | { do: "withdraw"; space: string }
   | { do: "open" | "close"; space: string };

@@ -2,12 +2,24 @@
 
 import { Dexie } from "dexie";
 import { Headwater, type Environment, type SyncOptions } from "../src/headwater.ts";
-import { driverOf } from "./driver.ts";
+import { Device } from "../../core/src/device.ts";
+import type { FetchAnswer, FetchInit } from "../../core/src/ports.ts";
+import { portsOf } from "../src/environment.ts";
 import type { Answered, Asked } from "./server.ts";
 
 let ids = 0;
 const seed = Math.random().toString(36).slice(2, 8).padEnd(6, "0");
 export const newId = () => `id-${seed}-${++ids}`;
+
+/** The server's answers as those of `fetch`. */
+async function fetchFrom(ask: (asked: Asked) => Promise<Answered>, url: string, { body = "" }: FetchInit): Promise<FetchAnswer> {
+  const { status, body: told } = await ask({ kind: url.includes("/push") ? "push" : "pull", body });
+  if (status === 0) throw new TypeError("Failed to fetch");
+  const type = status === 200 ? "application/json" : "application/problem+json";
+  return { status, headers: { get: (name) => (name === "content-type" ? type : null) }, body: null, text: async () => JSON.stringify(told) };
+}
+
+const TOKEN = `e30.${btoa(JSON.stringify({ iss: "tests", sub: "alice", exp: 4_000_000_000 }))}.`;
 
 export interface AppOptions extends Partial<SyncOptions> {
   schema?: Record<string, string>;
@@ -23,8 +35,9 @@ export function createApp(name: string, ask: (asked: Asked) => Promise<Answered>
   if (prepare) prepare(db);
   else db.version(version).stores(schema);
   const warnings: string[] = [];
+  const ports = { ...portsOf({ socket: false }), newId, fetch: (url: string, init: FetchInit) => fetchFrom(ask, url, init), log: () => {} };
   const hw = new Headwater(db, { collections: Object.keys(schema), ...sync }, {
-    startDriver: driverOf(ask, newId),
+    startDriver: (lead) => new Device({ ...lead, url: "", token: async () => TOKEN, ports, onConflict: "merge" }),
     locks: globalThis.navigator?.locks as never,
     channel: (name) => new BroadcastChannel(name) as never,
     newId,
@@ -34,7 +47,7 @@ export function createApp(name: string, ask: (asked: Asked) => Promise<Answered>
       const timer = setTimeout(call, ms);
       return () => clearTimeout(timer);
     },
-    onBack: () => () => {},
+    onPage: () => () => {},
     warn: (text) => void warnings.push(text),
     ...environment,
   });

@@ -69,7 +69,7 @@ export async function start({ name, haste = 1, isVisible = true, ...rest }: Sett
     },
   });
   await new Promise((resolve, reject) => app?.db.open().then(resolve, reject));
-  liveQuery(() => app?.db.table("todos").toArray()).subscribe({ next: (rows) => void queries.push(rows), error: () => {} });
+  liveQuery(() => app?.db.table("todos").toArray() as Promise<unknown[]>).subscribe({ next: (rows) => void queries.push(rows), error: () => {} });
 }
 
 export const db = () => app?.db;

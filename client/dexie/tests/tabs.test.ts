@@ -1,6 +1,7 @@
 // Several tabs of one database in Chromium, with a server in this process.
 
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { after, before, beforeEach, describe, test } from "node:test";
 import type { Page } from "playwright-core";
 import { type Browser, startBrowser } from "./browser.ts";
@@ -37,7 +38,7 @@ async function tab(settings: Settings = {}): Promise<Page> {
   return page;
 }
 const phase = (page: Page) => page.evaluate(() => hw.sync()?.status.value.phase);
-const rows = (page: Page) => page.evaluate(() => hw.db()?.table("todos").toArray().then((all) => all));
+const rows = (page: Page) => page.evaluate(() => hw.db()?.table("todos").toArray() as Promise<object[]>);
 const term = (page: Page) => page.evaluate(() => hw.db()?.table("_hw_meta").get("leader").then((row) => row?.value.term));
 const add = (page: Page, row: object) => page.evaluate((row) => hw.db()?.table("todos").add(row).then(() => {}), row);
 const now = (page: Page) => page.evaluate(() => hw.sync()?.now());
@@ -95,7 +96,7 @@ describe("tabs in Chromium", () => {
     gate = null;
     await now(second);
     assert.deepEqual([server.value("todos a"), server.version], [{ title: "x" }, 1]);
-    assert.deepEqual(await second.evaluate(() => hw.db()?.table("_hw_sent").count().then((n) => n)), 0);
+    assert.deepEqual(await second.evaluate(() => hw.db()?.table("_hw_sent").count() as Promise<number>), 0);
     await Promise.all([first.close(), second.close()]);
   });
 
@@ -105,7 +106,7 @@ describe("tabs in Chromium", () => {
     await now(first);
     const second = await tab({ version: 2, schema: { todos: "id, done, title", users: "id, &email" } });
     await now(second);
-    assert.deepEqual(await second.evaluate(() => hw.db()?.table("todos").where("title").equals("old").primaryKeys().then((keys) => keys)), ["a"]);
+    assert.deepEqual(await second.evaluate(() => hw.db()?.table("todos").where("title").equals("old").primaryKeys() as Promise<unknown>), ["a"]);
     assert.equal(await first.evaluate(() => hw.db()?.isOpen()), false);
     await Promise.all([first.close(), second.close()]);
   });
@@ -145,13 +146,17 @@ describe("tabs in Chromium", () => {
     const devtools = await browser.context.newCDPSession(page);
     const origin = new URL(page.url()).origin;
     await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 200_000 });
+    // Random, or the database packs it into nothing.
     const failed = await page.evaluate(() =>
       Promise.resolve(hw.db()?.transaction("rw", "todos", async () => {
-        for (let i = 0; i < 40; i++) await hw.db()?.table("todos").put({ id: `big${i}`, text: "x".repeat(200_000) });
+        for (let i = 0; i < 40; i++) {
+          const text = Array.from({ length: 12_000 }, () => Math.random().toString(36)).join("");
+          await hw.db()?.table("todos").put({ id: `big${i}`, text });
+        }
       })).then(() => "no error", (error) => `${error.name} ${error.inner?.name}`));
     assert.match(failed, /Quota/);
-    assert.deepEqual(await page.evaluate(() => hw.db()?.table("_hw_outbox").count().then((n) => n)), 0);
-    for (let i = 0; i < 40; i++) server.write("todos", `big${i}`, { text: "x".repeat(200_000) });
+    assert.deepEqual(await page.evaluate(() => hw.db()?.table("_hw_outbox").count() as Promise<number>), 0);
+    for (let i = 0; i < 40; i++) server.write("todos", `big${i}`, { text: randomBytes(90_000).toString("hex") });
     await until("it is told", () => page.evaluate(() => hw.sync()?.status.value.spaces.some((space) => space.deviceFull) ?? false));
     assert.deepEqual(await rows(page), []);
     await devtools.send("Storage.overrideQuotaForOrigin", { origin });
