@@ -164,6 +164,8 @@ export abstract class Machine {
   protected next_(): void {
     const row = this.row_;
     if (this.work_ || !row || this.held_ || this.paused_ || this.waitsForToken_) return;
+    // Whoever is signed in by now: nothing of one user goes out under another's token.
+    if (row.user !== this.user_ && globalThis.__PLANTED__ !== "any user") return this.hold_("other-user", "the database is another user's");
     if (row.held) return this.commit_("idle", NOTHING, (tx) => hold(tx, row.space, null), (stored: Stored) => this.stored_(stored));
     if (this.patience_.waitsUntil !== null) return;
     if (this.wants_.withdraw) return this.withdrawFirst_("blocked");
@@ -220,7 +222,6 @@ export abstract class Machine {
       // What was sent may be on its way still. If a pull was to come first, an answer had settled what could be.
       this.patience_.unsure = opened.hasSent && min === null;
       Object.assign(this.wants_, { push: opened.pending > 0, pull: true });
-      this.checkUser_();
     });
   }
 
@@ -265,7 +266,6 @@ export abstract class Machine {
 
   protected resume_(): void {
     this.paused_ = false;
-    if (this.held_?.why === "other-user") return;
     if (this.held_) Object.assign(this.wants_, { pull: true, push: true });
     this.held_ = null;
     this.patience_.reset();
@@ -280,19 +280,12 @@ export abstract class Machine {
     for (const name of ["wait", "push", "pull", "full"] as const) this.effects_.push({ type: "cancel", name });
   }
 
-  protected checkUser_(): void {
-    if (this.row_?.user === this.user_ || globalThis.__PLANTED__ === "any user") return;
-    this.hold_("other-user", "the database belongs to another user");
-  }
-
   protected token_(user: string | null): void {
     this.waitsForToken_ = false;
     if (user !== null) this.user_ = user;
-    if (!this.row_ || this.work_ || (this.held_ && this.held_.why !== "signed-out")) return;
-    if (user === null) return this.held_ ? undefined : this.hold_("signed-out");
-    if (this.held_) this.resume_();
-    // Nothing is under way here, so nothing has gone out under another user's token.
-    if (this.row_.user !== user && this.work_ === null) return this.checkUser_();
+    const isOfSigningIn = this.held_?.why === "signed-out" || this.held_?.why === "other-user";
+    if (user === null && !this.held_ && !this.work_ && this.row_) return this.hold_("signed-out");
+    if (user !== null && isOfSigningIn) return this.resume_();
     this.next_();
   }
 

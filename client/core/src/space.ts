@@ -206,7 +206,7 @@ export class SpaceMachine extends Machine {
 
   protected hear_(message: Live): void {
     const { type, epoch, version, from = Number.POSITIVE_INFINITY, changes = [] } = message;
-    if (!epoch || version === undefined || !this.row_) return;
+    if (!epoch || version === undefined || !this.row_ || this.held_) return;
     const { position, load } = this.row_;
     const at = { epoch, version };
     if (reaches(position, at)) return;
@@ -218,7 +218,7 @@ export class SpaceMachine extends Machine {
       this.effects_.push({ type: "commit", id: 0, scope: ROWS, body: (tx) => storePage(tx, space, page, asked) });
       return;
     }
-    const isBusy = this.work_ !== null || this.patience_.unsure || this.patience_.waitsUntil !== null;
+    const isBusy = this.paused_ || this.work_ !== null || this.patience_.unsure || this.patience_.waitsUntil !== null;
     if (type === "changes" && (isBusy || load) && this.live_.length < LIVE_MAX) this.live_.push(message);
     else if (isFitting && !isBusy && !load && !this.deviceFull_) {
       this.commit_("pulling", ROWS, (tx) => storePage(tx, space, page, asked), (stored) => this.stored_(stored));

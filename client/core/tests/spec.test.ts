@@ -537,6 +537,19 @@ row("any: another user's token", async () => {
   await bench.refuse(401, "token_expired");
   await bench.on({ type: "token", user: "bob" });
   assert.deepEqual([bench.held, bench.sends.length], ["other-user", 0]);
+  await bench.on({ type: "resume" });
+  assert.deepEqual([bench.held, bench.sends.length], ["other-user", 0]);
+  await bench.on({ type: "token", user: "user" });
+  assert.equal(bench.request.kind, "push", "the first user is back");
+  // Signed out, and somebody else in; or while something is under way.
+  await bench.refuse(401, "token_expired");
+  await bench.on({ type: "token", user: null });
+  await bench.on({ type: "token", user: "bob" });
+  assert.deepEqual([bench.held, bench.sends.length], ["other-user", 0]);
+  await bench.on({ type: "token", user: "user" });
+  await bench.on({ type: "token", user: "bob" });
+  await bench.answer(0);
+  assert.deepEqual([bench.held, bench.sends.length], ["other-user", 0]);
 });
 row("any: the device is full", async () => {
   const bench = await Bench.at(7);
