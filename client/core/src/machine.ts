@@ -27,7 +27,7 @@ export interface Options {
   onConflict?: "reject" | "merge" | "overwrite";
 }
 
-export type Push = { kind: "push"; id: number; mutations: SentRow[]; isWhole: boolean; since: boolean; client: string };
+export type Push = { kind: "push"; id: number; mutations: SentRow[]; since: boolean; client: string };
 /** `queue`: what has come and is not stored; `storing`: the transaction of what is being stored; `over`: nothing more comes. */
 export type Pull = { kind: "pull"; id: number; asked: Asked; queue: Page[]; storing: number; over: "" | "broken" | "page" };
 export type Work = { kind: "commit"; id: number; then: (result: never) => void } | { kind: "grant"; id: number } | Push | Pull;
@@ -216,11 +216,10 @@ export abstract class Machine {
     if (stolen) this.noNewClientUntil_ = this.now_ + MINUTE;
     this.commit_("new", NOTHING, (tx) => openSpace(tx, space, user, newId()), (opened) => {
       this.stored_(opened);
-      const { held, min } = opened.row;
+      const { held } = opened.row;
       // Who is signed in is found out anew.
       if (held && held.why !== "signed-out" && held.why !== "other-user") this.held_ = held;
-      // What was sent may be on its way still. If a pull was to come first, an answer had settled what could be.
-      this.patience_.unsure = opened.hasSent && min === null;
+      this.patience_.unsure = opened.hasTried;
       Object.assign(this.wants_, { push: opened.pending > 0, pull: true });
     });
   }

@@ -19,7 +19,7 @@ export interface Batch {
   row: SpaceRow;
   /** The mutations to push, in order: those that were sent and not settled, else as much of the outbox as fits. */
   mutations: SentRow[];
-  /** No mutation is left behind them that may have been sent before. */
+  /** None of the mutations behind them has been tried. */
   isWhole: boolean;
   pending: number;
 }
@@ -39,12 +39,15 @@ export async function takeBatch(tx: Tx, space: string, mutationsMax: number): Pr
     }
   }
   if (open.length === 0 && row.load === null) open = await number(tx, row);
-  const mutations = fitting(open, mutationsMax);
-  return { row, mutations, isWhole: mutations.length === open.length, pending: await pendingOf(tx, space) };
+  const fits = fitting(open, mutationsMax);
+  const behind = open.slice(fits);
+  const mutations = open.slice(0, fits).map((sent) => ({ ...sent, tried: true as const }));
+  if (open.length > 0) await tx.sent.put([...mutations, ...behind]);
+  return { row, mutations, isWhole: !behind.some(({ tried }) => tried), pending: await pendingOf(tx, space) };
 }
 
-/** The first mutations that one push can carry: one at least. */
-function fitting(all: SentRow[], mutationsMax: number): SentRow[] {
+/** How many of the mutations one push can carry: one at least. */
+function fitting(all: SentRow[], mutationsMax: number): number {
   let [changes, bytes] = [0, 0];
   const over = all.findIndex((row, at) => {
     changes += row.keys.length;
@@ -53,9 +56,10 @@ function fitting(all: SentRow[], mutationsMax: number): SentRow[] {
     const isAlone = at > 0 && (row.withdrawn || all[at - 1]?.withdrawn);
     return at > 0 && (isAlone || at >= mutationsMax || changes > PUSH_CHANGES_MAX || bytes > PUSH_BYTES_MAX);
   });
-  return over < 0 ? all : all.slice(0, over);
+  return over < 0 ? all.length : over;
 }
 
+/** Numbers what is queued; the caller stores it. */
 async function number(tx: Tx, row: SpaceRow): Promise<SentRow[]> {
   const { space } = row;
   const taken = firstGroups(await tx.outbox.list(space, 0, ROWS_MAX));
@@ -64,7 +68,6 @@ async function number(tx: Tx, row: SpaceRow): Promise<SentRow[]> {
   const fresh = (await tx.base.get(space, keys)).filter((base) => base !== undefined).filter((base) => base.fresh);
   const isFresh = new Set(fresh.map(({ key }) => key));
   const sent = taken.flatMap((group) => mutationsOf(row, group, isFresh));
-  await tx.sent.put(sent);
   await tx.outbox.delete(taken.flat().map(({ seq }) => seq));
   if (fresh.length > 0) await tx.base.put(fresh.map(({ fresh: _, ...base }) => base));
   await tx.spaces.put(row);

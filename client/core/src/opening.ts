@@ -5,8 +5,8 @@ import type { Held, SpaceRow, Tx } from "./store.ts";
 import type { Stored } from "./load.ts";
 
 export interface Opened extends Stored {
-  /** Mutations have been numbered that nothing is known of. */
-  hasSent: boolean;
+  /** Mutations may have reached the server, and nothing is known of them. */
+  hasTried: boolean;
 }
 
 /** The row of the space; a database that has none is a new client. */
@@ -17,8 +17,8 @@ export async function openSpace(tx: Tx, space: string, user: string, client: str
     row = { space, user, position: null, client: kept, next: 1, nextN: 1, acked: 0, load: null, min: null, held: null };
     await tx.spaces.put(row);
   }
-  const hasSent = (await tx.sent.list(space)).some(({ settled }) => !settled);
-  return { row, pending: await pendingOf(tx, space), hasSent };
+  const hasTried = (await tx.sent.list(space)).some(({ settled, tried }) => tried && !settled);
+  return { row, pending: await pendingOf(tx, space), hasTried };
 }
 
 export async function hold(tx: Tx, space: string, held: Held | null): Promise<Stored> {

