@@ -4,11 +4,12 @@
 // in every tab. A load writes below observability too: every chunk would otherwise run every query again. Its last transaction
 // then says once that everything has changed.
 
-import { type DBCore, type DBCoreTransaction, type Dexie, type Middleware, type ObservabilitySet, RangeSet } from "dexie";
+import { type DBCore, type DBCoreTable, type DBCoreTransaction, Dexie, type Middleware, type ObservabilitySet, RangeSet } from "dexie";
 import { DeviceFull, type Scope, type SpaceRow, type Store, StoreClosed, TermOver } from "../../core/src/store.ts";
 import type { LeaderRow } from "./leader.ts";
 import { STORE_NAMES, type Synced } from "./schema.ts";
 import { StoreOf } from "./stores.ts";
+import { Zone } from "./zone.ts";
 import { ABSORBED, DexieTx, KEPT } from "./transaction.ts";
 
 export const LEADER = "leader";
@@ -53,19 +54,25 @@ export class DexieStore implements Store {
     const { db, tables, below, silent, onSpace = async () => {} } = this.#options;
     const collections = scope.wake === "everything" || !scope.collections ? [...tables.keys()] : scope.collections.filter((name) => tables.has(name));
     try {
-      return await db.transaction("rw", [...collections, ...STORE_NAMES], async (dexieTx) => {
+      return await db.transaction("rw", [...collections, ...STORE_NAMES], (dexieTx) => {
         const trans = dexieTx.idbtrans as unknown as DBCoreTransaction;
-        const own = below();
-        const meta = new StoreOf<{ key: string; value: unknown }>(own.table("_hw_meta"), trans);
-        const [leader, absorbed, kept] = await meta.get([LEADER, ABSORBED, KEPT]);
-        const app = scope.wake === "nothing" ? silent() : own;
-        const tx = new DexieTx({ own, app, trans, tables, onSpace, kept: (kept?.value ?? []) as string[] });
-        if (term !== null && (leader?.value as LeaderRow | undefined)?.term !== term) throw new TermOver(`term ${term} is over`);
-        await tx.absorb((absorbed?.value as number | undefined) ?? 0);
-        const result = await body(tx);
-        await tx.end();
-        if (scope.wake === "everything") await this.#wakeAll(own, trans);
-        return result;
+        const zone = new Zone();
+        const own = (name: string) => zone.table(below().table(name));
+        const app = scope.wake === "nothing" ? (name: string) => zone.table(silent().table(name)) : own;
+        const run = async () => {
+          const meta = new StoreOf<{ key: string; value: unknown }>(own("_hw_meta"), trans);
+          const [leader, absorbed, kept] = await meta.get([LEADER, ABSORBED, KEPT]);
+          if (term !== null && (leader?.value as LeaderRow | undefined)?.term !== term) throw new TermOver(`term ${term} is over`);
+          const tx = new DexieTx({ own, app, trans, tables, onSpace, kept: (kept?.value ?? []) as string[] });
+          await tx.absorb((absorbed?.value as number | undefined) ?? 0);
+          const result = await body(tx);
+          await tx.end();
+          if (scope.wake === "everything") await this.#wakeAll(own("_hw_meta"), trans);
+          return result;
+        };
+        return new Dexie.Promise<T>((resolve, reject) => {
+          Dexie.ignoreTransaction(run).then(resolve, reject);
+        });
       });
     } catch (error) {
       throw known(error);
@@ -73,15 +80,16 @@ export class DexieStore implements Store {
   }
 
   /** Says with a row of ours that every synced table has changed as a whole. */
-  async #wakeAll(core: DBCore, trans: DBCoreTransaction): Promise<void> {
-    const { db, tables } = this.#options;
+  async #wakeAll(meta: DBCoreTable, trans: DBCoreTransaction): Promise<void> {
+    const { db, tables, below } = this.#options;
+    const core = below();
     const mutatedParts: ObservabilitySet = {};
     for (const name of tables.keys()) {
       const { indexes } = core.table(name).schema;
       for (const part of ["", ":dels", ...indexes.map((index) => index.name ?? "")])
         mutatedParts[`idb://${db.name}/${name}/${part}`] = new RangeSet(core.MIN_KEY, core.MAX_KEY);
     }
-    await core.table("_hw_meta").mutate({ type: "put", trans, values: [{ key: "woken", value: Date.now() }], mutatedParts });
+    await meta.mutate({ type: "put", trans, values: [{ key: "woken", value: Date.now() }], mutatedParts });
   }
 }
 

@@ -1,6 +1,6 @@
 // One transaction of the core on the app's database.
 
-import type { DBCore, DBCoreTable, DBCoreTransaction } from "dexie";
+import type { DBCoreTable, DBCoreTransaction } from "dexie";
 import type { BaseRow, ExtraRow, Key, NoteRow, OutboxRow, SentRow, SpaceId, SpaceRow, Tx } from "../../core/src/store.ts";
 import { collectionOf } from "../../core/src/store.ts";
 import { AppRows } from "./app-rows.ts";
@@ -26,10 +26,10 @@ interface MarkRow {
 }
 
 export interface Opened {
-  /** The core through which our own stores are written: `liveQuery` sees it. */
-  own: DBCore;
-  /** The core through which the app's tables are written: the same, or one that nobody watches. */
-  app: DBCore;
+  /** The tables through which our own stores are written: `liveQuery` sees it. */
+  own: (name: string) => DBCoreTable;
+  /** Those through which the app's tables are written: the same, or some that nobody watches. */
+  app: (name: string) => DBCoreTable;
   trans: DBCoreTransaction;
   tables: ReadonlyMap<string, Synced>;
   kept: readonly Key[];
@@ -40,7 +40,7 @@ export interface Opened {
 export class DexieTx implements Tx {
   readonly rows: AppRows;
   readonly stores;
-  readonly #own: DBCore;
+  readonly #own: Opened["own"];
   readonly #trans: DBCoreTransaction;
   readonly #onSpace: Opened["onSpace"];
   /** The whole outbox, once somebody has asked what touches a record. */
@@ -52,13 +52,13 @@ export class DexieTx implements Tx {
   constructor({ own, app, trans, tables, kept, onSpace }: Opened) {
     this.#kept = new Set(kept);
     this.#keptBefore = kept.length;
-    const store = <Row>(name: StoreName) => new StoreOf<Row>(own.table(name), trans);
+    const store = <Row>(name: StoreName) => new StoreOf<Row>(own(name), trans);
     this.stores = {
       outbox: store<OutboxRow>("_hw_outbox"), sent: store<SentRow>("_hw_sent"), base: store<BaseRow>("_hw_base"),
       extra: store<ExtraRow>("_hw_extra"), spaces: store<SpaceRow>("_hw_spaces"), marks: store<MarkRow>("_hw_marks"),
       notes: store<NoteRow>("_hw_notes"), meta: store<MetaRow>("_hw_meta"),
     };
-    this.rows = new AppRows(tables, (name): DBCoreTable => app.table(name), trans, this.#kept);
+    this.rows = new AppRows(tables, app, trans, this.#kept);
     this.#own = own;
     this.#trans = trans;
     this.#onSpace = onSpace;
@@ -171,7 +171,7 @@ export class DexieTx implements Tx {
 
   /** Empties a store, one of the app's too. */
   async clear(name: string): Promise<void> {
-    await this.#own.table(name).mutate({ type: "deleteRange", trans: this.#trans, range: ALL });
+    await this.#own(name).mutate({ type: "deleteRange", trans: this.#trans, range: ALL });
   }
 
   /**
