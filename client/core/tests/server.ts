@@ -210,22 +210,23 @@ export class Server {
     const { version } = this.model;
     let reset = (epoch !== undefined && epoch !== this.epoch) || (since > 0 && since < this.horizon);
     let [above, key, begun] = [reset ? 0 : since, "", version];
+    let isFull = above === 0;
     if (cursor) {
       if (cursorExpired) return problem(410, "cursor_expired");
-      const [cursorEpoch, at, atKey, first] = cursor.split("|") as [string, string, string, string];
-      if (cursorEpoch === this.epoch && Number(first) >= this.horizon) {
+      const [cursorEpoch, at, atKey, first, full] = cursor.split("|") as [string, string, string, string, string];
+      // Deletions that were forgotten meanwhile would be missing: it starts over.
+      if (cursorEpoch === this.epoch && (full ? Number(first) : since) >= this.horizon) {
         reset = false;
-        [above, key, begun] = [Number(at), atKey, Number(first)];
-      } else [reset, above] = [true, 0];
+        [above, key, begun, isFull] = [Number(at), atKey, Number(first), full !== ""];
+      } else [reset, above, isFull] = [true, 0, true];
     }
-    const isFull = above === 0 || cursor !== undefined;
     const nameOf = ({ collection, id }: Body) => `${collection} ${id}`;
-    const all = this.#lines(key ? above - 1 : above, isFull && since === 0 ? begun : above - (key ? 1 : 0));
+    const all = this.#lines(key ? above - 1 : above, isFull ? begun : above - (key ? 1 : 0));
     const rest = all.filter((line) => (line["version"] as number) > above || nameOf(line) > key);
     const changes = rest.slice(0, this.pageMax);
     const lastLine = changes.at(-1);
     const more = rest.length > changes.length;
-    const next = more && lastLine ? `${this.epoch}|${lastLine["version"]}|${nameOf(lastLine)}|${begun}` : null;
+    const next = more && lastLine ? `${this.epoch}|${lastLine["version"]}|${nameOf(lastLine)}|${begun}|${isFull ? "full" : ""}` : null;
     return { status: 200, body: { epoch: this.epoch, version, reset, more, cursor: next, changes } };
   }
 
