@@ -18,6 +18,8 @@ export interface Page {
 
 /** How the pull was asked for. */
 export interface Asked {
+  /** Without a cursor, and nothing of the answer has been stored yet. */
+  begins: boolean;
   loadId: string;
   since: number;
   gaveUp: boolean;
@@ -62,6 +64,8 @@ export async function storePage(tx: Tx, space: string, page: Page, asked: Asked)
     Object.assign(load, { since: 0, sweep: row.position !== null || load.sweep || load.dirty, epoch: page.epoch });
   }
   const isFull = load.since === 0;
+  // The same full state from its beginning: what was brought of it before may be gone by now.
+  if (asked.begins && isFull && load.dirty) await startOver(tx, load);
   row.load = load;
   const { keys, touched } = await applyLines(tx, row, page.lines, page.epoch, isFull);
   const folded = new Set(touched);
@@ -79,12 +83,16 @@ export async function storePage(tx: Tx, space: string, page: Page, asked: Asked)
   return { row, pending: await pendingOf(tx, space) };
 }
 
-/** Begins a load again from its first page: the cursor has expired. What it has brought may be gone by now. */
+async function startOver(tx: Tx, load: Load): Promise<void> {
+  if (globalThis.__PLANTED__ !== "marks kept") await tx.marks.clear(load.id);
+  load.sweep = true;
+}
+
+/** Begins a load again from its first page: the cursor has expired. */
 export async function restartLoad(tx: Tx, space: string): Promise<Stored> {
   const row = (await tx.spaces.get(space)) as SpaceRow;
   if (row.load) {
-    if (globalThis.__PLANTED__ !== "marks kept") await tx.marks.clear(row.load.id);
-    Object.assign(row.load, { cursor: null, sweep: row.load.since === 0 && (row.load.sweep || row.load.dirty) });
+    row.load.cursor = null;
     await tx.spaces.put(row);
   }
   return { row, pending: await pendingOf(tx, space) };

@@ -96,7 +96,7 @@ export class SpaceMachine extends Machine {
     const { load } = row;
     this.wants_.pull = false;
     const since = load?.since ?? row.position?.version ?? 0;
-    const asked = { loadId: load?.id ?? newId(), since, gaveUp: load?.gaveUp ?? false };
+    const asked = { begins: !load?.cursor, loadId: load?.id ?? newId(), since, gaveUp: load?.gaveUp ?? false };
     const body = pullBody(row, load?.gaveUp ? row.min : later(row.min, this.min_), this.wants_.strong);
     const isStream = since === 0;
     if (isStream) this.progress_ ??= { lines: 0, bytes: 0 };
@@ -156,6 +156,7 @@ export class SpaceMachine extends Machine {
   protected storedPage_(work: Pull, stored: Stored): void {
     this.stored_(stored);
     work.storing = 0;
+    work.asked.begins = false;
     work.asked.since = stored.row.load?.since ?? work.asked.since;
     if (!stored.row.load) {
       this.work_ = null;
@@ -214,7 +215,7 @@ export class SpaceMachine extends Machine {
     const isFitting = type === "changes" && position !== null && epoch === position.epoch && from <= position.version;
     const { space, newId } = this.options_;
     const page: Page = { epoch, version, reset: false, lines: changes as Line[], cursor: null, end: true };
-    const asked: Asked = { loadId: newId(), since: position?.version ?? 0, gaveUp: false };
+    const asked: Asked = { begins: false, loadId: newId(), since: position?.version ?? 0, gaveUp: false };
     if (globalThis.__PLANTED__ === "live at once" && isFitting && this.work_) {
       this.effects_.push({ type: "commit", id: 0, scope: ROWS, body: (tx) => storePage(tx, space, page, asked) });
       return;
