@@ -95,10 +95,6 @@ export abstract class Machine {
     };
   }
 
-  get position(): Position | null {
-    return this.row_?.position ?? null;
-  }
-
   protected phase_(): Phase {
     const row = this.row_;
     if (this.closed_) return "closed";
