@@ -162,7 +162,7 @@ export class Device {
   online(): void {
     this.#tellAll({ type: "online" });
     for (const [space, { socket }] of this.#spaces) {
-      socket?.open();
+      if (!socket?.isClosed) socket?.open();
       if (!socket?.isOpen) this.#tell(space, { type: "poll" });
     }
   }
@@ -244,8 +244,15 @@ export class Device {
       case "tell":
         if (effect.tell.type === "log") ports.log?.(effect.tell.message, effect.tell.detail);
         tell(effect.tell);
+        if (effect.tell.type === "status") this.#mind(open, effect.tell.status);
         if (effect.tell.type === "status" && effect.tell.status.phase === "closed" && open.isBegun) this.#depose();
     }
+  }
+
+  /** What is held keeps no socket. */
+  #mind({ socket }: Open, { held }: SpaceStatus): void {
+    if (held) socket?.close();
+    else if (socket?.isClosed) socket.open();
   }
 
   #depose(): void {
@@ -261,9 +268,12 @@ export class Device {
 
   async #send(space: SpaceId, open: Open, id: number, request: Request): Promise<void> {
     const { ports, url } = this.#options;
-    const token = await this.#goodToken();
+    const before = this.#token;
+    const token = await (this.#asking ?? before ?? this.#newToken("start"));
     let answer: Answer | null = { status: 0, body: null };
-    if (token !== null) {
+    // Somebody else may have signed in meanwhile: what was to be sent is not theirs.
+    const isOthers = before !== null && token !== null && userOf(before) !== userOf(token);
+    if (token !== null && !isOthers) {
       answer = (await open.socket?.ask(request)) ?? null;
       if (answer === null) {
         const abort = new AbortController();
@@ -275,7 +285,7 @@ export class Device {
         });
         open.aborts.delete(id);
       }
-    } else this.#tell(space, { type: "token", user: null });
+    } else if (token === null) this.#tell(space, { type: "token", user: null });
     this.#tell(space, { type: "answer", id, answer });
   }
 
@@ -342,9 +352,5 @@ export class Device {
     ports.clearTimeout(this.#tokenTimer);
     const wait = Math.min(Math.max(ms, TOKEN_AHEAD_MS / 2), 2 ** 31 - 1);
     this.#tokenTimer = ports.setTimeout(() => void this.#newToken("expiring"), wait);
-  }
-
-  async #goodToken(): Promise<string | null> {
-    return this.#token ?? this.#newToken("start");
   }
 }

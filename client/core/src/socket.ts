@@ -56,7 +56,8 @@ export class LiveSocket {
 
   open(): void {
     const token = this.#token();
-    if (this.#isClosed || this.#socket || token === null) return;
+    if (this.#socket || token === null) return;
+    this.#isClosed = false;
     this.#clear("again");
     let socket: Socket | undefined;
     try {
@@ -71,10 +72,15 @@ export class LiveSocket {
     socket.onclose = () => this.#socket === socket && this.#lose();
   }
 
+  /** Closed until `open`. */
   close(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
     this.#lose();
-    this.#clear("again");
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Sends a request; null: it has to go by HTTP. */
@@ -87,7 +93,7 @@ export class LiveSocket {
 
   /** A new token for the open socket. */
   renew(token: string): void {
-    if (!this.isOpen) return this.open();
+    if (!this.isOpen) return this.#isClosed || this.#socket ? undefined : this.open();
     const text = `{"type":"token","n":${this.#n + 1},"token":${JSON.stringify(token)}}`;
     void this.#send(text).then((answer) => {
       const ms = answer?.body?.["tokenExpiresIn"];
@@ -121,8 +127,11 @@ export class LiveSocket {
       this.#clear(`answer ${n}`);
       const seconds = body?.["retryAfter"];
       resolve?.(type === "use_http" ? null : { status, body, ...(typeof seconds === "number" && { retryAfter: seconds * 1000 }) });
-    } else if (type === "expired") this.#hears.expired();
-    else if (type === "closed") this.#hears.lost();
+    } else if (type === "expired") {
+      // The next one is opened with the next token, at once.
+      this.#hears.expired();
+      this.#lose();
+    } else if (type === "closed") this.#hears.lost();
     else this.#tell(message);
   }
 

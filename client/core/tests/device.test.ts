@@ -126,6 +126,17 @@ describe("the token", () => {
     assert.deepEqual(page.server.state(), [["c a", { mine: 1 }]]);
   });
 
+  test("of somebody else that comes while something is about to be sent: it is not sent", async () => {
+    await started();
+    await page.pass(100);
+    page.tokens = [jwt("bob")];
+    page.instead = [json({ status: 401, body: { code: "token_expired" } })];
+    await page.edit(put("a"));
+    await page.pass(5000);
+    assert.equal(page.device.status("~")?.held?.why, "other-user");
+    assert.ok(page.requests.every(({ headers }) => headers["authorization"] === `Bearer ${jwt("alice")}`));
+  });
+
   test("another user's holds the space: nothing of the first one's goes out", async () => {
     await started();
     await page.pass(100);
@@ -226,6 +237,48 @@ describe("the socket", () => {
     await page.pass(40_000);
     assert.equal(socket.readyState, 3);
     assert.deepEqual(page.server.state(), [["c a", { mine: 1 }]]);
+  });
+
+  test("whose token has ended is opened again at once with the next one", async () => {
+    const socket = await greeted();
+    page.tokens = [jwt("alice", 5)];
+    socket.say({ type: "expired" });
+    await page.pass(1);
+    assert.equal(socket.readyState, 3);
+    assert.deepEqual(page.sockets.at(-1)?.protocols, ["headwater.v1", `bearer.${jwt("alice", 5)}`]);
+  });
+
+  test("brings the next grant of a shared space, and is given up while the space is held", async () => {
+    page = new PageOfApp({ sockets: true });
+    page.device.open("s1");
+    await page.pass(100);
+    const grants = () => page.requests.filter(({ path }) => path === "/spaces/s1/grant").length;
+    assert.equal(grants(), 1);
+    // Half an hour, in which the socket brings a grant every nine minutes, and a pull by HTTP uses it.
+    for (let time = 0; time < 3; time += 1) {
+      page.device.online();
+      page.sockets.at(-1)?.greet(page.server, { space: "s1", grant: `g${time + 2}`, grantExpiresIn: 600_000, role: "writer" });
+      page.sockets.at(-1)?.close();
+      page.device.online();
+      await page.pass(100);
+      assert.equal(page.requests.at(-1)?.headers["headwater-grant"], `g${time + 2}`);
+      await page.pass(500_000);
+    }
+    page.isForbidden = true;
+    page.sockets.at(-1)?.say({ type: "closed", code: "forbidden" });
+    page.sockets.at(-1)?.close(4003);
+    await page.pass(700_000);
+    page.device.online();
+    await page.pass(100);
+    assert.equal(page.device.status("s1")?.held?.why, "forbidden");
+    assert.ok(page.sockets.every(({ readyState }) => readyState === 3));
+    const count = page.sockets.length;
+    await page.pass(1_000_000);
+    assert.equal(page.sockets.length, count);
+    page.isForbidden = false;
+    page.device.resume();
+    await page.pass(100);
+    assert.equal(page.sockets.length, count + 1);
   });
 
   test("silence is asked about, and a socket that stays silent is replaced", async () => {

@@ -55,6 +55,8 @@ export class PageOfApp {
   timers = new Map<number, { at: number; fn: () => void }>();
   ids = 0;
   deposed = 0;
+  /** The user has been removed from s1. */
+  isForbidden = false;
   /** Answers instead of the server, once each; null: no answer. */
   instead: (FetchAnswer | null)[] = [];
   device: Device;
@@ -96,7 +98,9 @@ export class PageOfApp {
       if (!answer) throw new TypeError("no connection");
       return answer;
     }
-    if (path === "/sync/push") return json(this.server.push(body as Push));
+    if (path.includes("s1") && this.isForbidden) return json({ status: 403, body: { code: "forbidden" } });
+    if (path.endsWith("/grant")) return json({ status: 200, body: { grant: "g1", expiresIn: 600_000, role: "writer" } });
+    if (path.startsWith("/sync/push")) return json(this.server.push(body as Push));
     if (init.headers["accept"] !== "application/x-ndjson") return json(this.server.pull(body));
     return stream(this.linesOf(body));
   }
