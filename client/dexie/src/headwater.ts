@@ -313,13 +313,25 @@ export class Headwater {
   #carryOut(what: Wish): Promise<void> | null {
     const driver = this.#driver;
     if (!driver) return null;
-    if (what.do === "now") return driver.now();
+    if (what.do === "now") return this.#loaded().then(() => driver.now());
     if (what.do === "withdraw") driver.withdraw(what.space);
     else if (what.do === "signed-in") return driver.signedIn();
     else if (what.do === "open") driver.open(what.space);
     else if (what.do === "close") driver.close(what.space);
     else this.#pause(what.do === "pause");
     return Promise.resolve();
+  }
+
+  /** Fulfilled when every open space has had its first load, or is held. */
+  #loaded(): Promise<void> {
+    return new Promise((resolve) => {
+      const subscription = this.status.subscribe(({ spaces }) => {
+        if (spaces.length === 0 || !spaces.every(({ ready, held }) => ready || held)) return;
+        resolve();
+        // It is called before there is a subscription to end.
+        queueMicrotask(() => subscription.unsubscribe());
+      });
+    });
   }
 
   #pause(isPaused: boolean): void {

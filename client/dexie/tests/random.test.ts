@@ -52,6 +52,13 @@ async function edit({ db }: Device, random: (below: number) => number): Promise<
   }
 }
 
+/** Syncs, or says how things stand. */
+async function sync({ hw, warnings }: Device): Promise<void> {
+  await hw.now().catch((error) => {
+    throw new Error(`${error} ${JSON.stringify(hw.status.value)} ${warnings}`);
+  });
+}
+
 async function world(seed: number): Promise<void> {
   const random = randomOf(seed);
   const server = new Server();
@@ -76,12 +83,12 @@ async function world(seed: number): Promise<void> {
   server.isDown = false;
   // Decisions on conflicts are edits too, so it takes some rounds until nobody has any.
   for (let round = 0; round < 4; round++) {
-    for (const { hw } of devices) {
-      hw.resume();
-      await hw.now();
+    for (const device of devices) {
+      device.hw.resume();
+      await sync(device);
       // About a record that was asked for too often, a person is asked.
-      for (const conflict of hw.conflicts.value) await conflict.resolve("theirs");
-      await hw.now();
+      for (const conflict of device.hw.conflicts.value) await conflict.resolve("theirs");
+      await sync(device);
     }
   }
   const expected = new Map([...server.records].filter(([, { value }]) => value).map(([key, { value }]) => [key.slice(6), decode(JSON.stringify(value))]));

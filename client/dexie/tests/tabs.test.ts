@@ -141,11 +141,13 @@ describe("tabs in Chromium", () => {
   });
 
   test("without room the app's write fails whole, and what comes is told as a full device", async () => {
-    const page = await tab();
-    await now(page);
+    const page = await browser.open();
     const devtools = await browser.context.newCDPSession(page);
     const origin = new URL(page.url()).origin;
-    await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 200_000 });
+    // Before the database is opened, because the browser remembers for a while how much room there is.
+    await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 1_000_000 });
+    await page.evaluate((name) => hw.start({ name }), name);
+    await now(page);
     // Random, or the database packs it into nothing.
     const failed = await page.evaluate(() =>
       Promise.resolve(hw.db()?.transaction("rw", "todos", async () => {
@@ -157,6 +159,7 @@ describe("tabs in Chromium", () => {
     assert.match(failed, /Quota/);
     assert.deepEqual(await page.evaluate(() => hw.db()?.table("_hw_outbox").count() as Promise<number>), 0);
     for (let i = 0; i < 40; i++) server.write("todos", `big${i}`, { text: randomBytes(90_000).toString("hex") });
+    await page.evaluate(() => void hw.sync()?.now().catch(() => {}));
     await until("it is told", () => page.evaluate(() => hw.sync()?.status.value.spaces.some((space) => space.deviceFull) ?? false));
     assert.deepEqual(await rows(page), []);
     await devtools.send("Storage.overrideQuotaForOrigin", { origin });
