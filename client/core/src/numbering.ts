@@ -38,11 +38,12 @@ export async function takeBatch(tx: Tx, space: string, mutationsMax: number): Pr
       open = (await tx.sent.list(space)).filter(({ settled }) => !settled);
     }
   }
-  if (open.length === 0 && row.load === null) open = await number(tx, row);
+  const isNew = open.length === 0 && row.load === null;
+  if (isNew) open = await number(tx, row);
   const fits = fitting(open, mutationsMax);
   const behind = open.slice(fits);
   const mutations = open.slice(0, fits).map((sent) => ({ ...sent, tried: true as const }));
-  if (open.length > 0) await tx.sent.put([...mutations, ...behind]);
+  if (isNew || open.slice(0, fits).some(({ tried }) => !tried)) await tx.sent.put(isNew ? [...mutations, ...behind] : mutations);
   return { row, mutations, isWhole: !behind.some(({ tried }) => tried), pending: await pendingOf(tx, space) };
 }
 

@@ -24,10 +24,6 @@ export interface Written {
 export const changesOf = (row: OutboxRow | SentRow): Change[] =>
   typeof row.changes === "string" ? JSON.parse(row.changes) : row.changes.map((text) => JSON.parse(text));
 
-/** The operations of a row on one record. */
-export const changesOn = (row: OutboxRow | SentRow, key: Key): Change[] =>
-  changesOf(row).filter((_, at) => row.keys[at] === key);
-
 /** Writes synced records: to the app's tables, and where they have no place there, to `extra`. */
 export async function write(tx: Tx, space: string, all: Written[]): Promise<void> {
   if (all.length === 0) return;
@@ -70,17 +66,23 @@ export async function refold(tx: Tx, space: string, keys: Iterable<Key>): Promis
   if (list.length === 0) return;
   const bases = (await tx.base.get(space, list)).filter((row) => row !== undefined);
   if (bases.length === 0) return;
-  const rows = [...(await tx.sent.list(space)), ...(await tx.outbox.touching(space, list))];
-  const settledBases: Key[] = [];
-  const written = bases.map(({ key, value, at }) => {
-    const pending = rows.filter((row) => row.keys.includes(key));
-    if (pending.length === 0) settledBases.push(key);
-    // A line that is newer than a settled mutation holds it already.
-    const open = pending.filter((row) => !("settled" in row && row.settled && at && reaches(at, row.settled)));
-    return { key, value: fold(value, open.flatMap((row) => changesOn(row, key))) };
-  });
-  if (settledBases.length > 0) await tx.base.delete(space, settledBases);
-  await write(tx, space, written);
+  const pending = new Map(bases.map((base) => [base.key, { base, isPending: false, changes: [] as Change[] }]));
+  for (const row of [...(await tx.sent.list(space)), ...(await tx.outbox.touching(space, list))]) {
+    let changes: Change[] | undefined;
+    row.keys.forEach((key, at) => {
+      const record = pending.get(key);
+      if (!record) return;
+      record.isPending = true;
+      // A line that is newer than a settled mutation holds it already.
+      const isHeld = "settled" in row && row.settled && record.base.at && reaches(record.base.at, row.settled);
+      changes ??= changesOf(row);
+      if (!isHeld) record.changes.push(changes[at] as Change);
+    });
+  }
+  const all = [...pending.values()];
+  const done = all.filter(({ isPending }) => !isPending).map(({ base }) => base.key);
+  if (done.length > 0) await tx.base.delete(space, done);
+  await write(tx, space, all.map(({ base, changes }) => ({ key: base.key, value: fold(base.value, changes) })));
 }
 
 /**
@@ -114,11 +116,11 @@ export async function applyLines(tx: Tx, row: SpaceRow, lines: Line[], epoch: st
 /** Gives bases other values, and marks the edits of a load under way that rested on those that they had. */
 export async function rebase(tx: Tx, { space, load }: SpaceRow, changed: { row: BaseRow; value: Text | null; at?: Position }[]): Promise<void> {
   if (changed.length === 0) return;
-  const differ = changed.filter(({ row, value }) => row.value !== value).map(({ row }) => row.key);
+  const differ = new Set(changed.filter(({ row, value }) => row.value !== value).map(({ row }) => row.key));
   const marked: OutboxRow[] = [];
-  for (const row of differ.length > 0 ? await tx.outbox.touching(space, differ) : []) {
+  for (const row of differ.size > 0 ? await tx.outbox.touching(space, [...differ]) : []) {
     if (row.pos !== null && (row.during === null || row.during !== load?.id)) continue;
-    marked.push({ ...row, stale: [...new Set([...(row.stale ?? []), ...row.keys.filter((key) => differ.includes(key))])] });
+    marked.push({ ...row, stale: [...new Set([...(row.stale ?? []), ...row.keys.filter((key) => differ.has(key))])] });
   }
   if (marked.length > 0) await tx.outbox.put(marked);
   await tx.base.put(changed.map(({ row, value, at }) => ({ ...row, value, ...(at && { at }) })));

@@ -3,7 +3,7 @@
 import type { Change } from "./ops.ts";
 import { fold } from "./ops.ts";
 import { later, reaches } from "./positions.ts";
-import { applyLines, changesOf, changesOn, dropSettled, type Line, pendingOf, refold } from "./records.ts";
+import { applyLines, changesOf, dropSettled, type Line, pendingOf, refold } from "./records.ts";
 import type { ConflictNote, Key, NewNote, OutboxRow, Position, SentRow, SpaceRow, Text, Tx } from "./store.ts";
 
 export interface Result {
@@ -106,6 +106,10 @@ class Settling {
   touched_ = new Set<Key>();
   added_: number[] = [];
   released_ = false;
+  /** What was applied, to be stored at once. */
+  settled_: SentRow[] = [];
+  /** Edits of other spaces that wait for mutations of this one. */
+  waiting_: OutboxRow[] | null = null;
 
   constructor(tx: Tx, row: SpaceRow, pushed: Pushed) {
     this.tx_ = tx;
@@ -134,19 +138,24 @@ class Settling {
       else if (result.status === "rejected") await this.rejected_(sent, result);
       else await this.applied_(sent, result, { epoch, version: result.version ?? answer.position?.version ?? answer.version ?? 0 });
     }
+    await this.flush_();
+  }
+
+  async flush_(): Promise<void> {
+    const rows = this.settled_.splice(0);
+    if (rows.length > 0) await this.tx_.sent.put(rows);
   }
 
   async applied_(sent: SentRow, result: Result, settled: Position): Promise<void> {
     const { tx_: tx, row_: row } = this;
     for (const key of sent.keys) this.touched_.add(key);
     if (globalThis.__PLANTED__ === "dropped when acknowledged") await tx.sent.delete(row.space, [sent.n]);
-    else await tx.sent.put([{ ...sent, settled }]);
-    const changes = changesOf(sent);
-    if (result.missing && changes.some(({ op }) => op !== "delete")) {
+    else this.settled_.push({ ...sent, settled });
+    if (result.missing && changesOf(sent).some(({ op }) => op !== "delete")) {
       const detail = "a record that it changes is deleted, and nothing was done to it";
       await this.note_({ kind: "rejected", space: row.space, code: "missing", detail, changes: textsOf(sent) });
     }
-    if (sent.keys.includes("")) await this.closeConflicts_(changes);
+    if (sent.keys.includes("")) await this.closeConflicts_(changesOf(sent));
     const waiting = await this.waitingFor_(sent);
     this.released_ ||= waiting.length > 0;
     if (waiting.length > 0) await tx.outbox.put(waiting.map(({ waits: _, ...one }) => one));
@@ -172,11 +181,12 @@ class Settling {
     for (const { collection, id } of records) this.touched_.add(`${collection} ${id}`);
     const keys = [...new Set([...sent.keys, ...records.map(({ collection, id }) => `${collection} ${id}`)])].filter(Boolean);
     const bases = await tx.base.get(space, keys);
+    const changes = changesOf(sent);
     keys.forEach((key, at) => {
       const base = bases[at]?.value ?? null;
       let record = note.records.find((one) => one.key === key);
       if (!record) note.records.push((record = { key, base, mine: base }));
-      record.mine = fold(record.mine, changesOn(sent, key));
+      record.mine = fold(record.mine, changes.filter((_, index) => sent.keys[index] === key));
       const there = records.find(({ collection, id }) => `${collection} ${id}` === key);
       if (!there) return;
       if (there.deleted) record.theirs = null;
@@ -209,8 +219,11 @@ class Settling {
   }
 
   async waitingFor_(sent: SentRow): Promise<OutboxRow[]> {
-    const all = await this.tx_.outbox.waiting(this.row_.space);
-    return all.filter(({ waits, keys }) => waits && sent.txs.includes(waits.tx) && keys.some((key) => sent.keys.includes(key)));
+    this.waiting_ ??= await this.tx_.outbox.waiting(this.row_.space);
+    const found = this.waiting_.filter(({ waits, keys }) => waits && sent.txs.includes(waits.tx) && keys.some((key) => sent.keys.includes(key)));
+    // Whatever becomes of them, they wait no longer.
+    this.waiting_ = this.waiting_.filter((one) => !found.includes(one));
+    return found;
   }
 
   /** What is queued on the records of a conflict was made behind it, and says so. */
@@ -299,6 +312,7 @@ class Settling {
       this.row_.acked = Math.max(this.row_.acked, sent.num);
       await this.applied_(sent, { id: sent.num, status: "done" }, at);
     }
+    await this.flush_();
   }
 
   /** A fork that is about what replaced a mutation: that one was done after all. Whether the client id stays. */

@@ -18,6 +18,7 @@ export class SpaceMachine extends Machine {
   /** `until`: a minute before it ends. */
   protected grant_: { text: string; since: number; until: number } | null = null;
   protected grantRefusedSince_: number | null = null;
+  protected grantRefusals_ = 0;
 
   // ——— Pushes.
 
@@ -173,6 +174,7 @@ export class SpaceMachine extends Machine {
   protected arrived_(): void {
     this.progress_ = null;
     this.grantRefusedSince_ = null;
+    this.grantRefusals_ = 0;
     this.patience_.hasRestarted = false;
     this.pulls_ += 1;
     if (!this.wants_.pull) this.wants_.strong = false;
@@ -200,8 +202,9 @@ export class SpaceMachine extends Machine {
     this.grant_ = null;
     if (!isYoung) return;
     this.grantRefusedSince_ ??= this.now_;
+    this.grantRefusals_ += 1;
     if (this.now_ - this.grantRefusedSince_ >= GRANT_REFUSED_MAX_MS) return this.hold_("grant", detail);
-    this.wait_();
+    this.wait_(Math.min(1000 * 2 ** this.grantRefusals_, MINUTE));
   }
 
   // ——— Live messages.

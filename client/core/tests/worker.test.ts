@@ -10,7 +10,7 @@ import type { Change } from "../src/ops.ts";
 import type { FetchAnswer, FetchInit, Ports, Socket } from "../src/ports.ts";
 import { MemoryStore } from "./store.ts";
 
-const isBuilt = existsSync(new URL("../../../build/index_bg.wasm", import.meta.url));
+const isBuilt = "WORKER_CHECKOUT" in process.env || existsSync(new URL("../../../build/index_bg.wasm", import.meta.url));
 const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 
 interface Runtime {
