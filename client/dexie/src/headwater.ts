@@ -58,9 +58,6 @@ export class Headwater {
   readonly status: Observable<Status>;
   readonly conflicts = new Observable<readonly Conflict[]>([]);
   readonly rejected = new Observable<readonly Rejected[]>([]);
-  /** Fulfilled when the first load of the private space is complete; rejected with `HeldError` where somebody has to act first. */
-  readonly ready: Promise<void>;
-
   readonly #db: Dexie;
   readonly #environment: Environment;
   readonly #tables: ReadonlyMap<string, Synced>;
@@ -76,7 +73,9 @@ export class Headwater {
   #tabs: Tabs | null = null;
   #isPaused = false;
   #isClosed = false;
-  #settleReady: { resolve: () => void; reject: (error: Error) => void } | null = null;
+  #ready!: Promise<void>;
+  #settleReady!: { resolve: () => void; reject: (error: Error) => void };
+  #isRefused = false;
   /** The last `seq` of the outbox of which the driver was told. */
   #told = 0;
 
@@ -100,12 +99,26 @@ export class Headwater {
     this.#decider = { store: this.#store, tables: this.#tables, newTransaction, now };
     this.#automatic = onConflict === "ask" ? null : new AutomaticDecisions(onConflict);
     this.status = new Observable(combine([], false, null, now()));
-    this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
-    this.ready.catch(() => {});
+    this.#newReady();
     // Not awaited: the app's first query must not wait for a leader.
     db.on("ready", () => this.#open(tab), true);
     db.on("versionchange", () => this.#shut());
     db.on("close", () => this.#shut());
+  }
+
+  /**
+   * Fulfilled when the first load of the private space is complete; rejected with `HeldError` where somebody has to act first.
+   * When somebody has, it is another promise.
+   */
+  get ready(): Promise<void> {
+    return this.#ready;
+  }
+
+  #newReady(): void {
+    this.#isRefused = false;
+    this.#ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
+    // Nobody has to ask for it.
+    this.#ready.catch(() => {});
   }
 
   /** Fulfilled when everything is pushed, and what the coordinator has now is here. Rejected with `HeldError` or `TimeoutError`. */
@@ -207,7 +220,7 @@ export class Headwater {
     watch(() => notes.toArray(), (rows) => this.#see(rows));
     const spaces = this.#db.table<SpaceRow>("_hw_spaces");
     watch(() => spaces.get(PRIVATE), (row) => {
-      if (row?.position) this.#settleReady?.resolve();
+      if (row?.position) this.#settleReady.resolve();
     });
     const outbox = `idb://${this.#db.name}/_hw_outbox/`;
     const captured = (parts: Record<string, unknown>) => {
@@ -287,7 +300,9 @@ export class Headwater {
     const { now } = this.#environment;
     const status = combine([...this.#spaces.values()], this.#isPaused, this.status.value, now());
     this.status.set(this.#isClosed ? { ...status, phase: "closed" } : status);
-    if (status.reason) this.#settleReady?.reject(new HeldError(status.reason));
+    if (!status.reason) return this.#isRefused ? this.#newReady() : undefined;
+    this.#isRefused = !status.spaces.some(({ space, ready }) => space === PRIVATE && ready);
+    if (this.#isRefused) this.#settleReady.reject(new HeldError(status.reason));
   }
 
   #hear(message: Message): void {

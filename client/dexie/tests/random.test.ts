@@ -54,7 +54,7 @@ async function edit({ db }: Device, random: (below: number) => number): Promise<
 
 /** Syncs, or says how things stand. */
 async function sync({ hw, warnings }: Device): Promise<void> {
-  await hw.now().catch((error) => {
+  await hw.now().catch(async (error) => {
     throw new Error(`${error} ${JSON.stringify(hw.status.value)} ${warnings}`);
   });
 }
