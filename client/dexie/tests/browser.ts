@@ -12,8 +12,8 @@ const FOLDER = fileURLToPath(new URL(".", import.meta.url));
 
 export interface Browser {
   context: BrowserContext;
-  /** A page of the one origin; all of them share its databases. */
-  open(): Promise<Page>;
+  /** A page. All pages of one host share their databases; "localhost" is another one. */
+  open(host?: string): Promise<Page>;
   stop(): Promise<void>;
 }
 
@@ -33,9 +33,9 @@ export async function startBrowser(entry: string): Promise<Browser> {
   const context = chromium.context as BrowserContext;
   return {
     context,
-    async open() {
+    async open(host = "127.0.0.1") {
       const page = await context.newPage();
-      await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+      await page.goto(`http://${host}:${(server.address() as AddressInfo).port}/`);
       return page;
     },
     async stop() {

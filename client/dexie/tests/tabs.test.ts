@@ -141,10 +141,10 @@ describe("tabs in Chromium", () => {
   });
 
   test("without room the app's write fails whole, and what comes is told as a full device", async () => {
-    const page = await browser.open();
+    const page = await browser.open("localhost");
     const devtools = await browser.context.newCDPSession(page);
     const origin = new URL(page.url()).origin;
-    // Before the database is opened, because the browser remembers for a while how much room there is.
+    // On an origin that nobody has used, because the browser remembers for a while how much room there is.
     await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 1_000_000 });
     await page.evaluate((name) => hw.start({ name }), name);
     await now(page);
