@@ -1,7 +1,7 @@
 /** What pulls bring, in transactions: single answers, and loads of several pages with a sweep at the end. */
 
 import { reaches } from "./positions.ts";
-import { applyLines, dropSettled, type Line, pendingOf, rebase, refold, write } from "./records.ts";
+import { applyLines, change, dropSettled, type Line, rebase, refold, type Stored, write } from "./records.ts";
 import { collectionOf, type Key, type Load, type OutboxRow, type Position, type SpaceRow, type Tx } from "./store.ts";
 
 /** What one page, chunk of a stream, or live message brings. */
@@ -23,11 +23,6 @@ export interface Asked {
   loadId: string;
   since: number;
   gaveUp: boolean;
-}
-
-export interface Stored {
-  row: SpaceRow;
-  pending: number;
 }
 
 /** An answer that breaks the contract: a bug to report. Nothing of it was stored. */
@@ -53,8 +48,10 @@ const newLoad = ({ position }: SpaceRow, asked: Asked, epoch: string): Load => (
 });
 
 /** Stores a page and, with the last one, the position. */
-export async function storePage(tx: Tx, space: string, page: Page, asked: Asked): Promise<Stored> {
-  const row = (await tx.spaces.get(space)) as SpaceRow;
+export const storePage = (tx: Tx, space: string, page: Page, asked: Asked): Promise<Stored> =>
+  change(tx, space, (row) => takePage(tx, row, page, asked));
+
+async function takePage(tx: Tx, row: SpaceRow, page: Page, asked: Asked): Promise<void> {
   const isPaged = row.load !== null;
   const load = row.load ?? newLoad(row, asked, page.epoch);
   refuse(row, load, page);
@@ -78,9 +75,7 @@ export async function storePage(tx: Tx, space: string, page: Page, asked: Asked)
     load.cursor = page.cursor ?? load.cursor;
     load.dirty ||= keys.length > 0;
   }
-  await refold(tx, space, folded);
-  await tx.spaces.put(row);
-  return { row, pending: await pendingOf(tx, space) };
+  await refold(tx, row.space, folded);
 }
 
 async function startOver(tx: Tx, load: Load): Promise<void> {
@@ -89,25 +84,18 @@ async function startOver(tx: Tx, load: Load): Promise<void> {
 }
 
 /** Begins a load again from its first page: the cursor has expired. */
-export async function restartLoad(tx: Tx, space: string): Promise<Stored> {
-  const row = (await tx.spaces.get(space)) as SpaceRow;
-  if (row.load) {
-    row.load.cursor = null;
-    await tx.spaces.put(row);
-  }
-  return { row, pending: await pendingOf(tx, space) };
-}
+export const restartLoad = (tx: Tx, space: string): Promise<Stored> =>
+  change(tx, space, ({ load }) => {
+    if (load) load.cursor = null;
+  });
 
 /** Gives up the position: the server has told that it stands at `min`, which is below. What it brings replaces all. */
-export async function giveUp(tx: Tx, space: string, id: string, min: Position): Promise<Stored> {
-  const row = (await tx.spaces.get(space)) as SpaceRow;
-  if (row.load) await tx.marks.clear(row.load.id);
-  // Edits of a load that was under way were marked under its id, so that it goes on.
-  row.load = { id: row.load?.id ?? id, epoch: min.epoch, cursor: null, since: 0, sweep: true, dirty: true, gaveUp: true };
-  row.min = min;
-  await tx.spaces.put(row);
-  return { row, pending: await pendingOf(tx, space) };
-}
+export const giveUp = (tx: Tx, space: string, newId: string, min: Position): Promise<Stored> =>
+  change(tx, space, (row) => {
+    // Edits of a load that was under way were marked under its id, so that it goes on.
+    const id = row.load?.id ?? newId;
+    Object.assign(row, { load: { id, epoch: min.epoch, cursor: null, since: 0, sweep: true, dirty: true, gaveUp: true }, min });
+  });
 
 /** The end of a load: the position, and on what edits that were made during it rest. */
 async function arrive(tx: Tx, row: SpaceRow, { epoch, version }: Page, isPaged: boolean): Promise<void> {
@@ -120,7 +108,7 @@ async function arrive(tx: Tx, row: SpaceRow, { epoch, version }: Page, isPaged: 
     const stale = [...new Set(during.flatMap((one) => one.stale ?? []))];
     const bases = stale.length > 0 ? await tx.base.get(row.space, stale) : [];
     // What had no synced copy goes out with a base of 0 anyway.
-    const copied = new Set(bases.flatMap((base) => (base && !base.fresh ? [base.key] : [])));
+    const copied = new Map(bases.flatMap((base) => (base && !base.fresh ? [[base.key, base.value !== null] as const] : [])));
     if (during.length > 0) await tx.outbox.put(during.map((one) => based(one, position, copied)));
   }
   if (load.sweep) await tx.marks.clear(load.id);
@@ -131,13 +119,19 @@ async function arrive(tx: Tx, row: SpaceRow, { epoch, version }: Page, isPaged: 
 /**
  * An edit made during the load that ends: it rests on the end, but for the records of which the load brought another
  * value than the one that was edited. Those rest on where the client stood before, so that nobody's change goes unseen.
+ * `copied`: the records of which it had a copy, and whether they exist.
  */
-function based(row: OutboxRow, position: Position, copied: Set<Key>): OutboxRow {
+function based(row: OutboxRow, position: Position, copied: Map<Key, boolean>): OutboxRow {
   const { stale = [], pos, ...rest } = row;
   if (globalThis.__PLANTED__ === "base of the end") return { ...rest, pos: position, during: null };
-  const base = pos?.epoch === position.epoch ? Math.max(pos.version, 1) : 1;
   const isStale = (key: Key) => stale.includes(key) && copied.has(key);
-  const changes = row.changes.map((text, at) => (isStale(row.keys[at] as Key) ? withBase(text, base) : text));
+  // A position of another epoch names no version of this one: the edit goes out as older than every change.
+  if (pos && pos.epoch !== position.epoch && row.keys.some(isStale)) return { ...rest, pos, during: null };
+  const changes = row.changes.map((text, at) => {
+    const key = row.keys[at] as Key;
+    // Without a position: what exists through somebody else conflicts with a base of 0, what is absent with every other.
+    return isStale(key) ? withBase(text, pos?.version || (copied.get(key) ? 0 : 1)) : text;
+  });
   return { ...rest, changes, pos: position, during: null };
 }
 

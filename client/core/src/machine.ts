@@ -11,10 +11,11 @@
  */
 
 import type { Effect, Event, TimerName } from "./events.ts";
-import { type Asked, type Page, type Stored, Wrong } from "./load.ts";
+import { type Asked, type Page, Wrong } from "./load.ts";
 import { hold, openSpace } from "./opening.ts";
 import { Patience } from "./patience.ts";
 import { reaches } from "./positions.ts";
+import type { Stored } from "./records.ts";
 import type { Answer, Live, Request } from "./requests.ts";
 import type { Phase, SpaceStatus, Tell } from "./status.ts";
 import { DeviceFull, type Held, type HeldWhy, type Position, type Scope, type SentRow, type SpaceRow, StoreClosed, TermOver, type Tx } from "./store.ts";

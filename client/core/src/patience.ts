@@ -56,7 +56,7 @@ export class Patience {
   reset(): void {
     this.waitsUntil = null;
     this.#attempts = this.#lates = this.#refusedAlone = 0;
-    this.isTokenNew = this.#hurried = false;
+    this.isTokenNew = this.hasRestarted = this.#hurried = false;
   }
 
   /** The server has answered, whatever it was. */

@@ -138,3 +138,16 @@ export async function pendingOf(tx: Tx, space: string): Promise<number> {
   const sent = await tx.sent.list(space);
   return sent.filter(({ settled }) => !settled).length + (await tx.outbox.count(space));
 }
+
+export interface Stored {
+  row: SpaceRow;
+  pending: number;
+}
+
+/** Changes the row of a space, and tells how it stands then. */
+export async function change(tx: Tx, space: string, by: (row: SpaceRow) => unknown): Promise<Stored> {
+  const row = (await tx.spaces.get(space)) as SpaceRow;
+  await by(row);
+  await tx.spaces.put(row);
+  return { row, pending: await pendingOf(tx, space) };
+}

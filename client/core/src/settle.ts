@@ -3,7 +3,7 @@
 import type { Change } from "./ops.ts";
 import { fold } from "./ops.ts";
 import { later, reaches } from "./positions.ts";
-import { applyLines, changesOf, dropSettled, type Line, pendingOf, refold } from "./records.ts";
+import { applyLines, change, changesOf, dropSettled, type Line, refold, type Stored } from "./records.ts";
 import type { ConflictNote, Key, NewNote, OutboxRow, Position, SentRow, SpaceRow, Text, Tx } from "./store.ts";
 
 export interface Result {
@@ -42,9 +42,7 @@ export interface Pushed {
   newClient: string;
 }
 
-export interface Settled {
-  row: SpaceRow;
-  pending: number;
+export interface Settled extends Stored {
   /** Notes that the application has not seen. */
   added: number[];
   /** The answer is to be pushed on from, without a pull before. */
@@ -54,29 +52,16 @@ export interface Settled {
 }
 
 export async function settle(tx: Tx, space: string, pushed: Pushed, answer: PushAnswer): Promise<Settled> {
-  const row = (await tx.spaces.get(space)) as SpaceRow;
-  const settling = new Settling(tx, row, pushed);
   let again = false;
-  // An answer to what is not sent any more says nothing.
-  if (row.client === pushed.client) {
-    await settling.take_(answer);
-    const { position, last = 0, code, results } = answer;
-    if (code === "ok") {
-      again = (await settling.open_()).some(({ tried }) => tried);
-      await settling.arrive_(answer, pushed.since && (!again || globalThis.__PLANTED__ === "changes of a part"));
-    }
-    if (code === "out_of_order") again = await settling.expect_(answer.expected ?? 0);
-    if (code === "client_forked" || code === "epoch_mismatch") {
-      const at = position ?? row.min ?? row.position;
-      if (at) await settling.dropUpTo_(last, at, results ?? []);
-      again = code === "client_forked" ? await settling.fork_(last) : answer.more === true && (await settling.hasOpen_());
-      if (!again) await settling.renew_();
-      if (code === "epoch_mismatch" && !again) row.min = at;
-    }
-  }
-  await refold(tx, space, [...settling.touched_, ...(await dropSettled(tx, row))]);
-  await tx.spaces.put(row);
-  return { row, pending: await pendingOf(tx, space), added: settling.added_, again, released: settling.released_ };
+  const told: Pick<Settled, "added" | "released"> = { added: [], released: false };
+  const stored = await change(tx, space, async (row) => {
+    const settling = new Settling(tx, row, pushed);
+    // An answer to what is not sent any more says nothing.
+    if (row.client === pushed.client) again = await settling.answered_(answer);
+    Object.assign(told, { added: settling.added_, released: settling.released_ });
+    await refold(tx, space, [...settling.touched_, ...(await dropSettled(tx, row))]);
+  });
+  return { ...stored, ...told, again };
 }
 
 /**
@@ -84,16 +69,15 @@ export async function settle(tx: Tx, space: string, pushed: Pushed, answer: Push
  * application is told.
  */
 export async function withdrawFirst(tx: Tx, space: string, code: string): Promise<Settled> {
-  const row = (await tx.spaces.get(space)) as SpaceRow;
-  const sent = (await tx.sent.list(space)).find(({ settled }) => !settled);
   const added: number[] = [];
-  if (sent && !sent.withdrawn) {
-    const detail = code === "blocked" ? "something on the way to the server does not let it through" : "it is too large";
-    added.push(await tx.notes.add({ kind: "rejected", space, code, detail, changes: textsOf(sent) }));
+  const stored = await change(tx, space, async () => {
+    const sent = (await tx.sent.list(space)).find(({ settled }) => !settled);
+    if (!sent || sent.withdrawn) return;
+    added.push(await tx.notes.add({ kind: "rejected", space, code, detail: "", changes: textsOf(sent) }));
     await tx.sent.put([{ ...sent, changes: "[]", keys: [], withdrawn: true }]);
     await refold(tx, space, sent.keys);
-  }
-  return { row, pending: await pendingOf(tx, space), added, again: true, released: false };
+  });
+  return { ...stored, added, again: true, released: false };
 }
 
 const textsOf = (row: SentRow | OutboxRow): Text[] => changesOf(row).map((change) => JSON.stringify(change));
@@ -117,13 +101,29 @@ class Settling {
     this.pushed_ = pushed;
   }
 
+  /** Takes an answer. Whether the push goes on from it, without a pull before. */
+  async answered_(answer: PushAnswer): Promise<boolean> {
+    const { row_: row } = this;
+    const { position, last = 0, code, results = [] } = answer;
+    await this.take_(answer);
+    if (code === "ok") {
+      const again = (await this.open_()).some(({ tried }) => tried);
+      await this.arrive_(answer, this.pushed_.since && (!again || globalThis.__PLANTED__ === "changes of a part"));
+      return again;
+    }
+    if (code === "out_of_order") return this.expect_(answer.expected ?? 0);
+    const at = position ?? row.min ?? row.position;
+    if (at) await this.dropUpTo_(last, at, results);
+    const again = code === "client_forked" ? await this.fork_(last) : answer.more === true && (await this.open_()).length > 0;
+    if (again) return true;
+    await this.renew_();
+    if (code === "epoch_mismatch") row.min = at;
+    return false;
+  }
+
   /** The mutations under the present client id that nothing is known of, in order. */
   async open_(): Promise<SentRow[]> {
     return (await this.tx_.sent.list(this.row_.space)).filter(({ settled, client }) => !settled && client === this.row_.client);
-  }
-
-  async hasOpen_(): Promise<boolean> {
-    return (await this.open_()).length > 0;
   }
 
   /** Results by their numbers. What was refused leaves the outbox; what was applied stays on top until a pull has it. */
@@ -152,8 +152,7 @@ class Settling {
     if (globalThis.__PLANTED__ === "dropped when acknowledged") await tx.sent.delete(row.space, [sent.n]);
     else this.settled_.push({ ...sent, settled });
     if (result.missing && changesOf(sent).some(({ op }) => op !== "delete")) {
-      const detail = "a record that it changes is deleted, and nothing was done to it";
-      await this.note_({ kind: "rejected", space: row.space, code: "missing", detail, changes: textsOf(sent) });
+      await this.note_({ kind: "rejected", space: row.space, code: "missing", detail: "", changes: textsOf(sent) });
     }
     if (sent.keys.includes("")) await this.closeConflicts_(changesOf(sent));
     const waiting = await this.waitingFor_(sent);
@@ -210,8 +209,7 @@ class Settling {
     await tx.sent.delete(row.space, [sent.n]);
     for (const other of await this.waitingFor_(sent)) {
       await tx.outbox.delete([other.seq]);
-      const detail = "the record could not be moved, and stays where it was";
-      await this.note_({ kind: "rejected", space: other.space, code: "move", detail, changes: textsOf(other) });
+      await this.note_({ kind: "rejected", space: other.space, code: "move", detail: "", changes: textsOf(other) });
       // The new place first, so that the row can go back to its old one.
       await refold(tx, row.space, sent.keys);
       await refold(tx, other.space, other.keys);
@@ -255,7 +253,7 @@ class Settling {
       const rest = { changes: one.changes.filter((_, at) => isStaying[at]), keys: one.keys.filter((_, at) => isStaying[at]) };
       if (rest.keys.length > 0) await tx.outbox.put([{ ...one, ...rest }]);
       else await tx.outbox.delete([one.seq]);
-      await this.note_({ kind: "rejected", space: row.space, code: "parent", detail: "the record could not be created", changes });
+      await this.note_({ kind: "rejected", space: row.space, code: "parent", detail: "", changes });
     }
   }
 

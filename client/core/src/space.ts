@@ -1,10 +1,10 @@
 /** What the machine of a space does: pushes, pulls, grants, and live messages. When it does what, machine.ts decides. */
 
-import { type Asked, collectionsOf, giveUp, type Page, restartLoad, type Stored, storePage } from "./load.ts";
+import { type Asked, collectionsOf, giveUp, type Page, restartLoad, storePage } from "./load.ts";
 import { Machine, MINUTE, NOTHING, type Pull, type Push } from "./machine.ts";
 import { type Batch, takeBatch } from "./numbering.ts";
 import { later, positionOf, reaches } from "./positions.ts";
-import type { Line } from "./records.ts";
+import type { Line, Stored } from "./records.ts";
 import { type Answer, type Live, pullBody, pushBody } from "./requests.ts";
 import { type PushAnswer, type Pushed, type Settled, settle, withdrawFirst } from "./settle.ts";
 import type { Scope, SentRow, SpaceRow } from "./store.ts";

@@ -199,6 +199,7 @@ export interface RejectedNote {
    * move was not applied).
    */
   code: string;
+  /** Of the server; "" for the codes that the device gives. */
   detail: string;
   changes: Text[];
 }

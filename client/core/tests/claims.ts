@@ -56,7 +56,7 @@ export const claims: Claim[] = [
       await bench.edit(patch("a", { mine: 1 }));
       await bench.page({ version: 10, lines: [line(10, "a", { v: 10 })], end: true });
       const [{ base, changes }] = bench.body.mutations;
-      assert.equal(changes[0].base ?? base, 1);
+      assert.equal(changes[0].base ?? base, 0);
     },
   },
   {
