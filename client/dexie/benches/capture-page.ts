@@ -1,6 +1,7 @@
 // Runs in the page: the same writes by plain Dexie and by Dexie with capture, in turns.
 
 import { Dexie } from "dexie";
+import { write } from "../../core/src/records.ts";
 import { openCaptured, SCHEMA } from "../tests/database.ts";
 
 export type Work = "put" | "update" | "ten" | "bulk";
@@ -46,4 +47,20 @@ export async function measure(work: Work, rounds: number, times: number): Promis
   await plain.delete();
   await captured.delete();
   return figures;
+}
+
+/** Milliseconds for so many rows in chunks of 1,000: by plain `bulkPut`, and as the store applies a load. */
+export async function measureLoad(count: number): Promise<[number, number]> {
+  const [plain, { db: captured, store }] = [await openPlain(), await openCaptured()];
+  const chunks = Array.from({ length: count / 1000 }, (_, chunk) => Array.from({ length: 1000 }, (_, i) => row(`l${chunk * 1000 + i}`, i)));
+  const texts = chunks.map((rows) => rows.map(({ id, ...value }) => ({ key: `todos ${id}`, value: JSON.stringify(value) })));
+  let from = performance.now();
+  for (const rows of texts) await plain.table("todos").bulkPut(rows.map(({ key, value }) => ({ ...JSON.parse(value), id: key.slice(6) })));
+  const floor = performance.now() - from;
+  from = performance.now();
+  for (const rows of texts) await store.commit(1, { collections: ["todos"], wake: "nothing" }, (tx) => write(tx, "~", rows));
+  const applied = performance.now() - from;
+  await plain.delete();
+  await captured.delete();
+  return [floor, applied];
 }
