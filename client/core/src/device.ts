@@ -1,0 +1,356 @@
+/**
+ * The leader of a device: it drives the machines of the open spaces, carries their effects out through the ports, holds
+ * the user's token, and decides when nobody has asked for long enough.
+ *
+ * Commands: `open` and `close` for each space, `captured`, `online`, `visible`, `signedIn`, `pause`, `resume` and
+ * `withdraw` as they happen, `stop` at the end, after which nothing is written. Queries: `status`, `now`. What it has to
+ * say comes by `tell`, and by `deposed` when another leader has taken over or the database is closed.
+ */
+
+import type { Effect, Event, TimerName } from "./events.ts";
+import { ask } from "./http.ts";
+import { SpaceMachine } from "./space.ts";
+import type { Ports, TokenReason, TokenSource } from "./ports.ts";
+import type { Answer, Request } from "./requests.ts";
+import { LiveSocket } from "./socket.ts";
+import type { SpaceStatus, Tell } from "./status.ts";
+import type { SpaceId, Store } from "./store.ts";
+
+export interface DeviceOptions {
+  /** Without a slash at the end. */
+  url: string;
+  store: Store;
+  ports: Ports;
+  token: TokenSource;
+  /** The term of this leader, as `Store.commit` compares it. */
+  term: number;
+  /** The lock was taken from a leader that may still have a push on its way. */
+  stolen?: boolean;
+  tell: (tell: Tell) => void;
+  deposed?: () => void;
+  onConflict?: "reject" | "merge" | "overwrite";
+}
+
+/** Sockets that are open at once; further spaces are pulled. */
+const SOCKETS_MAX = 8;
+const POLL_VISIBLE_MS = 60_000;
+const POLL_HIDDEN_MS = 15 * 60_000;
+const TOKEN_AHEAD_MS = 60_000;
+
+interface Open {
+  machine: SpaceMachine;
+  socket: LiveSocket | null;
+  /** Somebody was signed in since it was opened. */
+  isBegun: boolean;
+  timers: Map<TimerName | "poll", unknown>;
+  aborts: Map<number, AbortController>;
+  /** The transaction that is being written. */
+  writing: Promise<unknown>;
+}
+
+/** Issuer and subject of a token, as one text; "" if it is none. */
+export function userOf(token: string): string {
+  const { iss = "", sub = "" } = claimsOf(token);
+  return sub ? `${iss} ${sub}` : "";
+}
+
+function claimsOf(token: string): { iss?: string; sub?: string; exp?: number } {
+  try {
+    const text = atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/"));
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0))));
+  } catch {
+    return {};
+  }
+}
+
+export class Device {
+  #options: DeviceOptions;
+  #spaces = new Map<SpaceId, Open>();
+  #token: string | null = null;
+  #asking: Promise<string | null> | null = null;
+  #tokenTimer: unknown;
+  #isVisible = true;
+  #isStopped = false;
+  #watchers = new Set<() => void>();
+
+  constructor(options: DeviceOptions) {
+    this.#options = options;
+  }
+
+  /** Begins with a space, or when somebody is signed in. */
+  open(space: SpaceId): void {
+    if (this.#isStopped || this.#spaces.has(space)) return;
+    const { ports, onConflict } = this.#options;
+    const machine = new SpaceMachine({ space, newId: ports.newId, ...(onConflict && { onConflict }) });
+    const open: Open = { machine, socket: null, isBegun: false, timers: new Map(), aborts: new Map(), writing: Promise.resolve() };
+    if (ports.socket && this.#spaces.size < SOCKETS_MAX) open.socket = this.#socketOf(space);
+    this.#spaces.set(space, open);
+    if (this.#token === null) void this.#newToken("start");
+    else this.#begin(space, open, this.#token);
+  }
+
+  #socketOf(space: SpaceId): LiveSocket {
+    const { ports, url } = this.#options;
+    const path = `${url.replace(/^http/, "ws")}/sync/live${space === "~" ? "" : `?space=${space}`}`;
+    return new LiveSocket(ports, path, () => this.#token, {
+      live: (message) => this.#tell(space, { type: "live", message }),
+      grant: (grant, expiresIn) => this.#tell(space, { type: "grant", grant, expiresIn }),
+      tokenEnds: (ms) => this.#renewIn(ms - TOKEN_AHEAD_MS),
+      expired: () => void this.#newToken("expiring"),
+      // HTTP says why, if there is a reason.
+      lost: () => this.#tell(space, { type: "poll" }),
+    });
+  }
+
+  #begin(space: SpaceId, open: Open, token: string): void {
+    open.isBegun = true;
+    this.#tell(space, { type: "open", user: userOf(token), stolen: this.#options.stolen === true });
+    open.socket?.open();
+    this.#schedulePoll(space);
+  }
+
+  close(space: SpaceId): void {
+    const open = this.#spaces.get(space);
+    if (!open) return;
+    open.isBegun = false;
+    this.#tell(space, { type: "close" });
+    this.#spaces.delete(space);
+    open.socket?.close();
+    this.#options.ports.clearTimeout(open.timers.get("poll"));
+  }
+
+  /** Whatever is under way is forgotten. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const space of [...this.#spaces.keys()]) this.close(space);
+    this.#options.ports.clearTimeout(this.#tokenTimer);
+    this.#watched();
+  }
+
+  status(space: SpaceId): SpaceStatus | null {
+    const open = this.#spaces.get(space);
+    return open ? this.#statusOf(open) : null;
+  }
+
+  /** An edit was committed, here or in another tab. */
+  captured(space: SpaceId): void {
+    this.#tell(space, { type: "captured" });
+  }
+
+  /** The application gives up the mutation that is blocked. */
+  withdraw(space: SpaceId): void {
+    this.#tell(space, { type: "withdraw" });
+  }
+
+  pause(): void {
+    this.#tellAll({ type: "pause" });
+  }
+
+  resume(): void {
+    if (this.#token === null) void this.#newToken("start");
+    this.#tellAll({ type: "resume" });
+  }
+
+  /** The page is looked at, or is not. */
+  visible(isVisible: boolean): void {
+    this.#isVisible = isVisible;
+    for (const space of this.#spaces.keys()) this.#schedulePoll(space);
+    if (isVisible) this.online();
+  }
+
+  /** The connection is back, or somebody looks. */
+  online(): void {
+    this.#tellAll({ type: "online" });
+    for (const [space, { socket }] of this.#spaces) {
+      if (!socket?.isClosed) socket?.open();
+      if (!socket?.isOpen) this.#tell(space, { type: "poll" });
+    }
+  }
+
+  /** The application has another token, or none any more. */
+  async signedIn(): Promise<void> {
+    await this.#newToken("start");
+  }
+
+  /** Resolves when everything is pushed and what the coordinator has now is here. Rejects if a space is held. */
+  now(): Promise<void> {
+    const goals = [...this.#spaces].map(([space, { machine }]) => {
+      const { pulls, phase } = machine.status;
+      return [space, pulls + (phase === "pulling" || phase === "loading" ? 2 : 1)] as const;
+    });
+    return new Promise((resolve, reject) => {
+      const watch = () => {
+        const all = goals.map(([space, goal]) => [this.status(space), goal] as const);
+        const held = all.find(([status]) => status?.held)?.[0]?.held;
+        const isReached = ([status, goal]: (typeof all)[number]) => status && status.pulls >= goal && status.pending === 0 && status.phase === "idle";
+        if (this.#isStopped || held) reject(new Error(held ? `${held.why}: ${held.detail}` : "another tab leads"));
+        else if (all.every(isReached)) resolve();
+        else return;
+        this.#watchers.delete(watch);
+      };
+      this.#watchers.add(watch);
+      this.#tellAll({ type: "poll", strong: true });
+      watch();
+    });
+  }
+
+  #watched(): void {
+    for (const watch of [...this.#watchers]) watch();
+  }
+
+  #tellAll(event: Event): void {
+    for (const space of [...this.#spaces.keys()]) this.#tell(space, event);
+  }
+
+  // ——— Effects.
+
+  #tell(space: SpaceId, event: Event): void {
+    const open = this.#spaces.get(space);
+    if (!open) return;
+    for (const effect of open.machine.on(event, this.#options.ports.now())) this.#carryOut(space, open, effect);
+    this.#watched();
+  }
+
+  #carryOut(space: SpaceId, open: Open, effect: Effect): void {
+    const { store, ports, tell } = this.#options;
+    switch (effect.type) {
+      case "commit": {
+        const { id, scope, body } = effect;
+        open.writing = store.commit(this.#options.term, scope, body).then(
+          (result) => this.#tell(space, { type: "committed", id, result }),
+          (error) => this.#tell(space, { type: "failed", id, error }),
+        );
+        return;
+      }
+      case "send":
+        void this.#send(space, open, effect.id, effect.request);
+        return;
+      case "abort":
+        open.aborts.get(effect.id)?.abort();
+        return;
+      case "timer": {
+        const { name, ms, spread } = effect;
+        this.#timer(open, name, ms + ports.chance() * spread, () => this.#tell(space, { type: "timer", name }));
+        return;
+      }
+      case "cancel":
+        ports.clearTimeout(open.timers.get(effect.name));
+        return;
+      case "token":
+        void this.#newToken("refused");
+        return;
+      case "released":
+        return this.#tellAll({ type: "captured" });
+      case "tell":
+        if (effect.tell.type === "log") ports.log?.(effect.tell.message, effect.tell.detail);
+        tell(effect.tell);
+        if (effect.tell.type === "status") this.#mind(open, effect.tell.status);
+        if (effect.tell.type === "status" && effect.tell.status.phase === "closed" && open.isBegun) this.#depose();
+    }
+  }
+
+  /** What is held keeps no socket. */
+  #mind({ socket }: Open, { held }: SpaceStatus): void {
+    if (held) socket?.close();
+    else if (socket?.isClosed) socket.open();
+  }
+
+  #depose(): void {
+    this.stop();
+    this.#options.deposed?.();
+  }
+
+  #timer(open: Open, name: TimerName | "poll", ms: number, then: () => void): void {
+    const { ports } = this.#options;
+    ports.clearTimeout(open.timers.get(name));
+    open.timers.set(name, ports.setTimeout(then, ms));
+  }
+
+  async #send(space: SpaceId, open: Open, id: number, request: Request): Promise<void> {
+    const { ports, url } = this.#options;
+    const before = this.#token;
+    const token = await (this.#asking ?? before ?? this.#newToken("start"));
+    let answer: Answer | null = { status: 0, body: null };
+    // Somebody else may have signed in meanwhile: what was to be sent is not theirs.
+    const isOthers = before !== null && token !== null && userOf(before) !== userOf(token);
+    if (token !== null && !isOthers) {
+      answer = (await open.socket?.ask(request)) ?? null;
+      if (answer === null) {
+        const abort = new AbortController();
+        open.aborts.set(id, abort);
+        answer = await ask(ports, url, token, request, abort, async (page, bytes) => {
+          // The next part is read and parsed while this one is written, and no further.
+          await open.writing;
+          this.#tell(space, { type: "page", id, page, bytes });
+        });
+        open.aborts.delete(id);
+      }
+    } else if (token === null) this.#tell(space, { type: "token", user: null });
+    this.#tell(space, { type: "answer", id, answer });
+  }
+
+  // ——— Polls.
+
+  /** Without a socket, what is new is asked for now and then. */
+  #schedulePoll(space: SpaceId): void {
+    const open = this.#spaces.get(space);
+    if (!open) return;
+    const { chance } = this.#options.ports;
+    const ms = (this.#isVisible ? POLL_VISIBLE_MS : POLL_HIDDEN_MS) * (0.75 + chance() / 2);
+    this.#timer(open, "poll", ms, () => {
+      if (!open.socket?.isOpen) this.#tell(space, { type: "poll" });
+      this.#schedulePoll(space);
+    });
+  }
+
+  // ——— The token.
+
+  /** Asks the application for a token, once at a time, and tells everybody who uses it. */
+  #newToken(reason: TokenReason): Promise<string | null> {
+    this.#asking ??= this.#askForToken(reason).finally(() => {
+      this.#asking = null;
+      for (const open of this.#spaces.values()) if (!open.isBegun) this.#options.tell({ type: "status", status: this.#statusOf(open) });
+      this.#watched();
+    });
+    return this.#asking;
+  }
+
+  async #askForToken(reason: TokenReason): Promise<string | null> {
+    const { ports, token: source } = this.#options;
+    const before = this.#token;
+    try {
+      this.#token = await source({ reason });
+    } catch (error) {
+      // The application could not get one now, which does not say that nobody is signed in.
+      ports.log?.("no token", error);
+      if (reason !== "refused") return before;
+    }
+    const token = this.#token;
+    if (token !== null) {
+      const { exp } = claimsOf(token);
+      if (exp !== undefined) this.#renewIn(exp * 1000 - ports.date() - TOKEN_AHEAD_MS);
+    }
+    for (const [space, open] of this.#spaces) {
+      if (open.isBegun) {
+        this.#tell(space, { type: "token", user: token === null ? null : userOf(token) });
+        if (token !== null && token !== before) open.socket?.renew(token);
+      } else if (token !== null) this.#begin(space, open, token);
+    }
+    return token;
+  }
+
+  /** Of a space that has not begun: nobody is signed in, and what the user changes is kept until then. */
+  #statusOf({ machine, isBegun }: Open): SpaceStatus {
+    const { status } = machine;
+    if (isBegun || this.#token !== null || this.#asking) return status;
+    return { ...status, phase: "held", held: { why: "signed-out", detail: "nobody is signed in" } };
+  }
+
+  /** Asks for the next token in time. A clock that is wrong must not make it ask without end. */
+  #renewIn(ms: number): void {
+    const { ports } = this.#options;
+    ports.clearTimeout(this.#tokenTimer);
+    const wait = Math.min(Math.max(ms, TOKEN_AHEAD_MS / 2), 2 ** 31 - 1);
+    this.#tokenTimer = ports.setTimeout(() => void this.#newToken("expiring"), wait);
+  }
+}

@@ -1,0 +1,382 @@
+/**
+ * The machine of one space: numbering, pushing, pulling, and what every answer makes of it (SPEC.md is its table).
+ *
+ * This file decides what happens when, and what all answers have in common; space.ts has pushes, pulls and live messages.
+ *
+ * It has no I/O, no clock and no chance of its own. `on(event, now)` takes one event and gives the effects that it has, in
+ * order; whoever drives it carries them out, and brings back what came of them as further events. One thing is under way
+ * at a time: a transaction or a request. So whatever arrives meanwhile (an edit, a live message, a wish to pull) is
+ * noted, and looked at by `next_`, which decides what to do when nothing is under way. Names that end in `_` are internal, and
+ * are made short in the build.
+ */
+
+import type { Effect, Event, TimerName } from "./events.ts";
+import { type Asked, type Page, Wrong } from "./load.ts";
+import { hold, openSpace } from "./opening.ts";
+import { Patience } from "./patience.ts";
+import { reaches } from "./positions.ts";
+import type { Stored } from "./records.ts";
+import type { Answer, Live, Request } from "./requests.ts";
+import type { Phase, SpaceStatus, Tell } from "./status.ts";
+import { DeviceFull, type Held, type HeldWhy, type Position, type Scope, type SentRow, type SpaceRow, StoreClosed, TermOver, type Tx } from "./store.ts";
+import { verdictOf } from "./verdict.ts";
+
+export interface Options {
+  space: string;
+  newId: () => string;
+  /** `onConflict` of every push; absent: what the collection says. */
+  onConflict?: "reject" | "merge" | "overwrite";
+}
+
+export type Push = { kind: "push"; id: number; mutations: SentRow[]; since: boolean; client: string };
+/** `queue`: what has come and is not stored; `storing`: the transaction of what is being stored; `over`: nothing more comes. */
+export type Pull = { kind: "pull"; id: number; asked: Asked; queue: Page[]; storing: number; over: "" | "broken" | "page" };
+export type Work = { kind: "commit"; id: number; then: (result: never) => void } | { kind: "grant"; id: number } | Push | Pull;
+
+export const MINUTE = 60_000;
+const FULL_RETRY_MS = 5 * MINUTE;
+const PUSH_DELAY_MS = 50;
+const PUSH_DELAY_MAX_MS = 250;
+export const NOTHING: Scope = { collections: [], wake: "nothing" };
+
+export abstract class Machine {
+  protected options_: Options;
+  protected row_: SpaceRow | null = null;
+  protected pending_ = 0;
+  protected user_ = "";
+  protected work_: Work | null = null;
+  protected purpose_: Phase = "new";
+  protected held_: Held | null = null;
+  protected closed_ = false;
+  protected paused_ = false;
+  protected deviceFull_ = false;
+  protected patience_ = new Patience();
+  protected wants_ = { push: false, pull: false, strong: false, withdraw: false };
+  /** A position that a live message has told of. */
+  protected min_: Position | null = null;
+  protected isPullDelayed_ = false;
+  protected live_: Live[] = [];
+  protected pushTimerSince_: number | null = null;
+  protected noNewClientUntil_ = 0;
+  protected progress_: { lines: number; bytes: number } | null = null;
+  protected pulls_ = 0;
+  protected waitsForToken_ = false;
+  protected ids_ = 0;
+  protected now_ = 0;
+  protected effects_: Effect[] = [];
+  protected told_ = "";
+
+  constructor(options: Options) {
+    this.options_ = options;
+  }
+
+  /** `now` in milliseconds of a clock that does not jump. */
+  on(event: Event, now: number): Effect[] {
+    this.now_ = now;
+    if (!this.closed_) this.take_(event);
+    const { waitMs, ...status } = this.status;
+    const told = JSON.stringify(status);
+    if (told !== this.told_) this.tell_({ type: "status", status: { ...status, waitMs } });
+    this.told_ = told;
+    return this.effects_.splice(0);
+  }
+
+  get status(): SpaceStatus {
+    const wait = this.patience_.waitsUntil;
+    return {
+      space: this.options_.space,
+      phase: this.phase_(),
+      pending: this.pending_,
+      progress: this.progress_ && { ...this.progress_ },
+      held: this.held_,
+      deviceFull: this.deviceFull_,
+      waitMs: wait === null ? null : Math.max(0, wait - this.now_),
+      ready: !!this.row_?.position,
+      pulls: this.pulls_,
+    };
+  }
+
+  protected phase_(): Phase {
+    const row = this.row_;
+    if (this.closed_) return "closed";
+    if (this.held_) return "held";
+    if (!row) return "new";
+    if (this.patience_.unsure) return "unsure";
+    if (this.patience_.waitsUntil !== null || this.waitsForToken_) return "waiting";
+    if (!this.work_) return row.position ? "idle" : "loading";
+    return this.purpose_ === "pulling" && (!row.position || row.load?.since === 0) ? "loading" : this.purpose_;
+  }
+
+  protected tell_(tell: Tell): void {
+    this.effects_.push({ type: "tell", tell });
+  }
+
+  protected log_(message: string, detail?: unknown): void {
+    this.tell_({ type: "log", message, detail });
+  }
+
+  protected take_(event: Event): void {
+    switch (event.type) {
+      case "open":
+        return this.open_(event.user, event.stolen === true);
+      case "captured":
+        return this.captured_();
+      case "poll":
+        this.wants_.pull = true;
+        this.wants_.strong ||= event.strong === true;
+        return this.next_();
+      case "online":
+        return this.hurry_();
+      case "live":
+        return this.hear_(event.message);
+      case "grant":
+        return this.grants_(event.grant, event.expiresIn);
+      case "answer":
+        return this.answered_(event.id, event.answer);
+      case "page":
+        return this.streamed_(event.id, event.page, event.bytes);
+      case "committed":
+        return this.committed_(event.id, event.result);
+      case "failed":
+        return this.failed_(event.id, event.error);
+      case "timer":
+        return this.timer_(event.name);
+      case "token":
+        return this.token_(event.user);
+      case "pause":
+        this.paused_ = true;
+        return;
+      case "withdraw":
+        this.wants_.withdraw = true;
+        return this.resume_();
+      case "resume":
+        return this.resume_();
+      case "close":
+        return this.close_();
+    }
+  }
+
+  // ——— What comes next.
+
+  protected next_(): void {
+    const row = this.row_;
+    if (this.work_ || !row || this.held_ || this.paused_ || this.waitsForToken_) return;
+    // Whoever is signed in by now: nothing of one user goes out under another's token.
+    if (row.user !== this.user_ && globalThis.__PLANTED__ !== "any user") return this.hold_("other-user", "the database is another user's");
+    if (row.held) return this.commit_("idle", NOTHING, (tx) => hold(tx, row.space, null), (stored: Stored) => this.stored_(stored));
+    if (this.patience_.waitsUntil !== null) return;
+    if (this.wants_.withdraw) return this.withdrawFirst_("blocked");
+    // A push of which nothing is known comes before everything, and a pull that a push has asked for before the next push.
+    if (this.patience_.unsure && !row.load) return this.push_();
+    const mayPull = !this.deviceFull_;
+    if (mayPull && (!row.position || row.load || row.min)) return this.pull_();
+    // Under an epoch that has ended nothing can be pushed: the pull has to come first, when there is room for it.
+    if (!row.position || row.load || (row.min && row.min.epoch !== row.position.epoch)) return;
+    while (mayPull && this.live_.length > 0) {
+      this.hear_(this.live_.shift() as Live);
+      if (this.work_) return;
+    }
+    if (this.wants_.push) return this.push_();
+    const isBehind = this.min_ !== null && !this.isPullDelayed_;
+    if (mayPull && (this.wants_.pull || isBehind)) this.pull_();
+  }
+
+  protected commit_<T>(purpose: Phase, scope: Scope, body: (tx: Tx) => Promise<T>, then: (result: T) => void): void {
+    this.ids_ += 1;
+    this.purpose_ = purpose;
+    this.work_ = { kind: "commit", id: this.ids_, then };
+    this.effects_.push({ type: "commit", id: this.ids_, scope, body });
+  }
+
+  protected request_(work: Work, purpose: Phase, request: { body: string; grant?: string; isStream?: boolean }): void {
+    this.purpose_ = purpose;
+    this.work_ = work;
+    const { space } = this.options_;
+    const send = { kind: work.kind as Request["kind"], space, isStream: false, ...request };
+    this.effects_.push({ type: "send", id: work.id, request: send });
+  }
+
+  protected newId_(): number {
+    this.ids_ += 1;
+    return this.ids_;
+  }
+
+  protected stored_({ row, pending }: Stored): void {
+    this.row_ = row;
+    this.pending_ = pending;
+    if (this.min_ && reaches(row.position, this.min_)) this.min_ = null;
+  }
+
+  protected open_(user: string, stolen: boolean): void {
+    const { space, newId } = this.options_;
+    this.user_ = user;
+    if (stolen) this.noNewClientUntil_ = this.now_ + MINUTE;
+    this.commit_("new", NOTHING, (tx) => openSpace(tx, space, user, newId()), (opened) => {
+      this.stored_(opened);
+      const { held } = opened.row;
+      // Who is signed in is found out anew.
+      if (held && held.why !== "signed-out" && held.why !== "other-user") this.held_ = held;
+      this.patience_.unsure = opened.hasTried;
+      Object.assign(this.wants_, { push: opened.pending > 0, pull: true });
+    });
+  }
+
+  protected captured_(): void {
+    this.pending_ += 1;
+    this.hurry_();
+    const since = this.pushTimerSince_ ?? this.now_;
+    if (this.pushTimerSince_ !== null && this.now_ - since > PUSH_DELAY_MAX_MS - PUSH_DELAY_MS) return;
+    this.pushTimerSince_ = since;
+    this.effects_.push({ type: "timer", name: "push", ms: PUSH_DELAY_MS, spread: 0 });
+  }
+
+  protected timer_(name: TimerName): void {
+    if (name === "wait") this.patience_.goOn();
+    else if (name === "pull") this.isPullDelayed_ = false;
+    else if (name === "full") this.deviceFull_ = false;
+    else {
+      this.pushTimerSince_ = null;
+      this.wants_.push = true;
+    }
+    this.next_();
+  }
+
+  /** The connection is better, or the user does something: a wait that the server has not asked for ends, once. */
+  protected hurry_(): void {
+    if (!this.patience_.hurry()) return;
+    this.effects_.push({ type: "cancel", name: "wait" });
+    this.next_();
+  }
+
+  protected wait_(ms?: number): void {
+    this.effects_.push({ type: "timer", name: "wait", ...this.patience_.wait(this.now_, ms) });
+  }
+
+  protected hold_(why: HeldWhy, detail = ""): void {
+    const held = { why, detail };
+    const { space } = this.options_;
+    this.held_ = held;
+    this.patience_.reset();
+    this.commit_("held", NOTHING, (tx) => hold(tx, space, held), (stored) => this.stored_(stored));
+  }
+
+  protected resume_(): void {
+    this.paused_ = false;
+    if (this.held_) Object.assign(this.wants_, { pull: true, push: true });
+    this.held_ = null;
+    this.patience_.reset();
+    this.next_();
+  }
+
+  protected close_(): void {
+    const work = this.work_;
+    if (work && work.kind !== "commit") this.effects_.push({ type: "abort", id: work.id });
+    this.work_ = null;
+    this.closed_ = true;
+    for (const name of ["wait", "push", "pull", "full"] as const) this.effects_.push({ type: "cancel", name });
+  }
+
+  protected token_(user: string | null): void {
+    this.waitsForToken_ = false;
+    if (user !== null) this.user_ = user;
+    const isOfSigningIn = this.held_?.why === "signed-out" || this.held_?.why === "other-user";
+    if (user === null && !this.held_ && !this.work_ && this.row_) return this.hold_("signed-out");
+    if (user !== null && isOfSigningIn) return this.resume_();
+    this.next_();
+  }
+
+  // ——— What came of transactions.
+
+  protected committed_(id: number, result: unknown): void {
+    const work = this.work_;
+    if (globalThis.__PLANTED__ === "live at once" && id === 0) return this.stored_(result as Stored);
+    if (work?.kind === "pull" && work.storing === id) return this.storedPage_(work, result as Stored);
+    if (work?.kind !== "commit" || work.id !== id) return;
+    this.work_ = null;
+    work.then(result as never);
+    this.next_();
+  }
+
+  protected failed_(id: number, error: unknown): void {
+    const work = this.work_;
+    if (!work || id !== (work.kind === "pull" ? work.storing : work.id)) return;
+    if (error instanceof TermOver || error instanceof StoreClosed) return this.close_();
+    if (work.kind === "pull") this.effects_.push({ type: "abort", id: work.id });
+    this.work_ = null;
+    if (error instanceof DeviceFull) {
+      this.deviceFull_ = true;
+      this.effects_.push({ type: "timer", name: "full", ms: FULL_RETRY_MS, spread: 0 });
+      // What goes out needs a little room too, and is not tried without a pause.
+      if (work.kind !== "pull") this.wait_();
+      return this.next_();
+    }
+    this.log_(error instanceof Wrong ? "an answer was not taken" : "a transaction failed", error);
+    if (this.purpose_ === "pushing") this.wants_.push = true;
+    else this.wants_.pull = true;
+    this.wait_();
+  }
+
+  // ——— Answers.
+
+  protected answered_(id: number, answer: Answer): void {
+    const work = this.work_;
+    if (!work || work.kind === "commit" || work.id !== id) return;
+    if (work.kind === "pull" && (work.storing || work.queue.length > 0)) {
+      // The lines that came before the stream ended are stored first.
+      work.over = "broken";
+      return;
+    }
+    this.work_ = null;
+    this.judge_(work, answer);
+    this.next_();
+  }
+
+  protected judge_(work: Exclude<Work, { kind: "commit" }>, answer: Answer): void {
+    const verdict = verdictOf(answer);
+    const { body, retryAfter, status } = answer;
+    const patience = this.patience_;
+    const mutations = work.kind === "push" ? work.mutations.length : 0;
+    const code = body?.code ?? "";
+    if (work.kind === "push") {
+      this.wants_.push = true;
+      // Whatever ends a push in the middle leaves its first mutations settled.
+      const isNothing = verdict.is === "token" || verdict.is === "late" || (verdict.is === "later" && !verdict.isDone);
+      patience.unsure ||= !isNothing;
+    } else if (work.kind === "pull" && verdict.is !== "told") this.wants_.pull = true;
+    if (verdict.is !== "token") patience.isTokenNew = false;
+    if (verdict.is !== "later") patience.answered(code);
+    switch (verdict.is) {
+      case "token":
+        if (patience.isTokenNew) return this.hold_("signed-out", body?.detail);
+        patience.isTokenNew = true;
+        this.waitsForToken_ = true;
+        this.effects_.push({ type: "token" });
+        return;
+      case "grant":
+        return this.refuseGrant_(body?.detail);
+      case "late":
+        return patience.late(mutations) ? undefined : this.hold_("timeout", body?.detail);
+      case "later":
+        if (work.kind === "push") patience.kept(verdict.isForeign, mutations, status);
+        return this.wait_(retryAfter);
+      case "held":
+        if (verdict.why === "bug") this.log_(`refused: ${code}`, { body, work });
+        return this.hold_(verdict.why, body?.detail ?? code);
+      case "told":
+        if (work.kind === "push") return this.pushTold_(work, verdict.code, answer);
+        return work.kind === "pull" ? this.pullTold_(work, verdict.code, answer) : this.granted_(answer);
+    }
+  }
+
+  protected abstract push_(): void;
+  protected abstract pull_(): void;
+  protected abstract hear_(message: Live): void;
+  protected abstract streamed_(id: number, page: Page, bytes: number): void;
+  protected abstract storedPage_(work: Pull, stored: Stored): void;
+  protected abstract pushTold_(work: Push, code: string, answer: Answer): void;
+  protected abstract pullTold_(work: Pull, code: string, answer: Answer): void;
+  protected abstract grants_(text: string, expiresIn: number): void;
+  protected abstract granted_(answer: Answer): void;
+  protected abstract refuseGrant_(detail?: string): void;
+  protected abstract withdrawFirst_(code: string): void;
+}

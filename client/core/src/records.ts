@@ -1,0 +1,153 @@
+/**
+ * Records in a transaction: the synced state, the pending operations on top of it, and the rows of the app, which are
+ * always the one folded over the other.
+ */
+
+import { type Change, fold } from "./ops.ts";
+import { reaches } from "./positions.ts";
+import { type BaseRow, collectionOf, type ExtraRow, type Key, keyOf, type OutboxRow, type Position, type SentRow, type SpaceRow, type Text, type Tx } from "./store.ts";
+
+/** One change as pull, push answer and live message bring it. */
+export interface Line {
+  version: number;
+  collection: string;
+  id: string;
+  value?: unknown;
+  deleted?: boolean;
+}
+
+export interface Written {
+  key: Key;
+  value: Text | null;
+}
+
+export const changesOf = (row: OutboxRow | SentRow): Change[] =>
+  typeof row.changes === "string" ? JSON.parse(row.changes) : row.changes.map((text) => JSON.parse(text));
+
+/** Writes synced records: to the app's tables, and where they have no place there, to `extra`. */
+export async function write(tx: Tx, space: string, all: Written[]): Promise<void> {
+  if (all.length === 0) return;
+  const gone: Key[] = [];
+  const rows: { key: Key; value: Text }[] = [];
+  const homeless: ExtraRow[] = [];
+  for (const { key, value } of all) {
+    if (key[0] === "$") {
+      if (value !== null) homeless.push({ space, key, value, why: "unknown" });
+    } else if (value === null) gone.push(key);
+    else rows.push({ key, value });
+  }
+  if (gone.length > 0) await tx.rows.delete(space, gone);
+  if (rows.length > 0) {
+    const values = new Map(rows.map(({ key, value }) => [key, value]));
+    for (const { key, why } of await tx.rows.put(space, rows)) {
+      if (globalThis.__PLANTED__ === "unique lost" && why === "unique") continue;
+      if (globalThis.__PLANTED__ === "unknown dropped" && why === "unknown") continue;
+      homeless.push({ space, key, value: values.get(key) as Text, why });
+    }
+  }
+  const had = (await tx.extra.get(space, all.map(({ key }) => key))).flatMap((row) => (row ? [row.key] : []));
+  if (had.length > 0) await tx.extra.delete(space, had);
+  if (homeless.length > 0) await tx.extra.put(homeless);
+  await rehouse(tx, [...new Set(all.map(({ key }) => collectionOf(key)))], homeless);
+}
+
+/** Tries again what found its key or a unique value taken: another row of its collection has changed. */
+async function rehouse(tx: Tx, collections: string[], except: ExtraRow[]): Promise<void> {
+  for (const row of await tx.extra.waiting(collections)) {
+    if (except.some(({ space, key }) => space === row.space && key === row.key)) continue;
+    const refused = await tx.rows.put(row.space, [row]);
+    if (refused.length === 0) await tx.extra.delete(row.space, [row.key]);
+  }
+}
+
+/** Writes the rows of records that have a base: the pending operations over it. A base without operations goes. */
+export async function refold(tx: Tx, space: string, keys: Iterable<Key>): Promise<void> {
+  const list = [...new Set(keys)].filter((key) => key !== "");
+  if (list.length === 0) return;
+  const bases = (await tx.base.get(space, list)).filter((row) => row !== undefined);
+  if (bases.length === 0) return;
+  const pending = new Map(bases.map((base) => [base.key, { base, isPending: false, changes: [] as Change[] }]));
+  for (const row of [...(await tx.sent.list(space)), ...(await tx.outbox.touching(space, list))]) {
+    let changes: Change[] | undefined;
+    row.keys.forEach((key, at) => {
+      const record = pending.get(key);
+      if (!record) return;
+      record.isPending = true;
+      // A line that is newer than a settled mutation holds it already.
+      const isHeld = "settled" in row && row.settled && record.base.at && reaches(record.base.at, row.settled);
+      changes ??= changesOf(row);
+      if (!isHeld) record.changes.push(changes[at] as Change);
+    });
+  }
+  const all = [...pending.values()];
+  const done = all.filter(({ isPending }) => !isPending).map(({ base }) => base.key);
+  if (done.length > 0) await tx.base.delete(space, done);
+  await write(tx, space, all.map(({ base, changes }) => ({ key: base.key, value: fold(base.value, changes) })));
+}
+
+/**
+ * Applies lines to the synced state and gives the records whose rows are to be folded anew. `isFull`: lines of a full
+ * state, which count whatever the position is. Edits made during a load, or before there was a position, are marked
+ * where they rest on another value.
+ */
+export async function applyLines(tx: Tx, row: SpaceRow, lines: Line[], epoch: string, isFull: boolean): Promise<{ keys: Key[]; touched: Key[] }> {
+  const { space, position } = row;
+  const latest = new Map<Key, Line>();
+  for (const line of lines) {
+    if (isFull || line.version > (position?.version ?? 0)) latest.set(keyOf(line.collection, line.id), line);
+  }
+  const keys = [...latest.keys()];
+  if (keys.length === 0) return { keys, touched: [] };
+  const plain: Written[] = [];
+  const changed: { row: BaseRow; value: Text | null; at: Position }[] = [];
+  const bases = await tx.base.get(space, keys);
+  keys.forEach((key, at) => {
+    const { value, deleted, version } = latest.get(key) as Line;
+    const text = deleted || value === undefined ? null : JSON.stringify(value);
+    const base = bases[at];
+    if (base) changed.push({ row: base, value: text, at: { epoch, version } });
+    else plain.push({ key, value: text });
+  });
+  await rebase(tx, row, changed);
+  await write(tx, space, plain);
+  return { keys, touched: changed.map(({ row: { key } }) => key) };
+}
+
+/** Gives bases other values, and marks the edits of a load under way that rested on those that they had. */
+export async function rebase(tx: Tx, { space, load }: SpaceRow, changed: { row: BaseRow; value: Text | null; at?: Position }[]): Promise<void> {
+  if (changed.length === 0) return;
+  const differ = new Set(changed.filter(({ row, value }) => row.value !== value).map(({ row }) => row.key));
+  const marked: OutboxRow[] = [];
+  for (const row of differ.size > 0 ? await tx.outbox.touching(space, [...differ]) : []) {
+    if (row.pos !== null && (row.during === null || row.during !== load?.id)) continue;
+    marked.push({ ...row, stale: [...new Set([...(row.stale ?? []), ...row.keys.filter((key) => differ.has(key))])] });
+  }
+  if (marked.length > 0) await tx.outbox.put(marked);
+  await tx.base.put(changed.map(({ row, value, at }) => ({ ...row, value, ...(at && { at }) })));
+}
+
+/** Drops the settled mutations that the position has reached, and gives the records they touch. */
+export async function dropSettled(tx: Tx, row: SpaceRow, all = false): Promise<Key[]> {
+  const done = (await tx.sent.list(row.space)).filter(({ settled }) => settled && (all || reaches(row.position, settled)));
+  if (done.length > 0) await tx.sent.delete(row.space, done.map(({ n }) => n));
+  return done.flatMap(({ keys }) => keys);
+}
+
+/** How many edits the server has not settled. */
+export async function pendingOf(tx: Tx, space: string): Promise<number> {
+  const sent = await tx.sent.list(space);
+  return sent.filter(({ settled }) => !settled).length + (await tx.outbox.count(space));
+}
+
+export interface Stored {
+  row: SpaceRow;
+  pending: number;
+}
+
+/** Changes the row of a space, and tells how it stands then. */
+export async function change(tx: Tx, space: string, by: (row: SpaceRow) => unknown): Promise<Stored> {
+  const row = (await tx.spaces.get(space)) as SpaceRow;
+  await by(row);
+  await tx.spaces.put(row);
+  return { row, pending: await pendingOf(tx, space) };
+}

@@ -1,0 +1,66 @@
+/** What the machine sends, and what it hears, as far as the wire decides its form. */
+
+import { textOf } from "./positions.ts";
+import type { Position, SentRow, SpaceRow, Text } from "./store.ts";
+
+export interface Request {
+  kind: "push" | "pull" | "grant";
+  space: string;
+  /** The JSON text of the body; "" for a grant. */
+  body: Text;
+  /** For a pull of a shared space. */
+  grant?: string;
+  /** The answer is wanted as lines, while they come. */
+  isStream: boolean;
+}
+
+/** An answer, or that there was none. */
+export interface Answer {
+  /** 0: none that the page can see. */
+  status: number;
+  /** The parsed body of a success, or the problem document; null: not an answer of the protocol, or none was needed. */
+  body: (Record<string, unknown> & { code?: string; detail?: string }) | null;
+  /** Milliseconds. */
+  retryAfter?: number | undefined;
+  /** `Headwater-Position`. */
+  position?: string | null;
+}
+
+/** A message of a socket that is not an answer. */
+export interface Live {
+  type: string;
+  epoch?: string;
+  version?: number;
+  from?: number;
+  changes?: unknown[];
+}
+
+/** The text of a push. The texts of the changes are those that were stored, whenever and however often it is sent. */
+export function pushBody(row: SpaceRow, mutations: SentRow[], since: boolean, onConflict?: string): Text {
+  const { position } = row;
+  const epoch = position?.epoch;
+  const head = {
+    client: row.client,
+    ...(epoch && { epoch }),
+    ...(since && position && { since: position.version }),
+    acked: row.acked,
+    ...(onConflict && { onConflict }),
+  };
+  const texts = mutations.map(({ num, at, base, after, changes, withdrawn }) => {
+    if (withdrawn) return `{"id":${num},"changes":[]}`;
+    const rests = base && { base: base.version, ...(base.epoch !== epoch && { epoch: base.epoch }) };
+    return `${JSON.stringify({ id: num, at, ...rests, ...(after && { after }) }).slice(0, -1)},"changes":${changes}}`;
+  });
+  return `${JSON.stringify(head).slice(0, -1)},"mutations":[${texts.join(",")}]}`;
+}
+
+/** The fields of a pull from where the client stands, or of the next page of the load under way. */
+export function pullBody({ position, load }: SpaceRow, min: Position | null, isStrong: boolean): Text {
+  const from = load?.since === 0 ? null : position;
+  return JSON.stringify({
+    ...(from && { epoch: from.epoch, since: from.version }),
+    ...(min && { min: textOf(min) }),
+    ...(isStrong && { consistency: "strong" }),
+    ...(load?.cursor && { cursor: load.cursor }),
+  });
+}

@@ -1,0 +1,168 @@
+// A page with a leader over HTTP and sockets that are simulated, against the small server.
+
+import { capture } from "../src/capture.ts";
+import { Device, type DeviceOptions } from "../src/device.ts";
+import type { Change } from "../src/ops.ts";
+import type { FetchAnswer, FetchInit, Ports, Socket } from "../src/ports.ts";
+import type { Tell } from "../src/status.ts";
+import { type Push, type Reply, Server } from "./server.ts";
+import { MemoryStore } from "./store.ts";
+
+export const EPOCH = "0aaaaaaaaaaa";
+export const jwt = (sub: string, n = 0) => `h.${btoa(JSON.stringify({ iss: "i", sub, n })).replace(/=+$/, "")}.s`;
+export const settle = async () => {
+  for (let turn = 0; turn < 60; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+};
+
+export class FakeSocket implements Socket {
+  readyState = 0;
+  sent: { type: string; n: number; body?: unknown; [field: string]: unknown }[] = [];
+  protocols: string[];
+  onopen = null;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onclose: ((event: { code: number }) => void) | null = null;
+  constructor(protocols: string[]) {
+    this.protocols = protocols;
+  }
+  send(text: string): void {
+    this.sent.push(JSON.parse(text));
+  }
+  close(code = 1006): void {
+    if (this.readyState === 3) return;
+    this.readyState = 3;
+    this.onclose?.({ code });
+  }
+  say(message: object): void {
+    this.onmessage?.({ data: JSON.stringify(message) });
+  }
+  greet(server: Server, fields: object = {}): void {
+    this.readyState = 1;
+    this.say({ type: "version", space: "~", epoch: server.epoch, version: server.model.version, tokenExpiresIn: 600_000, reconnectWithin: 5000, ...fields });
+  }
+}
+
+/** A page with one leader, whose time passes when a test says so. */
+export class PageOfApp {
+  server = new Server(EPOCH);
+  store = new MemoryStore();
+  requests: { path: string; body: Record<string, unknown>; headers: Record<string, string> }[] = [];
+  sockets: FakeSocket[] = [];
+  tells: Tell[] = [];
+  logs: unknown[] = [];
+  asked: string[] = [];
+  tokens: (string | null)[] = [jwt("alice")];
+  time = 0;
+  timers = new Map<number, { at: number; fn: () => void }>();
+  ids = 0;
+  deposed = 0;
+  /** The user has been removed from s1. */
+  isForbidden = false;
+  /** Answers instead of the server, once each; null: no answer. */
+  instead: (FetchAnswer | null)[] = [];
+  device: Device;
+
+  constructor({ sockets = false, ...options }: Partial<DeviceOptions> & { sockets?: boolean } = {}) {
+    const ports: Ports = {
+      now: () => this.time,
+      date: () => 1_700_000_000_000 + this.time,
+      chance: () => 0.5,
+      newId: () => `id_${String((this.ids += 1)).padStart(6, "0")}`,
+      setTimeout: (fn, ms) => {
+        this.timers.set((this.ids += 1), { at: this.time + ms, fn });
+        return this.ids;
+      },
+      clearTimeout: (timer) => void this.timers.delete(timer as number),
+      fetch: (url, init) => this.#fetch(url, init),
+      log: (...all) => this.logs.push(all),
+      ...(sockets && {
+        socket: (_url: string, protocols: string[]) => {
+          const socket = new FakeSocket(protocols);
+          this.sockets.push(socket);
+          return socket;
+        },
+      }),
+    };
+    const token: DeviceOptions["token"] = async ({ reason }) => {
+      this.asked.push(reason);
+      return (this.tokens.length > 1 ? this.tokens.shift() : this.tokens[0]) ?? null;
+    };
+    this.device = new Device({ url: "https://sync.test", store: this.store, ports, token, term: 1, tell: (tell) => this.tells.push(tell), deposed: () => (this.deposed += 1), ...options });
+  }
+
+  async #fetch(url: string, init: FetchInit): Promise<FetchAnswer> {
+    const path = url.replace("https://sync.test", "");
+    const body = JSON.parse(init.body ?? "null");
+    this.requests.push({ path, body, headers: init.headers });
+    if (this.instead.length > 0) {
+      const answer = this.instead.shift();
+      if (!answer) throw new TypeError("no connection");
+      return answer;
+    }
+    if (path.includes("s1") && this.isForbidden) return json({ status: 403, body: { code: "forbidden" } });
+    if (path.endsWith("/grant")) return json({ status: 200, body: { grant: "g1", expiresIn: 600_000, role: "writer" } });
+    if (path.startsWith("/sync/push")) return json(this.server.push(body as Push));
+    if (init.headers["accept"] !== "application/x-ndjson") return json(this.server.pull(body));
+    return stream(this.linesOf(body));
+  }
+
+  /** The lines of a load, one page of the server after the other. */
+  linesOf(body: Record<string, unknown>): string[] {
+    const lines: object[] = [];
+    for (let cursor = body["cursor"]; ; ) {
+      const page = this.server.pull({ ...body, cursor }).body as { epoch: string; version: number; reset: boolean; more: boolean; cursor: string; changes: object[] };
+      if (lines.length === 0) lines.push({ epoch: page.epoch, version: page.version, reset: page.reset });
+      lines.push(...page.changes, page.more ? { cursor: page.cursor } : { end: true, epoch: page.epoch, version: page.version });
+      if (!page.more) return lines.map((line) => JSON.stringify(line));
+      cursor = page.cursor;
+    }
+  }
+
+  async edit(...changes: Change[]): Promise<void> {
+    const tx = `tx${(this.ids += 1)}`;
+    await this.store.commit(1, { wake: "rows" }, (store) => capture(store, { space: "~", tx, at: 1, changes }));
+    this.device.captured("~");
+  }
+
+  async pass(ms: number): Promise<void> {
+    await settle();
+    for (const until = this.time + ms; ; ) {
+      const due = [...this.timers].filter(([, { at }]) => at <= until).sort(([, a], [, b]) => a.at - b.at)[0];
+      if (!due) {
+        this.time = until;
+        return;
+      }
+      this.timers.delete(due[0]);
+      this.time = due[1].at;
+      due[1].fn();
+      await settle();
+    }
+  }
+
+  get phase() {
+    return this.device.status("~")?.phase;
+  }
+  get pushes() {
+    return this.requests.filter(({ path }) => path === "/sync/push");
+  }
+}
+
+const headersOf = (all: Record<string, string>) => ({ get: (name: string) => all[name] ?? null });
+export const json = ({ status, body }: Reply, headers: Record<string, string> = {}): FetchAnswer => {
+  const type = status === 200 ? "application/json" : "application/problem+json; charset=utf-8";
+  return { status, headers: headersOf({ "content-type": type, ...headers }), body: null, text: async () => JSON.stringify(body) };
+};
+export const html = (status: number): FetchAnswer => ({ status, headers: headersOf({ "content-type": "text/html" }), body: null, text: async () => "<p>no</p>" });
+/** A stream in pieces of seven bytes; `cut`: it breaks off in the middle of the last line. */
+export function stream(lines: string[], cut = false): FetchAnswer {
+  const bytes = new TextEncoder().encode(`${lines.join("\n")}\n`).slice(0, cut ? -5 : undefined);
+  let at = 0;
+  const body = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      if (at < bytes.length) controller.enqueue(bytes.slice(at, (at += 7)));
+      else if (cut) controller.error(new TypeError("broken"));
+      else controller.close();
+    },
+  });
+  return { status: 200, headers: headersOf({ "content-type": "application/x-ndjson" }), body, text: async () => "" };
+}
+export const write = (server: Server, id: string, value: object) => server.write([{ op: "put", collection: "c", id, value }]);

@@ -1,0 +1,10 @@
+// Every row of SPEC.md, by its name.
+
+import "./rows-everywhere.ts";
+import "./rows-pulling.ts";
+import "./rows-pushing.ts";
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { unwalked } from "./rows.ts";
+
+test("every row of SPEC.md is walked", () => assert.deepEqual(unwalked(), []));

@@ -1,0 +1,66 @@
+// What a browser gives: the one place that reaches for its globals.
+
+import { Device, userOf } from "../../core/src/device.ts";
+import type { Ports, Socket, TokenSource } from "../../core/src/ports.ts";
+import type { Environment } from "./headwater.ts";
+import { newId } from "./new-id.ts";
+
+export interface ServerOptions {
+  /** Where the Worker is, `https://sync.example.com`. */
+  url: string;
+  /** Gives the user's token, or null: signed out, and everything works locally. */
+  token: TokenSource;
+  /** False: everything goes by HTTP. */
+  socket?: boolean;
+  /** What the server does with an edit of what others have changed; "merge" by default: edits of different fields merge. */
+  policy?: "reject" | "merge" | "overwrite";
+}
+
+export function portsOf({ socket = true }: Pick<ServerOptions, "socket">): Ports {
+  return {
+    now: () => performance.now(),
+    date: () => Date.now(),
+    chance: () => Math.random(),
+    newId,
+    setTimeout: (fn, ms) => setTimeout(fn, ms),
+    clearTimeout: (timer) => clearTimeout(timer as number),
+    fetch: (url, init) => fetch(url, init),
+    ...(socket && typeof WebSocket === "function" && { socket: (url, protocols) => new WebSocket(url, protocols) as unknown as Socket }),
+    log: (message, detail) => console.error(`headwater: ${message}`, detail ?? ""),
+  };
+}
+
+function isVisible(): boolean {
+  return typeof document === "undefined" || document.visibilityState === "visible";
+}
+
+/** Calls when the page is shown or hidden, and when the connection is back. */
+function onPage(shown: (isVisible: boolean) => void, online: () => void): () => void {
+  if (typeof addEventListener !== "function") return () => {};
+  const look = () => shown(isVisible());
+  const events: [EventTarget, string, () => void][] = [[globalThis, "online", online], [globalThis, "focus", look]];
+  if (typeof document !== "undefined") events.push([document, "visibilitychange", look]);
+  for (const [target, event, call] of events) target.addEventListener(event, call);
+  return () => {
+    for (const [target, event, call] of events) target.removeEventListener(event, call);
+  };
+}
+
+export function environmentOf(options: ServerOptions, ports: Ports): Environment {
+  const { token, policy = "merge" } = options;
+  const url = options.url.replace(/\/+$/, "");
+  return {
+    startDriver: (lead) => new Device({ ...lead, url, ports, token, onConflict: policy }),
+    locks: globalThis.navigator?.locks as Environment["locks"],
+    channel: (name) => (typeof BroadcastChannel === "function" ? (new BroadcastChannel(name) as never) : undefined),
+    newId, visible: isVisible, onPage,
+    now: () => Date.now(),
+    after(ms, call) {
+      const timer = setTimeout(call, ms);
+      return () => clearTimeout(timer);
+    },
+    warn: (text) => console.warn(`headwater: ${text}`),
+  };
+}
+
+export { userOf };

@@ -1,0 +1,26 @@
+// What can be wrong with a schema, a key or a value, said where the programmer sees it: at set-up or at the write.
+
+/** The declared tables, or the options, cannot be synced as they are. Thrown by `headwater()`, before anything is opened. */
+export class SchemaError extends Error {
+  override readonly name = "SchemaError";
+}
+
+/** A row's key cannot name a record. The write is refused, so the transaction aborts and nothing is half stored. */
+export class KeyError extends Error {
+  override readonly name = "KeyError";
+  readonly table: string;
+  readonly key: unknown;
+  constructor(table: string, key: unknown, why: string) {
+    super(`${table}: this key cannot be synced, because ${why}.`);
+    this.table = table;
+    this.key = key;
+  }
+}
+
+/** A row names a space by something that is no space's id. */
+export class SpaceError extends Error {
+  override readonly name = "SpaceError";
+  constructor(table: string, property: string) {
+    super(`${table}: "${property}" holds the id of a space: 1 to 64 of A-Z a-z 0-9 _ -, or nothing for the private space.`);
+  }
+}

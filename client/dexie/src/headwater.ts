@@ -1,0 +1,370 @@
+// A Dexie database that syncs: what the app sees, put together.
+
+import { Dexie, liveQuery, type Subscription } from "dexie";
+import type { SpaceStatus, Tell } from "../../core/src/status.ts";
+import type { NoteRow, OutboxRow, SpaceRow } from "../../core/src/store.ts";
+import { createCapture } from "./capture.ts";
+import type { Driver, StartDriver } from "./driver.ts";
+import { adopt, dropProposals, type Existing } from "./existing.ts";
+import { forget, forgetSpace } from "./forget.ts";
+import { Leader, type Locks } from "./leader.ts";
+import { AutomaticDecisions, type Conflict, type Decider, type OnConflict, type Rejected, shown } from "./notes.ts";
+import { Observable } from "./observable.ts";
+import { type Collections, declareStores, PRIVATE, readCollections, type Synced } from "./schema.ts";
+import { combine, type Status } from "./status.ts";
+import { DexieStore, silentMiddleware } from "./store.ts";
+import { above, StoreOf } from "./stores.ts";
+import { type Channel, type Message, Tabs, type Wish } from "./tabs.ts";
+import { DexieTerms } from "./terms.ts";
+
+export interface SyncOptions {
+  collections: Collections;
+  /** "ask", the default: conflicts are shown in `conflicts`. A function is asked first. */
+  onConflict?: "ask" | OnConflict;
+  /** What becomes of rows that were there before their table was synced. "upload" is the default. */
+  existing?: Existing;
+}
+
+/** What a browser gives, and tests replace. */
+export interface Environment {
+  startDriver: StartDriver;
+  locks: Locks | undefined;
+  channel: (name: string) => Channel | undefined;
+  newId: () => string;
+  now: () => number;
+  visible: () => boolean;
+  after: (ms: number, call: () => void) => () => void;
+  /** Calls when the page is shown or hidden, and when the connection is back; gives what ends that. */
+  onPage: (shown: (isVisible: boolean) => void, online: () => void) => () => void;
+  warn: (text: string) => void;
+}
+
+/** A space is held: somebody has to do something before anything is synced. */
+export class HeldError extends Error {
+  override readonly name = "HeldError";
+  readonly reason: NonNullable<Status["reason"]>;
+  constructor(reason: NonNullable<Status["reason"]>) {
+    super(`space ${reason.space}: ${reason.why}${reason.detail ? `, ${reason.detail}` : ""}`);
+    this.reason = reason;
+  }
+}
+
+/** Nothing came of it in time, or there is no leader: the edits are in the outbox, and sync goes on by itself. */
+export class TimeoutError extends Error {
+  override readonly name = "TimeoutError";
+}
+
+export class Headwater {
+  readonly status: Observable<Status>;
+  readonly conflicts = new Observable<readonly Conflict[]>([]);
+  readonly rejected = new Observable<readonly Rejected[]>([]);
+  readonly #db: Dexie;
+  readonly #environment: Environment;
+  readonly #tables: ReadonlyMap<string, Synced>;
+  readonly #store: DexieStore;
+  readonly #existing: Existing;
+  readonly #decider: Decider;
+  readonly #automatic: AutomaticDecisions | null;
+  readonly #below: () => ReturnType<ReturnType<typeof createCapture>["below"]>;
+  readonly #stops: (() => void)[] = [];
+  readonly #spaces = new Map<string, SpaceStatus>();
+  #leader: Leader | null = null;
+  #driver: Driver | null = null;
+  #tabs: Tabs | null = null;
+  #isPaused = false;
+  #isClosed = false;
+  #ready!: Promise<void>;
+  #settleReady!: { resolve: () => void; reject: (error: Error) => void };
+  #isRefused = false;
+  /** The last `seq` of the outbox of which the driver was told. */
+  #told = 0;
+
+  constructor(db: Dexie, options: SyncOptions, environment: Environment) {
+    const { existing = "upload", onConflict = "ask", collections } = options;
+    this.#db = db;
+    this.#environment = environment;
+    this.#existing = existing;
+    this.#tables = readCollections(db, collections, environment.warn);
+    declareStores(db);
+    const tab = environment.newId();
+    let transactions = 0;
+    const newTransaction = () => `${tab} ${++transactions}`;
+    const { now } = environment;
+    const capture = createCapture({ tables: this.#tables, unsynced: existing === "keep", now, newTransaction });
+    const silent = silentMiddleware();
+    db.use(capture.middleware);
+    db.use(silent.middleware);
+    this.#below = capture.below;
+    this.#store = new DexieStore({ db, tables: this.#tables, below: capture.below, silent: silent.core, onSpace: dropProposals });
+    this.#decider = { store: this.#store, tables: this.#tables, newTransaction, now };
+    this.#automatic = onConflict === "ask" ? null : new AutomaticDecisions(onConflict);
+    this.status = new Observable(combine([], false, null, now()));
+    this.#newReady();
+    // Not awaited: the app's first query must not wait for a leader.
+    db.on("ready", () => this.#open(tab), true);
+    db.on("versionchange", () => this.#shut());
+    db.on("close", () => this.#shut());
+  }
+
+  /**
+   * Fulfilled when the first load of the private space is complete; rejected with `HeldError` where somebody has to act first.
+   * When somebody has, it is another promise.
+   */
+  get ready(): Promise<void> {
+    return this.#ready;
+  }
+
+  #newReady(): void {
+    this.#isRefused = false;
+    this.#ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
+    // Nobody has to ask for it.
+    this.#ready.catch(() => {});
+  }
+
+  /** Fulfilled when everything is pushed, and what the coordinator has now is here. Rejected with `HeldError` or `TimeoutError`. */
+  now({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
+    const { after } = this.#environment;
+    return new Promise((resolve, reject) => {
+      const cancel = after(timeoutMs, () => reject(new TimeoutError(`not synced within ${timeoutMs} ms`)));
+      this.#wish({ do: "now" }).then(resolve, (error) => {
+        const { reason } = this.status.value;
+        reject(reason ? new HeldError(reason) : error);
+      }).finally(cancel);
+    });
+  }
+
+  /** Nothing is sent or asked for until `resume`, or the next start of the app. Edits are written down as ever. */
+  pause(): void {
+    this.#pause(true);
+  }
+
+  /** Goes on, also where a space is held: it is tried again. */
+  resume(): void {
+    this.#pause(false);
+  }
+
+  /** Gives up the mutation of a space that is held as `blocked`: it is shown as rejected, and those behind it go on. */
+  withdraw(space: string): void {
+    this.#wish({ do: "withdraw", space }).catch(() => {});
+  }
+
+  /** The application has another token, or none any more: somebody has signed in or out. */
+  signedIn(): void {
+    this.#wish({ do: "signed-in" }).catch(() => {});
+  }
+
+  /** Syncs a shared space from now on. */
+  openSpace(space: string): Promise<void> {
+    return this.#wish({ do: "open", space });
+  }
+
+  /** Stops syncing a shared space; edits of it that the server has not settled are lost with its rows, unless they are kept. */
+  async closeSpace(space: string, keepRows: boolean): Promise<void> {
+    await this.#wish({ do: "close", space });
+    if (!keepRows) await this.#store.edit((tx) => forgetSpace(tx, space));
+  }
+
+  /** Lets go of the database in this tab; another one takes over. The database stays open, and edits are written down. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const released = this.#leader?.close();
+    this.#shut();
+    this.#tell();
+    await released;
+  }
+
+  /**
+   * Empties the synced tables and forgets what was synced, in every tab; they stop syncing. Rejects while there are edits that
+   * the server has not settled, unless `evenUnsent`.
+   */
+  async forget({ evenUnsent = false }: { evenUnsent?: boolean } = {}): Promise<void> {
+    await forget(this.#store, this.#tables, evenUnsent);
+    this.#tabs?.say({ type: "forgotten" });
+    await this.close();
+  }
+
+  #open(tab: string): void {
+    if (this.#isClosed) return;
+    this.#shut();
+    const { environment, db } = { environment: this.#environment, db: this.#db };
+    const { now, visible, after, locks, newId, channel } = environment;
+    const name = `headwater ${db.name}`;
+    this.#tabs = new Tabs({ channel: channel(name), newId, hear: (message) => this.#hear(message), carryOut: (what) => this.#carryOut(what) });
+    this.#leader = new Leader({
+      name, tab, now, visible, after, locks, terms: new DexieTerms(db),
+      onLead: (term, stolen) => void this.#lead(term, stolen),
+      onFollow: () => this.#follow(),
+    });
+    // Outside of the transaction zone in which Dexie calls this.
+    this.#stops.push(after(0, () => this.#begin()));
+  }
+
+  #begin(): void {
+    this.#watch();
+    this.#leader?.start();
+    this.#tabs?.say({ type: "hello" });
+    const shown = (isVisible: boolean) => {
+      this.#driver?.visible(isVisible);
+      void this.#leader?.look();
+    };
+    this.#stops.push(this.#environment.onPage(shown, () => this.#driver?.online()));
+  }
+
+  /** Notes and the first load are seen in every tab, from the database. */
+  #watch(): void {
+    const watch = <T>(query: () => PromiseLike<T>, see: (value: T) => void) => {
+      const subscription: Subscription = liveQuery(query as () => Promise<T>).subscribe({ next: see, error: () => {} });
+      this.#stops.push(() => subscription.unsubscribe());
+    };
+    const notes = this.#db.table<NoteRow>("_hw_notes");
+    watch(() => notes.toArray(), (rows) => this.#see(rows));
+    const spaces = this.#db.table<SpaceRow>("_hw_spaces");
+    watch(() => spaces.get(PRIVATE), (row) => {
+      if (row?.position) this.#settleReady.resolve();
+    });
+    const outbox = `idb://${this.#db.name}/_hw_outbox/`;
+    const captured = (parts: Record<string, unknown>) => {
+      if (outbox in parts) void this.#look().catch(() => {});
+    };
+    Dexie.on("storagemutated", captured);
+    this.#stops.push(() => Dexie.on.storagemutated.unsubscribe(captured));
+  }
+
+  #see(rows: NoteRow[]): void {
+    const { conflicts, rejected } = shown(this.#decider, rows);
+    this.conflicts.set(conflicts);
+    this.rejected.set(rejected);
+    if (this.#driver) this.#automatic?.look(conflicts).catch((error) => this.#environment.warn(`onConflict failed: ${error}`));
+  }
+
+  async #lead(term: number, stolen: boolean): Promise<void> {
+    const leader = this.#leader;
+    let spaces: Set<string>;
+    try {
+      spaces = await this.#store.commit(term, { wake: "nothing" }, async (tx) => {
+        await adopt(tx, this.#tables, this.#existing, this.#environment.now());
+        return new Set([PRIVATE, ...(await tx.spaces.list()).map(({ space }) => space)]);
+      });
+    } catch (error) {
+      // Whoever leads next tries again: no row from before may be overwritten by a load.
+      this.#environment.warn(`sync has not begun: ${error}`);
+      return leader?.deposed();
+    }
+    if (this.#leader !== leader || leader?.term !== term) return;
+    this.#spaces.clear();
+    this.#driver = this.#environment.startDriver({
+      store: this.#store, term, stolen, tell: (tell) => this.#hearTell(tell), deposed: () => leader.deposed(),
+    });
+    for (const space of spaces) this.#driver.open(space);
+    this.#driver.visible(this.#environment.visible());
+    if (this.#isPaused) this.#driver.pause();
+    this.#tabs?.say({ type: "lead" });
+    this.#tabs?.askAgain();
+    this.#told = 0;
+    await this.#look().catch(() => {});
+  }
+
+  #follow(): void {
+    this.#driver?.stop();
+    this.#driver = null;
+  }
+
+  /** Tells the driver of edits, made here or in another tab. */
+  async #look(): Promise<void> {
+    const driver = this.#driver;
+    if (!driver) return;
+    const rows = await this.#db.transaction("r", "_hw_outbox", (tx) =>
+      new StoreOf<OutboxRow>(this.#below().table("_hw_outbox"), tx.idbtrans as never).list(above(this.#told)));
+    if (driver !== this.#driver) return;
+    this.#told = Math.max(this.#told, rows.at(-1)?.seq ?? 0);
+    for (const space of new Set(rows.map((row) => row.space))) {
+      // Whoever edits rows of a space wants it to be synced.
+      driver.open(space);
+      driver.captured(space);
+    }
+  }
+
+  #hearTell(tell: Tell): void {
+    if (tell.type === "log") return this.#environment.warn(`${tell.message}${tell.detail ? ` ${tell.detail}` : ""}`);
+    if (tell.type !== "status") return;
+    this.#spaces.set(tell.status.space, tell.status);
+    this.#tell();
+    this.#sayStatus();
+  }
+
+  #sayStatus(): void {
+    if (this.#driver) this.#tabs?.say({ type: "status", spaces: [...this.#spaces.values()], isPaused: this.#isPaused });
+  }
+
+  #tell(): void {
+    const { now } = this.#environment;
+    const status = combine([...this.#spaces.values()], this.#isPaused, this.status.value, now());
+    this.status.set(this.#isClosed ? { ...status, phase: "closed" } : status);
+    if (!status.reason) return this.#isRefused ? this.#newReady() : undefined;
+    this.#isRefused = !status.spaces.some(({ space, ready }) => space === PRIVATE && ready);
+    if (this.#isRefused) this.#settleReady.reject(new HeldError(status.reason));
+  }
+
+  #hear(message: Message): void {
+    switch (message.type) {
+      case "hello":
+        return this.#sayStatus();
+      case "status":
+        if (this.#driver) return;
+        this.#spaces.clear();
+        for (const space of message.spaces) this.#spaces.set(space.space, space);
+        this.#isPaused = message.isPaused;
+        return this.#tell();
+      case "forgotten":
+        void this.close();
+        return;
+    }
+  }
+
+  #wish(what: Wish): Promise<void> {
+    return this.#tabs?.ask(what) ?? Promise.reject(new TimeoutError("the database is not open"));
+  }
+
+  #carryOut(what: Wish): Promise<void> | null {
+    const driver = this.#driver;
+    if (!driver) return null;
+    if (what.do === "now") return this.#loaded().then(() => driver.now());
+    if (what.do === "withdraw") driver.withdraw(what.space);
+    else if (what.do === "signed-in") return driver.signedIn();
+    else if (what.do === "open") driver.open(what.space);
+    else if (what.do === "close") driver.close(what.space);
+    else this.#pause(what.do === "pause");
+    return Promise.resolve();
+  }
+
+  /** Fulfilled when every open space has had its first load, or is held. */
+  #loaded(): Promise<void> {
+    return new Promise((resolve) => {
+      const subscription = this.status.subscribe(({ spaces }) => {
+        if (spaces.length === 0 || !spaces.every(({ ready, held }) => ready || held)) return;
+        resolve();
+        // It is called before there is a subscription to end.
+        queueMicrotask(() => subscription.unsubscribe());
+      });
+    });
+  }
+
+  #pause(isPaused: boolean): void {
+    this.#isPaused = isPaused;
+    if (this.#driver) {
+      if (isPaused) this.#driver.pause();
+      else this.#driver.resume();
+      this.#sayStatus();
+    } else this.#wish({ do: isPaused ? "pause" : "resume" }).catch(() => {});
+    this.#tell();
+  }
+
+  #shut(): void {
+    for (const stop of this.#stops.splice(0)) stop();
+    void this.#leader?.close();
+    this.#leader = null;
+    this.#follow();
+    this.#tabs?.close();
+    this.#tabs = null;
+  }
+}

@@ -1,0 +1,158 @@
+// Conflicts and rejections as the app sees them, and what it decides.
+
+import { decode, toTree } from "../../core/src/codec.ts";
+import { capture, type Choice as CoreChoice, resolve } from "../../core/src/capture.ts";
+import type { Change } from "../../core/src/ops.ts";
+import { collectionOf, type ConflictNote, idOf, type Key, type NotedRecord, type NoteRow, type RejectedNote, type Text } from "../../core/src/store.ts";
+import type { DexieStore } from "./store.ts";
+import type { Row, Synced } from "./schema.ts";
+
+/** "mine", "theirs", or the merged row of each record, null where it is to be deleted, in the order of `records`. */
+export type Choice = "mine" | "theirs" | { rows: (Row | null)[] };
+
+export interface ConflictingRecord {
+  table: string;
+  key: unknown;
+  /** The rows: as it was when this device made its edit, as the edit left it, and as it stands on the server. Null: deleted. */
+  base: Row | null;
+  mine: Row | null;
+  /** Undefined: the server's answer had no room for it. It is in the table. */
+  theirs: Row | null | undefined;
+}
+
+export interface Conflict {
+  id: string;
+  space: string;
+  records: ConflictingRecord[];
+  /** Writes the decision down; it is carried out like an edit, also later and offline. */
+  resolve(choice: Choice): Promise<void>;
+}
+
+export interface Rejected {
+  space: string;
+  /** A code of the protocol, or one of `RejectedNote` of the core. */
+  code: string;
+  detail: string;
+  /** The operations that were refused. */
+  changes: unknown[];
+  /** Makes the edit again, on what stands there now. */
+  retry(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+/** The last word of the app on one record, asked before a person is. Undefined: a person is asked. */
+export type OnConflict = (record: ConflictingRecord) => "mine" | "theirs" | Row | null | undefined | Promise<"mine" | "theirs" | Row | null | undefined>;
+
+export interface Decider {
+  store: DexieStore;
+  tables: ReadonlyMap<string, Synced>;
+  newTransaction: () => string;
+  now: () => number;
+}
+
+function rowOf({ tables }: Decider, space: string, key: Key, text: Text | null): Row | null {
+  if (text === null) return null;
+  const table = tables.get(collectionOf(key));
+  const value = decode(text) as Row;
+  const rowKey = table?.keyOf(idOf(key));
+  return table && rowKey !== undefined ? table.toRow(value, rowKey, space) : value;
+}
+
+function recordOf(decider: Decider, space: string, { key, base, mine, theirs }: NotedRecord): ConflictingRecord {
+  const [table, id] = [collectionOf(key), idOf(key)];
+  return {
+    table, key: decider.tables.get(table)?.keyOf(id) ?? id,
+    base: rowOf(decider, space, key, base), mine: rowOf(decider, space, key, mine),
+    theirs: theirs === undefined ? undefined : rowOf(decider, space, key, theirs),
+  };
+}
+
+async function decide(decider: Decider, note: ConflictNote, choice: Choice): Promise<void> {
+  let taken: CoreChoice;
+  if (typeof choice === "string") taken = choice;
+  else {
+    if (choice.rows.length !== note.records.length) throw new TypeError(`a conflict of ${note.records.length} records is resolved by as many rows`);
+    taken = note.records.map(({ key }, i) => ({ key, value: valueOf(decider, key, choice.rows[i] ?? null) }));
+  }
+  await decider.store.edit(async (tx) => {
+    // Another tab may have been quicker.
+    const now = (await tx.notes.list(note.space)).find(({ n }) => n === note.n);
+    if (now?.kind !== "conflict" || now.resolving) return;
+    await resolve(tx, now, taken, { tx: decider.newTransaction(), at: decider.now() });
+  });
+}
+
+function valueOf({ tables }: Decider, key: Key, row: Row | null): unknown {
+  if (row === null) return null;
+  return toTree(tables.get(collectionOf(key))?.toValue(row) ?? row);
+}
+
+async function retry(decider: Decider, note: RejectedNote): Promise<void> {
+  await decider.store.edit(async (tx) => {
+    if (!(await tx.notes.list(note.space)).some(({ n }) => n === note.n)) return;
+    await tx.notes.delete([note.n]);
+    const changes = note.changes.map((text) => JSON.parse(text) as Change);
+    await capture(tx, { space: note.space, tx: decider.newTransaction(), at: decider.now(), changes });
+  });
+}
+
+/** What is to be shown. A conflict that has been decided on is not: it returns if the decision is not carried out. */
+export function shown(decider: Decider, notes: readonly NoteRow[]): { conflicts: Conflict[]; rejected: Rejected[] } {
+  const conflicts: Conflict[] = [];
+  const rejected: Rejected[] = [];
+  for (const note of notes) {
+    if (note.kind === "rejected") {
+      rejected.push({
+        space: note.space, code: note.code, detail: note.detail, changes: note.changes.map((text) => JSON.parse(text)),
+        retry: () => retry(decider, note),
+        discard: () => decider.store.edit((tx) => tx.notes.delete([note.n])),
+      });
+    } else if (!note.resolving) {
+      conflicts.push({
+        id: note.conflict, space: note.space, records: note.records.map((record) => recordOf(decider, note.space, record)),
+        resolve: (choice) => decide(decider, note, choice),
+      });
+    }
+  }
+  return { conflicts, rejected };
+}
+
+/** So often the app's function is asked about one record; then a person is, or two devices could answer each other for ever. */
+const ASKED_MAX = 3;
+
+/** Asks the app's function about conflicts, and decides those about which it knows all. */
+export class AutomaticDecisions {
+  readonly #ask: OnConflict;
+  readonly #asked = new Map<string, number>();
+  readonly #begun = new Set<string>();
+
+  constructor(ask: OnConflict) {
+    this.#ask = ask;
+  }
+
+  async look(conflicts: readonly Conflict[]): Promise<void> {
+    for (const conflict of conflicts) {
+      if (this.#begun.has(conflict.id)) continue;
+      this.#begun.add(conflict.id);
+      const choice = await this.#choice(conflict);
+      if (choice) await conflict.resolve(choice);
+    }
+  }
+
+  async #choice({ space, records }: Conflict): Promise<Choice | null> {
+    const rows: (Row | null)[] = [];
+    const words = new Set<string>();
+    for (const record of records) {
+      const name = JSON.stringify([space, record.table, record.key]);
+      const asked = (this.#asked.get(name) ?? 0) + 1;
+      this.#asked.set(name, asked);
+      const said = asked > ASKED_MAX ? undefined : await this.#ask(record);
+      const row = said === "mine" ? record.mine : said === "theirs" ? record.theirs : said;
+      if (row === undefined) return null;
+      words.add(typeof said === "string" ? said : "row");
+      rows.push(row);
+    }
+    const [word] = words;
+    return words.size === 1 && (word === "mine" || word === "theirs") ? word : { rows };
+  }
+}

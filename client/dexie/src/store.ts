@@ -1,0 +1,104 @@
+// The core's store on the app's own database.
+//
+// The app's tables are written below the hooks and below capture: no hook fires and nothing is captured, and `liveQuery` sees it
+// in every tab. A load writes below observability too: every chunk would otherwise run every query again. Its last transaction
+// then says once that everything has changed.
+
+import { type DBCore, type DBCoreTable, type DBCoreTransaction, Dexie, type Middleware, type ObservabilitySet, RangeSet } from "dexie";
+import { DeviceFull, type Scope, type SpaceRow, type Store, StoreClosed, TermOver } from "../../core/src/store.ts";
+import type { LeaderRow } from "./leader.ts";
+import { STORE_NAMES, type Synced } from "./schema.ts";
+import { StoreOf } from "./stores.ts";
+import { Zone } from "./zone.ts";
+import { ABSORBED, DexieTx, KEPT } from "./transaction.ts";
+
+export const LEADER = "leader";
+
+/** Below observability, and so seen by no query. */
+export function silentMiddleware(): { middleware: Middleware<DBCore>; core: () => DBCore } {
+  let silent: DBCore | undefined;
+  const create = (core: DBCore): DBCore => {
+    silent = core;
+    return core;
+  };
+  return { middleware: { stack: "dbcore", name: "headwater-silent", level: -2, create }, core: () => silent as DBCore };
+}
+
+export interface DexieStoreOptions {
+  db: Dexie;
+  tables: ReadonlyMap<string, Synced>;
+  /** Below capture, above observability. */
+  below: () => DBCore;
+  silent: () => DBCore;
+  onSpace?: (tx: DexieTx, row: SpaceRow) => Promise<void>;
+}
+
+export class DexieStore implements Store {
+  readonly #options: DexieStoreOptions;
+
+  constructor(options: DexieStoreOptions) {
+    this.#options = options;
+  }
+
+  /** `relaxed` asks for nothing here: it is what browsers do by themselves, unless the app has told Dexie otherwise. */
+  commit<T>(term: number, scope: Scope, body: (tx: DexieTx) => Promise<T>): Promise<T> {
+    return this.#transact(term, scope, body);
+  }
+
+  /** What the app does in any tab, whoever leads: it only adds to the outbox, to what is shown, or empties everything. */
+  edit<T>(body: (tx: DexieTx) => Promise<T>): Promise<T> {
+    return this.#transact(null, { wake: "rows" }, body);
+  }
+
+  async #transact<T>(term: number | null, scope: Scope, body: (tx: DexieTx) => Promise<T>): Promise<T> {
+    const { db, tables, below, silent, onSpace = async () => {} } = this.#options;
+    const collections = scope.wake === "everything" || !scope.collections ? [...tables.keys()] : scope.collections.filter((name) => tables.has(name));
+    try {
+      return await db.transaction("rw", [...collections, ...STORE_NAMES], (dexieTx) => {
+        const trans = dexieTx.idbtrans as unknown as DBCoreTransaction;
+        const zone = new Zone();
+        const own = (name: string) => zone.table(below().table(name));
+        const app = scope.wake === "nothing" ? (name: string) => zone.table(silent().table(name)) : own;
+        const run = async () => {
+          const meta = new StoreOf<{ key: string; value: unknown }>(own("_hw_meta"), trans);
+          const [leader, absorbed, kept] = await meta.get([LEADER, ABSORBED, KEPT]);
+          if (term !== null && (leader?.value as LeaderRow | undefined)?.term !== term) throw new TermOver(`term ${term} is over`);
+          const tx = new DexieTx({ own, app, trans, tables, onSpace, kept: (kept?.value ?? []) as string[] });
+          await tx.absorb((absorbed?.value as number | undefined) ?? 0);
+          const result = await body(tx);
+          await tx.end();
+          if (scope.wake === "everything") await this.#wakeAll(own("_hw_meta"), trans);
+          return result;
+        };
+        return new Dexie.Promise<T>((resolve, reject) => {
+          Dexie.ignoreTransaction(run).then(resolve, reject);
+        });
+      });
+    } catch (error) {
+      throw known(error);
+    }
+  }
+
+  /** Says with a row of ours that every synced table has changed as a whole. */
+  async #wakeAll(meta: DBCoreTable, trans: DBCoreTransaction): Promise<void> {
+    const { db, tables, below } = this.#options;
+    const core = below();
+    const mutatedParts: ObservabilitySet = {};
+    for (const name of tables.keys()) {
+      const { indexes } = core.table(name).schema;
+      for (const part of ["", ":dels", ...indexes.map((index) => index.name ?? "")])
+        mutatedParts[`idb://${db.name}/${name}/${part}`] = new RangeSet(core.MIN_KEY, core.MAX_KEY);
+    }
+    await meta.mutate({ type: "put", trans, values: [{ key: "woken", value: Date.now() }], mutatedParts });
+  }
+}
+
+/** What the core knows how to go on from. */
+function known(error: unknown): unknown {
+  if (error instanceof TermOver) return error;
+  for (let one = error as { name?: string; inner?: unknown; message?: string } | undefined; one; one = one.inner as typeof one) {
+    if (one.name === "QuotaExceededError") return new DeviceFull(one.message ?? "");
+    if (one.name === "DatabaseClosedError" || one.name === "InvalidStateError") return new StoreClosed(one.message ?? "");
+  }
+  return error;
+}

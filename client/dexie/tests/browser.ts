@@ -1,0 +1,46 @@
+// A page in Chromium with our code in it, for the tests that need a real IndexedDB.
+
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import type { BrowserContext, Page } from "playwright-core";
+// @ts-expect-error: a script without types, shared with the tests of the server.
+import { startChromium } from "../../../tests/runtime/chromium.mjs";
+
+const FOLDER = fileURLToPath(new URL(".", import.meta.url));
+
+export interface Browser {
+  context: BrowserContext;
+  /** A page. All pages of one host share their databases; "localhost" is another one. */
+  open(host?: string): Promise<Page>;
+  stop(): Promise<void>;
+}
+
+/** Bundles an entry of this folder, whose exports are `window.hw` in each page. */
+export async function startBrowser(entry: string): Promise<Browser> {
+  const { outputFiles } = await build({
+    entryPoints: [FOLDER + entry], bundle: true, write: false, format: "iife", globalName: "hw", target: "es2022", conditions: ["browser"],
+    sourcemap: "inline", logLevel: "error",
+  });
+  const script = (outputFiles[0] as { text: string }).text;
+  const server: Server = createServer((request, answer) => {
+    if (request.url === "/hw.js") answer.setHeader("content-type", "text/javascript; charset=utf-8").end(script);
+    else answer.setHeader("content-type", "text/html").end('<!doctype html><meta charset="utf-8"><title>app</title><script src="/hw.js"></script>');
+  });
+  await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  const chromium = await startChromium();
+  const context = chromium.context as BrowserContext;
+  return {
+    context,
+    async open(host = "127.0.0.1") {
+      const page = await context.newPage();
+      await page.goto(`http://${host}:${(server.address() as AddressInfo).port}/`);
+      return page;
+    },
+    async stop() {
+      await chromium.stop();
+      server.close();
+    },
+  };
+}
