@@ -2,7 +2,7 @@
 // built from.
 
 import { checkDependencies } from "./dependencies.mjs";
-import { main, run, setup } from "./setup.mjs";
+import { main, run, setup, tools } from "./setup.mjs";
 
 const clippy = (...target) => ["clippy", "--locked", ...target, "--", "-D", "warnings"];
 
@@ -15,6 +15,8 @@ await main(() => {
   console.log("\n== lints of the Worker");
   const worker = clippy("--package", "headwater-worker", "--target", "wasm32-unknown-unknown");
   run("cargo", worker, "Repair what is named above.");
+  console.log("\n== types of the client");
+  run(tools.node, ["node_modules/typescript/bin/tsc", "--project", "client", "--noEmit"], "Repair what is named above.");
   const isWhole = checkDependencies();
   console.log(isWhole ? "\nAll checks passed." : "\nAll checks passed but those marked NOT CHECKED.");
 });

@@ -1,4 +1,4 @@
-// `npm test`: every test, first those of the core on this machine, then those on the real runtime.
+// `npm test`: every test, first those of the core on this machine, then those on the real runtime, then those of the client.
 
 import { build } from "./build.mjs";
 import { Stop, main, run, setup, tools } from "./setup.mjs";
@@ -27,6 +27,11 @@ await main(() => {
       // On the platform as it is; that takes no longer (tests/runtime/platform.mjs).
       const platform = { PLATFORM: process.env.PLATFORM ?? "real" };
       run(tools.node, [...options, "tests/runtime/*.test.mjs"], "See the failed tests above.", platform);
+    }),
+    attempt("client: models, the built Worker, Chromium", () => {
+      build();
+      const files = ["client/core/tests/*.test.ts", "client/dexie/tests/*.test.ts"];
+      run(tools.node, ["--test", "--test-concurrency=2", "--test-reporter=spec", ...files], "See the failed tests above.");
     }),
   ].filter((name) => name !== null);
   if (failed.length > 0) throw new Stop(`failed: ${failed.join("; ")}`);
