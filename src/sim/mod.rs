@@ -211,6 +211,10 @@ impl World {
         self.run_errands_due(then);
         self.now = then;
         self.kv.land(self.now);
+        for space in 0..self.spaces.len() {
+            self.spaces[space].host.gather(self.now);
+            self.tell_live(space);
+        }
     }
 
     /// Carries one turn of each publisher through whose alarm is due. Returns whether one was.

@@ -195,7 +195,7 @@ impl World {
     pub fn settle_slice(&mut self, space: usize) -> Vec<(Ticket, Result<PushAnswer, ApiError>)> {
         let Space { host, oracle, awaited, .. } = &mut self.spaces[space];
         awaited.retain(|ticket, _| host.holds(*ticket));
-        let (before, oldest) = (host.core(self.now).position().version, host.oldest());
+        let oldest = host.oldest();
         let slice = host.settle(self.now);
         let horizon = host.core(self.now).horizon();
         let here = host.core(self.now).position();
@@ -228,7 +228,7 @@ impl World {
                 self.answer_push(waiting, sent, answer.clone(), at.as_ref());
             }
         }
-        self.tell_live(space, before);
+        self.tell_live(space);
         slice.told.into_iter().map(|told| (told.ticket, told.answer)).collect()
     }
 

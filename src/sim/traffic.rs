@@ -3,18 +3,19 @@
 use std::rc::Rc;
 
 use super::{
-    World,
+    USERS, World,
     client::{Client, OUTBOX, Queued, Taken},
     location::Wire,
     network::{Asked, Message, Sender, SentPush},
-    space::Waiting,
+    space::{Space, Waiting},
+    user_hash,
 };
 use crate::{
-    call::PushAnswer,
+    call::{PushAnswer, live::News},
     error::ApiError,
     fronts::headwater::{answer::Format, pull::Min},
     mutation::{MutationResult, Settled},
-    version::{Position, Version},
+    version::Position,
 };
 
 impl World {
@@ -186,23 +187,38 @@ impl World {
         self.answer_push(waiting, push, Err(refused), None);
     }
 
-    /// Sockets hear of a commit, soon, late or never.
-    pub(super) fn tell_live(&mut self, space: usize, from: Version) {
-        let core = self.spaces[space].host.core(self.now);
-        let at = core.position();
-        if at.version == from {
-            return;
-        }
-        let lines = core.changes_since(from).ok().flatten().filter(|_| self.rng.chance(70));
-        let lines: Option<Rc<str>> = lines.map(Into::into);
-        if let Some(lines) = &lines {
-            self.spaces[space].oracle.check_brand(lines, "a live message");
-        }
-        for client in 0..self.clients.len() {
-            if self.clients[client].space == space && self.rng.chance(30) {
-                let message = Message::Live(client, from, at.clone(), lines.clone());
-                self.network.send(message, self.now);
+    /// A client opens a socket, which hears of commits from then on, or loses it; or the object falls asleep with all of them.
+    pub fn change_sockets(&mut self, client: usize) {
+        let (user, space) = (self.clients[client].user, self.clients[client].space);
+        let (now, kind) = (self.now, self.rng.below(5));
+        let Space { host, oracle, .. } = &mut self.spaces[space];
+        match kind {
+            0..=1 if !host.listens(client) => {
+                let lasts = if self.rng.chance(80) { 30 * 60_000 } else { 3_000 };
+                let told = host.open_socket(client, &user_hash(user), now.plus(lasts), now);
+                let may = oracle.role(user).is_some() && !oracle.is_gone();
+                assert!(may || told.is_err(), "I9: {} listens to a space of others", USERS[user]);
+                if let Ok(told) = told {
+                    self.clients[client].learn_min(told);
+                }
             }
+            2 => host.lose_sockets(client),
+            3 => host.sleep(),
+            _ => {}
+        }
+    }
+
+    /// What sockets were told is on its way to their clients.
+    pub(super) fn tell_live(&mut self, space: usize) {
+        for (client, news) in self.spaces[space].host.take_told() {
+            let message = match news {
+                News::Version(at) => Message::Live(client, at.version, at, None),
+                News::Changes { from, at, lines } => {
+                    self.spaces[space].oracle.check_brand(&lines, "a live message");
+                    Message::Live(client, from, at, Some(lines.into()))
+                }
+            };
+            self.network.send(message, self.now);
         }
     }
 

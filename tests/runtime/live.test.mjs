@@ -193,6 +193,10 @@ describe("sockets", () => {
     const pulled = await socket.ask("pull", {});
     assert.equal(pulled.status, 200);
     assert.ok(pulled.body.changes.some(({ id }) => id === "b"));
+    const [pushed, next] = [await socket.push("c_granted-0", 1, [put("c")]), await socket.push("c_granted-0", 2, [put("d")])];
+    assert.equal((await writer.ask("GET", `/sync/pull?space=${space}`, { grant: pushed.body.grant })).status, 200);
+    assert.ok(pushed.body.grantExpiresIn > 0 && pushed.body.grantExpiresIn <= 600_000);
+    assert.equal(next.body.grant, undefined, "that one is good for a while");
     await socket.close();
   });
 
@@ -235,13 +239,13 @@ describe("sockets", () => {
   test("a socket whose token has ended is told so with the next commit, and hears nothing of it", async () => {
     const { sub, device } = someone("alice");
     // Tokens are good for a minute longer than they say.
-    const socket = await listen(runtime, runtime.token(sub, { exp: seconds() - 57 }));
-    const pushing = await listen(runtime, runtime.token(sub, { exp: seconds() - 57 }));
+    const token = runtime.token(sub, { exp: seconds() - 57 });
+    const [socket, asking] = [await listen(runtime, token), await listen(runtime, token)];
     assert.ok(socket.greeting.tokenExpiresIn <= 3_000);
     await pause(socket.greeting.tokenExpiresIn + 100);
     assert.equal(socket.end, null, "nothing watches a token while nothing happens");
-    pushing.send('{"type":"pull","n":1,"body":{}}');
-    assert.equal(await pushing.ended(), 4001);
+    asking.send('{"type":"pull","n":1,"body":{}}');
+    assert.equal(await asking.ended(), 4001);
     await device.pushMutations([{ changes: [put("late")] }]);
     assert.equal(await socket.ended(), 4001);
     assert.deepEqual(socket.told.slice(1), [{ type: "expired" }]);
@@ -344,16 +348,19 @@ describe("a user with few units", () => {
   test("messages cost what requests cost, and are refused where those are", async () => {
     const sub = runtime.subject("alice");
     const socket = await listen(runtime, runtime.token(sub));
-    for (let n = 1; n <= 60; n += 1) socket.send(JSON.stringify({ type: "pull", n, body: {} }));
-    const last = await socket.answer(60);
-    assertProblem(last, 429, "rate_limited");
-    assert.ok(Number.isInteger(last.body.retryAfter) && last.body.retryAfter >= 1);
-    const taken = socket.answers.filter(({ status }) => status !== 429).length;
+    for (let n = 1; n <= 64; n += 1) socket.send(JSON.stringify({ type: "pull", n, body: {} }));
+    assert.equal(await socket.ended(), 4003, "who goes on all the same has to come back with a request");
+    assert.deepEqual(socket.told.at(-1), { type: "closed", code: "rate_limited" });
+    assert.deepEqual(socket.answers.map(({ n }) => n), socket.answers.map((_, at) => at + 1));
+    const taken = socket.answers.findIndex(({ status }) => status === 429);
     assert.ok(taken >= 15 && taken <= 40, `${taken} were taken at 2 a second`);
+    const refused = socket.answers.slice(taken);
+    for (const answer of refused) assertProblem(answer, 429, "rate_limited");
+    assert.equal(refused.length, 33);
+    assert.ok(Number.isInteger(refused[0].body.retryAfter) && refused[0].body.retryAfter >= 1);
     const device = runtime.device(sub);
     const { status } = await device.post({ client: device.id, mutations: [] });
     assert.equal(status, 429, "requests of the same user are refused then, too");
-    await socket.close();
   });
 });
 

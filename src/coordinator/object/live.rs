@@ -140,8 +140,8 @@ impl<S: Storage> Object<S> {
         Effect::Rest
     }
 
-    /// Tells whoever listens what a step has committed.
-    pub(super) fn tell_live(&mut self, at: Moment) {
+    /// Tells whoever listens what has been committed: after each step, and after a change past all calls.
+    pub fn tell_live(&mut self, at: Moment) {
         if let Some(core) = &mut self.core {
             self.live.look(core, at.now);
         }

@@ -151,7 +151,9 @@ impl<S: Storage> Object<S> {
     /// An instance whose space is open.
     #[must_use]
     pub fn opened(storage: S, core: Coordinator<S::Ledger>, config: ObjectConfig, now: Millis) -> Self {
-        Self { core: Some(core), ..Self::new(storage, config, Common::default(), now) }
+        let mut object = Self::new(storage, config, Common::default(), now);
+        object.live.opened(core.position());
+        Self { core: Some(core), ..object }
     }
 
     /// Its rows, where storage is the ledger itself.

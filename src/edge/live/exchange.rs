@@ -292,7 +292,7 @@ impl Exchange {
     }
 
     fn renew(&mut self, bearer: &Bearer) -> Result<Effect, ApiError> {
-        if bearer.user != self.caller.user && !planted!(AnybodysTokenRenews) {
+        if bearer.user != self.caller.user {
             return Err(ApiError::Forbidden("The token is of another user than the socket."));
         }
         self.state = State::Renewing;

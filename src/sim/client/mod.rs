@@ -141,7 +141,7 @@ impl Client {
         self.tabs[tab].as_ref().map_or(&self.position, |incoming| &incoming.since).clone()
     }
 
-    fn learn_min(&mut self, position: Position) {
+    pub(in crate::sim) fn learn_min(&mut self, position: Position) {
         if self.position.as_ref().is_none_or(|own| *own < position) {
             self.min = self.min.take().max(Some(position));
         }

@@ -3,6 +3,7 @@
 //! then waits for a slice. What else a call waits for is over at once: no other task runs in between.
 
 mod pushes;
+mod sockets;
 mod tasks;
 mod turn;
 
@@ -27,6 +28,7 @@ use crate::{
     version::{Position, Version},
 };
 pub use pushes::{Slice, ToldPush};
+use sockets::Sockets;
 use tasks::{Called, Died, Means};
 use turn::Turn;
 
@@ -115,6 +117,7 @@ pub struct Host {
     turn: Option<Turn>,
     /// Handlers of the alarm that failed in a row.
     failed_handlers: u32,
+    sockets: Sockets,
 }
 
 impl Host {
@@ -141,6 +144,7 @@ impl Host {
             admitted: (Millis(0), BTreeMap::new()),
             turn: None,
             failed_handlers: 0,
+            sockets: Sockets::default(),
         }
     }
 
@@ -163,6 +167,7 @@ impl Host {
     fn run(&mut self, core: Coordinator<MemoryLedger>, now: Millis) {
         self.admitted = (now, BTreeMap::new());
         self.object = Some(Object::opened(MemoryLedger::default(), core, self.config, now));
+        self.wake_sockets(now);
     }
 
     /// From now on users may take so much of it. The instance begins anew.
@@ -222,6 +227,7 @@ impl Host {
         self.turn = None;
         self.receiving.clear();
         self.waiting.clear();
+        self.end_sockets();
         self.deaths += 1;
     }
 
@@ -289,6 +295,7 @@ impl Host {
         });
         lived.map_err(|Died { .. }| ApiError::Upstream)?;
         let position = begun.0.map_err(|_| ApiError::Internal)?;
+        self.tell_past_calls(now);
         self.arm_at(begun.1)?;
         Ok(position)
     }
@@ -297,6 +304,7 @@ impl Host {
     pub fn begin_epoch_after(&mut self, newest: &Position, now: Millis) {
         let random = self.rng.any();
         self.core(now).begin_epoch(&newest.epoch, now, random).expect("storage in memory can be written");
+        self.tell_past_calls(now);
         self.arm(now).expect("the alarm can be set");
     }
 

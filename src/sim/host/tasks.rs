@@ -243,8 +243,9 @@ impl Host {
             let rows = std::mem::take(&mut self.rows);
             self.admitted = (now, BTreeMap::new());
             self.object = Some(Object::new(rows, self.config, Common::default(), now));
+            self.wake_sockets(now);
         }
-        self.section(|host| {
+        let (effect, lived) = self.section(|host| {
             let object = host.object.as_mut().expect("it runs");
             let slices = object.slices();
             let effect = object.step(task, event, at);
@@ -253,7 +254,10 @@ impl Host {
             }
             let alarm = if let Effect::SetAlarm(alarm) = &effect { *alarm } else { None };
             (effect, alarm)
-        })
+        });
+        // Whoever died has told nobody.
+        self.carry_out_live(now);
+        (effect, lived)
     }
 
     /// Carries out what shares one section of storage with the alarm that it asks for, and ends as the fault says.

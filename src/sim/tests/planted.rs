@@ -36,10 +36,6 @@ pub(crate) enum Fault {
     NewsWithoutLines,
     /// Sockets that were there before the object fell asleep are not known any more.
     SleepersForgotten,
-    /// A message is served although the one before it is not answered.
-    ServedAtOnce,
-    /// Any good token renews any socket.
-    AnybodysTokenRenews,
     // Publication.
     /// The head goes ahead of its objects: parts are noted that were never put.
     PartsNotPut,
@@ -295,6 +291,11 @@ pub(crate) enum Fault {
 /// Per fault: the checkers of which one has to be the first to speak, and within how many worlds, counted from seed 0.
 /// `BUG` is an assertion of the core itself.
 const FAULTS: &[(Fault, &[&str], u64)] = &[
+    (Fault::RemovedStillHears, &["I9"], 300),
+    (Fault::EndedTokenHears, &["I9"], 100),
+    (Fault::NewsSkipped, &["I8"], 100),
+    (Fault::NewsWithoutLines, &["I7"], 100),
+    (Fault::SleepersForgotten, &["I8"], 100),
     (Fault::PartsNotPut, &["I5"], 100),
     (Fault::FailedPartAdopted, &["I5"], 100),
     (Fault::RunEndedEarly, &["I7"], 100),

@@ -142,7 +142,9 @@ impl Wild {
             Kind::ResetEpoch => self.reset_epoch(space),
             Kind::RestoreStorage => self.restore_storage(space),
             Kind::Directory => self.directory(),
+            Kind::Sockets => self.world.change_sockets(client),
         }
+        (0..self.world.spaces.len()).for_each(|space| self.world.tell_live(space));
     }
 
     fn edits(&mut self, space: usize) -> Vec<Edit> {

@@ -108,10 +108,12 @@ pub enum Kind {
     RestoreStorage,
     /// Something happens around the directories, or to one.
     Directory,
+    /// A client gets a socket, or loses it, or an object falls asleep.
+    Sockets,
 }
 
 /// All kinds with their usual shares.
-const SHARES: [(Kind, u64); 29] = [
+const SHARES: [(Kind, u64); 30] = [
     (Kind::Change, 200),
     (Kind::Pull, 200),
     (Kind::Arrival, 300),
@@ -141,6 +143,7 @@ const SHARES: [(Kind, u64); 29] = [
     (Kind::ResetEpoch, 3),
     (Kind::RestoreStorage, 2),
     (Kind::Directory, 40),
+    (Kind::Sockets, 40),
 ];
 
 /// Whose the clients are, and of which spaces: one space alone, so that much happens in it; or several, most of it in one.
