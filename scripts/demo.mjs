@@ -123,7 +123,7 @@ class Device {
     answer.changes = 0;
     for (const line of lines.slice(1, -1)) {
       const change = parse(line);
-      if (change.cursor !== undefined) continue;
+      if (change.cursor !== undefined || change.object !== undefined) continue;
       answer.changes++;
       if (change.deleted) records.delete(change.id);
       else records.set(change.id, JSON.stringify(change.value));

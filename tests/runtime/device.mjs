@@ -2,7 +2,7 @@
 // pull that its position never goes back (I3), so every test that pulls is a test of that.
 
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { comparePositions } from "./published.mjs";
 
@@ -168,7 +168,7 @@ export class Device {
    */
   async stream({ cutAt = Infinity, onCut, ...fields } = {}) {
     const staged = new Staged(this, fields);
-    const took = { connections: 0, lines: 0, cursors: [], sources: [], resets: 0, responses: [] };
+    const took = { connections: 0, lines: 0, cursors: [], objects: [], sources: [], resets: 0, responses: [] };
     for (let cursor = null; took.connections < 50; ) {
       took.connections += 1;
       const stop = new AbortController();
@@ -186,10 +186,20 @@ export class Device {
       assert.equal(response.headers.get("content-type")?.split(";")[0], NDJSON_TYPE);
       took.responses.push(response);
       took.sources.push(response.headers.get("headwater-source"));
-      let [cursors, ended] = [0, null];
+      let [cursors, ended, part] = [0, null, null];
       try {
         for await (const line of linesOf(response.body)) {
           const message = JSON.parse(line);
+          if (message.object) {
+            part = { ...message.object, left: message.object.bytes, hash: createHash("sha256") };
+            took.objects.push(part);
+            continue;
+          }
+          if (part?.left > 0) {
+            part.hash.update(`${line}\n`);
+            part.left -= Buffer.byteLength(line) + 1;
+            if (part.left <= 0) assert.deepEqual([part.left, part.hash.digest("hex")], [0, part.sha256], "I6: an object is what it is named");
+          }
           took.lines += 1;
           if (message.end) ended = message;
           else if (message.cursor) {

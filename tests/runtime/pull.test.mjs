@@ -138,6 +138,7 @@ describe("pages and cursors", { concurrency: 3 }, () => {
     const device = runtime.device(writer.sub, { at: "a" });
     const took = await device.stream({ cutAt: 1 });
     assert.ok(took.connections > 1, "a stream of 2 MB has a cursor line");
+    assert.ok(took.objects.length > 0 && took.objects.every(({ left }) => left <= 0), "each object is named before it comes");
     assert.deepEqual(device.state(), truth.state());
     const other = runtime.device(writer.sub, { at: "b" });
     const whole = await other.stream();

@@ -16,6 +16,7 @@ use crate::{
     },
     ids::{ContentHash, SpaceHash},
     limits,
+    snapshot::head::PartName,
     time::Millis,
 };
 
@@ -97,12 +98,15 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         let target = visit.target();
-        let part = |(index, part): (usize, &crate::snapshot::head::PartName)| {
-            (target.scope().object_key(&part.sha256.0), cursor_after(load, index, &target.hash))
+        // The name of each stands before it, so behind the one before.
+        let name_of = |index: usize| load.parts.get(index).map(answer::stream_object).unwrap_or_default();
+        let part = |(index, part): (usize, &PartName)| {
+            let behind = cursor_after(load, index, &target.hash) + &name_of(index + 1);
+            (target.scope().object_key(&part.sha256.0), behind)
         };
         let objects: Vec<_> = load.parts.iter().enumerate().map(part).collect();
         let first = load.parts.first().expect("BUG: a load without objects is streamed").sha256.0.clone();
-        let start = answer::stream_start(&load.position, load.reset);
+        let start = answer::stream_start(&load.position, load.reset) + &name_of(0);
         let end = load.lines.clone() + &answer::stream_end(&load.position);
         let between: usize = objects.iter().map(|(key, cursor)| key.len() + cursor.len()).sum();
         // Access ends with the token, also in the middle of an answer.

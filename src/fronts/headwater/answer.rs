@@ -136,6 +136,12 @@ pub fn stream_cursor(cursor: &Cursor, space: &SpaceHash) -> String {
     format!("{{\"cursor\":\"{}\"}}\n", cursor.text(space))
 }
 
+/// A line before the lines of a published object, whose bytes follow as they are: whoever wants to can check them.
+#[must_use]
+pub fn stream_object(part: &PartName) -> String {
+    format!("{{\"object\":{{\"sha256\":\"{}\",\"bytes\":{}}}}}\n", part.sha256.0.as_str(), part.bytes)
+}
+
 /// The last line of a stream.
 #[must_use]
 pub fn stream_end(position: &Position) -> String {

@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 use super::{Client, Name};
 use crate::{
     error::ApiError,
+    ids::ContentHash,
+    snapshot::head::PartName,
     version::{Epoch, Position, Version},
 };
 
@@ -51,6 +53,26 @@ pub(super) struct Line<'a> {
     reset: Option<bool>,
     #[serde(default)]
     end: bool,
+    object: Option<PartName>,
+}
+
+/// An object that is being read, and what has come of it.
+struct Part(PartName, String);
+
+impl Part {
+    /// I6: what comes behind the name of an object is what it is the name of. Whether the line belonged to it.
+    fn take(part: &mut Option<Self>, line: &str) -> bool {
+        let Some(Self(name, text)) = part else { return false };
+        text.push_str(line);
+        text.push('\n');
+        assert!(text.len() <= name.bytes, "I6: an object is longer than a stream says");
+        if text.len() == name.bytes {
+            let hash = ContentHash::of(text.as_bytes());
+            assert!(hash == name.sha256.0, "I6: an object is not the one that a stream names");
+            *part = None;
+        }
+        true
+    }
 }
 
 #[derive(Deserialize)]
@@ -119,13 +141,19 @@ impl Client {
 
     /// Takes in a stream, whole or broken. What stands behind the last cursor of a broken one is not stored.
     pub fn take_stream(&mut self, tab: usize, since: Option<&Position>, text: &str) -> Taken {
-        let mut piece = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let line: Line<'_> = serde_json::from_str(line).expect("each line of a stream is JSON");
+        let (mut piece, mut part) = (Vec::new(), None);
+        for (index, text) in text.lines().enumerate() {
+            let is_of_part = Part::take(&mut part, text);
+            let line: Line<'_> = serde_json::from_str(text).expect("each line of a stream is JSON");
             if index == 0 {
                 let epoch = line.epoch.as_ref().expect("a stream begins with its epoch");
                 let reset = line.reset.expect("a stream begins with whether it resets");
                 self.begin_piece(tab, since, epoch, reset);
+                continue;
+            }
+            assert!(is_of_part || part.is_none(), "BUG: an object has begun twice");
+            if let Some(name) = line.object {
+                part = Some(Part(name, String::new()));
                 continue;
             }
             let incoming = self.tabs[tab].get_or_insert_default();
