@@ -91,8 +91,11 @@ export class Spaces {
     await this.#ask("DELETE", memberPath(space, sub));
   }
 
-  /** Gives the code of an invitation, which whoever has it may `accept`. `expires` in milliseconds since the Unix epoch. */
-  async invite(space: string, invitation: { role: Role; uses?: number; expires?: number }): Promise<string> {
+  /**
+   * Gives the code of an invitation, which whoever has it may `accept`: for one person and a week, unless it says otherwise.
+   * `expiresIn` in milliseconds.
+   */
+  async invite(space: string, invitation: { role: Role; uses?: number; expiresIn?: number }): Promise<string> {
     const { code } = (await this.#ask("POST", `/spaces/${encodeURIComponent(space)}/invitations`, invitation)) as { code: string };
     return code;
   }
