@@ -234,7 +234,13 @@ export class Headwater {
     const { conflicts, rejected } = shown(this.#decider, rows);
     this.conflicts.set(conflicts);
     this.rejected.set(rejected);
-    if (this.#driver) this.#automatic?.look(conflicts).catch((error) => this.#environment.warn(`onConflict failed: ${error}`));
+    this.#decide();
+  }
+
+  /** One tab asks the app's function, so that it is asked once. */
+  #decide(): void {
+    if (!this.#driver) return;
+    this.#automatic?.look(this.conflicts.value).catch((error) => this.#environment.warn(`onConflict failed: ${error}`));
   }
 
   async #lead(term: number, stolen: boolean): Promise<void> {
@@ -260,6 +266,7 @@ export class Headwater {
     if (this.#isPaused) this.#driver.pause();
     this.#tabs?.say({ type: "lead" });
     this.#tabs?.askAgain();
+    this.#decide();
     this.#told = 0;
     await this.#look().catch(() => {});
   }
