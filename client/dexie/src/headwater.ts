@@ -335,7 +335,8 @@ export class Headwater {
   #carryOut(what: Wish): Promise<void> | null {
     const driver = this.#driver;
     if (!driver) return null;
-    if (what.do === "now") return this.#loaded().then(() => driver.now());
+    // An edit of this very moment may not have been noticed yet.
+    if (what.do === "now") return this.#loaded().then(() => this.#look()).then(() => driver.now());
     if (what.do === "withdraw") driver.withdraw(what.space);
     else if (what.do === "signed-in") return driver.signedIn();
     else if (what.do === "open") driver.open(what.space);
