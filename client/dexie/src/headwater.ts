@@ -294,7 +294,11 @@ export class Headwater {
   #hearTell(tell: Tell): void {
     if (tell.type === "log") return this.#environment.warn(`${tell.message}${tell.detail ? ` ${tell.detail}` : ""}`);
     if (tell.type !== "status") return;
-    this.#spaces.set(tell.status.space, tell.status);
+    const { status } = tell;
+    const held = this.#spaces.get(status.space)?.held;
+    // A space that has not begun knows nothing of tokens: that nobody is signed in was said by the device, and holds on.
+    const stays = status.phase === "new" && held?.why === "signed-out";
+    this.#spaces.set(status.space, stays ? { ...status, phase: "held", held } : status);
     this.#tell();
     this.#sayStatus();
   }
