@@ -55,7 +55,8 @@ function checkUnseen(world: World, { device, space, key, mark, change }: Edit): 
   const isForeign = (name: string) => name[0] === "o" || world.edits[Number(name.slice(1))]?.device !== device;
   for (const { text, status, before, isForgotten } of world.server(space).log) {
     if (!text.includes(`"${mark}"`)) continue;
-    if (!world.hasRestored && key.includes("own-")) assert.ok(!isForgotten, `${key} is of one device alone, and conflicts`);
+    const isAlone = key.includes("own-") && before.length === 1;
+    if (!world.hasRestored && isAlone) assert.ok(!isForgotten, `${key} is of one device alone, and conflicts`);
     if (status !== "applied") continue;
     const there = before.find(([other]) => other === key)?.[1] ?? {};
     // A mutation may hold several edits, of which the later ones saw what the first had made.

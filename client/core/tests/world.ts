@@ -309,7 +309,9 @@ export class World {
     // Only what is more than one can be too large here: what is too large alone is never done.
     const tooLarge = isPush && JSON.parse(request.body).mutations.length > 1 ? code(413, "too_large") : none;
     const all = [none, code(503, "upstream"), code(500, "internal"), { status: 403, body: null }, code(429, "rate_limited"), code(401, "token_expired"), code(408, "timeout"), none, tooLarge];
-    await this.comeBack({ ...flight, pages: [], answer: all[kind] as Answer });
+    // These say that nothing was done, which is not said of what was.
+    const isUntrue = flight.answer !== null && [4, 5, 6].includes(kind);
+    await this.comeBack({ ...flight, pages: [], answer: (isUntrue ? none : all[kind]) as Answer });
   }
 
   async runTimer(device: Device, which: number): Promise<void> {

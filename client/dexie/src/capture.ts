@@ -206,8 +206,9 @@ class CapturedTable {
       const old = this.#table.getMany({ trans, keys }) as PromiseExtended<(Row | undefined)[]>;
       return this.#write(request, old.then((rows) => chain(drafts, rows)));
     }
+    // Dexie's cache of what was read holds only for whoever has just read it: an `add` since then leaves it as it was.
     const old = isModify || keys.length < MANY
-      ? (this.#table.getMany({ trans, keys, cache: "immutable" }) as PromiseExtended<(Row | undefined)[]>)
+      ? (this.#table.getMany({ trans, keys, ...(isModify && { cache: "immutable" }) }) as PromiseExtended<(Row | undefined)[]>)
       : readMany(this.#table, trans, keys);
     return this.#readFirst(trans, old, (rows) => {
       const drafts = this.#meant(request, keys, ids, rows);

@@ -234,7 +234,13 @@ export class Headwater {
     const { conflicts, rejected } = shown(this.#decider, rows);
     this.conflicts.set(conflicts);
     this.rejected.set(rejected);
-    if (this.#driver) this.#automatic?.look(conflicts).catch((error) => this.#environment.warn(`onConflict failed: ${error}`));
+    this.#decide();
+  }
+
+  /** One tab asks the app's function, so that it is asked once. */
+  #decide(): void {
+    if (!this.#driver) return;
+    this.#automatic?.look(this.conflicts.value).catch((error) => this.#environment.warn(`onConflict failed: ${error}`));
   }
 
   async #lead(term: number, stolen: boolean): Promise<void> {
@@ -260,6 +266,7 @@ export class Headwater {
     if (this.#isPaused) this.#driver.pause();
     this.#tabs?.say({ type: "lead" });
     this.#tabs?.askAgain();
+    this.#decide();
     this.#told = 0;
     await this.#look().catch(() => {});
   }
@@ -287,7 +294,11 @@ export class Headwater {
   #hearTell(tell: Tell): void {
     if (tell.type === "log") return this.#environment.warn(`${tell.message}${tell.detail ? ` ${tell.detail}` : ""}`);
     if (tell.type !== "status") return;
-    this.#spaces.set(tell.status.space, tell.status);
+    const { status } = tell;
+    const held = this.#spaces.get(status.space)?.held;
+    // A space that has not begun knows nothing of tokens: that nobody is signed in was said by the device, and holds on.
+    const stays = status.phase === "new" && held?.why === "signed-out";
+    this.#spaces.set(status.space, stays ? { ...status, phase: "held", held } : status);
     this.#tell();
     this.#sayStatus();
   }
@@ -328,7 +339,8 @@ export class Headwater {
   #carryOut(what: Wish): Promise<void> | null {
     const driver = this.#driver;
     if (!driver) return null;
-    if (what.do === "now") return this.#loaded().then(() => driver.now());
+    // An edit of this very moment may not have been noticed yet.
+    if (what.do === "now") return this.#loaded().then(() => this.#look()).then(() => driver.now());
     if (what.do === "withdraw") driver.withdraw(what.space);
     else if (what.do === "signed-in") return driver.signedIn();
     else if (what.do === "open") driver.open(what.space);

@@ -45,6 +45,8 @@ export interface LeaderOptions {
 export const BEAT_MS = 10_000;
 export const SILENCE_MS = 30_000;
 export const LEASE_MS = 15_000;
+/** So long a push of a leader may still arrive from which the lock was taken. */
+const STOLEN_MS = 60_000;
 const LEASE_BEAT_MS = 5_000;
 /** A beat that says that nobody leads. */
 const FREE = -1;
@@ -131,12 +133,14 @@ export class Leader {
   async #begin(stolen: boolean): Promise<void> {
     const { terms, now, tab, onLead } = this.#options;
     const at = now();
-    const row = await terms.change((old) => ({
-      term: (old?.term ?? 0) + 1, beat: at, stolen: stolen ? at : null, tab, wanted: 0,
-    }));
+    const row = await terms.change((old) => {
+      // A push of the leader before the last may still arrive too.
+      const before = old?.stolen && at - old.stolen < STOLEN_MS ? old.stolen : null;
+      return { term: (old?.term ?? 0) + 1, beat: at, stolen: stolen ? at : before, tab, wanted: 0 };
+    });
     if (this.#closed || !row || (this.#options.locks && !this.#release)) return this.#follow();
     this.#term = row.term;
-    onLead(row.term, stolen);
+    onLead(row.term, row.stolen !== null);
   }
 
   #follow(): void {

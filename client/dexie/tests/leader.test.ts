@@ -128,8 +128,12 @@ describe("leader", () => {
     assert.deepEqual([second.leads, second.steals, third.leads, world.row?.stolen !== null], [2, [true], 0, true]);
     assert.equal(first.leads, 0, "the lock's promise has told it");
     first.frozen = false;
+    // Whoever comes soon after a steal is told of it too.
+    const fourth = new Tab(world, "4");
+    assert.ok(world.now - Number(world.row?.stolen) < 60_000);
     await world.pass(120_000);
-    assert.deepEqual([first.leads, second.leads, third.leads], [0, 2, 0]);
+    assert.deepEqual([first.leads, second.leads, third.leads, fourth.leads], [0, 2, 0, 0]);
+    world.kill(fourth);
     world.kill(second);
     await world.pass(60_000);
     // The hidden one may have had it first, and has yielded.

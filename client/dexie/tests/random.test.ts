@@ -92,9 +92,10 @@ async function world(seed: number): Promise<void> {
     }
   }
   const expected = new Map([...server.records].filter(([, { value }]) => value).map(([key, { value }]) => [key.slice(6), decode(JSON.stringify(value))]));
-  for (const { db, hw } of devices) {
+  for (const { db, hw, warnings } of devices) {
+    const state = JSON.stringify([await db.table("_hw_spaces").toArray(), [...server.records].map(([key, { version, value }]) => [key, version, value])]);
     const all = (await db.table("todos").toArray()) as { id: string }[];
-    assert.deepEqual(new Map(all.map(({ id, ...value }) => [id, value])), expected, `SEED=${seed}`);
+    assert.deepEqual(new Map(all.map(({ id, ...value }) => [id, value])), expected, `SEED=${seed} ${warnings} ${state}`);
     for (const store of ["_hw_outbox", "_hw_sent", "_hw_base", "_hw_marks", "_hw_notes"]) assert.equal(await db.table(store).count(), 0, `${store}, SEED=${seed}`);
     await hw.close();
     db.close();

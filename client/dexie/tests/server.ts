@@ -108,21 +108,24 @@ export class Server {
     return [...record.by].some(([by, version]) => by !== client && version > base);
   }
 
+  /** A cursor names the last record that was sent: one that changes meanwhile comes again, and none is passed over. */
   #pull({ since = 0, cursor }: { since?: number; cursor?: string }): Answered {
-    const all = this.#changes(since);
-    const from = Number(cursor ?? 0);
-    const changes = all.slice(from, from + this.pageSize);
-    const more = from + this.pageSize < all.length;
-    const next = more ? String(from + this.pageSize) : null;
+    const all = this.#changes(since).filter((line) => !cursor || placeOf(line) > cursor);
+    const changes = all.slice(0, this.pageSize);
+    const more = changes.length < all.length;
+    const next = more ? placeOf(changes.at(-1) as Line) : null;
     return { status: 200, body: { epoch: EPOCH, version: this.version, reset: false, more, cursor: next, changes } };
   }
 
-  #changes(since: number): object[] {
-    const all = [...this.records].filter(([, { version }]) => version > since).sort(([, left], [, right]) => left.version - right.version);
-    return all.map(([key, { value, version }]) => {
+  #changes(since: number): Line[] {
+    const lines = [...this.records].filter(([, { version }]) => version > since).map(([key, { value, version }]): Line => {
       const at = key.indexOf(" ");
       const named = { version, collection: key.slice(0, at), id: key.slice(at + 1) };
       return value ? { ...named, value } : { ...named, deleted: true };
     });
+    return lines.sort((left, right) => (placeOf(left) < placeOf(right) ? -1 : 1));
   }
 }
+
+type Line = { version: number; collection: string; id: string; value?: TreeObject; deleted?: true };
+const placeOf = ({ version, collection, id }: Line): string => `${String(version).padStart(9, "0")} ${collection} ${id}`;
