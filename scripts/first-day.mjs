@@ -74,20 +74,17 @@ function parse() {
   [values, address] = [parsed.values, /^https?:$/.test(url?.protocol) ? url.origin : null];
 }
 
-// Ctrl-C ends what is under way; what was made is removed all the same.
-let stop = new AbortController();
-process.once("SIGINT", () => {
-  state.isStopped = true;
-  stop.abort();
-});
+// After Ctrl-C nothing more is asked. What is under way is waited for, or it might be carried out after what it made was removed.
+process.once("SIGINT", () => (state.isStopped = true));
 
 // -- Requests
 
 /** An answer of Headwater's. One of anybody else's is what this script is there to find. */
 async function ask(method, path, { headers = {}, body, token = values.token } = {}) {
+  if (state.isStopped && !state.isEmptying) throw new Wrong("stopped");
   const all = { ...(token && { authorization: `Bearer ${token}` }), ...(body && { "content-type": "application/json" }), ...headers };
   const started = performance.now();
-  const init = { method, headers: all, body, redirect: "manual", signal: AbortSignal.any([AbortSignal.timeout(REQUEST_MS), stop.signal]) };
+  const init = { method, headers: all, body, redirect: "manual", signal: AbortSignal.timeout(REQUEST_MS) };
   const [response, text] = await fetch(address + path, init)
     .then(async (response) => [response, await response.text()])
     .catch((error) => {
@@ -163,7 +160,7 @@ class Client {
 // -- What is looked at, in order
 
 // `isOurs`: nothing of anybody else's is in the space. `shared`: ids of spaces that were made.
-const state = { client: new Client(), position: null, pushed: 0, isOurs: false, isStopped: false, shared: [] };
+const state = { client: new Client(), position: null, pushed: 0, isOurs: false, isStopped: false, isEmptying: false, shared: [] };
 
 /** The space as the coordinator has it. */
 async function present() {
@@ -399,7 +396,7 @@ await main(async () => {
       }
     }
   } finally {
-    stop = new AbortController();
+    state.isEmptying = true;
     if (state.isOurs && (await looked("emptying", emptying)) === false) wrong += 1;
   }
   if (state.isStopped) throw new Stop("Stopped.");
