@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
+import { weigh } from "../client/build.mjs";
 import { root } from "../scripts/setup.mjs";
 import { commits } from "./commits.mjs";
 import { machine } from "./machine.mjs";
@@ -10,7 +11,8 @@ import { noisy } from "./noisy.mjs";
 import { pushes } from "./pushes.mjs";
 import { coldPolls, firstLoads, smallReads } from "./reads.mjs";
 import { print } from "./report.mjs";
-import { BOUNDED, startKv, startMemory, startObject, startSlow } from "./runtime.mjs";
+import { BOUNDED, startKv, startMemory, startObject, startSlow, startSockets } from "./runtime.mjs";
+import { socketPushes } from "./sockets.mjs";
 import { startup } from "./startup.mjs";
 import { tokens } from "./tokens.mjs";
 
@@ -18,7 +20,7 @@ const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
-    // For working on one comparison: `--only kv`, `--only memory`, `--only object`, `--only commits`, `--only noisy`, `--only startup` or `--only tokens`.
+    // For working on one comparison: `--only kv`, `--only memory`, `--only object`, `--only commits`, `--only noisy`, `--only client`, `--only startup` or `--only tokens`.
     only: { type: "string" },
   },
 });
@@ -53,6 +55,12 @@ for (const commitMs of [0, 10, 30]) {
   slow.push(...((await over("commits", () => startSlow(commitMs), (runtime) => commits(runtime, commitMs, options))) ?? []));
 }
 
+const client = await over("client", startSockets, async (runtime) => ({
+  eight: await socketPushes(runtime, { ...options, clients: 8 }),
+  many: await socketPushes(runtime, { ...options, clients: 32 }),
+  gzip_bytes: (await weigh()).dexie,
+}));
+
 const neighbours = await over("noisy", () => startObject(BOUNDED), (runtime) => noisy(runtime, values.quick ? { rounds: 1, ms: 1500 } : { rounds: 3, ms: 5000 }));
 
 const verifying =
@@ -70,6 +78,11 @@ const result = {
   tail_vs_memory: memory?.tail.ratio,
   first_load_vs_kv: kv && Math.min(kv.firstLoad.plain.ratio, kv.firstLoad.gzip.ratio),
   push_vs_object: object?.eight.ratio,
+  socket_push_vs_http_8: client?.eight.vs_http.ratio,
+  socket_push_vs_http_32: client?.many.vs_http.ratio,
+  socket_push_vs_minimal_8: client?.eight.vs_minimal.ratio,
+  socket_push_vs_minimal_32: client?.many.vs_minimal.ratio,
+  client_gzip_bytes: client?.gzip_bytes,
   wasm_gzip_bytes: gzipSync(wasm, { level: 9 }).length,
   wasm_bytes: wasm.length,
   rounds: options.rounds,
@@ -79,6 +92,7 @@ const result = {
   memory,
   object,
   commits: slow,
+  client,
   noisy: neighbours,
   tokens: verifying,
   startup: starting,

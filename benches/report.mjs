@@ -109,6 +109,20 @@ function durations(rows) {
   return table;
 }
 
+// Pushes over sockets, by HTTP, and over sockets to an object that does no more than it must.
+function sockets({ eight, many }) {
+  const table = [["one-record pushes", "clients", "pushes/s", "p50", "p99", "CPU", "sockets against it", "range"]];
+  for (const row of [eight, many]) {
+    const against = { socket: undefined, http: row.vs_http, minimal: row.vs_minimal };
+    for (const [name, of] of Object.entries(against)) {
+      const figures = ["perSecond", "p50", "p99", "cpu"].map((figure) => number(row[name][figure]));
+      const ratio = of ? [of.ratio.toFixed(2), `${of.lowest.toFixed(2)}–${of.highest.toFixed(2)}`] : ["", ""];
+      table.push([{ socket: "over sockets", http: "by HTTP", minimal: "a minimal object, over sockets" }[name], String(row.clients), ...figures, ...ratio]);
+    }
+  }
+  return table;
+}
+
 // From the process of a runtime to its first answer.
 function starts({ nothing, hello, headwater, ratio, cpu_ratio }) {
   const row = (name, { ms, cpu_ms, bytes, gzip }) => [name, number(ms), number(cpu_ms), String(bytes ?? ""), String(gzip ?? "")];
@@ -134,6 +148,7 @@ which decides how much pushes gain by sharing a transaction.\n`);
   if (rows.length > 0) console.log(`${align(speeds(rows))}\n\n${align(uses(rows))}`);
   if (result.tokens) console.log(`\n${align(verifying(result.tokens))}`);
   if (result.commits.length > 0) console.log(`\n${align(durations(result.commits))}`);
+  if (result.client) console.log(`\n${align(sockets(result.client))}\nthe client: ${result.client.gzip_bytes} bytes, minified and gzipped`);
   if (result.noisy) console.log(`\n${NEIGHBOURS}\n${align(neighbours(result.noisy))}`);
   if (result.startup) console.log(`\n${starts(result.startup)}`);
   const loads = result.kv?.firstLoad;

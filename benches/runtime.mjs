@@ -98,6 +98,14 @@ export async function startSlow(commitMs) {
   return start([headwater("tests/runtime/faulty-entry.mjs", variables), worker("floor", "benches/floors/nothing.mjs", {})]);
 }
 
+// Headwater with the default settings, and floor (d).
+export async function startSockets() {
+  return start([
+    headwater("build/index.js", {}),
+    worker("floor", "benches/floors/sockets.mjs", { durableObjects: { STORE: { className: "Store", useSQLite: true } } }),
+  ]);
+}
+
 // Headwater with the default settings, and floor (c).
 export async function startObject(variables = {}) {
   return start([
