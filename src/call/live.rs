@@ -46,6 +46,20 @@ pub enum News {
     },
 }
 
+impl News {
+    /// About what it takes to say that there is something.
+    pub const BYTES: usize = 128;
+
+    /// About what it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Version(_) => Self::BYTES,
+            Self::Changes { lines, .. } => Self::BYTES + lines.len(),
+        }
+    }
+}
+
 /// Why a socket is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closing {

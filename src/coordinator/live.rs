@@ -95,6 +95,8 @@ pub enum Outlet {
 pub struct Live {
     listeners: BTreeMap<u32, Listener>,
     of_user: BTreeMap<UserHash, usize>,
+    /// Bytes that sockets were told since their clients were heard last. None after the object has slept.
+    unread: BTreeMap<u32, usize>,
     /// The number of the next one.
     next: u32,
     /// Up to where all of them were told, by a greeting or by news.
@@ -151,8 +153,12 @@ impl Live {
     /// Whoever listens has a socket more, which gets a number; `here` is where the space stands.
     ///
     /// # Errors
-    /// [`Closing::Full`].
-    pub(super) fn join(&mut self, listener: Listener, here: &Position) -> Result<u32, Closing> {
+    /// [`Closing::Expired`], [`Closing::Full`].
+    pub(super) fn join(&mut self, listener: Listener, here: &Position, now: Millis) -> Result<u32, Closing> {
+        if listener.expires <= now {
+            return Err(Closing::Expired);
+        }
+        self.close_ended(now);
         let of_user = self.of_user.get(&listener.user).copied().unwrap_or(0);
         if self.len() >= limits::SOCKETS_MAX || of_user >= limits::SOCKETS_OF_USER_MAX {
             return Err(Closing::Full);
@@ -179,6 +185,7 @@ impl Live {
     /// A socket has ended.
     pub fn left(&mut self, socket: u32) {
         let Some(Listener { user, .. }) = self.listeners.remove(&socket) else { return };
+        self.unread.remove(&socket);
         if let Some(count) = self.of_user.get_mut(&user) {
             *count -= 1;
             if *count == 0 {
@@ -192,6 +199,7 @@ impl Live {
     /// # Errors
     /// Why the socket has to be closed, which [`Self::take`] says too.
     pub fn hear(&mut self, socket: u32, now: Millis) -> Result<&Listener, Closing> {
+        self.unread.remove(&socket);
         let why = match self.listeners.get(&socket) {
             Some(listener) if listener.expires > now || planted!(EndedTokenHears) => {
                 return Ok(&self.listeners[&socket]);
@@ -272,17 +280,46 @@ impl Live {
             }
             return;
         }
-        let ended = self.listeners.iter().filter(|(_, listener)| listener.expires <= now);
-        let ended = ended.filter(|_| !planted!(EndedTokenHears)).map(|(socket, _)| *socket).collect();
-        self.close(ended, Closing::Expired);
+        self.close_ended(now);
         let told = self.told.replace(here.clone());
         self.told_at = now;
         let news = self.news(space, told.as_ref(), here.clone());
-        let sockets: Vec<_> = self.listeners.keys().copied().collect();
-        if !sockets.is_empty() {
-            self.out.push(Outlet::AnswerPings(here));
-            self.out.extend((!planted!(NewsSkipped)).then_some(Outlet::Tell(sockets, news)));
+        if self.is_empty() {
+            return;
         }
+        self.out.push(Outlet::AnswerPings(here.clone()));
+        let (hearing, lagging) = self.told_of(&news);
+        for (sockets, news) in [(hearing, news), (lagging, News::Version(here))] {
+            if !sockets.is_empty() && !planted!(NewsSkipped) {
+                self.out.push(Outlet::Tell(sockets, news));
+            }
+        }
+    }
+
+    /// Who is told the whole of it, and who only that there is something, because nothing was heard of them for so much news. Where
+    /// not even that has brought a word, the client is gone or does not read.
+    fn told_of(&mut self, news: &News) -> (Vec<u32>, Vec<u32>) {
+        let (mut hearing, mut lagging, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        let bytes = news.bytes();
+        for socket in self.listeners.keys() {
+            let unread = self.unread.entry(*socket).or_default();
+            let is_whole = *unread + bytes <= limits::NEWS_UNREAD_MAX;
+            *unread += if is_whole { bytes } else { News::BYTES };
+            match () {
+                () if is_whole => hearing.push(*socket),
+                () if *unread <= limits::NEWS_UNREAD_END => lagging.push(*socket),
+                () => lost.push(*socket),
+            }
+        }
+        self.close(lost, Closing::Restart);
+        (hearing, lagging)
+    }
+
+    /// Those whose tokens have ended hear nothing more, and take no place from others.
+    fn close_ended(&mut self, now: Millis) {
+        let ended = self.listeners.iter().filter(|(_, listener)| listener.expires <= now);
+        let ended = ended.filter(|_| !planted!(EndedTokenHears)).map(|(socket, _)| *socket).collect();
+        self.close(ended, Closing::Expired);
     }
 
     /// What is newer than `told`, if that is little for each and not too much for all.

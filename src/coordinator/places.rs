@@ -44,6 +44,8 @@ struct Pool {
     max: usize,
     /// What one user has at most: others could come at any moment.
     share: usize,
+    /// How long one waits, in ms.
+    waits_ms: u64,
     /// How many have come.
     count: u64,
     /// The latest turn in which one got in.
@@ -67,12 +69,9 @@ struct Standing {
 
 impl Default for Places {
     fn default() -> Self {
-        let pool = |max, share| Pool { max, share, ..Pool::default() };
-        Self {
-            short: pool(limits::PLACES_SHORT_MAX, limits::PLACES_SHORT_MAX / 2),
-            long: pool(limits::PLACES_LONG_MAX, limits::PLACES_LONG_MAX / 2),
-            turns: pool(limits::TURNS_MAX, limits::TURNS_MAX),
-        }
+        let pool = |max| Pool { max, share: max / 2, waits_ms: limits::PLACE_WAITS_MS, ..Pool::default() };
+        let turns = Pool { share: limits::TURNS_MAX, waits_ms: u64::MAX, ..pool(limits::TURNS_MAX) };
+        Self { short: pool(limits::PLACES_SHORT_MAX), long: pool(limits::PLACES_LONG_MAX), turns }
     }
 }
 
@@ -84,7 +83,8 @@ impl Places {
         Place { line, number: self.pool(line).line_up(user, weight, now) }
     }
 
-    /// A turn of publication stands in line. An object does not know whose spaces it is one of, so turns get in as they come.
+    /// A turn of publication stands in line, as long as it takes: a publication has time, and its watchdog is set anew before its
+    /// head. An object does not know whose spaces it is one of, so turns get in as they come.
     pub(super) fn line_up_turn(&mut self, now: Millis) -> Place {
         let nobody = UserHash::new("", "");
         Place { line: Line::Turns, number: self.turns.line_up(&nobody, 1, now) }
@@ -150,7 +150,7 @@ impl Pool {
             self.pushes.insert(number, Standing { is_inside: true, seen: now, ..push });
             return Look::Inside;
         }
-        if now.since(push.came) >= limits::PLACE_WAITS_MS {
+        if now.since(push.came) >= self.waits_ms {
             return Look::InVain;
         }
         let far = ahead.by_ref().count() as u64 + 1;

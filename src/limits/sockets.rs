@@ -24,6 +24,12 @@ pub const NEWS_EVERY_MS: u64 = 100;
 /// Bytes of changes that are sent to all sockets together. Where it would be more, each is told that there is something, and most of
 /// them pull from nearer layers.
 pub const NEWS_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of news that a socket is told without a word from its client, which may not be reading: the platform keeps what it could
+/// not send, and does not say how much that is. Above that it hears only that there is something, and whoever reads then
+/// pulls; …
+pub const NEWS_UNREAD_MAX: usize = 128 * KIB;
+/// … above this it ends.
+pub const NEWS_UNREAD_END: usize = 192 * KIB;
 /// All sockets of an object end at once when it moves or is deployed. Each client comes back at a random moment within this time,
 /// in ms: so many of a socket, at least and at most.
 pub const RECONNECT_MS_PER_SOCKET: u64 = 10;

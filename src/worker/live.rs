@@ -42,9 +42,15 @@ extern "C" {
         greeting: &str,
         protocol: &str,
         aside: Option<&str>,
-    ) -> web_sys::Response;
+    ) -> Option<web_sys::Response>;
     #[wasm_bindgen(method)]
-    fn refuse(this: &Sockets, text: Option<&str>, code: u16, why: &str, protocol: &str) -> web_sys::Response;
+    fn refuse(
+        this: &Sockets,
+        text: Option<&str>,
+        code: u16,
+        why: &str,
+        protocol: &str,
+    ) -> Option<web_sys::Response>;
     #[wasm_bindgen(method)]
     fn keep(this: &Sockets, number: u32, note: &str);
     #[wasm_bindgen(method, js_name = numberOf)]
@@ -64,14 +70,23 @@ extern "C" {
 }
 
 impl Instance {
-    /// The answer to a request for a socket, with what is for the edge alone.
-    pub(crate) fn accept(self: &Rc<Self>, applicant: Applicant, aside: Option<&Aside>) -> web_sys::Response {
+    /// The answer to a request for a socket, with what is for the edge alone. None where the platform takes no more sockets.
+    pub(crate) fn accept(
+        self: &Rc<Self>,
+        applicant: Applicant,
+        aside: Option<&Aside>,
+    ) -> Option<web_sys::Response> {
         let joined = self.object.borrow_mut().join(applicant, Moment { now: now(), random: random() });
         let response = match joined {
             Ok(joined) => {
                 let greeting = live::greeting(self.object.borrow().space_id(), &joined.greeting);
                 let aside = aside.map(Aside::to_text);
-                self.sockets.accept(joined.socket, &joined.note, &greeting, live::PROTOCOL, aside.as_deref())
+                let (socket, note) = (joined.socket, &joined.note);
+                let accepted = self.sockets.accept(socket, note, &greeting, live::PROTOCOL, aside.as_deref());
+                if accepted.is_none() {
+                    self.object.borrow_mut().live().left(socket);
+                }
+                accepted
             }
             Err(why) => {
                 let (text, code, why) = live::closing(&why);

@@ -9,6 +9,7 @@ use headwater::{
         object::{Answer, Effect, Event, Expires, Moment, NoBody, Object, Said, Storage, Task},
     },
     edge::{isolate::Isolate, live::Conversations, pull::HEAD_TTL_S},
+    error::ApiError,
     fronts::headwater::reply::Reply,
     limits,
     snapshot::head::HeadMetadata,
@@ -171,9 +172,13 @@ impl DurableObject for Coordinator {
         let answer = answer.unwrap_or_else(Answer::unreadable);
         let origin = Some(origin.as_str()).filter(|origin| !origin.is_empty());
         let Answer { result, at, aside, rows } = answer;
-        if let Ok(Said::Listening(applicant)) = result {
-            return Ok(instance.accept(*applicant, aside.as_ref()).into());
-        }
+        let result = match result {
+            Ok(Said::Listening(applicant)) => match instance.accept(*applicant, aside.as_ref()) {
+                Some(response) => return Ok(response.into()),
+                None => Err(ApiError::Overloaded),
+            },
+            result => result,
+        };
         let usage = Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
         let reply = Reply::of_object(result.map(Said::into_text), at.as_ref(), aside.as_ref(), &id);
         let response: web_sys::Response =

@@ -112,7 +112,7 @@ impl<S: Storage> Object<S> {
         Ok(self.next_of_turn(task, turn, now))
     }
 
-    /// Whoever has waited in vain stands in line again: a publication has time, and its watchdog is set anew before its head.
+    /// One that was lost, because it has not looked for so long, stands in line again.
     fn look_for_place(&mut self, task: &mut Task, now: Millis) -> Look {
         let mut places = self.common.places.borrow_mut();
         let look = task.place.map_or(Look::InVain, |place| places.look(place, now));

@@ -59,7 +59,7 @@ impl<S: Storage> Object<S> {
         let role = self.space().admit(&listener.user, Role::Reader).map_err(Closing::Lost)?;
         listener.role = role;
         let (here, note, expires) = (self.space().position(), listener.to_text(), listener.expires);
-        let socket = self.live.join(listener, &here)?;
+        let socket = self.live.join(listener, &here, at.now)?;
         let greeting = Greeting {
             at: here,
             token_expires_in_ms: expires.since(at.now),

@@ -252,6 +252,9 @@ impl<S: Storage> Object<S> {
         {
             self.held.give_back(&caller.user, held);
         }
+        if let Purpose::News = task.purpose {
+            self.live.has_waited();
+        }
         if let Some(place) = task.place.take() {
             self.common.places.borrow_mut().leave(place);
         }

@@ -312,3 +312,53 @@ fn a_call_for_a_socket_of_a_private_space_opens_it_and_brings_no_grant() {
     assert_eq!((joined.greeting.at.version, joined.greeting.membership), (Version::ZERO, None));
     assert_eq!((joined.greeting.token_expires_in_ms, joined.greeting.reconnect_within_ms), (1_000, 5_000));
 }
+
+#[test]
+fn sockets_whose_tokens_have_ended_take_no_place_from_others_and_nobody_joins_with_such_a_token() {
+    let mut hall = Hall::new();
+    for _ in 0..limits::SOCKETS_OF_USER_MAX {
+        hall.listen("bob");
+    }
+    let late = hall.apply("bob", hall.now.plus(60_000)).expect("a member");
+    hall.now = hall.now.plus(60_000);
+    let at = Moment { now: hall.now, ..AT };
+    assert_eq!(hall.object.join(*late, at), Err(Closing::Expired), "it waited for too long");
+    hall.listen("bob");
+    assert_eq!(hall.object.live().len(), 1);
+}
+
+#[test]
+fn a_socket_of_whose_client_nothing_is_heard_is_told_less_and_then_ends() {
+    let mut hall = Hall::new();
+    let [silent, reads] = ["bob", "alice"].map(|name| {
+        let applicant = hall.apply(name, hall.now.plus(3_600_000)).expect("a member");
+        hall.object.join(*applicant, Moment { now: hall.now, ..AT }).expect("there is room").socket
+    });
+    let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(30_000));
+    let (mut whole, mut told, mut is_ended) = (0, 0, false);
+    for number in 0..2_000 {
+        hall.now = hall.now.plus(limits::NEWS_EVERY_MS);
+        hall.push(&format!("r{}", number % 5), &long.replace("xxx", &format!("{number:03}")));
+        hall.object.live().hear(reads, hall.now).expect("its token is good");
+        for outlet in hall.outlets() {
+            match outlet {
+                Outlet::Tell(sockets, News::Changes { .. }) => {
+                    assert!(sockets.contains(&reads), "who is heard is told all of it");
+                    whole += usize::from(sockets.contains(&silent));
+                }
+                Outlet::Tell(sockets, News::Version(_)) => {
+                    assert_eq!(sockets, [silent]);
+                    told += 1;
+                }
+                Outlet::Close(sockets, why) => {
+                    assert_eq!((sockets, why), (vec![silent], Closing::Restart));
+                    is_ended = true;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(whole >= 3 && whole * 30_000 <= limits::NEWS_UNREAD_MAX, "{whole} whole");
+    assert!(told > 100 && is_ended, "{told} told, ended: {is_ended}");
+    assert_eq!(hall.object.live().len(), 1);
+}

@@ -165,10 +165,20 @@ impl Isolate {
                 Ok(said.map_or_else(read, Effect::Say))
             }
             (State::Reading(about), Event::Body(body)) => {
-                let body = body.ok_or(ApiError::TooLarge("A pull has at most 16 KiB, a token 8 KiB."))?;
+                let Some(body) = body else {
+                    let said =
+                        exchange.refusal(&ApiError::TooLarge("A pull has at most 16 KiB, a token 8 KiB."));
+                    return Ok(exchange.admit(Some(said)));
+                };
                 match about {
                     About::Token => self.decide_token(exchange, live::authorization_of(&body)?, false, now),
-                    About::Pull | About::Push | About::Conflict => begin_pull(exchange, &body, now),
+                    // What reaches no task of the object is admitted here, or it would cost its sender nothing.
+                    About::Pull | About::Push | About::Conflict => {
+                        begin_pull(exchange, &body, now).or_else(|error| {
+                            let said = exchange.refusal(&error);
+                            Ok(exchange.admit(Some(said)))
+                        })
+                    }
                 }
             }
             (State::FetchingKeys(authorization), Event::Keys(document, came)) => {
@@ -241,7 +251,7 @@ impl Isolate {
 fn begin_pull(exchange: &mut Exchange, body: &str, now: Millis) -> Result<Effect, ApiError> {
     let mut request = PullRequest::from_body(body.as_bytes(), &exchange.space)?;
     if let Some(Cursor::Parts { .. }) = request.cursor {
-        return Ok(Effect::Say(live::use_http(exchange.n)));
+        return Ok(exchange.admit(Some(live::use_http(exchange.n))));
     }
     request.consistency = Consistency::Strong;
     let (own, plan) = (request.position(), ReadPlan::of(true, false));
@@ -271,7 +281,8 @@ impl Exchange {
     }
 
     fn refuse(&mut self, error: &ApiError) -> Effect {
-        self.is_rate_limited = matches!(error, ApiError::RateLimited { .. });
+        // Not for what others of the space have taken.
+        self.is_rate_limited = matches!(error, ApiError::RateLimited { of_space: false, .. });
         Effect::Say(self.refusal(error))
     }
 

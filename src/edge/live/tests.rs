@@ -258,7 +258,12 @@ fn a_pull_is_answered_by_the_object_alone_with_304_where_nothing_is_new() {
     assert_eq!(said, r#"{"type":"use_http","n":2}"#);
     let (said, asked) = exchange(&mut isolate(), &pull(r#""sinse":1"#), alice(), |_| None);
     assert!(said.contains(r#""status":400"#), "{said}");
-    assert_eq!(asked, ["ReadBody"], "the object is not asked");
+    assert_eq!(asked, ["ReadBody", "Admit"], "who may have no more of the object is not told why either");
+    let refused = ApiError::RateLimited { retry_after_s: 1, of_space: false };
+    let (said, _) = exchange(&mut isolate(), &pull(r#""sinse":1"#), alice(), |effect| {
+        matches!(effect, Effect::Admit).then(|| Event::Admitted(Err(refused.clone())))
+    });
+    assert!(said.contains(r#""status":429"#), "a refusal costs a look too: {said}");
 }
 
 #[test]

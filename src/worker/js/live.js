@@ -20,10 +20,10 @@ export class Sockets {
     return this.notes.splice(0).join("\n");
   }
 
-  // The answer to a request for a socket, which gets this number and is told this first.
+  // The answer to a request for a socket, which gets this number and is told this first. None where the platform takes no more.
   accept(number, note, greeting, protocol, aside) {
     const { 0: client, 1: server } = new WebSocketPair();
-    this.state.acceptWebSocket(server);
+    if (!this.accepted(server)) return undefined;
     this.open.set(number, server);
     this.keep(number, note);
     server.send(greeting);
@@ -33,9 +33,19 @@ export class Sockets {
   // The same where the socket is closed at once.
   refuse(text, code, why, protocol) {
     const { 0: client, 1: server } = new WebSocketPair();
-    this.state.acceptWebSocket(server);
+    if (!this.accepted(server)) return undefined;
     end(server, text, code, why);
     return upgraded(client, protocol);
+  }
+
+  // The platform has places for so many, those included whose clients have not answered the end.
+  accepted(server) {
+    try {
+      this.state.acceptWebSocket(server);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   keep(number, note) {
