@@ -97,8 +97,9 @@ export class Device {
       grant: (grant, expiresIn) => this.#tell(space, { type: "grant", grant, expiresIn }),
       tokenEnds: (ms) => this.#renewIn(ms - TOKEN_AHEAD_MS),
       expired: () => void this.#newToken("expiring"),
-      // HTTP says why, if there is a reason.
       lost: () => this.#tell(space, { type: "poll" }),
+      // A grant that lasts would have the copies answer for ten more minutes: only the coordinator knows.
+      refused: () => this.#tell(space, { type: "poll", strong: true }),
     });
   }
 
@@ -163,7 +164,8 @@ export class Device {
     this.#tellAll({ type: "online" });
     for (const [space, { socket }] of this.#spaces) {
       if (!socket?.isClosed) socket?.open();
-      if (!socket?.isOpen) this.#tell(space, { type: "poll" });
+      if (socket?.isOpen) socket.check();
+      else this.#tell(space, { type: "poll" });
     }
   }
 

@@ -231,6 +231,27 @@ describe("the socket", () => {
     assert.deepEqual(page.store.state("~"), page.server.state());
   });
 
+  test("that does not answer when the connection is back is given up, though it says that it is open", async () => {
+    const socket = await greeted();
+    write(page.server, "missed", { x: 1 });
+    page.device.online();
+    assert.deepEqual(socket.sent.at(-1), { type: "ping" });
+    await page.pass(16_000);
+    assert.equal(socket.readyState, 3);
+    assert.deepEqual(page.store.state("~"), page.server.state());
+  });
+
+  test("access is lost: the coordinator is asked, not the copies, which a grant would open for ten more minutes", async () => {
+    const socket = await greeted();
+    const before = page.requests.length + socket.sent.length;
+    socket.say({ type: "closed", code: "forbidden" });
+    await page.pass(10);
+    const asked = socket.sent.at(-1) as { type: string; body: Record<string, unknown> };
+    const byHttp = page.requests.at(-1)?.body;
+    assert.equal(page.requests.length + socket.sent.length, before + 1);
+    assert.equal((asked?.body ?? byHttp)?.["consistency"], "strong");
+  });
+
   test("a message without an answer for 30 s is one without an answer, and the socket is given up", async () => {
     const socket = await greeted();
     await page.edit(put("a"));

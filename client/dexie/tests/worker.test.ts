@@ -11,6 +11,8 @@ import { Proxy } from "./proxy.ts";
 
 declare const hw: typeof InPage;
 
+assert.ok(existsSync(new URL("../../../build/index_bg.wasm", import.meta.url)), "the Worker is not built: run `npm run build`");
+
 interface Writer {
   load(collection: string, entries: [string, object][]): Promise<void>;
   records: Map<string, unknown>;
@@ -87,7 +89,6 @@ class Device {
 }
 
 before(async () => {
-  assert.ok(existsSync(new URL("../../../build/index_bg.wasm", import.meta.url)), "the Worker is not built: run `npm run build`");
   browser = await startBrowser("app-page.ts");
   const harness = await import(new URL("../../../tests/runtime/harness.mjs", import.meta.url).href);
   runtime = await harness.startRuntime({ variables: { ALLOWED_ORIGINS: browser.origin } });
@@ -143,11 +144,12 @@ describe("two browsers of one user", () => {
       const [one, other] = [await Device.of(sub), await Device.of(sub)];
       await one.add({ id: "a", title: "milk" });
       await until("both have it", () => other.sees({ id: "a", title: "milk" }));
-      await other.context.setOffline(true);
+      other.proxy.cut();
       await one.update("a", { title: "oat milk" });
       await one.now();
       await other.update("a", { title: "soy milk" });
-      await other.context.setOffline(false);
+      await until("it has tried to send it", async () => (await other.status()).phase === "unsure");
+      other.proxy.mend();
       await until("it is shown", async () => (await other.conflicts()).length === 1);
       const row = (title: string) => ({ id: "a", title });
       const record = { table: "todos", key: "a", base: row("milk"), mine: row("soy milk"), theirs: row("oat milk") };
@@ -181,7 +183,7 @@ describe("two users", () => {
     await guest.update("a", { done: true });
     await until("the owner shows the edit", () => owner.sees({ id: "a", list, title: "milk", done: true }, { id: "secret", title: "diary" }));
     const members = await owner.page.evaluate((list) => hw.synced().spaces.members(list), list);
-    assert.deepEqual(members.map(({ sub, role }) => [sub, role]), [[owner.sub, "owner"], [guest.sub, "writer"]]);
+    assert.deepEqual(Object.fromEntries(members.map(({ sub, role }) => [sub, role])), { [owner.sub]: "owner", [guest.sub]: "writer" });
     assert.deepEqual(await guest.page.evaluate(() => hw.synced().spaces.list()), { spaces: [{ space: list, role: "writer" }], invitations: [] });
     assert.deepEqual([...owner.complaints, ...guest.complaints], []);
   });
