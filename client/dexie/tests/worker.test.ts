@@ -163,6 +163,21 @@ describe("two browsers of one user", () => {
       assert.equal(await other.sees(record[choice]), true);
     });
   }
+
+  test("a conflict shows what the edit was made on, where the other's comes before it is sent", async () => {
+    const sub = runtime.subject();
+    const [one, other] = [await (await Device.of(sub)).begun(), await (await Device.of(sub)).begun()];
+    await one.add({ id: "a", title: "milk" });
+    await until("both have it", () => other.sees({ id: "a", title: "milk" }));
+    await other.context.setOffline(true);
+    await one.update("a", { title: "oat milk" });
+    await one.now();
+    await other.update("a", { title: "soy milk" });
+    await other.context.setOffline(false);
+    await until("it is shown", async () => (await other.conflicts()).length === 1);
+    const [conflict] = await other.conflicts();
+    assert.deepEqual(conflict?.records.map(({ base, mine, theirs }) => [base, mine, theirs].map((row) => row?.["title"])), [["milk", "soy milk", "oat milk"]]);
+  });
 });
 
 describe("two users", () => {
@@ -248,6 +263,23 @@ describe("one browser", () => {
     assert.ok(device.asked.length > 1, device.asked.join());
     assert.equal((await device.status()).phase, "idle");
     assert.deepEqual(device.complaints, []);
+  });
+
+  test("a token that will end is replaced over the open socket, which stays", async () => {
+    const sub = runtime.subject();
+    const device = await Device.of(sub, async (device) => {
+      await device.page.clock.install();
+      device.claims = () => (device.asked.length === 1 ? { exp: Math.floor(Date.now() / 1000) + 90 } : {});
+    });
+    await device.begun();
+    const greetings = () => device.heard.filter((text) => text.startsWith('{"type":"version"')).length;
+    await device.page.clock.fastForward(95_000);
+    await until("the next token is taken", () => device.heard.some((text) => text.includes('"tokenExpiresIn":36')));
+    assert.ok(device.asked.includes("expiring"), device.asked.join());
+    assert.equal(greetings(), 1);
+    await device.add({ id: "a", title: "milk" });
+    await device.now();
+    assert.equal((await runtime.truth(sub)).records.size, 1);
   });
 
   test("the first load of 3,000 records tells how far it is, and ends with all of them", async () => {
