@@ -2,7 +2,7 @@
  * The leader of a device: it drives the machines of the open spaces, carries their effects out through the ports, holds
  * the user's token, and decides when nobody has asked for long enough.
  *
- * Commands: `open` and `close` for each space, `captured`, `online`, `visible`, `signedIn`, `pause`, `resume` and
+ * Commands: `open`, `retry` and `close` for each space, `captured`, `online`, `visible`, `signedIn`, `pause`, `resume` and
  * `withdraw` as they happen, `stop` at the end, after which nothing is written. Queries: `status`, `now`. What it has to
  * say comes by `tell`, and by `deposed` when another leader has taken over or the database is closed.
  */
@@ -70,6 +70,7 @@ export class Device {
   #asking: Promise<string | null> | null = null;
   #tokenTimer: unknown;
   #isVisible = true;
+  #isPaused = false;
   #isStopped = false;
   #watchers = new Set<() => void>();
 
@@ -85,8 +86,15 @@ export class Device {
     const open: Open = { machine, socket: null, isBegun: false, timers: new Map(), aborts: new Map(), writing: Promise.resolve() };
     if (ports.socket && this.#spaces.size < SOCKETS_MAX) open.socket = this.#socketOf(space);
     this.#spaces.set(space, open);
+    if (this.#isPaused) this.#tell(space, { type: "pause" });
     if (this.#token === null) void this.#newToken("start");
     else this.#begin(space, open, this.#token);
+  }
+
+  /** Tries a space again that is held, and no other one: the application has reason to think that it may go on. */
+  retry(space: SpaceId): void {
+    // While it is paused, `resume` does.
+    if (this.status(space)?.held && !this.#isPaused) this.#tell(space, { type: "resume" });
   }
 
   #socketOf(space: SpaceId): LiveSocket {
@@ -144,10 +152,12 @@ export class Device {
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#tellAll({ type: "pause" });
   }
 
   resume(): void {
+    this.#isPaused = false;
     if (this.#token === null) void this.#newToken("start");
     this.#tellAll({ type: "resume" });
   }

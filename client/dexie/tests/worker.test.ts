@@ -185,9 +185,12 @@ describe("two users", () => {
   async function share(): Promise<[Device, Device, string]> {
     const [owner, guest] = [await Device.of(runtime.subject("owner")), await Device.of(runtime.subject("guest"))];
     const list = await owner.page.evaluate(() => hw.synced().spaces.create());
+    await invite(owner, guest, list);
+    return [owner, guest, list];
+  }
+  async function invite(owner: Device, guest: Device, list: string): Promise<void> {
     const code = await owner.page.evaluate((list) => hw.synced().spaces.invite(list, { role: "writer" }), list);
     assert.equal(await guest.page.evaluate((link) => hw.synced().spaces.accept(link), `https://app.test/join#${code}`), list);
-    return [owner, guest, list];
   }
 
   test("who accepts an invitation shares the rows of the space, and no others", async () => {
@@ -217,6 +220,26 @@ describe("two users", () => {
     assert.equal((await runtime.truth(guest.sub)).records.size, 1);
     await owner.now();
     assert.equal(await owner.sees({ id: "a", list, title: "milk" }), true);
+    // Invited again, the guest goes on where it was stopped.
+    await invite(owner, guest, list);
+    await until("what was kept is sent", () => owner.sees({ id: "a", list, title: "unsent" }));
+    assert.equal((await guest.status()).reason, null);
+  });
+
+  test("who leaves a space has no rows of it, and the others keep theirs", async () => {
+    const [owner, guest, list] = await share();
+    await guest.add({ id: "a", list, title: "milk" });
+    await guest.add({ id: "own", title: "bread" });
+    await until("the owner shows it", () => owner.sees({ id: "a", list, title: "milk" }));
+    await guest.now();
+    await guest.page.evaluate((list) => hw.synced().spaces.leave(list), list);
+    await until("the rows are gone", () => guest.sees({ id: "own", title: "bread" }));
+    await owner.update("a", { done: true });
+    await owner.now();
+    await guest.now();
+    assert.equal(await guest.sees({ id: "own", title: "bread" }), true);
+    assert.deepEqual(await owner.page.evaluate((list) => hw.synced().spaces.members(list).then((all) => all.map(({ role }) => role)), list), ["owner"]);
+    assert.deepEqual([(await guest.status()).reason, ...guest.complaints], [null]);
   });
 });
 
