@@ -186,17 +186,17 @@ export class Device {
 
   /** Resolves when everything is pushed and what the coordinator has now is here. Rejects if a space is held. */
   now(): Promise<void> {
-    const goals = [...this.#spaces].map(([space, { machine }]) => {
-      const { pulls, phase } = machine.status;
-      return [space, pulls + (phase === "pulling" || phase === "loading" ? 2 : 1)] as const;
-    });
+    const goals = [...this.#spaces].map(([space, { machine }]) => ({ space, wishes: machine.wishes, goal: machine.wishes.all + 1 }));
     return new Promise((resolve, reject) => {
       const watch = () => {
-        const all = goals.map(([space, goal]) => [this.status(space), goal] as const);
-        const held = all.find(([status]) => status?.held)?.[0]?.held;
-        const isReached = ([status, goal]: (typeof all)[number]) => status && status.pulls >= goal && status.pending === 0 && status.phase === "idle";
+        const held = goals.map(({ space }) => this.status(space)?.held).find(Boolean);
+        const isReached = ({ space, wishes, goal }: (typeof goals)[number]) => {
+          const status = this.status(space);
+          // A space that was closed meanwhile is nobody's wish any more.
+          return !status || (wishes.done >= goal && status.pending === 0 && status.phase === "idle");
+        };
         if (this.#isStopped || held) reject(new Error(held ? `${held.why}: ${held.detail}` : "another tab leads"));
-        else if (all.every(isReached)) resolve();
+        else if (goals.every(isReached)) resolve();
         else return;
         this.#watchers.delete(watch);
       };

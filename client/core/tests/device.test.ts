@@ -56,6 +56,23 @@ describe("by HTTP", () => {
     assert.deepEqual(page.store.state("~"), page.server.state());
   });
 
+  test("now: what is under way when it is asked does not keep it waiting: a grant, or a pull that fails", async () => {
+    page = new PageOfApp();
+    page.device.open("s1");
+    await settle();
+    for (const fails of [false, true]) {
+      let isDone = false;
+      if (fails) {
+        // The first pull has no answer, and one pull serves both that and the wish.
+        page.instead = [null];
+        page.device.online();
+      }
+      void page.device.now().then(() => (isDone = true));
+      await page.pass(5000);
+      assert.equal(isDone, true);
+    }
+  });
+
   test("a page of a proxy is no refusal, whatever its status", async () => {
     await started();
     await page.pass(100);
