@@ -296,6 +296,7 @@ describe("one browser", () => {
     });
     await device.begun();
     const greetings = () => device.heard.filter((text) => text.startsWith('{"type":"version"')).length;
+    // The server counts 60 seconds more, and the next token is asked for a minute before that ends.
     await device.page.clock.fastForward(95_000);
     await until("the next token is taken", () => device.heard.some((text) => text.includes('"tokenExpiresIn":36')));
     assert.ok(device.asked.includes("expiring"), device.asked.join());
