@@ -2,7 +2,7 @@
  * The leader of a device: it drives the machines of the open spaces, carries their effects out through the ports, holds
  * the user's token, and decides when nobody has asked for long enough.
  *
- * Commands: `open` and `close` for each space, `captured`, `online`, `visible`, `signedIn`, `pause`, `resume` and
+ * Commands: `open`, `retry` and `close` for each space, `captured`, `online`, `visible`, `signedIn`, `pause`, `resume` and
  * `withdraw` as they happen, `stop` at the end, after which nothing is written. Queries: `status`, `now`. What it has to
  * say comes by `tell`, and by `deposed` when another leader has taken over or the database is closed.
  */
@@ -70,6 +70,7 @@ export class Device {
   #asking: Promise<string | null> | null = null;
   #tokenTimer: unknown;
   #isVisible = true;
+  #isPaused = false;
   #isStopped = false;
   #watchers = new Set<() => void>();
 
@@ -85,8 +86,15 @@ export class Device {
     const open: Open = { machine, socket: null, isBegun: false, timers: new Map(), aborts: new Map(), writing: Promise.resolve() };
     if (ports.socket && this.#spaces.size < SOCKETS_MAX) open.socket = this.#socketOf(space);
     this.#spaces.set(space, open);
+    if (this.#isPaused) this.#tell(space, { type: "pause" });
     if (this.#token === null) void this.#newToken("start");
     else this.#begin(space, open, this.#token);
+  }
+
+  /** Tries a space again that is held, and no other one: the application has reason to think that it may go on. */
+  retry(space: SpaceId): void {
+    // While it is paused, `resume` does.
+    if (this.status(space)?.held && !this.#isPaused) this.#tell(space, { type: "resume" });
   }
 
   #socketOf(space: SpaceId): LiveSocket {
@@ -97,8 +105,9 @@ export class Device {
       grant: (grant, expiresIn) => this.#tell(space, { type: "grant", grant, expiresIn }),
       tokenEnds: (ms) => this.#renewIn(ms - TOKEN_AHEAD_MS),
       expired: () => void this.#newToken("expiring"),
-      // HTTP says why, if there is a reason.
       lost: () => this.#tell(space, { type: "poll" }),
+      // A grant that lasts would have the copies answer for ten more minutes: only the coordinator knows.
+      refused: () => this.#tell(space, { type: "poll", strong: true }),
     });
   }
 
@@ -143,10 +152,12 @@ export class Device {
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#tellAll({ type: "pause" });
   }
 
   resume(): void {
+    this.#isPaused = false;
     if (this.#token === null) void this.#newToken("start");
     this.#tellAll({ type: "resume" });
   }
@@ -163,7 +174,8 @@ export class Device {
     this.#tellAll({ type: "online" });
     for (const [space, { socket }] of this.#spaces) {
       if (!socket?.isClosed) socket?.open();
-      if (!socket?.isOpen) this.#tell(space, { type: "poll" });
+      if (socket?.isOpen) socket.check();
+      else this.#tell(space, { type: "poll" });
     }
   }
 
@@ -174,17 +186,17 @@ export class Device {
 
   /** Resolves when everything is pushed and what the coordinator has now is here. Rejects if a space is held. */
   now(): Promise<void> {
-    const goals = [...this.#spaces].map(([space, { machine }]) => {
-      const { pulls, phase } = machine.status;
-      return [space, pulls + (phase === "pulling" || phase === "loading" ? 2 : 1)] as const;
-    });
+    const goals = [...this.#spaces].map(([space, { machine }]) => ({ space, wishes: machine.wishes, goal: machine.wishes.all + 1 }));
     return new Promise((resolve, reject) => {
       const watch = () => {
-        const all = goals.map(([space, goal]) => [this.status(space), goal] as const);
-        const held = all.find(([status]) => status?.held)?.[0]?.held;
-        const isReached = ([status, goal]: (typeof all)[number]) => status && status.pulls >= goal && status.pending === 0 && status.phase === "idle";
+        const held = goals.map(({ space }) => this.status(space)?.held).find(Boolean);
+        const isReached = ({ space, wishes, goal }: (typeof goals)[number]) => {
+          const status = this.status(space);
+          // A space that was closed meanwhile is nobody's wish any more.
+          return !status || (wishes.done >= goal && status.pending === 0 && status.phase === "idle");
+        };
         if (this.#isStopped || held) reject(new Error(held ? `${held.why}: ${held.detail}` : "another tab leads"));
-        else if (all.every(isReached)) resolve();
+        else if (goals.every(isReached)) resolve();
         else return;
         this.#watchers.delete(watch);
       };

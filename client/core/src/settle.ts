@@ -182,7 +182,8 @@ class Settling {
     const bases = await tx.base.get(space, keys);
     const changes = changesOf(sent);
     keys.forEach((key, at) => {
-      const base = bases[at]?.value ?? null;
+      const { was, value = null } = bases[at] ?? {};
+      const base = was === undefined ? value : was;
       let record = note.records.find((one) => one.key === key);
       if (!record) note.records.push((record = { key, base, mine: base }));
       record.mine = fold(record.mine, changes.filter((_, index) => sent.keys[index] === key));

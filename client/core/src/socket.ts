@@ -25,8 +25,10 @@ export interface Hears {
   tokenEnds(ms: number): void;
   /** The token has ended: the next one is to be asked for. */
   expired(): void;
-  /** The socket is lost, or access is: HTTP says why. */
+  /** The socket is lost: HTTP says why, if there is a reason. */
   lost(): void;
+  /** Access is lost, says the coordinator. */
+  refused(): void;
 }
 
 export class LiveSocket {
@@ -77,6 +79,11 @@ export class LiveSocket {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#lose();
+  }
+
+  /** The connection was away: whether the socket is alive has to be found out, for it may not have noticed. */
+  check(): void {
+    if (this.isOpen) this.#ping();
   }
 
   get isClosed(): boolean {
@@ -131,7 +138,7 @@ export class LiveSocket {
       // The next one is opened with the next token, at once.
       this.#hears.expired();
       this.#lose();
-    } else if (type === "closed") this.#hears.lost();
+    } else if (type === "closed") this.#hears.refused();
     else this.#tell(message);
   }
 

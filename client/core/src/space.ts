@@ -96,6 +96,9 @@ export class SpaceMachine extends Machine {
     }
     const { load } = row;
     this.wants_.pull = false;
+    // Further pages of a load belong to the state that it began with.
+    if (!load?.cursor) this.wished_.asked = this.wished_.all;
+    else if (this.wished_.asked < this.wished_.all) this.wants_.pull = true;
     const since = load?.since ?? row.position?.version ?? 0;
     const asked = { begins: !load?.cursor, loadId: load?.id ?? newId(), since, gaveUp: load?.gaveUp ?? false };
     const body = pullBody(row, load?.gaveUp ? row.min : later(row.min, this.min_), this.wants_.strong);
@@ -177,6 +180,7 @@ export class SpaceMachine extends Machine {
     this.grantRefusals_ = 0;
     this.patience_.hasRestarted = false;
     this.pulls_ += 1;
+    this.wished_.done = this.wished_.asked;
     if (!this.wants_.pull) this.wants_.strong = false;
     this.wants_.push ||= this.pending_ > 0;
     // What it was told of has not come, though the server promises it: asked for again, but not at once.

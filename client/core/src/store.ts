@@ -95,6 +95,8 @@ export interface BaseRow {
   fresh?: true;
   /** The position of the line that brought the value, where one came since the first pending operation. */
   at?: Position;
+  /** Where one came: the value on which the first pending operation rests, which a conflict shows as its base. */
+  was?: Text | null;
 }
 
 /** Why a synced record has no row of the app. */

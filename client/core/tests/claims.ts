@@ -60,6 +60,35 @@ export const claims: Claim[] = [
     },
   },
   {
+    name: "a conflict shows what the edit was made on, though a line has come before the edit was sent",
+    planted: "base of the line",
+    async walk() {
+      const bench = await Bench.at(7, [line(7, "a", { title: "milk", n: 1 })]);
+      await bench.edit(patch("a", { title: "soy" }));
+      await bench.on({ type: "live", message: { type: "changes", epoch: EPOCH, from: 7, version: 8, changes: [line(8, "a", { title: "oat", n: 1 })] } });
+      await bench.fire("push");
+      assert.equal(bench.body.mutations[0].base, 7);
+      await bench.pushed(9, [conflict(1, "x_1", [{ collection: "c", id: "a", version: 8, theirs: { title: "oat", n: 1 } }])]);
+      const [note] = bench.notes as ConflictNote[];
+      const texts = { base: '{"title":"milk","n":1}', mine: '{"title":"soy","n":1}', theirs: '{"title":"oat","n":1}' };
+      assert.deepEqual(note?.records, [{ key: "c a", ...texts, version: 8 }]);
+      assert.equal(bench.store.base.rows.size, 0);
+    },
+  },
+  {
+    name: "what was applied is a part of what the next edit was made on",
+    planted: "base of the line",
+    async walk() {
+      const bench = await (await Bench.at(7, [line(7, "a", { title: "milk" })])).pushing([patch("a", { n: 1 })]);
+      await bench.edit(patch("a", { title: "soy" }));
+      await bench.pushed(9, [applied(1, 9)], [line(9, "a", { title: "oat", n: 1 })]);
+      if (bench.timers.has("push")) await bench.fire("push");
+      await bench.pushed(10, [conflict(2, "x_1", [{ collection: "c", id: "a", version: 9, theirs: { title: "oat", n: 1 } }])]);
+      const [note] = bench.notes as ConflictNote[];
+      assert.deepEqual(note?.records.map(({ base, mine }) => [base, mine]), [['{"title":"milk","n":1}', '{"title":"soy","n":1}']]);
+    },
+  },
+  {
     name: "a live echo waits for the answer to the push",
     planted: "live at once",
     async walk() {

@@ -56,6 +56,23 @@ describe("by HTTP", () => {
     assert.deepEqual(page.store.state("~"), page.server.state());
   });
 
+  test("now: what is under way when it is asked does not keep it waiting: a grant, or a pull that fails", async () => {
+    page = new PageOfApp();
+    page.device.open("s1");
+    await settle();
+    for (const fails of [false, true]) {
+      let isDone = false;
+      if (fails) {
+        // The first pull has no answer, and one pull serves both that and the wish.
+        page.instead = [null];
+        page.device.online();
+      }
+      void page.device.now().then(() => (isDone = true));
+      await page.pass(5000);
+      assert.equal(isDone, true);
+    }
+  });
+
   test("a page of a proxy is no refusal, whatever its status", async () => {
     await started();
     await page.pass(100);
@@ -231,6 +248,27 @@ describe("the socket", () => {
     assert.deepEqual(page.store.state("~"), page.server.state());
   });
 
+  test("that does not answer when the connection is back is given up, though it says that it is open", async () => {
+    const socket = await greeted();
+    write(page.server, "missed", { x: 1 });
+    page.device.online();
+    assert.deepEqual(socket.sent.at(-1), { type: "ping" });
+    await page.pass(16_000);
+    assert.equal(socket.readyState, 3);
+    assert.deepEqual(page.store.state("~"), page.server.state());
+  });
+
+  test("access is lost: the coordinator is asked, not the copies, which a grant would open for ten more minutes", async () => {
+    const socket = await greeted();
+    const before = page.requests.length + socket.sent.length;
+    socket.say({ type: "closed", code: "forbidden" });
+    await page.pass(10);
+    const asked = socket.sent.at(-1) as { type: string; body: Record<string, unknown> };
+    const byHttp = page.requests.at(-1)?.body;
+    assert.equal(page.requests.length + socket.sent.length, before + 1);
+    assert.equal((asked?.body ?? byHttp)?.["consistency"], "strong");
+  });
+
   test("a message without an answer for 30 s is one without an answer, and the socket is given up", async () => {
     const socket = await greeted();
     await page.edit(put("a"));
@@ -246,6 +284,27 @@ describe("the socket", () => {
     await page.pass(1);
     assert.equal(socket.readyState, 3);
     assert.deepEqual(page.sockets.at(-1)?.protocols, ["headwater.v1", `bearer.${jwt("alice", 5)}`]);
+  });
+
+  test("a space that is held is tried again alone, and not while the device is paused", async () => {
+    page = new PageOfApp();
+    page.isForbidden = true;
+    for (const space of ["~", "s1"]) page.device.open(space);
+    await page.pass(100);
+    assert.equal(page.device.status("s1")?.held?.why, "forbidden");
+    page.isForbidden = false;
+    page.device.pause();
+    const requests = page.requests.length;
+    page.device.open("s2");
+    page.device.retry("s1");
+    await page.pass(100);
+    assert.equal(page.requests.length, requests);
+    page.device.resume();
+    await page.pass(100);
+    page.isForbidden = true;
+    page.device.retry("s1");
+    await page.pass(100);
+    for (const space of ["~", "s1", "s2"]) assert.deepEqual([page.device.status(space)?.phase, page.device.status(space)?.held], ["idle", null]);
   });
 
   test("brings the next grant of a shared space, and is given up while the space is held", async () => {

@@ -11,6 +11,7 @@ import type { FetchAnswer, FetchInit, Ports, Socket } from "../src/ports.ts";
 import { MemoryStore } from "./store.ts";
 
 const isBuilt = "WORKER_CHECKOUT" in process.env || existsSync(new URL("../../../build/index_bg.wasm", import.meta.url));
+assert.ok(isBuilt, "the Worker is not built: run `npm run build`");
 const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 
 interface Runtime {
@@ -102,7 +103,6 @@ class Tab {
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 before(async () => {
-  if (!isBuilt) return;
   const harness = await import(new URL("../../../tests/runtime/harness.mjs", import.meta.url).href);
   // WORKER_CHECKOUT: another checkout of this repository, whose Worker is to be tried.
   const checkout = process.env["WORKER_CHECKOUT"];
@@ -111,7 +111,7 @@ before(async () => {
 });
 after(() => runtime?.stop());
 
-describe("against the real Worker", { skip: isBuilt ? false : "the Worker is not built" }, () => {
+describe("against the real Worker", () => {
   for (const sockets of [false, true]) {
     test(`${sockets ? "sockets that break and HTTP" : "HTTP"}: all devices end in the same state, and every addition counts once (SEED=${seed})`, async () => {
       const random = randomOf(seed);

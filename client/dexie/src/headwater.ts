@@ -153,7 +153,7 @@ export class Headwater {
     this.#wish({ do: "signed-in" }).catch(() => {});
   }
 
-  /** Syncs a shared space from now on. */
+  /** Syncs a shared space from now on; one that is held is tried again. */
   openSpace(space: string): Promise<void> {
     return this.#wish({ do: "open", space });
   }
@@ -343,8 +343,10 @@ export class Headwater {
     if (what.do === "now") return this.#loaded().then(() => this.#look()).then(() => driver.now());
     if (what.do === "withdraw") driver.withdraw(what.space);
     else if (what.do === "signed-in") return driver.signedIn();
-    else if (what.do === "open") driver.open(what.space);
-    else if (what.do === "close") driver.close(what.space);
+    else if (what.do === "open") {
+      driver.open(what.space);
+      driver.retry(what.space);
+    } else if (what.do === "close") driver.close(what.space);
     else this.#pause(what.do === "pause");
     return Promise.resolve();
   }

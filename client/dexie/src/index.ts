@@ -1,4 +1,4 @@
-// @headwater/dexie: makes a Dexie database sync with a Headwater server.
+// headwater-client/dexie: makes a Dexie database sync with a Headwater server.
 
 import type { Dexie } from "dexie";
 import { environmentOf, portsOf, type ServerOptions } from "./environment.ts";

@@ -61,7 +61,7 @@ export class Spaces {
     return space;
   }
 
-  /** Syncs a space on this device from now on. */
+  /** Syncs a space on this device from now on; one that is held, as after the user was removed, is tried again. */
   open(space: string): Promise<void> {
     return this.#options.open(space);
   }

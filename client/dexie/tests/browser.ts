@@ -12,8 +12,12 @@ const FOLDER = fileURLToPath(new URL(".", import.meta.url));
 
 export interface Browser {
   context: BrowserContext;
+  /** Where the pages are from. */
+  origin: string;
   /** A page. All pages of one host share their databases; "localhost" is another one. */
   open(host?: string): Promise<Page>;
+  /** Another browser, as far as a page can tell: with databases and a connection of its own. */
+  another(): Promise<BrowserContext>;
   stop(): Promise<void>;
 }
 
@@ -31,13 +35,16 @@ export async function startBrowser(entry: string): Promise<Browser> {
   await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
   const chromium = await startChromium();
   const context = chromium.context as BrowserContext;
+  const { port } = server.address() as AddressInfo;
   return {
     context,
+    origin: `http://127.0.0.1:${port}`,
     async open(host = "127.0.0.1") {
       const page = await context.newPage();
-      await page.goto(`http://${host}:${(server.address() as AddressInfo).port}/`);
+      await page.goto(`http://${host}:${port}/`);
       return page;
     },
+    another: () => (context.browser() as NonNullable<ReturnType<BrowserContext["browser"]>>).newContext(),
     async stop() {
       await chromium.stop();
       server.close();

@@ -1,0 +1,322 @@
+// The package as an app uses it, in Chromium, against the real Worker on the real runtime. Needs `npm run build`.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { after, afterEach, before, describe, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
+import type { BrowserContext, Page } from "playwright-core";
+import type * as InPage from "./app-page.ts";
+import { type Browser, startBrowser } from "./browser.ts";
+import { Proxy } from "./proxy.ts";
+
+declare const hw: typeof InPage;
+
+assert.ok(existsSync(new URL("../../../build/index_bg.wasm", import.meta.url)), "the Worker is not built: run `npm run build`");
+
+interface Writer {
+  load(collection: string, entries: [string, object][]): Promise<void>;
+  records: Map<string, unknown>;
+}
+interface Runtime {
+  url(location: string): Promise<string>;
+  subject(name?: string): string;
+  token(sub: string, claims?: object): string;
+  device(sub: string): Writer;
+  truth(sub: string): Promise<Writer>;
+  stop(): Promise<void>;
+}
+let browser: Browser;
+let runtime: Runtime;
+let devices: Device[] = [];
+
+async function until(what: string, holds: () => Promise<boolean> | boolean, ms = 20_000): Promise<void> {
+  for (const end = Date.now() + ms; Date.now() < end; ) {
+    if (await holds()) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`it did not come to this: ${what}`);
+}
+
+/** The app of one user in a browser of its own. */
+class Device {
+  readonly sub: string;
+  readonly context: BrowserContext;
+  readonly page: Page;
+  readonly proxy: Proxy;
+  /** What has come by sockets. */
+  readonly heard: string[] = [];
+  /** What the page has complained about. */
+  readonly complaints: string[] = [];
+  /** Why tokens were asked for. */
+  readonly asked: string[] = [];
+  /** Claims of the tokens that it is given. */
+  claims: () => object = () => ({});
+
+  private constructor(sub: string, context: BrowserContext, page: Page, proxy: Proxy) {
+    [this.sub, this.context, this.page, this.proxy] = [sub, context, page, proxy];
+    page.on("websocket", (socket) => socket.on("framereceived", ({ payload }) => this.heard.push(String(payload))));
+    page.on("pageerror", (error) => this.complaints.push(String(error)));
+    page.on("console", (message) => /headwater/.test(message.text()) && this.complaints.push(message.text()));
+  }
+
+  static async of(sub: string, prepare: (device: Device) => unknown = () => {}): Promise<Device> {
+    const context = await browser.another();
+    const device = new Device(sub, context, await context.newPage(), await new Proxy(await runtime.url("home")).start());
+    devices.push(device);
+    await prepare(device);
+    await context.exposeFunction("askToken", (user: string, reason: string) => {
+      device.asked.push(reason);
+      return runtime.token(user, device.claims());
+    });
+    await device.page.goto(browser.origin);
+    await device.page.evaluate(([url, sub]) => hw.start(url, sub), [device.proxy.url, sub] as const);
+    return device;
+  }
+
+  rows = () => this.page.evaluate(() => hw.rows());
+  add = (row: object) => this.page.evaluate((row) => hw.add(row), row);
+  update = (id: string, changes: object) => this.page.evaluate(([id, changes]) => hw.update(id, changes), [id, changes] as const);
+  status = () => this.page.evaluate(() => hw.status());
+  now = () => this.page.evaluate(() => hw.synced().now());
+  conflicts = () => this.page.evaluate(() => hw.conflicts());
+  sees = async (...rows: object[]) => isDeepStrictEqual(await this.rows(), rows);
+  /** Everything is here, and the socket is greeted. */
+  async begun(): Promise<this> {
+    await this.now();
+    await until("a socket is greeted", () => this.heard.some((text) => text.startsWith('{"type":"version"')));
+    return this;
+  }
+}
+
+before(async () => {
+  browser = await startBrowser("app-page.ts");
+  const harness = await import(new URL("../../../tests/runtime/harness.mjs", import.meta.url).href);
+  runtime = await harness.startRuntime({ variables: { ALLOWED_ORIGINS: browser.origin } });
+});
+after(async () => {
+  await browser?.stop();
+  await runtime?.stop();
+});
+afterEach(async () => {
+  for (const { context, proxy } of devices) {
+    await context.close();
+    proxy.stop();
+  }
+  devices = [];
+});
+
+describe("two browsers of one user", () => {
+  test("a todo of one comes up in the other's query, through the socket", async () => {
+    const sub = runtime.subject();
+    const [one, other] = [await (await Device.of(sub)).begun(), await (await Device.of(sub)).begun()];
+    await one.add({ id: "a", title: "milk" });
+    await until("the other shows it", () => other.sees({ id: "a", title: "milk" }));
+    assert.ok(other.heard.some((text) => text.includes('"type":"changes"') && text.includes("milk")), other.heard.join("\n"));
+    await other.update("a", { done: true });
+    await until("the first shows what became of it", () => one.sees({ id: "a", title: "milk", done: true }));
+    await until("both are done", async () => (await one.status()).phase === "idle" && (await other.status()).phase === "idle");
+    assert.deepEqual([...one.complaints, ...other.complaints], []);
+  });
+
+  test("edits that both make offline merge, of one row too", async () => {
+    const sub = runtime.subject();
+    const [one, other] = [await Device.of(sub), await Device.of(sub)];
+    await one.add({ id: "a", title: "milk", amount: 1 });
+    await until("both have it", () => other.sees({ id: "a", title: "milk", amount: 1 }));
+    for (const { context } of [one, other]) await context.setOffline(true);
+    await one.update("a", { title: "oat milk" });
+    await one.add({ id: "b", title: "bread" });
+    await other.update("a", { amount: 2 });
+    await other.add({ id: "c", title: "rice" });
+    assert.equal(await other.sees({ id: "a", title: "milk", amount: 2 }, { id: "c", title: "rice" }), true);
+    for (const { context } of [one, other]) await context.setOffline(false);
+    const merged = [{ id: "a", title: "oat milk", amount: 2 }, { id: "b", title: "bread" }, { id: "c", title: "rice" }];
+    for (const device of [one, other]) {
+      await until("both show all edits", () => device.sees(...merged));
+      await until("nothing is left to send", async () => (await device.status()).pending === 0);
+      assert.deepEqual(await device.conflicts(), []);
+    }
+  });
+
+  for (const choice of ["mine", "theirs"] as const) {
+    test(`two edits of one field are a conflict, shown to whoever came second, which "${choice}" ends on both`, async () => {
+      const sub = runtime.subject();
+      const [one, other] = [await Device.of(sub), await Device.of(sub)];
+      await one.add({ id: "a", title: "milk" });
+      await until("both have it", () => other.sees({ id: "a", title: "milk" }));
+      other.proxy.cut();
+      await one.update("a", { title: "oat milk" });
+      await one.now();
+      await other.update("a", { title: "soy milk" });
+      await until("it has tried to send it", async () => (await other.status()).phase === "unsure");
+      other.proxy.mend();
+      await until("it is shown", async () => (await other.conflicts()).length === 1);
+      const row = (title: string) => ({ id: "a", title });
+      const record = { table: "todos", key: "a", base: row("milk"), mine: row("soy milk"), theirs: row("oat milk") };
+      assert.deepEqual(await other.conflicts(), [{ space: "~", records: [record] }]);
+      await other.page.evaluate((choice) => hw.resolve(choice), choice);
+      for (const device of [one, other]) {
+        await until("both show the decision", () => device.sees(record[choice]));
+        await until("no conflict is left", async () => (await device.conflicts()).length === 0);
+      }
+      await other.now();
+      assert.equal(await other.sees(record[choice]), true);
+    });
+  }
+
+  test("a conflict shows what the edit was made on, where the other's comes before it is sent", async () => {
+    const sub = runtime.subject();
+    const [one, other] = [await (await Device.of(sub)).begun(), await (await Device.of(sub)).begun()];
+    await one.add({ id: "a", title: "milk" });
+    await until("both have it", () => other.sees({ id: "a", title: "milk" }));
+    await other.context.setOffline(true);
+    await one.update("a", { title: "oat milk" });
+    await one.now();
+    await other.update("a", { title: "soy milk" });
+    await other.context.setOffline(false);
+    await until("it is shown", async () => (await other.conflicts()).length === 1);
+    const [conflict] = await other.conflicts();
+    assert.deepEqual(conflict?.records.map(({ base, mine, theirs }) => [base, mine, theirs].map((row) => row?.["title"])), [["milk", "soy milk", "oat milk"]]);
+  });
+});
+
+describe("two users", () => {
+  /** An owner and a writer of one space, which is open on both devices. */
+  async function share(): Promise<[Device, Device, string]> {
+    const [owner, guest] = [await Device.of(runtime.subject("owner")), await Device.of(runtime.subject("guest"))];
+    const list = await owner.page.evaluate(() => hw.synced().spaces.create());
+    await invite(owner, guest, list);
+    return [owner, guest, list];
+  }
+  async function invite(owner: Device, guest: Device, list: string): Promise<void> {
+    const code = await owner.page.evaluate((list) => hw.synced().spaces.invite(list, { role: "writer" }), list);
+    assert.equal(await guest.page.evaluate((link) => hw.synced().spaces.accept(link), `https://app.test/join#${code}`), list);
+  }
+
+  test("who accepts an invitation shares the rows of the space, and no others", async () => {
+    const [owner, guest, list] = await share();
+    await owner.add({ id: "secret", title: "diary" });
+    await owner.add({ id: "a", list, title: "milk" });
+    await until("the guest shows it", () => guest.sees({ id: "a", list, title: "milk" }));
+    await guest.update("a", { done: true });
+    await until("the owner shows the edit", () => owner.sees({ id: "a", list, title: "milk", done: true }, { id: "secret", title: "diary" }));
+    const members = await owner.page.evaluate((list) => hw.synced().spaces.members(list), list);
+    assert.deepEqual(Object.fromEntries(members.map(({ sub, role }) => [sub, role])), { [owner.sub]: "owner", [guest.sub]: "writer" });
+    assert.deepEqual(await guest.page.evaluate(() => hw.synced().spaces.list()), { spaces: [{ space: list, role: "writer" }], invitations: [] });
+    assert.deepEqual([...owner.complaints, ...guest.complaints], []);
+  });
+
+  test("the app of a removed member says so at once, and the rest of it goes on", async () => {
+    const [owner, guest, list] = await share();
+    await owner.add({ id: "a", list, title: "milk" });
+    await until("the guest shows it", () => guest.sees({ id: "a", list, title: "milk" }));
+    await owner.page.evaluate(([list, sub]) => hw.synced().spaces.removeMember(list, sub), [list, guest.sub] as const);
+    await until("the guest's app says so", async () => (await guest.status()).reason?.why === "forbidden");
+    assert.equal((await guest.status()).reason?.space, list);
+    await guest.add({ id: "own", title: "bread" });
+    await guest.update("a", { title: "unsent" });
+    await until("what is private is sent", async () => (await guest.status()).spaces.find(({ space }) => space === "~")?.pending === 0);
+    assert.equal(await guest.sees({ id: "a", list, title: "unsent" }, { id: "own", title: "bread" }), true);
+    assert.equal((await runtime.truth(guest.sub)).records.size, 1);
+    await owner.now();
+    assert.equal(await owner.sees({ id: "a", list, title: "milk" }), true);
+    // Invited again, the guest goes on where it was stopped.
+    await invite(owner, guest, list);
+    await until("what was kept is sent", () => owner.sees({ id: "a", list, title: "unsent" }));
+    assert.equal((await guest.status()).reason, null);
+  });
+
+  test("who leaves a space has no rows of it, and the others keep theirs", async () => {
+    const [owner, guest, list] = await share();
+    await guest.add({ id: "a", list, title: "milk" });
+    await guest.add({ id: "own", title: "bread" });
+    await until("the owner shows it", () => owner.sees({ id: "a", list, title: "milk" }));
+    await guest.now();
+    await guest.page.evaluate((list) => hw.synced().spaces.leave(list), list);
+    await until("the rows are gone", () => guest.sees({ id: "own", title: "bread" }));
+    await owner.update("a", { done: true });
+    await owner.now();
+    await guest.now();
+    assert.equal(await guest.sees({ id: "own", title: "bread" }), true);
+    assert.deepEqual(await owner.page.evaluate((list) => hw.synced().spaces.members(list).then((all) => all.map(({ role }) => role)), list), ["owner"]);
+    assert.deepEqual([(await guest.status()).reason, ...guest.complaints], [null]);
+  });
+});
+
+describe("one browser", () => {
+  test("a connection that breaks in the middle of writes loses nothing and doubles nothing", async () => {
+    const sub = runtime.subject();
+    const device = await (await Device.of(sub)).begun();
+    await device.add({ id: "count", n: 0 });
+    const { proxy, page } = device;
+    const writes = page.evaluate(async () => {
+      for (let i = 0; i < 150; i++) {
+        await hw.add({ id: `r${i}`, n: i });
+        await hw.increment("count");
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    });
+    for (let i = 0; i < 4; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      proxy.cut();
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      proxy.mend();
+    }
+    await writes;
+    await device.now();
+    const { records } = await runtime.truth(sub);
+    assert.equal(records.size, 151);
+    assert.equal((await device.rows()).length, 151);
+    assert.deepEqual((await device.rows()).find(({ id }) => id === "count"), { id: "count", n: 150 });
+    assert.equal((await device.status()).pending, 0);
+  });
+
+  test("a token that has ended is replaced, without a reload", async () => {
+    const sub = runtime.subject();
+    let tokens = 0;
+    // A token is taken for 60 seconds more than it says.
+    const device = await Device.of(sub, (device) => {
+      device.claims = () => (tokens++ === 0 ? { exp: Math.floor(Date.now() / 1000) - 55 } : {});
+    });
+    await device.begun();
+    await new Promise((resolve) => setTimeout(resolve, 6000));
+    await device.add({ id: "a", title: "milk" });
+    await device.now();
+    assert.equal((await runtime.truth(sub)).records.size, 1);
+    assert.ok(device.asked.length > 1, device.asked.join());
+    assert.equal((await device.status()).phase, "idle");
+    assert.deepEqual(device.complaints, []);
+  });
+
+  test("a token that will end is replaced over the open socket, which stays", async () => {
+    const sub = runtime.subject();
+    const device = await Device.of(sub, async (device) => {
+      await device.page.clock.install();
+      device.claims = () => (device.asked.length === 1 ? { exp: Math.floor(Date.now() / 1000) + 90 } : {});
+    });
+    await device.begun();
+    const greetings = () => device.heard.filter((text) => text.startsWith('{"type":"version"')).length;
+    // The server counts 60 seconds more, and the next token is asked for a minute before that ends.
+    await device.page.clock.fastForward(95_000);
+    await until("the next token is taken", () => device.heard.some((text) => text.includes('"tokenExpiresIn":36')));
+    assert.ok(device.asked.includes("expiring"), device.asked.join());
+    assert.equal(greetings(), 1);
+    await device.add({ id: "a", title: "milk" });
+    await device.now();
+    assert.equal((await runtime.truth(sub)).records.size, 1);
+  });
+
+  test("the first load of 3,000 records tells how far it is, and ends with all of them", async () => {
+    const sub = runtime.subject();
+    const entries = Array.from({ length: 3000 }, (_, i): [string, object] => [`r${i}`, { title: `todo ${i}`, text: "x".repeat(200) }]);
+    await runtime.device(sub).load("todos", entries);
+    const device = await Device.of(sub);
+    await device.page.evaluate(() => hw.synced().ready);
+    await until("all are shown", async () => (await device.rows()).length === 3000);
+    const lines = await device.page.evaluate(() => hw.progress());
+    assert.deepEqual(lines, [...lines].sort((left, right) => left - right));
+    assert.ok(lines.some((count) => count > 0 && count < 3000), lines.join());
+    await until("it is over", async () => (await device.status()).phase === "idle");
+    assert.equal((await device.status()).progress, null);
+  });
+});
