@@ -111,7 +111,6 @@ impl<L: Ledger> Coordinator<L> {
             self.has_room_for(before)?;
             let change = (members::key_of(&person.user), Some(Member::value(&person.sub, role)));
             self.step_with(&change, now, &mut |ledger| match row.uses {
-                _ if planted!(InvitationNotCounted) => Ok(()),
                 0..=1 => ledger.delete_private(KIND, &number),
                 uses => {
                     let row = Row { uses: uses - 1, ..row.clone() };

@@ -223,8 +223,6 @@ pub(crate) enum Fault {
     AnyCodeInvites,
     /// An invitation stands for ever.
     InvitationNeverEnds,
-    /// An invitation may be accepted as often as one likes.
-    InvitationNotCounted,
     /// A grant serves whoever has found it.
     GrantOfAnybody,
     /// A grant for one space opens another.
@@ -349,7 +347,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::SectionNotRolledBack, &["BUG", "I1", "I2", "I7", "I10", "I12"], 100),
     (Fault::ErrorSwallowed, &["I2"], 600),
     (Fault::LongStarves, &["I8"], 100),
-    (Fault::RestNotAdmitted, &["I9"], 1000),
+    (Fault::RestNotAdmitted, &["I9", "I2"], 1000),
     (Fault::PrefixNotNoted, &["I2", "I13"], 100),
     (Fault::WritersNotCounted, &["I13"], 100),
     (Fault::OwnCountsAsForeign, &["I13"], 100),
@@ -380,7 +378,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::TailNotHashed, &["I6"], 300),
     (Fault::ClientIdIsAnybodys, &["I2", "I7", "I12"], 100),
     (Fault::IncarnationLeftOut, &["I9"], 1000),
-    (Fault::AnybodyPushes, &["I9"], 600),
+    (Fault::AnybodyPushes, &["I9", "I2"], 600),
     (Fault::AnybodyPulls, &["I9"], 300),
     (Fault::OldGrantReachesNewSpace, &["I9"], 300),
     (Fault::GoneSpaceServes, &["I9"], 300),
@@ -388,7 +386,6 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::LastOwnerLeaves, &["I9"], 100),
     (Fault::AnyCodeInvites, &["I9"], 300),
     (Fault::InvitationNeverEnds, &["I9", "I1"], 300),
-    (Fault::InvitationNotCounted, &["I9", "I1"], 1000),
     (Fault::GrantOfAnybody, &["I9"], 300),
     (Fault::GrantForAnySpace, &["I9"], 600),
     (Fault::GrantNeverEnds, &["I9"], 100),
