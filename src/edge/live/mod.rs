@@ -23,8 +23,9 @@ use crate::{
     time::Millis,
 };
 
-/// What is said over the sockets of an object, by their numbers. All of it is lost with the instance, and nothing by that: an
-/// instance ends with its sockets, or while none of them waits for an answer.
+/// What is said over the sockets of an object, by their numbers. All of it is lost with the instance. An instance ends with its
+/// sockets, or while none of them waits for an answer; where the platform ends it alone, what waited stays counted as held in
+/// the isolate.
 #[derive(Debug)]
 pub struct Conversations<T>(BTreeMap<u32, Conversation<T>>);
 
