@@ -113,6 +113,8 @@ function localSettings() {
     GRANT_SECRET: secret(),
     ENVIRONMENT: "development",
     ALLOWED_ORIGINS: "http://localhost:5173,http://127.0.0.1:5173",
+    // Soon enough to be seen by somebody who looks on.
+    PUBLISH_MAX_DELAY_MS: "20000",
   };
 }
 

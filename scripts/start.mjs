@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { parseArgs } from "node:util";
+import { APP, buildApp, writeDevelopmentUsers } from "./app.mjs";
 import { build } from "./build.mjs";
 import { Stop, main, root, setup, tools, wranglerEnv } from "./setup.mjs";
 
@@ -25,7 +26,7 @@ async function announce(port, server) {
     const answer = await fetch(`${url}/health`).catch(() => null);
     if (answer?.ok) {
       const demo = port === DEFAULT_PORT ? "npm run demo" : `HEADWATER_URL=${url} npm run demo`;
-      console.log(`\nHeadwater serves ${url} — in another terminal try \`${demo}\`; Ctrl-C ends it.\n`);
+      console.log(`\nHeadwater serves ${url}\n  in a browser: notes for several people; open two windows beside each other\n  in another terminal: \`${demo}\`\nCtrl-C ends it.\n`);
       return;
     }
     await new Promise((later) => setTimeout(later, 200));
@@ -33,7 +34,7 @@ async function announce(port, server) {
 }
 
 function serve(port) {
-  const args = ["dev", "--port", String(port), "--ip", HOST, "--persist-to", ".headwater/state"];
+  const args = ["dev", "--port", String(port), "--ip", HOST, "--persist-to", ".headwater/state", "--assets", APP];
   // The interactive keys would draw over the line that says where the server is.
   const server = spawn(tools.node, [tools.wrangler, ...args, "--show-interactive-dev-session=false"], {
     cwd: root,
@@ -53,5 +54,7 @@ await main(async () => {
   await requireFreePort(port);
   setup();
   build();
+  buildApp();
+  writeDevelopmentUsers();
   await announce(port, serve(port));
 });

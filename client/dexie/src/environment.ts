@@ -12,11 +12,15 @@ export interface ServerOptions {
   token: TokenSource;
   /** False: everything goes by HTTP. */
   socket?: boolean;
+  /** Instead of the browser's own: to watch what is sent, or to cut it off. */
+  fetch?: typeof globalThis.fetch;
+  WebSocket?: typeof globalThis.WebSocket;
   /** What the server does with an edit of what others have changed; "merge" by default: edits of different fields merge. */
   policy?: "reject" | "merge" | "overwrite";
 }
 
-export function portsOf({ socket = true }: Pick<ServerOptions, "socket">): Ports {
+export function portsOf(options: Pick<ServerOptions, "socket" | "fetch" | "WebSocket">): Ports {
+  const WebSocket = options.socket === false ? undefined : (options.WebSocket ?? globalThis.WebSocket);
   return {
     now: () => performance.now(),
     date: () => Date.now(),
@@ -24,8 +28,8 @@ export function portsOf({ socket = true }: Pick<ServerOptions, "socket">): Ports
     newId,
     setTimeout: (fn, ms) => setTimeout(fn, ms),
     clearTimeout: (timer) => clearTimeout(timer as number),
-    fetch: (url, init) => fetch(url, init),
-    ...(socket && typeof WebSocket === "function" && { socket: (url, protocols) => new WebSocket(url, protocols) as unknown as Socket }),
+    fetch: (url, init) => (options.fetch ?? fetch)(url, init),
+    ...(WebSocket && { socket: (url, protocols) => new WebSocket(url, protocols) as unknown as Socket }),
     log: (message, detail) => console.error(`headwater: ${message}`, detail ?? ""),
   };
 }
