@@ -1,5 +1,6 @@
-// `npm test`: every test, first those of the core on this machine, then those on the real runtime, then those of the client.
+// `npm test`: every test, first those of the core on this machine, then those on the real runtime, then those of the client and the app.
 
+import { buildApp } from "./app.mjs";
 import { build } from "./build.mjs";
 import { Stop, main, run, setup, tools } from "./setup.mjs";
 
@@ -28,9 +29,10 @@ await main(() => {
       const platform = { PLATFORM: process.env.PLATFORM ?? "real" };
       run(tools.node, [...options, "tests/runtime/*.test.mjs"], "See the failed tests above.", platform);
     }),
-    attempt("client: models, the built Worker, Chromium", () => {
+    attempt("client and app: models, the built Worker, Chromium", () => {
       build();
-      const files = ["client/core/tests/*.test.ts", "client/dexie/tests/*.test.ts"];
+      buildApp();
+      const files = ["client/core/tests/*.test.ts", "client/dexie/tests/*.test.ts", "tests/app/*.test.mjs"];
       run(tools.node, ["--test", "--test-concurrency=2", "--test-reporter=spec", ...files], "See the failed tests above.");
     }),
   ].filter((name) => name !== null);

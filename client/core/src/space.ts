@@ -215,8 +215,9 @@ export class SpaceMachine extends Machine {
 
   protected hear_(message: Live): void {
     const { type, epoch, version, from = Number.POSITIVE_INFINITY, changes = [] } = message;
-    if (!epoch || version === undefined || !this.row_ || this.held_) return;
-    const { position, load } = this.row_;
+    if (!epoch || version === undefined || this.held_) return;
+    // A greeting may come before the row has been read.
+    const { position = null, load = null } = this.row_ ?? {};
     const at = { epoch, version };
     if (reaches(position, at)) return;
     const isFitting = type === "changes" && position !== null && epoch === position.epoch && from <= position.version;

@@ -34,6 +34,16 @@ row("live: a gap", async () => {
   await bench.pulled(9, [line(9, "a")]);
   assert.equal(bench.phase, "idle");
 });
+row("live: before the space is open", async () => {
+  const bench = new Bench();
+  await bench.on({ type: "live", message: { type: "version", epoch: EPOCH, version: 9 } });
+  await bench.on({ type: "open", user: "u" });
+  await bench.fire("pull");
+  await bench.page({ version: 8, lines: [line(8, "a")], end: true });
+  await bench.answer(200, { isStream: true });
+  await bench.fire("wait");
+  assert.deepEqual(bench.body, { epoch: EPOCH, since: 8, min: `${EPOCH}.9` });
+});
 row("wait: over", async () => {
   const bench = await Bench.at(7);
   await bench.on({ type: "poll" });

@@ -76,7 +76,7 @@ function Versions({ record, theirs, onTake }: { record: ConflictingRecord; their
   const sides: [string, Row | null | undefined][] = [["Before", record.base as Row | null], ["Yours", record.mine as Row | null], ["Theirs", theirs]];
   return (
     <table className="versions">
-      <thead><tr><th />{sides.map(([name]) => <th key={name} scope="col">{name}</th>)}</tr></thead>
+      <thead><tr><td />{sides.map(([name]) => <th key={name} scope="col">{name}</th>)}</tr></thead>
       <tbody>
         {changed(record, theirs).map((field) => (
           <tr key={field}>

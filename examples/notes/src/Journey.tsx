@@ -4,11 +4,11 @@ import { useEffect, useState } from "react";
 import type { Exchange, Layer } from "./exchange.ts";
 
 const PLACES: Record<Layer | "window", { x: number; y: number; name: string; note: string }> = {
-  window: { x: 42, y: 78, name: "This window", note: "IndexedDB" },
+  window: { x: 42, y: 78, name: "Window", note: "IndexedDB" },
   memory: { x: 160, y: 36, name: "Edge", note: "memory" },
   cache: { x: 160, y: 120, name: "Edge", note: "cache" },
   KV: { x: 268, y: 36, name: "KV", note: "snapshots" },
-  object: { x: 268, y: 120, name: "Object", note: "the one writer" },
+  object: { x: 268, y: 120, name: "Object", note: "writer" },
 };
 /** How an answer of each layer travels: everything passes the edge, and a socket ends in the object. */
 const WAYS: Record<Layer, string> = {

@@ -14,7 +14,7 @@ export function SignIn() {
   return (
     <main className="sign-in">
       <Wordmark />
-      <h1>Notes that work offline, and meet again.</h1>
+      <h2>Notes that work offline, and meet again.</h2>
       <p>Pick somebody to be. Then open a second window beside this one, be somebody else there, and write in both.</p>
       <ul>
         {users.map(({ sub }) => (

@@ -60,7 +60,8 @@ export function usedOf(headers: Headers): Used {
   return { worker: 1, object: count("object"), kv: count("kv"), written: count("rows_written"), read: count("rows_read") };
 }
 
-export function layerOf(headers: Headers): Layer {
+export function layerOf(path: string, headers: Headers): Layer {
+  if (path === "/sync/head") return "KV";
   const source = headers.get("headwater-source");
   if (source === "kv") return "KV";
   if (source !== "edge") return "object";
@@ -69,7 +70,7 @@ export function layerOf(headers: Headers): Layer {
 
 export function kindOf(path: string): string {
   const [, first = "", second = "", third = ""] = path.split("/");
-  if (first === "sync") return second === "head" ? "look at KV" : second;
+  if (first === "sync") return second;
   if (first === "invitations") return "accept";
   return third === "grant" ? "grant" : third || "spaces";
 }

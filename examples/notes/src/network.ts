@@ -40,7 +40,7 @@ export class Network {
       const { status, headers } = answer;
       const version = Number(headers.get("headwater-version") ?? headers.get("headwater-position")?.split(".").at(-1)) || undefined;
       this.#tell({
-        kind: kindOf(url.pathname), over: "HTTP", space: url.searchParams.get("space") ?? "~", layer: layerOf(headers), version, status,
+        kind: kindOf(url.pathname), over: "HTTP", space: url.searchParams.get("space") ?? "~", layer: layerOf(url.pathname, headers), version, status,
         up: bytesOf(init?.body), down: body.byteLength, ms: performance.now() - began, used: usedOf(headers),
       });
     }, () => {});

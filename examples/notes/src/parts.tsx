@@ -4,10 +4,10 @@ import { type ReactNode, useEffect, useRef } from "react";
 
 export function Wordmark() {
   return (
-    <span className="wordmark">
+    <h1 className="wordmark">
       <img src="/icon.svg" alt="" width="24" height="24" />
       Headwater <b>notes</b>
-    </span>
+    </h1>
   );
 }
 

@@ -1,0 +1,146 @@
+// The notes app in Chromium before the real Worker: one address for both, as where it is deployed.
+
+import { existsSync, readFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { createServer, request as forward } from "node:http";
+import { connect } from "node:net";
+import { extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { startChromium } from "../runtime/chromium.mjs";
+import { eventually, startRuntime } from "../runtime/harness.mjs";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const DIST = join(root, "examples/notes/dist");
+/** Where the tests put what they have seen; a few of these stand in the README. */
+const PICTURES = join(root, ".headwater/pictures");
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json", ".map": "application/json" };
+
+export class Stage {
+  people = [];
+  /** Claims of the tokens that are given from now on, by user. */
+  claims = {};
+
+  static async set(options) {
+    if (!existsSync(join(DIST, "index.html"))) throw new Error("The app is not built. Run `npm test`, or `npm start` once.");
+    const stage = new Stage();
+    stage.runtime = await startRuntime(options);
+    stage.browser = await startChromium();
+    stage.server = createServer((asked, answer) => stage.#serve(asked, answer));
+    stage.server.on("upgrade", (asked, socket, head) => stage.#upgrade(asked, socket, head));
+    await new Promise((ready) => stage.server.listen(0, "127.0.0.1", ready));
+    stage.url = `http://127.0.0.1:${stage.server.address().port}`;
+    await mkdir(PICTURES, { recursive: true });
+    return stage;
+  }
+
+  async strike() {
+    await this.browser.stop();
+    this.server.close();
+    this.server.closeAllConnections();
+    await this.runtime.stop();
+  }
+
+  async #serve(asked, answer) {
+    const path = new URL(asked.url, this.url).pathname;
+    if (path === "/development-users.json") return answer.end(JSON.stringify({ users: this.#users() }));
+    const file = join(DIST, path === "/" ? "index.html" : path);
+    if (file.startsWith(DIST) && existsSync(file)) return answer.writeHead(200, { "content-type": TYPES[extname(file)] }).end(readFileSync(file));
+    try {
+      const sent = forward((await this.runtime.url("home")) + asked.url, { method: asked.method, headers: asked.headers });
+      sent.on("response", (got) => {
+        answer.writeHead(got.statusCode, got.headers);
+        got.on("error", () => answer.destroy()).pipe(answer);
+      });
+      sent.on("error", () => answer.destroy());
+      asked.pipe(sent);
+    } catch {
+      answer.destroy();
+    }
+  }
+
+  async #upgrade(asked, near, head) {
+    try {
+      const far = connect(Number(new URL(await this.runtime.url("home")).port), "127.0.0.1");
+      const headers = Object.entries(asked.headers).map(([name, value]) => `${name}: ${value}\r\n`).join("");
+      far.write(`GET ${asked.url} HTTP/1.1\r\n${headers}\r\n`);
+      far.write(head);
+      for (const [one, other] of [[near, far], [far, near]]) one.on("error", () => {}).on("close", () => other.destroy()).pipe(other);
+    } catch {
+      near.destroy();
+    }
+  }
+
+  #users() {
+    return this.people.map((sub) => ({ sub, token: this.runtime.token(sub, this.claims[sub]?.()) }));
+  }
+
+  /** Somebody new, with a browser of their own: its first page, signed in. */
+  async person(name, { path = "/", context, prepare } = {}) {
+    const sub = this.runtime.subject(name);
+    this.people.push(sub);
+    await prepare?.(sub);
+    return this.page(sub, { path, context });
+  }
+
+  /** Another page of somebody: in the same browser if its context is given. */
+  async page(sub, { path = "/", context } = {}) {
+    const own = context ?? (await this.browser.context.browser().newContext({ viewport: { width: 1280, height: 800 } }));
+    const page = await own.newPage();
+    const window = new Window(this, page, sub, own);
+    await page.goto(`${this.url}${path}?as=${encodeURIComponent(sub)}`);
+    return window;
+  }
+}
+
+/** One window of the app, and what its person does in it. */
+class Window {
+  complaints = [];
+
+  constructor(stage, page, sub, context) {
+    Object.assign(this, { stage, page, sub, context });
+    page.on("pageerror", (error) => this.complaints.push(String(error)));
+    page.setDefaultTimeout(20_000);
+  }
+
+  status = (text) => this.page.locator(".status", { hasText: text }).waitFor();
+  note = (text) => this.page.getByLabel("Text of the note").and(this.page.locator("textarea")).filter({ hasText: text });
+  /** The texts as they stand in the fields, newest first. */
+  texts = () => this.page.getByLabel("Text of the note").evaluateAll((fields) => fields.map((field) => field.value));
+  press = (name) => this.page.getByRole("button", { name, exact: true }).click();
+  network = (isOn) => this.page.getByRole("switch", { name: "Network" }).setChecked(isOn);
+  shows = (...texts) => eventually(async () => `${this.sub} sees ${texts}; there is ${await this.texts()}`, async () => String(await this.texts()) === String(texts));
+
+  async addList(title) {
+    await this.page.getByLabel("Title of a new list").fill(title);
+    await this.page.keyboard.press("Enter");
+    await this.page.getByLabel("Title of the list").and(this.page.locator("textarea")).waitFor();
+  }
+
+  async add(text) {
+    await this.page.getByLabel("A new note").fill(text);
+    await this.page.keyboard.press("Enter");
+  }
+
+  /** Writes into the note at that place, and waits until the app has kept it. */
+  async write(at, text) {
+    const field = this.page.getByLabel("Text of the note").nth(at);
+    await field.fill(text);
+    await field.blur();
+  }
+
+  /** Shares the list that is shown; gives the link of an invitation. */
+  async share() {
+    await this.press("Share");
+    await this.press("Make a link");
+    const link = await this.page.getByLabel("Link of the invitation").inputValue();
+    await this.press("Close");
+    return link;
+  }
+
+  async join(link) {
+    await this.page.evaluate((hash) => (location.hash = hash), new URL(link).hash);
+    await this.press("Join the list");
+  }
+
+  picture = (name) => this.page.screenshot({ path: join(PICTURES, `${name}.png`) });
+}
