@@ -42,7 +42,7 @@ describe("the notes app", () => {
     for (const one of [alice, tab]) await one.shows("Oat milk", "Lemons", "Bread");
     await tab.write(1, "Limes");
     for (const one of [alice, bob]) await one.shows("Oat milk", "Limes", "Bread");
-    await alice.page.getByRole("checkbox", { name: "Done: Bread" }).check();
+    await alice.page.getByRole("checkbox", { name: "Done: Bread" }).click();
     await bob.page.locator('.note[data-done="true"]', { hasText: "Bread" }).waitFor();
     await alice.status("In sync");
     await alice.page.locator(".exchanges li", { hasText: "Sent edits" }).first().waitFor();
@@ -53,7 +53,7 @@ describe("the notes app", () => {
   test("offline on both sides, edits of different fields merge, and of the same field a person decides", async () => {
     const { alice, bob } = await pair("Lemons");
     for (const one of [alice, bob]) await one.network(false);
-    await bob.page.getByRole("checkbox", { name: "Done: Lemons" }).check();
+    await bob.page.getByRole("checkbox", { name: "Done: Lemons" }).click();
     await alice.write(0, "Lemons, unwaxed");
     await alice.status("Offline · 1 edit waits");
     for (const one of [alice, bob]) await one.network(true);
