@@ -35,7 +35,7 @@ export function Panel({ session, space }: { session: Session; space: string }) {
         <div><dt>Sent</dt><dd>{bytes(totals.up)}</dd></div>
         <div><dt>Received</dt><dd>{bytes(totals.down)}</dd></div>
         <div title={inWords(sum(exchanges.map(({ used }) => used)))}>
-          <dt>For a million</dt><dd>{money(totals.dollars)}</dd>
+          <dt>A million times</dt><dd>{money(totals.dollars)}</dd>
         </div>
       </dl>
       <ol className="exchanges" aria-label="Exchanges, newest first">

@@ -41,4 +41,5 @@ export function become(sub: string | null): void {
   location.replace(`/${sub ? `?as=${encodeURIComponent(sub)}` : ""}${location.hash}`);
 }
 
-export const nameOf = (sub: string): string => sub.charAt(0).toUpperCase() + sub.slice(1);
+/** The first word of the subject. */
+export const nameOf = (sub: string): string => sub.charAt(0).toUpperCase() + sub.slice(1).split("-")[0];
