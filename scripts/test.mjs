@@ -30,7 +30,7 @@ await main(() => {
       run(tools.node, [...options, "tests/runtime/*.test.mjs"], "See the failed tests above.", platform);
     }),
     attempt("client and app: models, the built Worker, Chromium", () => {
-      build();
+      run(tools.node, ["scripts/pack.mjs"], "See above.");
       buildApp();
       const files = ["client/core/tests/*.test.ts", "client/dexie/tests/*.test.ts", "tests/app/*.test.mjs"];
       run(tools.node, ["--test", "--test-concurrency=2", "--test-reporter=spec", ...files], "See the failed tests above.");
