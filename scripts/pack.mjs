@@ -33,11 +33,13 @@ async function packHeadwater() {
   cpSync(join(root, "build/index.js"), join(folder, "worker/headwater.js"));
   cpSync(join(root, "build/index_bg.wasm"), join(folder, "worker/index_bg.wasm"));
   const entry = join(root, "packages/headwater/worker.ts");
-  await bundle({ entryPoints: [entry], outfile: join(folder, "worker/index.js"), format: "esm", target: "es2022", sourcemap: true });
+  await bundle({ entryPoints: [entry], bundle: true, external: ["./headwater.js"], outfile: join(folder, "worker/index.js"), format: "esm", target: "es2022", sourcemap: true });
   const declarations = ["--declaration", "--emitDeclarationOnly", "--outDir", join(folder, "worker")];
-  const options = ["--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom", "--types", "", "--strict", "--skipLibCheck", "--ignoreConfig"];
+  const options = ["--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom", "--types", "", "--strict", "--skipLibCheck", "--ignoreConfig", "--rewriteRelativeImportExtensions"];
   run(tools.node, ["node_modules/typescript/bin/tsc", entry, ...declarations, ...options], "The message is above.");
-  cpSync(join(folder, "worker/worker.d.ts"), join(folder, "worker/index.d.ts"));
+  // Declarations keep the names of sources, which are not packed.
+  const types = readFileSync(join(folder, "worker/worker.d.ts"), "utf8").replaceAll("./commits.ts", "./commits.js");
+  write(join(folder, "worker"), "index.d.ts", types);
   rmSync(join(folder, "worker/worker.d.ts"));
   const client = (name, types) => ({ types: `./client/types/${types}/src/index.d.ts`, default: `./client/${name}.js` });
   write(folder, "package.json", {

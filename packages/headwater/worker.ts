@@ -6,9 +6,13 @@
 
 // @ts-ignore: made by the build, in the packed package.
 import Entry, { Coordinator as CoordinatorClass } from "./headwater.js";
+import { objectOf, type OnCommit } from "./commits.ts";
+
+export type { Commit, OnCommit } from "./commits.ts";
 
 /** The Durable Object class, one object per space: `new_sqlite_classes = ["Coordinator"]`, bound as COORDINATOR. */
-export const Coordinator = CoordinatorClass as new (state: unknown, env: unknown) => object;
+export const Coordinator = CoordinatorClass as ObjectClass;
+export type ObjectClass = new (state: unknown, env: unknown) => object;
 
 /** What a handler of `fetch` is given beside request and environment. */
 export interface Context {
@@ -44,18 +48,27 @@ export interface HeadwaterOptions<Env> {
   authenticate?: (request: Request, env: Env) => User | null | Promise<User | null>;
   /** How long a token lasts: a user who signs out elsewhere is heard for as long. 3600 if not given. */
   tokenSeconds?: number;
+  /**
+   * Called once what was written to a space is durable, by the space's object: at least once for each version, in their order, and
+   * again, later each time, until it does not throw. Then `Coordinator` has to be the one that `createHeadwater` gives. It costs
+   * reading what was written, and a row for each call.
+   */
+  onCommit?: OnCommit<Env>;
 }
 
-/** What answers the requests below a prefix. */
+/** What answers the requests below a prefix, and the class of its objects. */
 export interface Headwater<Env> {
+  /** `export const { Coordinator } = headwater;` */
+  Coordinator: ObjectClass;
   /** The answer, or null where the request is not below the prefix. */
   fetch(request: Request, env: Env, context: Context): Promise<Response | null>;
 }
 
-export function createHeadwater<Env extends object>({ prefix = "", authenticate, tokenSeconds = 3600 }: HeadwaterOptions<Env> = {}): Headwater<Env> {
+export function createHeadwater<Env extends object>({ prefix = "", authenticate, tokenSeconds = 3600, onCommit }: HeadwaterOptions<Env> = {}): Headwater<Env> {
   const root = prefix.replace(/\/+$/, "");
   if (root !== "" && !root.startsWith("/")) throw new TypeError(`the prefix ${JSON.stringify(prefix)} must begin with "/"`);
   return {
+    Coordinator: onCommit ? objectOf(onCommit) : Coordinator,
     async fetch(request, env, context) {
       const url = new URL(request.url);
       if (url.pathname !== root && !url.pathname.startsWith(`${root}/`)) return null;

@@ -2,26 +2,98 @@
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { Miniflare } from "miniflare";
+import { eventually } from "../runtime/harness.mjs";
 
 const PACKAGE = fileURLToPath(new URL("../../build/packages/headwater/worker", import.meta.url));
 const SECRETS = { JWT_SECRET: "j".repeat(32), GRANT_SECRET: "g".repeat(32) };
 
 /** A Worker of these lines, with the package beside it. */
-function start(script, bindings = SECRETS) {
+function start(script, bindings = SECRETS, more = {}) {
   const file = (name, type = "ESModule") => ({ type, path: join(PACKAGE, name), ...(type === "ESModule" && { contents: readFileSync(join(PACKAGE, name), "utf8") }) });
   return new Miniflare({
     modulesRoot: PACKAGE,
     modules: [{ type: "ESModule", path: join(PACKAGE, "main.js"), contents: script }, file("index.js"), file("headwater.js"), { type: "CompiledWasm", path: join(PACKAGE, "index_bg.wasm") }],
     compatibilityDate: "2026-07-01", compatibilityFlags: ["global_fetch_strictly_public"], cf: false,
     bindings, kvNamespaces: ["SNAPSHOTS"], durableObjects: { COORDINATOR: { className: "Coordinator", useSQLite: true } },
+    ...more,
   });
 }
 
 const push = { client: "c_laptop01", mutations: [{ id: 1, changes: [{ op: "put", collection: "todos", id: "t1", value: { title: "milk" } }] }] };
+
+describe("onCommit", () => {
+  const HOOK = `
+    import { createHeadwater } from "./index.js";
+    const headwater = createHeadwater({
+      authenticate: () => ({ sub: "alice" }),
+      async onCommit(commit, env) {
+        const answer = await env.APP.fetch("http://app", { method: "POST", body: JSON.stringify(commit) });
+        if (!answer.ok) throw new Error("the app is down");
+      },
+    });
+    export const { Coordinator } = headwater;
+    export default headwater;`;
+  let folder;
+  before(async () => (folder = await mkdtemp(join(tmpdir(), "headwater-commits-"))));
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  const hooked = (app) => start(HOOK, { ...SECRETS, PUBLISH_MAX_DELAY_MS: "1000", PUBLISH_INTERVAL_MS: "1000" }, { serviceBindings: { APP: app }, durableObjectsPersist: folder });
+  const change = (id, title) => ({ op: "put", collection: "todos", id, value: { title } });
+  async function write(worker, client, id, ...changes) {
+    const token = await (await worker.dispatchFetch("http://localhost/token", { method: "POST" })).text();
+    const init = { method: "POST", headers: { authorization: `Bearer ${token}`, "content-type": "application/json" }, body: JSON.stringify({ client, mutations: [{ id, changes }] }) };
+    const answer = await worker.dispatchFetch("http://localhost/sync/push", init);
+    const text = await answer.text();
+    assert.match(text, /"status":"applied"/, text);
+  }
+  const told = (commits) => commits.map(({ from, version, changes }) => [from, version, changes.map(({ id, value, deleted }) => [id, deleted ? null : value.title])]);
+
+  test("the app hears of each version in order, again while it is down, and after a crash of what it has not heard", async () => {
+    const heard = [];
+    let refusals = 0;
+    let isDown = false;
+    const app = async (request) => {
+      const commit = await request.json();
+      if (isDown) refusals += 1;
+      else heard.push(commit);
+      return new Response(null, { status: isDown ? 503 : 204 });
+    };
+    let worker = hooked(app);
+    try {
+      await write(worker, "c_laptop01", 1, change("t1", "milk"), change("t2", "bread"));
+      await eventually("the first commit is told", () => heard.length === 1);
+      assert.deepEqual(told(heard), [[0, 1, [["t1", "milk"], ["t2", "bread"]]]]);
+      assert.deepEqual([heard[0].space, typeof heard[0].scope, typeof heard[0].epoch], ["~", "string", "string"]);
+
+      isDown = true;
+      await write(worker, "c_laptop01", 2, change("t1", "oat milk"));
+      await write(worker, "c_laptop01", 3, { op: "delete", collection: "todos", id: "t2" });
+      await eventually("it is tried again", () => refusals >= 2);
+      isDown = false;
+      await eventually("the commits are told once the app is back", () => heard.at(-1).version === 3);
+      assert.deepEqual(told(heard.slice(1)).flatMap(([, , changes]) => changes), [["t1", "oat milk"], ["t2", null]]);
+      assert.equal(heard[1].from, 1);
+
+      isDown = true;
+      await write(worker, "c_laptop01", 4, change("t3", "lemons"));
+      await worker.dispose();
+      isDown = false;
+      worker = hooked(app);
+      await worker.ready;
+      // Nobody asks for anything: the alarm of the space finds what is left.
+      await eventually("what was left is told after the crash", () => heard.at(-1).version === 4);
+      assert.deepEqual(told(heard.slice(-1)), [[3, 4, [["t3", "lemons"]]]]);
+    } finally {
+      await worker.dispose();
+    }
+  });
+});
 
 describe("headwater/worker", () => {
   let own;
