@@ -26,6 +26,7 @@ export function headwater(db: Dexie, options: HeadwaterOptions): Sync {
 
 export { UnsupportedValueError, ValueTooLargeError } from "../../core/src/codec.ts";
 export type { SpaceStatus } from "../../core/src/status.ts";
+export type { ServerOptions } from "./environment.ts";
 export { KeyError, SchemaError, SpaceError } from "./errors.ts";
 export type { Existing } from "./existing.ts";
 export { UnsentError } from "./forget.ts";
@@ -33,6 +34,6 @@ export { type Headwater, HeldError, type SyncOptions, TimeoutError } from "./hea
 export { newId } from "./new-id.ts";
 export type { Choice, Conflict, ConflictingRecord, OnConflict, Rejected } from "./notes.ts";
 export type { Observable, Observer, Subscription } from "./observable.ts";
-export type { CollectionOptions, Collections } from "./schema.ts";
+export type { CollectionOptions, Collections, Row } from "./schema.ts";
 export { type Member, RefusedError, type Role, type Spaces } from "./spaces.ts";
 export type { Status } from "./status.ts";
