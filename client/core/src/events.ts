@@ -12,7 +12,10 @@ export type Event =
   | { type: "captured" }
   /** Somebody wants to know what is new; `strong`: what the coordinator has. */
   | { type: "poll"; strong?: boolean }
+  /** The connection is back, or somebody looks. */
   | { type: "online" }
+  /** There is no connection, until `online`. */
+  | { type: "offline" }
   | { type: "live"; message: Live }
   | { type: "grant"; grant: string; expiresIn: number }
   | { type: "answer"; id: number; answer: Answer }

@@ -49,6 +49,7 @@ export abstract class Machine {
   protected held_: Held | null = null;
   protected closed_ = false;
   protected paused_ = false;
+  protected offline_ = false;
   protected deviceFull_ = false;
   protected patience_ = new Patience();
   protected wants_ = { push: false, pull: false, strong: false, withdraw: false };
@@ -109,7 +110,7 @@ export abstract class Machine {
     if (this.held_) return "held";
     if (!row) return "new";
     if (this.patience_.unsure) return "unsure";
-    if (this.patience_.waitsUntil !== null || this.waitsForToken_) return "waiting";
+    if (this.patience_.waitsUntil !== null || this.waitsForToken_ || this.offline_) return "waiting";
     if (!this.work_) return row.position ? "idle" : "loading";
     return this.purpose_ === "pulling" && (!row.position || row.load?.since === 0) ? "loading" : this.purpose_;
   }
@@ -134,7 +135,9 @@ export abstract class Machine {
         if (event.strong) this.wished_.all += 1;
         return this.next_();
       case "online":
-        return this.hurry_();
+        return this.online_();
+      case "offline":
+        return void (this.offline_ = true);
       case "live":
         return this.hear_(event.message);
       case "grant":
@@ -168,7 +171,7 @@ export abstract class Machine {
 
   protected next_(): void {
     const row = this.row_;
-    if (this.work_ || !row || this.held_ || this.paused_ || this.waitsForToken_) return;
+    if (this.work_ || !row || this.held_ || this.paused_ || this.offline_ || this.waitsForToken_) return;
     // Whoever is signed in by now: nothing of one user goes out under another's token.
     if (row.user !== this.user_ && globalThis.__PLANTED__ !== "any user") return this.hold_("other-user", "the database is another user's");
     if (row.held) return this.commit_("idle", NOTHING, (tx) => hold(tx, row.space, null), (stored: Stored) => this.stored_(stored));
@@ -250,10 +253,17 @@ export abstract class Machine {
   }
 
   /** The connection is better, or the user does something: a wait that the server has not asked for ends, once. */
-  protected hurry_(): void {
-    if (!this.patience_.hurry()) return;
+  protected hurry_(always = false): void {
+    if (!this.patience_.hurry(always)) return;
     this.effects_.push({ type: "cancel", name: "wait" });
     this.next_();
+  }
+
+  protected online_(): void {
+    const was = this.offline_;
+    this.offline_ = false;
+    this.hurry_(was);
+    if (was) this.next_();
   }
 
   protected wait_(ms?: number): void {

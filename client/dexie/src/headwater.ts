@@ -33,9 +33,11 @@ export interface Environment {
   newId: () => string;
   now: () => number;
   visible: () => boolean;
+  /** What the browser says of the connection. */
+  online: () => boolean;
   after: (ms: number, call: () => void) => () => void;
-  /** Calls when the page is shown or hidden, and when the connection is back; gives what ends that. */
-  onPage: (shown: (isVisible: boolean) => void, online: () => void) => () => void;
+  /** Calls when the page is shown or hidden, and when the connection is back or gone; gives what ends that. */
+  onPage: (shown: (isVisible: boolean) => void, connected: () => void) => () => void;
   warn: (text: string) => void;
 }
 
@@ -207,7 +209,12 @@ export class Headwater {
       this.#driver?.visible(isVisible);
       void this.#leader?.look();
     };
-    this.#stops.push(this.#environment.onPage(shown, () => this.#driver?.online()));
+    this.#stops.push(this.#environment.onPage(shown, () => this.#connected()));
+  }
+
+  #connected(): void {
+    if (this.#environment.online()) this.#driver?.online();
+    else this.#driver?.offline();
   }
 
   /** Notes and the first load are seen in every tab, from the database. */
@@ -263,6 +270,7 @@ export class Headwater {
     });
     for (const space of spaces) this.#driver.open(space);
     this.#driver.visible(this.#environment.visible());
+    if (!this.#environment.online()) this.#driver.offline();
     if (this.#isPaused) this.#driver.pause();
     this.#tabs?.say({ type: "lead" });
     this.#tabs?.askAgain();

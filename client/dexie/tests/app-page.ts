@@ -11,11 +11,20 @@ let sync: Sync;
 let shown: Record<string, unknown>[] = [];
 const statuses: Status[] = [];
 
+interface Settings {
+  /** Of the database. */
+  name?: string;
+  version?: number;
+  /** Synced tables beside `todos`. */
+  tables?: string[];
+}
+
 /** Rows with a `list` belong to the shared space of that id. */
-export async function start(url: string, user: string): Promise<void> {
-  db = new Dexie("app");
-  db.version(1).stores({ todos: "id, list" });
-  sync = headwater(db, { url, token: ({ reason }) => askToken(user, reason), collections: { todos: { space: "list" } } });
+export async function start(url: string, user: string, { name = "app", version = 1, tables = [] }: Settings = {}): Promise<void> {
+  db = new Dexie(name);
+  db.version(version).stores({ todos: "id, list", ...Object.fromEntries(tables.map((table) => [table, "id"])) });
+  const collections = { todos: { space: "list" }, ...Object.fromEntries(tables.map((table) => [table, true as const])) };
+  sync = headwater(db, { url, token: ({ reason }) => askToken(user, reason), collections });
   sync.status.subscribe((status) => void statuses.push(status));
   await new Promise((resolve, reject) => db.open().then(resolve, reject));
   liveQuery(() => db.table("todos").toArray() as Promise<typeof shown>).subscribe({ next: (rows) => void (shown = rows), error: () => {} });

@@ -12,8 +12,8 @@ const FOLDER = fileURLToPath(new URL(".", import.meta.url));
 
 export interface Browser {
   context: BrowserContext;
-  /** Where the pages are from. */
-  origin: string;
+  /** Where the pages of a host are from. */
+  originOf(host?: string): string;
   /** A page. All pages of one host share their databases; "localhost" is another one. */
   open(host?: string): Promise<Page>;
   /** Another browser, as far as a page can tell: with databases and a connection of its own. */
@@ -36,12 +36,12 @@ export async function startBrowser(entry: string): Promise<Browser> {
   const chromium = await startChromium();
   const context = chromium.context as BrowserContext;
   const { port } = server.address() as AddressInfo;
+  const originOf = (host = "127.0.0.1") => `http://${host}:${port}`;
   return {
-    context,
-    origin: `http://127.0.0.1:${port}`,
-    async open(host = "127.0.0.1") {
+    context, originOf,
+    async open(host) {
       const page = await context.newPage();
-      await page.goto(`http://${host}:${port}/`);
+      await page.goto(originOf(host));
       return page;
     },
     another: () => (context.browser() as NonNullable<ReturnType<BrowserContext["browser"]>>).newContext(),

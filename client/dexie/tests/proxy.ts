@@ -36,7 +36,9 @@ export class Proxy {
     for (const end of this.#ends) end.destroy();
   }
 
-  mend(): void {
+  /** The way is open again, to wherever the server is now. */
+  mend(url?: string): void {
+    if (url) this.#target = Number(new URL(url).port);
     this.#isCut = false;
   }
 
