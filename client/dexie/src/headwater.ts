@@ -291,8 +291,10 @@ export class Headwater {
     const rows = await this.#db.transaction("r", "_hw_outbox", (tx) =>
       new StoreOf<OutboxRow>(this.#below().table("_hw_outbox"), tx.idbtrans as never).list(above(this.#told)));
     if (driver !== this.#driver) return;
+    // Another look may have told of some of them meanwhile.
+    const fresh = rows.filter(({ seq }) => seq > this.#told);
     this.#told = Math.max(this.#told, rows.at(-1)?.seq ?? 0);
-    for (const space of new Set(rows.map((row) => row.space))) {
+    for (const { space } of fresh) {
       // Whoever edits rows of a space wants it to be synced.
       driver.open(space);
       driver.captured(space);

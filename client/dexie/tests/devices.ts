@@ -55,6 +55,15 @@ export function useDevices({ hosts = ["127.0.0.1"] }: { hosts?: string[] } = {})
   });
 }
 
+/** Numbers in [0, 1) that a seed chooses. */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
 export async function until(what: string, holds: () => Promise<boolean> | boolean, ms = 20_000): Promise<void> {
   for (const end = Date.now() + ms; Date.now() < end; ) {
     if (await holds()) return;
