@@ -175,23 +175,6 @@ describe("one browser", () => {
     assert.equal((await device.status()).pending, 0);
   });
 
-  test("a token that has ended is replaced, without a reload", async () => {
-    const sub = runtime.subject();
-    let tokens = 0;
-    // A token is taken for 60 seconds more than it says.
-    const device = await Device.of(sub, (device) => {
-      device.claims = () => (tokens++ === 0 ? { exp: Math.floor(Date.now() / 1000) - 55 } : {});
-    });
-    await device.begun();
-    await new Promise((resolve) => setTimeout(resolve, 6000));
-    await device.add({ id: "a", title: "milk" });
-    await device.now();
-    assert.equal((await runtime.truth(sub)).records.size, 1);
-    assert.ok(device.asked.length > 1, device.asked.join());
-    assert.equal((await device.status()).phase, "idle");
-    assert.deepEqual(device.complaints, []);
-  });
-
   test("a token that will end is replaced over the open socket, which stays", async () => {
     const sub = runtime.subject();
     const device = await Device.of(sub, async (device) => {
