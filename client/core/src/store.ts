@@ -160,7 +160,9 @@ export type HeldWhy =
   | "blocked"
   | "grant"
   | "epoch"
-  | "other-user";
+  | "other-user"
+  /** A newer version of the application has upgraded the database: this one writes down, and does not lead. */
+  | "outdated";
 export interface Held {
   why: HeldWhy;
   detail: string;

@@ -10,6 +10,7 @@ import { forget, forgetSpace } from "./forget.ts";
 import { Leader, type Locks } from "./leader.ts";
 import { AutomaticDecisions, type Conflict, type Decider, type OnConflict, type Rejected, shown } from "./notes.ts";
 import { Observable } from "./observable.ts";
+import { isOutdated, outdated } from "./outdated.ts";
 import { type Collections, declareStores, PRIVATE, readCollections, type Synced } from "./schema.ts";
 import { combine, type Status } from "./status.ts";
 import { DexieStore, silentMiddleware } from "./store.ts";
@@ -75,6 +76,7 @@ export class Headwater {
   #tabs: Tabs | null = null;
   #isPaused = false;
   #isClosed = false;
+  #isOutdated = false;
   #ready!: Promise<void>;
   #settleReady!: { resolve: () => void; reject: (error: Error) => void };
   #isRefused = false;
@@ -192,7 +194,8 @@ export class Headwater {
     const { now, visible, after, locks, newId, channel } = environment;
     const name = `headwater ${db.name}`;
     this.#tabs = new Tabs({ channel: channel(name), newId, hear: (message) => this.#hear(message), carryOut: (what) => this.#carryOut(what) });
-    this.#leader = new Leader({
+    this.#isOutdated = isOutdated(db);
+    this.#leader = this.#isOutdated ? null : new Leader({
       name, tab, now, visible, after, locks, terms: new DexieTerms(db),
       onLead: (term, stolen) => void this.#lead(term, stolen),
       onFollow: () => this.#follow(),
@@ -204,6 +207,7 @@ export class Headwater {
   #begin(): void {
     this.#watch();
     this.#leader?.start();
+    if (this.#isOutdated) this.#tell();
     this.#tabs?.say({ type: "hello" });
     const shown = (isVisible: boolean) => {
       this.#driver?.visible(isVisible);
@@ -320,7 +324,7 @@ export class Headwater {
   #tell(): void {
     const { now } = this.#environment;
     const status = combine([...this.#spaces.values()], this.#isPaused, this.status.value, now());
-    this.status.set(this.#isClosed ? { ...status, phase: "closed" } : status);
+    this.status.set(this.#isClosed ? { ...status, phase: "closed" } : this.#isOutdated ? outdated(status) : status);
     if (!status.reason) return this.#isRefused ? this.#newReady() : undefined;
     this.#isRefused = !status.spaces.some(({ space, ready }) => space === PRIVATE && ready);
     if (this.#isRefused) this.#settleReady.reject(new HeldError(status.reason));

@@ -34,6 +34,9 @@ const todos = () => db.table("todos");
 /** What the query of the page shows, ordered by key. */
 export const rows = () => shown;
 export const add = (row: object): Promise<void> => Promise.resolve(todos().add(row).then(() => {}));
+export const addTo = (table: string, row: object): Promise<void> => Promise.resolve(db.table(table).add(row).then(() => {}));
+/** All rows of a table, asked for now. */
+export const all = (table: string): Promise<Record<string, unknown>[]> => Promise.resolve(db.table(table).toArray());
 export const update = (id: string, changes: object): Promise<void> => Promise.resolve(todos().update(id, changes).then(() => {}));
 export const increment = (id: string): Promise<void> => update(id, { n: addition(1) });
 export const status = (): Status => sync.status.value;
