@@ -11,7 +11,7 @@
  */
 
 import type { Effect, Event, TimerName } from "./events.ts";
-import { type Asked, type Page, Wrong } from "./load.ts";
+import { type Asked, bringsAll, type Page, Wrong } from "./load.ts";
 import { hold, openSpace } from "./opening.ts";
 import { Patience } from "./patience.ts";
 import { reaches } from "./positions.ts";
@@ -178,11 +178,11 @@ export abstract class Machine {
     if (this.patience_.waitsUntil !== null) return;
     if (this.wants_.withdraw) return this.withdrawFirst_("blocked");
     // A push of which nothing is known comes before everything, and a pull that a push has asked for before the next push.
-    if (this.patience_.unsure && !row.load) return this.push_();
+    if (this.patience_.unsure && !bringsAll(row)) return this.push_();
     const mayPull = !this.deviceFull_;
     if (mayPull && (!row.position || row.load || row.min)) return this.pull_();
     // Under an epoch that has ended nothing can be pushed: the pull has to come first, when there is room for it.
-    if (!row.position || row.load || (row.min && row.min.epoch !== row.position.epoch)) return;
+    if (!row.position || bringsAll(row) || (row.min && row.min.epoch !== row.position.epoch)) return;
     while (mayPull && this.live_.length > 0) {
       this.hear_(this.live_.shift() as Live);
       if (this.work_) return;

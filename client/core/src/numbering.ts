@@ -2,7 +2,7 @@
 
 import { bytesOf } from "./codec.ts";
 import { applied, type Change, Refused } from "./ops.ts";
-import { withBase } from "./load.ts";
+import { bringsAll, withBase } from "./load.ts";
 import { reaches } from "./positions.ts";
 import { pendingOf } from "./records.ts";
 import type { Key, OutboxRow, SentRow, SpaceRow, Text, Tx } from "./store.ts";
@@ -38,7 +38,7 @@ export async function takeBatch(tx: Tx, space: string, mutationsMax: number): Pr
       open = (await tx.sent.list(space)).filter(({ settled }) => !settled);
     }
   }
-  const isNew = open.length === 0 && row.load === null;
+  const isNew = open.length === 0 && !bringsAll(row);
   if (isNew) open = await number(tx, row);
   const fits = fitting(open, mutationsMax);
   const behind = open.slice(fits);

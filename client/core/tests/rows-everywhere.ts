@@ -102,6 +102,35 @@ row("any: the device is full", async () => {
   await bench.fire("full");
   assert.deepEqual(bench.body, { epoch: EPOCH, since: 7, min: `${EPOCH}.9` });
 });
+row("any: the device is full in the middle of a pull", async () => {
+  for (const isReset of [false, true]) {
+    const bench = await Bench.at(7, [line(1, "a", { n: 1 })]);
+    await bench.on({ type: "poll" });
+    await bench.pulled(9, [line(8, "b")], { more: true, cursor: "k2", reset: isReset });
+    await bench.edit({ op: "add", collection: "c", id: "a", path: "n", by: 1 });
+    bench.store.failure = new DeviceFull();
+    await bench.pulled(9, [line(9, "a", { n: 2 })], { cursor: null });
+    await bench.fire("push");
+    if (isReset) {
+      assert.deepEqual([bench.sends.length, bench.sent.length], [0, 0], "it is not known what the edit rests on");
+      continue;
+    }
+    assert.deepEqual([bench.request.kind, bench.body.mutations[0].base, bench.body.since], ["push", 7, undefined]);
+    // There is room again, and the answer is lost: no line that may hold the addition comes before it is known.
+    await bench.fire("full");
+    await bench.answer(0);
+    await bench.fire("wait");
+    assert.equal(bench.request.kind, "push");
+    await bench.pushed(10, [applied(1, 10)]);
+    assert.deepEqual([bench.request.kind, bench.body.cursor, bench.value("a")], ["pull", "k2", { n: 2 }]);
+    await bench.pulled(9, [line(9, "a", { n: 2 })]);
+    assert.deepEqual(bench.value("a"), { n: 3 });
+    await bench.fire("wait");
+    assert.equal(bench.body.min, `${EPOCH}.10`);
+    await bench.pulled(10, [line(10, "a", { n: 3 })]);
+    assert.deepEqual([bench.value("a"), bench.phase, bench.sent], [{ n: 3 }, "idle", []]);
+  }
+});
 row("any: offline", async () => {
   for (const sockets of [false, true]) {
     const page = new PageOfApp({ sockets });

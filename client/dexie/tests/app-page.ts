@@ -37,9 +37,13 @@ export const add = (row: object): Promise<void> => Promise.resolve(todos().add(r
 export const addTo = (table: string, row: object): Promise<void> => Promise.resolve(db.table(table).add(row).then(() => {}));
 /** All rows of a table, asked for now. */
 export const all = (table: string): Promise<Record<string, unknown>[]> => Promise.resolve(db.table(table).toArray());
+export const get = (id: string): Promise<Record<string, unknown> | undefined> => Promise.resolve(todos().get(id));
+export const some = (limit: number): Promise<Record<string, unknown>[]> => Promise.resolve(todos().limit(limit).toArray());
+export const count = (): Promise<number> => Promise.resolve(todos().count());
 export const update = (id: string, changes: object): Promise<void> => Promise.resolve(todos().update(id, changes).then(() => {}));
 export const increment = (id: string): Promise<void> => update(id, { n: addition(1) });
-export const status = (): Status => sync.status.value;
+/** With what stands in the status of the private space. */
+export const status = (): Status & { ready: boolean } => ({ ...sync.status.value, ready: sync.status.value.spaces.find(({ space }) => space === "~")?.ready ?? false });
 /** How many lines each status so far has told of a load. */
 export const progress = () => statuses.flatMap(({ progress }) => (progress ? [progress.lines] : []));
 export const conflicts = () => sync.conflicts.value.map(({ space, records }) => ({ space, records }));

@@ -18,7 +18,8 @@ export interface Writer {
   load(collection: string, entries: [string, object][]): Promise<void>;
   push(changes: object[]): Promise<{ status: string }>;
   records: Map<string, { value: unknown }>;
-  position: string;
+  /** The position of its last push. */
+  min: string;
 }
 export interface Runtime {
   url(location: string): Promise<string>;
