@@ -109,7 +109,8 @@ export abstract class Machine {
     if (this.closed_) return "closed";
     if (this.held_) return "held";
     if (!row) return "new";
-    if (this.patience_.unsure) return "unsure";
+    // While an answer is being stored it is known.
+    if (this.patience_.unsure && !(this.work_?.kind === "commit" && this.purpose_ === "pushing")) return "unsure";
     if (this.patience_.waitsUntil !== null || this.waitsForToken_ || this.offline_) return "waiting";
     if (!this.work_) return row.position ? "idle" : "loading";
     return this.purpose_ === "pulling" && (!row.position || row.load?.since === 0) ? "loading" : this.purpose_;
@@ -155,8 +156,7 @@ export abstract class Machine {
       case "token":
         return this.token_(event.user);
       case "pause":
-        this.paused_ = true;
-        return;
+        return void (this.paused_ = true);
       case "withdraw":
         this.wants_.withdraw = true;
         return this.resume_();

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import type { Page } from "playwright-core";
+import type { ConsoleMessage, Page } from "playwright-core";
 // @ts-expect-error: scripts without types, shared with the tests of the server.
 import { startChromium } from "../../../tests/runtime/chromium.mjs";
 import { until } from "./devices.ts";
@@ -68,7 +68,7 @@ test("the lines of README make an empty project sync two browsers", async () => 
     const context = await chromium.context.browser().newContext();
     await context.addInitScript((token: string) => localStorage.setItem("token", token), token);
     const page = await context.newPage();
-    page.on("console", async (message) => {
+    page.on("console", async (message: ConsoleMessage) => {
       const count = await message.args()[0]?.evaluate((all: unknown) => (Array.isArray(all) ? all.length : null));
       if (typeof count === "number") counts.set(page, count);
     });
