@@ -1,5 +1,5 @@
-// Capture, store and sync in Firefox, and an app of two tabs there against the real Worker. FIREFOX=/usr/bin/firefox says where it is: no
-// other test needs it, and these take a minute. Needs `npm run build`.
+// Capture, store and sync in other engines than Chromium's, and an app of two tabs there against the real Worker. FIREFOX=/usr/bin/firefox and
+// WEBKIT=/…/MiniBrowser say where they are: no other test needs them, and these take a minute each. Needs `npm run build`.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -9,12 +9,16 @@ import { type Runtime, until } from "./devices.ts";
 import { Firefox } from "./firefox.ts";
 import { storeCases } from "./store-cases.ts";
 import { syncCases } from "./sync-cases.ts";
+import { WebKit } from "./webkit.ts";
 
-const program = process.env["FIREFOX"];
-const skip = program ? false : "NOT CHECKED: FIREFOX=/usr/bin/firefox has them run";
+for (const [name, engine, start] of [["FIREFOX", "Firefox", Firefox.start], ["WEBKIT", "WebKit", WebKit.start]] as const) {
+  const program = process.env[name];
+  const skip = program ? false : `NOT CHECKED: ${name}=/path/of/its/program has them run`;
+  describe(`in ${engine}`, { skip }, () => tests(() => start(program as string)));
+}
 
-describe("in Firefox", { skip }, () => {
-  let firefox: Firefox;
+function tests(startEngine: () => Promise<Firefox | WebKit>): void {
+  let engine: Firefox | WebKit;
   const served: Served[] = [];
   const serve = async (entry: string) => {
     const pages = await servePages(entry);
@@ -23,11 +27,11 @@ describe("in Firefox", { skip }, () => {
   };
   let page: (expression: string) => Promise<string | null>;
   before(async () => {
-    firefox = await Firefox.start(program as string);
-    page = await firefox.open(await serve("page.ts"));
+    engine = await startEngine();
+    page = await engine.open(await serve("page.ts"));
   });
   after(async () => {
-    await firefox?.stop();
+    await engine?.stop();
     for (const { stop } of served) stop();
   });
 
@@ -43,7 +47,7 @@ describe("in Firefox", { skip }, () => {
     const runtime: Runtime = await harness.startRuntime({ variables: { ALLOWED_ORIGINS: origin } });
     const sub = runtime.subject();
     const start = async () => {
-      const tab = await firefox.open(origin);
+      const tab = await engine.open(origin);
       await tab(`globalThis.askToken = async () => ${JSON.stringify(runtime.token(sub))}, hw.start(${JSON.stringify(await runtime.url("home"))}, "")`);
       return tab;
     };
@@ -54,4 +58,4 @@ describe("in Firefox", { skip }, () => {
     for (const tab of tabs) await until("both show all", async () => (await tab("hw.rows().map(({ id }) => id).join()")) === "t0,t1,x");
     await runtime.stop();
   });
-});
+}
