@@ -278,7 +278,8 @@ export class World {
     else if (kind < 82) return this.crash(device);
     if (kind < 86) return device.leader ? undefined : this.open(device);
     if (kind < 88) return this.open(device, true);
-    if (kind < 91 && device.leader) return this.tell(device.leader, space, { type: "poll" });
+    if (kind < 90 && device.leader) return this.tell(device.leader, space, { type: "poll" });
+    if (kind === 90 && device.leader) return this.tell(device.leader, space, { type: how % 3 === 0 ? "offline" : "online" });
     if (kind < 97) {
       const id = ["t1", "t2", "t3"][which % 3] as string;
       const collection = space === "~" ? "c" : "d";
@@ -336,6 +337,7 @@ export class World {
     for (let round = 0; round < 3; round += 1) {
       for (const device of this.devices) {
         for (const space of SPACES) {
+          await this.tell(device.leader as Tab, space, { type: "online" });
           await this.tell(device.leader as Tab, space, { type: "resume" });
           await this.tell(device.leader as Tab, space, { type: "poll" });
         }
