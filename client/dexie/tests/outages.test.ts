@@ -24,7 +24,7 @@ async function unheard(): Promise<Device> {
   device.proxy.mute();
   await increment(device);
   await until("the server has it", async () => (await numberOf(device.sub, "count")) === 1);
-  assert.ok(device.said.some((text) => text.startsWith('{"type":"push"') && text.includes('"op":"add"')), "by socket");
+  await until("it went by the socket", () => device.said.some((text) => text.startsWith('{"type":"push"') && text.includes('"op":"add"')));
   assert.equal((await device.status()).phase, "pushing");
   return device;
 }
@@ -36,7 +36,7 @@ describe("offline", () => {
     device.page.on("request", (request) => requests.push(`${request.method()} ${request.url()}`));
     device.page.on("websocket", (socket) => requests.push(socket.url()));
     await device.context.setOffline(true);
-    await until("it is told", async () => (await device.status()).phase === "unsure", 5000);
+    await until("it is told", async () => (await device.status()).phase === "unsure");
     await increment(device);
     await pause(2000);
     assert.deepEqual(requests, []);
@@ -47,7 +47,7 @@ describe("offline", () => {
     assert.deepEqual([await numberOf(device.sub, "count"), await device.rows()], [2, [{ id: "count", n: 2 }]]);
   });
 
-  test("an app that starts offline says that it waits, and begins when there is a connection", async () => {
+  test("a tab that takes the lead offline says that it waits, and begins when there is a connection", async () => {
     const device = await (await Device.of(runtime.subject())).begun();
     await device.add({ id: "a", title: "milk" });
     await device.now();
