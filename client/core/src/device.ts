@@ -143,9 +143,9 @@ export class Device {
     return open ? this.#statusOf(open) : null;
   }
 
-  /** An edit was committed, here or in another tab. */
-  captured(space: SpaceId): void {
-    this.#tell(space, { type: "captured" });
+  /** An edit was committed, here or in another tab: row `seq` of the outbox. */
+  captured(space: SpaceId, seq: number): void {
+    this.#tell(space, { type: "captured", seq });
   }
 
   /** The application gives up the mutation that is blocked. */
@@ -271,7 +271,7 @@ export class Device {
         void this.#newToken("refused");
         return;
       case "released":
-        return this.#tellAll({ type: "captured" });
+        return this.#tellAll({ type: "captured", seq: 0 });
       case "tell":
         if (effect.tell.type === "log") ports.log?.(effect.tell.message, effect.tell.detail);
         tell(effect.tell);

@@ -43,6 +43,8 @@ export abstract class Machine {
   protected options_: Options;
   protected row_: SpaceRow | null = null;
   protected pending_ = 0;
+  /** The `seq` of the outbox up to which edits are counted. */
+  protected counted_ = 0;
   protected user_ = "";
   protected work_: Work | null = null;
   protected purpose_: Phase = "new";
@@ -129,7 +131,7 @@ export abstract class Machine {
       case "open":
         return this.open_(event.user, event.stolen === true);
       case "captured":
-        return this.captured_();
+        return this.captured_(event.seq);
       case "poll":
         this.wants_.pull = true;
         this.wants_.strong ||= event.strong === true;
@@ -212,9 +214,8 @@ export abstract class Machine {
     return this.ids_;
   }
 
-  protected stored_({ row, pending }: Stored): void {
-    this.row_ = row;
-    this.pending_ = pending;
+  protected stored_({ row, pending, counted }: Stored): void {
+    [this.row_, this.pending_, this.counted_] = [row, pending, counted];
     if (this.min_ && reaches(row.position, this.min_)) this.min_ = null;
   }
 
@@ -232,8 +233,8 @@ export abstract class Machine {
     });
   }
 
-  protected captured_(): void {
-    this.pending_ += 1;
+  protected captured_(seq: number): void {
+    if (seq > this.counted_) this.pending_ += 1;
     this.hurry_();
     const since = this.pushTimerSince_ ?? this.now_;
     if (this.pushTimerSince_ !== null && this.now_ - since > PUSH_DELAY_MAX_MS - PUSH_DELAY_MS) return;
@@ -271,9 +272,8 @@ export abstract class Machine {
   }
 
   protected hold_(why: HeldWhy, detail = ""): void {
-    const held = { why, detail };
     const { space } = this.options_;
-    this.held_ = held;
+    const held = (this.held_ = { why, detail });
     this.patience_.reset();
     this.commit_("held", NOTHING, (tx) => hold(tx, space, held), (stored) => this.stored_(stored));
   }

@@ -121,7 +121,7 @@ export class PageOfApp {
   async edit(...changes: Change[]): Promise<void> {
     const tx = `tx${(this.ids += 1)}`;
     await this.store.commit(1, { wake: "rows" }, (store) => capture(store, { space: "~", tx, at: 1, changes }));
-    this.device.captured("~");
+    this.device.captured("~", this.store.seq);
   }
 
   async pass(ms: number): Promise<void> {

@@ -103,7 +103,7 @@ class Client {
     const mark = `${this.name}${(this.#edits += 1)}`;
     const change = await this.#changeOf(space, mark, which, how);
     await this.store.commit(this.store.term, { wake: "rows" }, (tx) => capture(tx, { space, tx: mark, at: Date.now(), changes: [change] }));
-    this.device.captured(space);
+    this.device.captured(space, this.store.seq);
   }
 
   async #changeOf(space: string, mark: string, which: number, how: number): Promise<Change> {

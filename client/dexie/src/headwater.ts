@@ -298,10 +298,10 @@ export class Headwater {
     // Another look may have told of some of them meanwhile.
     const fresh = rows.filter(({ seq }) => seq > this.#told);
     this.#told = Math.max(this.#told, rows.at(-1)?.seq ?? 0);
-    for (const { space } of fresh) {
+    for (const { space, seq } of fresh) {
       // Whoever edits rows of a space wants it to be synced.
       driver.open(space);
-      driver.captured(space);
+      driver.captured(space, seq);
     }
   }
 
