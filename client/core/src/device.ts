@@ -2,8 +2,8 @@
  * The leader of a device: it drives the machines of the open spaces, carries their effects out through the ports, holds
  * the user's token, and decides when nobody has asked for long enough.
  *
- * Commands: `open`, `retry` and `close` for each space, `captured`, `online`, `visible`, `signedIn`, `pause`, `resume` and
- * `withdraw` as they happen, `stop` at the end, after which nothing is written. Queries: `status`, `now`. What it has to
+ * Commands: `open`, `retry` and `close` for each space, `captured`, `online`, `offline`, `visible`, `signedIn`, `pause`,
+ * `resume` and `withdraw` as they happen, `stop` at the end, after which nothing is written. Queries: `status`, `now`. What it has to
  * say comes by `tell`, and by `deposed` when another leader has taken over or the database is closed.
  */
 
@@ -70,6 +70,7 @@ export class Device {
   #asking: Promise<string | null> | null = null;
   #tokenTimer: unknown;
   #isVisible = true;
+  #isOffline = false;
   #isPaused = false;
   #isStopped = false;
   #watchers = new Set<() => void>();
@@ -87,6 +88,7 @@ export class Device {
     if (ports.socket && this.#spaces.size < SOCKETS_MAX) open.socket = this.#socketOf(space);
     this.#spaces.set(space, open);
     if (this.#isPaused) this.#tell(space, { type: "pause" });
+    if (this.#isOffline) this.#tell(space, { type: "offline" });
     if (this.#token === null) void this.#newToken("start");
     else this.#begin(space, open, this.#token);
   }
@@ -100,7 +102,7 @@ export class Device {
   #socketOf(space: SpaceId): LiveSocket {
     const { ports, url } = this.#options;
     const path = `${url.replace(/^http/, "ws")}/sync/live${space === "~" ? "" : `?space=${space}`}`;
-    return new LiveSocket(ports, path, () => this.#token, {
+    return new LiveSocket(ports, path, () => (this.#isOffline ? null : this.#token), {
       live: (message) => this.#tell(space, { type: "live", message }),
       grant: (grant, expiresIn) => this.#tell(space, { type: "grant", grant, expiresIn }),
       tokenEnds: (ms) => this.#renewIn(ms - TOKEN_AHEAD_MS),
@@ -141,9 +143,9 @@ export class Device {
     return open ? this.#statusOf(open) : null;
   }
 
-  /** An edit was committed, here or in another tab. */
-  captured(space: SpaceId): void {
-    this.#tell(space, { type: "captured" });
+  /** An edit was committed, here or in another tab: row `seq` of the outbox. */
+  captured(space: SpaceId, seq: number): void {
+    this.#tell(space, { type: "captured", seq });
   }
 
   /** The application gives up the mutation that is blocked. */
@@ -166,11 +168,26 @@ export class Device {
   visible(isVisible: boolean): void {
     this.#isVisible = isVisible;
     for (const space of this.#spaces.keys()) this.#schedulePoll(space);
-    if (isVisible) this.online();
+    if (isVisible && !this.#isOffline) this.#hurry();
+  }
+
+  /** There is no connection: what is under way has no answer, and nothing is sent before `online` or `now`. */
+  offline(): void {
+    this.#isOffline = true;
+    for (const { socket, aborts } of this.#spaces.values()) {
+      for (const abort of aborts.values()) abort.abort();
+      socket?.drop();
+    }
+    this.#tellAll({ type: "offline" });
+  }
+
+  online(): void {
+    this.#isOffline = false;
+    this.#hurry();
   }
 
   /** The connection is back, or somebody looks. */
-  online(): void {
+  #hurry(): void {
     this.#tellAll({ type: "online" });
     for (const [space, { socket }] of this.#spaces) {
       if (!socket?.isClosed) socket?.open();
@@ -186,6 +203,8 @@ export class Device {
 
   /** Resolves when everything is pushed and what the coordinator has now is here. Rejects if a space is held. */
   now(): Promise<void> {
+    // Browsers err about being offline: whoever asks has reason to try.
+    if (this.#isOffline) this.online();
     const goals = [...this.#spaces].map(([space, { machine }]) => ({ space, wishes: machine.wishes, goal: machine.wishes.all + 1 }));
     return new Promise((resolve, reject) => {
       const watch = () => {
@@ -252,7 +271,7 @@ export class Device {
         void this.#newToken("refused");
         return;
       case "released":
-        return this.#tellAll({ type: "captured" });
+        return this.#tellAll({ type: "captured", seq: 0 });
       case "tell":
         if (effect.tell.type === "log") ports.log?.(effect.tell.message, effect.tell.detail);
         tell(effect.tell);
@@ -285,7 +304,7 @@ export class Device {
     let answer: Answer | null = { status: 0, body: null };
     // Somebody else may have signed in meanwhile: what was to be sent is not theirs.
     const isOthers = before !== null && token !== null && userOf(before) !== userOf(token);
-    if (token !== null && !isOthers) {
+    if (token !== null && !isOthers && !this.#isOffline) {
       answer = (await open.socket?.ask(request)) ?? null;
       if (answer === null) {
         const abort = new AbortController();

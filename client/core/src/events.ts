@@ -8,11 +8,14 @@ import type { Scope, Tx } from "./store.ts";
 export type Event =
   /** This tab leads; `stolen`: by taking the lock from a leader that may still have a push on its way. */
   | { type: "open"; user: string; stolen?: boolean }
-  /** An edit was committed, here or in another tab. */
-  | { type: "captured" }
+  /** An edit was committed, here or in another tab: row `seq` of the outbox. */
+  | { type: "captured"; seq: number }
   /** Somebody wants to know what is new; `strong`: what the coordinator has. */
   | { type: "poll"; strong?: boolean }
+  /** The connection is back, or somebody looks. */
   | { type: "online" }
+  /** There is no connection, until `online`. */
+  | { type: "offline" }
   | { type: "live"; message: Live }
   | { type: "grant"; grant: string; expiresIn: number }
   | { type: "answer"; id: number; answer: Answer }

@@ -37,6 +37,9 @@ function refuse({ position }: SpaceRow, load: Load, { epoch, version, reset }: P
   if (epoch !== position.epoch && load.since > 0 && !reset) throw new Wrong(`epoch ${epoch} without reset`);
 }
 
+/** A full state is being brought: of an edit made meanwhile nobody can say yet what it rests on. */
+export const bringsAll = ({ load, position }: SpaceRow): boolean => load !== null && (load.since === 0 || load.epoch !== position?.epoch);
+
 const newLoad = ({ position }: SpaceRow, asked: Asked, epoch: string): Load => ({
   id: asked.loadId,
   epoch,

@@ -11,7 +11,7 @@
  */
 
 import type { Effect, Event, TimerName } from "./events.ts";
-import { type Asked, type Page, Wrong } from "./load.ts";
+import { type Asked, bringsAll, type Page, Wrong } from "./load.ts";
 import { hold, openSpace } from "./opening.ts";
 import { Patience } from "./patience.ts";
 import { reaches } from "./positions.ts";
@@ -43,12 +43,15 @@ export abstract class Machine {
   protected options_: Options;
   protected row_: SpaceRow | null = null;
   protected pending_ = 0;
+  /** The `seq` of the outbox up to which edits are counted. */
+  protected counted_ = 0;
   protected user_ = "";
   protected work_: Work | null = null;
   protected purpose_: Phase = "new";
   protected held_: Held | null = null;
   protected closed_ = false;
   protected paused_ = false;
+  protected offline_ = false;
   protected deviceFull_ = false;
   protected patience_ = new Patience();
   protected wants_ = { push: false, pull: false, strong: false, withdraw: false };
@@ -108,8 +111,9 @@ export abstract class Machine {
     if (this.closed_) return "closed";
     if (this.held_) return "held";
     if (!row) return "new";
-    if (this.patience_.unsure) return "unsure";
-    if (this.patience_.waitsUntil !== null || this.waitsForToken_) return "waiting";
+    // While an answer is being stored it is known.
+    if (this.patience_.unsure && !(this.work_?.kind === "commit" && this.purpose_ === "pushing")) return "unsure";
+    if (this.patience_.waitsUntil !== null || this.waitsForToken_ || this.offline_) return "waiting";
     if (!this.work_) return row.position ? "idle" : "loading";
     return this.purpose_ === "pulling" && (!row.position || row.load?.since === 0) ? "loading" : this.purpose_;
   }
@@ -127,14 +131,16 @@ export abstract class Machine {
       case "open":
         return this.open_(event.user, event.stolen === true);
       case "captured":
-        return this.captured_();
+        return this.captured_(event.seq);
       case "poll":
         this.wants_.pull = true;
         this.wants_.strong ||= event.strong === true;
         if (event.strong) this.wished_.all += 1;
         return this.next_();
       case "online":
-        return this.hurry_();
+        return this.online_();
+      case "offline":
+        return void (this.offline_ = true);
       case "live":
         return this.hear_(event.message);
       case "grant":
@@ -152,8 +158,7 @@ export abstract class Machine {
       case "token":
         return this.token_(event.user);
       case "pause":
-        this.paused_ = true;
-        return;
+        return void (this.paused_ = true);
       case "withdraw":
         this.wants_.withdraw = true;
         return this.resume_();
@@ -168,18 +173,18 @@ export abstract class Machine {
 
   protected next_(): void {
     const row = this.row_;
-    if (this.work_ || !row || this.held_ || this.paused_ || this.waitsForToken_) return;
+    if (this.work_ || !row || this.held_ || this.paused_ || this.offline_ || this.waitsForToken_) return;
     // Whoever is signed in by now: nothing of one user goes out under another's token.
     if (row.user !== this.user_ && globalThis.__PLANTED__ !== "any user") return this.hold_("other-user", "the database is another user's");
     if (row.held) return this.commit_("idle", NOTHING, (tx) => hold(tx, row.space, null), (stored: Stored) => this.stored_(stored));
     if (this.patience_.waitsUntil !== null) return;
     if (this.wants_.withdraw) return this.withdrawFirst_("blocked");
     // A push of which nothing is known comes before everything, and a pull that a push has asked for before the next push.
-    if (this.patience_.unsure && !row.load) return this.push_();
+    if (this.patience_.unsure && !bringsAll(row)) return this.push_();
     const mayPull = !this.deviceFull_;
     if (mayPull && (!row.position || row.load || row.min)) return this.pull_();
     // Under an epoch that has ended nothing can be pushed: the pull has to come first, when there is room for it.
-    if (!row.position || row.load || (row.min && row.min.epoch !== row.position.epoch)) return;
+    if (!row.position || bringsAll(row) || (row.min && row.min.epoch !== row.position.epoch)) return;
     while (mayPull && this.live_.length > 0) {
       this.hear_(this.live_.shift() as Live);
       if (this.work_) return;
@@ -209,9 +214,8 @@ export abstract class Machine {
     return this.ids_;
   }
 
-  protected stored_({ row, pending }: Stored): void {
-    this.row_ = row;
-    this.pending_ = pending;
+  protected stored_({ row, pending, counted }: Stored): void {
+    [this.row_, this.pending_, this.counted_] = [row, pending, counted];
     if (this.min_ && reaches(row.position, this.min_)) this.min_ = null;
   }
 
@@ -229,8 +233,8 @@ export abstract class Machine {
     });
   }
 
-  protected captured_(): void {
-    this.pending_ += 1;
+  protected captured_(seq: number): void {
+    if (seq > this.counted_) this.pending_ += 1;
     this.hurry_();
     const since = this.pushTimerSince_ ?? this.now_;
     if (this.pushTimerSince_ !== null && this.now_ - since > PUSH_DELAY_MAX_MS - PUSH_DELAY_MS) return;
@@ -250,10 +254,17 @@ export abstract class Machine {
   }
 
   /** The connection is better, or the user does something: a wait that the server has not asked for ends, once. */
-  protected hurry_(): void {
-    if (!this.patience_.hurry()) return;
+  protected hurry_(always = false): void {
+    if (!this.patience_.hurry(always)) return;
     this.effects_.push({ type: "cancel", name: "wait" });
     this.next_();
+  }
+
+  protected online_(): void {
+    const was = this.offline_;
+    this.offline_ = false;
+    this.hurry_(was);
+    if (was) this.next_();
   }
 
   protected wait_(ms?: number): void {
@@ -261,9 +272,8 @@ export abstract class Machine {
   }
 
   protected hold_(why: HeldWhy, detail = ""): void {
-    const held = { why, detail };
     const { space } = this.options_;
-    this.held_ = held;
+    const held = (this.held_ = { why, detail });
     this.patience_.reset();
     this.commit_("held", NOTHING, (tx) => hold(tx, space, held), (stored) => this.stored_(stored));
   }

@@ -2,9 +2,9 @@
 
 import { bytesOf } from "./codec.ts";
 import { applied, type Change, Refused } from "./ops.ts";
-import { withBase } from "./load.ts";
+import { bringsAll, withBase } from "./load.ts";
 import { reaches } from "./positions.ts";
-import { pendingOf } from "./records.ts";
+import { pendingOf, type Stored } from "./records.ts";
 import type { Key, OutboxRow, SentRow, SpaceRow, Text, Tx } from "./store.ts";
 
 /** What one push carries at most, and one mutation of it (PROTOCOL.md, Limits, with room to spare). */
@@ -15,13 +15,11 @@ const MUTATION_CHANGES_MAX = 1000;
 const MUTATION_BYTES_MAX = 900_000;
 const ROWS_MAX = 2000;
 
-export interface Batch {
-  row: SpaceRow;
+export interface Batch extends Stored {
   /** The mutations to push, in order: those that were sent and not settled, else as much of the outbox as fits. */
   mutations: SentRow[];
   /** None of the mutations behind them has been tried. */
   isWhole: boolean;
-  pending: number;
 }
 
 /** The next push: what was sent and has no result comes before all else, as it is. */
@@ -38,13 +36,13 @@ export async function takeBatch(tx: Tx, space: string, mutationsMax: number): Pr
       open = (await tx.sent.list(space)).filter(({ settled }) => !settled);
     }
   }
-  const isNew = open.length === 0 && row.load === null;
+  const isNew = open.length === 0 && !bringsAll(row);
   if (isNew) open = await number(tx, row);
   const fits = fitting(open, mutationsMax);
   const behind = open.slice(fits);
   const mutations = open.slice(0, fits).map((sent) => ({ ...sent, tried: true as const }));
   if (isNew || open.slice(0, fits).some(({ tried }) => !tried)) await tx.sent.put(isNew ? [...mutations, ...behind] : mutations);
-  return { row, mutations, isWhole: !behind.some(({ tried }) => tried), pending: await pendingOf(tx, space) };
+  return { row, mutations, isWhole: !behind.some(({ tried }) => tried), ...(await pendingOf(tx, space)) };
 }
 
 /** How many of the mutations one push can carry: one at least. */

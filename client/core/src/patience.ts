@@ -44,9 +44,9 @@ export class Patience {
     this.waitsUntil = null;
   }
 
-  /** Ends a wait early, once until something is answered, unless the server has said how long. */
-  hurry(): boolean {
-    if (this.waitsUntil === null || this.#isObeying || this.#hurried) return false;
+  /** Ends a wait early, unless the server has said how long: once until something is answered, or `always`. */
+  hurry(always: boolean): boolean {
+    if (this.waitsUntil === null || this.#isObeying || (this.#hurried && !always)) return false;
     this.#hurried = true;
     this.waitsUntil = null;
     return true;

@@ -144,15 +144,19 @@ async function restOn(tx: Tx, space: string, done: SentRow[], keys: Key[]): Prom
   if (bases.length > 0) await tx.base.put(bases.map((base) => ({ ...base, was: fold(base.was, on(base.key)) })));
 }
 
-/** How many edits the server has not settled. */
-export async function pendingOf(tx: Tx, space: string): Promise<number> {
+/** How many edits the server has not settled, and the `seq` up to which they are counted. */
+export interface Pending {
+  pending: number;
+  counted: number;
+}
+export async function pendingOf(tx: Tx, space: string): Promise<Pending> {
   const sent = await tx.sent.list(space);
-  return sent.filter(({ settled }) => !settled).length + (await tx.outbox.count(space));
+  const pending = sent.filter(({ settled }) => !settled).length + (await tx.outbox.count(space));
+  return { pending, counted: await tx.outbox.last() };
 }
 
-export interface Stored {
+export interface Stored extends Pending {
   row: SpaceRow;
-  pending: number;
 }
 
 /** Changes the row of a space, and tells how it stands then. */
@@ -160,5 +164,5 @@ export async function change(tx: Tx, space: string, by: (row: SpaceRow) => unkno
   const row = (await tx.spaces.get(space)) as SpaceRow;
   await by(row);
   await tx.spaces.put(row);
-  return { row, pending: await pendingOf(tx, space) };
+  return { row, ...(await pendingOf(tx, space)) };
 }

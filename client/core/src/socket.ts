@@ -81,6 +81,11 @@ export class LiveSocket {
     this.#lose();
   }
 
+  /** The connection is gone: another socket is opened as after any other loss. */
+  drop(): void {
+    if (this.#socket) this.#lose();
+  }
+
   /** The connection was away: whether the socket is alive has to be found out, for it may not have noticed. */
   check(): void {
     if (this.isOpen) this.#ping();

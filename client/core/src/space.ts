@@ -27,7 +27,7 @@ export class SpaceMachine extends Machine {
     const { mutationsMax, isProbing } = this.patience_;
     if (isProbing) return this.send_([], false);
     this.wants_.push = false;
-    this.commit_("pushing", NOTHING, (tx) => takeBatch(tx, space, mutationsMax), (batch: Batch) => {
+    this.commit_(this.patience_.unsure ? "unsure" : "pushing", NOTHING, (tx) => takeBatch(tx, space, mutationsMax), (batch: Batch) => {
       this.stored_(batch);
       if (batch.mutations.length > 0) return this.send_(batch.mutations, batch.isWhole);
       this.patience_.unsure = false;

@@ -160,7 +160,9 @@ export type HeldWhy =
   | "blocked"
   | "grant"
   | "epoch"
-  | "other-user";
+  | "other-user"
+  /** A newer version of the application has upgraded the database: this one writes down, and does not lead. */
+  | "outdated";
 export interface Held {
   why: HeldWhy;
   detail: string;
@@ -237,6 +239,8 @@ export interface Tx {
     /** Rows of all spaces that wait for a transaction of this space. */
     waiting(space: SpaceId): Promise<OutboxRow[]>;
     count(space: SpaceId): Promise<number>;
+    /** The highest `seq` so far, of any space, as far as this transaction sees. */
+    last(): Promise<number>;
     /** Gives the `seq` of each. */
     add(rows: NewOutboxRow[]): Promise<number[]>;
     put(rows: OutboxRow[]): Promise<void>;

@@ -111,7 +111,7 @@ export class Bench {
   async edit(...changes: Change[]): Promise<void> {
     const tx = this.options.newId();
     await this.store.commit(this.term, { wake: "rows" }, (store) => capture(store, { space: this.space, tx, at: 5, changes }));
-    await this.on({ type: "captured" });
+    await this.on({ type: "captured", seq: this.store.seq });
   }
 
   /** A new leader over the same store, as after a reload. */

@@ -36,10 +36,10 @@ async function moved(): Promise<[Bench, Bench]> {
     await capture(tx, { space: "~", tx: "move", at: 1, changes: [{ op: "delete", collection: "c", id: "a" }], waits: { space: "s1", tx: "move" } });
   });
   assert.equal(home.store.rows.rows.get("c a")?.space, "s1");
-  await home.on({ type: "captured" });
+  await home.on({ type: "captured", seq: home.store.seq });
   await home.fire("push");
   assert.equal(home.sends.length, 0, "the deletion waits");
-  await away.on({ type: "captured" });
+  await away.on({ type: "captured", seq: away.store.seq });
   await away.fire("push");
   assert.equal(away.body.mutations.length, 1);
   return [home, away];
@@ -202,7 +202,7 @@ export const claims: Claim[] = [
     async walk() {
       const [home, away] = await moved();
       await away.pushed(4, [applied(1, 4)], [line(4, "a")]);
-      await home.on({ type: "captured" });
+      await home.on({ type: "captured", seq: home.store.seq });
       await home.fire("push");
       assert.equal(home.body.mutations[0].changes[0].op, "delete");
       await home.pushed(8, [applied(1, 8)], [line(8, "a", null)]);
@@ -238,7 +238,7 @@ export const claims: Claim[] = [
       await bench.pushed(9, [conflict(1, "x_1", [{ collection: "c", id: "a", version: 8, theirs: { v: 8 } }])], [line(8, "a")]);
       const choose = () => bench.store.commit(1, { wake: "nothing" }, (tx) => resolve(tx, bench.notes[0] as ConflictNote, "mine", { tx: "r", at: 2 }));
       await choose();
-      await bench.on({ type: "captured" });
+      await bench.on({ type: "captured", seq: bench.store.seq });
       await bench.fire("push");
       assert.deepEqual(bench.body.mutations[0], { id: 2, at: 2, base: 9, changes: [{ op: "resolve", conflict: "x_1", take: "mine" }] });
       // Somebody else was quicker: it is parked itself, and the old conflict stays open.
@@ -246,7 +246,7 @@ export const claims: Claim[] = [
       assert.deepEqual(codes(bench), ["x_1", "x_2"]);
       assert.equal((bench.notes[0] as ConflictNote).resolving, undefined);
       await choose();
-      await bench.on({ type: "captured" });
+      await bench.on({ type: "captured", seq: bench.store.seq });
       await bench.fire("push");
       await bench.pushed(11, [applied(3, 11)], [line(11, "a", { v: 10, mine: 1 })]);
       assert.deepEqual([codes(bench), bench.value("a")], [["x_2"], { v: 10, mine: 1 }]);

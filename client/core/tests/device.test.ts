@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
+import { capture } from "../src/capture.ts";
 import { put } from "./bench.ts";
 import { EPOCH, type FakeSocket, html, json, jwt, PageOfApp, settle, stream, write } from "./page.ts";
 import type { Push } from "./server.ts";
@@ -108,6 +109,21 @@ describe("by HTTP", () => {
     await page.pass(12_000);
     assert.equal(page.pushes.length, 2);
   });
+});
+
+test("an edit that waits is counted once, whether or not a transaction has seen it before it is told of", async () => {
+  page = new PageOfApp();
+  const capturing = () => page.store.commit(1, { wake: "rows" }, (store) => capture(store, { space: "~", tx: `tx${page.store.seq}`, at: 1, changes: [put("a")] }));
+  await capturing();
+  page.instead = [null, null, null];
+  page.device.open("~");
+  await settle();
+  page.device.captured("~", page.store.seq);
+  assert.equal(page.device.status("~")?.pending, 1);
+  await capturing();
+  page.device.captured("~", page.store.seq);
+  await settle();
+  assert.equal(page.device.status("~")?.pending, 2);
 });
 
 describe("the token", () => {

@@ -57,8 +57,8 @@ export class PageOfApp {
   deposed = 0;
   /** The user has been removed from s1. */
   isForbidden = false;
-  /** Answers instead of the server, once each; null: no answer. */
-  instead: (FetchAnswer | null)[] = [];
+  /** Answers instead of the server, once each; null: no answer; "open": none until the request is aborted. */
+  instead: (FetchAnswer | null | "open")[] = [];
   device: Device;
 
   constructor({ sockets = false, ...options }: Partial<DeviceOptions> & { sockets?: boolean } = {}) {
@@ -95,6 +95,7 @@ export class PageOfApp {
     this.requests.push({ path, body, headers: init.headers });
     if (this.instead.length > 0) {
       const answer = this.instead.shift();
+      if (answer === "open") return new Promise((_, reject) => init.signal?.addEventListener("abort", () => reject(new Error("aborted"))));
       if (!answer) throw new TypeError("no connection");
       return answer;
     }
@@ -120,7 +121,7 @@ export class PageOfApp {
   async edit(...changes: Change[]): Promise<void> {
     const tx = `tx${(this.ids += 1)}`;
     await this.store.commit(1, { wake: "rows" }, (store) => capture(store, { space: "~", tx, at: 1, changes }));
-    this.device.captured("~");
+    this.device.captured("~", this.store.seq);
   }
 
   async pass(ms: number): Promise<void> {

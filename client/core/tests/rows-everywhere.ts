@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { DeviceFull, TermOver } from "../src/store.ts";
 import { Bench, EPOCH, line, put } from "./bench.ts";
+import { PageOfApp, settle } from "./page.ts";
 import { applied, row } from "./rows.ts";
 
 const changes = (from: number, version: number, ...lines: unknown[]) => ({ type: "live", message: { type: "changes", epoch: EPOCH, from, version, changes: lines } }) as const;
@@ -110,6 +111,70 @@ row("any: the device is full", async () => {
   assert.equal(bench.sends.length, 0);
   await bench.fire("full");
   assert.deepEqual(bench.body, { epoch: EPOCH, since: 7, min: `${EPOCH}.9` });
+});
+row("any: the device is full in the middle of a pull", async () => {
+  for (const isReset of [false, true]) {
+    const bench = await Bench.at(7, [line(1, "a", { n: 1 })]);
+    await bench.on({ type: "poll" });
+    await bench.pulled(9, [line(8, "b")], { more: true, cursor: "k2", reset: isReset });
+    await bench.edit({ op: "add", collection: "c", id: "a", path: "n", by: 1 });
+    bench.store.failure = new DeviceFull();
+    await bench.pulled(9, [line(9, "a", { n: 2 })], { cursor: null });
+    await bench.fire("push");
+    if (isReset) {
+      assert.deepEqual([bench.sends.length, bench.sent.length], [0, 0], "it is not known what the edit rests on");
+      continue;
+    }
+    assert.deepEqual([bench.request.kind, bench.body.mutations[0].base, bench.body.since], ["push", 7, undefined]);
+    // There is room again, and the answer is lost: no line that may hold the addition comes before it is known.
+    await bench.fire("full");
+    await bench.answer(0);
+    await bench.fire("wait");
+    assert.equal(bench.request.kind, "push");
+    await bench.pushed(10, [applied(1, 10)]);
+    assert.deepEqual([bench.request.kind, bench.body.cursor, bench.value("a")], ["pull", "k2", { n: 2 }]);
+    await bench.pulled(9, [line(9, "a", { n: 2 })]);
+    assert.deepEqual(bench.value("a"), { n: 3 });
+    await bench.fire("wait");
+    assert.equal(bench.body.min, `${EPOCH}.10`);
+    await bench.pulled(10, [line(10, "a", { n: 3 })]);
+    assert.deepEqual([bench.value("a"), bench.phase, bench.sent], [{ n: 3 }, "idle", []]);
+  }
+});
+row("any: offline", async () => {
+  for (const sockets of [false, true]) {
+    const page = new PageOfApp({ sockets });
+    page.device.open("~");
+    await page.pass(100);
+    for (const socket of page.sockets) socket.greet(page.server);
+    page.instead = ["open"];
+    await page.edit(put("a"));
+    await page.pass(60);
+    assert.equal(page.phase, "pushing");
+    page.device.offline();
+    await settle();
+    assert.equal(page.phase, "unsure", "it is told at once");
+    const before = [page.requests.length, page.sockets.length];
+    await page.edit(put("b"));
+    page.device.visible(true);
+    await page.pass(20 * 60_000);
+    assert.deepEqual([page.requests.length, page.sockets.length], before, "nothing is sent");
+    page.instead = [null];
+    const now = page.device.now();
+    await page.pass(100);
+    assert.equal(page.requests.length, (before[0] as number) + 1, "who asks has reason to try");
+    page.device.offline();
+    page.device.online();
+    await page.pass(10_000);
+    for (const socket of page.sockets.slice(-1)) socket.greet(page.server);
+    await page.pass(60_000);
+    await now;
+    assert.deepEqual([page.store.state("~"), page.phase], [page.server.state(), "idle"]);
+    page.device.offline();
+    await settle();
+    assert.equal(page.phase, "waiting", "also where nothing is under way");
+    page.device.stop();
+  }
 });
 row("any: the term is over", async () => {
   const bench = await (await Bench.at(7)).pushing([put("a")]);

@@ -25,6 +25,8 @@ row("push: settled", async () => {
   assert.equal(bench.phase, "idle");
   assert.deepEqual([bench.value("a"), bench.value("b"), bench.row.position?.version, bench.row.acked], [{ mine: 1 }, { v: 8 }, 9, 1]);
   assert.deepEqual([bench.sent.length, bench.store.base.rows.size, bench.machine.status.pending], [0, 0, 0]);
+  const phases = bench.tells.flatMap((tell) => (tell.type === "status" ? [tell.status.phase] : []));
+  assert.ok(!phases.includes("unsure"), `nothing was unsure: ${phases}`);
 });
 row("push: settled, with more", async () => {
   const bench = await (await Bench.at(7)).pushing([put("a")]);

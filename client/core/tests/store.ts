@@ -122,6 +122,7 @@ export class MemoryStore implements Store {
         touching: async (space, keys) => inSpace(space).filter((row) => row.keys.some((key) => keys.includes(key))),
         waiting: async (space) => bySeq(outbox.all().filter(({ waits }) => waits?.space === space)),
         count: async (space) => inSpace(space).length,
+        last: async () => this.seq,
         add: async (list) =>
           list.map((row) => {
             this.seq += 1;

@@ -144,7 +144,7 @@ export class World {
       this.flights.push({ tab, id: effect.id, space, request: effect.request, pages: [], answer: null });
     } else if (effect.type === "timer") tab.timers.set(timer, { space, name: effect.name });
     else if (effect.type === "cancel") tab.timers.delete(timer);
-    else if (effect.type === "released") for (const other of SPACES) await this.tell(tab, other, { type: "captured" });
+    else if (effect.type === "released") for (const other of SPACES) await this.tell(tab, other, { type: "captured", seq: 0 });
     else if (effect.type === "tell" && effect.tell.type === "log") {
       throw new Error(`logged: ${effect.tell.message} ${JSON.stringify(effect.tell.detail)} ${(effect.tell.detail as Error)?.stack ?? ""}`);
     } else if (effect.type === "token") await this.tell(tab, space, { type: "token", user: "user" });
@@ -210,7 +210,7 @@ export class World {
     // Several edits in one transaction of the app, now and then.
     const tx = how % 5 === 0 && this.edits.length > 1 ? `tx-${device.name}-${space}-open` : this.newId();
     await device.store.commit(device.store.term, { wake: "rows" }, (store) => capture(store, { space, tx, at: this.now, changes: [change] }));
-    if (device.leader) await this.tell(device.leader, space, { type: "captured" });
+    if (device.leader) await this.tell(device.leader, space, { type: "captured", seq: device.store.seq });
   }
 
   /** Moves a record from the private space to the shared one: made there, and deleted here when that is applied. */
@@ -232,7 +232,7 @@ export class World {
       await capture(store, { space: seen ? to : from, tx, at: this.now, changes: [put] });
       if (seen) await capture(store, { space: from, tx, at: this.now, changes: [{ op: "delete", ...named }], waits: { space: to, tx } });
     });
-    if (device.leader) for (const space of SPACES) await this.tell(device.leader, space, { type: "captured" });
+    if (device.leader) for (const space of SPACES) await this.tell(device.leader, space, { type: "captured", seq: device.store.seq });
   }
 
   changeOf(named: { collection: string; id: string }, mark: string, there: boolean, which: number, how: number): Change | null {
@@ -278,7 +278,8 @@ export class World {
     else if (kind < 82) return this.crash(device);
     if (kind < 86) return device.leader ? undefined : this.open(device);
     if (kind < 88) return this.open(device, true);
-    if (kind < 91 && device.leader) return this.tell(device.leader, space, { type: "poll" });
+    if (kind < 90 && device.leader) return this.tell(device.leader, space, { type: "poll" });
+    if (kind === 90 && device.leader) return this.tell(device.leader, space, { type: how % 3 === 0 ? "offline" : "online" });
     if (kind < 97) {
       const id = ["t1", "t2", "t3"][which % 3] as string;
       const collection = space === "~" ? "c" : "d";
@@ -336,6 +337,7 @@ export class World {
     for (let round = 0; round < 3; round += 1) {
       for (const device of this.devices) {
         for (const space of SPACES) {
+          await this.tell(device.leader as Tab, space, { type: "online" });
           await this.tell(device.leader as Tab, space, { type: "resume" });
           await this.tell(device.leader as Tab, space, { type: "poll" });
         }

@@ -38,11 +38,13 @@ function isVisible(): boolean {
   return typeof document === "undefined" || document.visibilityState === "visible";
 }
 
-/** Calls when the page is shown or hidden, and when the connection is back. */
-function onPage(shown: (isVisible: boolean) => void, online: () => void): () => void {
+const isOnline = (): boolean => globalThis.navigator?.onLine !== false;
+
+/** Calls when the page is shown or hidden, and when the connection is back or gone. */
+function onPage(shown: (isVisible: boolean) => void, connected: () => void): () => void {
   if (typeof addEventListener !== "function") return () => {};
   const look = () => shown(isVisible());
-  const events: [EventTarget, string, () => void][] = [[globalThis, "online", online], [globalThis, "focus", look]];
+  const events: [EventTarget, string, () => void][] = [[globalThis, "online", connected], [globalThis, "offline", connected], [globalThis, "focus", look]];
   if (typeof document !== "undefined") events.push([document, "visibilitychange", look]);
   for (const [target, event, call] of events) target.addEventListener(event, call);
   return () => {
@@ -57,7 +59,7 @@ export function environmentOf(options: ServerOptions, ports: Ports): Environment
     startDriver: (lead) => new Device({ ...lead, url, ports, token, onConflict: policy }),
     locks: globalThis.navigator?.locks as Environment["locks"],
     channel: (name) => (typeof BroadcastChannel === "function" ? (new BroadcastChannel(name) as never) : undefined),
-    newId, visible: isVisible, onPage,
+    newId, visible: isVisible, online: isOnline, onPage,
     now: () => Date.now(),
     after(ms, call) {
       const timer = setTimeout(call, ms);

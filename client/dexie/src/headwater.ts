@@ -10,6 +10,7 @@ import { forget, forgetSpace } from "./forget.ts";
 import { Leader, type Locks } from "./leader.ts";
 import { AutomaticDecisions, type Conflict, type Decider, type OnConflict, type Rejected, shown } from "./notes.ts";
 import { Observable } from "./observable.ts";
+import { isOutdated, outdated } from "./outdated.ts";
 import { type Collections, declareStores, PRIVATE, readCollections, type Synced } from "./schema.ts";
 import { combine, type Status } from "./status.ts";
 import { DexieStore, silentMiddleware } from "./store.ts";
@@ -33,9 +34,11 @@ export interface Environment {
   newId: () => string;
   now: () => number;
   visible: () => boolean;
+  /** What the browser says of the connection. */
+  online: () => boolean;
   after: (ms: number, call: () => void) => () => void;
-  /** Calls when the page is shown or hidden, and when the connection is back; gives what ends that. */
-  onPage: (shown: (isVisible: boolean) => void, online: () => void) => () => void;
+  /** Calls when the page is shown or hidden, and when the connection is back or gone; gives what ends that. */
+  onPage: (shown: (isVisible: boolean) => void, connected: () => void) => () => void;
   warn: (text: string) => void;
 }
 
@@ -73,6 +76,7 @@ export class Headwater {
   #tabs: Tabs | null = null;
   #isPaused = false;
   #isClosed = false;
+  #isOutdated = false;
   #ready!: Promise<void>;
   #settleReady!: { resolve: () => void; reject: (error: Error) => void };
   #isRefused = false;
@@ -190,7 +194,8 @@ export class Headwater {
     const { now, visible, after, locks, newId, channel } = environment;
     const name = `headwater ${db.name}`;
     this.#tabs = new Tabs({ channel: channel(name), newId, hear: (message) => this.#hear(message), carryOut: (what) => this.#carryOut(what) });
-    this.#leader = new Leader({
+    this.#isOutdated = isOutdated(db);
+    this.#leader = this.#isOutdated ? null : new Leader({
       name, tab, now, visible, after, locks, terms: new DexieTerms(db),
       onLead: (term, stolen) => void this.#lead(term, stolen),
       onFollow: () => this.#follow(),
@@ -202,12 +207,18 @@ export class Headwater {
   #begin(): void {
     this.#watch();
     this.#leader?.start();
+    if (this.#isOutdated) this.#tell();
     this.#tabs?.say({ type: "hello" });
     const shown = (isVisible: boolean) => {
       this.#driver?.visible(isVisible);
       void this.#leader?.look();
     };
-    this.#stops.push(this.#environment.onPage(shown, () => this.#driver?.online()));
+    this.#stops.push(this.#environment.onPage(shown, () => this.#connected()));
+  }
+
+  #connected(): void {
+    if (this.#environment.online()) this.#driver?.online();
+    else this.#driver?.offline();
   }
 
   /** Notes and the first load are seen in every tab, from the database. */
@@ -263,6 +274,7 @@ export class Headwater {
     });
     for (const space of spaces) this.#driver.open(space);
     this.#driver.visible(this.#environment.visible());
+    if (!this.#environment.online()) this.#driver.offline();
     if (this.#isPaused) this.#driver.pause();
     this.#tabs?.say({ type: "lead" });
     this.#tabs?.askAgain();
@@ -283,11 +295,13 @@ export class Headwater {
     const rows = await this.#db.transaction("r", "_hw_outbox", (tx) =>
       new StoreOf<OutboxRow>(this.#below().table("_hw_outbox"), tx.idbtrans as never).list(above(this.#told)));
     if (driver !== this.#driver) return;
+    // Another look may have told of some of them meanwhile.
+    const fresh = rows.filter(({ seq }) => seq > this.#told);
     this.#told = Math.max(this.#told, rows.at(-1)?.seq ?? 0);
-    for (const space of new Set(rows.map((row) => row.space))) {
+    for (const { space, seq } of fresh) {
       // Whoever edits rows of a space wants it to be synced.
       driver.open(space);
-      driver.captured(space);
+      driver.captured(space, seq);
     }
   }
 
@@ -310,7 +324,7 @@ export class Headwater {
   #tell(): void {
     const { now } = this.#environment;
     const status = combine([...this.#spaces.values()], this.#isPaused, this.status.value, now());
-    this.status.set(this.#isClosed ? { ...status, phase: "closed" } : status);
+    this.status.set(this.#isClosed ? { ...status, phase: "closed" } : this.#isOutdated ? outdated(status) : status);
     if (!status.reason) return this.#isRefused ? this.#newReady() : undefined;
     this.#isRefused = !status.spaces.some(({ space, ready }) => space === PRIVATE && ready);
     if (this.#isRefused) this.#settleReady.reject(new HeldError(status.reason));

@@ -45,6 +45,7 @@ export class DexieTx implements Tx {
   readonly #onSpace: Opened["onSpace"];
   /** The whole outbox, once somebody has asked what touches a record. */
   #queued: OutboxRow[] | null = null;
+  #absorbed = 0;
 
   readonly #kept: Set<Key>;
   readonly #keptBefore: number;
@@ -88,6 +89,7 @@ export class DexieTx implements Tx {
     },
     waiting: async (space) => (await this.#all()).filter((row) => row.waits?.space === space),
     count: async (space) => (await this.#all()).filter((row) => row.space === space).length,
+    last: async () => Math.max(this.#absorbed, (await this.#all()).at(-1)?.seq ?? 0),
     add: async (rows) => {
       this.#queued = null;
       return (await this.stores.outbox.add(rows as OutboxRow[])) as number[];
@@ -181,6 +183,7 @@ export class DexieTx implements Tx {
   async absorb(absorbed: number): Promise<void> {
     const rows = (await this.stores.outbox.list(above(absorbed))) as (OutboxRow & Partial<CapturedRow>)[];
     const last = rows.at(-1);
+    this.#absorbed = last?.seq ?? absorbed;
     if (!last) return;
     const firsts = new Map<SpaceId, Map<Key, BaseRow>>();
     for (const { space, keys, before } of rows) {

@@ -43,6 +43,7 @@ export function createApp(name: string, ask: (asked: Asked) => Promise<Answered>
     newId,
     now: Date.now,
     visible: () => typeof document === "undefined" || document.visibilityState === "visible",
+    online: () => true,
     after: (ms, call) => {
       const timer = setTimeout(call, ms);
       return () => clearTimeout(timer);

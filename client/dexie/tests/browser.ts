@@ -10,19 +10,14 @@ import { startChromium } from "../../../tests/runtime/chromium.mjs";
 
 const FOLDER = fileURLToPath(new URL(".", import.meta.url));
 
-export interface Browser {
-  context: BrowserContext;
-  /** Where the pages are from. */
-  origin: string;
-  /** A page. All pages of one host share their databases; "localhost" is another one. */
-  open(host?: string): Promise<Page>;
-  /** Another browser, as far as a page can tell: with databases and a connection of its own. */
-  another(): Promise<BrowserContext>;
-  stop(): Promise<void>;
+export interface Served {
+  /** Where the pages of a host are from. All pages of one host share their databases; "localhost" is another one. */
+  originOf(host?: string): string;
+  stop(): void;
 }
 
-/** Bundles an entry of this folder, whose exports are `window.hw` in each page. */
-export async function startBrowser(entry: string): Promise<Browser> {
+/** Bundles an entry of this folder, whose exports are `window.hw` in each page, and serves it. */
+export async function servePages(entry: string): Promise<Served> {
   const { outputFiles } = await build({
     entryPoints: [FOLDER + entry], bundle: true, write: false, format: "iife", globalName: "hw", target: "es2022", conditions: ["browser"],
     sourcemap: "inline", logLevel: "error",
@@ -33,21 +28,35 @@ export async function startBrowser(entry: string): Promise<Browser> {
     else answer.setHeader("content-type", "text/html").end('<!doctype html><meta charset="utf-8"><title>app</title><script src="/hw.js"></script>');
   });
   await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  const { port } = server.address() as AddressInfo;
+  return { originOf: (host = "127.0.0.1") => `http://${host}:${port}`, stop: () => void server.close() };
+}
+
+export interface Browser {
+  context: BrowserContext;
+  originOf: Served["originOf"];
+  /** A page. */
+  open(host?: string): Promise<Page>;
+  /** Another browser, as far as a page can tell: with databases and a connection of its own. */
+  another(): Promise<BrowserContext>;
+  stop(): Promise<void>;
+}
+
+export async function startBrowser(entry: string): Promise<Browser> {
+  const { originOf, stop } = await servePages(entry);
   const chromium = await startChromium();
   const context = chromium.context as BrowserContext;
-  const { port } = server.address() as AddressInfo;
   return {
-    context,
-    origin: `http://127.0.0.1:${port}`,
-    async open(host = "127.0.0.1") {
+    context, originOf,
+    async open(host) {
       const page = await context.newPage();
-      await page.goto(`http://${host}:${port}/`);
+      await page.goto(originOf(host));
       return page;
     },
     another: () => (context.browser() as NonNullable<ReturnType<BrowserContext["browser"]>>).newContext(),
     async stop() {
       await chromium.stop();
-      server.close();
+      stop();
     },
   };
 }

@@ -6,17 +6,22 @@ export class Proxy {
   url = "";
   #target: number;
   #isCut = false;
+  #isMute = false;
   #ends = new Set<Socket>();
+  /** The ends to the server. */
+  #far = new Set<Socket>();
   #server = createServer((near) => {
     if (this.#isCut) return void near.destroy();
     const far = connect(this.#target, "127.0.0.1");
+    this.#far.add(far);
     for (const [one, other] of [[near, far], [far, near]] as const) {
       this.#ends.add(one);
       one.on("error", () => {}).on("close", () => {
         this.#ends.delete(one);
+        this.#far.delete(one);
         other.destroy();
       });
-      one.pipe(other);
+      if (one === near || !this.#isMute) one.pipe(other);
     }
   });
 
@@ -36,8 +41,17 @@ export class Proxy {
     for (const end of this.#ends) end.destroy();
   }
 
-  mend(): void {
-    this.#isCut = false;
+  /** What is asked reaches the server, and no answer comes back. */
+  mute(): void {
+    this.#isMute = true;
+    for (const far of this.#far) far.unpipe().pause();
+  }
+
+  /** The way is open again, to wherever the server is now. What is under way breaks off. */
+  mend(url?: string): void {
+    this.cut();
+    if (url) this.#target = Number(new URL(url).port);
+    this.#isCut = this.#isMute = false;
   }
 
   stop(): void {

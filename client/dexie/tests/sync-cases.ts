@@ -60,6 +60,22 @@ export const syncCases: Record<string, (assert: Assert) => Promise<void>> = {
     db.close();
   },
 
+  async "edits that wait are counted once each, also where they are made while a leader begins"(assert) {
+    const server = new Server();
+    server.isDown = true;
+    for (let ms = 0; ms < 10; ms++) {
+      const { db, hw } = start(server);
+      await native(db.open());
+      if (ms > 0) await moment(ms - 1);
+      for (const id of ["a", "b", "c"]) await db.table("todos").add({ id });
+      await until("they wait", () => hw.status.value.phase === "waiting" && hw.status.value.pending >= 3);
+      await moment();
+      assert.equal(hw.status.value.pending, 3);
+      await hw.close();
+      db.close();
+    }
+  },
+
   async "an edit is kept while the server is down, over a reload, and pushed once"(assert) {
     const server = new Server();
     const { name, db, hw } = start(server);

@@ -1,109 +1,13 @@
 // The package as an app uses it, in Chromium, against the real Worker on the real runtime. Needs `npm run build`.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
-import { after, afterEach, before, describe, test } from "node:test";
-import { isDeepStrictEqual } from "node:util";
-import type { BrowserContext, Page } from "playwright-core";
+import { describe, test } from "node:test";
 import type * as InPage from "./app-page.ts";
-import { type Browser, startBrowser } from "./browser.ts";
-import { Proxy } from "./proxy.ts";
+import { Device, runtime, until, useDevices } from "./devices.ts";
 
 declare const hw: typeof InPage;
 
-assert.ok(existsSync(new URL("../../../build/index_bg.wasm", import.meta.url)), "the Worker is not built: run `npm run build`");
-
-interface Writer {
-  load(collection: string, entries: [string, object][]): Promise<void>;
-  records: Map<string, unknown>;
-}
-interface Runtime {
-  url(location: string): Promise<string>;
-  subject(name?: string): string;
-  token(sub: string, claims?: object): string;
-  device(sub: string): Writer;
-  truth(sub: string): Promise<Writer>;
-  stop(): Promise<void>;
-}
-let browser: Browser;
-let runtime: Runtime;
-let devices: Device[] = [];
-
-async function until(what: string, holds: () => Promise<boolean> | boolean, ms = 20_000): Promise<void> {
-  for (const end = Date.now() + ms; Date.now() < end; ) {
-    if (await holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`it did not come to this: ${what}`);
-}
-
-/** The app of one user in a browser of its own. */
-class Device {
-  readonly sub: string;
-  readonly context: BrowserContext;
-  readonly page: Page;
-  readonly proxy: Proxy;
-  /** What has come by sockets. */
-  readonly heard: string[] = [];
-  /** What the page has complained about. */
-  readonly complaints: string[] = [];
-  /** Why tokens were asked for. */
-  readonly asked: string[] = [];
-  /** Claims of the tokens that it is given. */
-  claims: () => object = () => ({});
-
-  private constructor(sub: string, context: BrowserContext, page: Page, proxy: Proxy) {
-    [this.sub, this.context, this.page, this.proxy] = [sub, context, page, proxy];
-    page.on("websocket", (socket) => socket.on("framereceived", ({ payload }) => this.heard.push(String(payload))));
-    page.on("pageerror", (error) => this.complaints.push(String(error)));
-    page.on("console", (message) => /headwater/.test(message.text()) && this.complaints.push(message.text()));
-  }
-
-  static async of(sub: string, prepare: (device: Device) => unknown = () => {}): Promise<Device> {
-    const context = await browser.another();
-    const device = new Device(sub, context, await context.newPage(), await new Proxy(await runtime.url("home")).start());
-    devices.push(device);
-    await prepare(device);
-    await context.exposeFunction("askToken", (user: string, reason: string) => {
-      device.asked.push(reason);
-      return runtime.token(user, device.claims());
-    });
-    await device.page.goto(browser.origin);
-    await device.page.evaluate(([url, sub]) => hw.start(url, sub), [device.proxy.url, sub] as const);
-    return device;
-  }
-
-  rows = () => this.page.evaluate(() => hw.rows());
-  add = (row: object) => this.page.evaluate((row) => hw.add(row), row);
-  update = (id: string, changes: object) => this.page.evaluate(([id, changes]) => hw.update(id, changes), [id, changes] as const);
-  status = () => this.page.evaluate(() => hw.status());
-  now = () => this.page.evaluate(() => hw.synced().now());
-  conflicts = () => this.page.evaluate(() => hw.conflicts());
-  sees = async (...rows: object[]) => isDeepStrictEqual(await this.rows(), rows);
-  /** Everything is here, and the socket is greeted. */
-  async begun(): Promise<this> {
-    await this.now();
-    await until("a socket is greeted", () => this.heard.some((text) => text.startsWith('{"type":"version"')));
-    return this;
-  }
-}
-
-before(async () => {
-  browser = await startBrowser("app-page.ts");
-  const harness = await import(new URL("../../../tests/runtime/harness.mjs", import.meta.url).href);
-  runtime = await harness.startRuntime({ variables: { ALLOWED_ORIGINS: browser.origin } });
-});
-after(async () => {
-  await browser?.stop();
-  await runtime?.stop();
-});
-afterEach(async () => {
-  for (const { context, proxy } of devices) {
-    await context.close();
-    proxy.stop();
-  }
-  devices = [];
-});
+useDevices();
 
 describe("two browsers of one user", () => {
   test("a todo of one comes up in the other's query, through the socket", async () => {
@@ -271,23 +175,6 @@ describe("one browser", () => {
     assert.equal((await device.status()).pending, 0);
   });
 
-  test("a token that has ended is replaced, without a reload", async () => {
-    const sub = runtime.subject();
-    let tokens = 0;
-    // A token is taken for 60 seconds more than it says.
-    const device = await Device.of(sub, (device) => {
-      device.claims = () => (tokens++ === 0 ? { exp: Math.floor(Date.now() / 1000) - 55 } : {});
-    });
-    await device.begun();
-    await new Promise((resolve) => setTimeout(resolve, 6000));
-    await device.add({ id: "a", title: "milk" });
-    await device.now();
-    assert.equal((await runtime.truth(sub)).records.size, 1);
-    assert.ok(device.asked.length > 1, device.asked.join());
-    assert.equal((await device.status()).phase, "idle");
-    assert.deepEqual(device.complaints, []);
-  });
-
   test("a token that will end is replaced over the open socket, which stays", async () => {
     const sub = runtime.subject();
     const device = await Device.of(sub, async (device) => {
@@ -304,19 +191,5 @@ describe("one browser", () => {
     await device.add({ id: "a", title: "milk" });
     await device.now();
     assert.equal((await runtime.truth(sub)).records.size, 1);
-  });
-
-  test("the first load of 3,000 records tells how far it is, and ends with all of them", async () => {
-    const sub = runtime.subject();
-    const entries = Array.from({ length: 3000 }, (_, i): [string, object] => [`r${i}`, { title: `todo ${i}`, text: "x".repeat(200) }]);
-    await runtime.device(sub).load("todos", entries);
-    const device = await Device.of(sub);
-    await device.page.evaluate(() => hw.synced().ready);
-    await until("all are shown", async () => (await device.rows()).length === 3000);
-    const lines = await device.page.evaluate(() => hw.progress());
-    assert.deepEqual(lines, [...lines].sort((left, right) => left - right));
-    assert.ok(lines.some((count) => count > 0 && count < 3000), lines.join());
-    await until("it is over", async () => (await device.status()).phase === "idle");
-    assert.equal((await device.status()).progress, null);
   });
 });
