@@ -29,7 +29,7 @@ export async function ask(ports: Ports, url: string, token: string, request: Req
   const headers: Record<string, string> = { authorization: `Bearer ${token}`, "content-type": "application/json" };
   if (request.grant) headers["headwater-grant"] = request.grant;
   headers["accept"] = request.isStream ? LINES : "application/json";
-  const how = { redirect: "manual", credentials: "omit", cache: "no-store" } as const;
+  const how = { redirect: "manual", credentials: "omit" } as const;
   alive();
   try {
     const init = { ...how, method: "POST", headers, ...(request.body && { body: request.body }), signal: abort.signal };
