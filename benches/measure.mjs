@@ -19,7 +19,8 @@ const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
-    // For working on one comparison: `--only kv`, `--only memory`, `--only object`, `--only commits`, `--only noisy`, `--only client`, `--only startup` or `--only tokens`.
+    // One comparison alone: `--only kv`, `--only memory`, `--only object`, `--only commits`, `--only noisy`, `--only client`, `--only startup` or
+    // `--only tokens`. `--only libraries` is run in no other way: it installs what it compares with.
     only: { type: "string" },
   },
 });
@@ -64,6 +65,9 @@ const verifying =
 const starting =
   values.only && values.only !== "startup" ? undefined : await startup({ rounds: values.quick ? 3 : options.rounds });
 
+// Loaded when it is asked for: nobody else needs what it needs.
+const others = values.only === "libraries" ? await (await import("./libraries.mjs")).libraries({ rounds: values.quick ? 1 : 5 }) : undefined;
+
 const wasm = readFileSync(join(root, "build/index_bg.wasm"));
 const result = {
   // Where a figure covers two measurements, it is the worse of them.
@@ -87,6 +91,7 @@ const result = {
   noisy: neighbours,
   tokens: verifying,
   startup: starting,
+  libraries: others,
 };
 
 if (values.json) console.log(JSON.stringify(result));

@@ -50,3 +50,12 @@ export function clientNotes({ idle, gzip_bytes }) {
   return `${sockets} idle sockets, ${pings} pings in ${seconds} s: the object ran ${runs} times for ${number(ms)} ms, ${slept ? "had fallen asleep" : "did not sleep"}, and told all of a change after ${number(told_ms)} ms
 the client: ${gzip_bytes} bytes, minified and gzipped`;
 }
+
+/** Ours beside other libraries. */
+export function libraryTable({ count, rounds: _, ...all }) {
+  const table = [[`first load of ${count} into IndexedDB`, "version", "ms", "against the floor", "range", "bytes, gzip, with Dexie where it is needed"]];
+  for (const [name, { version = "", ms, vs_floor, lowest, highest, gzip_bytes }] of Object.entries(all)) {
+    table.push([name, version, number(ms), ...range({ ratio: vs_floor, lowest, highest }), String(gzip_bytes)]);
+  }
+  return table;
+}

@@ -1,5 +1,5 @@
 // Prints the result of a bench run as two aligned tables: how fast, and what it used.
-import { clientNotes, clientTables } from "./report-client.mjs";
+import { clientNotes, clientTables, libraryTable } from "./report-client.mjs";
 import { mean, number, verdict } from "./report-numbers.mjs";
 
 const CONDITIONS = `Both sides of a comparison are Workers of one Miniflare, asked in turns by raw keep-alive sockets (8 connections;
@@ -131,6 +131,7 @@ which decides how much pushes gain by sharing a transaction.\n`);
   if (result.tokens) console.log(`\n${align(verifying(result.tokens))}`);
   if (result.commits.length > 0) console.log(`\n${align(durations(result.commits))}`);
   if (result.client) console.log(`\n${clientTables(result.client).map(align).join("\n\n")}\n${clientNotes(result.client)}`);
+  if (result.libraries) console.log(`\n${align(libraryTable(result.libraries))}`);
   if (result.noisy) console.log(`\n${NEIGHBOURS}\n${align(neighbours(result.noisy))}`);
   if (result.startup) console.log(`\n${starts(result.startup)}`);
   const loads = result.kv?.firstLoad;

@@ -4,7 +4,7 @@ import { median } from "../../../benches/client.mjs";
 import { Space } from "../../../benches/space.mjs";
 
 /** A todo of about 170 bytes on the wire. */
-const todo = (n) => ({
+export const todo = (n) => ({
   id: `t${String(n).padStart(6, "0")}`,
   value: { title: `Something to do, number ${n}`, done: n % 2, due: "2026-11-30", tags: ["home", "garden"], meta: { color: "red", order: n } },
 });
