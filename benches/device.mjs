@@ -11,7 +11,7 @@ import { idleSockets } from "./idle.mjs";
 import { startCounted, startSockets } from "./runtime.mjs";
 import { socketPushes } from "./sockets.mjs";
 
-const FULL = { rounds: 9, ms: 1500, captures: 15, loads: { "1k": [1000, 15], "10k": [10_000, 9], "100k": [100_000, 3] }, changes: 300, idleSeconds: 20, pushes: 1000 };
+const FULL = { rounds: 7, ms: 1000, captures: 15, loads: { "1k": [1000, 15], "10k": [10_000, 7], "100k": [100_000, 3] }, changes: 200, idleSeconds: 16, pushes: 500 };
 const QUICK = { rounds: 5, ms: 500, captures: 5, loads: { "1k": [1000, 5], "10k": [10_000, 3] }, changes: 50, idleSeconds: 14, pushes: 200 };
 
 async function inBrowser(options) {
@@ -19,7 +19,7 @@ async function inBrowser(options) {
   const runtime = await startSockets({ ALLOWED_ORIGINS: browser.origin });
   try {
     const loads = {};
-    for (const [name, [count, rounds]] of Object.entries(options.loads)) loads[name] = await firstLoad(browser, runtime, { count, rounds });
+    for (const [name, [count, rounds]] of Object.entries(options.loads)) loads[name] = await firstLoad(browser, runtime, { count, rounds, warmUp: count < 100_000 });
     return {
       first_load: loads,
       capture: await captures(browser, { rounds: options.captures }),

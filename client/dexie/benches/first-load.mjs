@@ -17,8 +17,8 @@ async function load(browser, side, count, runtime, token) {
   return ms;
 }
 
-/** Milliseconds of both sides and their ratio: the median of the ratios of `rounds` pairs. */
-export async function firstLoad(browser, runtime, { count, rounds }) {
+/** Milliseconds of both sides and their ratio: the median of the ratios of `rounds` pairs, before which one is not counted if it is to `warmUp`. */
+export async function firstLoad(browser, runtime, { count, rounds, warmUp = true }) {
   process.stderr.write(`  first load of ${count} `);
   const space = new Space(runtime, `first-load-${count}`);
   await space.fill(Array.from({ length: count }, (_, n) => todo(n)), "todos");
@@ -26,7 +26,7 @@ export async function firstLoad(browser, runtime, { count, rounds }) {
   const sides = ["firstLoad", "plainLoad"];
   const pairs = [];
   // The first pair is for the runtime, which publishes meanwhile and compiles what it runs.
-  for (let round = -1; round < rounds; round += 1) {
+  for (let round = warmUp ? -1 : 0; round < rounds; round += 1) {
     const took = {};
     for (const side of round % 2 ? sides : sides.toReversed()) took[side] = await load(browser, side, count, runtime, token);
     if (round >= 0) pairs.push(took);
