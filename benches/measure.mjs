@@ -3,16 +3,15 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
-import { weigh } from "../client/build.mjs";
 import { root } from "../scripts/setup.mjs";
 import { commits } from "./commits.mjs";
+import { device, namedFigures } from "./device.mjs";
 import { machine } from "./machine.mjs";
 import { noisy } from "./noisy.mjs";
 import { pushes } from "./pushes.mjs";
 import { coldPolls, firstLoads, smallReads } from "./reads.mjs";
 import { print } from "./report.mjs";
-import { BOUNDED, startKv, startMemory, startObject, startSlow, startSockets } from "./runtime.mjs";
-import { socketPushes } from "./sockets.mjs";
+import { BOUNDED, startKv, startMemory, startObject, startSlow } from "./runtime.mjs";
 import { startup } from "./startup.mjs";
 import { tokens } from "./tokens.mjs";
 
@@ -20,7 +19,8 @@ const { values } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
-    // For working on one comparison: `--only kv`, `--only memory`, `--only object`, `--only commits`, `--only noisy`, `--only client`, `--only startup` or `--only tokens`.
+    // One comparison alone: `--only kv`, `--only memory`, `--only object`, `--only commits`, `--only noisy`, `--only client`, `--only startup` or
+    // `--only tokens`. `--only libraries` is run in no other way: it installs what it compares with.
     only: { type: "string" },
   },
 });
@@ -55,11 +55,7 @@ for (const commitMs of [0, 10, 30]) {
   slow.push(...((await over("commits", () => startSlow(commitMs), (runtime) => commits(runtime, commitMs, options))) ?? []));
 }
 
-const client = await over("client", startSockets, async (runtime) => ({
-  eight: await socketPushes(runtime, { ...options, clients: 8 }),
-  many: await socketPushes(runtime, { ...options, clients: 32 }),
-  gzip_bytes: (await weigh()).dexie,
-}));
+const client = values.only && values.only !== "client" ? undefined : await device({ quick: values.quick });
 
 const neighbours = await over("noisy", () => startObject(BOUNDED), (runtime) => noisy(runtime, values.quick ? { rounds: 1, ms: 1500 } : { rounds: 3, ms: 5000 }));
 
@@ -68,6 +64,9 @@ const verifying =
 
 const starting =
   values.only && values.only !== "startup" ? undefined : await startup({ rounds: values.quick ? 3 : options.rounds });
+
+// Loaded when it is asked for: nobody else needs what it needs.
+const others = values.only === "libraries" ? await (await import("./libraries.mjs")).libraries({ rounds: values.quick ? 1 : 5 }) : undefined;
 
 const wasm = readFileSync(join(root, "build/index_bg.wasm"));
 const result = {
@@ -78,11 +77,7 @@ const result = {
   tail_vs_memory: memory?.tail.ratio,
   first_load_vs_kv: kv && Math.min(kv.firstLoad.plain.ratio, kv.firstLoad.gzip.ratio),
   push_vs_object: object?.eight.ratio,
-  socket_push_vs_http_8: client?.eight.vs_http.ratio,
-  socket_push_vs_http_32: client?.many.vs_http.ratio,
-  socket_push_vs_minimal_8: client?.eight.vs_minimal.ratio,
-  socket_push_vs_minimal_32: client?.many.vs_minimal.ratio,
-  client_gzip_bytes: client?.gzip_bytes,
+  ...namedFigures(client),
   wasm_gzip_bytes: gzipSync(wasm, { level: 9 }).length,
   wasm_bytes: wasm.length,
   rounds: options.rounds,
@@ -96,6 +91,7 @@ const result = {
   noisy: neighbours,
   tokens: verifying,
   startup: starting,
+  libraries: others,
 };
 
 if (values.json) console.log(JSON.stringify(result));

@@ -1,4 +1,7 @@
 // Prints the result of a bench run as two aligned tables: how fast, and what it used.
+import { clientNotes, clientTables, libraryTable } from "./report-client.mjs";
+import { mean, number, verdict } from "./report-numbers.mjs";
+
 const CONDITIONS = `Both sides of a comparison are Workers of one Miniflare, asked in turns by raw keep-alive sockets (8 connections;
 first loads 1) from a generator that shares the machine, so only ratios mean anything. A ratio is the median of the
 rounds' ratios of requests per second. Medians of the rounds: p50 and p99 in ms, CPU in µs of the runtime's processor
@@ -30,13 +33,6 @@ function rowsOf({ kv, memory, object }) {
   add(object?.since, undefined, SAME_URL);
   add(object?.many, undefined, SAME_URL);
   return rows;
-}
-
-const number = (value) => (Number.isNaN(value) ? "" : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
-const mean = (value) => (value === 0 ? "0" : value < 0.0005 ? "<0.001" : String(Number(value.toFixed(3))));
-
-function verdict(met) {
-  return met ? "met" : "missed";
 }
 
 function speeds(rows) {
@@ -109,20 +105,6 @@ function durations(rows) {
   return table;
 }
 
-// Pushes over sockets, by HTTP, and over sockets to an object that does no more than it must.
-function sockets({ eight, many }) {
-  const table = [["one-record pushes", "clients", "pushes/s", "p50", "p99", "CPU", "sockets against it", "range"]];
-  for (const row of [eight, many]) {
-    const against = { socket: undefined, http: row.vs_http, minimal: row.vs_minimal };
-    for (const [name, of] of Object.entries(against)) {
-      const figures = ["perSecond", "p50", "p99", "cpu"].map((figure) => number(row[name][figure]));
-      const ratio = of ? [of.ratio.toFixed(2), `${of.lowest.toFixed(2)}–${of.highest.toFixed(2)}`] : ["", ""];
-      table.push([{ socket: "over sockets", http: "by HTTP", minimal: "a minimal object, over sockets" }[name], String(row.clients), ...figures, ...ratio]);
-    }
-  }
-  return table;
-}
-
 // From the process of a runtime to its first answer.
 function starts({ nothing, hello, headwater, ratio, cpu_ratio }) {
   const row = (name, { ms, cpu_ms, bytes, gzip }) => [name, number(ms), number(cpu_ms), String(bytes ?? ""), String(gzip ?? "")];
@@ -148,7 +130,8 @@ which decides how much pushes gain by sharing a transaction.\n`);
   if (rows.length > 0) console.log(`${align(speeds(rows))}\n\n${align(uses(rows))}`);
   if (result.tokens) console.log(`\n${align(verifying(result.tokens))}`);
   if (result.commits.length > 0) console.log(`\n${align(durations(result.commits))}`);
-  if (result.client) console.log(`\n${align(sockets(result.client))}\nthe client: ${result.client.gzip_bytes} bytes, minified and gzipped`);
+  if (result.client) console.log(`\n${clientTables(result.client).map(align).join("\n\n")}\n${clientNotes(result.client)}`);
+  if (result.libraries) console.log(`\n${align(libraryTable(result.libraries))}`);
   if (result.noisy) console.log(`\n${NEIGHBOURS}\n${align(neighbours(result.noisy))}`);
   if (result.startup) console.log(`\n${starts(result.startup)}`);
   const loads = result.kv?.firstLoad;

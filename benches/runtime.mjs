@@ -98,12 +98,21 @@ export async function startSlow(commitMs) {
   return start([headwater("tests/runtime/faulty-entry.mjs", variables), worker("floor", "benches/floors/nothing.mjs", {})]);
 }
 
-// Headwater with the default settings, and floor (d).
-export async function startSockets() {
-  return start([
-    headwater("build/index.js", {}),
-    worker("floor", "benches/floors/sockets.mjs", { durableObjects: { STORE: { className: "Store", useSQLite: true } } }),
+// Headwater with the default settings, and floors (d) and (e).
+export async function startSockets(variables = {}) {
+  const object = (className) => ({ className, useSQLite: true });
+  const runtime = await start([
+    headwater("build/index.js", variables),
+    worker("floor", "benches/floors/sockets.mjs", { durableObjects: { STORE: object("Store") } }),
+    worker("broadcast", "benches/floors/broadcast.mjs", { durableObjects: { ROOM: object("Room") } }),
   ]);
+  return { ...runtime, broadcast: (await runtime.miniflare.unsafeGetDirectURL("broadcast")).origin };
+}
+
+// Headwater with what it uses counted. It publishes soon, so that an object that is left alone has nothing more to do.
+export async function startCounted() {
+  const { PUBLISH_AFTER_PULLS: _, ...soon } = EAGER;
+  return start([headwater("benches/floors/counted-headwater.mjs", soon), worker("floor", "benches/floors/nothing.mjs", {})]);
 }
 
 // Headwater with the default settings, and floor (c).

@@ -6,15 +6,17 @@ import { Space } from "./space.mjs";
 
 const change = (prefix, index, id) => ({ op: "put", collection: "c", id: `${prefix}${index}-${id % 100}`, value: { visits: id, text: "x".repeat(200) } });
 
-/** A socket with one push under way at a time. */
-class Pusher {
-  constructor(url, token) {
-    this.socket = new WebSocket(`${url.replace("http", "ws")}/sync/live`, ["headwater.v1", `bearer.${token}`]);
+/** A socket with one push under way at a time. `heard` is called with every message. */
+export class Pusher {
+  constructor(url, token, space = "~") {
+    this.socket = new WebSocket(`${url.replace("http", "ws")}/sync/live?space=${space}`, ["headwater.v1", `bearer.${token}`]);
     this.opened = new Promise((resolve, reject) => {
       this.socket.onopen = resolve;
       this.socket.onerror = reject;
     });
+    this.heard = () => {};
     this.socket.onmessage = ({ data }) => {
+      this.heard(data);
       if (!data.startsWith('{"type":"answer"')) return;
       if (!data.includes('"status":"applied"')) throw new Error(`a push was answered ${data}`);
       this.answered();
@@ -30,7 +32,7 @@ class Pusher {
   }
 }
 
-function pushing(prefix, count, epoch) {
+export function pushing(prefix, count, epoch) {
   const sent = Array(count).fill(0);
   const next = (index) => {
     const id = ++sent[index];

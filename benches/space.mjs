@@ -70,8 +70,8 @@ export class Space {
   }
 
   // Puts records as one client, 1,000 changes to a mutation and two mutations to a push, as the limits allow.
-  async fill(records) {
-    const changes = records.map(({ id, value }) => ({ op: "put", collection: "places", id, value }));
+  async fill(records, collection = "places") {
+    const changes = records.map(({ id, value }) => ({ op: "put", collection, id, value }));
     for (let at = 0; at < changes.length; at += 2000) {
       const mutations = [];
       for (let from = at; from < Math.min(at + 2000, changes.length); from += 1000) {

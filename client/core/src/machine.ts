@@ -60,6 +60,7 @@ export abstract class Machine {
   protected isPullDelayed_ = false;
   protected live_: Live[] = [];
   protected pushTimerSince_: number | null = null;
+  protected capturedAt_ = Number.NEGATIVE_INFINITY;
   protected noNewClientUntil_ = 0;
   protected progress_: { lines: number; bytes: number } | null = null;
   protected pulls_ = 0;
@@ -238,8 +239,11 @@ export abstract class Machine {
     this.hurry_();
     const since = this.pushTimerSince_ ?? this.now_;
     if (this.pushTimerSince_ !== null && this.now_ - since > PUSH_DELAY_MAX_MS - PUSH_DELAY_MS) return;
+    // The first edit after a pause goes out at once; those that follow it closely, as typing does, are gathered.
+    const isAlone = this.now_ - this.capturedAt_ > PUSH_DELAY_MAX_MS;
+    this.capturedAt_ = this.now_;
     this.pushTimerSince_ = since;
-    this.effects_.push({ type: "timer", name: "push", ms: PUSH_DELAY_MS, spread: 0 });
+    this.effects_.push({ type: "timer", name: "push", ms: isAlone ? 0 : PUSH_DELAY_MS, spread: 0 });
   }
 
   protected timer_(name: TimerName): void {

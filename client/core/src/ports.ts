@@ -22,6 +22,7 @@ export interface Ports {
   log?(message: string, detail?: unknown): void;
 }
 
+/** Without `cache`: the answers say "no-store" themselves, and where the request says it, a browser asks before each one whether it may. */
 export interface FetchInit {
   method: string;
   headers: Record<string, string>;
@@ -29,7 +30,6 @@ export interface FetchInit {
   signal?: AbortSignal;
   redirect: "manual";
   credentials: "omit";
-  cache: "no-store";
 }
 
 export interface FetchAnswer {

@@ -130,7 +130,7 @@ export class Spaces {
   async #ask(method: string, path: string, body?: object): Promise<unknown> {
     for (const reason of ["start", "refused"] as const) {
       const headers = { authorization: `Bearer ${await this.#token(reason)}`, "content-type": "application/json" };
-      const how = { redirect: "manual", credentials: "omit", cache: "no-store" } as const;
+      const how = { redirect: "manual", credentials: "omit" } as const;
       const init = { ...how, method, headers, ...(body && { body: JSON.stringify(body) }) };
       const answer = await this.#options.ports.fetch(this.#options.url + path, init);
       const text = await answer.text();

@@ -1,0 +1,1 @@
+export { plainLoad as load } from "../../client/dexie/benches/todos.ts";

@@ -1,0 +1,1 @@
+export { firstLoad as load } from "../../client/dexie/benches/todos.ts";
