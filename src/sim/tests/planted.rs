@@ -231,6 +231,8 @@ pub(crate) enum Fault {
     LastOwnerLeaves,
     /// A code of an invitation is taken that nobody has signed.
     AnyCodeInvites,
+    /// An invitation undoes what was done about a member since it was made.
+    LinkUndoes,
     /// An invitation stands for ever.
     InvitationNeverEnds,
     /// A grant serves whoever has found it.
@@ -400,6 +402,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::ParkedOutlivesSpace, &["I12"], 1000),
     (Fault::LastOwnerLeaves, &["I9"], 100),
     (Fault::AnyCodeInvites, &["I9"], 300),
+    (Fault::LinkUndoes, &["I9", "I1"], 300),
     (Fault::InvitationNeverEnds, &["I9", "I1"], 300),
     (Fault::GrantOfAnybody, &["I9"], 300),
     (Fault::GrantForAnySpace, &["I9"], 600),
