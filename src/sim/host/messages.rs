@@ -5,26 +5,25 @@ use crate::{
     coordinator::object::Moment,
     edge::{
         isolate::Isolate,
-        live::{Effect, Event, Exchange, Message},
+        live::{Conversations, Effect, Event, Exchange, Message},
     },
     error::ApiError,
     ids::UserHash,
     limits,
-    sim::{
-        location::new_isolate,
-        messages::{Serving, Spoken},
-    },
+    sim::messages::{Serving, Spoken},
     time::Millis,
 };
 
 impl super::sockets::Sockets {
-    pub(super) fn isolate(&mut self) -> &mut Isolate {
-        self.isolate.get_or_insert_with(|| new_isolate(false))
+    /// Where the object runs, and what is said there; none while no instance does.
+    pub(super) fn place(&mut self) -> Option<(&mut Isolate, &mut Conversations<Spoken>)> {
+        self.isolate.as_mut().zip(self.conversations.as_mut())
     }
 
     pub(super) fn forget_conversation(&mut self, socket: u32) {
-        let isolate = self.isolate.get_or_insert_with(|| new_isolate(false));
-        self.conversations.ended(isolate, socket);
+        if let Some((isolate, conversations)) = self.place() {
+            conversations.ended(isolate, socket);
+        }
     }
 }
 
@@ -38,9 +37,7 @@ impl Host {
             let begins: String = spoken.text.chars().take(limits::MESSAGE_HEAD).collect();
             let length = spoken.text.len();
             let whole = (length <= limits::MESSAGE_BYTES_MAX).then_some((spoken, length));
-            self.sockets.isolate();
-            let (conversations, isolate) = (&mut self.sockets.conversations, self.sockets.isolate.as_mut());
-            let isolate = isolate.expect("it has just begun");
+            let (isolate, conversations) = self.sockets.place().expect("it runs");
             if let Err(why) = conversations.hear(isolate, (socket, &user), Some(&begins), whole) {
                 self.object.as_mut().expect("it runs").live().close(vec![socket], why);
             }
@@ -50,7 +47,7 @@ impl Host {
 
     /// Begins to serve the next message of a socket, if one waits and none is being served. I9: nobody is served whose token has ended.
     pub fn next_message(&mut self, socket: u32, now: Millis) -> Option<(Serving, Effect)> {
-        let message = self.sockets.conversations.next(socket, now)?;
+        let message = self.sockets.place()?.1.next(socket, now)?;
         let live = self.object.as_mut().expect("it runs").live();
         let user = live.listener(socket).expect("it has sent a message").user.clone();
         let sender = live.hear(socket, now).map(|listener| {
@@ -62,13 +59,15 @@ impl Host {
             self.message_is_served((socket, &user), &message, None, now);
             return None;
         };
-        let (exchange, effect) = self.sockets.isolate().begin_exchange(&message, socket, sender);
+        let (exchange, effect) =
+            self.sockets.place().expect("it runs").0.begin_exchange(&message, socket, sender);
         Some((Serving { socket, message, exchange, told: None }, effect))
     }
 
     /// What an exchange does about what has happened.
     pub fn step_exchange(&mut self, exchange: &mut Exchange, event: Event, now: Millis) -> Effect {
-        self.sockets.isolate().step_exchange(exchange, event, now)
+        let isolate = self.sockets.isolate.as_mut().expect("it has begun the exchange");
+        isolate.step_exchange(exchange, event, now)
     }
 
     /// Whether whoever has sent a message may have more of the object.
@@ -87,6 +86,12 @@ impl Host {
         ends_in_ms
     }
 
+    /// Bytes of messages that are held where the object runs.
+    #[must_use]
+    pub fn messages_held(&self) -> usize {
+        self.sockets.isolate.as_ref().map_or(0, Isolate::messages_held)
+    }
+
     /// A message has been answered by an exchange, or never will be.
     pub fn message_is_served(
         &mut self,
@@ -95,9 +100,7 @@ impl Host {
         exchange: Option<&Exchange>,
         now: Millis,
     ) {
-        self.sockets.isolate();
-        let (conversations, isolate) = (&mut self.sockets.conversations, self.sockets.isolate.as_mut());
-        let isolate = isolate.expect("it has just begun");
+        let Some((isolate, conversations)) = self.sockets.place() else { return };
         let served = conversations.served(isolate, sender, message, exchange);
         if let (Err(why), Some(object)) = (served, &mut self.object) {
             object.live().close(vec![sender.0], why);

@@ -20,7 +20,10 @@ use crate::{
     error::ApiError,
     ids::UserHash,
     role::Role,
-    sim::{location::granter, messages::Spoken},
+    sim::{
+        location::{granter, new_isolate},
+        messages::Spoken,
+    },
     time::Millis,
     version::Position,
 };
@@ -47,7 +50,7 @@ pub(super) struct Sockets {
     /// What clients were told since the last look.
     told: Vec<(usize, News)>,
     /// What is said over them.
-    pub(super) conversations: Conversations<Spoken>,
+    pub(super) conversations: Option<Conversations<Spoken>>,
     /// The isolate in which the object runs. It outlives instances.
     pub(super) isolate: Option<Isolate>,
 }
@@ -119,7 +122,7 @@ impl Host {
         if self.object.is_some() && !is_busy {
             self.rows = self.take_rows();
             self.object = None;
-            self.sockets.conversations = Conversations::default();
+            self.sockets.conversations = None;
         }
     }
 
@@ -150,11 +153,15 @@ impl Host {
     pub(super) fn end_sockets(&mut self) {
         self.sockets.open.clear();
         self.sockets.gathering = None;
-        self.sockets.conversations = Conversations::default();
+        self.sockets.conversations = None;
     }
 
-    /// An instance begins: it hears which sockets are there.
+    /// An instance begins: it hears which sockets are there. I8: nothing is held any more of those before it.
     pub(super) fn wake_sockets(&mut self, now: Millis) {
+        let isolate = self.sockets.isolate.get_or_insert_with(|| new_isolate(false));
+        self.sockets.conversations = Some(Conversations::begin(isolate, "object"));
+        let held = isolate.messages_held();
+        assert!(held == 0, "I8: {held} bytes of messages are held that nobody will answer");
         let object = self.object.as_mut().expect("it begins");
         let open = &self.sockets.open;
         object.sockets_remain(open.iter().map(|(number, socket)| (*number, socket.note.as_str())));

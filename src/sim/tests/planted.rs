@@ -44,6 +44,8 @@ pub(crate) enum Fault {
     MessagesOvertake,
     /// A message is taken twice: by what woke up for it, and once more.
     MessageTakenTwice,
+    /// What waited in an instance that has ended takes room from others.
+    HeldByTheDead,
     /// An answer leaves over a socket before what it says is durable.
     SaidBeforeDurable,
     // Publication.
@@ -316,6 +318,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::AnswerToAnother, &["I2", "I12"], 100),
     (Fault::MessagesOvertake, &["I12"], 100),
     (Fault::MessageTakenTwice, &["I2"], 300),
+    (Fault::HeldByTheDead, &["I8"], 300),
     (Fault::SaidBeforeDurable, &["I1", "I12"], 1000),
     (Fault::PartsNotPut, &["I5"], 100),
     (Fault::FailedPartAdopted, &["I5"], 100),
