@@ -81,8 +81,8 @@ impl<T> Conversations<T> {
         Self { holder: isolate.messages.begin(object), of: BTreeMap::new() }
     }
 
-    /// A message has come over a socket of `user`: how it `begins`, and all of it with its length in bytes, or none if it is longer than
-    /// a message may be.
+    /// A message has come over a socket of `user`: its `edges`, as [`Heading::read`] takes them, and all of it with its length in bytes,
+    /// or none if it is longer than a message may be.
     ///
     /// # Errors
     /// [`Closing::Violation`] for what is not of the protocol.
@@ -90,11 +90,12 @@ impl<T> Conversations<T> {
         &mut self,
         isolate: &mut Isolate,
         (socket, user): (u32, &UserHash),
-        begins: Option<&str>,
+        edges: Option<&str>,
         text: Option<(T, usize)>,
     ) -> Result<(), Closing> {
-        let head = begins.and_then(Heading::read);
-        let head = head.ok_or(Closing::Violation("this is not how a message begins, or not a text"))?;
+        let head = edges.and_then(Heading::read);
+        let head =
+            head.ok_or(Closing::Violation("this is not how a message begins or ends, or not a text"))?;
         let fresh = || Conversation {
             user: user.clone(),
             last: 0,

@@ -34,11 +34,11 @@ impl Host {
         let live = self.object.as_mut().expect("it runs").live();
         let heard = live.hear(socket, now).map(|listener| listener.user.clone());
         if let Ok(user) = heard {
-            let begins: String = spoken.text.chars().take(limits::MESSAGE_HEAD).collect();
+            let edges = edges(&spoken.text);
             let length = spoken.text.len();
             let whole = (length <= limits::MESSAGE_BYTES_MAX).then_some((spoken, length));
             let (isolate, conversations) = self.sockets.place().expect("it runs");
-            if let Err(why) = conversations.hear(isolate, (socket, &user), Some(&begins), whole) {
+            if let Err(why) = conversations.hear(isolate, (socket, &user), Some(&edges), whole) {
                 self.object.as_mut().expect("it runs").live().close(vec![socket], why);
             }
         }
@@ -107,4 +107,12 @@ impl Host {
             self.carry_out_live(now);
         }
     }
+}
+
+/// The first characters of a message, and its last one, as the platform's side hands them over.
+#[must_use]
+pub fn edges(text: &str) -> String {
+    let first: String = text.chars().take(limits::MESSAGE_HEAD).collect();
+    let last = text.chars().last().filter(|_| first.len() < text.len());
+    first.chars().chain(last).collect()
 }

@@ -28,6 +28,7 @@ use crate::{
     time::Millis,
     version::{Position, Version},
 };
+pub use messages::edges;
 pub use pushes::{Slice, ToldPush};
 use sockets::Sockets;
 use tasks::{Called, Died, Means};
