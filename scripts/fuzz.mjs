@@ -2,7 +2,7 @@
 // The targets are the folders of fuzz/corpus. `cargo test --test parsers` tries the same properties without any of this.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -27,11 +27,19 @@ function checkTools() {
   }
 }
 
+/** Examples that other tests read too, as [name, text]. */
+function fixtures(target) {
+  if (target !== "messages") return [];
+  const { sent, refused } = JSON.parse(readFileSync(join(root, "fixtures", "messages.json"), "utf8"));
+  return [...sent, ...refused].map(({ text }, at) => [`fixture-${at}`, text]);
+}
+
 /** Runs one target and returns the files of inputs that broke it. */
 function hunt(target, seconds) {
   const [corpus, findings] = ["corpus", "findings"].map((name) => join(root, "target", "fuzz", name, target));
   for (const folder of [corpus, findings]) mkdirSync(folder, { recursive: true });
   const before = new Set(readdirSync(findings));
+  for (const [name, text] of fixtures(target)) writeFileSync(join(corpus, name), text);
   const flags = [
     `-max_total_time=${seconds}`,
     `-max_len=${BYTES_MAX}`,

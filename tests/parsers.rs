@@ -8,6 +8,7 @@ mod properties;
 use std::{fmt, fs, path::Path};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
+use serde_json::Value;
 
 /// The examples of a parser, by name.
 fn examples(parser: &str) -> Vec<(String, Vec<u8>)> {
@@ -15,9 +16,23 @@ fn examples(parser: &str) -> Vec<(String, Vec<u8>)> {
     let files = fs::read_dir(&folder).expect("a corpus").map(|file| file.expect("a file").path());
     let mut examples: Vec<_> =
         files.map(|path| (path.display().to_string(), fs::read(&path).expect("an example"))).collect();
+    if parser == "messages" {
+        examples.extend(fixtures());
+    }
     examples.sort();
     assert!(!examples.is_empty(), "{} is empty", folder.display());
     examples
+}
+
+/// The messages that clients' tests read too.
+fn fixtures() -> impl Iterator<Item = (String, Vec<u8>)> {
+    let fixtures: Value = serde_json::from_str(include_str!("../fixtures/messages.json")).expect("JSON");
+    let texts = |list: &str| fixtures[list].as_array().expect("a list").clone();
+    let text = |one: Value| {
+        let [name, text] = ["name", "text"].map(|field| one[field].as_str().expect("a text").to_owned());
+        (name, text.into_bytes())
+    };
+    texts("sent").into_iter().chain(texts("refused")).map(text).collect::<Vec<_>>().into_iter()
 }
 
 /// Text that means something to one parser or another, put into examples where it may not belong.
@@ -174,5 +189,5 @@ macro_rules! parsers {
 
 parsers! {
     push 2000, resolutions 1000, pull_query 2000, pull_body 2000, cursor 2000, route 1000, token 1000, jwks 1000, head 1000, lines 1000, parts 100,
-    internal 1000, value 2000, operations 1000
+    internal 1000, value 2000, operations 1000, messages 500
 }

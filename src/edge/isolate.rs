@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    directory, failures::FailureLines, refusals::Refusals, streams::Streams, visit::Visit, writes::Writes,
+    directory, failures::FailureLines, live::Held, refusals::Refusals, streams::Streams, visit::Visit,
+    writes::Writes,
 };
 use crate::{
     access::{
@@ -20,7 +21,6 @@ use crate::{
     limits,
     log::{LogLevel, LogLine},
     role::Role,
-    shares::Shares,
     snapshot::keys::Scope,
     time::{Hourly, Millis},
 };
@@ -38,7 +38,7 @@ pub struct Isolate {
     pub(super) refusals: Refusals,
     pub(super) streams: Streams,
     /// Messages of sockets, where objects run.
-    pub(super) messages: Shares,
+    pub(super) messages: Held,
     pub(super) directories: directory::KnownEntries,
     pub(super) errands: Vec<Visit>,
     /// Whether the platform's rate limiter is bound.
@@ -64,7 +64,7 @@ impl Isolate {
             writes: Writes::default(),
             refusals: Refusals::default(),
             streams: Streams::default(),
-            messages: Shares::new(limits::MESSAGES_HELD_MAX),
+            messages: Held::default(),
             directories: directory::KnownEntries::default(),
             errands: Vec::new(),
             has_limiter,

@@ -326,8 +326,12 @@ impl Location {
 }
 
 fn isolates(is_eager: bool) -> [SharedIsolate; 2] {
+    [(); 2].map(|()| Rc::new(RefCell::new(new_isolate(is_eager))))
+}
+
+/// An isolate of this world begins, at a location or where an object runs.
+pub(super) fn new_isolate(is_eager: bool) -> Isolate {
     // Read once, because worlds begin isolates by the thousand.
     static CONFIGS: LazyLock<[EdgeConfig; 2]> = LazyLock::new(|| [config(false), config(true)]);
-    let begin = || Isolate::new(CONFIGS[usize::from(is_eager)].clone(), &[], &[], false);
-    [(); 2].map(|()| Rc::new(RefCell::new(begin())))
+    Isolate::new(CONFIGS[usize::from(is_eager)].clone(), &[], &[], false)
 }

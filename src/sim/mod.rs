@@ -17,6 +17,7 @@ pub mod invitations;
 pub mod kv;
 pub mod ledger;
 pub mod location;
+pub mod messages;
 pub mod network;
 pub mod reference;
 mod requests;
@@ -44,6 +45,7 @@ use client::Client;
 use directory::Directories;
 use kv::Kv;
 use location::Location;
+use messages::Connections;
 use network::Network;
 pub use rng::Rng;
 use space::Space;
@@ -129,6 +131,8 @@ pub struct World {
     pub clients: Vec<Client>,
     /// What is on its way between clients and locations.
     pub network: Network,
+    /// What is said over sockets.
+    pub connections: Connections,
     /// The lists of users' spaces.
     pub directories: Directories,
     /// What happened, if somebody wants to read it.
@@ -149,6 +153,7 @@ impl World {
             now: START,
             kv: Kv::new(settings.locations + 1, Rng::new(rng.any())),
             network: Network::new(Rng::new(rng.any())),
+            connections: Connections::default(),
             directories: Directories::new(Rng::new(settings.seed ^ 0x6469_7265_6374_6f72)),
             trace: None,
             locations: (0..settings.locations)

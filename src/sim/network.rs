@@ -8,7 +8,7 @@ use super::{
     location::{Reader, Wire},
 };
 use crate::{
-    call::PushAnswer,
+    call::{Call, PushAnswer},
     error::ApiError,
     fronts::headwater::{answer::Format, pull::PullRequest},
     time::Millis,
@@ -37,6 +37,10 @@ pub enum Message {
     Pull(Sender, Asked),
     /// Its answer.
     Pulled(Sender, Asked, Rc<Result<Wire, ApiError>>),
+    /// What a client has said next over this connection comes to the object.
+    Said(u64),
+    /// What its client is told next over this connection comes to the client.
+    Told(u64),
     /// A live message: where the space stands, from where, and the changes between if they are few.
     Live(usize, Version, Position, Option<Rc<str>>),
 }
@@ -52,6 +56,8 @@ pub struct SentPush {
     pub since: Option<Position>,
     /// The body.
     pub body: String,
+    /// A push, or a resolution, which is short for one.
+    pub call: Call,
     /// Its mutations.
     pub marks: Vec<Sent>,
 }

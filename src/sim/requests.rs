@@ -13,7 +13,7 @@ use super::{
     visits::{self, Around, Driven},
 };
 use crate::{
-    call::{Ask, Caller, PullReply, PushAnswer, decode_reply},
+    call::{Ask, Call, Caller, PullReply, PushAnswer, decode_reply},
     coordinator::push::queue::Ticket,
     edge::visit::{Effect, Event},
     error::ApiError,
@@ -51,7 +51,8 @@ impl World {
         let client = &self.clients[client];
         let marks = client.next_push().map(|queued| (queued.id, queued.mark));
         let (name, since) = (client.name.clone(), client.position.clone());
-        SentPush { name, user: client.user, since, body: client.push_body(), marks: marks.collect() }
+        let (user, body) = (client.user, client.push_body());
+        SentPush { name, user, since, body, call: Call::Push, marks: marks.collect() }
     }
 
     /// A push reaches the coordinator, where it waits.
@@ -75,7 +76,7 @@ impl World {
         sent: &Rc<SentPush>,
     ) -> Result<u64, ApiError> {
         let Space { host, oracle, .. } = &mut self.spaces[space];
-        let begun = host.begin_push(caller, sent.body.len(), self.now);
+        let begun = host.begin_push(&sent.call, caller, sent.body.len(), self.now);
         oracle.check_pusher(sent.user, &begun);
         begun
     }
@@ -126,17 +127,22 @@ impl World {
         }
     }
 
-    /// The answer to a push passes the edge, and leaves for the client.
+    /// The answer to a push leaves for the client: that to a request passes the edge.
     pub(super) fn answer_push(
         &mut self,
-        Waiting { sender, mut driven }: Waiting,
+        waiting: Waiting,
         sent: Rc<SentPush>,
         answer: Result<PushAnswer, ApiError>,
         at: Option<&Position>,
     ) {
         self.note(|| format!("the coordinator answers {}: {}", sent.name, traffic::brief(&answer)));
-        self.pass_push(&mut driven, answer.as_ref().err(), at);
-        self.network.send(Message::Pushed(sender, sent, Rc::new(answer)), self.now);
+        match waiting {
+            Waiting::Request { sender, mut driven } => {
+                self.pass_push(&mut driven, answer.as_ref().err(), at);
+                self.network.send(Message::Pushed(sender, sent, Rc::new(answer)), self.now);
+            }
+            Waiting::Message(connection) => self.push_is_done(connection, answer),
+        }
     }
 
     /// The answer to a push passes the edge where it was asked for.

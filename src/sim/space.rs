@@ -42,11 +42,13 @@ pub struct Space {
     past: Vec<(Scope, Oracle)>,
 }
 
-/// Whoever waits for the answer to a push, and the visit that it passes.
+/// Whoever waits for the answer to a push.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) sender: Sender,
-    pub(super) driven: Box<Driven>,
+pub(super) enum Waiting {
+    /// Whoever has sent a request, and the visit that the answer passes.
+    Request { sender: Sender, driven: Box<Driven> },
+    /// Whoever has sent a message over this connection.
+    Message(u64),
 }
 
 /// A push that waits in the coordinator.

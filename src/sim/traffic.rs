@@ -3,15 +3,15 @@
 use std::rc::Rc;
 
 use super::{
-    USERS, World,
+    World,
     client::{Client, OUTBOX, Queued, Taken},
     location::Wire,
+    messages::Asks,
     network::{Asked, Message, Sender, SentPush},
-    space::{Space, Waiting},
-    user_hash,
+    space::Waiting,
 };
 use crate::{
-    call::{PushAnswer, live::News},
+    call::{Call, PushAnswer, live::News},
     error::ApiError,
     fronts::headwater::{answer::Format, pull::Min},
     mutation::{MutationResult, Settled},
@@ -27,20 +27,53 @@ impl World {
             return;
         }
         let sender = self.next_request(client, waits);
-        let composed = self.compose(client);
+        let mut composed = self.compose(client);
+        if let Some(connection) = self.connection_of(client).filter(|_| self.rng.chance(70)) {
+            if let Some(body) = self.clients[client].resolution_body() {
+                composed = SentPush { body, call: Call::Resolve, ..composed };
+            }
+            return self.say(connection, Asks::Push(sender, Rc::new(composed)));
+        }
         self.note(|| format!("{} pushes {:?}", composed.name, composed.marks));
         self.network.send(Message::Push(sender, Rc::new(composed)), self.now);
     }
 
-    /// A tab asks a location for what is new, or for the next page.
+    /// A tab asks for what is new, or for the next page: over its socket, or a location.
     pub fn send_pull(
         &mut self,
-        client: usize,
-        tab: usize,
+        (client, tab): (usize, usize),
         location: usize,
         format: Format,
         chunks: Option<usize>,
     ) {
+        match self.connection_of(client).filter(|_| self.rng.chance(40)) {
+            Some(connection) => {
+                let (sender, asked) = self.compose_request((client, tab), location, format, chunks);
+                self.say(connection, Asks::Pull(sender, asked));
+            }
+            None => self.send_pull_by_http((client, tab), location, format, chunks),
+        }
+    }
+
+    /// The same, of a location.
+    pub(super) fn send_pull_by_http(
+        &mut self,
+        from: (usize, usize),
+        location: usize,
+        format: Format,
+        chunks: Option<usize>,
+    ) {
+        let (sender, asked) = self.compose_request(from, location, format, chunks);
+        self.network.send(Message::Pull(sender, asked), self.now);
+    }
+
+    fn compose_request(
+        &mut self,
+        (client, tab): (usize, usize),
+        location: usize,
+        format: Format,
+        chunks: Option<usize>,
+    ) -> (Sender, Asked) {
         self.renew_grant(client);
         let sender = self.next_request(client, tab);
         let (body, request) = self.compose_pull(client, tab);
@@ -56,11 +89,10 @@ impl World {
         });
         let reader = self.reader(client);
         let (body, request) = (body.into(), Rc::new(request));
-        let asked = Asked { reader, location, format, chunks, since, body, request };
-        self.network.send(Message::Pull(sender, asked), self.now);
+        (sender, Asked { reader, location, format, chunks, since, body, request })
     }
 
-    fn next_request(&mut self, client: usize, tab: usize) -> Sender {
+    pub(super) fn next_request(&mut self, client: usize, tab: usize) -> Sender {
         let client_state = &mut self.clients[client];
         client_state.requests += 1;
         client_state.waits_for[tab] = client_state.requests;
@@ -68,7 +100,7 @@ impl World {
     }
 
     /// Whether a tab waits for this answer. It does so for one: what comes later is as good as lost.
-    fn is_awaited(&mut self, sender: &Sender) -> bool {
+    pub(super) fn is_awaited(&mut self, sender: &Sender) -> bool {
         let waits_for = &mut self.clients[sender.client].waits_for[sender.tab];
         let is_awaited = *waits_for == sender.request;
         if is_awaited {
@@ -114,6 +146,8 @@ impl World {
                     self.pull_answer_arrives(&sender, &asked, (*body).clone());
                 }
             }
+            Message::Said(connection) => self.message_comes(connection),
+            Message::Told(connection) => self.client_is_told(connection),
             Message::Live(client, from, at, lines) => {
                 let changes = if lines.is_some() { "the changes" } else { "that there is something" };
                 self.note(|| format!("client {client} hears live {changes} from {from} to {at}"));
@@ -127,7 +161,12 @@ impl World {
         true
     }
 
-    fn pull_answer_arrives(&mut self, sender: &Sender, asked: &Asked, body: Result<Wire, ApiError>) {
+    pub(super) fn pull_answer_arrives(
+        &mut self,
+        sender: &Sender,
+        asked: &Asked,
+        body: Result<Wire, ApiError>,
+    ) {
         let taken =
             self.receive_pull_answer(sender.client, sender.tab, asked.since.as_ref(), &asked.request, body);
         self.note(|| {
@@ -139,7 +178,8 @@ impl World {
         });
         if matches!(taken, Ok(Taken::Incomplete)) && self.clients[sender.client].is_pulling_in(sender.tab) {
             // Tabs go on by themselves, as a loop in the client does.
-            self.send_pull(sender.client, sender.tab, asked.location, asked.format, asked.chunks);
+            let from = (sender.client, sender.tab);
+            self.send_pull(from, asked.location, asked.format, asked.chunks);
         }
     }
 
@@ -172,7 +212,7 @@ impl World {
                 return self.network.send(Message::Pushed(sender, push, Rc::new(Err(refused))), self.now);
             }
         };
-        let waiting = Waiting { sender, driven };
+        let waiting = Waiting::Request { sender, driven };
         let (refused, waiting) = match self.begin_push(space, &caller, &push) {
             Err(refused) => (refused, waiting),
             Ok(number) if self.rng.chance(10) => {
@@ -187,23 +227,19 @@ impl World {
         self.answer_push(waiting, push, Err(refused), None);
     }
 
-    /// A client opens a socket, which hears of commits from then on, or loses it; or the object falls asleep with all of them.
+    /// A client opens a socket, which hears of commits from then on, or loses it, or sends a new token over it; or the object falls
+    /// asleep with all of them.
     pub fn change_sockets(&mut self, client: usize) {
-        let (user, space) = (self.clients[client].user, self.clients[client].space);
-        let (now, kind) = (self.now, self.rng.below(5));
-        let Space { host, oracle, .. } = &mut self.spaces[space];
-        match kind {
-            0..=1 if !host.listens(client) => {
-                let lasts = if self.rng.chance(80) { 30 * 60_000 } else { 3_000 };
-                let told = host.open_socket(client, &user_hash(user), now.plus(lasts), now);
-                let may = oracle.role(user).is_some() && !oracle.is_gone();
-                assert!(may || told.is_err(), "I9: {} listens to a space of others", USERS[user]);
-                if let Ok(told) = told {
-                    self.clients[client].learn_min(told);
+        let space = self.clients[client].space;
+        match self.rng.below(6) {
+            0..=2 if !self.spaces[space].host.listens(client) => self.connect(client),
+            3 => self.disconnect(client),
+            4 => self.spaces[space].host.sleep(),
+            5 => {
+                if let Some(connection) = self.connection_of(client) {
+                    self.say(connection, Asks::Token);
                 }
             }
-            2 => host.lose_sockets(client),
-            3 => host.sleep(),
             _ => {}
         }
     }

@@ -63,8 +63,8 @@ extern "C" {
     fn ended(this: &Sockets, socket: &JsValue) -> i32;
     #[wasm_bindgen(method, js_name = answerPings)]
     fn answer_pings(this: &Sockets, ping: &str, pong: &str);
-    #[wasm_bindgen(js_name = beginning)]
-    fn beginning(message: &JsValue, characters: usize) -> Option<String>;
+    #[wasm_bindgen(js_name = edges)]
+    fn edges(message: &JsValue, characters: usize) -> Option<String>;
     #[wasm_bindgen(js_name = bytesOf)]
     fn bytes_of(message: &JsValue, limit: usize) -> Option<Uint8Array>;
 }
@@ -150,15 +150,15 @@ impl Instance {
     }
 
     fn take_in(&self, number: u32, user: &UserHash, message: &JsValue) -> Result<(), Closing> {
-        let begins = beginning(message, limits::MESSAGE_HEAD);
-        let text = begins.as_ref().and_then(|_| bytes_of(message, limits::MESSAGE_BYTES_MAX));
+        let edges = edges(message, limits::MESSAGE_HEAD);
+        let text = edges.as_ref().and_then(|_| bytes_of(message, limits::MESSAGE_BYTES_MAX));
         let text = text.map(|text| {
             let length = text.length() as usize;
             (text, length)
         });
         let mut conversations = self.conversations.borrow_mut();
         isolate::with(&self.env, |isolate| {
-            conversations.hear(isolate, (number, user), begins.as_deref(), text)
+            conversations.hear(isolate, (number, user), edges.as_deref(), text)
         })
     }
 

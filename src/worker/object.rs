@@ -138,13 +138,14 @@ impl DurableObject for Coordinator {
     fn new(state: State, env: Env) -> Self {
         let storage: ObjectStorage = state.storage().as_raw().unchecked_ref::<ObjectStorage>().clone();
         let (config, common) = isolate::of_objects(&env);
+        let id = state.id().to_string();
         let sockets = Sockets::new(state.as_raw());
         let mut object = Object::new(ObjectSql::new(storage.clone()), config, common, now());
         object.sockets_remain(remaining(&sockets.remaining()));
         let instance = Instance {
             object: RefCell::new(object),
             sockets,
-            conversations: RefCell::default(),
+            conversations: RefCell::new(isolate::with(&env, |isolate| Conversations::begin(isolate, &id))),
             slices: Group::new(&storage),
             reading: Group::new(&storage),
             events: Events::new(state.as_raw()),

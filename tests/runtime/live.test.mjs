@@ -180,6 +180,43 @@ describe("sockets", () => {
     assert.equal(await socket.ended(), 1008, "numbers rise");
   });
 
+  test("what comes over a socket that the server has ended is not done, also if its client never answers the end", async () => {
+    const { owner, writer, space } = await team();
+    const push = (n, id) => JSON.stringify({ type: "push", n, body: { client: "c_ended-00", mutations: [{ id: n, changes: [put(id)] }] } });
+    for (const [why, end] of [
+      ["what was not of the protocol", (socket) => socket.send("{")],
+      ["a number that does not rise", (socket) => socket.send(push(0, "no"))],
+      ["its user's removal", () => owner.remove(space, writer)],
+    ]) {
+      await owner.set(space, writer, "writer");
+      const socket = await listen(runtime, writer.token, { space });
+      socket.answersEnd = false;
+      await end(socket);
+      assert.ok([1008, 4003].includes(await socket.ended()), why);
+      // Its user may push all the same, as far as members go.
+      await owner.set(space, writer, "writer");
+      const { told, answers } = socket;
+      const before = [told.length, answers.length];
+      for (let n = 1; n <= 3; n += 1) socket.send(push(n, `late${n}`));
+      await owner.put(space, "seen", { why });
+      const records = await owner.records(space, { query: "consistency=strong" });
+      assert.deepEqual(records.filter((record) => record.includes("late")), [], why);
+      assert.ok(records.includes("c/seen"));
+      assert.deepEqual([told.length, answers.length], before, "and nothing more is said");
+      socket.stream.destroy();
+    }
+  });
+
+  test("of what was sent at once, what stands behind the end of the socket is not done", async () => {
+    const { token, device } = someone("alice");
+    const socket = await listen(runtime, token);
+    const push = (n, id) => JSON.stringify({ type: "push", n, body: { client: "c_behind-0", mutations: [{ id: n, changes: [put(id)] }] } });
+    for (const text of [push(1, "a"), "{", push(2, "b")]) socket.send(text);
+    assert.equal(await socket.ended(), 1008);
+    await device.pull({ consistency: "strong" });
+    assert.ok(![...device.records.keys()].some((name) => name.includes("b")), [...device.records.keys()].join());
+  });
+
   test("in a shared space the greeting brings role and grant, with which records are read by HTTP", async () => {
     const { owner, writer, space } = await team();
     await owner.put(space, "a", { n: 1 });
@@ -317,6 +354,11 @@ describe("sockets", () => {
   test("sockets sleep with their object, and hear what is committed when it wakes", async () => {
     const { owner, writer, space } = await team();
     const [sleeping, own] = [await listen(runtime, writer.token, { space }), await listen(runtime, owner.token, { space })];
+    // One that the server has ended, and whose client never answers that.
+    const ended = await listen(runtime, writer.token, { space });
+    ended.answersEnd = false;
+    ended.send("{");
+    assert.equal(await ended.ended(), 1008);
     const before = await awake(runtime, space);
     // Pings do not wake it.
     for (let n = 0; n < 7; n += 1) {
@@ -331,6 +373,9 @@ describe("sockets", () => {
     assert.equal(woken.begun, before.begun + 1, "it had fallen asleep once");
     assert.equal(woken.messages, before.messages, "no ping has reached it");
     assert.equal((await sleeping.push("c_sleeper-0", 1, [put("b")])).status, 200, "its messages are heard as before");
+    ended.send(JSON.stringify({ type: "push", n: 1, body: { client: "c_ended-1", mutations: [{ id: 1, changes: [put("late")] }] } }));
+    await eventually("that message has come", async () => (await awake(runtime, space)).messages > woken.messages + 1);
+    assert.ok(!(await owner.records(space, { query: "consistency=strong" })).includes("c/late"), "an instance that begins knows of no ended socket");
     await own.hears("changes", { where: ({ changes }) => changes.some(({ id }) => id === "b") });
     assert.equal((await owner.remove(space, writer)).status, 204);
     assert.equal(await sleeping.ended(), 4003);

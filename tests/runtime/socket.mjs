@@ -78,6 +78,8 @@ export class Socket {
   answers = [];
   n = 0;
   end = null;
+  /** Whether it answers the end that the server says, as every client has to. */
+  answersEnd = true;
   #bytes = Buffer.alloc(0);
 
   constructor(runtime, token, { at = "home", space, origin } = {}) {
@@ -106,7 +108,7 @@ export class Socket {
       if (next.kind === TEXT) this.#hear(JSON.parse(next.payload.toString()));
       if (next.kind === CLOSE) {
         this.end ??= next.payload.readUInt16BE(0);
-        this.stream.end(frame(CLOSE, next.payload.subarray(0, 2)));
+        if (this.answersEnd) this.stream.end(frame(CLOSE, next.payload.subarray(0, 2)));
       }
     }
   }

@@ -277,7 +277,9 @@ impl Task {
         }
     }
 
-    pub(super) fn caller(&self) -> Option<&Caller> {
+    /// Who has called; nobody brings an alarm about, or news.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Caller> {
         match &self.purpose {
             Purpose::Push { caller, .. } | Purpose::Call { caller, .. } => Some(caller),
             Purpose::Alarm | Purpose::News => None,

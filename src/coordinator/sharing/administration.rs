@@ -157,8 +157,7 @@ impl<L: Ledger> Coordinator<L> {
         }
         self.has_room_for(before)?;
         if before != Some(role) {
-            let change = (members::key_of(&person.user), Some(Member::value(&person.sub, role)));
-            self.step(&change, now)?;
+            self.set_by_hand(&person.user, Some(Member::value(&person.sub, role)), now)?;
         }
         let body = Some(members::shown(person.user.as_str(), &person.sub, role));
         Ok(Administered { body, invites: before.is_none(), grants: None })
@@ -180,8 +179,7 @@ impl<L: Ledger> Coordinator<L> {
             Some(Role::Owner) => self.keeps_an_owner()?,
             Some(_) => {}
         }
-        let change = (members::key_of(&person.user), None);
-        self.step(&change, now)
+        self.set_by_hand(&person.user, None, now)
     }
 
     fn policies(&mut self) -> Result<String, ApiError> {

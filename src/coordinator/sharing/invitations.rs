@@ -15,6 +15,7 @@ use crate::{
         },
     },
     error::ApiError,
+    ids::UserHash,
     limits,
     role::Role,
     time::Millis,
@@ -22,7 +23,14 @@ use crate::{
 };
 
 const KIND: &str = "invitation";
-const OVER: ApiError = ApiError::NotFound("This invitation was used up, or taken back, or has ended.");
+/// Rows that say at which version a person's membership was set or ended otherwise than by an invitation, under the user's hash. Only
+/// what came after an invitation that stands has one.
+const SET: &str = "set_member";
+const OVER: ApiError = ApiError::NotFound(
+    "This invitation was used up, or taken back, or has ended, or your membership has ended since it was made.",
+);
+/// Rows of the kind above that are forgotten at once. What is left says nothing about later invitations.
+const FORGOTTEN_MAX: usize = 1_000;
 
 /// The row of an invitation, under its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +39,9 @@ struct Row {
     /// How many people it may still make members.
     uses: u64,
     expires: Millis,
+    /// The version at which the space stood when it was made.
+    #[serde(default)]
+    made: u64,
 }
 
 impl<L: Ledger> Coordinator<L> {
@@ -50,10 +61,14 @@ impl<L: Ledger> Coordinator<L> {
         }
         let is_taken = |number: &u64| standing.iter().any(|(taken, _)| taken == &number.to_string());
         let number = (random..).find(|number| !is_taken(number)).unwrap_or(random);
-        let row = Row { role: role.as_str().to_owned(), uses, expires: now.plus(lasts_ms) };
+        let made = self.version.get();
+        let row = Row { role: role.as_str().to_owned(), uses, expires: now.plus(lasts_ms), made };
         let noted = self.ledger.atomically(&mut |ledger| {
             for (number, _) in &ended {
                 ledger.delete_private(KIND, number)?;
+            }
+            if standing.is_empty() {
+                forget_rows(ledger, SET, FORGOTTEN_MAX)?;
             }
             ledger.put_private(KIND, &number.to_string(), &json!(row).to_string())
         });
@@ -79,7 +94,7 @@ impl<L: Ledger> Coordinator<L> {
         forgotten.map_err(|error| self.storage_failed(error))
     }
 
-    /// Makes somebody a member, if the invitation stands. A member who may do as much already is told so and not counted, also where
+    /// Makes somebody a member, if the invitation stands, unless the person's membership was set or has ended since it was made. A member who may do as much already is told so and not counted, also where
     /// it does not stand any more: an answer that was lost can be asked for again.
     pub(super) fn accept(
         &mut self,
@@ -96,8 +111,13 @@ impl<L: Ledger> Coordinator<L> {
         let before = before.map_err(|error| self.storage_failed(error))?;
         let number = number.to_string();
         let row = self.invitation_row(&number).map_err(|error| self.storage_failed(error))?;
+        let set =
+            self.ledger.private(SET, person.user.as_str()).map_err(|error| self.storage_failed(error))?;
+        let set: Option<u64> = set.and_then(|version| version.parse().ok()).filter(|_| !planted!(LinkUndoes));
         let row = row.filter(|row| {
-            (row.expires > now || planted!(InvitationNeverEnds)) && *incarnation == self.meta.incarnation
+            (row.expires > now || planted!(InvitationNeverEnds))
+                && *incarnation == self.meta.incarnation
+                && set.is_none_or(|set| set <= row.made)
         });
         let invited = row.as_ref().and_then(|row| Role::parse(&row.role));
         let role = before.max(invited).ok_or(OVER)?;
@@ -115,12 +135,25 @@ impl<L: Ledger> Coordinator<L> {
         Ok(self.shown(role).into())
     }
 
+    /// Changes what somebody is in the space, by no invitation: those that stand undo nothing of it.
+    pub(super) fn set_by_hand(
+        &mut self,
+        user: &UserHash,
+        value: Option<String>,
+        now: Millis,
+    ) -> Result<(), ApiError> {
+        let invites = self.ledger.private_rows(KIND, "", 1).map_err(|error| self.storage_failed(error))?;
+        let version = self.version.next().to_string();
+        self.step_with(&(members::key_of(user), value), now, &mut |ledger| match invites.is_empty() {
+            true => Ok(()),
+            false => ledger.put_private(SET, user.as_str(), &version),
+        })
+    }
+
     /// Forgets all of them, with the space.
     pub(super) fn forget_invitations(ledger: &mut L) -> LedgerResult<()> {
-        for (number, _) in ledger.private_rows(KIND, "", usize::MAX)? {
-            ledger.delete_private(KIND, &number)?;
-        }
-        Ok(())
+        forget_rows(ledger, KIND, usize::MAX)?;
+        forget_rows(ledger, SET, usize::MAX)
     }
 
     fn invitation_row(&self, number: &str) -> LedgerResult<Option<Row>> {
@@ -133,6 +166,13 @@ impl<L: Ledger> Coordinator<L> {
     }
 }
 
+fn forget_rows(ledger: &mut impl Ledger, kind: &str, at_once: usize) -> LedgerResult<()> {
+    for (key, _) in ledger.private_rows(kind, "", at_once)? {
+        ledger.delete_private(kind, &key)?;
+    }
+    Ok(())
+}
+
 /// A row of a later build, which this one does not know, counts as none.
 fn read(text: &str) -> Option<Row> {
     serde_json::from_str(text).ok()
@@ -140,7 +180,7 @@ fn read(text: &str) -> Option<Row> {
 
 /// How long it lasts, too: a device's clock may be wrong.
 fn shown(number: &str, row: &Row, now: Millis) -> serde_json::Value {
-    let Row { role, uses, expires } = row;
+    let Row { role, uses, expires, .. } = row;
     json!({ "invitation": number, "role": role, "uses": uses, "expires": expires, "expiresIn": expires.since(now) })
 }
 
@@ -150,8 +190,8 @@ mod tests {
 
     #[test]
     fn the_row_of_an_invitation_is_pinned_because_links_that_were_sent_stay_in_use() {
-        let row = Row { role: "writer".to_owned(), uses: 3, expires: Millis(1_795_341_782_000) };
-        let text = r#"{"expires":1795341782000,"role":"writer","uses":3}"#;
+        let row = Row { role: "writer".to_owned(), uses: 3, expires: Millis(1_795_341_782_000), made: 7 };
+        let text = r#"{"expires":1795341782000,"made":7,"role":"writer","uses":3}"#;
         let consequence = "links that were sent before the deployment would invite nobody";
         assert_eq!((json!(row).to_string().as_str(), read(text)), (text, Some(row)), "{consequence}");
         assert_eq!(read(r#"{"later":1}"#), None, "a row of a later build is no reason to panic");

@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::{spaces::person, *};
 use crate::{call::Administration, limits};
 
-const OVER: ApiError = ApiError::NotFound("This invitation was used up, or taken back, or has ended.");
+const OVER: ApiError = ApiError::NotFound(
+    "This invitation was used up, or taken back, or has ended, or your membership has ended since it was made.",
+);
 
 fn invite(role: Role, uses: u64) -> Administration {
     Administration::Invite { role, uses, lasts_ms: limits::INVITATION_MS }
@@ -59,6 +61,62 @@ fn an_invitation_makes_nobody_less_and_raises_whoever_is_less() {
     assert_eq!(desk.accept("bob", reads).expect("it stands")["role"], "writer");
     assert_eq!(desk.accept("rita", owns).expect("it stands")["role"], "owner");
     assert_eq!(desk.uses(), [1], "bob has not used his up");
+}
+
+#[test]
+fn an_invitation_undoes_nothing_that_was_done_about_a_member_since_it_was_made() {
+    let mut desk = Desk::team();
+    let remove = |name: &str| Administration::RemoveMember(person(name));
+    let set = |name: &str, role| Administration::SetMember { person: person(name), role };
+    let first = desk.invited(Role::Owner, 9);
+    desk.accept("bob", first).expect("it stands");
+    desk.accept("carol", first).expect("it stands");
+    desk.accept("dave", first).expect("it stands");
+    desk.administer("alice", &set("bob", Role::Reader)).expect("she is an owner");
+    desk.administer("alice", &remove("carol")).expect("she is an owner");
+    desk.administer("dave", &remove("dave")).expect("everybody may leave");
+    let uses = desk.uses();
+    assert_eq!(desk.accept("bob", first).expect("he is a member")["role"], "reader");
+    for gone in ["carol", "dave"] {
+        assert_eq!(desk.accept(gone, first), Err(OVER));
+    }
+    assert_eq!(desk.uses(), uses, "and nobody was counted");
+    // Others it makes members as before, and a later one everybody.
+    desk.accept("erin", first).expect("it stands");
+    let second = desk.invited(Role::Writer, 9);
+    for (name, invitation, role) in [
+        ("bob", second, "writer"),
+        ("carol", second, "writer"),
+        ("bob", first, "writer"),
+        ("carol", first, "writer"),
+    ] {
+        assert_eq!(desk.accept(name, invitation).expect("a member")["role"], role, "{name}");
+    }
+    desk.administer("alice", &remove("bob")).expect("she is an owner");
+    assert_eq!((desk.accept("bob", first), desk.accept("bob", second)), (Err(OVER), Err(OVER)));
+}
+
+#[test]
+fn what_was_done_about_members_is_noted_only_while_an_invitation_could_undo_it() {
+    let mut desk = Desk::staffed();
+    let remove = Administration::RemoveMember(person("rita"));
+    desk.administer("alice", &remove).expect("she is an owner");
+    let noted = |desk: &mut Desk| desk.core.ledger().private_rows("set_member", "", 9).expect("rows").len();
+    assert_eq!(noted(&mut desk), 0, "there is no invitation");
+    let number = desk.invited(Role::Reader, 1);
+    desk.accept("rita", number).expect("it was made later");
+    assert_eq!(desk.uses(), Vec::<u64>::new());
+    let number = desk.invited(Role::Reader, 1);
+    desk.administer("alice", &remove).expect("she is an owner");
+    assert_eq!((noted(&mut desk), desk.accept("rita", number)), (1, Err(OVER)));
+    desk.administer("alice", &Administration::Uninvite { number }).expect("she is an owner");
+    let number = desk.invited(Role::Reader, 1);
+    assert_eq!(noted(&mut desk), 0, "no invitation stands that is older");
+    desk.accept("rita", number).expect("it was made later");
+    desk.invited(Role::Reader, 1);
+    desk.administer("alice", &remove).expect("she is an owner");
+    desk.administer("alice", &Administration::Delete).expect("she is an owner");
+    assert_eq!(noted(&mut desk), 0, "nothing stays with the space");
 }
 
 #[test]

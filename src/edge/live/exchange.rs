@@ -119,7 +119,7 @@ impl Isolate {
         socket: u32,
         (caller, role): (Caller, Role),
     ) -> (Exchange, Effect) {
-        let n = message.n;
+        let n = if planted!(AnswerToAnother) { message.n - 1 } else { message.n };
         let space = caller.destination.scope().expect("BUG: a socket is of a space").space();
         let caller = Caller { request: format!("live-{socket}-{n}"), ..caller };
         let is_shared = caller.destination.scope().is_some_and(Scope::is_shared);

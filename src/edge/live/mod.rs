@@ -6,12 +6,15 @@
 //! module, as `T`: only how it begins has been looked at.
 
 mod exchange;
+mod held;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
 pub use exchange::{Effect, Event, Exchange};
+pub(super) use held::Held;
+use held::Holder;
 
 use super::isolate::Isolate;
 use crate::{
@@ -23,11 +26,13 @@ use crate::{
     time::Millis,
 };
 
-/// What is said over the sockets of an object, by their numbers. All of it is lost with the instance. An instance ends with its
-/// sockets, or while none of them waits for an answer; where the platform ends it alone, what waited stays counted as held in
-/// the isolate.
+/// What is said over the sockets of an instance of an object, by their numbers. All of it is lost with the instance, and what
+/// was held of it is free when the next one begins.
 #[derive(Debug)]
-pub struct Conversations<T>(BTreeMap<u32, Conversation<T>>);
+pub struct Conversations<T> {
+    holder: Holder,
+    of: BTreeMap<u32, Conversation<T>>,
+}
 
 #[derive(Debug)]
 struct Conversation<T> {
@@ -69,15 +74,15 @@ pub(super) enum Refusal {
     Error(ApiError),
 }
 
-impl<T> Default for Conversations<T> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
 impl<T> Conversations<T> {
-    /// A message has come over a socket of `user`: how it `begins`, and all of it with its length in bytes, or none if it is longer than
-    /// a message may be.
+    /// An instance of this object begins, in this isolate.
+    #[must_use]
+    pub fn begin(isolate: &mut Isolate, object: &str) -> Self {
+        Self { holder: isolate.messages.begin(object), of: BTreeMap::new() }
+    }
+
+    /// A message has come over a socket of `user`: its `edges`, as [`Heading::read`] takes them, and all of it with its length in bytes,
+    /// or none if it is longer than a message may be.
     ///
     /// # Errors
     /// [`Closing::Violation`] for what is not of the protocol.
@@ -85,11 +90,12 @@ impl<T> Conversations<T> {
         &mut self,
         isolate: &mut Isolate,
         (socket, user): (u32, &UserHash),
-        begins: Option<&str>,
+        edges: Option<&str>,
         text: Option<(T, usize)>,
     ) -> Result<(), Closing> {
-        let head = begins.and_then(Heading::read);
-        let head = head.ok_or(Closing::Violation("this is not how a message begins, or not a text"))?;
+        let head = edges.and_then(Heading::read);
+        let head =
+            head.ok_or(Closing::Violation("this is not how a message begins or ends, or not a text"))?;
         let fresh = || Conversation {
             user: user.clone(),
             last: 0,
@@ -98,23 +104,24 @@ impl<T> Conversations<T> {
             refused: 0,
             waiting: VecDeque::new(),
         };
-        let conversation = self.0.entry(socket).or_insert_with(fresh);
-        if head.n <= conversation.last {
+        let conversation = self.of.entry(socket).or_insert_with(fresh);
+        if head.n <= conversation.last && !planted!(MessageTakenTwice) {
             return Err(Closing::Violation("numbers of messages rise"));
         }
         if conversation.waiting.len() >= limits::MESSAGES_UNANSWERED_MAX {
             return Err(Closing::Violation("too many messages wait for their answers"));
         }
         conversation.last = head.n;
-        conversation.waiting.push_back(taken(isolate, user, &head, text));
+        conversation.waiting.push_back(taken(isolate, (&self.holder, user), &head, text));
         Ok(())
     }
 
     /// The next message of a socket; none if one is being served, or none waits. Whoever takes it gives it back with
     /// [`Self::served`].
     pub fn next(&mut self, socket: u32, now: Millis) -> Option<Message<T>> {
-        let is_free = |conversation: &&mut Conversation<T>| !conversation.is_busy;
-        let conversation = self.0.get_mut(&socket).filter(is_free)?;
+        let is_free =
+            |conversation: &&mut Conversation<T>| !conversation.is_busy || planted!(MessagesOvertake);
+        let conversation = self.of.get_mut(&socket).filter(is_free)?;
         let message = conversation.waiting.pop_front()?;
         conversation.is_busy = true;
         let wants_grant = conversation.grant_until.since(now) < limits::GRANT_RENEWED_MS;
@@ -132,8 +139,8 @@ impl<T> Conversations<T> {
         message: &Message<T>,
         exchange: Option<&Exchange>,
     ) -> Result<(), Closing> {
-        isolate.messages.give_back(user, message.held);
-        let Some(conversation) = self.0.get_mut(&socket) else { return Ok(()) };
+        isolate.messages.give_back(&self.holder, user, message.held);
+        let Some(conversation) = self.of.get_mut(&socket) else { return Ok(()) };
         conversation.is_busy = false;
         let Some(exchange) = exchange else { return Ok(()) };
         conversation.grant_until = exchange.grant_until().unwrap_or(conversation.grant_until);
@@ -146,15 +153,20 @@ impl<T> Conversations<T> {
 
     /// A socket has ended. What waits on it is not done; what is being served is.
     pub fn ended(&mut self, isolate: &mut Isolate, socket: u32) {
-        let Some(conversation) = self.0.remove(&socket) else { return };
+        let Some(conversation) = self.of.remove(&socket) else { return };
         for message in &conversation.waiting {
-            isolate.messages.give_back(&conversation.user, message.held);
+            isolate.messages.give_back(&self.holder, &conversation.user, message.held);
         }
     }
 }
 
 /// A message whose turn will come. Its bytes are held until then, of which no user holds more than is left for all others.
-fn taken<T>(isolate: &mut Isolate, user: &UserHash, head: &Heading, text: Option<(T, usize)>) -> Message<T> {
+fn taken<T>(
+    isolate: &mut Isolate,
+    (holder, user): (&Holder, &UserHash),
+    head: &Heading,
+    text: Option<(T, usize)>,
+) -> Message<T> {
     let Heading { about, n, body_at } = *head;
     let refused =
         |refusal| Message { n, asks: Err(refusal), body_at, text: None, held: 0, wants_grant: false };
@@ -163,7 +175,7 @@ fn taken<T>(isolate: &mut Isolate, user: &UserHash, head: &Heading, text: Option
     };
     match text {
         None => refused(Refusal::UseHttp),
-        Some((_, length)) if !isolate.messages.take(user, length) => {
+        Some((_, length)) if !isolate.messages.take(holder, user, length) => {
             refused(Refusal::Error(ApiError::Overloaded))
         }
         Some((text, held)) => {

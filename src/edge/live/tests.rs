@@ -47,7 +47,8 @@ fn served(conversations: &mut Conversations<String>, isolate: &mut Isolate, mess
 
 #[test]
 fn messages_of_a_socket_are_served_one_after_the_other_and_sockets_beside_each_other() {
-    let (mut conversations, mut isolate) = (Conversations::default(), isolate());
+    let mut isolate = isolate();
+    let mut conversations = Conversations::begin(&mut isolate, "object");
     for (socket, n) in [(1, 1), (1, 2), (2, 1), (1, 7)] {
         assert_eq!(hear(&mut conversations, &mut isolate, socket, &push(n)), Ok(()));
     }
@@ -76,12 +77,12 @@ fn what_is_not_of_the_protocol_ends_the_socket() {
         (push(1), "{}".to_owned()),
         (push(1), r#"{"type":"push","body":{}}"#.to_owned()),
     ] {
-        let mut conversations = Conversations::default();
+        let mut conversations = Conversations::begin(&mut isolate, "object");
         assert_eq!(hear(&mut conversations, &mut isolate, 1, &before), Ok(()));
         let heard = hear(&mut conversations, &mut isolate, 1, &text);
         assert!(matches!(heard, Err(Closing::Violation(_))), "{text}: {heard:?}");
     }
-    let mut conversations = Conversations::default();
+    let mut conversations = Conversations::begin(&mut isolate, "object");
     let many = limits::MESSAGES_UNANSWERED_MAX as u64;
     for n in 1..=many {
         assert_eq!(hear(&mut conversations, &mut isolate, 1, &push(n)), Ok(()));
@@ -92,7 +93,8 @@ fn what_is_not_of_the_protocol_ends_the_socket() {
 
 #[test]
 fn what_is_too_long_or_has_no_room_is_refused_in_its_turn_and_holds_nothing() {
-    let (mut conversations, mut isolate, alice) = (Conversations::default(), isolate(), user("alice"));
+    let (mut isolate, alice) = (isolate(), user("alice"));
+    let mut conversations = Conversations::begin(&mut isolate, "object");
     let text = push(1);
     conversations.hear(&mut isolate, (1, &alice), Some(&text), None).expect("a message");
     let half = limits::MESSAGES_HELD_MAX / 2;
@@ -112,7 +114,8 @@ fn what_is_too_long_or_has_no_room_is_refused_in_its_turn_and_holds_nothing() {
 
 #[test]
 fn a_socket_that_ends_gives_back_what_waits_and_later_what_is_being_served() {
-    let (mut conversations, mut isolate) = (Conversations::default(), isolate());
+    let mut isolate = isolate();
+    let mut conversations = Conversations::begin(&mut isolate, "object");
     for n in 1..4 {
         assert_eq!(hear(&mut conversations, &mut isolate, 1, &push(n)), Ok(()));
     }
@@ -124,6 +127,29 @@ fn a_socket_that_ends_gives_back_what_waits_and_later_what_is_being_served() {
     assert!(conversations.next(1, START).is_none());
 }
 
+#[test]
+fn what_waited_in_an_instance_that_the_platform_has_ended_is_free_when_the_next_one_of_its_object_begins() {
+    let mut isolate = isolate();
+    let begin = |isolate: &mut Isolate, object: &str| Conversations::<String>::begin(isolate, object);
+    let (mut ended, mut other) = (begin(&mut isolate, "object"), begin(&mut isolate, "other"));
+    for n in 1..3 {
+        assert_eq!(hear(&mut ended, &mut isolate, 1, &push(n)), Ok(()));
+        assert_eq!(hear(&mut other, &mut isolate, 1, &push(n)), Ok(()));
+    }
+    let late = ended.next(1, START).expect("its turn");
+    let mut next = begin(&mut isolate, "object");
+    assert_eq!(isolate.messages_held(), 2 * push(1).len(), "what the other object holds stays held");
+    assert_eq!(hear(&mut next, &mut isolate, 1, &push(1)), Ok(()));
+    // What still runs of the one that has ended gives nothing back twice.
+    served(&mut ended, &mut isolate, &late);
+    ended.ended(&mut isolate, 1);
+    assert_eq!(isolate.messages_held(), 3 * push(1).len());
+    for conversations in [&mut next, &mut other] {
+        conversations.ended(&mut isolate, 1);
+    }
+    assert_eq!(isolate.messages_held(), 0);
+}
+
 /// What the exchange of one message says, where `answer` stands for the object and the platform, and what it has asked for on the way.
 fn exchange(
     isolate: &mut Isolate,
@@ -131,7 +157,7 @@ fn exchange(
     caller: (Caller, Role),
     mut answer: impl FnMut(&Effect) -> Option<Event>,
 ) -> (String, Vec<String>) {
-    let mut conversations = Conversations::default();
+    let mut conversations = Conversations::begin(isolate, "object");
     let whole = Some((text.to_owned(), text.len()));
     conversations.hear(isolate, (1, &caller.0.user), Some(text), whole).expect("a message");
     let message = conversations.next(1, START).expect("its turn");
@@ -309,7 +335,7 @@ fn a_good_token_of_the_same_user_renews_its_socket_and_no_other_does() {
 #[test]
 fn whoever_goes_on_beyond_the_rate_loses_the_socket() {
     let (mut isolate, alice) = (isolate(), alice());
-    let mut conversations: Conversations<String> = Conversations::default();
+    let mut conversations: Conversations<String> = Conversations::begin(&mut isolate, "object");
     for n in 1..=limits::MESSAGES_REFUSED_MAX as u64 + 1 {
         let text = push(n);
         let whole = Some((text.clone(), text.len()));

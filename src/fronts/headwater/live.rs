@@ -56,10 +56,11 @@ pub struct Heading {
 }
 
 impl Heading {
-    /// Out of the first [`crate::limits::MESSAGE_HEAD`] characters of a message. None if that is not how a numbered message begins.
+    /// Out of the first [`crate::limits::MESSAGE_HEAD`] characters of a message and, behind them, its last one, or of all of a shorter
+    /// one. None if that is not how a numbered message begins, or ends.
     #[must_use]
-    pub fn read(beginning: &str) -> Option<Self> {
-        let rest = beginning.strip_prefix(r#"{"type":""#)?;
+    pub fn read(edges: &str) -> Option<Self> {
+        let rest = edges.strip_prefix(r#"{"type":""#).filter(|rest| rest.ends_with('}'))?;
         let (kind, rest) = rest.split_once(r#"","n":"#)?;
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (number, rest) = rest.split_at(digits);
@@ -69,10 +70,10 @@ impl Heading {
             "push" => (About::Push, r#","body":"#),
             "pull" => (About::Pull, r#","body":"#),
             "conflict" => (About::Conflict, r#","body":"#),
-            _ => return Some(Self { about: None, n, body_at: beginning.len() }),
+            _ => return Some(Self { about: None, n, body_at: edges.len() }),
         };
         let body = rest.strip_prefix(field);
-        let body_at = beginning.len() - body.map_or(0, str::len);
+        let body_at = edges.len() - body.map_or(0, str::len);
         Some(Self { about: body.map(|_| about), n, body_at })
     }
 }
@@ -179,41 +180,88 @@ pub fn closing(why: &Closing) -> (Option<String>, u16, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
-    use crate::{role::Role, version::Version};
+    use crate::{role::Role, sim::host::edges, version::Version};
 
     fn at() -> Position {
         Position::parse("0mwrnsa6yk3v9q2.57").expect("a position")
     }
 
-    #[test]
-    fn the_texts_are_those_of_the_contract() {
+    /// Messages that the tests of the client and the fuzz target read too.
+    #[derive(Deserialize)]
+    struct Fixtures {
+        sent: Vec<Sent>,
+        refused: Vec<Refused>,
+        told: Vec<Told>,
+    }
+
+    #[derive(Deserialize)]
+    struct Sent {
+        text: String,
+        #[serde(rename = "type")]
+        kind: String,
+        n: u64,
+        body: String,
+    }
+
+    #[derive(Deserialize)]
+    struct Refused {
+        name: String,
+        text: String,
+        with: u16,
+    }
+
+    #[derive(Deserialize)]
+    struct Told {
+        name: String,
+        text: String,
+    }
+
+    fn fixtures() -> Fixtures {
+        serde_json::from_str(include_str!("../../../fixtures/messages.json")).expect("JSON")
+    }
+
+    /// What the server says, by the names of the fixtures.
+    fn said(name: &str) -> Option<String> {
         let team = SpaceId::stored("team");
-        let version = r#""epoch":"0mwrnsa6yk3v9q2","version":57"#;
-        let private =
-            Greeting { at: at(), token_expires_in_ms: 9, reconnect_within_ms: 5_000, membership: None };
-        let expected = format!(
-            r#"{{"type":"version","space":"~",{version},"tokenExpiresIn":9,"reconnectWithin":5000}}"#
-        );
-        assert_eq!(greeting(None, &private), expected);
-        let granted = Granted { role: Role::Writer, grant: "a.b".to_owned(), expires_in_ms: 600 };
-        let shared = Greeting { membership: Some(granted), ..private };
-        let expected = expected
-            .replace('~', "team")
-            .replace("5000}", r#"5000,"role":"writer","grant":"a.b","grantExpiresIn":600}"#);
-        assert_eq!(greeting(Some(&team), &shared), expected);
-        let lines = "{\"version\":57,\"collection\":\"c\",\"id\":\"a\",\"value\":{}}\n".to_owned();
-        let changes = News::Changes { from: Version::new(56).expect("one"), at: at(), lines };
-        let expected = r#"{"type":"changes","space":"~","epoch":"0mwrnsa6yk3v9q2","from":56,"version":57,"changes":[{"version":57,"collection":"c","id":"a","value":{}}]}"#;
-        assert_eq!(news(None, &changes), expected);
-        assert_eq!(
-            news(None, &News::Version(at())),
-            format!(r#"{{"type":"version","space":"~",{version}}}"#)
-        );
-        assert_eq!(pong(Some(&team), &at()), format!(r#"{{"type":"pong","space":"team",{version}}}"#));
-        assert_eq!(answer(7, Some("{}")), r#"{"type":"answer","n":7,"status":200,"body":{}}"#);
-        assert_eq!(answer(7, None), r#"{"type":"answer","n":7,"status":304}"#);
-        assert_eq!(use_http(7), r#"{"type":"use_http","n":7}"#);
+        let private = Greeting {
+            at: at(),
+            token_expires_in_ms: 3_600_000,
+            reconnect_within_ms: 5_000,
+            membership: None,
+        };
+        let granted = Granted { role: Role::Writer, grant: "a.b.c".to_owned(), expires_in_ms: 600_000 };
+        let line = r#"{"version":57,"collection":"todos","id":"t1","value":{"title":"milk"}}"#;
+        let changes =
+            News::Changes { from: Version::new(56).expect("one"), at: at(), lines: format!("{line}\n") };
+        let refused = ApiError::RateLimited { retry_after_s: 3, of_space: false };
+        Some(match name {
+            "greeting" => greeting(None, &private),
+            "greeting of a shared space" => {
+                greeting(Some(&team), &Greeting { membership: Some(granted), ..private })
+            }
+            "changes" => news(None, &changes),
+            "version" => news(Some(&team), &News::Version(at())),
+            "pong" => pong(None, &at()),
+            "answer" => answer(7, Some(r#"{"version":57}"#)),
+            "nothing new" => answer(7, None),
+            "refusal" => refusal(7, &refused, "live-1-7"),
+            "use HTTP" => use_http(7),
+            "expired" => closing(&Closing::Expired).0?,
+            "closed" => closing(&Closing::Lost(ApiError::Forbidden(""))).0?,
+            _ => return None,
+        })
+    }
+
+    #[test]
+    fn what_the_server_says_are_the_texts_of_the_fixtures() {
+        let told = fixtures().told;
+        assert_eq!(told.len(), 11);
+        for Told { name, text } in told {
+            assert_eq!(said(&name).as_deref(), Some(text.as_str()), "{name}");
+        }
     }
 
     #[test]
@@ -234,37 +282,22 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_read_without_what_follows() {
-        fn head(text: &str) -> Option<(Option<About>, u64, &str)> {
-            Heading::read(text).map(|head| (head.about, head.n, &text[head.body_at..]))
+    fn what_clients_send_is_read_by_its_edges() {
+        for Sent { text, kind, n, body } in fixtures().sent {
+            let heading = Heading::read(&edges(&text)).expect("a message");
+            let about = heading.about.map(|about| format!("{about:?}").to_lowercase());
+            assert_eq!((about, heading.n), (Some(kind), n), "{text}");
+            assert_eq!(text[heading.body_at..text.len() - 1], body);
         }
-        let push = r#"{"type":"push","n":12,"body":{"client":"c"#;
-        assert_eq!(head(push), Some((Some(About::Push), 12, r#"{"client":"c"#)));
-        let token = r#"{"type":"token","n":1,"token":"a.b.c"}"#;
-        assert_eq!(head(token), Some((Some(About::Token), 1, r#""a.b.c"}"#)));
-        for (text, n) in [
-            (r#"{"type":"later","n":3,"body":{}}"#, 3),
-            (r#"{"type":"push","n":4}"#, 4),
-            (r#"{"type":"push","n":5,"x":1,"body":{}}"#, 5),
-            (r#"{"type":"token","n":6,"body":{}}"#, 6),
-        ] {
-            let head = Heading::read(text).expect("a number to answer to");
-            assert_eq!((head.about, head.n), (None, n), "{text}");
+    }
+
+    #[test]
+    fn what_is_refused_has_a_number_to_answer_to_or_ends_the_socket() {
+        for Refused { name, text, with } in fixtures().refused {
+            let heading = Heading::read(&edges(&text));
+            assert_eq!(heading.is_none(), with == closing(&Closing::Violation("")).1, "{name}: {heading:?}");
         }
-        for text in [
-            "",
-            "[]",
-            r#"{"n":1,"type":"push"}"#,
-            r#"{"type":"push","n":0,"body":{}}"#,
-            r#"{"type":"push","n":01,"body":{}}"#,
-            r#"{"type":"push","n":-1,"body":{}}"#,
-            r#"{"type":"push","n":"1","body":{}}"#,
-            r#"{"type":"push","n":9007199254740992,"body":{}}"#,
-            r#"{ "type":"push","n":1,"body":{}}"#,
-            PING,
-        ] {
-            assert_eq!(Heading::read(text), None, "{text}");
-        }
+        assert_eq!(Heading::read(PING), None, "the platform answers it");
     }
 
     #[test]

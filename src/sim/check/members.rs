@@ -25,6 +25,17 @@ pub enum Deed {
     Delete,
 }
 
+/// An invitation that stands.
+#[derive(Debug, Clone)]
+pub(super) struct Invited {
+    role: Role,
+    /// How many people it may still make members.
+    uses: u64,
+    until: Millis,
+    /// Where the space stood when it was made.
+    made: Version,
+}
+
 impl Oracle {
     /// A shared space that `owner` has just made.
     #[must_use]
@@ -98,7 +109,13 @@ impl Oracle {
             Err(_) => {}
         }
         if done.is_ok() {
+            let before = self.now.here.version;
             self.carry_out(deed);
+            if let Deed::SetMember(user, _) | Deed::RemoveMember(user) = deed
+                && self.now.here.version > before
+            {
+                self.now.set_at.insert(*user, self.now.here.version);
+            }
         }
     }
 
@@ -116,10 +133,12 @@ impl Oracle {
 
     /// An invitation stands.
     pub fn learn_invitation(&mut self, number: u64, (role, uses): (Role, u64), expires: Millis) {
-        self.now.invitations.insert(number, (role, uses, expires));
+        let made = self.now.here.version;
+        self.now.invitations.insert(number, Invited { role, uses, until: expires, made });
     }
 
-    /// I9: who accepts an invitation becomes a member if it stands, and not otherwise; each is counted. `number` is none if it is
+    /// I9: who accepts an invitation becomes a member if it stands, and not otherwise, nor if the membership was set or has ended
+    /// since it was made; each is counted. `number` is none if it is
     /// of an earlier space of this id.
     pub fn learn_acceptance(
         &mut self,
@@ -128,9 +147,11 @@ impl Oracle {
         now: Millis,
         done: &Result<(), ApiError>,
     ) {
-        let standing = number.and_then(|number| Some((number, self.now.invitations.get(&number).copied()?)));
-        let standing =
-            standing.filter(|(_, (_, uses, expires))| *uses > 0 && now < *expires && !self.now.is_gone);
+        let set_at = self.now.set_at.get(&user).copied().unwrap_or(Version::ZERO);
+        let standing = number.and_then(|number| Some((number, self.now.invitations.get(&number)?.clone())));
+        let standing = standing.filter(|(_, invited)| {
+            invited.uses > 0 && now < invited.until && set_at <= invited.made && !self.now.is_gone
+        });
         match done {
             Ok(()) => {
                 let is_member = self.role(user).is_some() && !self.now.is_gone;
@@ -144,10 +165,10 @@ impl Oracle {
             }
             Err(_) => {}
         }
-        let (Ok(()), Some((number, (role, uses, expires)))) = (done, standing) else { return };
-        if self.role(user) < Some(role) {
-            self.carry_out(&Deed::SetMember(user, role));
-            self.now.invitations.insert(number, (role, uses - 1, expires));
+        let (Ok(()), Some((number, invited))) = (done, standing) else { return };
+        if self.role(user) < Some(invited.role) {
+            self.carry_out(&Deed::SetMember(user, invited.role));
+            self.now.invitations.insert(number, Invited { uses: invited.uses - 1, ..invited });
         }
     }
 

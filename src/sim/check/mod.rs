@@ -17,6 +17,7 @@ use std::{
 
 pub use directory::{Listed, Shown};
 pub use members::Deed;
+use members::Invited;
 use parked::Parked;
 
 pub use super::history::{Brand, Change, Edit, Row, Take, Written};
@@ -84,8 +85,10 @@ pub struct Present {
     history: History,
     /// The members of a shared space; a private one has its user alone.
     roles: Option<BTreeMap<usize, Role>>,
-    /// Invitations that stand, by their numbers: the role, how many people, and until when.
-    invitations: BTreeMap<u64, (Role, u64, Millis)>,
+    /// Invitations that stand, by their numbers.
+    invitations: BTreeMap<u64, Invited>,
+    /// At which version the membership of a user was set or ended last, but by invitations.
+    set_at: BTreeMap<usize, Version>,
     /// Policies of collections.
     policies: BTreeMap<String, OnConflict>,
     /// Whether the space was deleted.
@@ -112,6 +115,7 @@ impl Oracle {
             own: State::new(),
             roles: None,
             invitations: BTreeMap::new(),
+            set_at: BTreeMap::new(),
             policies: BTreeMap::new(),
             is_gone: false,
             conflicts: BTreeMap::new(),

@@ -115,13 +115,34 @@ impl Client {
         let is_ordered = self.requests % 2 == 1;
         let mutations = self.next_push().map(|queued| mutation_text(queued, epoch, is_ordered));
         let mutations: Vec<String> = mutations.collect();
+        format!("{{{}\"mutations\":[{}]}}", self.envelope(), mutations.join(","))
+    }
+
+    /// The body of a resolution that is short for its next push, if that is one mutation that does nothing but resolve.
+    #[must_use]
+    pub fn resolution_body(&self) -> Option<String> {
+        let epoch = self.position.as_ref().map(|position| &position.epoch);
+        let mut pushed = self.next_push();
+        let queued = pushed.next().filter(|queued| queued.after.is_empty())?;
+        let (of, base) = bases(queued, epoch);
+        let op = "\"op\":\"resolve\",";
+        let plain = &queued.changes.plain;
+        let resolves_alone = plain.matches("\"op\":").count() == plain.matches(op).count();
+        if pushed.next().is_some() || !of.is_empty() || !resolves_alone {
+            return None;
+        }
+        let (Queued { id, at, .. }, resolutions) = (queued, plain.replace(op, ""));
+        Some(format!("{{{}\"id\":{id},\"at\":{at},{base}\"resolutions\":{resolutions}}}", self.envelope()))
+    }
+
+    /// What a push says beside its mutations.
+    fn envelope(&self) -> String {
         let place = self.position.as_ref().map_or_else(String::new, |position| {
             format!("\"epoch\":\"{}\",\"since\":{},", position.epoch, position.version)
         });
         let place = if planted!(EpochLeftOut) { String::new() } else { place };
-        let mutations = mutations.join(",");
         format!(
-            "{{\"client\":\"{}\",{place}\"acked\":{},{}\"mutations\":[{mutations}]}}",
+            "\"client\":\"{}\",{place}\"acked\":{},{}",
             self.name,
             self.acked,
             self.policy.map_or_else(String::new, |policy| format!("\"onConflict\":\"{policy}\","))
@@ -260,8 +281,8 @@ fn names_in(changes: &str) -> Vec<Name> {
     each.filter_map(|named| Some((named.collection?, named.id?))).collect()
 }
 
-/// A mutation as one library writes it, or as one does that puts members in order.
-fn mutation_text(queued: &Queued, epoch: Option<&Epoch>, is_ordered: bool) -> String {
+/// Of which epoch a mutation says its base is, where that is not the push's, and which it says.
+fn bases(queued: &Queued, epoch: Option<&Epoch>) -> (String, String) {
     let (of, base) = match queued.base.as_ref().filter(|_| queued.has_base) {
         Some(base) => {
             (Some(&base.epoch).filter(|of| epoch.is_some_and(|epoch| epoch != *of)), Some(base.version))
@@ -269,7 +290,12 @@ fn mutation_text(queued: &Queued, epoch: Option<&Epoch>, is_ordered: bool) -> St
         None => (None, queued.has_base.then_some(Version::ZERO)),
     };
     let of = of.map_or_else(String::new, |epoch| format!("\"epoch\":\"{epoch}\","));
-    let base = base.map_or_else(String::new, |base| format!("\"base\":{base},"));
+    (of, base.map_or_else(String::new, |base| format!("\"base\":{base},")))
+}
+
+/// A mutation as one library writes it, or as one does that puts members in order.
+fn mutation_text(queued: &Queued, epoch: Option<&Epoch>, is_ordered: bool) -> String {
+    let (of, base) = bases(queued, epoch);
     let names: Vec<_> = queued.after.iter().map(|id| format!("\"{id}\"")).collect();
     let after = match &names[..] {
         [] => String::new(),

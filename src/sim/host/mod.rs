@@ -2,6 +2,7 @@
 //! left but storage and the alarm. A turn of the alarm goes one half of an effect at a time. A push may wait for its body, and
 //! then waits for a slice. What else a call waits for is over at once: no other task runs in between.
 
+mod messages;
 mod pushes;
 mod sockets;
 mod tasks;
@@ -27,6 +28,7 @@ use crate::{
     time::Millis,
     version::{Position, Version},
 };
+pub use messages::edges;
 pub use pushes::{Slice, ToldPush};
 use sockets::Sockets;
 use tasks::{Called, Died, Means};

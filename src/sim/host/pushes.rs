@@ -110,20 +110,26 @@ impl Host {
     /// # Errors
     /// When it is refused at once.
     pub fn arrive(&mut self, user: &UserHash, body: &str, now: Millis) -> Result<Ticket, ApiError> {
-        let number = self.begin_push(&self.caller(user, None), body.len(), now)?;
+        let number = self.begin_push(&Call::Push, &self.caller(user, None), body.len(), now)?;
         self.body_comes(number, body, now)
     }
 
-    /// A push whose body is on its way; gives a number to it.
+    /// A push, or a resolution, whose body is on its way; gives a number to it.
     ///
     /// # Errors
     /// When it is refused before the body is read.
-    pub fn begin_push(&mut self, caller: &Caller, length: usize, now: Millis) -> Result<u64, ApiError> {
+    pub fn begin_push(
+        &mut self,
+        call: &Call,
+        caller: &Caller,
+        length: usize,
+        now: Millis,
+    ) -> Result<u64, ApiError> {
         self.requests += 1;
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        match self.call_as(&Call::Push, caller, Means::announced(length), now) {
+        match self.call_as(call, caller, Means::announced(length), now) {
             Called::Receives(task) => {
                 self.receiving.insert(self.requests, task);
                 Ok(self.requests)
@@ -149,15 +155,17 @@ impl Host {
         }
     }
 
-    /// Whoever waits for one of the pushes hangs up, or whoever sends one.
+    /// Whoever waits for one of the pushes hangs up, or whoever sends one. What came over a socket is done to its end.
     pub fn hang_up(&mut self, rng: &mut Rng) {
-        let (receiving, waiting) = (self.receiving.len(), self.waiting.len());
-        if receiving + waiting == 0 {
+        let receiving = self.receiving.len();
+        let waiting: Vec<_> =
+            (0..self.waiting.len()).filter(|index| !is_message(&self.waiting[*index])).collect();
+        if receiving + waiting.len() == 0 {
             return;
         }
-        let index = rng.index(receiving + waiting);
+        let index = rng.index(receiving + waiting.len());
         let mut task = match index.checked_sub(receiving) {
-            Some(index) => self.waiting.remove(index),
+            Some(index) => self.waiting.remove(waiting[index]),
             None => {
                 let number = *self.receiving.keys().nth(index).expect("one of them");
                 self.receiving.remove(&number).expect("it is there")
@@ -194,12 +202,23 @@ impl Host {
             let begun = object.queue().begun().map(|(ticket, results)| new(ticket, results));
             slice.settled.extend(begun.filter(|(_, results)| !results.is_empty()));
         };
+        let messages = self.waiting.iter().filter(|task| is_message(task)).filter_map(Task::ticket);
+        let messages: Vec<_> = messages.filter(|_| planted!(SaidBeforeDurable)).collect();
         let ended = self.wake(&mut look, now);
         match ended {
             Ok(told) => slice.told = told,
-            Err(Died { has_kept: false }) => return Slice::default(),
+            Err(Died { has_kept: false }) => {
+                let said = slice.answers.into_iter().filter(|(ticket, _)| messages.contains(ticket));
+                let told = said.map(|(ticket, answer)| ToldPush { ticket, answer, at: None });
+                return Slice { told: told.collect(), ..Slice::default() };
+            }
             Err(Died { has_kept: true }) => {}
         }
         slice
     }
+}
+
+/// Whether a task is that of a message over a socket, by the name of its request.
+fn is_message(task: &Task) -> bool {
+    task.caller().is_some_and(|caller| caller.request.starts_with("live-"))
 }

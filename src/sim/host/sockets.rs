@@ -16,10 +16,14 @@ use crate::{
         live::{Listener, Outlet},
         object::{Effect, Event, Moment, Object, Said, Task},
     },
+    edge::{isolate::Isolate, live::Conversations},
     error::ApiError,
     ids::UserHash,
     role::Role,
-    sim::location::granter,
+    sim::{
+        location::{granter, new_isolate},
+        messages::Spoken,
+    },
     time::Millis,
     version::Position,
 };
@@ -29,6 +33,8 @@ use crate::{
 struct Socket {
     /// Whose it is, by the place in the world.
     client: usize,
+    /// The connection whose end it is, of which there is one in the world.
+    connection: u64,
     /// What is kept with it.
     note: String,
     /// Where its client knows the space to stand.
@@ -43,20 +49,25 @@ pub(super) struct Sockets {
     gathering: Option<(Task, Millis)>,
     /// What clients were told since the last look.
     told: Vec<(usize, News)>,
+    /// What is said over them.
+    pub(super) conversations: Option<Conversations<Spoken>>,
+    /// The isolate in which the object runs. It outlives instances.
+    pub(super) isolate: Option<Isolate>,
 }
 
 impl Host {
-    /// A client opens a socket, unless that is refused. Says where the space stands, as its greeting does.
+    /// A client opens a socket, unless that is refused: the end of a connection of which there is one in the world. Says its number,
+    /// and where the space stands, as its greeting does.
     ///
     /// # Errors
     /// Why there is none.
     pub fn open_socket(
         &mut self,
-        client: usize,
+        (client, connection): (usize, u64),
         user: &UserHash,
         expires: Millis,
         now: Millis,
-    ) -> Result<Position, ApiError> {
+    ) -> Result<(u32, Position), ApiError> {
         self.requests += 1;
         if self.is_unreachable {
             return Err(ApiError::Upstream);
@@ -76,10 +87,10 @@ impl Host {
                     self.running().map(Coordinator::position).as_ref(),
                     "I8: a greeting is old"
                 );
-                let socket = Socket { client, note: joined.note, told: told.clone() };
+                let socket = Socket { client, connection, note: joined.note, told: told.clone() };
                 self.sockets.open.insert(joined.socket, socket);
                 self.carry_out_live(now);
-                Ok(told)
+                Ok((joined.socket, told))
             }
             Err(Closing::Lost(error)) => Err(error),
             Err(_) => Err(ApiError::Overloaded),
@@ -97,6 +108,7 @@ impl Host {
             .collect();
         for number in lost {
             self.sockets.open.remove(&number);
+            self.sockets.forget_conversation(number);
             if let Some(object) = &mut self.object {
                 object.live().left(number);
             }
@@ -110,7 +122,20 @@ impl Host {
         if self.object.is_some() && !is_busy {
             self.rows = self.take_rows();
             self.object = None;
+            self.sockets.conversations = None;
         }
+    }
+
+    /// Whether an instance runs.
+    #[must_use]
+    pub fn is_awake(&self) -> bool {
+        self.object.is_some()
+    }
+
+    /// Whether a socket is the end of this connection.
+    #[must_use]
+    pub fn has_socket(&self, socket: u32, connection: u64) -> bool {
+        self.sockets.open.get(&socket).is_some_and(|socket| socket.connection == connection)
     }
 
     /// What clients were told since the last look, in order.
@@ -128,10 +153,15 @@ impl Host {
     pub(super) fn end_sockets(&mut self) {
         self.sockets.open.clear();
         self.sockets.gathering = None;
+        self.sockets.conversations = None;
     }
 
-    /// An instance begins: it hears which sockets are there.
+    /// An instance begins: it hears which sockets are there. I8: nothing is held any more of those before it.
     pub(super) fn wake_sockets(&mut self, now: Millis) {
+        let isolate = self.sockets.isolate.get_or_insert_with(|| new_isolate(false));
+        self.sockets.conversations = Some(Conversations::begin(isolate, "object"));
+        let held = isolate.messages_held();
+        assert!(held == 0, "I8: {held} bytes of messages are held that nobody will answer");
         let object = self.object.as_mut().expect("it begins");
         let open = &self.sockets.open;
         object.sockets_remain(open.iter().map(|(number, socket)| (*number, socket.note.as_str())));
@@ -163,6 +193,7 @@ impl Host {
                     assert!(why != Closing::Restart, "I8: a socket that has slept is not known any more");
                     for number in numbers {
                         self.sockets.open.remove(&number);
+                        self.sockets.forget_conversation(number);
                     }
                 }
                 Outlet::Note(number, note) => {

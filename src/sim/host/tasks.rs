@@ -230,6 +230,16 @@ impl Host {
         lived.map(|()| effect)
     }
 
+    /// An instance runs from now on, if none did.
+    pub(super) fn begin_instance(&mut self, now: Millis) {
+        if self.object.is_none() {
+            let rows = std::mem::take(&mut self.rows);
+            self.admitted = (now, BTreeMap::new());
+            self.object = Some(Object::new(rows, self.config, Common::default(), now));
+            self.wake_sockets(now);
+        }
+    }
+
     /// The same, with what it asks for even if it is not carried out.
     fn step_or_die(
         &mut self,
@@ -239,12 +249,7 @@ impl Host {
         now: Millis,
     ) -> (Effect, Result<(), Died>) {
         let at = Moment { now, random: self.rng.any() };
-        if self.object.is_none() {
-            let rows = std::mem::take(&mut self.rows);
-            self.admitted = (now, BTreeMap::new());
-            self.object = Some(Object::new(rows, self.config, Common::default(), now));
-            self.wake_sockets(now);
-        }
+        self.begin_instance(now);
         let (effect, lived) = self.section(|host| {
             let object = host.object.as_mut().expect("it runs");
             let slices = object.slices();

@@ -14,7 +14,7 @@
 //! | H9 | a run of several turns loses what moved meanwhile | `runs.rs` `h09_…`, `coordinator/tests/publication.rs` `h09_…` |
 //! | H10 | what was deleted and forgotten returns | `coordinator/tests/publication.rs` `h10a_…`, `coordinator/tests/pulls.rs` `h10b_…` `h10c_…`, `edge/tests/resets.rs` `h10c_…`, `runs.rs` `h10b_…` |
 //! | H11 | a cursor outlives its head | `pulls.rs` `h11_…`, `edge/tests/resets.rs` `h11_…` |
-//! | H12 | a late live message resurrects | there are no live messages yet |
+//! | H12 | a late live message resurrects | the client's part: [`crate::sim::client`] takes no news that do not follow what it has, which the random worlds bring late and out of order |
 //! | H13 | a line feed inside a value breaks every reader | `queues.rs` `h13_…` |
 //! | H14 | a mutation is half applied when SQL fails | `coordinator/tests/storage.rs` `i10_…`; `crashes.rs` |
 //! | H15 | storage that went back uses versions twice | `runs.rs` `h15_…`, `coordinator/tests/publication/settling.rs` `h15_…`, `coordinator/tests/numbers.rs` `h15_…`, `edge/tests/resets.rs` `h15_…` |
@@ -37,6 +37,7 @@ mod pulls;
 mod queues;
 mod runs;
 mod shared;
+mod sockets;
 
 use super::super::{
     EAGER, Settings, World,

@@ -224,6 +224,8 @@ impl Wild {
             }
             let Space { host, oracle, .. } = &mut self.world.spaces[space];
             oracle.check_all_parked(host, self.world.now);
+            let held = host.messages_held();
+            assert!(held == 0, "I8: {held} bytes of messages are held in the calm");
         }
         let world = &mut self.world;
         for client in 0..world.clients.len() {

@@ -251,7 +251,7 @@ impl Wild {
         let location = self.world.rng.index(LOCATIONS);
         let format = if self.world.rng.chance(50) { Format::Json } else { Format::Ndjson };
         let chunks = self.world.rng.chance(30).then(|| self.world.rng.index(3));
-        self.world.send_pull(client, tab, location, format, chunks);
+        self.world.send_pull((client, tab), location, format, chunks);
     }
 
     /// What arrives next does; if nothing has yet, time passes until it does.

@@ -60,13 +60,24 @@ impl Wild {
             if self.world.spaces[space].id.is_some() {
                 self.links.extend(self.world.invite(user, space, (role, uses), lasts_ms));
             }
+        }
+        // Half of the time a new one is used at once.
+        if self.links.is_empty() || (invites && self.world.rng.chance(50)) {
             return;
         }
         // Links are passed around while they are new.
-        let link = self.links.len() - 1 - rng.index(self.links.len().min(3));
+        let link = self.links.len() - 1 - self.world.rng.index(self.links.len().min(3));
+        let link = self.links[link].clone();
         for _ in 0..2 {
             let (user, is_forged) = (self.world.rng.index(USERS.len()), self.world.rng.chance(10));
-            self.world.accept(user, &self.links[link].clone(), is_forged);
+            if self.world.rng.chance(30) {
+                // Whoever still has the link was a member.
+                let removes = self.world.rng.chance(50);
+                let less = Deed::SetMember(user, Role::Reader);
+                let deed = if removes { Deed::RemoveMember(user) } else { less };
+                let _ = self.world.administer(1 - user, link.space, &deed);
+            }
+            self.world.accept(user, &link, is_forged);
         }
     }
 

@@ -110,9 +110,10 @@ function upgraded(webSocket, protocol, aside) {
   return new Response(null, { status: 101, webSocket, headers });
 }
 
-// How a message begins; undefined of one that is no text.
-export function beginning(message, characters) {
-  return typeof message === "string" ? message.slice(0, characters) : undefined;
+// The first characters of a message, and its last one; undefined of one that is no text.
+export function edges(message, characters) {
+  if (typeof message !== "string") return undefined;
+  return message.length <= characters ? message : message.slice(0, characters) + message.slice(-1);
 }
 
 // A message as bytes; null if it has more than `limit`.
