@@ -41,14 +41,18 @@ describe("the page that gets one started", () => {
   test("rows from before are uploaded, two browsers sync, a list is shared by a link, and a conflict is decided", async () => {
     const [unsynced, synced] = versionsOf("src/db.ts");
     put(app, unsynced);
+    let laptop, port;
     await serving(app, async (url) => {
-      const laptop = await page(url);
+      ({ port } = new URL(url));
+      laptop = await page(url);
       await addList(laptop, "Groceries");
       await add(laptop, "Milk");
       await shows(laptop, "Milk");
+    });
 
-      put(app, synced);
-      await laptop.reload();
+    put(app, synced);
+    await serving(app, async (url) => {
+      await laptop.goto(url);
       const phone = await page(url);
       await shows(phone, "Milk");
       await phone.getByLabel("Milk", { exact: true }).click();
@@ -69,31 +73,31 @@ describe("the page that gets one started", () => {
       await phone.evaluate(async () => (await import("/src/share.ts")).openShared());
       await shows(phone, "Bread");
 
-      await conflict(laptop, bob, "mine");
+      await conflict(laptop, "Brown bread", bob, "White bread", "mine");
       await shows(bob, "Brown bread");
-      await conflict(laptop, bob, "theirs");
-      await shows(laptop, "White bread");
-    });
+      await conflict(laptop, "Rye bread", bob, "Stale bread", "theirs");
+      await shows(laptop, "Stale bread");
+    }, { port });
   });
 
   /** Both write another title, and Bob's comes first; Alice is asked. */
-  async function conflict(alice, bob, choice) {
+  async function conflict(alice, mine, bob, theirs, choice) {
     const rename = (on, title) => on.evaluate(async (title) => {
       const { db, sync } = await import("/src/db.ts");
       const bread = await db.todos.filter((todo) => todo.title.endsWith("read")).first();
       await db.todos.update(bread.id, { title });
       if (sync.status.value.phase !== "paused") await sync.now();
     }, title);
-    const asked = new Promise((resolve) => alice.once("dialog", resolve));
+    const asked = alice.waitForEvent("dialog", { timeout: 40_000 });
     await alice.evaluate(async () => {
       await import("/src/conflicts.ts");
       (await import("/src/db.ts")).sync.pause();
     });
-    await rename(bob, "White bread");
-    await rename(alice, "Brown bread");
+    await rename(bob, theirs);
+    await rename(alice, mine);
     await alice.evaluate(async () => (await import("/src/db.ts")).sync.resume());
     const dialog = await asked;
-    assert.match(dialog.message(), /"White bread".*"Brown bread"/);
+    assert.equal(dialog.message(), `Somebody wrote "${theirs}" meanwhile. Take your "${mine}" instead?`);
     await (choice === "mine" ? dialog.accept() : dialog.dismiss());
   }
 
@@ -120,7 +124,7 @@ describe("the page that gets one started", () => {
 
   test("what is built can be deployed", async () => {
     await build(app);
-    const { stdout } = await run("npx", ["wrangler", "deploy", "--dry-run"], app);
+    const { stdout } = await run(process.execPath, [join(app, "node_modules/wrangler/bin/wrangler.js"), "deploy", "--dry-run"], app);
     assert.match(stdout, /env\.COORDINATOR[^]*env\.SNAPSHOTS/);
   });
 });

@@ -14,9 +14,9 @@ export const [headwater, create] = [packed("headwater"), packed("create-headwate
 export const run = (program, args, cwd) => promisify(execFile)(program, args, { cwd, maxBuffer: 1e8 });
 const viteOf = (app) => join(app, "node_modules/vite/bin/vite.js");
 
-/** Vite with app and Worker, until the work is done: `preview` serves what was built. */
-export async function serving(app, work, command = "dev") {
-  const vite = spawn(process.execPath, [viteOf(app), command, "--host", "127.0.0.1", "--port", "0"], { cwd: app });
+/** Vite with app and Worker, until the work is done. `preview` serves what was built; what a browser keeps belongs to one port. */
+export async function serving(app, work, { command = "dev", port = 0 } = {}) {
+  const vite = spawn(process.execPath, [viteOf(app), command, "--host", "127.0.0.1", "--port", String(port)], { cwd: app });
   let said = "";
   for (const stream of [vite.stdout, vite.stderr]) stream.on("data", (chunk) => (said += chunk));
   const stop = async () => {
