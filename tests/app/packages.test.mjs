@@ -2,22 +2,16 @@
 // two browsers. Needs the npm registry.
 
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
 import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { startChromium } from "../runtime/chromium.mjs";
 import { eventually } from "../runtime/harness.mjs";
+import { build, create, headwater, page as open, root, run, serving } from "./packed.mjs";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const packed = (name) => join(root, "build/packages", `${name}-${JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version}.tgz`);
-const [headwater, create] = [packed("headwater"), packed("create-headwater")];
 const PNPM = "pnpm@12.21.0";
-const run = (program, args, cwd) => promisify(execFile)(program, args, { cwd, maxBuffer: 1e8 });
 
 describe("the packages", () => {
   let folder, browser;
@@ -42,26 +36,7 @@ describe("the packages", () => {
     return app;
   }
 
-  /** Vite with app and Worker, until the work is done. */
-  async function serving(app, work) {
-    const vite = spawn(process.execPath, [join(app, "node_modules/vite/bin/vite.js"), "--host", "127.0.0.1", "--port", "0"], { cwd: app });
-    let said = "";
-    for (const stream of [vite.stdout, vite.stderr]) stream.on("data", (chunk) => (said += chunk));
-    try {
-      const url = await eventually(() => `Vite serves; it said ${said}`, () => /http:\/\/127\.0\.0\.1:\d+/.exec(said)?.[0], 90_000);
-      return await work(url);
-    } finally {
-      vite.kill();
-    }
-  }
-
-  async function page(url) {
-    const context = await browser.context.browser().newContext();
-    const opened = await context.newPage();
-    await opened.goto(url);
-    return opened;
-  }
-
+  const page = (url) => open(browser, url);
   const add = async (on, title) => {
     await on.getByLabel("A new todo").fill(title);
     await on.keyboard.press("Enter");
@@ -86,7 +61,7 @@ describe("the packages", () => {
         assert.equal(await laptop.getByText("Bread").count(), 0);
       });
       await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "--noEmit", "-p", "."], app);
-      await run(process.execPath, [join(app, "node_modules/vite/bin/vite.js"), "build"], app);
+      await build(app);
       const shipped = readdirSync(join(app, "dist/client"), { recursive: true });
       assert.ok(shipped.some((name) => name.endsWith(".js")));
       assert.deepEqual(shipped.filter((name) => name.endsWith(".wasm")), [], "the module of the server is nothing for browsers");
