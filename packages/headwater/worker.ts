@@ -49,11 +49,23 @@ export interface HeadwaterOptions<Env> {
   /** How long a token lasts: a user who signs out elsewhere is heard for as long. 3600 if not given. */
   tokenSeconds?: number;
   /**
-   * Called once what was written to a space is durable, by the space's object: at least once for each version, in their order, and
-   * again, later each time, until it does not throw. Then `Coordinator` has to be the one that `createHeadwater` gives. It costs
-   * reading what was written, and a row for each call.
+   * Called by a space's object once what was written is durable: with what each record has come to, at least once, in the order of
+   * versions, and again until it does not throw. Then `Coordinator` has to be the one that `createHeadwater` gives. It costs two
+   * rows read for each request that reaches an object, the read of what was written, and a row written for each call.
    */
   onCommit?: OnCommit<Env>;
+}
+
+/** The `scope` of the commits to a user's private space. `iss` is that of the user's tokens. */
+export async function scopeOf({ sub, iss = "" }: User): Promise<string> {
+  const bytes: number[] = [];
+  for (const part of ["private space", iss, sub].map((text) => new TextEncoder().encode(text))) {
+    const length = new DataView(new ArrayBuffer(8));
+    length.setBigUint64(0, BigInt(part.length));
+    bytes.push(...new Uint8Array(length.buffer), ...part);
+  }
+  const hash = await crypto.subtle.digest("SHA-256", new Uint8Array(bytes));
+  return [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** What answers the requests below a prefix, and the class of its objects. */

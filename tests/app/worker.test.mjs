@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { Miniflare } from "miniflare";
 import { eventually } from "../runtime/harness.mjs";
+import { scopeOf } from "../runtime/published.mjs";
 
 const PACKAGE = fileURLToPath(new URL("../../build/packages/headwater/worker", import.meta.url));
 const SECRETS = { JWT_SECRET: "j".repeat(32), GRANT_SECRET: "g".repeat(32) };
@@ -43,52 +44,90 @@ describe("onCommit", () => {
   before(async () => (folder = await mkdtemp(join(tmpdir(), "headwater-commits-"))));
   after(() => rm(folder, { recursive: true, force: true }));
 
-  const hooked = (app) => start(HOOK, { ...SECRETS, PUBLISH_MAX_DELAY_MS: "1000", PUBLISH_INTERVAL_MS: "1000" }, { serviceBindings: { APP: app }, durableObjectsPersist: folder });
+  const hooked = (app) => start(HOOK, { ...SECRETS, PUBLISH_MAX_DELAY_MS: "1000", PUBLISH_INTERVAL_MS: "1000" }, { serviceBindings: { APP: app }, durableObjectsPersist: join(folder, "objects"), kvPersist: join(folder, "kv") });
   const change = (id, title) => ({ op: "put", collection: "todos", id, value: { title } });
+  const bearer = async (worker) => `Bearer ${await (await worker.dispatchFetch("http://localhost/token", { method: "POST" })).text()}`;
   async function write(worker, client, id, ...changes) {
-    const token = await (await worker.dispatchFetch("http://localhost/token", { method: "POST" })).text();
-    const init = { method: "POST", headers: { authorization: `Bearer ${token}`, "content-type": "application/json" }, body: JSON.stringify({ client, mutations: [{ id, changes }] }) };
+    const headers = { authorization: await bearer(worker), "content-type": "application/json" };
+    const init = { method: "POST", headers, body: JSON.stringify({ client, mutations: [{ id, changes }] }) };
     const answer = await worker.dispatchFetch("http://localhost/sync/push", init);
     const text = await answer.text();
     assert.match(text, /"status":"applied"/, text);
   }
   const told = (commits) => commits.map(({ from, version, changes }) => [from, version, changes.map(({ id, value, deleted }) => [id, deleted ? null : value.title])]);
 
-  test("the app hears of each version in order, again while it is down, and after a crash of what it has not heard", async () => {
+  /** What the app hears, and how it takes it: "well", "down" or "silent". */
+  function app() {
     const heard = [];
-    let refusals = 0;
-    let isDown = false;
-    const app = async (request) => {
+    const mood = { is: "well", refusals: 0 };
+    const answer = async (request) => {
       const commit = await request.json();
-      if (isDown) refusals += 1;
-      else heard.push(commit);
-      return new Response(null, { status: isDown ? 503 : 204 });
+      if (mood.is === "well") heard.push(commit);
+      else mood.refusals += 1;
+      if (mood.is === "silent") await new Promise((later) => setTimeout(later, 60_000));
+      return new Response(null, { status: mood.is === "well" ? 204 : 503 });
     };
-    let worker = hooked(app);
+    return { heard, mood, answer };
+  }
+
+  test("the app hears what each record has come to, in order, and again while it is down", async () => {
+    const { heard, mood, answer } = app();
+    const worker = hooked(answer);
     try {
       await write(worker, "c_laptop01", 1, change("t1", "milk"), change("t2", "bread"));
       await eventually("the first commit is told", () => heard.length === 1);
       assert.deepEqual(told(heard), [[0, 1, [["t1", "milk"], ["t2", "bread"]]]]);
-      assert.deepEqual([heard[0].space, typeof heard[0].scope, typeof heard[0].epoch], ["~", "string", "string"]);
+      const { space, scope, reset, gone } = heard[0];
+      assert.deepEqual([space, scope, reset, gone], ["~", scopeOf("", "alice"), false, false]);
 
-      isDown = true;
+      mood.is = "down";
       await write(worker, "c_laptop01", 2, change("t1", "oat milk"));
-      await write(worker, "c_laptop01", 3, { op: "delete", collection: "todos", id: "t2" });
-      await eventually("it is tried again", () => refusals >= 2);
-      isDown = false;
-      await eventually("the commits are told once the app is back", () => heard.at(-1).version === 3);
-      assert.deepEqual(told(heard.slice(1)).flatMap(([, , changes]) => changes), [["t1", "oat milk"], ["t2", null]]);
+      await write(worker, "c_laptop01", 3, change("t1", "soy milk"));
+      await write(worker, "c_laptop01", 4, { op: "delete", collection: "todos", id: "t2" });
+      await eventually("it is tried again", () => mood.refusals >= 2);
+      mood.is = "well";
+      await eventually("the commits are told once the app is back", () => heard.at(-1).version === 4);
+      assert.deepEqual(told(heard.slice(1)).flatMap(([, , changes]) => changes), [["t1", "soy milk"], ["t2", null]]);
       assert.equal(heard[1].from, 1);
-
-      isDown = true;
-      await write(worker, "c_laptop01", 4, change("t3", "lemons"));
+    } finally {
       await worker.dispose();
-      isDown = false;
-      worker = hooked(app);
+    }
+  });
+
+  test("an app that is silent holds no publication up, and hears after a crash what it has not heard, though nobody asks for anything", async () => {
+    const { heard, mood, answer } = app();
+    mood.is = "silent";
+    let worker = hooked(answer);
+    try {
+      await write(worker, "c_laptop02", 1, change("t3", "lemons"));
+      const head = async () => (await (await worker.getKVNamespace("SNAPSHOTS")).list()).keys.length > 0;
+      await eventually("the publication is done", head);
+      // So the alarm of the publication is over, and that of onCommit is all there is.
+      await worker.dispose();
+      mood.is = "well";
+      worker = hooked(answer);
       await worker.ready;
-      // Nobody asks for anything: the alarm of the space finds what is left.
-      await eventually("what was left is told after the crash", () => heard.at(-1).version === 4);
-      assert.deepEqual(told(heard.slice(-1)), [[3, 4, [["t3", "lemons"]]]]);
+      await eventually("what was left is told", () => told(heard).flatMap(([, , changes]) => changes).some(([id]) => id === "t3"));
+    } finally {
+      await worker.dispose();
+    }
+  });
+
+  test("the app is told that a space was emptied, that one was deleted, and then what there is", async () => {
+    const { heard, answer } = app();
+    const worker = hooked(answer);
+    try {
+      await write(worker, "c_laptop03", 1, change("t4", "pears"));
+      await eventually("it is told", () => heard.at(-1)?.changes.some(({ id }) => id === "t4"));
+      const authorization = await bearer(worker);
+      await worker.dispatchFetch("http://localhost/spaces/~", { method: "DELETE", headers: { authorization } });
+      await eventually("it is told that the space was emptied", () => heard.at(-1).reset);
+      assert.deepEqual(heard.at(-1).changes, []);
+      await write(worker, "c_laptop04", 1, change("t5", "plums"));
+      await eventually("it is told what there is", () => heard.at(-1).changes.length > 0);
+      assert.deepEqual([heard.at(-1).reset, told(heard.slice(-1))[0][2]], [false, [["t5", "plums"]]]);
+      for (const method of ["PUT", "DELETE"]) await worker.dispatchFetch("http://localhost/spaces/team", { method, headers: { authorization } });
+      await eventually("it is told that the space is gone", () => heard.some(({ space, gone }) => space === "team" && gone));
     } finally {
       await worker.dispose();
     }
