@@ -7,6 +7,7 @@
  * say comes by `tell`, and by `deposed` when another leader has taken over or the database is closed.
  */
 
+import { attempt } from "./attempt.ts";
 import type { Effect, Event, TimerName } from "./events.ts";
 import { ask } from "./http.ts";
 import { SpaceMachine } from "./space.ts";
@@ -54,14 +55,11 @@ export function userOf(token: string): string {
   return sub ? `${iss} ${sub}` : "";
 }
 
-function claimsOf(token: string): { iss?: string; sub?: string; exp?: number } {
-  try {
+const claimsOf = (token: string): { iss?: string; sub?: string; exp?: number } =>
+  attempt(() => {
     const text = atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/"));
     return JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0))));
-  } catch {
-    return {};
-  }
-}
+  }) ?? {};
 
 export class Device {
   #options: DeviceOptions;

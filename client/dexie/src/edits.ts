@@ -1,5 +1,6 @@
 // From the old row and the new one of a record to the operations that are written down.
 
+import { attempt } from "../../core/src/attempt.ts";
 import type { Key, SpaceId, SpaceRow, Text } from "../../core/src/store.ts";
 import { keyOf } from "../../core/src/store.ts";
 import { bytesOf, toTree, type TreeObject, UnsupportedValueError, VALUE_BYTES_MAX, ValueTooLargeError } from "../../core/src/codec.ts";
@@ -39,14 +40,7 @@ export function encodeRow(table: Synced, id: string, row: unknown): Value {
 }
 
 /** The old value; undefined too where it holds what cannot sync, because then no other device has it. */
-function oldValue(table: Synced, { id, old }: Draft): Value | undefined {
-  if (old === undefined) return undefined;
-  try {
-    return encodeRow(table, id, old);
-  } catch {
-    return undefined;
-  }
-}
+const oldValue = (table: Synced, { id, old }: Draft): Value | undefined => old && attempt(() => encodeRow(table, id, old));
 
 /** What is written down of one record in one space. */
 interface Edit {
@@ -91,14 +85,6 @@ function patchTexts(table: Synced, draft: Draft, now: Value, old: Value, orPut: 
   return texts;
 }
 
-/** The space of a row that stands there; undefined where it names none, so that it never was synced. */
-function spaceBefore(table: Synced, old: Row): SpaceId | undefined {
-  try {
-    return table.spaceOf(old);
-  } catch {
-    return undefined;
-  }
-}
 
 /** How much of the old rows of a space the server may know. */
 type Known = Pick<SpaceRow, "position" | "load"> | undefined;
@@ -106,7 +92,7 @@ type Known = Pick<SpaceRow, "position" | "load"> | undefined;
 function editsOf(table: Synced, draft: Draft, known: ReadonlyMap<SpaceId, Known>, unsynced: boolean): Edit[] {
   const { id, old, row } = draft;
   const key = keyOf(table.name, id);
-  const [from, to] = [old && spaceBefore(table, old), row && table.spaceOf(row)];
+  const [from, to] = [old && table.spaceOrNone(old), row && table.spaceOf(row)];
   // Before the first load no row is a synced copy.
   const isKnown = (space: SpaceId): boolean => !!(known.get(space)?.position || known.get(space)?.load);
   const before = from !== undefined && isKnown(from) ? oldValue(table, draft) : undefined;
@@ -126,7 +112,7 @@ function editsOf(table: Synced, draft: Draft, known: ReadonlyMap<SpaceId, Known>
 export function spacesOf(table: Synced, drafts: readonly Draft[]): Set<SpaceId> {
   const spaces = new Set<SpaceId>();
   for (const { old, row } of drafts) {
-    const from = old && spaceBefore(table, old);
+    const from = old && table.spaceOrNone(old);
     if (from !== undefined) spaces.add(from);
     if (row) spaces.add(table.spaceOf(row));
   }

@@ -25,7 +25,7 @@ export async function adopt(tx: DexieTx, tables: ReadonlyMap<string, Synced>, ex
   const fresh = [...tables.values()].filter(({ name }) => !known.has(name));
   if (fresh.length === 0) return;
   // What has been captured by now, by `populate` say, is no row from before.
-  const queued = new Set((await tx.stores.outbox.list()).flatMap((row) => row.keys));
+  const queued = new Set((await tx.outbox.list()).flatMap((row) => row.keys));
   const extra = await tx.stores.extra.list();
   for (const table of fresh) {
     const rows = (await tx.rows.list(table)).filter(({ key }) => !queued.has(key));
@@ -101,7 +101,7 @@ function alone({ seq: _, stale: __, ...row }: OutboxRow, key: Key, change: objec
 export async function dropProposals(tx: DexieTx, row: SpaceRow): Promise<void> {
   const had = await tx.spaces.get(row.space);
   if (!row.position || had?.position) return;
-  const queued = (await tx.stores.outbox.list()) as (OutboxRow & Partial<CapturedRow>)[];
+  const queued = (await tx.outbox.list()) as (OutboxRow & Partial<CapturedRow>)[];
   const dropped = new Set<Key>();
   for (const one of queued) {
     if (!one.upgrade || one.space !== row.space) continue;

@@ -1,5 +1,6 @@
 // Keys of IndexedDB and ids of records, in both directions.
 
+import { attempt } from "../../core/src/attempt.ts";
 import { KeyError } from "./errors.ts";
 
 export type KeyForm = "string" | "number" | "compound";
@@ -46,10 +47,8 @@ export function idOfKey(table: string, form: KeyForm, key: unknown): string {
 /** The key of the row for this record, or undefined where no key of this form has that id: such a record has no row. */
 export function keyOfId(form: KeyForm, id: string): Key | undefined {
   if (form === "string") return id;
-  try {
+  return attempt(() => {
     const key: unknown = form === "number" ? Number(id) : JSON.parse(id);
     return idOfKey("", form, key) === id ? (key as Key) : undefined;
-  } catch {
-    return undefined;
-  }
+  });
 }

@@ -1,6 +1,7 @@
 // Which tables are synced, how a row becomes a record, and the stores that Headwater adds to the app's database.
 
 import type { Dexie, Table } from "dexie";
+import { attempt } from "../../core/src/attempt.ts";
 import { SchemaError, SpaceError } from "./errors.ts";
 import { idOfKey, type Key, type KeyForm, keyOfId } from "./keys.ts";
 
@@ -51,6 +52,8 @@ export interface Synced {
   keyOf(id: string): Key | undefined;
   /** The space that a row belongs to. Throws `SpaceError`. */
   spaceOf(row: Row): string;
+  /** The same, undefined where the row names none: it was there before and never was synced. */
+  spaceOrNone(row: Row): string | undefined;
   /** The row without what is not of the record's value. Never changes `row`; may be `row`. */
   toValue(row: Row): Row;
   /** The row for a record's value, which becomes part of it. */
@@ -81,24 +84,21 @@ function synced(table: Table, options: CollectionOptions): Synced {
   if (spaceProperty?.includes(".")) throw refuse(`the property "${spaceProperty}" for its space lies inside an object`);
   if (spaceProperty !== null && Array.isArray(keyPath) && keyPath.includes(spaceProperty))
     throw refuse(`the property "${spaceProperty}" for its space is a part of its key`);
+  const idOf = (key: unknown) => idOfKey(name, form, key);
+  const spaceOf = (row: Row) => {
+    const space = spaceProperty === null ? null : row[spaceProperty];
+    if (space === null || space === undefined || space === PRIVATE) return PRIVATE;
+    if (typeof space !== "string" || !SPACE.test(space)) throw new SpaceError(name, spaceProperty as string);
+    return space;
+  };
   return {
     name, form, keyProperty, outbound, spaceProperty,
     unique: indexes.filter((index) => index.unique).map((index) => index.name),
-    idOf: (key) => idOfKey(name, form, key),
-    idOrNull(key) {
-      try {
-        return idOfKey(name, form, key);
-      } catch {
-        return null;
-      }
-    },
+    idOf,
+    idOrNull: (key) => attempt(() => idOf(key)) ?? null,
     keyOf: (id) => keyOfId(form, id),
-    spaceOf(row) {
-      const space = spaceProperty === null ? null : row[spaceProperty];
-      if (space === null || space === undefined || space === PRIVATE) return PRIVATE;
-      if (typeof space !== "string" || !SPACE.test(space)) throw new SpaceError(name, spaceProperty as string);
-      return space;
-    },
+    spaceOf,
+    spaceOrNone: (row) => attempt(() => spaceOf(row)),
     toValue: (row) => without(row, keyProperty, spaceProperty),
     toRow(value, key, space) {
       if (spaceProperty !== null && space !== PRIVATE) value[spaceProperty] = space;

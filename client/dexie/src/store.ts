@@ -10,7 +10,7 @@ import type { LeaderRow } from "./leader.ts";
 import { STORE_NAMES, type Synced } from "./schema.ts";
 import { StoreOf } from "./stores.ts";
 import { Zone } from "./zone.ts";
-import { ABSORBED, DexieTx, KEPT } from "./transaction.ts";
+import { ABSORBED, type DexieTx, KEPT, openTx } from "./transaction.ts";
 
 export const LEADER = "leader";
 
@@ -63,7 +63,7 @@ export class DexieStore implements Store {
           const meta = new StoreOf<{ key: string; value: unknown }>(own("_hw_meta"), trans);
           const [leader, absorbed, kept] = await meta.get([LEADER, ABSORBED, KEPT]);
           if (term !== null && (leader?.value as LeaderRow | undefined)?.term !== term) throw new TermOver(`term ${term} is over`);
-          const tx = new DexieTx({ own, app, trans, tables, onSpace, kept: (kept?.value ?? []) as string[] });
+          const tx = openTx({ own, app, trans, tables, onSpace, kept: (kept?.value ?? []) as string[] });
           await tx.absorb((absorbed?.value as number | undefined) ?? 0);
           const result = await body(tx);
           await tx.end();

@@ -1,13 +1,10 @@
 // One of our stores in one transaction, by lists.
 
-import type { DBCoreKeyRange, DBCoreTable, DBCoreTransaction } from "dexie";
+import type { DBCoreKeyRange, DBCoreMutateRequest, DBCoreMutateResponse, DBCoreTable, DBCoreTransaction } from "dexie";
 
-/** Throws the first failure: what is not written must not be taken for written. */
-async function mutate(table: DBCoreTable, request: Parameters<DBCoreTable["mutate"]>[0]): Promise<unknown[]> {
-  const { numFailures, failures, results } = await table.mutate(request);
-  if (numFailures > 0) throw Object.values(failures)[0];
-  return results ?? [];
-}
+type Failures = DBCoreMutateResponse["failures"];
+/** A request without the transaction in which it is made. */
+type Request = DBCoreMutateRequest extends infer Any ? (Any extends DBCoreMutateRequest ? Omit<Any, "trans"> : never) : never;
 
 export class StoreOf<Row> {
   readonly #table: DBCoreTable;
@@ -20,44 +17,61 @@ export class StoreOf<Row> {
 
   /** Rows by their keys, each undefined where there is none. */
   async get(keys: unknown[]): Promise<(Row | undefined)[]> {
-    return keys.length === 0 ? [] : ((await this.#table.getMany({ trans: this.#trans, keys })) as (Row | undefined)[]);
+    return keys.length === 0 ? [] : this.#table.getMany({ trans: this.#trans, keys });
+  }
+
+  async #query(values: boolean, range: DBCoreKeyRange, limit: number, index = this.#table.schema.primaryKey): Promise<unknown[]> {
+    return (await this.#table.query({ trans: this.#trans, query: { index, range }, values, limit })).result;
   }
 
   /** All rows of a range, in the order of their keys. */
-  async list(range: DBCoreKeyRange = ALL, limit = Number.POSITIVE_INFINITY): Promise<Row[]> {
-    const query = { index: this.#table.schema.primaryKey, range };
-    return (await this.#table.query({ trans: this.#trans, query, values: true, limit })).result as Row[];
+  list(range = ALL, limit = Infinity): Promise<Row[]> {
+    return this.#query(true, range, limit) as Promise<Row[]>;
   }
 
-  async keys(range: DBCoreKeyRange = ALL): Promise<unknown[]> {
-    const query = { index: this.#table.schema.primaryKey, range };
-    return (await this.#table.query({ trans: this.#trans, query, values: false, limit: Number.POSITIVE_INFINITY })).result;
+  keys(range = ALL): Promise<unknown[]> {
+    return this.#query(false, range, Infinity);
   }
 
   /** Rows that an index gives for one value. */
-  async where(index: string, value: unknown): Promise<Row[]> {
-    const found = this.#table.schema.getIndexByKeyPath(index);
-    if (!found) throw new Error(`${this.#table.name} has no index ${index}`);
-    return (await this.#table.query({ trans: this.#trans, query: { index: found, range: only(value) }, values: true })).result as Row[];
+  where(index: string, value: unknown): Promise<Row[]> {
+    const range = { type: 1, lower: value, upper: value };
+    return this.#query(true, range, Infinity, this.#table.schema.getIndexByKeyPath(index)) as Promise<Row[]>;
+  }
+
+  /** Gives the failures by the number of the row. */
+  async try(request: Request): Promise<Failures> {
+    return (await this.#table.mutate({ ...request, trans: this.#trans })).failures;
+  }
+
+  /** Throws the first failure: what is not written must not be taken for written. */
+  async #mutate(request: Request, size: number): Promise<unknown[]> {
+    if (size === 0) return [];
+    const { failures, results } = await this.#table.mutate({ ...request, trans: this.#trans });
+    for (const failure of Object.values(failures)) throw failure;
+    return results ?? [];
   }
 
   /** Gives the keys of the rows. */
-  async add(rows: readonly Row[]): Promise<unknown[]> {
-    return rows.length === 0 ? [] : mutate(this.#table, { type: "add", trans: this.#trans, values: rows });
+  add(values: readonly Row[]): Promise<unknown[]> {
+    return this.#mutate({ type: "add", values }, values.length);
   }
 
-  async put(rows: readonly Row[]): Promise<void> {
-    if (rows.length > 0) await mutate(this.#table, { type: "put", trans: this.#trans, values: rows });
+  async put(values: readonly Row[]): Promise<void> {
+    await this.#mutate({ type: "put", values }, values.length);
   }
 
   async delete(keys: unknown[]): Promise<void> {
-    if (keys.length > 0) await mutate(this.#table, { type: "delete", trans: this.#trans, keys });
+    await this.#mutate({ type: "delete", keys }, keys.length);
+  }
+
+  async clear(): Promise<void> {
+    await this.#mutate({ type: "deleteRange", range: ALL }, 1);
   }
 }
 
 // The numbers are those of `DBCoreRangeType`, which Dexie declares and does not export.
 export const ALL: DBCoreKeyRange = { type: 3, lower: undefined, upper: undefined };
-export const only = (value: unknown): DBCoreKeyRange => ({ type: 1, lower: value, upper: value });
 export const above = (value: unknown): DBCoreKeyRange => ({ type: 2, lower: value, lowerOpen: true, upper: undefined });
 /** All keys that begin with this part: an array sorts behind every string and number. */
 export const beginning = (part: string): DBCoreKeyRange => ({ type: 2, lower: [part], upper: [part, []] });

@@ -41,16 +41,13 @@ export class Zone {
     });
   }
 
-  /** The table, each request of which is made in the zone. */
+  /** The table, each of the requests of our stores in the zone. */
   table(table: DBCoreTable): DBCoreTable {
     return {
       ...table,
       mutate: (request) => this.run(() => table.mutate(request)),
-      get: (request) => this.run(() => table.get(request)),
       getMany: (request) => this.run(() => table.getMany(request)),
       query: (request) => this.run(() => table.query(request)),
-      openCursor: (request) => this.run(() => table.openCursor(request)),
-      count: (request) => this.run(() => table.count(request)),
     };
   }
 }
