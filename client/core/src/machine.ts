@@ -37,6 +37,7 @@ export const MINUTE = 60_000;
 const FULL_RETRY_MS = 5 * MINUTE;
 const PUSH_DELAY_MS = 50;
 const PUSH_DELAY_MAX_MS = 250;
+/** What touches no row of the app. */
 export const NOTHING: Scope = { collections: [], wake: "nothing" };
 
 export abstract class Machine {
@@ -59,7 +60,6 @@ export abstract class Machine {
   protected pushTimerSince_: number | null = null;
   protected noNewClientUntil_ = 0;
   protected progress_: { lines: number; bytes: number } | null = null;
-  protected pulls_ = 0;
   /** Wishes for what the coordinator has: so far, when the pull under way began, and fulfilled. */
   protected wished_ = { all: 0, asked: 0, done: 0 };
   protected waitsForToken_ = false;
@@ -99,7 +99,6 @@ export abstract class Machine {
       deviceFull: this.deviceFull_,
       waitMs: wait === null ? null : Math.max(0, wait - this.now_),
       ready: !!this.row_?.position,
-      pulls: this.pulls_,
     };
   }
 
@@ -171,7 +170,7 @@ export abstract class Machine {
     if (this.work_ || !row || this.held_ || this.paused_ || this.waitsForToken_) return;
     // Whoever is signed in by now: nothing of one user goes out under another's token.
     if (row.user !== this.user_ && globalThis.__PLANTED__ !== "any user") return this.hold_("other-user", "the database is another user's");
-    if (row.held) return this.commit_("idle", NOTHING, (tx) => hold(tx, row.space, null), (stored: Stored) => this.stored_(stored));
+    if (row.held) return this.store_("idle", NOTHING, (tx, space) => hold(tx, space, null));
     if (this.patience_.waitsUntil !== null) return;
     if (this.wants_.withdraw) return this.withdrawFirst_("blocked");
     // A push of which nothing is known comes before everything, and a pull that a push has asked for before the next push.
@@ -189,19 +188,25 @@ export abstract class Machine {
     if (mayPull && (this.wants_.pull || isBehind)) this.pull_();
   }
 
-  protected commit_<T>(purpose: Phase, scope: Scope, body: (tx: Tx) => Promise<T>, then: (result: T) => void): void {
-    this.ids_ += 1;
+  /** One transaction; what it stores is known when `then` is called. */
+  protected store_<T extends Stored>(purpose: Phase, scope: Scope, body: (tx: Tx, space: string) => Promise<T>, then?: (stored: T) => void): void {
+    const id = this.newId_();
     this.purpose_ = purpose;
-    this.work_ = { kind: "commit", id: this.ids_, then };
-    this.effects_.push({ type: "commit", id: this.ids_, scope, body });
+    this.work_ = {
+      kind: "commit", id,
+      then: (stored: T) => {
+        this.stored_(stored);
+        then?.(stored);
+      },
+    };
+    this.effects_.push({ type: "commit", id, scope, body: (tx) => body(tx, this.options_.space) });
   }
 
   protected request_(work: Work, purpose: Phase, request: { body: string; grant?: string; isStream?: boolean }): void {
     this.purpose_ = purpose;
     this.work_ = work;
     const { space } = this.options_;
-    const send = { kind: work.kind as Request["kind"], space, isStream: false, ...request };
-    this.effects_.push({ type: "send", id: work.id, request: send });
+    this.effects_.push({ type: "send", id: work.id, request: { kind: work.kind as Request["kind"], space, isStream: false, ...request } });
   }
 
   protected newId_(): number {
@@ -216,11 +221,9 @@ export abstract class Machine {
   }
 
   protected open_(user: string, stolen: boolean): void {
-    const { space, newId } = this.options_;
     this.user_ = user;
     if (stolen) this.noNewClientUntil_ = this.now_ + MINUTE;
-    this.commit_("new", NOTHING, (tx) => openSpace(tx, space, user, newId()), (opened) => {
-      this.stored_(opened);
+    this.store_("new", NOTHING, (tx, space) => openSpace(tx, space, user, this.options_.newId()), (opened) => {
       const { held } = opened.row;
       // Who is signed in is found out anew.
       if (held && held.why !== "signed-out" && held.why !== "other-user") this.held_ = held;
@@ -235,7 +238,11 @@ export abstract class Machine {
     const since = this.pushTimerSince_ ?? this.now_;
     if (this.pushTimerSince_ !== null && this.now_ - since > PUSH_DELAY_MAX_MS - PUSH_DELAY_MS) return;
     this.pushTimerSince_ = since;
-    this.effects_.push({ type: "timer", name: "push", ms: PUSH_DELAY_MS, spread: 0 });
+    this.later_("push", PUSH_DELAY_MS);
+  }
+
+  protected later_(name: TimerName, ms: number, spread = 0): void {
+    this.effects_.push({ type: "timer", name, ms, spread });
   }
 
   protected timer_(name: TimerName): void {
@@ -257,15 +264,15 @@ export abstract class Machine {
   }
 
   protected wait_(ms?: number): void {
-    this.effects_.push({ type: "timer", name: "wait", ...this.patience_.wait(this.now_, ms) });
+    const wait = this.patience_.wait(this.now_, ms);
+    this.later_("wait", wait.ms, wait.spread);
   }
 
   protected hold_(why: HeldWhy, detail = ""): void {
     const held = { why, detail };
-    const { space } = this.options_;
     this.held_ = held;
     this.patience_.reset();
-    this.commit_("held", NOTHING, (tx) => hold(tx, space, held), (stored) => this.stored_(stored));
+    this.store_("held", NOTHING, (tx, space) => hold(tx, space, held));
   }
 
   protected resume_(): void {
@@ -313,7 +320,7 @@ export abstract class Machine {
     this.work_ = null;
     if (error instanceof DeviceFull) {
       this.deviceFull_ = true;
-      this.effects_.push({ type: "timer", name: "full", ms: FULL_RETRY_MS, spread: 0 });
+      this.later_("full", FULL_RETRY_MS);
       // What goes out needs a little room too, and is not tried without a pause.
       if (work.kind !== "pull") this.wait_();
       return this.next_();
