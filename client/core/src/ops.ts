@@ -16,7 +16,7 @@ export type Change = { collection: string; id: string; base?: number } & (
   | { op: "include" | "exclude"; path: string; values: Tree[]; orPut?: TreeObject }
 );
 
-/** The operation cannot be done on what stands there: the server rejects the mutation. */
+/** The operation cannot be done on what stands there, or is not known: the server rejects the mutation, and says why. */
 export class Refused extends Error {}
 
 const isObject = (value: Tree | undefined): value is TreeObject =>
@@ -30,7 +30,7 @@ function at(object: TreeObject, path: string, make: boolean, change: (parent: Tr
   let here = object;
   for (const name of names) {
     let next = own(here, name);
-    if (Array.isArray(next)) throw new Refused("a path leads through an array");
+    if (Array.isArray(next)) throw new Refused();
     if (!isObject(next)) {
       if (!make) return;
       here[name] = next = {};
@@ -56,7 +56,7 @@ export function applied(value: TreeObject | undefined, change: Change): TreeObje
       at(value, change.path, true, (parent, name) => {
         const there = own(parent, name);
         const sum = (typeof there === "number" ? there : 0) + change.by;
-        if (!Number.isFinite(sum)) throw new Refused("the sum is not a finite number");
+        if (!Number.isFinite(sum)) throw new Refused();
         parent[name] = sum;
       });
       return value;
@@ -74,7 +74,7 @@ export function applied(value: TreeObject | undefined, change: Change): TreeObje
       });
       return value;
     default:
-      throw new Refused("an op that this version does not know");
+      throw new Refused();
   }
 }
 

@@ -5,7 +5,7 @@
  */
 
 import { attempt } from "./attempt.ts";
-import { bytesOf } from "./codec.ts";
+import { isLonger } from "./codec.ts";
 import type { Event } from "./events.ts";
 import type { Ports, Socket } from "./ports.ts";
 import { type Answer, answerOf, type Body, type Live, NO_ANSWER, type Request } from "./requests.ts";
@@ -84,9 +84,7 @@ export class LiveSocket {
 
   /** Sends a request; null: it has to go by HTTP. */
   async ask({ kind, body, isStream }: Request): Promise<Answer | null> {
-    // Three bytes a unit is the most there can be, so most texts need no count.
-    const isTooLong = body.length * 3 > BODY_MAX && bytesOf(body) > BODY_MAX;
-    return !this.isOpen || kind === "grant" || isStream || isTooLong ? null : this.#send(kind, `"body":${body}`);
+    return !this.isOpen || kind === "grant" || isStream || isLonger(body, BODY_MAX) ? null : this.#send(kind, `"body":${body}`);
   }
 
   /** A new token for the open socket. */

@@ -46,7 +46,7 @@ export class SpaceMachine extends Machine {
     if (patience.isProbing) {
       // Something gets through, so it is for what it held that the push did not.
       const blocked = patience.probed();
-      if (code === "" && blocked === "stop") return this.hold_("blocked", "a change does not reach the server");
+      if (code === "" && blocked === "stop") return this.hold_("blocked", "a change does not get through");
       if (code === "") return blocked ? this.withdrawFirst_("blocked") : undefined;
     }
     if (code === "too_large") return mutations.length > 1 ? patience.halve(mutations.length) : this.withdrawFirst_(code);
@@ -205,7 +205,7 @@ export class SpaceMachine extends Machine {
   // ——— Live messages.
 
   protected hear_(message: Live): void {
-    const { type, epoch, version, from = Number.POSITIVE_INFINITY, changes = [] } = message;
+    const { type, epoch, version, from = Infinity, changes = [] } = message;
     if (!epoch || version === undefined || !this.row_ || this.held_) return;
     const { position, load } = this.row_;
     const at = { epoch, version };

@@ -3,7 +3,7 @@
 import { attempt } from "../../core/src/attempt.ts";
 import type { Key, SpaceId, SpaceRow, Text } from "../../core/src/store.ts";
 import { keyOf } from "../../core/src/store.ts";
-import { bytesOf, toTree, type TreeObject, UnsupportedValueError, VALUE_BYTES_MAX, ValueTooLargeError } from "../../core/src/codec.ts";
+import { encoded, type TreeObject, UnsupportedValueError } from "../../core/src/codec.ts";
 import { difference, encodedPath } from "./difference.ts";
 import type { Refined } from "./refine.ts";
 import type { CapturedRow } from "./rows.ts";
@@ -28,13 +28,11 @@ export interface Value {
 export function encodeRow(table: Synced, id: string, row: unknown): Value {
   try {
     if (typeof row !== "object" || row === null || Array.isArray(row)) throw new UnsupportedValueError("a row that is not an object", []);
-    const tree = toTree(table.toValue(row as Row)) as TreeObject;
-    if (Object.hasOwn(tree, "$t")) throw new UnsupportedValueError("a row that is not a plain object", []);
-    const text = JSON.stringify(tree);
-    if (bytesOf(text) > VALUE_BYTES_MAX) throw new ValueTooLargeError(`a value has more than ${VALUE_BYTES_MAX} bytes`);
-    return { tree, text };
+    const value = encoded(table.toValue(row as Row)) as Value;
+    if (Object.hasOwn(value.tree, "$t")) throw new UnsupportedValueError("a row that is not an object", []);
+    return value;
   } catch (error) {
-    if (error instanceof UnsupportedValueError || error instanceof ValueTooLargeError) error.message = `${table.name}, ${id}: ${error.message}`;
+    (error as Error).message = `${table.name}, ${id}: ${(error as Error).message}`;
     throw error;
   }
 }

@@ -10,7 +10,7 @@ export class UnsentError extends Error {
   override readonly name = "UnsentError";
   readonly pending: number;
   constructor(pending: number) {
-    super(`${pending} edits have not been synced; forget({ evenUnsent: true }) gives them up.`);
+    super(`${pending} edits have not been synced: forget({ evenUnsent: true }) loses them.`);
     this.pending = pending;
   }
 }
