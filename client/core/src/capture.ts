@@ -37,7 +37,7 @@ export async function capture(tx: Tx, { space, changes, ...edit }: Edit): Promis
 }
 
 /** On what an edit rests that is captured now. */
-const seen = (row: SpaceRow | undefined) => ({ pos: row?.position ?? null, during: row?.load?.id ?? null });
+export const seen = (row: SpaceRow | undefined) => ({ pos: row?.position ?? null, during: row?.load?.id ?? null });
 
 export type Choice = "mine" | "theirs" | { key: Key; value: unknown }[];
 

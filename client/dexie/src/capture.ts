@@ -284,7 +284,7 @@ class CapturedTable {
     return known.then((found) =>
       outboxRows(this.#synced, drafts, {
         tx: this.#pass(trans).tx, at: this.#options.now(), unsynced: this.#options.unsynced,
-        upgrade: (trans as unknown as IDBTransaction).mode === "versionchange",
+        ...((trans as unknown as IDBTransaction).mode === "versionchange" && { upgrade: true }),
         known: new Map(spaces.map((space, i): [SpaceId, SpaceRow | undefined] => [space, found[i]])),
       }));
   }

@@ -3,7 +3,8 @@
 import { attempt } from "../../core/src/attempt.ts";
 import type { Key, SpaceId, SpaceRow, Text } from "../../core/src/store.ts";
 import { keyOf } from "../../core/src/store.ts";
-import { encoded, type TreeObject, UnsupportedValueError } from "../../core/src/codec.ts";
+import { seen } from "../../core/src/capture.ts";
+import { encoded, type TreeObject, UnsupportedValueError, ValueTooLargeError } from "../../core/src/codec.ts";
 import { difference, encodedPath } from "./difference.ts";
 import type { Refined } from "./refine.ts";
 import type { CapturedRow } from "./rows.ts";
@@ -32,7 +33,7 @@ export function encodeRow(table: Synced, id: string, row: unknown): Value {
     if (Object.hasOwn(value.tree, "$t")) throw new UnsupportedValueError("a row that is not an object", []);
     return value;
   } catch (error) {
-    (error as Error).message = `${table.name}, ${id}: ${(error as Error).message}`;
+    if (error instanceof UnsupportedValueError || error instanceof ValueTooLargeError) error.message = `${table.name}, ${id}: ${error.message}`;
     throw error;
   }
 }
@@ -52,14 +53,11 @@ interface Edit {
 
 const json = JSON.stringify;
 
-/** The names of a change: all operations begin with them. */
-function head(op: string, table: Synced, id: string): string {
-  return `{"op":"${op}","collection":${json(table.name)},"id":${json(id)}`;
-}
+/** A change; `more`: its members behind those that all have. */
+const changeText = (op: string, table: Synced, id: string, more = ""): Text =>
+  `{"op":"${op}","collection":${json(table.name)},"id":${json(id)}${more}}`;
 
-function putText(table: Synced, id: string, value: Text): Text {
-  return `${head("put", table, id)},"value":${value}}`;
-}
+export const putText = (table: Synced, id: string, value: Text): Text => changeText("put", table, id, `,"value":${value}`);
 
 function patchTexts(table: Synced, draft: Draft, now: Value, old: Value, orPut: boolean): Text[] {
   const { id } = draft;
@@ -67,18 +65,18 @@ function patchTexts(table: Synced, draft: Draft, now: Value, old: Value, orPut: 
   if (parts === null) return [];
   if (parts === "put") return [putText(table, id, now.text)];
   const texts: Text[] = [];
-  const tail = orPut ? `,"orPut":${now.text}}` : "}";
+  const tail = orPut ? `,"orPut":${now.text}` : "";
   for (const one of draft.refined) {
     const path = encodedPath(one.path);
     // A difference that does not lie exactly at the path says more than the refinement would.
     if (!parts.set.delete(path)) continue;
     const what = one.op === "add" ? `"by":${json(one.by)}` : `"values":${json(one.values)}`;
-    texts.push(`${head(one.op, table, id)},"path":${json(path)},${what}${tail}`);
+    texts.push(changeText(one.op, table, id, `,"path":${json(path)},${what}${tail}`));
   }
   if (parts.set.size + parts.unset.length > 0) {
-    const set = [...parts.set].map(([path, tree]) => `${json(path)}:${json(tree)}`);
-    const members = [set.length ? `,"set":{${set.join()}}` : "", parts.unset.length ? `,"unset":${json(parts.unset)}` : ""];
-    texts.unshift(head("patch", table, id) + members.join("") + tail);
+    const set = parts.set.size > 0 ? `,"set":${json(Object.fromEntries(parts.set))}` : "";
+    const unset = parts.unset.length > 0 ? `,"unset":${json(parts.unset)}` : "";
+    texts.unshift(changeText("patch", table, id, set + unset + tail));
   }
   return texts;
 }
@@ -94,7 +92,7 @@ function editsOf(table: Synced, draft: Draft, known: ReadonlyMap<SpaceId, Known>
   // Before the first load no row is a synced copy.
   const isKnown = (space: SpaceId): boolean => !!(known.get(space)?.position || known.get(space)?.load);
   const before = from !== undefined && isKnown(from) ? oldValue(table, draft) : undefined;
-  const removal = (space: SpaceId): Edit => ({ space, key, changes: [`${head("delete", table, id)}}`], before: before?.text ?? null });
+  const removal = (space: SpaceId): Edit => ({ space, key, changes: [changeText("delete", table, id)], before: before?.text ?? null });
   if (to === undefined) return from === undefined ? [] : [removal(from)];
   const value = draft.value as Value;
   if (from !== to || before === undefined) {
@@ -120,7 +118,8 @@ export function spacesOf(table: Synced, drafts: readonly Draft[]): Set<SpaceId> 
 export interface About {
   tx: string;
   at: number;
-  upgrade: boolean;
+  /** The schema is being upgraded. */
+  upgrade?: true;
   /** Rows from before need not be on the server (`existing: 'keep'`). */
   unsynced: boolean;
   known: ReadonlyMap<SpaceId, SpaceRow | undefined>;
@@ -134,14 +133,13 @@ export function outboxRows(table: Synced, drafts: readonly Draft[], about: About
       const name = `${edit.space} ${edit.waits ?? ""}`;
       let row = rows.get(name);
       if (!row) {
-        const space = about.known.get(edit.space);
+        const { tx, at, upgrade, known } = about;
         row = {
+          space: edit.space, tx, at, ...seen(known.get(edit.space)), changes: [], keys: [], before: [],
+          ...(edit.waits !== undefined && { waits: { space: edit.waits, tx } }),
           // Every device makes the changes of an upgrade, so they rest on nothing and conflict with nothing.
-          space: edit.space, tx: about.tx, at: about.at, pos: about.upgrade ? null : (space?.position ?? null), during: space?.load?.id ?? null,
-          changes: [], keys: [], before: [],
+          ...(upgrade && { upgrade, pos: null }),
         };
-        if (edit.waits !== undefined) row.waits = { space: edit.waits, tx: about.tx };
-        if (about.upgrade) row.upgrade = true;
         rows.set(name, row);
       }
       for (const change of edit.changes) {
