@@ -182,23 +182,21 @@ export class Device {
   /** Resolves when everything is pushed and what the coordinator has now is here. Rejects if a space is held. */
   now(): Promise<void> {
     const goals = [...this.#spaces].map(([space, { machine }]) => ({ space, wishes: machine.wishes, goal: machine.wishes.all + 1 }));
-    return new Promise((resolve, reject) => {
-      const watch = () => {
-        const held = goals.map(({ space }) => this.status(space)?.held).find(Boolean);
-        const isReached = ({ space, wishes, goal }: (typeof goals)[number]) => {
-          const status = this.status(space);
-          // A space that was closed meanwhile is nobody's wish any more.
-          return !status || (wishes.done >= goal && status.pending === 0 && status.phase === "idle");
-        };
-        if (this.#isStopped || held) reject(new Error(held ? `${held.why}: ${held.detail}` : "another tab leads"));
-        else if (goals.every(isReached)) resolve();
-        else return;
-        this.#watchers.delete(watch);
-      };
-      this.#watchers.add(watch);
-      this.#tellAll({ type: "poll", strong: true });
-      watch();
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const watch = () => {
+      // A space that was closed meanwhile is nobody's wish any more.
+      const left = goals.map((one) => ({ ...one, status: this.status(one.space) })).filter(({ wishes, goal, status }) =>
+        status && (wishes.done < goal || status.pending > 0 || status.phase !== "idle"));
+      const held = left.find(({ status }) => status?.held)?.status?.held;
+      if (this.#isStopped || held) reject(new Error(held ? `${held.why}: ${held.detail}` : "another tab leads"));
+      else if (left.length === 0) resolve();
+      else return;
+      this.#watchers.delete(watch);
+    };
+    this.#watchers.add(watch);
+    this.#tellAll({ type: "poll", strong: true });
+    watch();
+    return promise;
   }
 
   #watched(): void {

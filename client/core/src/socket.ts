@@ -97,11 +97,11 @@ export class LiveSocket {
     this.#n += 1;
     const n = this.#n;
     this.#socket?.send(`{"type":"${type}","n":${n},${field}}`);
-    return new Promise((resolve) => {
-      this.#asked.set(n, resolve);
-      // Without an answer nothing is known, and a late one must not be taken for that of the repetition.
-      this.#timers.set(n, ANSWER_MS, this.#lose);
-    });
+    const { promise, resolve } = Promise.withResolvers<Answer | null>();
+    this.#asked.set(n, resolve);
+    // Without an answer nothing is known, and a late one must not be taken for that of the repetition.
+    this.#timers.set(n, ANSWER_MS, this.#lose);
+    return promise;
   }
 
   #tokenEnds(ms: unknown): void {

@@ -1,6 +1,7 @@
 // From the old row and the new one of a record to the operations that are written down.
 
 import { attempt } from "../../core/src/attempt.ts";
+import { memo } from "../../core/src/memo.ts";
 import type { Key, SpaceId, SpaceRow, Text } from "../../core/src/store.ts";
 import { keyOf } from "../../core/src/store.ts";
 import { seen } from "../../core/src/capture.ts";
@@ -130,18 +131,13 @@ export function outboxRows(table: Synced, drafts: readonly Draft[], about: About
   const rows = new Map<string, CapturedRow>();
   for (const draft of drafts) {
     for (const edit of editsOf(table, draft, about.known, about.unsynced)) {
-      const name = `${edit.space} ${edit.waits ?? ""}`;
-      let row = rows.get(name);
-      if (!row) {
-        const { tx, at, upgrade, known } = about;
-        row = {
-          space: edit.space, tx, at, ...seen(known.get(edit.space)), changes: [], keys: [], before: [],
-          ...(edit.waits !== undefined && { waits: { space: edit.waits, tx } }),
-          // Every device makes the changes of an upgrade, so they rest on nothing and conflict with nothing.
-          ...(upgrade && { upgrade, pos: null }),
-        };
-        rows.set(name, row);
-      }
+      const { tx, at, upgrade, known } = about;
+      const row = memo(rows, `${edit.space} ${edit.waits ?? ""}`, (): CapturedRow => ({
+        space: edit.space, tx, at, ...seen(known.get(edit.space)), changes: [], keys: [], before: [],
+        ...(edit.waits !== undefined && { waits: { space: edit.waits, tx } }),
+        // Every device makes the changes of an upgrade, so they rest on nothing and conflict with nothing.
+        ...(upgrade && { upgrade, pos: null }),
+      }));
       for (const change of edit.changes) {
         row.changes.push(change);
         row.keys.push(edit.key);

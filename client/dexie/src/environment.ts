@@ -46,15 +46,13 @@ function onPage(shown: (isVisible: boolean) => void, online: () => void): () => 
   };
 }
 
-export function environmentOf(options: ServerOptions, ports: Ports): Environment {
-  const { token, policy = "merge" } = options;
-  const url = options.url.replace(/\/+$/, "");
+export function environmentOf({ url, token, policy = "merge" }: ServerOptions, ports: Ports): Environment {
   return {
     startDriver: (lead) => new Device({ ...lead, url, ports, token, onConflict: policy }),
     locks: globalThis.navigator?.locks as Environment["locks"],
     channel: (name) => (typeof BroadcastChannel === "function" ? (new BroadcastChannel(name) as never) : undefined),
     newId, visible: isVisible, onPage,
-    now: () => Date.now(),
+    now: ports.date,
     after(ms, call) {
       const timer = setTimeout(call, ms);
       return () => clearTimeout(timer);

@@ -2,7 +2,7 @@
 
 import { Dexie, liveQuery, type Subscription } from "dexie";
 import type { SpaceStatus, Tell } from "../../core/src/status.ts";
-import type { NoteRow, OutboxRow, SpaceRow } from "../../core/src/store.ts";
+import type { NoteRow, SpaceRow } from "../../core/src/store.ts";
 import { createCapture } from "./capture.ts";
 import type { Driver, StartDriver } from "./driver.ts";
 import { adopt, dropProposals, type Existing } from "./existing.ts";
@@ -12,10 +12,9 @@ import { AutomaticDecisions, type Conflict, type Decider, type OnConflict, type 
 import { Observable } from "./observable.ts";
 import { type Collections, declareStores, PRIVATE, readCollections, type Synced } from "./schema.ts";
 import { combine, type Status } from "./status.ts";
-import { DexieStore, silentMiddleware } from "./store.ts";
-import { above, StoreOf } from "./stores.ts";
+import { DexieStore, silentTap } from "./store.ts";
 import { type Channel, type Message, Tabs, type Wish } from "./tabs.ts";
-import { DexieTerms } from "./terms.ts";
+import { dexieTerms } from "./terms.ts";
 
 export interface SyncOptions {
   collections: Collections;
@@ -65,7 +64,6 @@ export class Headwater {
   readonly #existing: Existing;
   readonly #decider: Decider;
   readonly #automatic: AutomaticDecisions | null;
-  readonly #below: () => ReturnType<ReturnType<typeof createCapture>["below"]>;
   readonly #stops: (() => void)[] = [];
   readonly #spaces = new Map<string, SpaceStatus>();
   #leader: Leader | null = null;
@@ -73,8 +71,7 @@ export class Headwater {
   #tabs: Tabs | null = null;
   #isPaused = false;
   #isClosed = false;
-  #ready!: Promise<void>;
-  #settleReady!: { resolve: () => void; reject: (error: Error) => void };
+  #ready!: PromiseWithResolvers<void>;
   #isRefused = false;
   /** The last `seq` of the outbox of which the driver was told. */
   #told = 0;
@@ -91,11 +88,10 @@ export class Headwater {
     const newTransaction = () => `${tab} ${++transactions}`;
     const { now } = environment;
     const capture = createCapture({ tables: this.#tables, unsynced: existing === "keep", now, newTransaction });
-    const silent = silentMiddleware();
+    const silent = silentTap();
     db.use(capture.middleware);
     db.use(silent.middleware);
-    this.#below = capture.below;
-    this.#store = new DexieStore({ db, tables: this.#tables, below: capture.below, silent: silent.core, onSpace: dropProposals });
+    this.#store = new DexieStore({ db, tables: this.#tables, below: capture.below, silent: silent.below, onSpace: dropProposals });
     this.#decider = { store: this.#store, tables: this.#tables, newTransaction, now };
     this.#automatic = onConflict === "ask" ? null : new AutomaticDecisions(onConflict);
     this.status = new Observable(combine([], false, null, now()));
@@ -111,26 +107,25 @@ export class Headwater {
    * When somebody has, it is another promise.
    */
   get ready(): Promise<void> {
-    return this.#ready;
+    return this.#ready.promise;
   }
 
   #newReady(): void {
     this.#isRefused = false;
-    this.#ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
+    this.#ready = Promise.withResolvers();
     // Nobody has to ask for it.
-    this.#ready.catch(() => {});
+    this.#ready.promise.catch(() => {});
   }
 
   /** Fulfilled when everything is pushed, and what the coordinator has now is here. Rejected with `HeldError` or `TimeoutError`. */
   now({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
-    const { after } = this.#environment;
-    return new Promise((resolve, reject) => {
-      const cancel = after(timeoutMs, () => reject(new TimeoutError(`not synced within ${timeoutMs} ms`)));
-      this.#wish({ do: "now" }).then(resolve, (error) => {
-        const { reason } = this.status.value;
-        reject(reason ? new HeldError(reason) : error);
-      }).finally(cancel);
+    const { promise, reject } = Promise.withResolvers<void>();
+    const cancel = this.#environment.after(timeoutMs, () => reject(new TimeoutError(`not synced within ${timeoutMs} ms`)));
+    const done = this.#wish("now").catch((error) => {
+      const { reason } = this.status.value;
+      throw reason ? new HeldError(reason) : error;
     });
+    return Promise.race([done, promise]).finally(cancel);
   }
 
   /** Nothing is sent or asked for until `resume`, or the next start of the app. Edits are written down as ever. */
@@ -145,22 +140,22 @@ export class Headwater {
 
   /** Gives up the mutation of a space that is held as `blocked`: it is shown as rejected, and those behind it go on. */
   withdraw(space: string): void {
-    this.#wish({ do: "withdraw", space }).catch(() => {});
+    this.#wish("withdraw", space).catch(() => {});
   }
 
   /** The application has another token, or none any more: somebody has signed in or out. */
   signedIn(): void {
-    this.#wish({ do: "signed-in" }).catch(() => {});
+    this.#wish("signedIn").catch(() => {});
   }
 
   /** Syncs a shared space from now on; one that is held is tried again. */
   openSpace(space: string): Promise<void> {
-    return this.#wish({ do: "open", space });
+    return this.#wish("open", space);
   }
 
   /** Stops syncing a shared space; edits of it that the server has not settled are lost with its rows, unless they are kept. */
   async closeSpace(space: string, keepRows: boolean): Promise<void> {
-    await this.#wish({ do: "close", space });
+    await this.#wish("close", space);
     if (!keepRows) await this.#store.edit((tx) => forgetSpace(tx, space));
   }
 
@@ -186,12 +181,11 @@ export class Headwater {
   #open(tab: string): void {
     if (this.#isClosed) return;
     this.#shut();
-    const { environment, db } = { environment: this.#environment, db: this.#db };
-    const { now, visible, after, locks, newId, channel } = environment;
-    const name = `headwater ${db.name}`;
+    const { channel, newId, after } = this.#environment;
+    const name = `headwater ${this.#db.name}`;
     this.#tabs = new Tabs({ channel: channel(name), newId, hear: (message) => this.#hear(message), carryOut: (what) => this.#carryOut(what) });
     this.#leader = new Leader({
-      name, tab, now, visible, after, locks, terms: new DexieTerms(db),
+      ...this.#environment, name, tab, terms: dexieTerms(this.#db),
       onLead: (term, stolen) => void this.#lead(term, stolen),
       onFollow: () => this.#follow(),
     });
@@ -220,7 +214,7 @@ export class Headwater {
     watch(() => notes.toArray(), (rows) => this.#see(rows));
     const spaces = this.#db.table<SpaceRow>("_hw_spaces");
     watch(() => spaces.get(PRIVATE), (row) => {
-      if (row?.position) this.#settleReady.resolve();
+      if (row?.position) this.#ready.resolve();
     });
     const outbox = `idb://${this.#db.name}/_hw_outbox/`;
     const captured = (parts: Record<string, unknown>) => {
@@ -280,8 +274,7 @@ export class Headwater {
   async #look(): Promise<void> {
     const driver = this.#driver;
     if (!driver) return;
-    const rows = await this.#db.transaction("r", "_hw_outbox", (tx) =>
-      new StoreOf<OutboxRow>(this.#below().table("_hw_outbox"), tx.idbtrans as never).list(above(this.#told)));
+    const rows = await this.#store.captured(this.#told);
     if (driver !== this.#driver) return;
     this.#told = Math.max(this.#told, rows.at(-1)?.seq ?? 0);
     for (const space of new Set(rows.map((row) => row.space))) {
@@ -313,7 +306,7 @@ export class Headwater {
     this.status.set(this.#isClosed ? { ...status, phase: "closed" } : status);
     if (!status.reason) return this.#isRefused ? this.#newReady() : undefined;
     this.#isRefused = !status.spaces.some(({ space, ready }) => space === PRIVATE && ready);
-    if (this.#isRefused) this.#settleReady.reject(new HeldError(status.reason));
+    if (this.#isRefused) this.#ready.reject(new HeldError(status.reason));
   }
 
   #hear(message: Message): void {
@@ -332,35 +325,28 @@ export class Headwater {
     }
   }
 
-  #wish(what: Wish): Promise<void> {
-    return this.#tabs?.ask(what) ?? Promise.reject(new TimeoutError("the database is not open"));
+  #wish(what: Wish["do"], space = ""): Promise<void> {
+    return this.#tabs?.ask({ do: what, space }) ?? Promise.reject(new TimeoutError("the database is not open"));
   }
 
-  #carryOut(what: Wish): Promise<void> | null {
+  #carryOut({ do: what, space }: Wish): Promise<void> | null {
     const driver = this.#driver;
     if (!driver) return null;
     // An edit of this very moment may not have been noticed yet.
-    if (what.do === "now") return this.#loaded().then(() => this.#look()).then(() => driver.now());
-    if (what.do === "withdraw") driver.withdraw(what.space);
-    else if (what.do === "signed-in") return driver.signedIn();
-    else if (what.do === "open") {
-      driver.open(what.space);
-      driver.retry(what.space);
-    } else if (what.do === "close") driver.close(what.space);
-    else this.#pause(what.do === "pause");
-    return Promise.resolve();
+    if (what === "now") return this.#loaded().then(() => this.#look()).then(() => driver.now());
+    if (what === "pause" || what === "resume") return Promise.resolve(this.#pause(what === "pause"));
+    const done = driver[what](space);
+    if (what === "open") driver.retry(space);
+    return Promise.resolve(done);
   }
 
   /** Fulfilled when every open space has had its first load, or is held. */
   #loaded(): Promise<void> {
-    return new Promise((resolve) => {
-      const subscription = this.status.subscribe(({ spaces }) => {
-        if (spaces.length === 0 || !spaces.every(({ ready, held }) => ready || held)) return;
-        resolve();
-        // It is called before there is a subscription to end.
-        queueMicrotask(() => subscription.unsubscribe());
-      });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stop = this.status.subscribe(({ spaces }) => {
+      if (spaces.length > 0 && spaces.every(({ ready, held }) => ready || held)) resolve();
     });
+    return promise.then(stop);
   }
 
   #pause(isPaused: boolean): void {
@@ -369,7 +355,7 @@ export class Headwater {
       if (isPaused) this.#driver.pause();
       else this.#driver.resume();
       this.#sayStatus();
-    } else this.#wish({ do: isPaused ? "pause" : "resume" }).catch(() => {});
+    } else this.#wish(isPaused ? "pause" : "resume").catch(() => {});
     this.#tell();
   }
 

@@ -118,16 +118,15 @@ export class Leader {
   }
 
   async #hold(stolen: boolean): Promise<void> {
-    const released = new Promise<void>((release) => {
-      this.#release = release;
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#release = resolve;
     try {
       await this.#begin(stolen);
     } catch {
       // The database cannot be written (closed, or full): whoever waits next may do better.
       this.#follow();
     }
-    return released;
+    return promise;
   }
 
   async #begin(stolen: boolean): Promise<void> {

@@ -4,25 +4,19 @@
 // in every tab. A load writes below observability too: every chunk would otherwise run every query again. Its last transaction
 // then says once that everything has changed.
 
-import { type DBCore, type DBCoreTable, type DBCoreTransaction, Dexie, type Middleware, type ObservabilitySet, RangeSet } from "dexie";
-import { DeviceFull, type Scope, type SpaceRow, type Store, StoreClosed, TermOver } from "../../core/src/store.ts";
+import { type DBCore, type DBCoreTable, type DBCoreTransaction, Dexie, type ObservabilitySet, RangeSet } from "dexie";
+import { DeviceFull, type OutboxRow, type Scope, type SpaceRow, type Store, StoreClosed, TermOver } from "../../core/src/store.ts";
 import type { LeaderRow } from "./leader.ts";
 import { STORE_NAMES, type Synced } from "./schema.ts";
-import { StoreOf } from "./stores.ts";
+import { above, StoreOf } from "./stores.ts";
 import { Zone } from "./zone.ts";
+import { tap } from "./tap.ts";
 import { ABSORBED, type DexieTx, KEPT, openTx } from "./transaction.ts";
 
 export const LEADER = "leader";
 
 /** Below observability, and so seen by no query. */
-export function silentMiddleware(): { middleware: Middleware<DBCore>; core: () => DBCore } {
-  let silent: DBCore | undefined;
-  const create = (core: DBCore): DBCore => {
-    silent = core;
-    return core;
-  };
-  return { middleware: { stack: "dbcore", name: "headwater-silent", level: -2, create }, core: () => silent as DBCore };
-}
+export const silentTap = () => tap("headwater-silent", -2);
 
 export interface DexieStoreOptions {
   db: Dexie;
@@ -48,6 +42,12 @@ export class DexieStore implements Store {
   /** What the app does in any tab, whoever leads: it only adds to the outbox, to what is shown, or empties everything. */
   edit<T>(body: (tx: DexieTx) => Promise<T>): Promise<T> {
     return this.#transact(null, { wake: "rows" }, body);
+  }
+
+  /** What has been captured since a `seq`. */
+  captured(seq: number): Promise<OutboxRow[]> {
+    const { db, below } = this.#options;
+    return db.transaction("r", "_hw_outbox", (tx) => new StoreOf<OutboxRow>(below().table("_hw_outbox"), tx.idbtrans as never).list(above(seq)));
   }
 
   async #transact<T>(term: number | null, scope: Scope, body: (tx: DexieTx) => Promise<T>): Promise<T> {

@@ -1,6 +1,7 @@
 // One transaction of the core on the app's database.
 
 import type { DBCoreTable, DBCoreTransaction } from "dexie";
+import { memo } from "../../core/src/memo.ts";
 import type { BaseRow, ExtraRow, Key, NoteRow, OutboxRow, SentRow, SpaceId, SpaceRow, Tx } from "../../core/src/store.ts";
 import { collectionOf } from "../../core/src/store.ts";
 import { AppRows } from "./app-rows.ts";
@@ -144,8 +145,7 @@ function outboxOf(store: StoreOf<OutboxRow>): Tx["outbox"] {
 function firstBases(rows: (OutboxRow & Partial<CapturedRow>)[]): Map<SpaceId, Map<Key, BaseRow>> {
   const firsts = new Map<SpaceId, Map<Key, BaseRow>>();
   for (const { space, keys, before = [] } of rows) {
-    const bases = firsts.get(space) ?? new Map<Key, BaseRow>();
-    firsts.set(space, bases);
+    const bases = memo(firsts, space, () => new Map<Key, BaseRow>());
     for (const [i, value] of before.entries()) {
       const key = keys[i] as Key;
       if (!bases.has(key)) bases.set(key, { space, key, value, ...(value === null && { fresh: true as const }) });
