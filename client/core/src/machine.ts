@@ -352,15 +352,19 @@ export abstract class Machine {
     const patience = this.patience_;
     const mutations = work.kind === "push" ? work.mutations.length : 0;
     const code = body?.code ?? "";
+    const isLater = verdict === "limited" || verdict === "failed" || verdict === "foreign";
     if (work.kind === "push") {
       this.wants_.push = true;
       // Whatever ends a push in the middle leaves its first mutations settled.
-      const isNothing = verdict.is === "token" || verdict.is === "late" || (verdict.is === "later" && !verdict.isDone);
-      patience.unsure ||= !isNothing;
-    } else if (work.kind === "pull" && verdict.is !== "told") this.wants_.pull = true;
-    if (verdict.is !== "token") patience.isTokenNew = false;
-    if (verdict.is !== "later") patience.answered(code);
-    switch (verdict.is) {
+      patience.unsure ||= verdict !== "token" && verdict !== "late" && verdict !== "limited";
+    } else if (work.kind === "pull" && verdict !== "told") this.wants_.pull = true;
+    if (verdict !== "token") patience.isTokenNew = false;
+    if (isLater) {
+      if (work.kind === "push") patience.kept(verdict === "foreign", mutations, status);
+      return this.wait_(retryAfter);
+    }
+    patience.answered(code);
+    switch (verdict) {
       case "token":
         if (patience.isTokenNew) return this.hold_("signed-out", body?.detail);
         patience.isTokenNew = true;
@@ -371,15 +375,12 @@ export abstract class Machine {
         return this.refuseGrant_(body?.detail);
       case "late":
         return patience.late(mutations) ? undefined : this.hold_("timeout", body?.detail);
-      case "later":
-        if (work.kind === "push") patience.kept(verdict.isForeign, mutations, status);
-        return this.wait_(retryAfter);
-      case "held":
-        if (verdict.why === "bug") this.log_(`refused: ${code}`, { body, work });
-        return this.hold_(verdict.why, body?.detail ?? code);
       case "told":
-        if (work.kind === "push") return this.pushTold_(work, verdict.code, answer);
-        return work.kind === "pull" ? this.pullTold_(work, verdict.code, answer) : this.granted_(answer);
+        if (work.kind === "push") return this.pushTold_(work, code, answer);
+        return work.kind === "pull" ? this.pullTold_(work, code, answer) : this.granted_(answer);
+      default:
+        if (verdict === "bug") this.log_(`refused: ${code}`, { body, work });
+        return this.hold_(verdict, body?.detail ?? code);
     }
   }
 

@@ -168,12 +168,10 @@ function swallowed(group: OutboxRow[]): Keyed[] {
 function together(first: Text, second: Text): Text | undefined {
   const one: Change = JSON.parse(first);
   const two: Change = JSON.parse(second);
-  const base = one.base === undefined ? {} : { base: one.base };
   if (one.op === "put") {
     try {
       const value = applied(one.value, two);
-      const { collection, id } = one;
-      return JSON.stringify(value ? { op: "put", collection, id, value, ...base } : { op: "delete", collection, id, ...base });
+      return JSON.stringify({ ...one, op: value ? "put" : "delete", value });
     } catch (error) {
       if (error instanceof Refused) return undefined;
       throw error;
@@ -183,5 +181,5 @@ function together(first: Text, second: Text): Text | undefined {
   const set = { ...one.set, ...two.set };
   const paths = Object.keys(set);
   const overlaps = paths.some((path) => paths.some((other) => other.startsWith(`${path}.`)));
-  return overlaps ? undefined : JSON.stringify({ ...one, set, ...base });
+  return overlaps ? undefined : JSON.stringify({ ...one, set });
 }

@@ -23,8 +23,8 @@ const isObject = (value: Tree | undefined): value is TreeObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const own = (object: TreeObject, name: string): Tree | undefined => (Object.hasOwn(object, name) ? object[name] : undefined);
 
-/** Changes what stands at a path. With `make`, objects on the way are made; else nothing happens where they are missing. */
-function at(object: TreeObject, path: string, make: boolean, change: (parent: TreeObject, name: string) => void): void {
+/** Changes what stands at a path, undefined for nothing. With `make`, objects on the way are made; else nothing happens where they are missing. */
+function at(object: TreeObject, path: string, make: boolean, change: (there: Tree | undefined) => Tree | undefined): TreeObject {
   const names = path.split(".");
   const last = names.pop() as string;
   let here = object;
@@ -32,12 +32,15 @@ function at(object: TreeObject, path: string, make: boolean, change: (parent: Tr
     let next = own(here, name);
     if (Array.isArray(next)) throw new Refused();
     if (!isObject(next)) {
-      if (!make) return;
+      if (!make) return object;
       here[name] = next = {};
     }
     here = next;
   }
-  change(here, last);
+  const value = change(own(here, last));
+  if (value === undefined) delete here[last];
+  else here[last] = value;
+  return object;
 }
 
 /** What becomes of a record's value, undefined where there is none. Changes `value` itself. */
@@ -47,32 +50,22 @@ export function applied(value: TreeObject | undefined, change: Change): TreeObje
   if (value === undefined) return change.orPut && structured(change.orPut);
   switch (change.op) {
     case "patch":
-      for (const [path, field] of Object.entries(change.set ?? {})) {
-        at(value, path, true, (parent, name) => (parent[name] = structured(field)));
-      }
-      for (const path of change.unset ?? []) at(value, path, false, (parent, name) => delete parent[name]);
+      for (const [path, field] of Object.entries(change.set ?? {})) at(value, path, true, () => structured(field));
+      for (const path of change.unset ?? []) at(value, path, false, () => undefined);
       return value;
     case "add":
-      at(value, change.path, true, (parent, name) => {
-        const there = own(parent, name);
+      return at(value, change.path, true, (there) => {
         const sum = (typeof there === "number" ? there : 0) + change.by;
         if (!Number.isFinite(sum)) throw new Refused();
-        parent[name] = sum;
+        return sum;
       });
-      return value;
     case "include":
-      at(value, change.path, true, (parent, name) => {
-        const there = own(parent, name);
+      return at(value, change.path, true, (there) => {
         const list = Array.isArray(there) ? there : [];
-        parent[name] = list.concat([...new Set(change.values)].filter((one) => !list.includes(one)));
+        return list.concat([...new Set(change.values)].filter((one) => !list.includes(one)));
       });
-      return value;
     case "exclude":
-      at(value, change.path, false, (parent, name) => {
-        const there = own(parent, name);
-        if (Array.isArray(there)) parent[name] = there.filter((one) => !change.values.includes(one));
-      });
-      return value;
+      return at(value, change.path, false, (there) => (Array.isArray(there) ? there.filter((one) => !change.values.includes(one)) : there));
     default:
       throw new Refused();
   }
