@@ -40,6 +40,9 @@ const PUSH_DELAY_MAX_MS = 250;
 /** What touches no row of the app. */
 export const NOTHING: Scope = { collections: [], wake: "nothing" };
 
+/** An event of one type. Each has a method of its name, which nobody but `on` and the machine itself calls. */
+export type Of<Type> = Extract<Event, { type: Type }>;
+
 export abstract class Machine {
   protected options_: Options;
   protected row_: SpaceRow | null = null;
@@ -75,7 +78,7 @@ export abstract class Machine {
   /** `now` in milliseconds of a clock that does not jump. */
   on(event: Event, now: number): Effect[] {
     this.now_ = now;
-    if (!this.closed_) this.take_(event);
+    if (!this.closed_) (this as Record<Event["type"], (event: never) => void>)[event.type](event as never);
     const { waitMs, ...status } = this.status;
     const told = JSON.stringify(status);
     if (told !== this.told_) this.tell_({ type: "status", status: { ...status, waitMs } });
@@ -121,46 +124,24 @@ export abstract class Machine {
     this.tell_({ type: "log", message, detail });
   }
 
-  protected take_(event: Event): void {
-    switch (event.type) {
-      case "open":
-        return this.open_(event.user, event.stolen === true);
-      case "captured":
-        return this.captured_();
-      case "poll":
-        this.wants_.pull = true;
-        this.wants_.strong ||= event.strong === true;
-        if (event.strong) this.wished_.all += 1;
-        return this.next_();
-      case "online":
-        return this.hurry_();
-      case "live":
-        return this.hear_(event.message);
-      case "grant":
-        return this.grants_(event.grant, event.expiresIn);
-      case "answer":
-        return this.answered_(event.id, event.answer);
-      case "page":
-        return this.streamed_(event.id, event.page, event.bytes);
-      case "committed":
-        return this.committed_(event.id, event.result);
-      case "failed":
-        return this.failed_(event.id, event.error);
-      case "timer":
-        return this.timer_(event.name);
-      case "token":
-        return this.token_(event.user);
-      case "pause":
-        this.paused_ = true;
-        return;
-      case "withdraw":
-        this.wants_.withdraw = true;
-        return this.resume_();
-      case "resume":
-        return this.resume_();
-      case "close":
-        return this.close_();
+  // ——— Events that only note something.
+
+  poll({ strong }: Of<"poll">): void {
+    this.wants_.pull = true;
+    if (strong) {
+      this.wants_.strong = true;
+      this.wished_.all += 1;
     }
+    this.next_();
+  }
+
+  pause(): void {
+    this.paused_ = true;
+  }
+
+  withdraw(): void {
+    this.wants_.withdraw = true;
+    this.resume();
   }
 
   // ——— What comes next.
@@ -180,7 +161,7 @@ export abstract class Machine {
     // Under an epoch that has ended nothing can be pushed: the pull has to come first, when there is room for it.
     if (!row.position || row.load || (row.min && row.min.epoch !== row.position.epoch)) return;
     while (mayPull && this.live_.length > 0) {
-      this.hear_(this.live_.shift() as Live);
+      this.live({ message: this.live_.shift() as Live });
       if (this.work_) return;
     }
     if (this.wants_.push) return this.push_();
@@ -220,7 +201,7 @@ export abstract class Machine {
     if (this.min_ && reaches(row.position, this.min_)) this.min_ = null;
   }
 
-  protected open_(user: string, stolen: boolean): void {
+  open({ user, stolen }: Of<"open">): void {
     this.user_ = user;
     if (stolen) this.noNewClientUntil_ = this.now_ + MINUTE;
     this.store_("new", NOTHING, (tx, space) => openSpace(tx, space, user, this.options_.newId()), (opened) => {
@@ -232,9 +213,9 @@ export abstract class Machine {
     });
   }
 
-  protected captured_(): void {
+  captured(): void {
     this.pending_ += 1;
-    this.hurry_();
+    this.online();
     const since = this.pushTimerSince_ ?? this.now_;
     if (this.pushTimerSince_ !== null && this.now_ - since > PUSH_DELAY_MAX_MS - PUSH_DELAY_MS) return;
     this.pushTimerSince_ = since;
@@ -245,7 +226,7 @@ export abstract class Machine {
     this.effects_.push({ type: "timer", name, ms, spread });
   }
 
-  protected timer_(name: TimerName): void {
+  timer({ name }: Of<"timer">): void {
     if (name === "wait") this.patience_.goOn();
     else if (name === "pull") this.isPullDelayed_ = false;
     else if (name === "full") this.deviceFull_ = false;
@@ -257,7 +238,7 @@ export abstract class Machine {
   }
 
   /** The connection is better, or the user does something: a wait that the server has not asked for ends, once. */
-  protected hurry_(): void {
+  online(): void {
     if (!this.patience_.hurry()) return;
     this.effects_.push({ type: "cancel", name: "wait" });
     this.next_();
@@ -275,7 +256,7 @@ export abstract class Machine {
     this.store_("held", NOTHING, (tx, space) => hold(tx, space, held));
   }
 
-  protected resume_(): void {
+  resume(): void {
     this.paused_ = false;
     if (this.held_) Object.assign(this.wants_, { pull: true, push: true });
     this.held_ = null;
@@ -283,7 +264,7 @@ export abstract class Machine {
     this.next_();
   }
 
-  protected close_(): void {
+  close(): void {
     const work = this.work_;
     if (work && work.kind !== "commit") this.effects_.push({ type: "abort", id: work.id });
     this.work_ = null;
@@ -291,18 +272,18 @@ export abstract class Machine {
     for (const name of ["wait", "push", "pull", "full"] as const) this.effects_.push({ type: "cancel", name });
   }
 
-  protected token_(user: string | null): void {
+  token({ user }: Of<"token">): void {
     this.waitsForToken_ = false;
     if (user !== null) this.user_ = user;
     const isOfSigningIn = this.held_?.why === "signed-out" || this.held_?.why === "other-user";
     if (user === null && !this.held_ && !this.work_ && this.row_) return this.hold_("signed-out");
-    if (user !== null && isOfSigningIn) return this.resume_();
+    if (user !== null && isOfSigningIn) return this.resume();
     this.next_();
   }
 
   // ——— What came of transactions.
 
-  protected committed_(id: number, result: unknown): void {
+  committed({ id, result }: Of<"committed">): void {
     const work = this.work_;
     if (globalThis.__PLANTED__ === "live at once" && id === 0) return this.stored_(result as Stored);
     if (work?.kind === "pull" && work.storing === id) return this.storedPage_(work, result as Stored);
@@ -312,10 +293,10 @@ export abstract class Machine {
     this.next_();
   }
 
-  protected failed_(id: number, error: unknown): void {
+  failed({ id, error }: Of<"failed">): void {
     const work = this.work_;
     if (!work || id !== (work.kind === "pull" ? work.storing : work.id)) return;
-    if (error instanceof TermOver || error instanceof StoreClosed) return this.close_();
+    if (error instanceof TermOver || error instanceof StoreClosed) return this.close();
     if (work.kind === "pull") this.effects_.push({ type: "abort", id: work.id });
     this.work_ = null;
     if (error instanceof DeviceFull) {
@@ -333,7 +314,7 @@ export abstract class Machine {
 
   // ——— Answers.
 
-  protected answered_(id: number, answer: Answer): void {
+  answer({ id, answer }: Of<"answer">): void {
     const work = this.work_;
     if (!work || work.kind === "commit" || work.id !== id) return;
     if (work.kind === "pull" && (work.storing || work.queue.length > 0)) {
@@ -386,12 +367,12 @@ export abstract class Machine {
 
   protected abstract push_(): void;
   protected abstract pull_(): void;
-  protected abstract hear_(message: Live): void;
-  protected abstract streamed_(id: number, page: Page, bytes: number): void;
+  abstract live(event: { message: Live }): void;
+  abstract page(event: Of<"page">): void;
+  abstract grant(event: { grant: string; expiresIn: number }): void;
   protected abstract storedPage_(work: Pull, stored: Stored): void;
   protected abstract pushTold_(work: Push, code: string, answer: Answer): void;
   protected abstract pullTold_(work: Pull, code: string, answer: Answer): void;
-  protected abstract grants_(text: string, expiresIn: number): void;
   protected abstract granted_(answer: Answer): void;
   protected abstract refuseGrant_(detail?: string): void;
   protected abstract withdrawFirst_(code: string): void;

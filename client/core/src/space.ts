@@ -1,7 +1,7 @@
 /** What the machine of a space does: pushes, pulls, grants, and live messages. When it does what, machine.ts decides. */
 
 import { type Asked, collectionsOf, giveUp, type Page, restartLoad, storePage } from "./load.ts";
-import { Machine, MINUTE, NOTHING, type Pull, type Push } from "./machine.ts";
+import { Machine, MINUTE, NOTHING, type Of, type Pull, type Push } from "./machine.ts";
 import { takeBatch } from "./numbering.ts";
 import { later, positionOf, reaches } from "./positions.ts";
 import type { Line, Stored } from "./records.ts";
@@ -54,7 +54,7 @@ export class SpaceMachine extends Machine {
     // A push of the leader before may still arrive: a new client id could then do the same once more.
     if (code !== "" && this.now_ < this.noNewClientUntil_) return this.wait_(this.noNewClientUntil_ - this.now_);
     const told = body as Record<string, unknown>;
-    if (typeof told["grant"] === "string") this.grants_(told["grant"], Number(told["grantExpiresIn"]));
+    if (typeof told["grant"] === "string") this.grant({ grant: told["grant"], expiresIn: Number(told["grantExpiresIn"]) });
     const at = positionOf(typeof told["position"] === "string" ? told["position"] : position);
     const answer = { ...told, code: code || "ok", position: at } as PushAnswer;
     const pushed: Pushed = { client: work.client, mutations, since: work.since, newClient: this.options_.newId() };
@@ -129,7 +129,7 @@ export class SpaceMachine extends Machine {
     this.storePage_(work);
   }
 
-  protected streamed_(id: number, page: Page, bytes: number): void {
+  page({ id, page, bytes }: Of<"page">): void {
     const work = this.work_;
     if (work?.kind !== "pull" || work.id !== id) return;
     this.patience_.answered("");
@@ -180,14 +180,14 @@ export class SpaceMachine extends Machine {
 
   // ——— Grants.
 
-  protected grants_(text: string, expiresIn: number): void {
+  grant({ grant, expiresIn }: { grant: string; expiresIn: number }): void {
     // A minute before it ends it counts as ended, and one that lasts less than two for half of its time.
-    this.grant_ = { text, since: this.now_, until: this.now_ + Math.max(expiresIn - MINUTE, expiresIn / 2) };
+    this.grant_ = { text: grant, since: this.now_, until: this.now_ + Math.max(expiresIn - MINUTE, expiresIn / 2) };
   }
 
   protected granted_({ body }: Answer): void {
     const { grant, expiresIn } = body as { grant?: unknown; expiresIn?: unknown };
-    if (typeof grant === "string" && typeof expiresIn === "number") this.grants_(grant, expiresIn);
+    if (typeof grant === "string" && typeof expiresIn === "number") this.grant({ grant, expiresIn });
     else this.wait_();
   }
 
@@ -204,7 +204,7 @@ export class SpaceMachine extends Machine {
 
   // ——— Live messages.
 
-  protected hear_(message: Live): void {
+  live({ message }: { message: Live }): void {
     const { type, epoch, version, from = Infinity, changes = [] } = message;
     if (!epoch || version === undefined || !this.row_ || this.held_) return;
     const { position, load } = this.row_;
