@@ -79,9 +79,9 @@ export abstract class Machine {
   on(event: Event, now: number): Effect[] {
     this.now_ = now;
     if (!this.closed_) (this as Record<Event["type"], (event: never) => void>)[event.type](event as never);
-    const { waitMs, ...status } = this.status;
-    const told = JSON.stringify(status);
-    if (told !== this.told_) this.tell_({ type: "status", status: { ...status, waitMs } });
+    const { status } = this;
+    const told = JSON.stringify({ ...status, waitMs: null });
+    if (told !== this.told_) this.tell_({ type: "status", status });
     this.told_ = told;
     return this.effects_.splice(0);
   }

@@ -7,12 +7,13 @@
 // Where the new row does not depend on the old one, the read of the old row and the write of the new one are asked for at once,
 // and the outbox row follows when the old row is here. So a write waits for one answer of IndexedDB, as without capture.
 
-import {
-  type DBCore, type DBCoreAddRequest, type DBCoreDeleteRangeRequest, type DBCoreDeleteRequest, type DBCoreMutateRequest,
-  type DBCoreMutateResponse, type DBCorePutRequest, type DBCoreTable, type DBCoreTransaction, Dexie, type PromiseExtended,
+import type {
+  DBCore, DBCoreAddRequest, DBCoreDeleteRangeRequest, DBCoreDeleteRequest, DBCoreMutateRequest, DBCoreMutateResponse, DBCorePutRequest,
+  DBCoreTable, DBCoreTransaction, PromiseExtended,
 } from "dexie";
 import { memo } from "../../core/src/memo.ts";
 import type { SpaceId, SpaceRow } from "../../core/src/store.ts";
+import { Dexie } from "./dexie.ts";
 import { type Draft, encodeRow, outboxRows, spacesOf } from "./edits.ts";
 import { readMany, readRange } from "./old.ts";
 import { executeUpdates, refine, specsOf } from "./refine.ts";

@@ -1,14 +1,15 @@
 // A Dexie database that syncs: what the app sees, put together.
 
-import { Dexie, liveQuery, type Subscription } from "dexie";
+import type { Dexie as Database, Subscription } from "dexie";
 import type { SpaceStatus, Tell } from "../../core/src/status.ts";
 import type { NoteRow, SpaceRow } from "../../core/src/store.ts";
 import { createCapture } from "./capture.ts";
+import { Dexie, liveQuery } from "./dexie.ts";
 import type { Driver, StartDriver } from "./driver.ts";
 import { adopt, dropProposals, type Existing } from "./existing.ts";
 import { forget, forgetSpace } from "./forget.ts";
 import { Leader, type Locks } from "./leader.ts";
-import { AutomaticDecisions, type Conflict, type Decider, type OnConflict, type Rejected, shown } from "./notes.ts";
+import { automatic, type Conflict, type Decider, type OnConflict, type Rejected, shown } from "./notes.ts";
 import { Observable } from "./observable.ts";
 import { type Collections, declareStores, PRIVATE, readCollections, type Synced } from "./schema.ts";
 import { combine, type Status } from "./status.ts";
@@ -57,13 +58,13 @@ export class Headwater {
   readonly status: Observable<Status>;
   readonly conflicts = new Observable<readonly Conflict[]>([]);
   readonly rejected = new Observable<readonly Rejected[]>([]);
-  readonly #db: Dexie;
+  readonly #db: Database;
   readonly #environment: Environment;
   readonly #tables: ReadonlyMap<string, Synced>;
   readonly #store: DexieStore;
   readonly #existing: Existing;
   readonly #decider: Decider;
-  readonly #automatic: AutomaticDecisions | null;
+  readonly #automatic: ReturnType<typeof automatic> | null;
   readonly #stops: (() => void)[] = [];
   readonly #spaces = new Map<string, SpaceStatus>();
   #leader: Leader | null = null;
@@ -76,7 +77,7 @@ export class Headwater {
   /** The last `seq` of the outbox of which the driver was told. */
   #told = 0;
 
-  constructor(db: Dexie, options: SyncOptions, environment: Environment) {
+  constructor(db: Database, options: SyncOptions, environment: Environment) {
     const { existing = "upload", onConflict = "ask", collections } = options;
     this.#db = db;
     this.#environment = environment;
@@ -93,7 +94,7 @@ export class Headwater {
     db.use(silent.middleware);
     this.#store = new DexieStore({ db, tables: this.#tables, below: capture.below, silent: silent.below, onSpace: dropProposals });
     this.#decider = { store: this.#store, tables: this.#tables, newTransaction, now };
-    this.#automatic = onConflict === "ask" ? null : new AutomaticDecisions(onConflict);
+    this.#automatic = onConflict === "ask" ? null : automatic(onConflict);
     this.status = new Observable(combine([], false, null, now()));
     this.#newReady();
     // Not awaited: the app's first query must not wait for a leader.
@@ -234,7 +235,7 @@ export class Headwater {
   /** One tab asks the app's function, so that it is asked once. */
   #decide(): void {
     if (!this.#driver) return;
-    this.#automatic?.look(this.conflicts.value).catch((error) => this.#environment.warn(`onConflict failed: ${error}`));
+    this.#automatic?.(this.conflicts.value).catch((error) => this.#environment.warn(`onConflict failed: ${error}`));
   }
 
   async #lead(term: number, stolen: boolean): Promise<void> {

@@ -120,39 +120,32 @@ export function shown(decider: Decider, notes: readonly NoteRow[]): { conflicts:
 /** So often the app's function is asked about one record; then a person is, or two devices could answer each other for ever. */
 const ASKED_MAX = 3;
 
-/** Asks the app's function about conflicts, and decides those about which it knows all. */
-export class AutomaticDecisions {
-  readonly #ask: OnConflict;
-  readonly #asked = new Map<string, number>();
-  readonly #begun = new Set<string>();
-
-  constructor(ask: OnConflict) {
-    this.#ask = ask;
-  }
-
-  async look(conflicts: readonly Conflict[]): Promise<void> {
-    for (const conflict of conflicts) {
-      if (this.#begun.has(conflict.id)) continue;
-      this.#begun.add(conflict.id);
-      const choice = await this.#choice(conflict);
-      if (choice) await conflict.resolve(choice);
-    }
-  }
-
-  async #choice({ space, records }: Conflict): Promise<Choice | null> {
+/** What asks the app's function about conflicts, and decides those about which it knows all. */
+export function automatic(ask: OnConflict): (conflicts: readonly Conflict[]) => Promise<void> {
+  const asked = new Map<string, number>();
+  const begun = new Set<string>();
+  const choose = async ({ space, records }: Conflict): Promise<Choice | null> => {
     const rows: (Row | null)[] = [];
-    const words = new Set<string>();
+    const words = new Set<unknown>();
     for (const record of records) {
       const name = JSON.stringify([space, record.table, record.key]);
-      const asked = (this.#asked.get(name) ?? 0) + 1;
-      this.#asked.set(name, asked);
-      const said = asked > ASKED_MAX ? undefined : await this.#ask(record);
-      const row = said === "mine" ? record.mine : said === "theirs" ? record.theirs : said;
+      const times = (asked.get(name) ?? 0) + 1;
+      asked.set(name, times);
+      const said = times > ASKED_MAX ? undefined : await ask(record);
+      const row = said === "mine" || said === "theirs" ? record[said] : said;
       if (row === undefined) return null;
-      words.add(typeof said === "string" ? said : "row");
+      words.add(said);
       rows.push(row);
     }
     const [word] = words;
     return words.size === 1 && (word === "mine" || word === "theirs") ? word : { rows };
-  }
+  };
+  return async (conflicts) => {
+    for (const conflict of conflicts) {
+      if (begun.has(conflict.id)) continue;
+      begun.add(conflict.id);
+      const choice = await choose(conflict);
+      if (choice) await conflict.resolve(choice);
+    }
+  };
 }

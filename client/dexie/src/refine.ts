@@ -3,7 +3,8 @@
 // The rows are what counts: a modification refines the difference of old and new row, and only where the new value is what the
 // modification makes of the old one. Hooks may have written something else.
 
-import { cmp, type DBCorePutRequest, Dexie, PropModification } from "dexie";
+import type { DBCorePutRequest } from "dexie";
+import { cmp, Dexie, PropModification } from "./dexie.ts";
 import type { Row } from "./schema.ts";
 
 export type Spec = Readonly<Record<string, unknown>>;

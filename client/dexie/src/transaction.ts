@@ -1,13 +1,12 @@
 // One transaction of the core on the app's database.
 
-import type { DBCoreTable, DBCoreTransaction } from "dexie";
 import { memo } from "../../core/src/memo.ts";
 import type { BaseRow, ExtraRow, Key, NoteRow, OutboxRow, SentRow, SpaceId, SpaceRow, Tx } from "../../core/src/store.ts";
 import { collectionOf } from "../../core/src/store.ts";
-import { AppRows } from "./app-rows.ts";
+import { type AppRows, appRows } from "./app-rows.ts";
 import type { CapturedRow } from "./rows.ts";
-import type { StoreName, Synced } from "./schema.ts";
-import { above, beginning, StoreOf } from "./stores.ts";
+import type { Row, StoreName, Synced } from "./schema.ts";
+import { above, beginning, type StoreOf } from "./stores.ts";
 
 /** From here on, all rows of a space are looked at before rows are asked for one by one: mostly there are few. */
 const FEW = 4;
@@ -16,7 +15,7 @@ export const ABSORBED = "absorbed";
 /** Records of rows from before that stay local until they change (`existing: 'keep'`): no sweep deletes them. */
 export const KEPT = "kept";
 
-interface MetaRow {
+export interface MetaRow {
   key: string;
   value: unknown;
 }
@@ -27,11 +26,10 @@ interface MarkRow {
 }
 
 export interface Opened {
-  /** The tables through which our own stores are written: `liveQuery` sees it. */
-  own: (name: string) => DBCoreTable;
-  /** Those through which the app's tables are written: the same, or some that nobody watches. */
-  app: (name: string) => DBCoreTable;
-  trans: DBCoreTransaction;
+  /** What our own stores are written through: `liveQuery` sees it. */
+  own: <Row>(name: string) => StoreOf<Row>;
+  /** What the app's tables are written through: the same, or something that nobody watches. */
+  app: (name: string) => StoreOf<Row>;
   tables: ReadonlyMap<string, Synced>;
   kept: readonly Key[];
   /** Told before a space's row is written, in the transaction. */
@@ -53,8 +51,8 @@ export interface DexieTx extends Tx {
   end(): Promise<void>;
 }
 
-function ourStores(own: Opened["own"], trans: DBCoreTransaction) {
-  const store = <Row>(name: StoreName) => new StoreOf<Row>(own(name), trans);
+function ourStores(own: Opened["own"]) {
+  const store = <Row>(name: StoreName) => own<Row>(name);
   return {
     outbox: store<OutboxRow>("_hw_outbox"), sent: store<SentRow>("_hw_sent"), base: store<BaseRow>("_hw_base"),
     extra: store<ExtraRow>("_hw_extra"), spaces: store<SpaceRow>("_hw_spaces"), marks: store<MarkRow>("_hw_marks"),
@@ -62,14 +60,14 @@ function ourStores(own: Opened["own"], trans: DBCoreTransaction) {
   };
 }
 
-export function openTx({ own, app, trans, tables, kept, onSpace }: Opened): DexieTx {
-  const stores = ourStores(own, trans);
+export function openTx({ own, app, tables, kept, onSpace }: Opened): DexieTx {
+  const stores = ourStores(own);
   const { sent, extra, spaces, marks, notes, meta } = stores;
   const keeps = new Set(kept);
   const base = byKey(stores.base);
   const tx: DexieTx = {
     stores,
-    rows: new AppRows(tables, app, trans, keeps),
+    rows: appRows({ tables, store: app }, keeps),
     outbox: outboxOf(stores.outbox),
     sent: {
       list: (space) => sent.list(beginning(space)),
@@ -107,7 +105,7 @@ export function openTx({ own, app, trans, tables, kept, onSpace }: Opened): Dexi
       put: (key, value) => meta.put([{ key, value }]),
     },
     keep: (keys) => keys.forEach((key) => keeps.add(key)),
-    clear: (name) => new StoreOf(own(name), trans).clear(),
+    clear: (name) => own(name).clear(),
     async absorb(absorbed) {
       const rows = (await stores.outbox.list(above(absorbed))) as (OutboxRow & Partial<CapturedRow>)[];
       for (const [space, bases] of firstBases(rows)) {
