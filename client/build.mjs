@@ -9,14 +9,22 @@ import { minify } from "terser";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
-/** How both packages are put together. Planted mistakes are erased; names that end in `_` are internal, and get short ones. */
+/** Properties that get short names, beside those that end in `_`: nothing stored, sent, public, or of the platform or Dexie. A test looks. */
+export const INTERNAL = [
+  "askAgain", "carryOut", "clearAll", "drafts", "halve", "hasRestarted", "hasTried", "hurry", "idOrNull", "isBegun", "isClosed", "isPending",
+  "isProbing", "isStream", "isTaken", "isTokenNew", "isWhole", "keyProperty", "loadId", "mutationsMax", "newClient", "newTransaction", "noted", "onFollow",
+  "onLead", "onPage", "onSpace", "probed", "refined", "rowKey", "spaceOrNone", "spaceProperty", "startDriver", "storing", "toRow", "toValue", "tokenEnds",
+  "touched", "unsynced", "waitsUntil", "wishes", "writing",
+];
+
+/** How both packages are put together. Planted mistakes are erased. */
 const OPTIONS = {
   bundle: true,
   format: "esm",
   target: "es2022",
   minify: true,
   sourcemap: "external",
-  mangleProps: /[^_]_$/,
+  mangleProps: new RegExp(`[^_]_$|^(${INTERNAL.join("|")})$`),
   define: { "globalThis.__PLANTED__": '""' },
   external: ["dexie"],
   logLevel: "warning",
@@ -30,7 +38,7 @@ const ENTRIES = { core: "core/src/index.ts", dexie: "dexie/src/index.ts" };
 const PARTS = { codec: "core/src/codec.ts", ops: "core/src/ops.ts", machine: "core/src/space.ts", device: "core/src/device.ts" };
 
 /** The code of an entry, and its source map, with the sources in it. */
-async function built(name, path) {
+export async function built(name, path = ENTRIES[name]) {
   const { outputFiles } = await build({ ...OPTIONS, entryPoints: [here(path)], outfile: here(`dist/${name}.js`) });
   const [map, code] = outputFiles.map(({ text }) => text);
   return minify(code, { module: true, ecma: 2022, compress: COMPRESS, sourceMap: { content: map, includeSources: true } });
