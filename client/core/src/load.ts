@@ -37,9 +37,8 @@ function refuse({ position }: SpaceRow, load: Load, { epoch, version, reset }: P
   if (epoch !== position.epoch && load.since > 0 && !reset) throw new Wrong(`epoch ${epoch} without reset`);
 }
 
-const newLoad = ({ position }: SpaceRow, asked: Asked, epoch: string): Load => ({
+const newLoad = ({ position }: SpaceRow, asked: Asked): Load => ({
   id: asked.loadId,
-  epoch,
   cursor: null,
   since: asked.since,
   sweep: asked.since === 0 && position !== null,
@@ -53,12 +52,12 @@ export const storePage = (tx: Tx, space: string, page: Page, asked: Asked): Prom
 
 async function takePage(tx: Tx, row: SpaceRow, page: Page, asked: Asked): Promise<void> {
   const isPaged = row.load !== null;
-  const load = row.load ?? newLoad(row, asked, page.epoch);
+  const load = row.load ?? newLoad(row, asked);
   refuse(row, load, page);
   if (page.reset) {
     // What came before this page is no part of the state that begins here, so what it brought may have to be swept.
     await tx.marks.clear(load.id);
-    Object.assign(load, { since: 0, sweep: row.position !== null || load.sweep || load.dirty, epoch: page.epoch });
+    Object.assign(load, { since: 0, sweep: row.position !== null || load.sweep || load.dirty });
   }
   const isFull = load.since === 0;
   // The same full state from its beginning: what was brought of it before may be gone by now.
@@ -94,7 +93,7 @@ export const giveUp = (tx: Tx, space: string, newId: string, min: Position): Pro
   change(tx, space, (row) => {
     // Edits of a load that was under way were marked under its id, so that it goes on.
     const id = row.load?.id ?? newId;
-    Object.assign(row, { load: { id, epoch: min.epoch, cursor: null, since: 0, sweep: true, dirty: true, gaveUp: true }, min });
+    Object.assign(row, { load: { id, cursor: null, since: 0, sweep: true, dirty: true, gaveUp: true }, min });
   });
 
 /** The end of a load: the position, and on what edits that were made during it rest. */

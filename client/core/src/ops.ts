@@ -19,9 +19,9 @@ export type Change = { collection: string; id: string; base?: number } & (
 /** The operation cannot be done on what stands there, or is not known: the server rejects the mutation, and says why. */
 export class Refused extends Error {}
 
-const isObject = (value: Tree | undefined): value is TreeObject =>
+export const isObject = (value: unknown): value is TreeObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
-const own = (object: TreeObject, name: string): Tree | undefined => (Object.hasOwn(object, name) ? object[name] : undefined);
+export const own = (object: TreeObject, name: string): Tree | undefined => (Object.hasOwn(object, name) ? object[name] : undefined);
 
 /** Changes what stands at a path, undefined for nothing. With `make`, objects on the way are made; else nothing happens where they are missing. */
 function at(object: TreeObject, path: string, make: boolean, change: (there: Tree | undefined) => Tree | undefined): TreeObject {
@@ -60,16 +60,16 @@ export function applied(value: TreeObject | undefined, change: Change): TreeObje
         return sum;
       });
     case "include":
-      return at(value, change.path, true, (there) => {
-        const list = Array.isArray(there) ? there : [];
-        return list.concat([...new Set(change.values)].filter((one) => !list.includes(one)));
-      });
+      return at(value, change.path, true, (there) => distinctBehind(Array.isArray(there) ? there : [], change.values));
     case "exclude":
       return at(value, change.path, false, (there) => (Array.isArray(there) ? there.filter((one) => !change.values.includes(one)) : there));
     default:
       throw new Refused();
   }
 }
+
+/** What `include` makes of a list: what it lacks comes behind it, once. */
+export const distinctBehind = <T>(list: T[], values: T[]): T[] => list.concat([...new Set(values)].filter((one) => !list.includes(one)));
 
 /** A copy, so that later operations do not reach into the operation itself. */
 const structured = <T extends Tree>(tree: T): T => JSON.parse(JSON.stringify(tree));

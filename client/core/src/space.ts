@@ -40,7 +40,7 @@ export class SpaceMachine extends Machine {
     this.request_({ kind: "push", id: this.newId_(), mutations, since, client: row.client }, "pushing", { body });
   }
 
-  protected pushTold_(work: Push, code: string, { body, position }: Answer): void {
+  protected pushTold_(work: Push, code: string, received: Answer): void {
     const patience = this.patience_;
     const { mutations } = work;
     if (patience.isProbing) {
@@ -53,10 +53,9 @@ export class SpaceMachine extends Machine {
     if (code === "cursor_expired") return this.hold_("bug", code);
     // A push of the leader before may still arrive: a new client id could then do the same once more.
     if (code !== "" && this.now_ < this.noNewClientUntil_) return this.wait_(this.noNewClientUntil_ - this.now_);
-    const told = body as Record<string, unknown>;
+    const told = received.body as Record<string, unknown>;
     if (typeof told["grant"] === "string") this.grant({ grant: told["grant"], expiresIn: Number(told["grantExpiresIn"]) });
-    const at = positionOf(typeof told["position"] === "string" ? told["position"] : position);
-    const answer = { ...told, code: code || "ok", position: at } as PushAnswer;
+    const answer = { ...told, code: code || "ok", position: positionOf(received) } as PushAnswer;
     const pushed: Pushed = { client: work.client, mutations, since: work.since, newClient: this.options_.newId() };
     const isEmpty = code === "" && mutations.length > 0 && !answer.results?.length;
     if (code === "") patience.passed(mutations.length);
@@ -102,7 +101,8 @@ export class SpaceMachine extends Machine {
     this.request_({ kind: "pull", id: this.newId_(), asked, queue: [], storing: 0, over: "" }, "pulling", { body, isStream, ...grant });
   }
 
-  protected pullTold_(work: Pull, code: string, { status, body, position }: Answer): void {
+  protected pullTold_(work: Pull, code: string, answer: Answer): void {
+    const { status, body } = answer;
     if (code === "cursor_expired") {
       if (this.patience_.hasRestarted) return this.hold_("bug", "cursors expire at once");
       this.patience_.hasRestarted = true;
@@ -110,7 +110,7 @@ export class SpaceMachine extends Machine {
       return this.store_("pulling", NOTHING, restartLoad);
     }
     if (code === "epoch_mismatch") {
-      const at = positionOf(typeof body?.["position"] === "string" ? body["position"] : position);
+      const at = positionOf(answer);
       if (work.asked.gaveUp || !at) return this.hold_("epoch", body?.detail);
       this.min_ = null;
       return this.store_("pulling", NOTHING, (tx, space) => giveUp(tx, space, this.options_.newId(), at));
@@ -144,7 +144,7 @@ export class SpaceMachine extends Machine {
     work.storing = this.newId_();
     // The chunks of a full state wake nobody: each would have every query run again. Its end wakes all, once.
     const isFull = page.reset || work.asked.since === 0;
-    const chunk: Scope = { collections: collectionsOf(page.lines), wake: isFull ? "nothing" : "rows", relaxed: isFull };
+    const chunk: Scope = { collections: collectionsOf(page.lines), wake: isFull ? "nothing" : "rows" };
     const scope: Scope = page.end ? { wake: isFull || this.row_?.load?.since === 0 ? "everything" : "rows" } : chunk;
     this.effects_.push({ type: "commit", id: work.storing, scope, body: (tx) => storePage(tx, space, page, work.asked) });
   }

@@ -119,7 +119,6 @@ export interface ExtraRow {
 /** A load that brings pages, each stored when it comes, while the position stays where it was. */
 export interface Load {
   id: string;
-  epoch: string;
   /** Where the next page begins; null: at the beginning. */
   cursor: string | null;
   /** Where this pull began. 0: it brings the full state. */
@@ -220,8 +219,6 @@ export interface Scope {
   /** The collections whose rows may be read and written; absent: all that are tables of the app. */
   collections?: string[];
   wake: Wake;
-  /** The transaction may be lost in a crash of the machine, with all later ones. */
-  relaxed?: boolean;
 }
 
 export interface Store {

@@ -1,6 +1,7 @@
 // From the old row and the new one of a record to the operations that are written down.
 
 import { attempt } from "../../core/src/attempt.ts";
+import { isObject } from "../../core/src/ops.ts";
 import { memo } from "../../core/src/memo.ts";
 import type { Key, SpaceId, SpaceRow, Text } from "../../core/src/store.ts";
 import { keyOf } from "../../core/src/store.ts";
@@ -29,7 +30,7 @@ export interface Value {
 /** A row of the app, encoded. Throws `UnsupportedValueError` or `ValueTooLargeError`, which name table, key and path. */
 export function encodeRow(table: Synced, id: string, row: unknown): Value {
   try {
-    if (typeof row !== "object" || row === null || Array.isArray(row)) throw new UnsupportedValueError("a row that is not an object", []);
+    if (!isObject(row)) throw new UnsupportedValueError("a row that is not an object", []);
     const value = encoded(table.toValue(row as Row)) as Value;
     if (Object.hasOwn(value.tree, "$t")) throw new UnsupportedValueError("a row that is not an object", []);
     return value;

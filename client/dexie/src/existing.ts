@@ -1,5 +1,6 @@
 // Rows that were there before a table was synced, and what an upgrade or `populate` has written before the first load.
 
+import { isObject } from "../../core/src/ops.ts";
 import { withBase } from "../../core/src/load.ts";
 import { refold } from "../../core/src/records.ts";
 import { collectionOf, type ExtraRow, idOf, type Key, type OutboxRow, type SpaceId, type SpaceRow, type Text } from "../../core/src/store.ts";
@@ -75,7 +76,7 @@ async function settleIn(tx: DexieTx, come: ExtraRow[], edited: ReadonlySet<Key>)
 const isSame = (left: Text, right: Text): boolean => left === right || sorted(JSON.parse(left)) === sorted(JSON.parse(right));
 const sorted = (tree: unknown): string =>
   JSON.stringify(tree, (_, value: unknown) =>
-    value && typeof value === "object" && !Array.isArray(value)
+    isObject(value)
       ? Object.fromEntries(Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1)))
       : value);
 

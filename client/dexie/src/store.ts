@@ -35,7 +35,6 @@ export class DexieStore implements Store {
     this.#options = options;
   }
 
-  /** `relaxed` asks for nothing here: it is what browsers do by themselves, unless the app has told Dexie otherwise. */
   commit<T>(term: number, scope: Scope, body: (tx: DexieTx) => Promise<T>): Promise<T> {
     return this.#transact(term, scope, body);
   }
