@@ -40,6 +40,8 @@ const PUSH_DELAY_MAX_MS = 250;
 /** What touches no row of the app. */
 export const NOTHING: Scope = { collections: [], wake: "nothing" };
 
+const isOfSigningIn = (held: Held | null): boolean => held?.why === "signed-out" || held?.why === "other-user";
+
 /** An event of one type. Each has a method of its name, which nobody but `on` and the machine itself calls. */
 export type Of<Type> = Extract<Event, { type: Type }>;
 
@@ -207,7 +209,7 @@ export abstract class Machine {
     this.store_("new", NOTHING, (tx, space) => openSpace(tx, space, user, this.options_.newId()), (opened) => {
       const { held } = opened.row;
       // Who is signed in is found out anew.
-      if (held && held.why !== "signed-out" && held.why !== "other-user") this.held_ = held;
+      if (!isOfSigningIn(held)) this.held_ = held;
       this.patience_.unsure = opened.hasTried;
       Object.assign(this.wants_, { push: opened.pending > 0, pull: true });
     });
@@ -269,15 +271,13 @@ export abstract class Machine {
     if (work && work.kind !== "commit") this.effects_.push({ type: "abort", id: work.id });
     this.work_ = null;
     this.closed_ = true;
-    for (const name of ["wait", "push", "pull", "full"] as const) this.effects_.push({ type: "cancel", name });
   }
 
   token({ user }: Of<"token">): void {
     this.waitsForToken_ = false;
     if (user !== null) this.user_ = user;
-    const isOfSigningIn = this.held_?.why === "signed-out" || this.held_?.why === "other-user";
     if (user === null && !this.held_ && !this.work_ && this.row_) return this.hold_("signed-out");
-    if (user !== null && isOfSigningIn) return this.resume();
+    if (user !== null && isOfSigningIn(this.held_)) return this.resume();
     this.next_();
   }
 

@@ -38,12 +38,11 @@ export async function takeBatch(tx: Tx, space: string, mutationsMax: number): Pr
       open = await openOf(tx, space);
     }
   }
-  const isNew = open.length === 0 && row.load === null;
-  if (isNew) open = await number(tx, row);
+  if (open.length === 0 && row.load === null) open = await number(tx, row);
   const fits = fitting(open, mutationsMax);
-  const behind = open.slice(fits);
   const mutations = open.slice(0, fits).map((sent) => ({ ...sent, tried: true as const }));
-  if (isNew || open.slice(0, fits).some(({ tried }) => !tried)) await tx.sent.put(isNew ? [...mutations, ...behind] : mutations);
+  const behind = open.slice(fits);
+  await tx.sent.put([...mutations, ...behind]);
   return { row, mutations, isWhole: !behind.some(({ tried }) => tried), pending: await pendingOf(tx, space) };
 }
 

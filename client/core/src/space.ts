@@ -122,9 +122,9 @@ export class SpaceMachine extends Machine {
       this.wants_.pull = true;
       return this.wait_();
     }
-    const { epoch, version, reset, more, cursor, changes } = body as unknown as Page & { more: boolean; changes: Line[] };
+    const page = body as unknown as Page & { more: boolean; changes: Line[] };
     this.work_ = work;
-    work.queue.push({ epoch, version, reset, cursor, lines: changes, end: !more });
+    work.queue.push({ ...page, lines: page.changes, end: !page.more });
     work.over = "page";
     this.storePage_(work);
   }

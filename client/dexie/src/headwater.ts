@@ -131,12 +131,12 @@ export class Headwater {
 
   /** Nothing is sent or asked for until `resume`, or the next start of the app. Edits are written down as ever. */
   pause(): void {
-    this.#pause(true);
+    this.#pause("pause");
   }
 
   /** Goes on, also where a space is held: it is tried again. */
   resume(): void {
-    this.#pause(false);
+    this.#pause("resume");
   }
 
   /** Gives up the mutation of a space that is held as `blocked`: it is shown as rejected, and those behind it go on. */
@@ -335,9 +335,13 @@ export class Headwater {
     if (!driver) return null;
     // An edit of this very moment may not have been noticed yet.
     if (what === "now") return this.#loaded().then(() => this.#look()).then(() => driver.now());
-    if (what === "pause" || what === "resume") return Promise.resolve(this.#pause(what === "pause"));
     const done = driver[what](space);
     if (what === "open") driver.retry(space);
+    if (what === "pause" || what === "resume") {
+      this.#isPaused = what === "pause";
+      this.#tell();
+      this.#sayStatus();
+    }
     return Promise.resolve(done);
   }
 
@@ -350,13 +354,10 @@ export class Headwater {
     return promise.then(stop);
   }
 
-  #pause(isPaused: boolean): void {
-    this.#isPaused = isPaused;
-    if (this.#driver) {
-      if (isPaused) this.#driver.pause();
-      else this.#driver.resume();
-      this.#sayStatus();
-    } else this.#wish(isPaused ? "pause" : "resume").catch(() => {});
+  /** At once here, and as soon as there is a leader wherever it is. */
+  #pause(what: "pause" | "resume"): void {
+    this.#isPaused = what === "pause";
+    this.#wish(what).catch(() => {});
     this.#tell();
   }
 
