@@ -30,20 +30,17 @@ export function portsOf({ socket = true }: Pick<ServerOptions, "socket">): Ports
   };
 }
 
-function isVisible(): boolean {
-  return typeof document === "undefined" || document.visibilityState === "visible";
-}
+/** Undefined in a worker. */
+const page: Document | undefined = globalThis.document;
+const isVisible = (): boolean => page?.visibilityState !== "hidden";
 
 /** Calls when the page is shown or hidden, and when the connection is back. */
 function onPage(shown: (isVisible: boolean) => void, online: () => void): () => void {
-  if (typeof addEventListener !== "function") return () => {};
   const look = () => shown(isVisible());
-  const events: [EventTarget, string, () => void][] = [[globalThis, "online", online], [globalThis, "focus", look]];
-  if (typeof document !== "undefined") events.push([document, "visibilitychange", look]);
-  for (const [target, event, call] of events) target.addEventListener(event, call);
-  return () => {
-    for (const [target, event, call] of events) target.removeEventListener(event, call);
-  };
+  const end = new AbortController();
+  const events: [EventTarget | undefined, string, () => void][] = [[globalThis, "online", online], [globalThis, "focus", look], [page, "visibilitychange", look]];
+  for (const [target, event, call] of events) target?.addEventListener?.(event, call, { signal: end.signal });
+  return () => end.abort();
 }
 
 export function environmentOf({ url, token, policy = "merge" }: ServerOptions, ports: Ports): Environment {

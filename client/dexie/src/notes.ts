@@ -3,7 +3,7 @@
 import { decode, toTree } from "../../core/src/codec.ts";
 import { capture, type Choice as CoreChoice, resolve } from "../../core/src/capture.ts";
 import type { Change } from "../../core/src/ops.ts";
-import { collectionOf, type ConflictNote, idOf, type Key, type NotedRecord, type NoteRow, type RejectedNote, type Text } from "../../core/src/store.ts";
+import { collectionOf, type ConflictNote, idOf, type NotedRecord, type NoteRow, type RejectedNote, type Text } from "../../core/src/store.ts";
 import type { DexieStore } from "./store.ts";
 import type { Row, Synced } from "./schema.ts";
 
@@ -50,29 +50,28 @@ export interface Decider {
   now: () => number;
 }
 
-function rowOf({ tables }: Decider, space: string, key: Key, text: Text | null): Row | null {
-  if (text === null) return null;
-  const table = tables.get(collectionOf(key));
-  const value = decode(text) as Row;
-  const rowKey = table?.keyOf(idOf(key));
-  return table && rowKey !== undefined ? table.toRow(value, rowKey, space) : value;
-}
-
-function recordOf(decider: Decider, space: string, { key, base, mine, theirs }: NotedRecord): ConflictingRecord {
-  const [table, id] = [collectionOf(key), idOf(key)];
-  return {
-    table, key: decider.tables.get(table)?.keyOf(id) ?? id,
-    base: rowOf(decider, space, key, base), mine: rowOf(decider, space, key, mine),
-    theirs: theirs === undefined ? undefined : rowOf(decider, space, key, theirs),
+function recordOf({ tables }: Decider, space: string, { key, base, mine, theirs }: NotedRecord): ConflictingRecord {
+  const [name, id] = [collectionOf(key), idOf(key)];
+  const table = tables.get(name);
+  const rowKey = table?.keyOf(id);
+  const rowOf = <None>(text: Text | None): Row | None => {
+    if (typeof text !== "string") return text as None;
+    const value = decode(text) as Row;
+    return table && rowKey !== undefined ? table.toRow(value, rowKey, space) : value;
   };
+  return { table: name, key: rowKey ?? id, base: rowOf(base), mine: rowOf(mine), theirs: rowOf(theirs) };
 }
 
 async function decide(decider: Decider, note: ConflictNote, choice: Choice): Promise<void> {
+  const { records } = note;
   let taken: CoreChoice;
   if (typeof choice === "string") taken = choice;
   else {
-    if (choice.rows.length !== note.records.length) throw new TypeError(`a conflict of ${note.records.length} records is resolved by as many rows`);
-    taken = note.records.map(({ key }, i) => ({ key, value: valueOf(decider, key, choice.rows[i] ?? null) }));
+    if (choice.rows.length !== records.length) throw new TypeError(`a conflict of ${records.length} records is resolved by as many rows`);
+    taken = records.map(({ key }, i) => {
+      const row = choice.rows[i] ?? null;
+      return { key, value: row && toTree(decider.tables.get(collectionOf(key))?.toValue(row) ?? row) };
+    });
   }
   await decider.store.edit(async (tx) => {
     // Another tab may have been quicker.
@@ -80,11 +79,6 @@ async function decide(decider: Decider, note: ConflictNote, choice: Choice): Pro
     if (now?.kind !== "conflict" || now.resolving) return;
     await resolve(tx, now, taken, { tx: decider.newTransaction(), at: decider.now() });
   });
-}
-
-function valueOf({ tables }: Decider, key: Key, row: Row | null): unknown {
-  if (row === null) return null;
-  return toTree(tables.get(collectionOf(key))?.toValue(row) ?? row);
 }
 
 async function retry(decider: Decider, note: RejectedNote): Promise<void> {
