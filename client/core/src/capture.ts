@@ -1,8 +1,8 @@
 /** Edits that do not come by an adapter's capture: resolutions, what is retried, and tests. */
 
 import type { Change } from "./ops.ts";
-import { refold } from "./records.ts";
-import { type ConflictNote, type Key, keyOf, type SpaceRow, type Tx } from "./store.ts";
+import { distinct, refold } from "./records.ts";
+import { collectionOf, type BaseRow, type ConflictNote, idOf, type Key, keyOf, type SpaceRow, type Tx } from "./store.ts";
 
 export interface Edit {
   space: string;
@@ -19,22 +19,25 @@ export interface Edit {
 export async function capture(tx: Tx, { space, changes, ...edit }: Edit): Promise<number> {
   const row = await tx.spaces.get(space);
   const keys = changes.map((change) => keyOf(change.collection, change.id));
-  const distinct = [...new Set(keys)];
-  const bases = await tx.base.get(space, distinct);
-  const missing = distinct.filter((_, at) => !bases[at]);
+  const all = distinct(keys);
+  const bases = await tx.base.get(space, all);
+  const missing = all.filter((_, at) => !bases[at]);
   const rows = await tx.rows.get(space, missing);
   const extra = await tx.extra.get(space, missing);
   // What has no row is not seen: the edit rests on no copy, though there may be one that waits for its place.
-  const added = missing.map((key, at) => (rows[at] == null ? { space, key, value: extra[at]?.value ?? null, fresh: true as const } : { space, key, value: rows[at] as string }));
-  await tx.base.put(added);
+  const baseOf = (key: Key, at: number): BaseRow => {
+    const value = rows[at] ?? null;
+    return value === null ? { space, key, value: extra[at]?.value ?? null, fresh: true } : { space, key, value };
+  };
+  await tx.base.put(missing.map(baseOf));
   const texts = changes.map((change) => JSON.stringify(change));
   const [seq] = await tx.outbox.add([{ ...edit, space, ...seen(row), changes: texts, keys }]);
-  await refold(tx, space, distinct);
+  await refold(tx, space, all);
   return seq as number;
 }
 
 /** On what an edit rests that is captured now. */
-const seen = (row: SpaceRow | undefined) => ({ pos: row?.position ?? null, during: row?.load?.id ?? null });
+export const seen = (row: SpaceRow | undefined) => ({ pos: row?.position ?? null, during: row?.load?.id ?? null });
 
 export type Choice = "mine" | "theirs" | { key: Key; value: unknown }[];
 
@@ -48,8 +51,6 @@ export async function resolve(tx: Tx, note: ConflictNote, choice: Choice, edit: 
 }
 
 function recordOf({ key, value }: { key: Key; value: unknown }, note: ConflictNote) {
-  const at = key.indexOf(" ");
   const version = note.records.find((one) => one.key === key)?.version;
-  const named = { collection: key.slice(0, at), id: key.slice(at + 1) };
-  return { ...named, ...(value === null ? { deleted: true } : { value }), ...(version !== undefined && { base: version }) };
+  return { collection: collectionOf(key), id: idOf(key), ...(value === null ? { deleted: true } : { value }), ...(version !== undefined && { base: version }) };
 }

@@ -56,7 +56,7 @@ export function toTree(value: unknown): Tree {
     const type = typeOf(value);
     if (seen.has(value)) throw refuse("an object that is in the row twice");
     seen.add(value);
-    if (depth > DEPTH_MAX) throw new ValueTooLargeError(`a value has more than ${DEPTH_MAX} levels`);
+    if (depth > DEPTH_MAX) throw new ValueTooLargeError(`more than ${DEPTH_MAX} levels`);
     if (Array.isArray(value)) return list(value, depth + 1);
     if (type === "Date") {
       const time = (value as Date).getTime();
@@ -101,16 +101,18 @@ export function toTree(value: unknown): Tree {
 }
 
 /**
- * The text of a row as it is stored and sent.
+ * The tree of a row, and its text as it is stored and sent.
  *
  * @throws what `toTree` throws, and ValueTooLargeError above 256 KiB
  */
-export function encode(value: unknown): string {
-  const text = JSON.stringify(toTree(value));
-  // Three bytes a unit is the most there can be, so most texts need no count.
-  if (text.length * 3 > VALUE_BYTES_MAX && bytesOf(text) > VALUE_BYTES_MAX) throw new ValueTooLargeError(`a value has more than ${VALUE_BYTES_MAX} bytes`);
-  return text;
+export function encoded(value: unknown): { tree: Tree; text: string } {
+  const tree = toTree(value);
+  const text = JSON.stringify(tree);
+  if (isLonger(text, VALUE_BYTES_MAX)) throw new ValueTooLargeError(`more than ${VALUE_BYTES_MAX} bytes`);
+  return { tree, text };
 }
+
+export const encode = (value: unknown): string => encoded(value).text;
 
 /** The value of a tree. A tag that this version does not know stays the object that it is. */
 export function fromTree(tree: Tree): unknown {
@@ -148,6 +150,9 @@ function fromTag(type: string, v: Tree | undefined): { value: unknown } | undefi
 
 /** The bytes that a text has in UTF-8. */
 export const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
+
+/** Whether it has more bytes. Three a unit is the most there can be, so most texts need no count. */
+export const isLonger = (text: string, bytes: number): boolean => text.length * 3 > bytes && bytesOf(text) > bytes;
 
 // Base64 in an alphabet that sorts as the bytes do; `-` fills up.
 const LEX = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz|";

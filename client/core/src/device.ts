@@ -7,14 +7,16 @@
  * say comes by `tell`, and by `deposed` when another leader has taken over or the database is closed.
  */
 
+import { attempt } from "./attempt.ts";
 import type { Effect, Event, TimerName } from "./events.ts";
 import { ask } from "./http.ts";
 import { SpaceMachine } from "./space.ts";
 import type { Ports, TokenReason, TokenSource } from "./ports.ts";
-import type { Answer, Request } from "./requests.ts";
+import { type Answer, NO_ANSWER, pathOf, type Request } from "./requests.ts";
 import { LiveSocket } from "./socket.ts";
 import type { SpaceStatus, Tell } from "./status.ts";
 import type { SpaceId, Store } from "./store.ts";
+import { Timers } from "./timers.ts";
 
 export interface DeviceOptions {
   /** Without a slash at the end. */
@@ -42,7 +44,7 @@ interface Open {
   socket: LiveSocket | null;
   /** Somebody was signed in since it was opened. */
   isBegun: boolean;
-  timers: Map<TimerName | "poll", unknown>;
+  timers: Timers<TimerName | "poll">;
   aborts: Map<number, AbortController>;
   /** The transaction that is being written. */
   writing: Promise<unknown>;
@@ -54,21 +56,18 @@ export function userOf(token: string): string {
   return sub ? `${iss} ${sub}` : "";
 }
 
-function claimsOf(token: string): { iss?: string; sub?: string; exp?: number } {
-  try {
+const claimsOf = (token: string): { iss?: string; sub?: string; exp?: number } =>
+  attempt(() => {
     const text = atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/"));
     return JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0))));
-  } catch {
-    return {};
-  }
-}
+  }) ?? {};
 
 export class Device {
   #options: DeviceOptions;
   #spaces = new Map<SpaceId, Open>();
   #token: string | null = null;
   #asking: Promise<string | null> | null = null;
-  #tokenTimer: unknown;
+  #timers: Timers<"token">;
   #isVisible = true;
   #isOffline = false;
   #isPaused = false;
@@ -77,6 +76,7 @@ export class Device {
 
   constructor(options: DeviceOptions) {
     this.#options = options;
+    this.#timers = new Timers(options.ports);
   }
 
   /** Begins with a space, or when somebody is signed in. */
@@ -84,7 +84,7 @@ export class Device {
     if (this.#isStopped || this.#spaces.has(space)) return;
     const { ports, onConflict } = this.#options;
     const machine = new SpaceMachine({ space, newId: ports.newId, ...(onConflict && { onConflict }) });
-    const open: Open = { machine, socket: null, isBegun: false, timers: new Map(), aborts: new Map(), writing: Promise.resolve() };
+    const open: Open = { machine, socket: null, isBegun: false, timers: new Timers(ports), aborts: new Map(), writing: Promise.resolve() };
     if (ports.socket && this.#spaces.size < SOCKETS_MAX) open.socket = this.#socketOf(space);
     this.#spaces.set(space, open);
     if (this.#isPaused) this.#tell(space, { type: "pause" });
@@ -101,15 +101,10 @@ export class Device {
 
   #socketOf(space: SpaceId): LiveSocket {
     const { ports, url } = this.#options;
-    const path = `${url.replace(/^http/, "ws")}/sync/live${space === "~" ? "" : `?space=${space}`}`;
-    return new LiveSocket(ports, path, () => (this.#isOffline ? null : this.#token), {
-      live: (message) => this.#tell(space, { type: "live", message }),
-      grant: (grant, expiresIn) => this.#tell(space, { type: "grant", grant, expiresIn }),
+    return new LiveSocket(ports, url.replace(/^http/, "ws") + pathOf("live", space), () => (this.#isOffline ? null : this.#token), {
+      tell: (event) => this.#tell(space, event),
       tokenEnds: (ms) => this.#renewIn(ms - TOKEN_AHEAD_MS),
       expired: () => void this.#newToken("expiring"),
-      lost: () => this.#tell(space, { type: "poll" }),
-      // A grant that lasts would have the copies answer for ten more minutes: only the coordinator knows.
-      refused: () => this.#tell(space, { type: "poll", strong: true }),
     });
   }
 
@@ -127,14 +122,14 @@ export class Device {
     this.#tell(space, { type: "close" });
     this.#spaces.delete(space);
     open.socket?.close();
-    this.#options.ports.clearTimeout(open.timers.get("poll"));
+    open.timers.clearAll();
   }
 
   /** Whatever is under way is forgotten. */
   stop(): void {
     this.#isStopped = true;
-    for (const space of [...this.#spaces.keys()]) this.close(space);
-    this.#options.ports.clearTimeout(this.#tokenTimer);
+    for (const space of this.#spaces.keys()) this.close(space);
+    this.#timers.clear("token");
     this.#watched();
   }
 
@@ -206,31 +201,29 @@ export class Device {
     // Browsers err about being offline: whoever asks has reason to try.
     if (this.#isOffline) this.online();
     const goals = [...this.#spaces].map(([space, { machine }]) => ({ space, wishes: machine.wishes, goal: machine.wishes.all + 1 }));
-    return new Promise((resolve, reject) => {
-      const watch = () => {
-        const held = goals.map(({ space }) => this.status(space)?.held).find(Boolean);
-        const isReached = ({ space, wishes, goal }: (typeof goals)[number]) => {
-          const status = this.status(space);
-          // A space that was closed meanwhile is nobody's wish any more.
-          return !status || (wishes.done >= goal && status.pending === 0 && status.phase === "idle");
-        };
-        if (this.#isStopped || held) reject(new Error(held ? `${held.why}: ${held.detail}` : "another tab leads"));
-        else if (goals.every(isReached)) resolve();
-        else return;
-        this.#watchers.delete(watch);
-      };
-      this.#watchers.add(watch);
-      this.#tellAll({ type: "poll", strong: true });
-      watch();
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const watch = () => {
+      // A space that was closed meanwhile is nobody's wish any more.
+      const left = goals.map((one) => ({ ...one, status: this.status(one.space) })).filter(({ wishes, goal, status }) =>
+        status && (wishes.done < goal || status.pending > 0 || status.phase !== "idle"));
+      const held = left.find(({ status }) => status?.held)?.status?.held;
+      if (this.#isStopped || held) reject(new Error(held ? `${held.why}: ${held.detail}` : "another tab leads"));
+      else if (left.length === 0) resolve();
+      else return;
+      this.#watchers.delete(watch);
+    };
+    this.#watchers.add(watch);
+    this.#tellAll({ type: "poll", strong: true });
+    watch();
+    return promise;
   }
 
   #watched(): void {
-    for (const watch of [...this.#watchers]) watch();
+    for (const watch of this.#watchers) watch();
   }
 
   #tellAll(event: Event): void {
-    for (const space of [...this.#spaces.keys()]) this.#tell(space, event);
+    for (const space of this.#spaces.keys()) this.#tell(space, event);
   }
 
   // ——— Effects.
@@ -261,47 +254,36 @@ export class Device {
         return;
       case "timer": {
         const { name, ms, spread } = effect;
-        this.#timer(open, name, ms + ports.chance() * spread, () => this.#tell(space, { type: "timer", name }));
-        return;
+        return open.timers.set(name, ms + ports.chance() * spread, () => this.#tell(space, { type: "timer", name }));
       }
       case "cancel":
-        ports.clearTimeout(open.timers.get(effect.name));
-        return;
+        return open.timers.clear(effect.name);
       case "token":
         void this.#newToken("refused");
         return;
       case "released":
         return this.#tellAll({ type: "captured", seq: 0 });
       case "tell":
-        if (effect.tell.type === "log") ports.log?.(effect.tell.message, effect.tell.detail);
         tell(effect.tell);
-        if (effect.tell.type === "status") this.#mind(open, effect.tell.status);
-        if (effect.tell.type === "status" && effect.tell.status.phase === "closed" && open.isBegun) this.#depose();
+        if (effect.tell.type === "log") ports.log?.(effect.tell.message, effect.tell.detail);
+        else if (effect.tell.type === "status") this.#mind(open, effect.tell.status);
     }
   }
 
-  /** What is held keeps no socket. */
-  #mind({ socket }: Open, { held }: SpaceStatus): void {
+  /** What is held keeps no socket; a machine that has closed itself says that another one leads. */
+  #mind({ socket, isBegun }: Open, { held, phase }: SpaceStatus): void {
     if (held) socket?.close();
     else if (socket?.isClosed) socket.open();
-  }
-
-  #depose(): void {
+    if (phase !== "closed" || !isBegun) return;
     this.stop();
     this.#options.deposed?.();
-  }
-
-  #timer(open: Open, name: TimerName | "poll", ms: number, then: () => void): void {
-    const { ports } = this.#options;
-    ports.clearTimeout(open.timers.get(name));
-    open.timers.set(name, ports.setTimeout(then, ms));
   }
 
   async #send(space: SpaceId, open: Open, id: number, request: Request): Promise<void> {
     const { ports, url } = this.#options;
     const before = this.#token;
     const token = await (this.#asking ?? before ?? this.#newToken("start"));
-    let answer: Answer | null = { status: 0, body: null };
+    let answer: Answer | null = NO_ANSWER;
     // Somebody else may have signed in meanwhile: what was to be sent is not theirs.
     const isOthers = before !== null && token !== null && userOf(before) !== userOf(token);
     if (token !== null && !isOthers && !this.#isOffline) {
@@ -328,7 +310,7 @@ export class Device {
     if (!open) return;
     const { chance } = this.#options.ports;
     const ms = (this.#isVisible ? POLL_VISIBLE_MS : POLL_HIDDEN_MS) * (0.75 + chance() / 2);
-    this.#timer(open, "poll", ms, () => {
+    open.timers.set("poll", ms, () => {
       if (!open.socket?.isOpen) this.#tell(space, { type: "poll" });
       this.#schedulePoll(space);
     });
@@ -379,9 +361,7 @@ export class Device {
 
   /** Asks for the next token in time. A clock that is wrong must not make it ask without end. */
   #renewIn(ms: number): void {
-    const { ports } = this.#options;
-    ports.clearTimeout(this.#tokenTimer);
     const wait = Math.min(Math.max(ms, TOKEN_AHEAD_MS / 2), 2 ** 31 - 1);
-    this.#tokenTimer = ports.setTimeout(() => void this.#newToken("expiring"), wait);
+    this.#timers.set("token", wait, () => void this.#newToken("expiring"));
   }
 }

@@ -1,9 +1,11 @@
 /** Requests by `fetch`: JSON answers, and loads as lines that are handed on while they come. */
 
 import type { Page } from "./load.ts";
-import type { FetchAnswer, Ports } from "./ports.ts";
+import { attempt } from "./attempt.ts";
+import type { FetchAnswer, FetchInit, Ports } from "./ports.ts";
 import type { Line } from "./records.ts";
-import type { Answer, Request } from "./requests.ts";
+import { type Answer, answerOf, NO_ANSWER, pathOf, type Request } from "./requests.ts";
+import { Timers } from "./timers.ts";
 
 /** Nothing came for so long: the request counts as unanswered. */
 const TIMEOUT_MS = 30_000;
@@ -14,51 +16,41 @@ const TIMEOUT_MS = 30_000;
 const CHUNK_LINES = 4000;
 const CHUNK_LENGTH = 1 << 20;
 
-const NONE: Answer = { status: 0, body: null };
+const JSON_TYPE = "application/json";
 const LINES = "application/x-ndjson";
 
-const pathOf = ({ kind, space }: Request): string => {
-  if (kind === "grant") return `/spaces/${space}/grant`;
-  return `/sync/${kind}${space === "~" ? "" : `?space=${space}`}`;
-};
+/** What every request has. */
+export const initOf = (method: string, token: string, body: string): FetchInit => ({
+  method, redirect: "manual", credentials: "omit",
+  headers: { authorization: `Bearer ${token}`, "content-type": JSON_TYPE },
+  ...(body && { body }),
+});
 
 /** Makes one request. `page` takes the parts of a stream, and the next one is not read before it has. */
 export async function ask(ports: Ports, url: string, token: string, request: Request, abort: AbortController, page: (page: Page, length: number) => Promise<void>): Promise<Answer> {
-  let timer: unknown;
-  const alive = () => {
-    ports.clearTimeout(timer);
-    timer = ports.setTimeout(() => abort.abort(), TIMEOUT_MS);
-  };
-  const headers: Record<string, string> = { authorization: `Bearer ${token}`, "content-type": "application/json" };
-  if (request.grant) headers["headwater-grant"] = request.grant;
-  headers["accept"] = request.isStream ? LINES : "application/json";
-  const how = { redirect: "manual", credentials: "omit" } as const;
+  const timers = new Timers<string>(ports);
+  const alive = () => timers.set("", TIMEOUT_MS, () => abort.abort());
+  const init = initOf("POST", token, request.body);
+  if (request.grant) init.headers["headwater-grant"] = request.grant;
+  init.headers["accept"] = request.isStream ? LINES : JSON_TYPE;
   alive();
   try {
-    const init = { ...how, method: "POST", headers, ...(request.body && { body: request.body }), signal: abort.signal };
-    const answer = await ports.fetch(url + pathOf(request), init);
-    const type = answer.headers.get("content-type")?.split(";")[0];
-    if (answer.status === 200 && type === LINES) {
+    const answer = await ports.fetch(url + pathOf(request.kind, request.space), { ...init, signal: abort.signal });
+    const { status, headers } = answer;
+    const type = headers.get("content-type")?.split(";")[0] ?? "";
+    if (status === 200 && type === LINES) {
       await readLines(answer, alive, page);
-      return { status: 200, body: { isStream: true } };
+      return { status, body: {} };
     }
-    return answerOf(answer.status, type, await answer.text(), answer.headers);
-  } catch {
-    return NONE;
-  } finally {
-    ports.clearTimeout(timer);
-  }
-}
-
-function answerOf(status: number, type: string | undefined, text: string, headers: FetchAnswer["headers"]): Answer {
-  let body = null;
-  try {
+    const text = await answer.text();
     // A page of a proxy is no answer of the protocol, whatever its status.
-    if (type === "application/json" || type === "application/problem+json") body = JSON.parse(text);
-  } catch {}
-  if (typeof body !== "object") body = null;
-  const seconds = Number(body?.retryAfter ?? headers.get("retry-after") ?? Number.NaN);
-  return { status, body, position: headers.get("headwater-position"), ...(seconds >= 0 && { retryAfter: seconds * 1000 }) };
+    const body = /^application\/(problem\+)?json$/.test(type) ? attempt(() => JSON.parse(text)) : null;
+    return { ...answerOf(status, typeof body === "object" ? body : null, headers.get("retry-after")), position: headers.get("headwater-position") };
+  } catch {
+    return NO_ANSWER;
+  } finally {
+    timers.clear("");
+  }
 }
 
 type StreamLine = Partial<Line> & { epoch?: string; reset?: boolean; cursor?: string; end?: boolean };

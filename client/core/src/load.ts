@@ -1,8 +1,8 @@
 /** What pulls bring, in transactions: single answers, and loads of several pages with a sweep at the end. */
 
 import { reaches } from "./positions.ts";
-import { applyLines, change, dropSettled, type Line, rebase, refold, type Stored, write } from "./records.ts";
-import { collectionOf, type Key, type Load, type OutboxRow, type Position, type SpaceRow, type Tx } from "./store.ts";
+import { applyLines, basesOf, change, distinct, dropSettled, type Line, rebase, refold, type Stored, write } from "./records.ts";
+import type { Key, Load, OutboxRow, Position, SpaceRow, Tx } from "./store.ts";
 
 /** What one page, chunk of a stream, or live message brings. */
 export interface Page {
@@ -38,11 +38,10 @@ function refuse({ position }: SpaceRow, load: Load, { epoch, version, reset }: P
 }
 
 /** A full state is being brought: of an edit made meanwhile nobody can say yet what it rests on. */
-export const bringsAll = ({ load, position }: SpaceRow): boolean => load !== null && (load.since === 0 || load.epoch !== position?.epoch);
+export const bringsAll = ({ load }: SpaceRow): boolean => load?.since === 0;
 
-const newLoad = ({ position }: SpaceRow, asked: Asked, epoch: string): Load => ({
+const newLoad = ({ position }: SpaceRow, asked: Asked): Load => ({
   id: asked.loadId,
-  epoch,
   cursor: null,
   since: asked.since,
   sweep: asked.since === 0 && position !== null,
@@ -56,12 +55,12 @@ export const storePage = (tx: Tx, space: string, page: Page, asked: Asked): Prom
 
 async function takePage(tx: Tx, row: SpaceRow, page: Page, asked: Asked): Promise<void> {
   const isPaged = row.load !== null;
-  const load = row.load ?? newLoad(row, asked, page.epoch);
+  const load = row.load ?? newLoad(row, asked);
   refuse(row, load, page);
   if (page.reset) {
     // What came before this page is no part of the state that begins here, so what it brought may have to be swept.
     await tx.marks.clear(load.id);
-    Object.assign(load, { since: 0, sweep: row.position !== null || load.sweep || load.dirty, epoch: page.epoch });
+    Object.assign(load, { since: 0, sweep: row.position !== null || load.sweep || load.dirty });
   }
   const isFull = load.since === 0;
   // The same full state from its beginning: what was brought of it before may be gone by now.
@@ -97,7 +96,7 @@ export const giveUp = (tx: Tx, space: string, newId: string, min: Position): Pro
   change(tx, space, (row) => {
     // Edits of a load that was under way were marked under its id, so that it goes on.
     const id = row.load?.id ?? newId;
-    Object.assign(row, { load: { id, epoch: min.epoch, cursor: null, since: 0, sweep: true, dirty: true, gaveUp: true }, min });
+    Object.assign(row, { load: { id, cursor: null, since: 0, sweep: true, dirty: true, gaveUp: true }, min });
   });
 
 /** The end of a load: the position, and on what edits that were made during it rest. */
@@ -106,13 +105,11 @@ async function arrive(tx: Tx, row: SpaceRow, { epoch, version }: Page, isPaged: 
   const wasWithout = row.position === null;
   const position = { epoch, version };
   if (isPaged || wasWithout) {
-    const queued = await tx.outbox.list(row.space, 0, Number.POSITIVE_INFINITY);
-    const during = queued.filter(({ pos, during }) => pos === null || during === load.id);
-    const stale = [...new Set(during.flatMap((one) => one.stale ?? []))];
-    const bases = stale.length > 0 ? await tx.base.get(row.space, stale) : [];
+    const during = (await tx.outbox.list(row.space)).filter(({ pos, during }) => pos === null || during === load.id);
+    const bases = await basesOf(tx, row.space, during.flatMap(({ stale }) => stale ?? []));
     // What had no synced copy goes out with a base of 0 anyway.
-    const copied = new Map(bases.flatMap((base) => (base && !base.fresh ? [[base.key, base.value !== null] as const] : [])));
-    if (during.length > 0) await tx.outbox.put(during.map((one) => based(one, position, copied)));
+    const copied = new Map(bases.filter(({ fresh }) => !fresh).map(({ key, value }) => [key, value !== null]));
+    await tx.outbox.put(during.map((one) => based(one, position, copied)));
   }
   if (load.sweep) await tx.marks.clear(load.id);
   Object.assign(row, { position, load: null, min: row.min && reaches(position, row.min) ? null : row.min });
@@ -148,8 +145,7 @@ async function sweep(tx: Tx, row: SpaceRow, marked: Set<Key>): Promise<Key[]> {
   if (globalThis.__PLANTED__ !== "marks forgotten") for (const key of await tx.marks.all((row.load as Load).id)) marked.add(key);
   const unmarked = (keys: Key[]) => keys.filter((key) => !marked.has(key));
   const edited = unmarked(await tx.base.keys(space));
-  const bases = (await tx.base.get(space, edited)).filter((base) => base !== undefined);
-  await rebase(tx, row, bases.map((base) => ({ row: base, value: null })));
+  await rebase(tx, row, (await basesOf(tx, space, edited)).map((base) => ({ row: base, value: null })));
   const isEdited = new Set(edited);
   const gone = unmarked([...(await tx.rows.keys(space)), ...(await tx.extra.keys(space))]).filter((key) => !isEdited.has(key));
   await write(tx, space, gone.map((key) => ({ key, value: null })));
@@ -157,5 +153,4 @@ async function sweep(tx: Tx, row: SpaceRow, marked: Set<Key>): Promise<Key[]> {
 }
 
 /** The collections of lines: the tables that a page concerns. */
-export const collectionsOf = (lines: Line[]): string[] => [...new Set(lines.map(({ collection }) => collection))];
-export const collectionsOfKeys = (keys: Key[]): string[] => [...new Set(keys.map(collectionOf))];
+export const collectionsOf = (lines: Line[]): string[] => distinct(lines.map(({ collection }) => collection));

@@ -37,7 +37,13 @@ export const MINUTE = 60_000;
 const FULL_RETRY_MS = 5 * MINUTE;
 const PUSH_DELAY_MS = 50;
 const PUSH_DELAY_MAX_MS = 250;
+/** What touches no row of the app. */
 export const NOTHING: Scope = { collections: [], wake: "nothing" };
+
+const isOfSigningIn = (held: Held | null): boolean => held?.why === "signed-out" || held?.why === "other-user";
+
+/** An event of one type. Each has a method of its name, which nobody but `on` and the machine itself calls. */
+export type Of<Type> = Extract<Event, { type: Type }>;
 
 export abstract class Machine {
   protected options_: Options;
@@ -63,7 +69,6 @@ export abstract class Machine {
   protected capturedAt_ = Number.NEGATIVE_INFINITY;
   protected noNewClientUntil_ = 0;
   protected progress_: { lines: number; bytes: number } | null = null;
-  protected pulls_ = 0;
   /** Wishes for what the coordinator has: so far, when the pull under way began, and fulfilled. */
   protected wished_ = { all: 0, asked: 0, done: 0 };
   protected waitsForToken_ = false;
@@ -79,10 +84,10 @@ export abstract class Machine {
   /** `now` in milliseconds of a clock that does not jump. */
   on(event: Event, now: number): Effect[] {
     this.now_ = now;
-    if (!this.closed_) this.take_(event);
-    const { waitMs, ...status } = this.status;
-    const told = JSON.stringify(status);
-    if (told !== this.told_) this.tell_({ type: "status", status: { ...status, waitMs } });
+    if (!this.closed_) (this as Record<Event["type"], (event: never) => void>)[event.type](event as never);
+    const { status } = this;
+    const told = JSON.stringify({ ...status, waitMs: null });
+    if (told !== this.told_) this.tell_({ type: "status", status });
     this.told_ = told;
     return this.effects_.splice(0);
   }
@@ -103,7 +108,6 @@ export abstract class Machine {
       deviceFull: this.deviceFull_,
       waitMs: wait === null ? null : Math.max(0, wait - this.now_),
       ready: !!this.row_?.position,
-      pulls: this.pulls_,
     };
   }
 
@@ -127,47 +131,28 @@ export abstract class Machine {
     this.tell_({ type: "log", message, detail });
   }
 
-  protected take_(event: Event): void {
-    switch (event.type) {
-      case "open":
-        return this.open_(event.user, event.stolen === true);
-      case "captured":
-        return this.captured_(event.seq);
-      case "poll":
-        this.wants_.pull = true;
-        this.wants_.strong ||= event.strong === true;
-        if (event.strong) this.wished_.all += 1;
-        return this.next_();
-      case "online":
-        return this.online_();
-      case "offline":
-        return void (this.offline_ = true);
-      case "live":
-        return this.hear_(event.message);
-      case "grant":
-        return this.grants_(event.grant, event.expiresIn);
-      case "answer":
-        return this.answered_(event.id, event.answer);
-      case "page":
-        return this.streamed_(event.id, event.page, event.bytes);
-      case "committed":
-        return this.committed_(event.id, event.result);
-      case "failed":
-        return this.failed_(event.id, event.error);
-      case "timer":
-        return this.timer_(event.name);
-      case "token":
-        return this.token_(event.user);
-      case "pause":
-        return void (this.paused_ = true);
-      case "withdraw":
-        this.wants_.withdraw = true;
-        return this.resume_();
-      case "resume":
-        return this.resume_();
-      case "close":
-        return this.close_();
+  // ——— Events that only note something.
+
+  offline(): void {
+    this.offline_ = true;
+  }
+
+  poll({ strong }: Of<"poll">): void {
+    this.wants_.pull = true;
+    if (strong) {
+      this.wants_.strong = true;
+      this.wished_.all += 1;
     }
+    this.next_();
+  }
+
+  pause(): void {
+    this.paused_ = true;
+  }
+
+  withdraw(): void {
+    this.wants_.withdraw = true;
+    this.resume();
   }
 
   // ——— What comes next.
@@ -177,7 +162,7 @@ export abstract class Machine {
     if (this.work_ || !row || this.held_ || this.paused_ || this.offline_ || this.waitsForToken_) return;
     // Whoever is signed in by now: nothing of one user goes out under another's token.
     if (row.user !== this.user_ && globalThis.__PLANTED__ !== "any user") return this.hold_("other-user", "the database is another user's");
-    if (row.held) return this.commit_("idle", NOTHING, (tx) => hold(tx, row.space, null), (stored: Stored) => this.stored_(stored));
+    if (row.held) return this.store_("idle", NOTHING, (tx, space) => hold(tx, space, null));
     if (this.patience_.waitsUntil !== null) return;
     if (this.wants_.withdraw) return this.withdrawFirst_("blocked");
     // A push of which nothing is known comes before everything, and a pull that a push has asked for before the next push.
@@ -187,7 +172,7 @@ export abstract class Machine {
     // Under an epoch that has ended nothing can be pushed: the pull has to come first, when there is room for it.
     if (!row.position || bringsAll(row) || (row.min && row.min.epoch !== row.position.epoch)) return;
     while (mayPull && this.live_.length > 0) {
-      this.hear_(this.live_.shift() as Live);
+      this.live({ message: this.live_.shift() as Live });
       if (this.work_) return;
     }
     if (this.wants_.push) return this.push_();
@@ -195,19 +180,25 @@ export abstract class Machine {
     if (mayPull && (this.wants_.pull || isBehind)) this.pull_();
   }
 
-  protected commit_<T>(purpose: Phase, scope: Scope, body: (tx: Tx) => Promise<T>, then: (result: T) => void): void {
-    this.ids_ += 1;
+  /** One transaction; what it stores is known when `then` is called. */
+  protected store_<T extends Stored>(purpose: Phase, scope: Scope, body: (tx: Tx, space: string) => Promise<T>, then?: (stored: T) => void): void {
+    const id = this.newId_();
     this.purpose_ = purpose;
-    this.work_ = { kind: "commit", id: this.ids_, then };
-    this.effects_.push({ type: "commit", id: this.ids_, scope, body });
+    this.work_ = {
+      kind: "commit", id,
+      then: (stored: T) => {
+        this.stored_(stored);
+        then?.(stored);
+      },
+    };
+    this.effects_.push({ type: "commit", id, scope, body: (tx) => body(tx, this.options_.space) });
   }
 
   protected request_(work: Work, purpose: Phase, request: { body: string; grant?: string; isStream?: boolean }): void {
     this.purpose_ = purpose;
     this.work_ = work;
     const { space } = this.options_;
-    const send = { kind: work.kind as Request["kind"], space, isStream: false, ...request };
-    this.effects_.push({ type: "send", id: work.id, request: send });
+    this.effects_.push({ type: "send", id: work.id, request: { kind: work.kind as Request["kind"], space, isStream: false, ...request } });
   }
 
   protected newId_(): number {
@@ -220,21 +211,19 @@ export abstract class Machine {
     if (this.min_ && reaches(row.position, this.min_)) this.min_ = null;
   }
 
-  protected open_(user: string, stolen: boolean): void {
-    const { space, newId } = this.options_;
+  open({ user, stolen }: Of<"open">): void {
     this.user_ = user;
     if (stolen) this.noNewClientUntil_ = this.now_ + MINUTE;
-    this.commit_("new", NOTHING, (tx) => openSpace(tx, space, user, newId()), (opened) => {
-      this.stored_(opened);
+    this.store_("new", NOTHING, (tx, space) => openSpace(tx, space, user, this.options_.newId()), (opened) => {
       const { held } = opened.row;
       // Who is signed in is found out anew.
-      if (held && held.why !== "signed-out" && held.why !== "other-user") this.held_ = held;
+      if (!isOfSigningIn(held)) this.held_ = held;
       this.patience_.unsure = opened.hasTried;
       Object.assign(this.wants_, { push: opened.pending > 0, pull: true });
     });
   }
 
-  protected captured_(seq: number): void {
+  captured({ seq }: Of<"captured">): void {
     if (seq > this.counted_) this.pending_ += 1;
     this.hurry_();
     const since = this.pushTimerSince_ ?? this.now_;
@@ -243,10 +232,14 @@ export abstract class Machine {
     const isAlone = this.now_ - this.capturedAt_ > PUSH_DELAY_MAX_MS;
     this.capturedAt_ = this.now_;
     this.pushTimerSince_ = since;
-    this.effects_.push({ type: "timer", name: "push", ms: isAlone ? 0 : PUSH_DELAY_MS, spread: 0 });
+    this.later_("push", isAlone ? 0 : PUSH_DELAY_MS);
   }
 
-  protected timer_(name: TimerName): void {
+  protected later_(name: TimerName, ms: number, spread = 0): void {
+    this.effects_.push({ type: "timer", name, ms, spread });
+  }
+
+  timer({ name }: Of<"timer">): void {
     if (name === "wait") this.patience_.goOn();
     else if (name === "pull") this.isPullDelayed_ = false;
     else if (name === "full") this.deviceFull_ = false;
@@ -264,7 +257,7 @@ export abstract class Machine {
     this.next_();
   }
 
-  protected online_(): void {
+  online(): void {
     const was = this.offline_;
     this.offline_ = false;
     this.hurry_(was);
@@ -272,17 +265,18 @@ export abstract class Machine {
   }
 
   protected wait_(ms?: number): void {
-    this.effects_.push({ type: "timer", name: "wait", ...this.patience_.wait(this.now_, ms) });
+    const wait = this.patience_.wait(this.now_, ms);
+    this.later_("wait", wait.ms, wait.spread);
   }
 
   protected hold_(why: HeldWhy, detail = ""): void {
-    const { space } = this.options_;
-    const held = (this.held_ = { why, detail });
+    const held = { why, detail };
+    this.held_ = held;
     this.patience_.reset();
-    this.commit_("held", NOTHING, (tx) => hold(tx, space, held), (stored) => this.stored_(stored));
+    this.store_("held", NOTHING, (tx, space) => hold(tx, space, held));
   }
 
-  protected resume_(): void {
+  resume(): void {
     this.paused_ = false;
     if (this.held_) Object.assign(this.wants_, { pull: true, push: true });
     this.held_ = null;
@@ -290,26 +284,24 @@ export abstract class Machine {
     this.next_();
   }
 
-  protected close_(): void {
+  close(): void {
     const work = this.work_;
     if (work && work.kind !== "commit") this.effects_.push({ type: "abort", id: work.id });
     this.work_ = null;
     this.closed_ = true;
-    for (const name of ["wait", "push", "pull", "full"] as const) this.effects_.push({ type: "cancel", name });
   }
 
-  protected token_(user: string | null): void {
+  token({ user }: Of<"token">): void {
     this.waitsForToken_ = false;
     if (user !== null) this.user_ = user;
-    const isOfSigningIn = this.held_?.why === "signed-out" || this.held_?.why === "other-user";
     if (user === null && !this.held_ && !this.work_ && this.row_) return this.hold_("signed-out");
-    if (user !== null && isOfSigningIn) return this.resume_();
+    if (user !== null && isOfSigningIn(this.held_)) return this.resume();
     this.next_();
   }
 
   // ——— What came of transactions.
 
-  protected committed_(id: number, result: unknown): void {
+  committed({ id, result }: Of<"committed">): void {
     const work = this.work_;
     if (globalThis.__PLANTED__ === "live at once" && id === 0) return this.stored_(result as Stored);
     if (work?.kind === "pull" && work.storing === id) return this.storedPage_(work, result as Stored);
@@ -319,15 +311,15 @@ export abstract class Machine {
     this.next_();
   }
 
-  protected failed_(id: number, error: unknown): void {
+  failed({ id, error }: Of<"failed">): void {
     const work = this.work_;
     if (!work || id !== (work.kind === "pull" ? work.storing : work.id)) return;
-    if (error instanceof TermOver || error instanceof StoreClosed) return this.close_();
+    if (error instanceof TermOver || error instanceof StoreClosed) return this.close();
     if (work.kind === "pull") this.effects_.push({ type: "abort", id: work.id });
     this.work_ = null;
     if (error instanceof DeviceFull) {
       this.deviceFull_ = true;
-      this.effects_.push({ type: "timer", name: "full", ms: FULL_RETRY_MS, spread: 0 });
+      this.later_("full", FULL_RETRY_MS);
       // What goes out needs a little room too, and is not tried without a pause.
       if (work.kind !== "pull") this.wait_();
       return this.next_();
@@ -340,7 +332,7 @@ export abstract class Machine {
 
   // ——— Answers.
 
-  protected answered_(id: number, answer: Answer): void {
+  answer({ id, answer }: Of<"answer">): void {
     const work = this.work_;
     if (!work || work.kind === "commit" || work.id !== id) return;
     if (work.kind === "pull" && (work.storing || work.queue.length > 0)) {
@@ -359,15 +351,19 @@ export abstract class Machine {
     const patience = this.patience_;
     const mutations = work.kind === "push" ? work.mutations.length : 0;
     const code = body?.code ?? "";
+    const isLater = verdict === "limited" || verdict === "failed" || verdict === "foreign";
     if (work.kind === "push") {
       this.wants_.push = true;
       // Whatever ends a push in the middle leaves its first mutations settled.
-      const isNothing = verdict.is === "token" || verdict.is === "late" || (verdict.is === "later" && !verdict.isDone);
-      patience.unsure ||= !isNothing;
-    } else if (work.kind === "pull" && verdict.is !== "told") this.wants_.pull = true;
-    if (verdict.is !== "token") patience.isTokenNew = false;
-    if (verdict.is !== "later") patience.answered(code);
-    switch (verdict.is) {
+      patience.unsure ||= verdict !== "token" && verdict !== "late" && verdict !== "limited";
+    } else if (work.kind === "pull" && verdict !== "told") this.wants_.pull = true;
+    if (verdict !== "token") patience.isTokenNew = false;
+    if (isLater) {
+      if (work.kind === "push") patience.kept(verdict === "foreign", mutations, status);
+      return this.wait_(retryAfter);
+    }
+    patience.answered(code);
+    switch (verdict) {
       case "token":
         if (patience.isTokenNew) return this.hold_("signed-out", body?.detail);
         patience.isTokenNew = true;
@@ -378,26 +374,23 @@ export abstract class Machine {
         return this.refuseGrant_(body?.detail);
       case "late":
         return patience.late(mutations) ? undefined : this.hold_("timeout", body?.detail);
-      case "later":
-        if (work.kind === "push") patience.kept(verdict.isForeign, mutations, status);
-        return this.wait_(retryAfter);
-      case "held":
-        if (verdict.why === "bug") this.log_(`refused: ${code}`, { body, work });
-        return this.hold_(verdict.why, body?.detail ?? code);
       case "told":
-        if (work.kind === "push") return this.pushTold_(work, verdict.code, answer);
-        return work.kind === "pull" ? this.pullTold_(work, verdict.code, answer) : this.granted_(answer);
+        if (work.kind === "push") return this.pushTold_(work, code, answer);
+        return work.kind === "pull" ? this.pullTold_(work, code, answer) : this.granted_(answer);
+      default:
+        if (verdict === "bug") this.log_(`refused: ${code}`, { body, work });
+        return this.hold_(verdict, body?.detail ?? code);
     }
   }
 
   protected abstract push_(): void;
   protected abstract pull_(): void;
-  protected abstract hear_(message: Live): void;
-  protected abstract streamed_(id: number, page: Page, bytes: number): void;
+  abstract live(event: { message: Live }): void;
+  abstract page(event: Of<"page">): void;
+  abstract grant(event: { grant: string; expiresIn: number }): void;
   protected abstract storedPage_(work: Pull, stored: Stored): void;
   protected abstract pushTold_(work: Push, code: string, answer: Answer): void;
   protected abstract pullTold_(work: Pull, code: string, answer: Answer): void;
-  protected abstract grants_(text: string, expiresIn: number): void;
   protected abstract granted_(answer: Answer): void;
   protected abstract refuseGrant_(detail?: string): void;
   protected abstract withdrawFirst_(code: string): void;

@@ -4,7 +4,7 @@ import { bytesOf } from "./codec.ts";
 import { applied, type Change, Refused } from "./ops.ts";
 import { bringsAll, withBase } from "./load.ts";
 import { reaches } from "./positions.ts";
-import { pendingOf, type Stored } from "./records.ts";
+import { basesOf, distinct, openOf, pendingOf, type Stored } from "./records.ts";
 import type { Key, OutboxRow, SentRow, SpaceRow, Text, Tx } from "./store.ts";
 
 /** What one push carries at most, and one mutation of it (PROTOCOL.md, Limits, with room to spare). */
@@ -25,23 +25,22 @@ export interface Batch extends Stored {
 /** The next push: what was sent and has no result comes before all else, as it is. */
 export async function takeBatch(tx: Tx, space: string, mutationsMax: number): Promise<Batch> {
   const row = (await tx.spaces.get(space)) as SpaceRow;
-  let open = (await tx.sent.list(space)).filter(({ settled }) => !settled);
-  if (globalThis.__PLANTED__ === "sent compacted" && open.length > 0 && (await tx.outbox.count(space)) > 0) {
+  let open = await openOf(tx, space);
+  if (globalThis.__PLANTED__ === "sent compacted" && open.length > 0) {
     const last = open.at(-1) as SentRow;
-    const [more] = await tx.outbox.list(space, 0, 1);
+    const [more] = await tx.outbox.list(space);
     if (more) {
       const changes = `${last.changes.slice(0, -1)},${more.changes.join(",")}]`;
       await tx.sent.put([{ ...last, changes, keys: [...last.keys, ...more.keys] }]);
       await tx.outbox.delete([more.seq]);
-      open = (await tx.sent.list(space)).filter(({ settled }) => !settled);
+      open = await openOf(tx, space);
     }
   }
-  const isNew = open.length === 0 && !bringsAll(row);
-  if (isNew) open = await number(tx, row);
+  if (open.length === 0 && !bringsAll(row)) open = await number(tx, row);
   const fits = fitting(open, mutationsMax);
-  const behind = open.slice(fits);
   const mutations = open.slice(0, fits).map((sent) => ({ ...sent, tried: true as const }));
-  if (isNew || open.slice(0, fits).some(({ tried }) => !tried)) await tx.sent.put(isNew ? [...mutations, ...behind] : mutations);
+  const behind = open.slice(fits);
+  await tx.sent.put([...mutations, ...behind]);
   return { row, mutations, isWhole: !behind.some(({ tried }) => tried), ...(await pendingOf(tx, space)) };
 }
 
@@ -61,14 +60,13 @@ function fitting(all: SentRow[], mutationsMax: number): number {
 /** Numbers what is queued; the caller stores it. */
 async function number(tx: Tx, row: SpaceRow): Promise<SentRow[]> {
   const { space } = row;
-  const taken = firstGroups(await tx.outbox.list(space, 0, ROWS_MAX));
-  if (taken.length === 0) return [];
-  const keys = [...new Set(taken.flat().flatMap((one) => one.keys))];
-  const fresh = (await tx.base.get(space, keys)).filter((base) => base !== undefined).filter((base) => base.fresh);
+  const taken = firstGroups((await tx.outbox.list(space)).slice(0, ROWS_MAX));
+  const rows = taken.flat();
+  const fresh = (await basesOf(tx, space, rows.flatMap(({ keys }) => keys))).filter((base) => base.fresh);
   const isFresh = new Set(fresh.map(({ key }) => key));
   const sent = taken.flatMap((group) => mutationsOf(row, group, isFresh));
-  await tx.outbox.delete(taken.flat().map(({ seq }) => seq));
-  if (fresh.length > 0) await tx.base.put(fresh.map(({ fresh: _, ...base }) => base));
+  await tx.outbox.delete(rows.map(({ seq }) => seq));
+  await tx.base.put(fresh.map(({ fresh: _, ...base }) => base));
   await tx.spaces.put(row);
   return sent;
 }
@@ -107,7 +105,7 @@ function isSameEdit(before: OutboxRow[], next: OutboxRow[]): boolean {
 /** The mutations of a group: one, or several in order where one would be too long. */
 function mutationsOf(row: SpaceRow, group: OutboxRow[], isFresh: Set<Key>): SentRow[] {
   const lowest = group.reduce((low, one) => (low.pos && one.pos && reaches(one.pos, low.pos) ? low : one));
-  const after = [...new Set(group.flatMap((one) => one.after ?? []))];
+  const after = distinct(group.flatMap((one) => one.after ?? []));
   const base = globalThis.__PLANTED__ === "base of numbering" ? row.position : lowest.pos;
   const all = swallowed(group);
   const sent: SentRow[] = [];
@@ -128,7 +126,7 @@ function mutationsOf(row: SpaceRow, group: OutboxRow[], isFresh: Set<Key>): Sent
       n: row.nextN++,
       client: row.client,
       num: row.next++,
-      txs: [...new Set(group.map(({ tx }) => tx))],
+      txs: distinct(group.map(({ tx }) => tx)),
       at: (group[0] as OutboxRow).at,
       changes: `[${texts.join(",")}]`,
       keys,
@@ -167,12 +165,10 @@ function swallowed(group: OutboxRow[]): Keyed[] {
 function together(first: Text, second: Text): Text | undefined {
   const one: Change = JSON.parse(first);
   const two: Change = JSON.parse(second);
-  const base = one.base === undefined ? {} : { base: one.base };
   if (one.op === "put") {
     try {
       const value = applied(one.value, two);
-      const { collection, id } = one;
-      return JSON.stringify(value ? { op: "put", collection, id, value, ...base } : { op: "delete", collection, id, ...base });
+      return JSON.stringify({ ...one, op: value ? "put" : "delete", value });
     } catch (error) {
       if (error instanceof Refused) return undefined;
       throw error;
@@ -182,5 +178,5 @@ function together(first: Text, second: Text): Text | undefined {
   const set = { ...one.set, ...two.set };
   const paths = Object.keys(set);
   const overlaps = paths.some((path) => paths.some((other) => other.startsWith(`${path}.`)));
-  return overlaps ? undefined : JSON.stringify({ ...one, set, ...base });
+  return overlaps ? undefined : JSON.stringify({ ...one, set });
 }

@@ -1,6 +1,6 @@
 /** The row of a space: made when a leader first opens it, and what holds it. */
 
-import { change, type Stored } from "./records.ts";
+import { change, openOf, type Stored } from "./records.ts";
 import type { Held, Tx } from "./store.ts";
 
 export interface Opened extends Stored {
@@ -14,7 +14,7 @@ export async function openSpace(tx: Tx, space: string, user: string, client: str
     const kept = globalThis.__PLANTED__ === "client id kept" ? ((await tx.meta.get("client")) as string) : client;
     await tx.spaces.put({ space, user, position: null, client: kept, next: 1, nextN: 1, acked: 0, load: null, min: null, held: null });
   }
-  const hasTried = (await tx.sent.list(space)).some(({ settled, tried }) => tried && !settled);
+  const hasTried = (await openOf(tx, space)).some(({ tried }) => tried);
   return { ...(await change(tx, space, () => {})), hasTried };
 }
 

@@ -16,28 +16,31 @@ export type Change = { collection: string; id: string; base?: number } & (
   | { op: "include" | "exclude"; path: string; values: Tree[]; orPut?: TreeObject }
 );
 
-/** The operation cannot be done on what stands there: the server rejects the mutation. */
+/** The operation cannot be done on what stands there, or is not known: the server rejects the mutation, and says why. */
 export class Refused extends Error {}
 
-const isObject = (value: Tree | undefined): value is TreeObject =>
+export const isObject = (value: unknown): value is TreeObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
-const own = (object: TreeObject, name: string): Tree | undefined => (Object.hasOwn(object, name) ? object[name] : undefined);
+export const own = (object: TreeObject, name: string): Tree | undefined => (Object.hasOwn(object, name) ? object[name] : undefined);
 
-/** Changes what stands at a path. With `make`, objects on the way are made; else nothing happens where they are missing. */
-function at(object: TreeObject, path: string, make: boolean, change: (parent: TreeObject, name: string) => void): void {
+/** Changes what stands at a path, undefined for nothing. With `make`, objects on the way are made; else nothing happens where they are missing. */
+function at(object: TreeObject, path: string, make: boolean, change: (there: Tree | undefined) => Tree | undefined): TreeObject {
   const names = path.split(".");
   const last = names.pop() as string;
   let here = object;
   for (const name of names) {
     let next = own(here, name);
-    if (Array.isArray(next)) throw new Refused("a path leads through an array");
+    if (Array.isArray(next)) throw new Refused();
     if (!isObject(next)) {
-      if (!make) return;
+      if (!make) return object;
       here[name] = next = {};
     }
     here = next;
   }
-  change(here, last);
+  const value = change(own(here, last));
+  if (value === undefined) delete here[last];
+  else here[last] = value;
+  return object;
 }
 
 /** What becomes of a record's value, undefined where there is none. Changes `value` itself. */
@@ -47,36 +50,26 @@ export function applied(value: TreeObject | undefined, change: Change): TreeObje
   if (value === undefined) return change.orPut && structured(change.orPut);
   switch (change.op) {
     case "patch":
-      for (const [path, field] of Object.entries(change.set ?? {})) {
-        at(value, path, true, (parent, name) => (parent[name] = structured(field)));
-      }
-      for (const path of change.unset ?? []) at(value, path, false, (parent, name) => delete parent[name]);
+      for (const [path, field] of Object.entries(change.set ?? {})) at(value, path, true, () => structured(field));
+      for (const path of change.unset ?? []) at(value, path, false, () => undefined);
       return value;
     case "add":
-      at(value, change.path, true, (parent, name) => {
-        const there = own(parent, name);
+      return at(value, change.path, true, (there) => {
         const sum = (typeof there === "number" ? there : 0) + change.by;
-        if (!Number.isFinite(sum)) throw new Refused("the sum is not a finite number");
-        parent[name] = sum;
+        if (!Number.isFinite(sum)) throw new Refused();
+        return sum;
       });
-      return value;
     case "include":
-      at(value, change.path, true, (parent, name) => {
-        const there = own(parent, name);
-        const list = Array.isArray(there) ? there : [];
-        parent[name] = list.concat([...new Set(change.values)].filter((one) => !list.includes(one)));
-      });
-      return value;
+      return at(value, change.path, true, (there) => distinctBehind(Array.isArray(there) ? there : [], change.values));
     case "exclude":
-      at(value, change.path, false, (parent, name) => {
-        const there = own(parent, name);
-        if (Array.isArray(there)) parent[name] = there.filter((one) => !change.values.includes(one));
-      });
-      return value;
+      return at(value, change.path, false, (there) => (Array.isArray(there) ? there.filter((one) => !change.values.includes(one)) : there));
     default:
-      throw new Refused("an op that this version does not know");
+      throw new Refused();
   }
 }
+
+/** What `include` makes of a list: what it lacks comes behind it, once. */
+export const distinctBehind = <T>(list: T[], values: T[]): T[] => list.concat([...new Set(values)].filter((one) => !list.includes(one)));
 
 /** A copy, so that later operations do not reach into the operation itself. */
 const structured = <T extends Tree>(tree: T): T => JSON.parse(JSON.stringify(tree));

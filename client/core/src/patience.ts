@@ -15,7 +15,7 @@ export class Patience {
   /** A pull has begun again because its cursor had expired. */
   hasRestarted = false;
   /** As many mutations as the next push may hold. */
-  mutationsMax = Number.POSITIVE_INFINITY;
+  mutationsMax = Infinity;
   /** The next push goes without mutations, to find out whether anything gets through. */
   isProbing = false;
 
@@ -72,7 +72,7 @@ export class Patience {
     this.#refusedAlone = 0;
     this.#wasAnswered = true;
     if (this.#isSized) return;
-    this.mutationsMax = this.#isBlocked ? Math.max(2 * mutations, 1) : Number.POSITIVE_INFINITY;
+    this.mutationsMax = this.#isBlocked ? Math.max(2 * mutations, 1) : Infinity;
   }
 
   halve(mutations: number): void {

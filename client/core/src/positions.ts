@@ -1,5 +1,6 @@
 /** Positions: ordered by epoch, then by version. */
 
+import type { Answer } from "./requests.ts";
 import type { Position } from "./store.ts";
 
 /** Whether a state at `position` holds everything up to `goal`. */
@@ -12,8 +13,8 @@ export const later = (a: Position | null, b: Position | null): Position | null =
 
 export const textOf = ({ epoch, version }: Position): string => `${epoch}.${version}`;
 
-/** A position as the wire writes it; null if it is none. */
-export function positionOf(text: string | null | undefined): Position | null {
-  const [, epoch, version] = /^([0-9a-z]+)\.(\d+)$/.exec(text ?? "") ?? [];
+/** The position of an answer, as the wire writes it in the body or beside it; null if there is none. */
+export function positionOf({ body, position }: Answer): Position | null {
+  const [, epoch, version] = /^([0-9a-z]+)\.(\d+)$/.exec(String(body?.["position"] ?? position)) ?? [];
   return epoch && version ? { epoch, version: Number(version) } : null;
 }

@@ -21,34 +21,35 @@ export interface Written {
   value: Text | null;
 }
 
+export const distinct = <T>(all: Iterable<T>): T[] => [...new Set(all)];
+
 export const changesOf = (row: OutboxRow | SentRow): Change[] =>
   typeof row.changes === "string" ? JSON.parse(row.changes) : row.changes.map((text) => JSON.parse(text));
+
+export const changesOn = (row: OutboxRow | SentRow, key: Key): Change[] => changesOf(row).filter((_, at) => row.keys[at] === key);
 
 /** Writes synced records: to the app's tables, and where they have no place there, to `extra`. */
 export async function write(tx: Tx, space: string, all: Written[]): Promise<void> {
   if (all.length === 0) return;
   const gone: Key[] = [];
-  const rows: { key: Key; value: Text }[] = [];
+  const values = new Map<Key, Text>();
   const homeless: ExtraRow[] = [];
   for (const { key, value } of all) {
     if (key[0] === "$") {
       if (value !== null) homeless.push({ space, key, value, why: "unknown" });
     } else if (value === null) gone.push(key);
-    else rows.push({ key, value });
+    else values.set(key, value);
   }
-  if (gone.length > 0) await tx.rows.delete(space, gone);
-  if (rows.length > 0) {
-    const values = new Map(rows.map(({ key, value }) => [key, value]));
-    for (const { key, why } of await tx.rows.put(space, rows)) {
-      if (globalThis.__PLANTED__ === "unique lost" && why === "unique") continue;
-      if (globalThis.__PLANTED__ === "unknown dropped" && why === "unknown") continue;
-      homeless.push({ space, key, value: values.get(key) as Text, why });
-    }
+  await tx.rows.delete(space, gone);
+  for (const { key, why } of await tx.rows.put(space, [...values].map(([key, value]) => ({ key, value })))) {
+    if (globalThis.__PLANTED__ === "unique lost" && why === "unique") continue;
+    if (globalThis.__PLANTED__ === "unknown dropped" && why === "unknown") continue;
+    homeless.push({ space, key, value: values.get(key) as Text, why });
   }
-  const had = (await tx.extra.get(space, all.map(({ key }) => key))).flatMap((row) => (row ? [row.key] : []));
-  if (had.length > 0) await tx.extra.delete(space, had);
-  if (homeless.length > 0) await tx.extra.put(homeless);
-  await rehouse(tx, [...new Set(all.map(({ key }) => collectionOf(key)))], homeless);
+  const keys = all.map(({ key }) => key);
+  await tx.extra.delete(space, (await tx.extra.get(space, keys)).flatMap((row) => (row ? [row.key] : [])));
+  await tx.extra.put(homeless);
+  await rehouse(tx, distinct(keys.map(collectionOf)), homeless);
 }
 
 /** Tries again what found its key or a unique value taken: another row of its collection has changed. */
@@ -60,14 +61,23 @@ async function rehouse(tx: Tx, collections: string[], except: ExtraRow[]): Promi
   }
 }
 
+/** What is queued on one of these records. */
+export const queuedOn = async (tx: Tx, space: string, keys: Set<Key>): Promise<OutboxRow[]> =>
+  keys.size > 0 ? (await tx.outbox.list(space)).filter((row) => row.keys.some((key) => keys.has(key))) : [];
+
+/** The bases that there are of these records. */
+export const basesOf = async (tx: Tx, space: string, keys: Iterable<Key>): Promise<BaseRow[]> =>
+  (await tx.base.get(space, distinct(keys).filter(Boolean))).filter((base) => base !== undefined);
+
+/** The mutations of which nothing is known yet. */
+export const openOf = async (tx: Tx, space: string): Promise<SentRow[]> => (await tx.sent.list(space)).filter(({ settled }) => !settled);
+
 /** Writes the rows of records that have a base: the pending operations over it. A base without operations goes. */
 export async function refold(tx: Tx, space: string, keys: Iterable<Key>): Promise<void> {
-  const list = [...new Set(keys)].filter((key) => key !== "");
-  if (list.length === 0) return;
-  const bases = (await tx.base.get(space, list)).filter((row) => row !== undefined);
+  const bases = await basesOf(tx, space, keys);
   if (bases.length === 0) return;
   const pending = new Map(bases.map((base) => [base.key, { base, isPending: false, changes: [] as Change[] }]));
-  for (const row of [...(await tx.sent.list(space)), ...(await tx.outbox.touching(space, list))]) {
+  for (const row of [...(await tx.sent.list(space)), ...(await tx.outbox.list(space))]) {
     let changes: Change[] | undefined;
     row.keys.forEach((key, at) => {
       const record = pending.get(key);
@@ -80,8 +90,7 @@ export async function refold(tx: Tx, space: string, keys: Iterable<Key>): Promis
     });
   }
   const all = [...pending.values()];
-  const done = all.filter(({ isPending }) => !isPending).map(({ base }) => base.key);
-  if (done.length > 0) await tx.base.delete(space, done);
+  await tx.base.delete(space, all.filter(({ isPending }) => !isPending).map(({ base }) => base.key));
   await write(tx, space, all.map(({ base, changes }) => ({ key: base.key, value: fold(base.value, changes) })));
 }
 
@@ -97,7 +106,6 @@ export async function applyLines(tx: Tx, row: SpaceRow, lines: Line[], epoch: st
     if (isFull || line.version > (position?.version ?? 0)) latest.set(keyOf(line.collection, line.id), line);
   }
   const keys = [...latest.keys()];
-  if (keys.length === 0) return { keys, touched: [] };
   const plain: Written[] = [];
   const changed: { row: BaseRow; value: Text | null; at: Position }[] = [];
   const bases = await tx.base.get(space, keys);
@@ -115,25 +123,23 @@ export async function applyLines(tx: Tx, row: SpaceRow, lines: Line[], epoch: st
 
 /** Gives bases other values, and marks the edits of a load under way that rested on those that they had. */
 export async function rebase(tx: Tx, { space, load }: SpaceRow, changed: { row: BaseRow; value: Text | null; at?: Position }[]): Promise<void> {
-  if (changed.length === 0) return;
   const differ = new Set(changed.filter(({ row, value }) => row.value !== value).map(({ row }) => row.key));
-  const marked: OutboxRow[] = [];
-  for (const row of differ.size > 0 ? await tx.outbox.touching(space, [...differ]) : []) {
-    if (row.pos !== null && (row.during === null || row.during !== load?.id)) continue;
-    marked.push({ ...row, stale: [...new Set([...(row.stale ?? []), ...row.keys.filter((key) => differ.has(key))])] });
-  }
-  if (marked.length > 0) await tx.outbox.put(marked);
+  const marked = (await queuedOn(tx, space, differ)).filter(({ pos, during }) => pos === null || (during !== null && during === load?.id));
+  await tx.outbox.put(marked.map((row) => ({ ...row, stale: distinct([...(row.stale ?? []), ...row.keys.filter((key) => differ.has(key))]) })));
   const first = ({ was, value }: BaseRow) => (was === undefined && globalThis.__PLANTED__ !== "base of the line" ? { was: value } : {});
   await tx.base.put(changed.map(({ row, value, at }) => ({ ...row, ...first(row), value, ...(at && { at }) })));
 }
 
 /** Drops the settled mutations that the position has reached, and gives the records they touch. */
 export async function dropSettled(tx: Tx, row: SpaceRow, all = false): Promise<Key[]> {
-  const done = (await tx.sent.list(row.space)).filter(({ settled }) => settled && (all || reaches(row.position, settled)));
-  if (done.length === 0) return [];
-  await tx.sent.delete(row.space, done.map(({ n }) => n));
+  const { space, position } = row;
+  const done = (await tx.sent.list(space)).filter(({ settled }) => settled && (all || reaches(position, settled)));
+  await tx.sent.delete(space, done.map(({ n }) => n));
   const keys = done.flatMap(({ keys }) => keys);
-  await restOn(tx, row.space, done, [...new Set(keys)].filter(Boolean));
+  // What has been applied is a part of what the edits behind it rest on.
+  const on = (key: Key) => done.flatMap((sent) => changesOn(sent, key));
+  const bases = await basesOf(tx, space, keys);
+  await tx.base.put(bases.flatMap((base) => (base.was === undefined ? [] : [{ ...base, was: fold(base.was, on(base.key)) }])));
   return keys;
 }
 
@@ -150,8 +156,7 @@ export interface Pending {
   counted: number;
 }
 export async function pendingOf(tx: Tx, space: string): Promise<Pending> {
-  const sent = await tx.sent.list(space);
-  const pending = sent.filter(({ settled }) => !settled).length + (await tx.outbox.count(space));
+  const pending = (await openOf(tx, space)).length + (await tx.outbox.list(space)).length;
   return { pending, counted: await tx.outbox.last() };
 }
 

@@ -26,6 +26,19 @@ export interface Answer {
   position?: string | null;
 }
 
+export type Body = Answer["body"];
+export const NO_ANSWER: Answer = { status: 0, body: null };
+
+/** An answer as its carrier has it; `header`: what it says beside the body of how long to wait, in seconds. */
+export function answerOf(status: number, body: Body = null, header?: string | null): Answer {
+  const seconds = Number(body?.["retryAfter"] ?? header ?? Number.NaN);
+  return { status, body, ...(seconds >= 0 && { retryAfter: seconds * 1000 }) };
+}
+
+/** Where requests of this kind go for a space. */
+export const pathOf = (kind: Request["kind"] | "live", space: string): string =>
+  kind === "grant" ? `/spaces/${space}/grant` : `/sync/${kind}${space === "~" ? "" : `?space=${space}`}`;
+
 /** A message of a socket that is not an answer. */
 export interface Live {
   type: string;

@@ -3,8 +3,8 @@
 import type { Change } from "./ops.ts";
 import { fold } from "./ops.ts";
 import { later, reaches } from "./positions.ts";
-import { applyLines, change, changesOf, dropSettled, type Line, refold, type Stored } from "./records.ts";
-import type { ConflictNote, Key, NewNote, OutboxRow, Position, SentRow, SpaceRow, Text, Tx } from "./store.ts";
+import { applyLines, basesOf, change, changesOf, changesOn, distinct, dropSettled, type Line, openOf, queuedOn, refold, type Stored } from "./records.ts";
+import { type ConflictNote, type Key, keyOf, type OutboxRow, type Position, type SentRow, type SpaceRow, type Text, type Tx } from "./store.ts";
 
 export interface Result {
   id: number;
@@ -71,9 +71,9 @@ export async function settle(tx: Tx, space: string, pushed: Pushed, answer: Push
 export async function withdrawFirst(tx: Tx, space: string, code: string): Promise<Settled> {
   const added: number[] = [];
   const stored = await change(tx, space, async () => {
-    const sent = (await tx.sent.list(space)).find(({ settled }) => !settled);
+    const [sent] = await openOf(tx, space);
     if (!sent || sent.withdrawn) return;
-    added.push(await tx.notes.add({ kind: "rejected", space, code, detail: "", changes: textsOf(sent) }));
+    added.push(await reject(tx, space, code, sent));
     await tx.sent.put([{ ...sent, changes: "[]", keys: [], withdrawn: true }]);
     await refold(tx, space, sent.keys);
   });
@@ -81,7 +81,11 @@ export async function withdrawFirst(tx: Tx, space: string, code: string): Promis
 }
 
 const textsOf = (row: SentRow | OutboxRow): Text[] => changesOf(row).map((change) => JSON.stringify(change));
-const merged = (a: string[] | undefined, b: string[]): string[] => [...new Set([...(a ?? []), ...b])];
+const reject = (tx: Tx, space: string, code: string, row: SentRow | OutboxRow, detail = ""): Promise<number> =>
+  tx.notes.add({ kind: "rejected", space, code, detail, changes: textsOf(row) });
+/** The same, made behind a conflict. */
+const behind = <Row extends SentRow | OutboxRow>(rows: Row[], conflict: string): Row[] =>
+  rows.map((row) => ({ ...row, after: distinct([...(row.after ?? []), conflict]) }));
 
 class Settling {
   tx_: Tx;
@@ -123,7 +127,7 @@ class Settling {
 
   /** The mutations under the present client id that nothing is known of, in order. */
   async open_(): Promise<SentRow[]> {
-    return (await this.tx_.sent.list(this.row_.space)).filter(({ settled, client }) => !settled && client === this.row_.client);
+    return (await openOf(this.tx_, this.row_.space)).filter(({ client }) => client === this.row_.client);
   }
 
   /** Results by their numbers. What was refused leaves the outbox; what was applied stays on top until a pull has it. */
@@ -138,34 +142,35 @@ class Settling {
       else if (result.status === "rejected") await this.rejected_(sent, result);
       else await this.applied_(sent, result, { epoch, version: result.version ?? answer.position?.version ?? answer.version ?? 0 });
     }
-    await this.flush_();
+    await this.tx_.sent.put(this.settled_.splice(0));
   }
 
-  async flush_(): Promise<void> {
-    const rows = this.settled_.splice(0);
-    if (rows.length > 0) await this.tx_.sent.put(rows);
+  touch_(keys: Key[]): void {
+    for (const key of keys) this.touched_.add(key);
+  }
+
+  /** Tells the application that this was not done. */
+  async reject_(row: SentRow | OutboxRow, code: string, detail?: string): Promise<void> {
+    this.added_.push(await reject(this.tx_, row.space, code, row, detail));
   }
 
   async applied_(sent: SentRow, result: Result, settled: Position): Promise<void> {
     const { tx_: tx, row_: row } = this;
-    for (const key of sent.keys) this.touched_.add(key);
+    this.touch_(sent.keys);
     if (globalThis.__PLANTED__ === "dropped when acknowledged") await tx.sent.delete(row.space, [sent.n]);
     else this.settled_.push({ ...sent, settled });
-    if (result.missing && changesOf(sent).some(({ op }) => op !== "delete")) {
-      await this.note_({ kind: "rejected", space: row.space, code: "missing", detail: "", changes: textsOf(sent) });
-    }
-    if (sent.keys.includes("")) await this.closeConflicts_(changesOf(sent));
+    if (result.missing && changesOf(sent).some(({ op }) => op !== "delete")) await this.reject_(sent, "missing");
+    await this.closeConflicts_(sent, "not_found");
     const waiting = await this.waitingFor_(sent);
     this.released_ ||= waiting.length > 0;
-    if (waiting.length > 0) await tx.outbox.put(waiting.map(({ waits: _, ...one }) => one));
+    await tx.outbox.put(waiting.map(({ waits: _, ...one }) => one));
   }
 
   async rejected_(sent: SentRow, { code = "unsupported_op", detail = "" }: Result): Promise<void> {
-    const { tx_: tx, row_: row } = this;
     await this.remove_(sent);
     if (sent.withdrawn) return;
-    if (sent.keys.includes("")) await this.reopenConflicts_(changesOf(sent), code);
-    await this.note_({ kind: "rejected", space: row.space, code, detail, changes: textsOf(sent) });
+    await this.closeConflicts_(sent, code);
+    await this.reject_(sent, code, detail);
     await this.takeBackOrphans_(sent);
   }
 
@@ -173,25 +178,23 @@ class Settling {
     const { tx_: tx, row_: row } = this;
     const { space } = row;
     await this.remove_(sent);
-    if (sent.keys.includes("")) await this.reopenConflicts_(changesOf(sent), "");
-    const notes = (await tx.notes.list(space)) as ConflictNote[];
-    const known = notes.find((note) => note.kind === "conflict" && note.conflict === conflict);
+    await this.closeConflicts_(sent, "");
+    const known = (await this.conflicts_()).find((note) => note.conflict === conflict);
     const note: ConflictNote | Omit<ConflictNote, "n"> = known ?? { kind: "conflict", space, conflict, records: [], changes: [] };
-    for (const { collection, id } of records) this.touched_.add(`${collection} ${id}`);
-    const keys = [...new Set([...sent.keys, ...records.map(({ collection, id }) => `${collection} ${id}`)])].filter(Boolean);
+    const theirs = new Map(records.map((one) => [keyOf(one.collection, one.id), one]));
+    this.touch_([...theirs.keys()]);
+    const keys = distinct([...sent.keys, ...theirs.keys()]).filter(Boolean);
     const bases = await tx.base.get(space, keys);
-    const changes = changesOf(sent);
     keys.forEach((key, at) => {
       const { was, value = null } = bases[at] ?? {};
       const base = was === undefined ? value : was;
       let record = note.records.find((one) => one.key === key);
       if (!record) note.records.push((record = { key, base, mine: base }));
-      record.mine = fold(record.mine, changes.filter((_, index) => sent.keys[index] === key));
-      const there = records.find(({ collection, id }) => `${collection} ${id}` === key);
-      if (!there) return;
-      if (there.deleted) record.theirs = null;
-      else if (there.theirs !== undefined) record.theirs = JSON.stringify(there.theirs);
-      if (there.version !== undefined) record.version = there.version;
+      record.mine = fold(record.mine, changesOn(sent, key));
+      const there = theirs.get(key);
+      if (there?.deleted) record.theirs = null;
+      else if (there?.theirs !== undefined) record.theirs = JSON.stringify(there.theirs);
+      if (there?.version !== undefined) record.version = there.version;
     });
     note.changes.push(...textsOf(sent));
     if ("n" in note) await tx.notes.put(note);
@@ -199,18 +202,14 @@ class Settling {
     if (globalThis.__PLANTED__ !== "no after") await this.follow_(sent.keys, conflict);
   }
 
-  async note_(note: NewNote): Promise<void> {
-    this.added_.push(await this.tx_.notes.add(note));
-  }
-
   /** Takes a mutation away; what waited for it in another space is given up, and that is told. */
   async remove_(sent: SentRow): Promise<void> {
     const { tx_: tx, row_: row } = this;
-    for (const key of sent.keys) this.touched_.add(key);
+    this.touch_(sent.keys);
     await tx.sent.delete(row.space, [sent.n]);
     for (const other of await this.waitingFor_(sent)) {
       await tx.outbox.delete([other.seq]);
-      await this.note_({ kind: "rejected", space: other.space, code: "move", detail: "", changes: textsOf(other) });
+      await this.reject_(other, "move");
       // The new place first, so that the row can go back to its old one.
       await refold(tx, row.space, sent.keys);
       await refold(tx, other.space, other.keys);
@@ -218,7 +217,7 @@ class Settling {
   }
 
   async waitingFor_(sent: SentRow): Promise<OutboxRow[]> {
-    this.waiting_ ??= await this.tx_.outbox.waiting(this.row_.space);
+    this.waiting_ ??= (await this.tx_.outbox.list()).filter(({ waits }) => waits?.space === this.row_.space);
     const found = this.waiting_.filter(({ waits, keys }) => waits && sent.txs.includes(waits.tx) && keys.some((key) => sent.keys.includes(key)));
     // Whatever becomes of them, they wait no longer.
     this.waiting_ = this.waiting_.filter((one) => !found.includes(one));
@@ -228,50 +227,49 @@ class Settling {
   /** What is queued on the records of a conflict was made behind it, and says so. */
   async follow_(keys: Key[], conflict: string): Promise<void> {
     const { tx_: tx, row_: row } = this;
-    const queued = await tx.outbox.touching(row.space, keys.filter(Boolean));
-    if (queued.length > 0) await tx.outbox.put(queued.map((one) => ({ ...one, after: merged(one.after, [conflict]) })));
-    const sent = (await this.open_()).filter((one) => one.keys.some((key) => key !== "" && keys.includes(key)));
-    if (sent.length > 0) await tx.sent.put(sent.map((one) => ({ ...one, after: merged(one.after, [conflict]) })));
+    const on = new Set(keys.filter(Boolean));
+    await tx.outbox.put(behind(await queuedOn(tx, row.space, on), conflict));
+    const sent = (await this.open_()).filter((one) => one.keys.some((key) => on.has(key)));
+    await tx.sent.put(behind(sent, conflict));
   }
 
   /** Edits of a record whose creation was rejected have nothing to rest on: they are taken back with it. */
   async takeBackOrphans_(sent: SentRow): Promise<void> {
     const { tx_: tx, row_: row } = this;
-    const keys = [...new Set(sent.keys)].filter(Boolean);
-    const bases = await tx.base.get(row.space, keys);
-    const orphans = keys.filter((_, at) => bases[at]?.value === null);
-    for (const one of await tx.outbox.touching(row.space, orphans)) {
+    const bases = await basesOf(tx, row.space, sent.keys);
+    const orphans = new Set(bases.filter(({ value }) => value === null).map(({ key }) => key));
+    for (const one of await queuedOn(tx, row.space, orphans)) {
       const stays = (change: Change, at: number) => {
         const key = one.keys[at] as Key;
-        if (!orphans.includes(key)) return true;
         // What makes the record anew is no orphan, and neither is what follows it.
-        if (change.op === "put" || "orPut" in change) orphans.splice(orphans.indexOf(key), 1);
-        return !orphans.includes(key);
+        if (change.op === "put" || "orPut" in change) orphans.delete(key);
+        return !orphans.has(key);
       };
       const isStaying = changesOf(one).map(stays);
-      const changes = one.changes.filter((_, at) => !isStaying[at]);
-      if (changes.length === 0) continue;
-      const rest = { changes: one.changes.filter((_, at) => isStaying[at]), keys: one.keys.filter((_, at) => isStaying[at]) };
-      if (rest.keys.length > 0) await tx.outbox.put([{ ...one, ...rest }]);
+      const part = (stay: boolean): OutboxRow => {
+        const of = <T>(list: T[]) => list.filter((_, at) => isStaying[at] === stay);
+        return { ...one, changes: of(one.changes), keys: of(one.keys) };
+      };
+      const [rest, orphaned] = [part(true), part(false)];
+      if (orphaned.keys.length === 0) continue;
+      if (rest.keys.length > 0) await tx.outbox.put([rest]);
       else await tx.outbox.delete([one.seq]);
-      await this.note_({ kind: "rejected", space: row.space, code: "parent", detail: "", changes });
+      await this.reject_(orphaned, "parent");
     }
   }
 
-  async notesOf_(changes: Change[]): Promise<ConflictNote[]> {
-    const ids = (changes as unknown as { conflict?: string }[]).map(({ conflict }) => conflict);
-    const notes = await this.tx_.notes.list(this.row_.space);
-    return notes.filter((note) => note.kind === "conflict").filter((note) => ids.includes(note.conflict));
+  async conflicts_(): Promise<ConflictNote[]> {
+    return (await this.tx_.notes.list(this.row_.space)).filter((note) => note.kind === "conflict");
   }
 
-  async closeConflicts_(changes: Change[]): Promise<void> {
-    await this.tx_.notes.delete((await this.notesOf_(changes)).map(({ n }) => n));
-  }
-
-  /** A resolution that was not applied: the conflict is open still, or was closed by somebody else. */
-  async reopenConflicts_(changes: Change[], code: string): Promise<void> {
-    if (code === "not_found") return this.closeConflicts_(changes);
-    for (const { resolving: _, ...note } of await this.notesOf_(changes)) await this.tx_.notes.put(note);
+  /** What a mutation was to resolve is closed, or found closed (`not_found`); with any other code it is open again. */
+  async closeConflicts_(sent: SentRow, code: string): Promise<void> {
+    if (!sent.keys.includes("")) return;
+    const ids = (changesOf(sent) as unknown as { conflict?: string }[]).map(({ conflict }) => conflict);
+    for (const { resolving: _, ...note } of (await this.conflicts_()).filter(({ conflict }) => ids.includes(conflict))) {
+      if (code === "not_found") await this.tx_.notes.delete([note.n]);
+      else await this.tx_.notes.put(note);
+    }
   }
 
   /** The changes that came with the answer, and the position; or how far the next pull has to go. */
@@ -285,7 +283,7 @@ class Settling {
     }
     if (globalThis.__PLANTED__ === "lines before results") await tx.base.delete(row.space, [...this.touched_]);
     const { touched } = await applyLines(tx, row, changes, epoch, false);
-    for (const key of touched) this.touched_.add(key);
+    this.touch_(touched);
     if (reaches(position, row.position as Position)) row.position = position;
     if (row.min && reaches(row.position, row.min)) row.min = null;
   }
@@ -311,7 +309,7 @@ class Settling {
       this.row_.acked = Math.max(this.row_.acked, sent.num);
       await this.applied_(sent, { id: sent.num, status: "done" }, at);
     }
-    await this.flush_();
+    await this.tx_.sent.put(this.settled_.splice(0));
   }
 
   /** A fork that is about what replaced a mutation: that one was done after all. Whether the client id stays. */

@@ -1,8 +1,8 @@
 /** What the machine of a space does: pushes, pulls, grants, and live messages. When it does what, machine.ts decides. */
 
 import { type Asked, collectionsOf, giveUp, type Page, restartLoad, storePage } from "./load.ts";
-import { Machine, MINUTE, NOTHING, type Pull, type Push } from "./machine.ts";
-import { type Batch, takeBatch } from "./numbering.ts";
+import { Machine, MINUTE, NOTHING, type Of, type Pull, type Push } from "./machine.ts";
+import { takeBatch } from "./numbering.ts";
 import { later, positionOf, reaches } from "./positions.ts";
 import type { Line, Stored } from "./records.ts";
 import { type Answer, type Live, pullBody, pushBody } from "./requests.ts";
@@ -23,12 +23,10 @@ export class SpaceMachine extends Machine {
   // ——— Pushes.
 
   protected push_(): void {
-    const { space } = this.options_;
     const { mutationsMax, isProbing } = this.patience_;
     if (isProbing) return this.send_([], false);
     this.wants_.push = false;
-    this.commit_(this.patience_.unsure ? "unsure" : "pushing", NOTHING, (tx) => takeBatch(tx, space, mutationsMax), (batch: Batch) => {
-      this.stored_(batch);
+    this.store_(this.patience_.unsure ? "unsure" : "pushing", NOTHING, (tx, space) => takeBatch(tx, space, mutationsMax), (batch) => {
       if (batch.mutations.length > 0) return this.send_(batch.mutations, batch.isWhole);
       this.patience_.unsure = false;
     });
@@ -42,28 +40,26 @@ export class SpaceMachine extends Machine {
     this.request_({ kind: "push", id: this.newId_(), mutations, since, client: row.client }, "pushing", { body });
   }
 
-  protected pushTold_(work: Push, code: string, { body, position }: Answer): void {
-    const { space, newId } = this.options_;
+  protected pushTold_(work: Push, code: string, received: Answer): void {
     const patience = this.patience_;
     const { mutations } = work;
     if (patience.isProbing) {
       // Something gets through, so it is for what it held that the push did not.
       const blocked = patience.probed();
-      if (code === "" && blocked === "stop") return this.hold_("blocked", "a change does not reach the server");
+      if (code === "" && blocked === "stop") return this.hold_("blocked", "a change does not get through");
       if (code === "") return blocked ? this.withdrawFirst_("blocked") : undefined;
     }
     if (code === "too_large") return mutations.length > 1 ? patience.halve(mutations.length) : this.withdrawFirst_(code);
     if (code === "cursor_expired") return this.hold_("bug", code);
     // A push of the leader before may still arrive: a new client id could then do the same once more.
     if (code !== "" && this.now_ < this.noNewClientUntil_) return this.wait_(this.noNewClientUntil_ - this.now_);
-    const told = body as Record<string, unknown>;
-    if (typeof told["grant"] === "string") this.grants_(told["grant"], Number(told["grantExpiresIn"]));
-    const at = positionOf(typeof told["position"] === "string" ? told["position"] : position);
-    const answer = { ...told, code: code || "ok", position: at } as PushAnswer;
-    const pushed: Pushed = { client: work.client, mutations, since: work.since, newClient: newId() };
+    const told = received.body as Record<string, unknown>;
+    if (typeof told["grant"] === "string") this.grant({ grant: told["grant"], expiresIn: Number(told["grantExpiresIn"]) });
+    const answer = { ...told, code: code || "ok", position: positionOf(received) } as PushAnswer;
+    const pushed: Pushed = { client: work.client, mutations, since: work.since, newClient: this.options_.newId() };
     const isEmpty = code === "" && mutations.length > 0 && !answer.results?.length;
     if (code === "") patience.passed(mutations.length);
-    this.commit_("pushing", ROWS, (tx) => settle(tx, space, pushed, answer), (settled) => {
+    this.store_("pushing", ROWS, (tx, space) => settle(tx, space, pushed, answer), (settled) => {
       patience.unsure = settled.again;
       this.settled_(settled);
       // Overtaken, and nothing of it is settled: it is sent again, but not at once.
@@ -71,26 +67,23 @@ export class SpaceMachine extends Machine {
     });
   }
 
-  protected settled_(settled: Settled): void {
-    this.stored_(settled);
-    this.wants_.push = settled.pending > 0;
-    if (settled.released) this.effects_.push({ type: "released" });
-    if (settled.added.length > 0) this.tell_({ type: "notes", space: this.options_.space, added: settled.added });
+  protected settled_({ row, pending, added, released }: Settled): void {
+    this.wants_.push = pending > 0;
+    if (released) this.effects_.push({ type: "released" });
+    if (added.length > 0) this.tell_({ type: "notes", space: row.space, added });
   }
 
   /** Uses up the number of the first mutation that has no result, so that those behind it go on. */
   protected withdrawFirst_(code: string): void {
-    const { space } = this.options_;
     this.wants_.withdraw = false;
-    this.commit_("pushing", ROWS, (tx) => withdrawFirst(tx, space, code), (settled) => this.settled_(settled));
+    this.store_("pushing", ROWS, (tx, space) => withdrawFirst(tx, space, code), (settled) => this.settled_(settled));
   }
 
   // ——— Pulls.
 
   protected pull_(): void {
-    const { space, newId } = this.options_;
     const row = this.row_ as SpaceRow;
-    const isShared = space !== "~";
+    const isShared = row.space !== "~";
     if (isShared && !(this.grant_ && this.now_ < this.grant_.until)) {
       return this.request_({ kind: "grant", id: this.newId_() }, "pulling", { body: "" });
     }
@@ -100,7 +93,7 @@ export class SpaceMachine extends Machine {
     if (!load?.cursor) this.wished_.asked = this.wished_.all;
     else if (this.wished_.asked < this.wished_.all) this.wants_.pull = true;
     const since = load?.since ?? row.position?.version ?? 0;
-    const asked = { begins: !load?.cursor, loadId: load?.id ?? newId(), since, gaveUp: load?.gaveUp ?? false };
+    const asked = { begins: !load?.cursor, loadId: load?.id ?? this.options_.newId(), since, gaveUp: load?.gaveUp ?? false };
     const body = pullBody(row, load?.gaveUp ? row.min : later(row.min, this.min_), this.wants_.strong);
     const isStream = since === 0;
     if (isStream) this.progress_ ??= { lines: 0, bytes: 0 };
@@ -108,20 +101,19 @@ export class SpaceMachine extends Machine {
     this.request_({ kind: "pull", id: this.newId_(), asked, queue: [], storing: 0, over: "" }, "pulling", { body, isStream, ...grant });
   }
 
-  protected pullTold_(work: Pull, code: string, { status, body, position }: Answer): void {
-    const { space, newId } = this.options_;
-    const stored = (result: Stored) => this.stored_(result);
+  protected pullTold_(work: Pull, code: string, answer: Answer): void {
+    const { status, body } = answer;
     if (code === "cursor_expired") {
       if (this.patience_.hasRestarted) return this.hold_("bug", "cursors expire at once");
       this.patience_.hasRestarted = true;
       this.wants_.strong = true;
-      return this.commit_("pulling", NOTHING, (tx) => restartLoad(tx, space), stored);
+      return this.store_("pulling", NOTHING, restartLoad);
     }
     if (code === "epoch_mismatch") {
-      const at = positionOf(typeof body?.["position"] === "string" ? body["position"] : position);
+      const at = positionOf(answer);
       if (work.asked.gaveUp || !at) return this.hold_("epoch", body?.detail);
       this.min_ = null;
-      return this.commit_("pulling", NOTHING, (tx) => giveUp(tx, space, newId(), at), stored);
+      return this.store_("pulling", NOTHING, (tx, space) => giveUp(tx, space, this.options_.newId(), at));
     }
     if (code !== "") return this.hold_("bug", code);
     if (status === 304) return this.arrived_();
@@ -130,14 +122,14 @@ export class SpaceMachine extends Machine {
       this.wants_.pull = true;
       return this.wait_();
     }
-    const { epoch, version, reset, more, cursor, changes } = body as unknown as Page & { more: boolean; changes: Line[] };
+    const page = body as unknown as Page & { more: boolean; changes: Line[] };
     this.work_ = work;
-    work.queue.push({ epoch, version, reset, cursor, lines: changes, end: !more });
+    work.queue.push({ ...page, lines: page.changes, end: !page.more });
     work.over = "page";
     this.storePage_(work);
   }
 
-  protected streamed_(id: number, page: Page, bytes: number): void {
+  page({ id, page, bytes }: Of<"page">): void {
     const work = this.work_;
     if (work?.kind !== "pull" || work.id !== id) return;
     this.patience_.answered("");
@@ -152,7 +144,7 @@ export class SpaceMachine extends Machine {
     work.storing = this.newId_();
     // The chunks of a full state wake nobody: each would have every query run again. Its end wakes all, once.
     const isFull = page.reset || work.asked.since === 0;
-    const chunk: Scope = { collections: collectionsOf(page.lines), wake: isFull ? "nothing" : "rows", relaxed: isFull };
+    const chunk: Scope = { collections: collectionsOf(page.lines), wake: isFull ? "nothing" : "rows" };
     const scope: Scope = page.end ? { wake: isFull || this.row_?.load?.since === 0 ? "everything" : "rows" } : chunk;
     this.effects_.push({ type: "commit", id: work.storing, scope, body: (tx) => storePage(tx, space, page, work.asked) });
   }
@@ -179,7 +171,6 @@ export class SpaceMachine extends Machine {
     this.grantRefusedSince_ = null;
     this.grantRefusals_ = 0;
     this.patience_.hasRestarted = false;
-    this.pulls_ += 1;
     this.wished_.done = this.wished_.asked;
     if (!this.wants_.pull) this.wants_.strong = false;
     this.wants_.push ||= this.pending_ > 0;
@@ -189,14 +180,14 @@ export class SpaceMachine extends Machine {
 
   // ——— Grants.
 
-  protected grants_(text: string, expiresIn: number): void {
+  grant({ grant, expiresIn }: { grant: string; expiresIn: number }): void {
     // A minute before it ends it counts as ended, and one that lasts less than two for half of its time.
-    this.grant_ = { text, since: this.now_, until: this.now_ + Math.max(expiresIn - MINUTE, expiresIn / 2) };
+    this.grant_ = { text: grant, since: this.now_, until: this.now_ + Math.max(expiresIn - MINUTE, expiresIn / 2) };
   }
 
   protected granted_({ body }: Answer): void {
     const { grant, expiresIn } = body as { grant?: unknown; expiresIn?: unknown };
-    if (typeof grant === "string" && typeof expiresIn === "number") this.grants_(grant, expiresIn);
+    if (typeof grant === "string" && typeof expiresIn === "number") this.grant({ grant, expiresIn });
     else this.wait_();
   }
 
@@ -213,8 +204,8 @@ export class SpaceMachine extends Machine {
 
   // ——— Live messages.
 
-  protected hear_(message: Live): void {
-    const { type, epoch, version, from = Number.POSITIVE_INFINITY, changes = [] } = message;
+  live({ message }: { message: Live }): void {
+    const { type, epoch, version, from = Infinity, changes = [] } = message;
     if (!epoch || version === undefined || this.held_) return;
     // A greeting may come before the row has been read.
     const { position = null, load = null } = this.row_ ?? {};
@@ -231,11 +222,11 @@ export class SpaceMachine extends Machine {
     const isBusy = this.paused_ || this.work_ !== null || this.patience_.unsure || this.patience_.waitsUntil !== null;
     if (type === "changes" && (isBusy || load) && this.live_.length < LIVE_MAX) this.live_.push(message);
     else if (isFitting && !isBusy && !load && !this.deviceFull_) {
-      this.commit_("pulling", ROWS, (tx) => storePage(tx, space, page, asked), (stored) => this.stored_(stored));
+      this.store_("pulling", ROWS, (tx) => storePage(tx, space, page, asked));
     } else if (!this.min_ || !reaches(this.min_, at)) {
       this.min_ = at;
       this.isPullDelayed_ = true;
-      this.effects_.push({ type: "timer", name: "pull", ms: 0, spread: PULL_SPREAD_MS });
+      this.later_("pull", 0, PULL_SPREAD_MS);
     }
   }
 }

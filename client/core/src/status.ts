@@ -29,8 +29,6 @@ export interface SpaceStatus {
   waitMs: number | null;
   /** The first load is complete. */
   ready: boolean;
-  /** How many pulls have been completed since this leader began. */
-  pulls: number;
 }
 
 /** What a space tells, beside its status: that notes have changed, and which of them are new. */

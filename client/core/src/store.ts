@@ -7,7 +7,8 @@
  * that is closed with `StoreClosed`; every other error of `body` is passed on.
  *
  * `body` awaits nothing but the methods of its transaction, so that a transaction of IndexedDB stays alive. Methods take
- * and give lists, because a request costs more than a row. Lists of rows come in the order of their keys.
+ * and give lists, because a request costs more than a row, and an empty list costs none. Lists of rows come in the order of
+ * their keys.
  *
  * All values of records are JSON texts, encoded as section "Values" says (codec.ts): what the wire carries, and without
  * the record's own key and the space property. The store never looks into them; the adapter that knows the app's
@@ -118,7 +119,6 @@ export interface ExtraRow {
 /** A load that brings pages, each stored when it comes, while the position stays where it was. */
 export interface Load {
   id: string;
-  epoch: string;
   /** Where the next page begins; null: at the beginning. */
   cursor: string | null;
   /** Where this pull began. 0: it brings the full state. */
@@ -221,8 +221,6 @@ export interface Scope {
   /** The collections whose rows may be read and written; absent: all that are tables of the app. */
   collections?: string[];
   wake: Wake;
-  /** The transaction may be lost in a crash of the machine, with all later ones. */
-  relaxed?: boolean;
 }
 
 export interface Store {
@@ -232,13 +230,8 @@ export interface Store {
 /** The transaction. No method may be called after `body` has ended. */
 export interface Tx {
   outbox: {
-    /** Rows of a space above `seq`, at most `limit`. */
-    list(space: SpaceId, above: number, limit: number): Promise<OutboxRow[]>;
-    /** Rows of a space that touch one of these records. */
-    touching(space: SpaceId, keys: Key[]): Promise<OutboxRow[]>;
-    /** Rows of all spaces that wait for a transaction of this space. */
-    waiting(space: SpaceId): Promise<OutboxRow[]>;
-    count(space: SpaceId): Promise<number>;
+    /** All rows of a space, or of all spaces, in the order of `seq`. Asked for often in one transaction. */
+    list(space?: SpaceId): Promise<OutboxRow[]>;
     /** The highest `seq` so far, of any space, as far as this transaction sees. */
     last(): Promise<number>;
     /** Gives the `seq` of each. */

@@ -302,27 +302,6 @@ describe("the socket", () => {
     assert.deepEqual(page.sockets.at(-1)?.protocols, ["headwater.v1", `bearer.${jwt("alice", 5)}`]);
   });
 
-  test("a space that is held is tried again alone, and not while the device is paused", async () => {
-    page = new PageOfApp();
-    page.isForbidden = true;
-    for (const space of ["~", "s1"]) page.device.open(space);
-    await page.pass(100);
-    assert.equal(page.device.status("s1")?.held?.why, "forbidden");
-    page.isForbidden = false;
-    page.device.pause();
-    const requests = page.requests.length;
-    page.device.open("s2");
-    page.device.retry("s1");
-    await page.pass(100);
-    assert.equal(page.requests.length, requests);
-    page.device.resume();
-    await page.pass(100);
-    page.isForbidden = true;
-    page.device.retry("s1");
-    await page.pass(100);
-    for (const space of ["~", "s1", "s2"]) assert.deepEqual([page.device.status(space)?.phase, page.device.status(space)?.held], ["idle", null]);
-  });
-
   test("brings the next grant of a shared space, and is given up while the space is held", async () => {
     page = new PageOfApp({ sockets: true });
     page.device.open("s1");

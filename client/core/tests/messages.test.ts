@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import type { Ports, Socket } from "../src/ports.ts";
-import type { Live, Request } from "../src/requests.ts";
+import type { Request } from "../src/requests.ts";
 import { LiveSocket } from "../src/socket.ts";
 
 const { sent, told } = JSON.parse(readFileSync(new URL("../../../fixtures/messages.json", import.meta.url), "utf8"));
@@ -18,12 +18,9 @@ function connected() {
   const end: Socket = { readyState: 1, send: (text) => said.push(text), close: () => {}, onopen: null, onmessage: null, onclose: null };
   const ports = { chance: () => 0, setTimeout: () => 0, clearTimeout: () => {}, socket: () => end } as unknown as Ports;
   const socket = new LiveSocket(ports, "wss://sync.test", () => "a.b.c", {
-    live: (message: Live) => heard.push(message),
-    grant: (grant, expiresIn) => heard.push({ grant, expiresIn }),
+    tell: (event) => heard.push(event),
     tokenEnds: (ms) => heard.push({ tokenEnds: ms }),
     expired: () => heard.push("expired"),
-    lost: () => heard.push("lost"),
-    refused: () => heard.push("refused"),
   });
   socket.open();
   const tell = (text: string) => end.onmessage?.({ data: text });
@@ -57,16 +54,16 @@ describe("what a client hears", () => {
       assert.ok(!socket.isOpen);
       tell(text(name));
       assert.ok(socket.isOpen);
-      const grant = name === "greeting" ? [] : [{ grant: "a.b.c", expiresIn: 600_000 }];
-      assert.deepEqual(heard, [{ tokenEnds: 3_600_000 }, ...grant, JSON.parse(text(name))]);
+      const grant = name === "greeting" ? [] : [{ type: "grant", grant: "a.b.c", expiresIn: 600_000 }];
+      assert.deepEqual(heard, [{ tokenEnds: 3_600_000 }, ...grant, { type: "live", message: JSON.parse(text(name)) }]);
     }
   });
   for (const name of ["changes", "version", "pong"]) {
-    test(`${name} is handed on as it is`, () => assert.deepEqual(after(name), [JSON.parse(text(name))]));
+    test(`${name} is handed on as it is`, () => assert.deepEqual(after(name), [{ type: "live", message: JSON.parse(text(name)) }]));
   }
   test("the end of the token, and of the access", () => {
-    assert.deepEqual(after("expired"), ["expired", "lost"]);
-    assert.deepEqual(after("closed"), ["refused"]);
+    assert.deepEqual(after("expired"), ["expired", { type: "poll" }]);
+    assert.deepEqual(after("closed"), [{ type: "poll", strong: true }]);
   });
   for (const [name, answer] of [
     ["answer", { status: 200, body: { version: 57 } }],

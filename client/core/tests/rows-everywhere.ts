@@ -72,6 +72,34 @@ row("held: resume", async () => {
   await bench.on({ type: "resume" });
   assert.deepEqual([bench.request.kind, bench.row.held, bench.held], ["push", null, undefined]);
 });
+row("held: retry", async () => {
+  const page = new PageOfApp();
+  page.isForbidden = true;
+  for (const space of ["~", "s1"]) page.device.open(space);
+  await page.pass(100);
+  assert.equal(page.device.status("s1")?.held?.why, "forbidden");
+  page.isForbidden = false;
+  page.device.retry("s1");
+  await page.pass(100);
+  assert.equal(page.device.status("s1")?.phase, "idle");
+  page.isForbidden = true;
+  page.device.online();
+  await page.pass(100);
+  assert.equal(page.device.status("s1")?.held?.why, "forbidden");
+  page.isForbidden = false;
+  page.device.pause();
+  const requests = page.requests.length;
+  page.device.open("s2");
+  page.device.retry("s1");
+  await page.pass(100);
+  assert.equal(page.requests.length, requests, "while it is paused, `resume` does");
+  page.device.resume();
+  await page.pass(100);
+  page.isForbidden = true;
+  page.device.retry("s1");
+  await page.pass(100);
+  for (const space of ["~", "s1", "s2"]) assert.deepEqual([page.device.status(space)?.phase, page.device.status(space)?.held], ["idle", null]);
+});
 row("held: signed in", async () => {
   const bench = await (await Bench.at(7)).pushing([put("a")]);
   await bench.refuse(401, "token_expired");

@@ -114,14 +114,9 @@ export class MemoryStore implements Store {
 
   tx(): Tx {
     const { outbox, sent, base, extra, spaces, marks, notes, meta, rows } = this;
-    const bySeq = (list: OutboxRow[]) => list.sort((a, b) => a.seq - b.seq);
-    const inSpace = (space: string) => bySeq(outbox.all().filter((row) => row.space === space));
     return {
       outbox: {
-        list: async (space, above, limit) => inSpace(space).filter(({ seq }) => seq > above).slice(0, limit),
-        touching: async (space, keys) => inSpace(space).filter((row) => row.keys.some((key) => keys.includes(key))),
-        waiting: async (space) => bySeq(outbox.all().filter(({ waits }) => waits?.space === space)),
-        count: async (space) => inSpace(space).length,
+        list: async (space) => outbox.all().filter((row) => !space || row.space === space).sort((a, b) => a.seq - b.seq),
         last: async () => this.seq,
         add: async (list) =>
           list.map((row) => {

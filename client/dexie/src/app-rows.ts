@@ -1,191 +1,128 @@
 // The app's tables as the core sees them: encoded rows by record, written below the hooks.
 
-import type { DBCoreMutateResponse, DBCoreTable, DBCoreTransaction } from "dexie";
+import { attempt } from "../../core/src/attempt.ts";
 import { decode } from "../../core/src/codec.ts";
 import { collectionOf, idOf, type Key, keyOf, type SpaceId, type Text, type Tx, type Why } from "../../core/src/store.ts";
 import { encodeRow } from "./edits.ts";
 import type { Key as RowKey } from "./keys.ts";
-import { ALL } from "./stores.ts";
 import { PRIVATE, type Row, type Synced } from "./schema.ts";
+import type { StoreOf } from "./stores.ts";
 
-interface Named {
-  key: Key;
-  id: string;
+/** A record that has a key in its table, and the row under it, if rows are asked for. */
+interface Placed<Record> {
+  record: Record;
   rowKey: RowKey;
-}
-
-/** The records of one table; those that have no key there are given back. */
-function inTable(synced: Synced, space: SpaceId, keys: Iterable<Key>): { named: Named[]; homeless: Key[] } {
-  const [named, homeless]: [Named[], Key[]] = [[], []];
-  for (const key of keys) {
-    const id = idOf(key);
-    const rowKey = hasRoom(synced, space, id) ? synced.keyOf(id) : undefined;
-    if (rowKey === undefined) homeless.push(key);
-    else named.push({ key, id, rowKey });
-  }
-  return { named, homeless };
+  row: Row | undefined;
+  /** Another space has a row there. */
+  isTaken: boolean;
 }
 
 /** Whether a row of this table can say that it belongs to this space. */
-function hasRoom({ spaceProperty, keyProperty }: Synced, space: SpaceId, id: string): boolean {
-  if (spaceProperty === null) return space === PRIVATE;
-  return spaceProperty !== keyProperty || id === space;
+const hasRoom = ({ spaceProperty, keyProperty }: Synced, space: SpaceId, id: string): boolean =>
+  spaceProperty === null ? space === PRIVATE : spaceProperty !== keyProperty || id === space;
+
+/** Undefined: it belongs to no space, because its property holds nothing that names one. */
+const spaceOf = (synced: Synced, row: Row | undefined): SpaceId | undefined => row && synced.spaceOrNone(row);
+
+export interface Tables {
+  tables: ReadonlyMap<string, Synced>;
+  store: (name: string) => StoreOf<Row>;
 }
 
-function byCollection(keys: Iterable<Key>): Map<string, Key[]> {
-  const groups = new Map<string, Key[]>();
-  for (const key of keys) {
-    const collection = collectionOf(key);
-    const group = groups.get(collection);
-    if (group) group.push(key);
-    else groups.set(collection, [key]);
-  }
-  return groups;
-}
-
-/** Undefined: the row belongs to no space, because its property holds nothing that names one. */
-function spaceOf(synced: Synced, row: Row): SpaceId | undefined {
-  try {
-    return synced.spaceOf(row);
-  } catch {
-    return undefined;
-  }
-}
-
-export class AppRows {
-  readonly #tables: ReadonlyMap<string, Synced>;
-  readonly #core: (name: string) => DBCoreTable;
-  readonly #trans: DBCoreTransaction;
-  /** Rows that the server does not know of and that are to stay. What is written by the core is none of them any more. */
-  readonly #kept: Set<Key>;
-
-  constructor(tables: ReadonlyMap<string, Synced>, core: (name: string) => DBCoreTable, trans: DBCoreTransaction, kept: Set<Key>) {
-    this.#kept = kept;
-    this.#tables = tables;
-    this.#core = core;
-    this.#trans = trans;
-  }
-
-  #read(synced: Synced, named: Named[]): Promise<(Row | undefined)[]> {
-    const keys = named.map(({ rowKey }) => rowKey);
-    return keys.length === 0 ? Promise.resolve([]) : (this.#core(synced.name).getMany({ trans: this.#trans, keys }) as Promise<(Row | undefined)[]>);
-  }
-
-  async get(space: SpaceId, keys: Key[]): Promise<(Text | null)[]> {
-    const texts = new Map<Key, Text>();
-    for (const [collection, group] of byCollection(keys)) {
-      const synced = this.#tables.get(collection);
-      if (!synced) continue;
-      const { named } = inTable(synced, space, group);
-      const rows = await this.#read(synced, named);
-      for (const [i, { key, id }] of named.entries()) {
-        const row = rows[i];
-        const text = row && spaceOf(synced, row) === space ? textOf(synced, id, row) : null;
-        if (text !== null) texts.set(key, text);
-      }
-    }
-    return keys.map((key) => texts.get(key) ?? null);
-  }
-
-  async put(space: SpaceId, rows: { key: Key; value: Text }[]): Promise<{ key: Key; why: Why }[]> {
-    const refused: { key: Key; why: Why }[] = [];
-    const values = new Map(rows.map(({ key, value }) => [key, value]));
-    if (this.#kept.size > 0) for (const key of values.keys()) this.#kept.delete(key);
-    for (const [collection, group] of byCollection(values.keys())) {
-      const synced = this.#tables.get(collection);
-      const { named, homeless } = synced ? inTable(synced, space, group) : { named: [], homeless: group };
-      for (const key of homeless) refused.push({ key, why: "unknown" });
-      if (synced) refused.push(...(await this.#putInto(synced, space, named, values)));
-    }
-    return refused;
-  }
-
-  async #putInto(synced: Synced, space: SpaceId, named: Named[], values: Map<Key, Text>): Promise<{ key: Key; why: Why }[]> {
-    const refused: { key: Key; why: Why }[] = [];
+/** Calls for each table with the records that have a key in it; gives those that have none. Rows are read if they are needed. */
+async function place<Record extends { key: Key }>(
+  { tables, store }: Tables, space: SpaceId, records: Record[], needsRows: boolean,
+  each: (synced: Synced, rows: StoreOf<Row>, placed: Placed<Record>[]) => Promise<void>,
+): Promise<Record[]> {
+  const homeless: Record[] = [];
+  for (const [collection, group] of Map.groupBy(records, ({ key }) => collectionOf(key))) {
+    const synced = tables.get(collection);
+    const keys = group.map(({ key }) => (synced && hasRoom(synced, space, idOf(key)) ? synced.keyOf(idOf(key)) : undefined));
+    const placed = group.flatMap((record, i) => (keys[i] === undefined ? [] : [{ record, rowKey: keys[i] }]));
+    homeless.push(...group.filter((_, i) => keys[i] === undefined));
+    if (!synced || placed.length === 0) continue;
+    const rows = store(collection);
     // Only a table of several spaces can have another space's row under a key.
-    const there = synced.spaceProperty === null ? [] : await this.#read(synced, named);
-    const free = named.filter(({ key }, i) => {
-      const row = there[i];
-      if (!row || spaceOf(synced, row) === space) return true;
-      refused.push({ key, why: "taken" });
-      return false;
-    });
-    if (free.length === 0) return refused;
-    const written = free.map(({ key, rowKey }) => synced.toRow(decode(values.get(key) as Text) as Row, rowKey, space));
-    const failures = await this.#mutate(synced, "put", free.map(({ rowKey }) => rowKey), written);
-    const failed = Object.entries(failures);
-    if (failed.length === 0) return refused;
-    for (const [i, error] of failed) {
-      if (error?.name !== "ConstraintError") throw error;
-      refused.push({ key: (free[Number(i)] as Named).key, why: "unique" });
-    }
-    await this.#mutate(synced, "delete", failed.map(([i]) => (free[Number(i)] as Named).rowKey));
-    return refused;
+    const there = needsRows || synced.spaceProperty !== null ? await rows.get(placed.map(({ rowKey }) => rowKey)) : [];
+    await each(synced, rows, placed.map((one, i) => ({ ...one, row: there[i], isTaken: !!there[i] && spaceOf(synced, there[i]) !== space })));
   }
+  return homeless;
+}
 
-  async delete(space: SpaceId, keys: Key[]): Promise<void> {
-    for (const [collection, group] of byCollection(keys)) {
-      const synced = this.#tables.get(collection);
-      if (!synced) continue;
-      const { named } = inTable(synced, space, group);
-      const there = synced.spaceProperty === null ? null : await this.#read(synced, named);
-      const own = named.filter((_, i) => !there || (there[i] && spaceOf(synced, there[i]) === space));
-      await this.#mutate(synced, "delete", own.map(({ rowKey }) => rowKey));
-    }
-  }
+/** The keys of all rows of a table that name records, and the rows, if they are asked for. */
+async function all(synced: Synced, store: StoreOf<Row>, withRows: boolean): Promise<{ key: Key; id: string; row: Row | undefined }[]> {
+  const keys = await store.keys();
+  const rows = withRows ? await store.list() : [];
+  return keys.flatMap((rowKey, i) => {
+    const id = synced.idOrNull(rowKey);
+    return id === null ? [] : [{ key: keyOf(synced.name, id), id, row: rows[i] }];
+  });
+}
 
+type Rows = Tx["rows"];
+export interface AppRows extends Rows {
   /** All rows of a table that can sync, with the spaces that they name. */
-  async list(synced: Synced): Promise<{ key: Key; space: SpaceId; value: Text }[]> {
-    const table = this.#core(synced.name);
-    const query = { index: table.schema.primaryKey, range: ALL };
-    const ask = (values: boolean) => table.query({ trans: this.#trans, query, values, limit: Number.POSITIVE_INFINITY });
-    const [{ result: keys }, { result: rows }] = [await ask(false), await ask(true)];
-    const all: { key: Key; space: SpaceId; value: Text }[] = [];
-    for (const [i, key] of keys.entries()) {
-      const id = synced.idOrNull(key);
-      const space = spaceOf(synced, rows[i] as Row);
-      const value = id !== null && space !== undefined ? textOf(synced, id, rows[i] as Row) : null;
-      if (value !== null) all.push({ key: keyOf(synced.name, id as string), space: space as SpaceId, value });
-    }
-    return all;
-  }
+  list(synced: Synced): Promise<{ key: Key; space: SpaceId; value: Text }[]>;
+}
 
-  async keys(space: SpaceId): Promise<Key[]> {
-    const all: Key[] = [];
-    for (const synced of this.#tables.values()) {
-      if (synced.spaceProperty === null && space !== PRIVATE) continue;
-      const table = this.#core(synced.name);
-      const query = { index: table.schema.primaryKey, range: ALL };
-      const ask = (values: boolean) => table.query({ trans: this.#trans, query, values, limit: Number.POSITIVE_INFINITY });
-      const { result: keys } = await ask(false);
-      const rows = synced.spaceProperty === null ? null : ((await ask(true)).result as Row[]);
-      for (const [i, key] of keys.entries()) {
-        const id = synced.idOrNull(key);
-        if (id === null || (rows && spaceOf(synced, rows[i] as Row) !== space)) continue;
-        const name = keyOf(synced.name, id);
-        if (!this.#kept.has(name)) all.push(name);
+/** `kept`: rows that the server does not know of and that are to stay. What is written by the core is none of them any more. */
+export function appRows(tables: Tables, kept: Set<Key>): AppRows {
+  return {
+    async get(space, keys) {
+      const texts = new Map<Key, Text | null>();
+      await place(tables, space, keys.map((key) => ({ key })), true, async (synced, _, placed) => {
+        for (const { record, row, isTaken } of placed) if (row && !isTaken) texts.set(record.key, textOf(synced, idOf(record.key), row));
+      });
+      return keys.map((key) => texts.get(key) ?? null);
+    },
+
+    async put(space, records) {
+      const refused: { key: Key; why: Why }[] = [];
+      const refuse = (why: Why, all: { key: Key }[]) => refused.push(...all.map(({ key }) => ({ key, why })));
+      for (const { key } of records) kept.delete(key);
+      const homeless = await place(tables, space, records, false, async (synced, rows, placed) => {
+        refuse("taken", placed.filter(({ isTaken }) => isTaken).map(({ record }) => record));
+        const free = placed.filter(({ isTaken }) => !isTaken);
+        if (free.length === 0) return;
+        const values = free.map(({ record, rowKey }) => synced.toRow(decode(record.value) as Row, rowKey, space));
+        const { failures } = await rows.mutate({ type: "put", values, ...(synced.outbound && { keys: free.map(({ rowKey }) => rowKey) }) });
+        const failed = Object.entries(failures).map(([i, error]) => {
+          if (error?.name !== "ConstraintError") throw error;
+          return free[Number(i)] as Placed<{ key: Key }>;
+        });
+        refuse("unique", failed.map(({ record }) => record));
+        await rows.delete(failed.map(({ rowKey }) => rowKey));
+      });
+      refuse("unknown", homeless);
+      return refused;
+    },
+
+    async delete(space, keys) {
+      await place(tables, space, keys.map((key) => ({ key })), false, (_, rows, placed) =>
+        rows.delete(placed.filter(({ isTaken }) => !isTaken).map(({ rowKey }) => rowKey)));
+    },
+
+    async list(synced) {
+      return (await all(synced, tables.store(synced.name), true)).flatMap(({ key, id, row }) => {
+        const space = spaceOf(synced, row);
+        const value = space === undefined ? null : textOf(synced, id, row as Row);
+        return value === null ? [] : [{ key, space: space as SpaceId, value }];
+      });
+    },
+
+    async keys(space) {
+      const found: Key[] = [];
+      for (const synced of tables.tables.values()) {
+        const isPrivate = synced.spaceProperty === null;
+        if (isPrivate && space !== PRIVATE) continue;
+        for (const { key, row } of await all(synced, tables.store(synced.name), !isPrivate)) {
+          if ((isPrivate || spaceOf(synced, row) === space) && !kept.has(key)) found.push(key);
+        }
       }
-    }
-    return all;
-  }
-
-  /** Gives the failures by the number of the row. */
-  async #mutate(synced: Synced, type: "put" | "delete", keys: RowKey[], values: Row[] = []): Promise<DBCoreMutateResponse["failures"]> {
-    if (keys.length === 0) return {};
-    const table = this.#core(synced.name);
-    const trans = this.#trans;
-    const request = type === "delete" ? { type, trans, keys: [...keys] } : { type, trans, values, ...(synced.outbound && { keys: [...keys] }) };
-    const { failures, numFailures } = await table.mutate(request);
-    if (numFailures > 0 && type === "delete") throw Object.values(failures)[0];
-    return failures;
-  }
+      return found;
+    },
+  };
 }
 
 /** What cannot be encoded was there before and never was synced. */
-function textOf(synced: Synced, id: string, row: Row): Text | null {
-  try {
-    return encodeRow(synced, id, row).text;
-  } catch {
-    return null;
-  }
-}
+const textOf = (synced: Synced, id: string, row: Row): Text | null => attempt(() => encodeRow(synced, id, row).text) ?? null;

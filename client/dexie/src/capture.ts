@@ -7,16 +7,20 @@
 // Where the new row does not depend on the old one, the read of the old row and the write of the new one are asked for at once,
 // and the outbox row follows when the old row is here. So a write waits for one answer of IndexedDB, as without capture.
 
-import {
-  type DBCore, type DBCoreAddRequest, type DBCoreDeleteRangeRequest, type DBCoreDeleteRequest, type DBCoreMutateRequest,
-  type DBCoreMutateResponse, type DBCorePutRequest, type DBCoreTable, type DBCoreTransaction, Dexie, type Middleware, type PromiseExtended,
+import type {
+  DBCore, DBCoreAddRequest, DBCoreDeleteRangeRequest, DBCoreDeleteRequest, DBCoreMutateRequest, DBCoreMutateResponse, DBCorePutRequest,
+  DBCoreTable, DBCoreTransaction, PromiseExtended,
 } from "dexie";
+import { memo } from "../../core/src/memo.ts";
 import type { SpaceId, SpaceRow } from "../../core/src/store.ts";
+import { Dexie } from "./dexie.ts";
 import { type Draft, encodeRow, outboxRows, spacesOf } from "./edits.ts";
 import { readMany, readRange } from "./old.ts";
 import { executeUpdates, refine, specsOf } from "./refine.ts";
+import { attempt } from "../../core/src/attempt.ts";
 import type { CapturedRow } from "./rows.ts";
 import { PRIVATE, type Row, type Synced } from "./schema.ts";
+import { tap } from "./tap.ts";
 
 const { Promise: Later } = Dexie;
 /** From this many rows on, old rows are looked for by range, which has to come before the write. */
@@ -45,10 +49,8 @@ export interface CaptureOptions {
 }
 
 /** The middleware, and the core below it: writes through that fire no hook and are not captured, and do wake `liveQuery`. */
-export function createCapture(options: CaptureOptions): { middleware: Middleware<DBCore>; below: () => DBCore } {
-  let below: DBCore | undefined;
-  const create = (core: DBCore): DBCore => {
-    below = core;
+export function createCapture(options: CaptureOptions): ReturnType<typeof tap> {
+  return tap("headwater", 1, (core) => {
     const passes = new WeakMap<DBCoreTransaction, Pass>();
     const tables = new Map<string, DBCoreTable>();
     return {
@@ -60,19 +62,10 @@ export function createCapture(options: CaptureOptions): { middleware: Middleware
       },
       table(name) {
         const synced = options.tables.get(name);
-        if (!synced) return core.table(name);
-        let table = tables.get(name);
-        if (!table) {
-          const captured = new CapturedTable(core, synced, passes, options);
-          table = captured.table();
-          tables.set(name, table);
-        }
-        return table;
+        return synced ? memo(tables, name, () => new CapturedTable(core, synced, passes, options).table()) : core.table(name);
       },
     };
-  };
-  const middleware: Middleware<DBCore> = { stack: "dbcore", name: "headwater", level: 1, create };
-  return { middleware, below: () => below as DBCore };
+  });
 }
 
 type Answer = PromiseExtended<DBCoreMutateResponse>;
@@ -131,25 +124,17 @@ class CapturedTable {
   }
 
   #pass(trans: DBCoreTransaction): Pass {
-    let pass = this.#passes.get(trans);
-    if (!pass) {
-      pass = { tx: this.#options.newTransaction(), spaces: new Map(), noted: Later.resolve(), reading: null };
-      this.#passes.set(trans, pass);
-    }
-    return pass;
+    return memo(this.#passes, trans, () => ({ tx: this.#options.newTransaction(), spaces: new Map(), noted: Later.resolve(), reading: null }));
   }
 
   /** The space's row, read in this transaction: another tab's leader may have moved it since anybody looked. */
   #space(trans: DBCoreTransaction, space: string): PromiseExtended<SpaceRow | undefined> {
-    const { spaces } = this.#pass(trans);
-    let row = spaces.get(space);
-    if (!row) {
-      row = this.#spaces.get({ trans, key: space }) as PromiseExtended<SpaceRow | undefined>;
+    return memo(this.#pass(trans).spaces, space, () => {
+      const row = this.#spaces.get({ trans, key: space }) as PromiseExtended<SpaceRow | undefined>;
       // Who needs it hears of a failure, and maybe nobody does.
       row.catch(() => {});
-      spaces.set(space, row);
-    }
-    return row;
+      return row;
+    });
   }
 
   #keys(request: DBCoreAddRequest | DBCorePutRequest): unknown[] {
@@ -169,12 +154,12 @@ class CapturedTable {
 
   #delete(request: DBCoreDeleteRequest): Answer {
     const { trans, keys } = request;
-    const drafts = (old: (Row | undefined)[]) => this.#removals(keys, old);
-    if (keys.length < MANY) {
-      const old = this.#table.getMany({ trans, keys }) as PromiseExtended<(Row | undefined)[]>;
-      return this.#write(request, old.then(drafts));
-    }
-    return this.#readFirst(trans, readMany(this.#table, trans, keys), (old) => this.#write(request, Later.resolve(drafts(old))));
+    const drafts = this.#old(trans, keys).then((old) => this.#removals(keys, old));
+    return keys.length < MANY ? this.#write(request, drafts) : this.#readFirst(trans, drafts, (made) => this.#write(request, Later.resolve(made)));
+  }
+
+  #old(trans: DBCoreTransaction, keys: unknown[]): PromiseExtended<(Row | undefined)[]> {
+    return keys.length < MANY ? (this.#table.getMany({ trans, keys }) as PromiseExtended<(Row | undefined)[]>) : readMany(this.#table, trans, keys);
   }
 
   /** All rows are read in one request, and the range is deleted in one, as without capture. */
@@ -203,18 +188,14 @@ class CapturedTable {
     const isModify = "changeSpec" in request;
     if (!isModify && !request.updates && keys.length < MANY) {
       const drafts = values.map((row, i) => this.#draft(ids[i] as string, undefined, row));
-      const old = this.#table.getMany({ trans, keys }) as PromiseExtended<(Row | undefined)[]>;
-      return this.#write(request, old.then((rows) => chain(drafts, rows)));
+      return this.#write(request, this.#old(trans, keys).then((rows) => chain(drafts, rows)));
     }
     // Dexie's cache of what was read holds only for whoever has just read it: an `add` since then leaves it as it was.
-    const old = isModify || keys.length < MANY
-      ? (this.#table.getMany({ trans, keys, ...(isModify && { cache: "immutable" }) }) as PromiseExtended<(Row | undefined)[]>)
-      : readMany(this.#table, trans, keys);
+    const old = isModify ? (this.#table.getMany({ trans, keys, cache: "immutable" }) as PromiseExtended<(Row | undefined)[]>) : this.#old(trans, keys);
     return this.#readFirst(trans, old, (rows) => {
       const drafts = this.#meant(request, keys, ids, rows);
       const written = drafts.map((draft) => draft.row);
-      const changed = written.some((row, i) => row !== values[i]);
-      return this.#write(changed ? { ...request, values: written } : request, Later.resolve(drafts));
+      return this.#write({ ...request, values: written }, Later.resolve(drafts));
     });
   }
 
@@ -262,8 +243,7 @@ class CapturedTable {
     pass.noted = noted.catch(() => abort(trans));
     // The outbox row has to be asked for before the answer is given, because Dexie then ends a transaction of one write. It is
     // not waited for.
-    return Later.all([done, noted]).then(([given, { rows }]) => {
-      const answer = given as DBCoreMutateResponse;
+    return Later.all([done, noted]).then(([answer, { rows }]: [DBCoreMutateResponse, { rows: PromiseExtended<CapturedRow[]> }]) => {
       if (answer.numFailures === 0) return answer;
       return Later.all([drafts, rows])
         .then(([made, written]) => this.#correct(trans, made as Draft[], written as CapturedRow[], answer.failures))
@@ -284,7 +264,7 @@ class CapturedTable {
     return known.then((found) =>
       outboxRows(this.#synced, drafts, {
         tx: this.#pass(trans).tx, at: this.#options.now(), unsynced: this.#options.unsynced,
-        upgrade: (trans as unknown as IDBTransaction).mode === "versionchange",
+        ...((trans as unknown as IDBTransaction).mode === "versionchange" && { upgrade: true }),
         known: new Map(spaces.map((space, i): [SpaceId, SpaceRow | undefined] => [space, found[i]])),
       }));
   }
@@ -303,28 +283,17 @@ class CapturedTable {
   /** Some rows were refused, by a unique index or because the key was taken, and the transaction goes on without them. */
   #correct(trans: DBCoreTransaction, drafts: Draft[], rows: CapturedRow[], failures: Failures): PromiseExtended<unknown> {
     return this.#rows(trans, withoutRefused(drafts, failures)).then((right) => {
-      const same = (row: CapturedRow) => right.find((one) => one.space === row.space && one.waits?.space === row.waits?.space);
-      const [kept, gone]: [CapturedRow[], number[]] = [[], []];
-      for (const row of rows) {
-        const one = same(row);
-        if (one) kept.push({ ...one, seq: row.seq as number });
-        else gone.push(row.seq as number);
-      }
+      const corrected = rows.map(({ seq, space, waits }) => ({ seq, ...right.find((one) => one.space === space && one.waits?.space === waits?.space) }));
       return Later.all([
-        this.#outbox.mutate({ trans, type: "put", values: kept }),
-        this.#outbox.mutate({ trans, type: "delete", keys: gone }),
+        this.#outbox.mutate({ trans, type: "put", values: corrected.filter(({ space }) => space) }),
+        this.#outbox.mutate({ trans, type: "delete", keys: corrected.filter(({ space }) => !space).map(({ seq }) => seq) }),
       ]);
     }) as PromiseExtended<unknown>;
   }
 }
 
-function abort(trans: DBCoreTransaction): void {
-  try {
-    trans.abort();
-  } catch {
-    // It has ended already.
-  }
-}
+/** Ends it, if it has not ended already. */
+const abort = (trans: DBCoreTransaction): void => attempt(() => trans.abort());
 
 /** The drafts that were written, each resting on what stood there without the refused ones. */
 function withoutRefused(drafts: Draft[], failures: Failures): Draft[] {
@@ -332,12 +301,11 @@ function withoutRefused(drafts: Draft[], failures: Failures): Draft[] {
   const kept: Draft[] = [];
   for (const [i, draft] of drafts.entries()) {
     const rests = stood.has(draft.id) ? { ...draft, old: stood.get(draft.id) } : draft;
-    if (i in failures) {
-      stood.set(draft.id, rests.old);
-      continue;
+    if (i in failures) stood.set(draft.id, rests.old);
+    else {
+      stood.delete(draft.id);
+      kept.push(rests);
     }
-    stood.delete(draft.id);
-    kept.push(rests);
   }
   return kept;
 }

@@ -1,6 +1,7 @@
 // The difference of two encoded values, as the paths that a patch sets and unsets.
 
 import type { Tree, TreeObject } from "../../core/src/codec.ts";
+import { isObject, own } from "../../core/src/ops.ts";
 
 /** The most names that a path may have (PROTOCOL.md, Ops). */
 const PATH_NAMES = 16;
@@ -14,21 +15,16 @@ export interface Difference {
 const isName = (name: string): boolean => !NO_NAMES.has(name) && !name.includes(".");
 
 /** An object that a path may enter. A tagged value is one thing, like an array. */
-function isOpen(tree: Tree | undefined): tree is TreeObject {
-  return typeof tree === "object" && tree !== null && !Array.isArray(tree) && !Object.hasOwn(tree, "$t");
-}
+const isOpen = (tree: Tree | undefined): tree is TreeObject => isObject(tree) && !Object.hasOwn(tree, "$t");
 
-function same(left: Tree, right: Tree): boolean {
-  if (left === right) return true;
-  if (typeof left !== "object" || typeof right !== "object") return false;
-  return JSON.stringify(left) === JSON.stringify(right);
-}
+export const same = (left: unknown, right: unknown): boolean =>
+  left === right || (typeof left === "object" && typeof right === "object" && JSON.stringify(left) === JSON.stringify(right));
 
 /** Adds what differs below `path`. False: it cannot be said by paths, so the object itself is to be set. */
 function walk(old: TreeObject, now: TreeObject, path: string, depth: number, into: Difference): boolean {
   if (depth > PATH_NAMES) return false;
   for (const [name, value] of Object.entries(now)) {
-    const before = Object.hasOwn(old, name) ? (old[name] as Tree) : undefined;
+    const before = own(old, name);
     if (before !== undefined && same(before, value)) continue;
     if (!isName(name)) return false;
     const full = path + name;

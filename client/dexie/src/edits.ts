@@ -1,8 +1,12 @@
 // From the old row and the new one of a record to the operations that are written down.
 
+import { attempt } from "../../core/src/attempt.ts";
+import { isObject } from "../../core/src/ops.ts";
+import { memo } from "../../core/src/memo.ts";
 import type { Key, SpaceId, SpaceRow, Text } from "../../core/src/store.ts";
 import { keyOf } from "../../core/src/store.ts";
-import { bytesOf, toTree, type TreeObject, UnsupportedValueError, VALUE_BYTES_MAX, ValueTooLargeError } from "../../core/src/codec.ts";
+import { seen } from "../../core/src/capture.ts";
+import { encoded, type TreeObject, UnsupportedValueError, ValueTooLargeError } from "../../core/src/codec.ts";
 import { difference, encodedPath } from "./difference.ts";
 import type { Refined } from "./refine.ts";
 import type { CapturedRow } from "./rows.ts";
@@ -26,12 +30,10 @@ export interface Value {
 /** A row of the app, encoded. Throws `UnsupportedValueError` or `ValueTooLargeError`, which name table, key and path. */
 export function encodeRow(table: Synced, id: string, row: unknown): Value {
   try {
-    if (typeof row !== "object" || row === null || Array.isArray(row)) throw new UnsupportedValueError("a row that is not an object", []);
-    const tree = toTree(table.toValue(row as Row)) as TreeObject;
-    if (Object.hasOwn(tree, "$t")) throw new UnsupportedValueError("a row that is not a plain object", []);
-    const text = JSON.stringify(tree);
-    if (bytesOf(text) > VALUE_BYTES_MAX) throw new ValueTooLargeError(`a value has more than ${VALUE_BYTES_MAX} bytes`);
-    return { tree, text };
+    if (!isObject(row)) throw new UnsupportedValueError("a row that is not an object", []);
+    const value = encoded(table.toValue(row as Row)) as Value;
+    if (Object.hasOwn(value.tree, "$t")) throw new UnsupportedValueError("a row that is not an object", []);
+    return value;
   } catch (error) {
     if (error instanceof UnsupportedValueError || error instanceof ValueTooLargeError) error.message = `${table.name}, ${id}: ${error.message}`;
     throw error;
@@ -39,14 +41,7 @@ export function encodeRow(table: Synced, id: string, row: unknown): Value {
 }
 
 /** The old value; undefined too where it holds what cannot sync, because then no other device has it. */
-function oldValue(table: Synced, { id, old }: Draft): Value | undefined {
-  if (old === undefined) return undefined;
-  try {
-    return encodeRow(table, id, old);
-  } catch {
-    return undefined;
-  }
-}
+const oldValue = (table: Synced, { id, old }: Draft): Value | undefined => old && attempt(() => encodeRow(table, id, old));
 
 /** What is written down of one record in one space. */
 interface Edit {
@@ -60,14 +55,11 @@ interface Edit {
 
 const json = JSON.stringify;
 
-/** The names of a change: all operations begin with them. */
-function head(op: string, table: Synced, id: string): string {
-  return `{"op":"${op}","collection":${json(table.name)},"id":${json(id)}`;
-}
+/** A change; `more`: its members behind those that all have. */
+const changeText = (op: string, table: Synced, id: string, more = ""): Text =>
+  `{"op":"${op}","collection":${json(table.name)},"id":${json(id)}${more}}`;
 
-function putText(table: Synced, id: string, value: Text): Text {
-  return `${head("put", table, id)},"value":${value}}`;
-}
+export const putText = (table: Synced, id: string, value: Text): Text => changeText("put", table, id, `,"value":${value}`);
 
 function patchTexts(table: Synced, draft: Draft, now: Value, old: Value, orPut: boolean): Text[] {
   const { id } = draft;
@@ -75,30 +67,22 @@ function patchTexts(table: Synced, draft: Draft, now: Value, old: Value, orPut: 
   if (parts === null) return [];
   if (parts === "put") return [putText(table, id, now.text)];
   const texts: Text[] = [];
-  const tail = orPut ? `,"orPut":${now.text}}` : "}";
+  const tail = orPut ? `,"orPut":${now.text}` : "";
   for (const one of draft.refined) {
     const path = encodedPath(one.path);
     // A difference that does not lie exactly at the path says more than the refinement would.
     if (!parts.set.delete(path)) continue;
     const what = one.op === "add" ? `"by":${json(one.by)}` : `"values":${json(one.values)}`;
-    texts.push(`${head(one.op, table, id)},"path":${json(path)},${what}${tail}`);
+    texts.push(changeText(one.op, table, id, `,"path":${json(path)},${what}${tail}`));
   }
   if (parts.set.size + parts.unset.length > 0) {
-    const set = [...parts.set].map(([path, tree]) => `${json(path)}:${json(tree)}`);
-    const members = [set.length ? `,"set":{${set.join()}}` : "", parts.unset.length ? `,"unset":${json(parts.unset)}` : ""];
-    texts.unshift(head("patch", table, id) + members.join("") + tail);
+    const set = parts.set.size > 0 ? `,"set":${json(Object.fromEntries(parts.set))}` : "";
+    const unset = parts.unset.length > 0 ? `,"unset":${json(parts.unset)}` : "";
+    texts.unshift(changeText("patch", table, id, set + unset + tail));
   }
   return texts;
 }
 
-/** The space of a row that stands there; undefined where it names none, so that it never was synced. */
-function spaceBefore(table: Synced, old: Row): SpaceId | undefined {
-  try {
-    return table.spaceOf(old);
-  } catch {
-    return undefined;
-  }
-}
 
 /** How much of the old rows of a space the server may know. */
 type Known = Pick<SpaceRow, "position" | "load"> | undefined;
@@ -106,11 +90,11 @@ type Known = Pick<SpaceRow, "position" | "load"> | undefined;
 function editsOf(table: Synced, draft: Draft, known: ReadonlyMap<SpaceId, Known>, unsynced: boolean): Edit[] {
   const { id, old, row } = draft;
   const key = keyOf(table.name, id);
-  const [from, to] = [old && spaceBefore(table, old), row && table.spaceOf(row)];
+  const [from, to] = [old && table.spaceOrNone(old), row && table.spaceOf(row)];
   // Before the first load no row is a synced copy.
   const isKnown = (space: SpaceId): boolean => !!(known.get(space)?.position || known.get(space)?.load);
   const before = from !== undefined && isKnown(from) ? oldValue(table, draft) : undefined;
-  const removal = (space: SpaceId): Edit => ({ space, key, changes: [`${head("delete", table, id)}}`], before: before?.text ?? null });
+  const removal = (space: SpaceId): Edit => ({ space, key, changes: [changeText("delete", table, id)], before: before?.text ?? null });
   if (to === undefined) return from === undefined ? [] : [removal(from)];
   const value = draft.value as Value;
   if (from !== to || before === undefined) {
@@ -126,7 +110,7 @@ function editsOf(table: Synced, draft: Draft, known: ReadonlyMap<SpaceId, Known>
 export function spacesOf(table: Synced, drafts: readonly Draft[]): Set<SpaceId> {
   const spaces = new Set<SpaceId>();
   for (const { old, row } of drafts) {
-    const from = old && spaceBefore(table, old);
+    const from = old && table.spaceOrNone(old);
     if (from !== undefined) spaces.add(from);
     if (row) spaces.add(table.spaceOf(row));
   }
@@ -136,7 +120,8 @@ export function spacesOf(table: Synced, drafts: readonly Draft[]): Set<SpaceId> 
 export interface About {
   tx: string;
   at: number;
-  upgrade: boolean;
+  /** The schema is being upgraded. */
+  upgrade?: true;
   /** Rows from before need not be on the server (`existing: 'keep'`). */
   unsynced: boolean;
   known: ReadonlyMap<SpaceId, SpaceRow | undefined>;
@@ -147,19 +132,13 @@ export function outboxRows(table: Synced, drafts: readonly Draft[], about: About
   const rows = new Map<string, CapturedRow>();
   for (const draft of drafts) {
     for (const edit of editsOf(table, draft, about.known, about.unsynced)) {
-      const name = `${edit.space} ${edit.waits ?? ""}`;
-      let row = rows.get(name);
-      if (!row) {
-        const space = about.known.get(edit.space);
-        row = {
-          // Every device makes the changes of an upgrade, so they rest on nothing and conflict with nothing.
-          space: edit.space, tx: about.tx, at: about.at, pos: about.upgrade ? null : (space?.position ?? null), during: space?.load?.id ?? null,
-          changes: [], keys: [], before: [],
-        };
-        if (edit.waits !== undefined) row.waits = { space: edit.waits, tx: about.tx };
-        if (about.upgrade) row.upgrade = true;
-        rows.set(name, row);
-      }
+      const { tx, at, upgrade, known } = about;
+      const row = memo(rows, `${edit.space} ${edit.waits ?? ""}`, (): CapturedRow => ({
+        space: edit.space, tx, at, ...seen(known.get(edit.space)), changes: [], keys: [], before: [],
+        ...(edit.waits !== undefined && { waits: { space: edit.waits, tx } }),
+        // Every device makes the changes of an upgrade, so they rest on nothing and conflict with nothing.
+        ...(upgrade && { upgrade, pos: null }),
+      }));
       for (const change of edit.changes) {
         row.changes.push(change);
         row.keys.push(edit.key);

@@ -34,33 +34,30 @@ export function portsOf(options: Pick<ServerOptions, "socket" | "fetch" | "WebSo
   };
 }
 
-function isVisible(): boolean {
-  return typeof document === "undefined" || document.visibilityState === "visible";
-}
+/** Undefined in a worker. */
+const page: Document | undefined = globalThis.document;
+const isVisible = (): boolean => page?.visibilityState !== "hidden";
 
 const isOnline = (): boolean => globalThis.navigator?.onLine !== false;
 
 /** Calls when the page is shown or hidden, and when the connection is back or gone. */
 function onPage(shown: (isVisible: boolean) => void, connected: () => void): () => void {
-  if (typeof addEventListener !== "function") return () => {};
   const look = () => shown(isVisible());
-  const events: [EventTarget, string, () => void][] = [[globalThis, "online", connected], [globalThis, "offline", connected], [globalThis, "focus", look]];
-  if (typeof document !== "undefined") events.push([document, "visibilitychange", look]);
-  for (const [target, event, call] of events) target.addEventListener(event, call);
-  return () => {
-    for (const [target, event, call] of events) target.removeEventListener(event, call);
-  };
+  const end = new AbortController();
+  const events: [EventTarget | undefined, string, () => void][] = [
+    [globalThis, "online", connected], [globalThis, "offline", connected], [globalThis, "focus", look], [page, "visibilitychange", look],
+  ];
+  for (const [target, event, call] of events) target?.addEventListener?.(event, call, { signal: end.signal });
+  return () => end.abort();
 }
 
-export function environmentOf(options: ServerOptions, ports: Ports): Environment {
-  const { token, policy = "merge" } = options;
-  const url = options.url.replace(/\/+$/, "");
+export function environmentOf({ url, token, policy = "merge" }: ServerOptions, ports: Ports): Environment {
   return {
     startDriver: (lead) => new Device({ ...lead, url, ports, token, onConflict: policy }),
     locks: globalThis.navigator?.locks as Environment["locks"],
     channel: (name) => (typeof BroadcastChannel === "function" ? (new BroadcastChannel(name) as never) : undefined),
     newId, visible: isVisible, online: isOnline, onPage,
-    now: () => Date.now(),
+    now: ports.date,
     after(ms, call) {
       const timer = setTimeout(call, ms);
       return () => clearTimeout(timer);

@@ -21,6 +21,6 @@ export class KeyError extends Error {
 export class SpaceError extends Error {
   override readonly name = "SpaceError";
   constructor(table: string, property: string) {
-    super(`${table}: "${property}" holds the id of a space: 1 to 64 of A-Z a-z 0-9 _ -, or nothing for the private space.`);
+    super(`${table}: "${property}" must hold the id of a space, 1 to 64 of A-Z a-z 0-9 _ -, or nothing.`);
   }
 }

@@ -1,7 +1,10 @@
 // Rows that were there before a table was synced, and what an upgrade or `populate` has written before the first load.
 
+import { isObject } from "../../core/src/ops.ts";
+import { withBase } from "../../core/src/load.ts";
 import { refold } from "../../core/src/records.ts";
-import { collectionOf, type ExtraRow, idOf, type Key, type NewOutboxRow, type OutboxRow, type SpaceId, type SpaceRow, type Text } from "../../core/src/store.ts";
+import { collectionOf, type ExtraRow, idOf, type Key, type OutboxRow, type SpaceId, type SpaceRow, type Text } from "../../core/src/store.ts";
+import { putText } from "./edits.ts";
 import type { CapturedRow } from "./rows.ts";
 import type { Synced } from "./schema.ts";
 import type { DexieTx } from "./transaction.ts";
@@ -13,7 +16,6 @@ const KNOWN = "tables";
 /** Names the transaction of rows from before. */
 const UPLOAD = "existing";
 const CHUNK = 500;
-const json = JSON.stringify;
 
 /**
  * Deals with the rows of tables that were not synced before, once: in the first commit of a leader. Uploaded ones are written
@@ -25,7 +27,7 @@ export async function adopt(tx: DexieTx, tables: ReadonlyMap<string, Synced>, ex
   const fresh = [...tables.values()].filter(({ name }) => !known.has(name));
   if (fresh.length === 0) return;
   // What has been captured by now, by `populate` say, is no row from before.
-  const queued = new Set((await tx.stores.outbox.list()).flatMap((row) => row.keys));
+  const queued = new Set((await tx.outbox.list()).flatMap((row) => row.keys));
   const extra = await tx.stores.extra.list();
   for (const table of fresh) {
     const rows = (await tx.rows.list(table)).filter(({ key }) => !queued.has(key));
@@ -47,29 +49,19 @@ interface FromBefore {
 }
 
 async function upload(tx: DexieTx, table: Synced, space: SpaceId, rows: FromBefore[], come: ExtraRow[], at: number): Promise<void> {
-  const position = (await tx.spaces.get(space))?.position ?? null;
+  const pos = (await tx.spaces.get(space))?.position ?? null;
   const here = new Map(come.filter((one) => one.space === space).map(({ key, value }) => [key, value]));
-  for (let from = 0; from < rows.length; from += CHUNK) {
-    const chunk = rows.slice(from, from + CHUNK).filter(({ key, value }) => !isSame(value, here.get(key) ?? null));
-    const row: CapturedRow & NewOutboxRow = {
-      space, tx: `${UPLOAD} ${table.name} ${from}`, at, pos: position, during: null, upgrade: true,
-      keys: chunk.map(({ key }) => key),
-      before: chunk.map(({ key }) => here.get(key) ?? null),
-      changes: chunk.map(({ key, value }) => `{"op":"put","collection":${json(table.name)},"id":${json(idOf(key))},"value":${value}}`),
-    };
-    const free = pick(row, (key) => !here.has(key));
-    const contested = row.keys.filter((key) => here.has(key)).map((key) => {
-      const { changes, ...one } = pick(row, (other) => other === key);
-      return { ...one, tx: `${UPLOAD} ${key}`, changes: changes.map((text) => `${text.slice(0, -1)},"base":0}`) };
-    });
-    await tx.outbox.add(free.keys.length > 0 ? [free, ...contested] : contested);
-  }
-}
-
-function pick(row: CapturedRow, takes: (key: Key) => boolean): CapturedRow {
-  const taken = row.keys.map(takes);
-  const [keys, changes, before] = [row.keys, row.changes, row.before].map((list) => (list as never[]).filter((_, i) => taken[i]));
-  return { ...row, keys: keys as Key[], changes: changes as Text[], before: before as (Text | null)[] };
+  const rowOf = (name: string, ones: FromBefore[]): CapturedRow => ({
+    space, tx: `${UPLOAD} ${name}`, at, pos, during: null, upgrade: true,
+    keys: ones.map(({ key }) => key),
+    before: ones.map(({ key }) => here.get(key) ?? null),
+    changes: ones.map(({ key, value }) => (here.has(key) ? withBase(putText(table, idOf(key), value), 0) : putText(table, idOf(key), value))),
+  });
+  const free = rows.filter(({ key }) => !here.has(key));
+  for (let from = 0; from < free.length; from += CHUNK) await tx.outbox.add([rowOf(`${table.name} ${from}`, free.slice(from, from + CHUNK))]);
+  // What differs from what came is a mutation of its own, because a conflict parks all of one.
+  const contested = rows.filter(({ key, value }) => here.has(key) && !isSame(value, here.get(key) as Text));
+  await tx.outbox.add(contested.map((one) => rowOf(one.key, [one])));
 }
 
 /** Records that were kept aside because the app had no such table. On top of those in `edited` stands a row from before. */
@@ -81,46 +73,34 @@ async function settleIn(tx: DexieTx, come: ExtraRow[], edited: ReadonlySet<Key>)
   }
 }
 
-const isSame = (left: Text, right: Text | null): boolean => left === right || (right !== null && sorted(JSON.parse(left)) === sorted(JSON.parse(right)));
+const isSame = (left: Text, right: Text): boolean => left === right || sorted(JSON.parse(left)) === sorted(JSON.parse(right));
 const sorted = (tree: unknown): string =>
   JSON.stringify(tree, (_, value: unknown) =>
-    value && typeof value === "object" && !Array.isArray(value)
+    isObject(value)
       ? Object.fromEntries(Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1)))
       : value);
-
-/** A row from before that differs from what came: a mutation of its own, because a conflict parks all of one. */
-function alone({ seq: _, stale: __, ...row }: OutboxRow, key: Key, change: object): NewOutboxRow {
-  // This device had no copy of what came, so the other's row is a conflict, whenever it was made.
-  return { ...row, tx: `${UPLOAD} ${key}`, keys: [key], changes: [JSON.stringify({ ...change, base: 0 })] };
-}
 
 /**
  * At the end of a space's first load: proposals whose record has come are dropped. Of rows from before only those that are as
  * they came; of what `populate` has written all of them.
  */
 export async function dropProposals(tx: DexieTx, row: SpaceRow): Promise<void> {
-  const had = await tx.spaces.get(row.space);
-  if (!row.position || had?.position) return;
-  const queued = (await tx.stores.outbox.list()) as (OutboxRow & Partial<CapturedRow>)[];
-  const dropped = new Set<Key>();
-  for (const one of queued) {
-    if (!one.upgrade || one.space !== row.space) continue;
-    const bases = await tx.base.get(row.space, one.keys);
-    const isUpload = one.tx.startsWith(UPLOAD);
-    const kept: OutboxRow = { ...one, keys: [], changes: [] };
-    const contested: NewOutboxRow[] = [];
-    for (const [i, key] of one.keys.entries()) {
-      const [text, came] = [one.changes[i] as Text, bases[i]?.value ?? null];
-      const change = JSON.parse(text) as { value?: unknown; base?: number };
-      if (came === null) {
-        kept.keys.push(key);
-        kept.changes.push(text);
-        continue;
-      }
-      dropped.add(key);
-      if (isUpload && !isSame(JSON.stringify(change.value), came)) contested.push(alone(one, key, change));
+  if (!row.position || (await tx.spaces.get(row.space))?.position) return;
+  const queued = (await tx.outbox.list(row.space)) as (OutboxRow & Partial<CapturedRow>)[];
+  const dropped: Key[] = [];
+  for (const one of queued.filter(({ upgrade }) => upgrade)) {
+    const came = (await tx.base.get(row.space, one.keys)).map((base) => base?.value ?? null);
+    const stays = (_: unknown, i: number) => came[i] === null;
+    const kept: OutboxRow = { ...one, keys: one.keys.filter(stays), changes: one.changes.filter(stays) };
+    const { seq: _, stale: __, ...rest } = one;
+    for (const [i, value] of came.entries()) {
+      if (value === null) continue;
+      const [key, text] = [one.keys[i] as Key, one.changes[i] as Text];
+      dropped.push(key);
+      // A row from before that differs. This device had no copy of what came, so the other's is a conflict, whenever it was made.
+      const isContested = one.tx.startsWith(UPLOAD) && !isSame(JSON.stringify(JSON.parse(text).value), value);
+      if (isContested) await tx.outbox.add([{ ...rest, tx: `${UPLOAD} ${key}`, keys: [key], changes: [withBase(text, 0)] }]);
     }
-    await tx.outbox.add(contested);
     if (kept.keys.length > 0) await tx.outbox.put([kept]);
     else await tx.outbox.delete([one.seq]);
   }

@@ -10,7 +10,7 @@ export class UnsentError extends Error {
   override readonly name = "UnsentError";
   readonly pending: number;
   constructor(pending: number) {
-    super(`${pending} edits have not been synced; forget({ evenUnsent: true }) gives them up.`);
+    super(`${pending} edits have not been synced: forget({ evenUnsent: true }) loses them.`);
     this.pending = pending;
   }
 }
@@ -19,7 +19,7 @@ export class UnsentError extends Error {
 export function forget(store: DexieStore, tables: ReadonlyMap<string, Synced>, evenUnsent: boolean): Promise<void> {
   return store.edit(async (tx) => {
     const unsettled = (await tx.stores.sent.list()).filter(({ settled }) => !settled).length;
-    const pending = unsettled + (await tx.stores.outbox.list()).length;
+    const pending = unsettled + (await tx.outbox.list()).length;
     if (pending > 0 && !evenUnsent) throw new UnsentError(pending);
     const leader = (await tx.meta.get(LEADER)) as LeaderRow | undefined;
     for (const name of [...tables.keys(), ...STORE_NAMES]) await tx.clear(name);
@@ -30,11 +30,9 @@ export function forget(store: DexieStore, tables: ReadonlyMap<string, Synced>, e
 
 /** Takes a shared space off the device, with its rows and whatever was written for it. */
 export async function forgetSpace(tx: DexieTx, space: string): Promise<void> {
-  await tx.rows.delete(space, await tx.rows.keys(space));
-  await tx.outbox.delete((await tx.stores.outbox.list()).filter((row) => row.space === space).map(({ seq }) => seq));
+  for (const store of [tx.rows, tx.base, tx.extra]) await store.delete(space, await store.keys(space));
+  await tx.outbox.delete((await tx.outbox.list(space)).map(({ seq }) => seq));
   await tx.sent.delete(space, (await tx.sent.list(space)).map(({ n }) => n));
-  await tx.base.delete(space, await tx.base.keys(space));
-  await tx.extra.delete(space, await tx.extra.keys(space));
   await tx.notes.delete((await tx.notes.list(space)).map(({ n }) => n));
   await tx.spaces.delete(space);
 }

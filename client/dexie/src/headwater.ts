@@ -1,22 +1,22 @@
 // A Dexie database that syncs: what the app sees, put together.
 
-import { Dexie, liveQuery, type Subscription } from "dexie";
+import type { Dexie as Database, Subscription } from "dexie";
 import type { SpaceStatus, Tell } from "../../core/src/status.ts";
-import type { NoteRow, OutboxRow, SpaceRow } from "../../core/src/store.ts";
+import type { NoteRow, SpaceRow } from "../../core/src/store.ts";
 import { createCapture } from "./capture.ts";
+import { Dexie, liveQuery } from "./dexie.ts";
 import type { Driver, StartDriver } from "./driver.ts";
 import { adopt, dropProposals, type Existing } from "./existing.ts";
 import { forget, forgetSpace } from "./forget.ts";
 import { Leader, type Locks } from "./leader.ts";
-import { AutomaticDecisions, type Conflict, type Decider, type OnConflict, type Rejected, shown } from "./notes.ts";
+import { automatic, type Conflict, type Decider, type OnConflict, type Rejected, shown } from "./notes.ts";
 import { Observable } from "./observable.ts";
 import { isOutdated, outdated } from "./outdated.ts";
 import { type Collections, declareStores, PRIVATE, readCollections, type Synced } from "./schema.ts";
 import { combine, type Status } from "./status.ts";
-import { DexieStore, silentMiddleware } from "./store.ts";
-import { above, StoreOf } from "./stores.ts";
+import { DexieStore, silentTap } from "./store.ts";
 import { type Channel, type Message, Tabs, type Wish } from "./tabs.ts";
-import { DexieTerms } from "./terms.ts";
+import { dexieTerms } from "./terms.ts";
 
 export interface SyncOptions {
   collections: Collections;
@@ -61,14 +61,13 @@ export class Headwater {
   readonly status: Observable<Status>;
   readonly conflicts = new Observable<readonly Conflict[]>([]);
   readonly rejected = new Observable<readonly Rejected[]>([]);
-  readonly #db: Dexie;
+  readonly #db: Database;
   readonly #environment: Environment;
   readonly #tables: ReadonlyMap<string, Synced>;
   readonly #store: DexieStore;
   readonly #existing: Existing;
   readonly #decider: Decider;
-  readonly #automatic: AutomaticDecisions | null;
-  readonly #below: () => ReturnType<ReturnType<typeof createCapture>["below"]>;
+  readonly #automatic: ReturnType<typeof automatic> | null;
   readonly #stops: (() => void)[] = [];
   readonly #spaces = new Map<string, SpaceStatus>();
   #leader: Leader | null = null;
@@ -77,13 +76,12 @@ export class Headwater {
   #isPaused = false;
   #isClosed = false;
   #isOutdated = false;
-  #ready!: Promise<void>;
-  #settleReady!: { resolve: () => void; reject: (error: Error) => void };
+  #ready!: PromiseWithResolvers<void>;
   #isRefused = false;
   /** The last `seq` of the outbox of which the driver was told. */
   #told = 0;
 
-  constructor(db: Dexie, options: SyncOptions, environment: Environment) {
+  constructor(db: Database, options: SyncOptions, environment: Environment) {
     const { existing = "upload", onConflict = "ask", collections } = options;
     this.#db = db;
     this.#environment = environment;
@@ -95,13 +93,12 @@ export class Headwater {
     const newTransaction = () => `${tab} ${++transactions}`;
     const { now } = environment;
     const capture = createCapture({ tables: this.#tables, unsynced: existing === "keep", now, newTransaction });
-    const silent = silentMiddleware();
+    const silent = silentTap();
     db.use(capture.middleware);
     db.use(silent.middleware);
-    this.#below = capture.below;
-    this.#store = new DexieStore({ db, tables: this.#tables, below: capture.below, silent: silent.core, onSpace: dropProposals });
+    this.#store = new DexieStore({ db, tables: this.#tables, below: capture.below, silent: silent.below, onSpace: dropProposals });
     this.#decider = { store: this.#store, tables: this.#tables, newTransaction, now };
-    this.#automatic = onConflict === "ask" ? null : new AutomaticDecisions(onConflict);
+    this.#automatic = onConflict === "ask" ? null : automatic(onConflict);
     this.status = new Observable(combine([], false, null, now()));
     this.#newReady();
     // Not awaited: the app's first query must not wait for a leader.
@@ -115,56 +112,55 @@ export class Headwater {
    * When somebody has, it is another promise.
    */
   get ready(): Promise<void> {
-    return this.#ready;
+    return this.#ready.promise;
   }
 
   #newReady(): void {
     this.#isRefused = false;
-    this.#ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
+    this.#ready = Promise.withResolvers();
     // Nobody has to ask for it.
-    this.#ready.catch(() => {});
+    this.#ready.promise.catch(() => {});
   }
 
   /** Fulfilled when everything is pushed, and what the coordinator has now is here. Rejected with `HeldError` or `TimeoutError`. */
   now({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
-    const { after } = this.#environment;
-    return new Promise((resolve, reject) => {
-      const cancel = after(timeoutMs, () => reject(new TimeoutError(`not synced within ${timeoutMs} ms`)));
-      this.#wish({ do: "now" }).then(resolve, (error) => {
-        const { reason } = this.status.value;
-        reject(reason ? new HeldError(reason) : error);
-      }).finally(cancel);
+    const { promise, reject } = Promise.withResolvers<void>();
+    const cancel = this.#environment.after(timeoutMs, () => reject(new TimeoutError(`not synced within ${timeoutMs} ms`)));
+    const done = this.#wish("now").catch((error) => {
+      const { reason } = this.status.value;
+      throw reason ? new HeldError(reason) : error;
     });
+    return Promise.race([done, promise]).finally(cancel);
   }
 
   /** Nothing is sent or asked for until `resume`, or the next start of the app. Edits are written down as ever. */
   pause(): void {
-    this.#pause(true);
+    this.#pause("pause");
   }
 
   /** Goes on, also where a space is held: it is tried again. */
   resume(): void {
-    this.#pause(false);
+    this.#pause("resume");
   }
 
   /** Gives up the mutation of a space that is held as `blocked`: it is shown as rejected, and those behind it go on. */
   withdraw(space: string): void {
-    this.#wish({ do: "withdraw", space }).catch(() => {});
+    this.#wish("withdraw", space).catch(() => {});
   }
 
   /** The application has another token, or none any more: somebody has signed in or out. */
   signedIn(): void {
-    this.#wish({ do: "signed-in" }).catch(() => {});
+    this.#wish("signedIn").catch(() => {});
   }
 
   /** Syncs a shared space from now on; one that is held is tried again. */
   openSpace(space: string): Promise<void> {
-    return this.#wish({ do: "open", space });
+    return this.#wish("open", space);
   }
 
   /** Stops syncing a shared space; edits of it that the server has not settled are lost with its rows, unless they are kept. */
   async closeSpace(space: string, keepRows: boolean): Promise<void> {
-    await this.#wish({ do: "close", space });
+    await this.#wish("close", space);
     if (!keepRows) await this.#store.edit((tx) => forgetSpace(tx, space));
   }
 
@@ -190,13 +186,12 @@ export class Headwater {
   #open(tab: string): void {
     if (this.#isClosed) return;
     this.#shut();
-    const { environment, db } = { environment: this.#environment, db: this.#db };
-    const { now, visible, after, locks, newId, channel } = environment;
-    const name = `headwater ${db.name}`;
+    const { channel, newId, after } = this.#environment;
+    const name = `headwater ${this.#db.name}`;
     this.#tabs = new Tabs({ channel: channel(name), newId, hear: (message) => this.#hear(message), carryOut: (what) => this.#carryOut(what) });
-    this.#isOutdated = isOutdated(db);
+    this.#isOutdated = isOutdated(this.#db);
     this.#leader = this.#isOutdated ? null : new Leader({
-      name, tab, now, visible, after, locks, terms: new DexieTerms(db),
+      ...this.#environment, name, tab, terms: dexieTerms(this.#db),
       onLead: (term, stolen) => void this.#lead(term, stolen),
       onFollow: () => this.#follow(),
     });
@@ -231,7 +226,7 @@ export class Headwater {
     watch(() => notes.toArray(), (rows) => this.#see(rows));
     const spaces = this.#db.table<SpaceRow>("_hw_spaces");
     watch(() => spaces.get(PRIVATE), (row) => {
-      if (row?.position) this.#settleReady.resolve();
+      if (row?.position) this.#ready.resolve();
     });
     const outbox = `idb://${this.#db.name}/_hw_outbox/`;
     const captured = (parts: Record<string, unknown>) => {
@@ -251,7 +246,7 @@ export class Headwater {
   /** One tab asks the app's function, so that it is asked once. */
   #decide(): void {
     if (!this.#driver) return;
-    this.#automatic?.look(this.conflicts.value).catch((error) => this.#environment.warn(`onConflict failed: ${error}`));
+    this.#automatic?.(this.conflicts.value).catch((error) => this.#environment.warn(`onConflict failed: ${error}`));
   }
 
   async #lead(term: number, stolen: boolean): Promise<void> {
@@ -292,8 +287,7 @@ export class Headwater {
   async #look(): Promise<void> {
     const driver = this.#driver;
     if (!driver) return;
-    const rows = await this.#db.transaction("r", "_hw_outbox", (tx) =>
-      new StoreOf<OutboxRow>(this.#below().table("_hw_outbox"), tx.idbtrans as never).list(above(this.#told)));
+    const rows = await this.#store.captured(this.#told);
     if (driver !== this.#driver) return;
     // Another look may have told of some of them meanwhile.
     const fresh = rows.filter(({ seq }) => seq > this.#told);
@@ -327,7 +321,7 @@ export class Headwater {
     this.status.set(this.#isClosed ? { ...status, phase: "closed" } : this.#isOutdated ? outdated(status) : status);
     if (!status.reason) return this.#isRefused ? this.#newReady() : undefined;
     this.#isRefused = !status.spaces.some(({ space, ready }) => space === PRIVATE && ready);
-    if (this.#isRefused) this.#settleReady.reject(new HeldError(status.reason));
+    if (this.#isRefused) this.#ready.reject(new HeldError(status.reason));
   }
 
   #hear(message: Message): void {
@@ -346,44 +340,38 @@ export class Headwater {
     }
   }
 
-  #wish(what: Wish): Promise<void> {
-    return this.#tabs?.ask(what) ?? Promise.reject(new TimeoutError("the database is not open"));
+  #wish(what: Wish["do"], space = ""): Promise<void> {
+    return this.#tabs?.ask({ do: what, space }) ?? Promise.reject(new TimeoutError("the database is not open"));
   }
 
-  #carryOut(what: Wish): Promise<void> | null {
+  #carryOut({ do: what, space }: Wish): Promise<void> | null {
     const driver = this.#driver;
     if (!driver) return null;
     // An edit of this very moment may not have been noticed yet.
-    if (what.do === "now") return this.#loaded().then(() => this.#look()).then(() => driver.now());
-    if (what.do === "withdraw") driver.withdraw(what.space);
-    else if (what.do === "signed-in") return driver.signedIn();
-    else if (what.do === "open") {
-      driver.open(what.space);
-      driver.retry(what.space);
-    } else if (what.do === "close") driver.close(what.space);
-    else this.#pause(what.do === "pause");
-    return Promise.resolve();
+    if (what === "now") return this.#loaded().then(() => this.#look()).then(() => driver.now());
+    const done = driver[what](space);
+    if (what === "open") driver.retry(space);
+    if (what === "pause" || what === "resume") {
+      this.#isPaused = what === "pause";
+      this.#tell();
+      this.#sayStatus();
+    }
+    return Promise.resolve(done);
   }
 
   /** Fulfilled when every open space has had its first load, or is held. */
   #loaded(): Promise<void> {
-    return new Promise((resolve) => {
-      const subscription = this.status.subscribe(({ spaces }) => {
-        if (spaces.length === 0 || !spaces.every(({ ready, held }) => ready || held)) return;
-        resolve();
-        // It is called before there is a subscription to end.
-        queueMicrotask(() => subscription.unsubscribe());
-      });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stop = this.status.subscribe(({ spaces }) => {
+      if (spaces.length > 0 && spaces.every(({ ready, held }) => ready || held)) resolve();
     });
+    return promise.then(stop);
   }
 
-  #pause(isPaused: boolean): void {
-    this.#isPaused = isPaused;
-    if (this.#driver) {
-      if (isPaused) this.#driver.pause();
-      else this.#driver.resume();
-      this.#sayStatus();
-    } else this.#wish({ do: isPaused ? "pause" : "resume" }).catch(() => {});
+  /** At once here, and as soon as there is a leader wherever it is. */
+  #pause(what: "pause" | "resume"): void {
+    this.#isPaused = what === "pause";
+    this.#wish(what).catch(() => {});
     this.#tell();
   }
 

@@ -16,10 +16,11 @@ export type Sync = Headwater & { readonly spaces: Spaces };
  */
 export function headwater(db: Dexie, options: HeadwaterOptions): Sync {
   const ports = portsOf(options);
+  const { token } = options;
   const url = options.url.replace(/\/+$/, "");
-  const sync = new Headwater(db, options, environmentOf(options, ports));
+  const sync = new Headwater(db, options, environmentOf({ ...options, url }, ports));
   const spaces = new Spaces({
-    url, ports, token: options.token, open: (space) => sync.openSpace(space), close: (space, keepRows) => sync.closeSpace(space, keepRows),
+    url, ports, token, open: (space) => sync.openSpace(space), close: (space, keepRows) => sync.closeSpace(space, keepRows),
   });
   return Object.assign(sync, { spaces });
 }

@@ -1,5 +1,7 @@
 // Keys of IndexedDB and ids of records, in both directions.
 
+import { attempt } from "../../core/src/attempt.ts";
+import { isLonger } from "../../core/src/codec.ts";
 import { KeyError } from "./errors.ts";
 
 export type KeyForm = "string" | "number" | "compound";
@@ -9,29 +11,25 @@ export type Key = string | number | readonly (string | number)[];
 const MAX_ID_BYTES = 256;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: ids must not hold any.
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
-const bytes = new TextEncoder();
-
 function checkId(table: string, key: unknown, id: string): string {
-  // Three bytes a unit at most: short ids, which nearly all are, need no encoding.
-  const size = id.length * 3 <= MAX_ID_BYTES ? id.length : bytes.encode(id).length;
-  if (size === 0 || size > MAX_ID_BYTES) throw new KeyError(table, key, `an id has 1 to ${MAX_ID_BYTES} bytes and this one has ${size}`);
+  if (id === "" || isLonger(id, MAX_ID_BYTES)) throw new KeyError(table, key, `it must have 1 to ${MAX_ID_BYTES} bytes`);
   if (CONTROL.test(id)) throw new KeyError(table, key, "it holds a control character");
-  if (!id.isWellFormed()) throw new KeyError(table, key, "it holds half of a character (a surrogate without its other half)");
+  if (!id.isWellFormed()) throw new KeyError(table, key, "it holds half of a surrogate pair");
   return id;
 }
 
 function checkNumber(table: string, key: unknown, part: number): void {
-  if (!Number.isFinite(part)) throw new KeyError(table, key, "a number in a key must be finite");
+  if (!Number.isFinite(part)) throw new KeyError(table, key, "it must be finite");
 }
 
 /** The id of the record that this key names. Throws `KeyError` where there is none. */
 export function idOfKey(table: string, form: KeyForm, key: unknown): string {
   if (form === "string") {
-    if (typeof key !== "string") throw new KeyError(table, key, `it must be a string${typeof key === "number" ? ", or the table be declared with keys: 'number'" : ""}`);
+    if (typeof key !== "string") throw new KeyError(table, key, "it must be a string, or the table be declared with keys: 'number'");
     return checkId(table, key, key);
   }
   if (form === "number") {
-    if (typeof key !== "number") throw new KeyError(table, key, "the table was declared with keys: 'number'");
+    if (typeof key !== "number") throw new KeyError(table, key, "it must be a number");
     checkNumber(table, key, key);
     return String(key === 0 ? 0 : key);
   }
@@ -46,10 +44,8 @@ export function idOfKey(table: string, form: KeyForm, key: unknown): string {
 /** The key of the row for this record, or undefined where no key of this form has that id: such a record has no row. */
 export function keyOfId(form: KeyForm, id: string): Key | undefined {
   if (form === "string") return id;
-  try {
+  return attempt(() => {
     const key: unknown = form === "number" ? Number(id) : JSON.parse(id);
     return idOfKey("", form, key) === id ? (key as Key) : undefined;
-  } catch {
-    return undefined;
-  }
+  });
 }

@@ -85,7 +85,7 @@ export class Leader {
     this.#follow();
     // A lock is free by now; of a lease somebody has to say so.
     if (!this.#options.locks && term !== null)
-      await this.#options.terms.change((row) => (row?.term === term ? { ...row, beat: FREE } : null)).catch(() => {});
+      await this.#beat(term, FREE).catch(() => {});
   }
 
   /** A commit has found another term: somebody else leads. */
@@ -118,16 +118,15 @@ export class Leader {
   }
 
   async #hold(stolen: boolean): Promise<void> {
-    const released = new Promise<void>((release) => {
-      this.#release = release;
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#release = resolve;
     try {
       await this.#begin(stolen);
     } catch {
       // The database cannot be written (closed, or full): whoever waits next may do better.
       this.#follow();
     }
-    return released;
+    return promise;
   }
 
   async #begin(stolen: boolean): Promise<void> {
@@ -160,12 +159,16 @@ export class Leader {
     });
   }
 
+  #beat(term: number, beat: number): Promise<LeaderRow | undefined> {
+    return this.#options.terms.change((row) => (row?.term === term ? { ...row, beat } : null));
+  }
+
   /** The leader writes its beat; a follower looks for one. */
   async #tick(): Promise<void> {
     if (this.#term === null) return this.#look();
-    const { terms, now, tab, visible, locks } = this.#options;
+    const { now, visible, locks } = this.#options;
     const term = this.#term;
-    const row = await terms.change((old) => (old?.term === term ? { ...old, beat: now(), tab } : null));
+    const row = await this.#beat(term, now());
     if (row?.term !== term) return this.deposed();
     // Timers of hidden pages stand still, so a hidden leader yields to whoever looks at the app.
     if (row.wanted > 0 && !visible() && locks) {

@@ -3,7 +3,7 @@
 import { decode, toTree } from "../../core/src/codec.ts";
 import { capture, type Choice as CoreChoice, resolve } from "../../core/src/capture.ts";
 import type { Change } from "../../core/src/ops.ts";
-import { collectionOf, type ConflictNote, idOf, type Key, type NotedRecord, type NoteRow, type RejectedNote, type Text } from "../../core/src/store.ts";
+import { collectionOf, type ConflictNote, idOf, type NotedRecord, type NoteRow, type RejectedNote, type Text } from "../../core/src/store.ts";
 import type { DexieStore } from "./store.ts";
 import type { Row, Synced } from "./schema.ts";
 
@@ -50,29 +50,28 @@ export interface Decider {
   now: () => number;
 }
 
-function rowOf({ tables }: Decider, space: string, key: Key, text: Text | null): Row | null {
-  if (text === null) return null;
-  const table = tables.get(collectionOf(key));
-  const value = decode(text) as Row;
-  const rowKey = table?.keyOf(idOf(key));
-  return table && rowKey !== undefined ? table.toRow(value, rowKey, space) : value;
-}
-
-function recordOf(decider: Decider, space: string, { key, base, mine, theirs }: NotedRecord): ConflictingRecord {
-  const [table, id] = [collectionOf(key), idOf(key)];
-  return {
-    table, key: decider.tables.get(table)?.keyOf(id) ?? id,
-    base: rowOf(decider, space, key, base), mine: rowOf(decider, space, key, mine),
-    theirs: theirs === undefined ? undefined : rowOf(decider, space, key, theirs),
+function recordOf({ tables }: Decider, space: string, { key, base, mine, theirs }: NotedRecord): ConflictingRecord {
+  const [name, id] = [collectionOf(key), idOf(key)];
+  const table = tables.get(name);
+  const rowKey = table?.keyOf(id);
+  const rowOf = <None>(text: Text | None): Row | None => {
+    if (typeof text !== "string") return text as None;
+    const value = decode(text) as Row;
+    return table && rowKey !== undefined ? table.toRow(value, rowKey, space) : value;
   };
+  return { table: name, key: rowKey ?? id, base: rowOf(base), mine: rowOf(mine), theirs: rowOf(theirs) };
 }
 
 async function decide(decider: Decider, note: ConflictNote, choice: Choice): Promise<void> {
+  const { records } = note;
   let taken: CoreChoice;
   if (typeof choice === "string") taken = choice;
   else {
-    if (choice.rows.length !== note.records.length) throw new TypeError(`a conflict of ${note.records.length} records is resolved by as many rows`);
-    taken = note.records.map(({ key }, i) => ({ key, value: valueOf(decider, key, choice.rows[i] ?? null) }));
+    if (choice.rows.length !== records.length) throw new TypeError(`a conflict of ${records.length} records is resolved by as many rows`);
+    taken = records.map(({ key }, i) => {
+      const row = choice.rows[i] ?? null;
+      return { key, value: row && toTree(decider.tables.get(collectionOf(key))?.toValue(row) ?? row) };
+    });
   }
   await decider.store.edit(async (tx) => {
     // Another tab may have been quicker.
@@ -80,11 +79,6 @@ async function decide(decider: Decider, note: ConflictNote, choice: Choice): Pro
     if (now?.kind !== "conflict" || now.resolving) return;
     await resolve(tx, now, taken, { tx: decider.newTransaction(), at: decider.now() });
   });
-}
-
-function valueOf({ tables }: Decider, key: Key, row: Row | null): unknown {
-  if (row === null) return null;
-  return toTree(tables.get(collectionOf(key))?.toValue(row) ?? row);
 }
 
 async function retry(decider: Decider, note: RejectedNote): Promise<void> {
@@ -120,39 +114,32 @@ export function shown(decider: Decider, notes: readonly NoteRow[]): { conflicts:
 /** So often the app's function is asked about one record; then a person is, or two devices could answer each other for ever. */
 const ASKED_MAX = 3;
 
-/** Asks the app's function about conflicts, and decides those about which it knows all. */
-export class AutomaticDecisions {
-  readonly #ask: OnConflict;
-  readonly #asked = new Map<string, number>();
-  readonly #begun = new Set<string>();
-
-  constructor(ask: OnConflict) {
-    this.#ask = ask;
-  }
-
-  async look(conflicts: readonly Conflict[]): Promise<void> {
-    for (const conflict of conflicts) {
-      if (this.#begun.has(conflict.id)) continue;
-      this.#begun.add(conflict.id);
-      const choice = await this.#choice(conflict);
-      if (choice) await conflict.resolve(choice);
-    }
-  }
-
-  async #choice({ space, records }: Conflict): Promise<Choice | null> {
+/** What asks the app's function about conflicts, and decides those about which it knows all. */
+export function automatic(ask: OnConflict): (conflicts: readonly Conflict[]) => Promise<void> {
+  const asked = new Map<string, number>();
+  const begun = new Set<string>();
+  const choose = async ({ space, records }: Conflict): Promise<Choice | null> => {
     const rows: (Row | null)[] = [];
-    const words = new Set<string>();
+    const words = new Set<unknown>();
     for (const record of records) {
       const name = JSON.stringify([space, record.table, record.key]);
-      const asked = (this.#asked.get(name) ?? 0) + 1;
-      this.#asked.set(name, asked);
-      const said = asked > ASKED_MAX ? undefined : await this.#ask(record);
-      const row = said === "mine" ? record.mine : said === "theirs" ? record.theirs : said;
+      const times = (asked.get(name) ?? 0) + 1;
+      asked.set(name, times);
+      const said = times > ASKED_MAX ? undefined : await ask(record);
+      const row = said === "mine" || said === "theirs" ? record[said] : said;
       if (row === undefined) return null;
-      words.add(typeof said === "string" ? said : "row");
+      words.add(said);
       rows.push(row);
     }
     const [word] = words;
     return words.size === 1 && (word === "mine" || word === "theirs") ? word : { rows };
-  }
+  };
+  return async (conflicts) => {
+    for (const conflict of conflicts) {
+      if (begun.has(conflict.id)) continue;
+      begun.add(conflict.id);
+      const choice = await choose(conflict);
+      if (choice) await conflict.resolve(choice);
+    }
+  };
 }

@@ -1,6 +1,7 @@
 // The rows that a request is about to change.
 
-import { cmp, type DBCoreKeyRange, type DBCoreTable, type DBCoreTransaction, Dexie, type PromiseExtended } from "dexie";
+import type { DBCoreKeyRange, DBCoreTable, DBCoreTransaction, PromiseExtended } from "dexie";
+import { cmp, Dexie } from "./dexie.ts";
 import type { Row } from "./schema.ts";
 
 type Rows = (Row | undefined)[];

@@ -3,7 +3,10 @@
 // The rows are what counts: a modification refines the difference of old and new row, and only where the new value is what the
 // modification makes of the old one. Hooks may have written something else.
 
-import { cmp, type DBCorePutRequest, Dexie, PropModification } from "dexie";
+import type { DBCorePutRequest } from "dexie";
+import { cmp, Dexie, PropModification } from "./dexie.ts";
+import { distinctBehind } from "../../core/src/ops.ts";
+import { same } from "./difference.ts";
 import type { Row } from "./schema.ts";
 
 export type Spec = Readonly<Record<string, unknown>>;
@@ -54,18 +57,12 @@ export function executeUpdates(earlier: Row, value: Row, spec: Spec): Row {
 const isScalar = (value: unknown): value is Scalar =>
   value === null || typeof value === "string" || typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value));
 
-function sameItems(left: unknown, right: unknown): boolean {
-  return Array.isArray(left) && Array.isArray(right) && left.length === right.length && left.every((item, i) => cmpOrSame(item, right[i]));
-}
-function cmpOrSame(left: unknown, right: unknown): boolean {
-  return Object.is(left, right) || (typeof left === "object" && typeof right === "object" && JSON.stringify(left) === JSON.stringify(right));
-}
+const sameItems = (left: unknown, right: unknown): boolean =>
+  Array.isArray(left) && Array.isArray(right) && left.length === right.length && left.every((item, i) => same(item, right[i]));
 
-function refineNumber(path: string, by: number, old: unknown, now: unknown): Refined | null {
-  const from = old === undefined || old === null ? 0 : old;
-  if (typeof from !== "number" || !Number.isFinite(from) || !Number.isFinite(by)) return null;
-  return Object.is(from + by, now) && Number.isFinite(now) ? { op: "add", path, by } : null;
-}
+/** Whether the server comes to the same sum. A sum that is finite is one of finite numbers. */
+const isSum = (old: unknown, by: number, now: unknown): boolean =>
+  (old === undefined || old === null || typeof old === "number") && Number.isFinite(now) && Object.is((old ?? 0) + by, now);
 
 /**
  * Refines the changes of one row. Arrays are rewritten in `row` to what the server will make of them (no item twice, not sorted), so
@@ -80,8 +77,8 @@ export function refine(old: Row, row: Row, spec: Spec): { row: Row; refined: Ref
     const [before, now]: unknown[] = [getByKeyPath(old, path), getByKeyPath(row, path)];
     const term = add ?? remove;
     if (typeof term === "number") {
-      const one = refineNumber(path, add === undefined ? -term : term, before, now);
-      if (one) refined.push(one);
+      const by = add === undefined ? -term : term;
+      if (isSum(before, by, now)) refined.push({ op: "add", path, by });
       continue;
     }
     if (!Array.isArray(term) || !(term as unknown[]).every(isScalar) || !sameItems(change.execute(before), now)) continue;
@@ -89,8 +86,7 @@ export function refine(old: Row, row: Row, spec: Spec): { row: Row; refined: Ref
     if (add === undefined && !Array.isArray(before)) continue;
     const items: unknown[] = Array.isArray(before) ? before : [];
     const values = term as Scalar[];
-    const result = add === undefined ? items.filter((item) => !values.includes(item as Scalar)) : [...items];
-    if (add !== undefined) for (const item of values) if (!result.includes(item)) result.push(item);
+    const result = add === undefined ? items.filter((item) => !values.includes(item as Scalar)) : distinctBehind(items, values);
     if (mine === row) mine = deepClone(row);
     setByKeyPath(mine, path, result);
     refined.push({ op: add === undefined ? "exclude" : "include", path, values });

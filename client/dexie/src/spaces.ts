@@ -1,7 +1,9 @@
 // Shared spaces: who is in them, and which of them are synced on this device.
 
 import type { Ports, TokenSource } from "../../core/src/ports.ts";
+import { attempt } from "../../core/src/attempt.ts";
 import { userOf } from "../../core/src/device.ts";
+import { initOf } from "../../core/src/http.ts";
 
 export type Role = "reader" | "writer" | "owner";
 
@@ -43,20 +45,13 @@ export class Spaces {
 
   /** The shared spaces of the user, and those to which somebody says to have invited the user. */
   async list(): Promise<{ spaces: { space: string; role: Role }[]; invitations: { space: string }[] }> {
-    const all = { spaces: [] as { space: string; role: Role }[], invitations: [] as { space: string }[] };
-    for (let cursor: string | null | undefined = null; cursor !== undefined; ) {
-      const query: string = cursor ? `?cursor=${encodeURIComponent(cursor)}` : "";
-      const page = (await this.#ask("GET", `/spaces${query}`)) as typeof all & { cursor?: string | null };
-      all.spaces.push(...page.spaces);
-      all.invitations.push(...(page.invitations ?? []));
-      cursor = page.cursor ?? undefined;
-    }
-    return all;
+    const pages = await this.#pages<{ spaces: { space: string; role: Role }[]; invitations?: { space: string }[] }>("spaces");
+    return { spaces: pages.flatMap((page) => page.spaces), invitations: pages.flatMap((page) => page.invitations ?? []) };
   }
 
   /** Makes a space, owned by the user, and opens it. Gives its id. */
   async create(space: string = this.#options.ports.newId()): Promise<string> {
-    await this.#ask("PUT", `/spaces/${encodeURIComponent(space)}`);
+    await this.#ask("PUT", ["spaces", space]);
     await this.open(space);
     return space;
   }
@@ -72,23 +67,16 @@ export class Spaces {
   }
 
   async members(space: string): Promise<Member[]> {
-    const all: Member[] = [];
-    for (let cursor: string | null | undefined = null; cursor !== undefined; ) {
-      const query: string = cursor ? `?cursor=${encodeURIComponent(cursor)}` : "";
-      const page = (await this.#ask("GET", `/spaces/${encodeURIComponent(space)}/members${query}`)) as { members: Member[]; cursor?: string | null };
-      all.push(...page.members);
-      cursor = page.cursor ?? undefined;
-    }
-    return all;
+    return (await this.#pages<{ members: Member[] }>("spaces", space, "members")).flatMap((page) => page.members);
   }
 
   /** Makes somebody a member, or gives them another role. */
   async setMember(space: string, sub: string, role: Role): Promise<void> {
-    await this.#ask("PUT", memberPath(space, sub), { role });
+    await this.#ask("PUT", ["spaces", space, "members", sub], { role });
   }
 
   async removeMember(space: string, sub: string): Promise<void> {
-    await this.#ask("DELETE", memberPath(space, sub));
+    await this.#ask("DELETE", ["spaces", space, "members", sub]);
   }
 
   /**
@@ -96,28 +84,25 @@ export class Spaces {
    * `expiresIn` in milliseconds.
    */
   async invite(space: string, invitation: { role: Role; uses?: number; expiresIn?: number }): Promise<string> {
-    const { code } = (await this.#ask("POST", `/spaces/${encodeURIComponent(space)}/invitations`, invitation)) as { code: string };
-    return code;
+    return (await this.#ask<{ code: string }>("POST", ["spaces", space, "invitations"], invitation)).code;
   }
 
   /** Makes the user a member by a code, or by a link that ends with one, and opens the space. Gives its id. */
   async accept(link: string): Promise<string> {
-    const code = link.slice(Math.max(link.lastIndexOf("/"), link.lastIndexOf("#"), link.lastIndexOf("=")) + 1);
-    const { space } = (await this.#ask("POST", `/invitations/${encodeURIComponent(code)}`)) as { space: string };
+    const { space } = await this.#ask<{ space: string }>("POST", ["invitations", link.replace(/^.*[/#=]/s, "")]);
     await this.open(space);
     return space;
   }
 
   /** The user is no member any more. The rows of the space leave this device, unless they are kept. */
   async leave(space: string, { keepRows = false }: { keepRows?: boolean } = {}): Promise<void> {
-    const token = await this.#token("start");
-    await this.#ask("DELETE", memberPath(space, userOf(token).split(" ")[1] ?? ""));
+    await this.removeMember(space, userOf(await this.#token("start")).split(" ")[1] ?? "");
     await this.#options.close(space, keepRows);
   }
 
   /** Deletes the space for everybody, for ever. */
   async remove(space: string): Promise<void> {
-    await this.#ask("DELETE", `/spaces/${encodeURIComponent(space)}`);
+    await this.#ask("DELETE", ["spaces", space]);
     await this.#options.close(space, false);
   }
 
@@ -127,28 +112,27 @@ export class Spaces {
     return token;
   }
 
-  async #ask(method: string, path: string, body?: object): Promise<unknown> {
-    for (const reason of ["start", "refused"] as const) {
-      const headers = { authorization: `Bearer ${await this.#token(reason)}`, "content-type": "application/json" };
-      const how = { redirect: "manual", credentials: "omit" } as const;
-      const init = { ...how, method, headers, ...(body && { body: JSON.stringify(body) }) };
-      const answer = await this.#options.ports.fetch(this.#options.url + path, init);
-      const text = await answer.text();
-      if (answer.status === 401 && reason === "start") continue;
-      const told = parsed(text);
-      if (answer.status >= 200 && answer.status < 300) return told;
-      throw new RefusedError(answer.status, told?.code ?? "upstream", told?.detail ?? "not an answer of Headwater");
+  /** All pages of a list. */
+  async #pages<Page>(...path: string[]): Promise<Page[]> {
+    const pages: (Page & { cursor?: string | null })[] = [];
+    for (let query = ""; ; ) {
+      const page = await this.#ask<Page & { cursor?: string | null }>("GET", path, undefined, query);
+      pages.push(page);
+      if (!page.cursor) return pages;
+      query = `?cursor=${encodeURIComponent(page.cursor)}`;
     }
-    return undefined;
   }
-}
 
-const memberPath = (space: string, sub: string): string => `/spaces/${encodeURIComponent(space)}/members/${encodeURIComponent(sub)}`;
-
-function parsed(text: string): { code?: string; detail?: string } | undefined {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
+  /** Asks once more with another token, if the first one is refused. */
+  async #ask<Told>(method: string, path: string[], body?: object, query = "", reason: "start" | "refused" = "start"): Promise<Told> {
+    const { ports, url } = this.#options;
+    const init = initOf(method, await this.#token(reason), body ? JSON.stringify(body) : "");
+    const answer = await ports.fetch(`${url}/${path.map(encodeURIComponent).join("/")}${query}`, init);
+    const { status } = answer;
+    const text = await answer.text();
+    if (status === 401 && reason === "start") return this.#ask(method, path, body, query, "refused");
+    const told = attempt(() => JSON.parse(text));
+    if (status >= 200 && status < 300) return told;
+    throw new RefusedError(status, told?.code ?? "upstream", told?.detail ?? "not an answer of Headwater");
   }
 }

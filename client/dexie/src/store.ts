@@ -4,28 +4,23 @@
 // in every tab. A load writes below observability too: every chunk would otherwise run every query again. Its last transaction
 // then says once that everything has changed.
 
-import { type DBCore, type DBCoreTable, type DBCoreTransaction, Dexie, type Middleware, type ObservabilitySet, RangeSet } from "dexie";
-import { DeviceFull, type Scope, type SpaceRow, type Store, StoreClosed, TermOver } from "../../core/src/store.ts";
+import type { DBCore, DBCoreTransaction, Dexie as Database, ObservabilitySet } from "dexie";
+import { DeviceFull, type OutboxRow, type Scope, type SpaceRow, type Store, StoreClosed, TermOver } from "../../core/src/store.ts";
 import type { LeaderRow } from "./leader.ts";
+import { Dexie, RangeSet } from "./dexie.ts";
 import { STORE_NAMES, type Synced } from "./schema.ts";
-import { StoreOf } from "./stores.ts";
-import { Zone } from "./zone.ts";
-import { ABSORBED, DexieTx, KEPT } from "./transaction.ts";
+import { above, type StoreOf, storeOf } from "./stores.ts";
+import { zone } from "./zone.ts";
+import { tap } from "./tap.ts";
+import { ABSORBED, type DexieTx, KEPT, type MetaRow, openTx } from "./transaction.ts";
 
 export const LEADER = "leader";
 
 /** Below observability, and so seen by no query. */
-export function silentMiddleware(): { middleware: Middleware<DBCore>; core: () => DBCore } {
-  let silent: DBCore | undefined;
-  const create = (core: DBCore): DBCore => {
-    silent = core;
-    return core;
-  };
-  return { middleware: { stack: "dbcore", name: "headwater-silent", level: -2, create }, core: () => silent as DBCore };
-}
+export const silentTap = () => tap("headwater-silent", -2);
 
 export interface DexieStoreOptions {
-  db: Dexie;
+  db: Database;
   tables: ReadonlyMap<string, Synced>;
   /** Below capture, above observability. */
   below: () => DBCore;
@@ -40,7 +35,6 @@ export class DexieStore implements Store {
     this.#options = options;
   }
 
-  /** `relaxed` asks for nothing here: it is what browsers do by themselves, unless the app has told Dexie otherwise. */
   commit<T>(term: number, scope: Scope, body: (tx: DexieTx) => Promise<T>): Promise<T> {
     return this.#transact(term, scope, body);
   }
@@ -50,28 +44,35 @@ export class DexieStore implements Store {
     return this.#transact(null, { wake: "rows" }, body);
   }
 
+  /** What has been captured since a `seq`. */
+  captured(seq: number): Promise<OutboxRow[]> {
+    const { db, below } = this.#options;
+    return db.transaction("r", "_hw_outbox", (tx) => storeOf<OutboxRow>(below().table("_hw_outbox"), tx.idbtrans as never).list(above(seq)));
+  }
+
   async #transact<T>(term: number | null, scope: Scope, body: (tx: DexieTx) => Promise<T>): Promise<T> {
     const { db, tables, below, silent, onSpace = async () => {} } = this.#options;
     const collections = scope.wake === "everything" || !scope.collections ? [...tables.keys()] : scope.collections.filter((name) => tables.has(name));
     try {
       return await db.transaction("rw", [...collections, ...STORE_NAMES], (dexieTx) => {
         const trans = dexieTx.idbtrans as unknown as DBCoreTransaction;
-        const zone = new Zone();
-        const own = (name: string) => zone.table(below().table(name));
-        const app = scope.wake === "nothing" ? (name: string) => zone.table(silent().table(name)) : own;
-        const run = async () => {
-          const meta = new StoreOf<{ key: string; value: unknown }>(own("_hw_meta"), trans);
+        const run = zone();
+        const through = (core: DBCore) => <Row>(name: string) => storeOf<Row>(core.table(name), trans, run);
+        const own = through(below());
+        const app = scope.wake === "nothing" ? through(silent()) : own;
+        const work = async () => {
+          const meta = own<MetaRow>("_hw_meta");
           const [leader, absorbed, kept] = await meta.get([LEADER, ABSORBED, KEPT]);
           if (term !== null && (leader?.value as LeaderRow | undefined)?.term !== term) throw new TermOver(`term ${term} is over`);
-          const tx = new DexieTx({ own, app, trans, tables, onSpace, kept: (kept?.value ?? []) as string[] });
+          const tx = openTx({ own, app, tables, onSpace, kept: (kept?.value ?? []) as string[] });
           await tx.absorb((absorbed?.value as number | undefined) ?? 0);
           const result = await body(tx);
           await tx.end();
-          if (scope.wake === "everything") await this.#wakeAll(own("_hw_meta"), trans);
+          if (scope.wake === "everything") await this.#wakeAll(meta);
           return result;
         };
         return new Dexie.Promise<T>((resolve, reject) => {
-          Dexie.ignoreTransaction(run).then(resolve, reject);
+          Dexie.ignoreTransaction(work).then(resolve, reject);
         });
       });
     } catch (error) {
@@ -80,7 +81,7 @@ export class DexieStore implements Store {
   }
 
   /** Says with a row of ours that every synced table has changed as a whole. */
-  async #wakeAll(meta: DBCoreTable, trans: DBCoreTransaction): Promise<void> {
+  async #wakeAll(meta: StoreOf<MetaRow>): Promise<void> {
     const { db, tables, below } = this.#options;
     const core = below();
     const mutatedParts: ObservabilitySet = {};
@@ -89,7 +90,7 @@ export class DexieStore implements Store {
       for (const part of ["", ":dels", ...indexes.map((index) => index.name ?? "")])
         mutatedParts[`idb://${db.name}/${name}/${part}`] = new RangeSet(core.MIN_KEY, core.MAX_KEY);
     }
-    await meta.mutate({ type: "put", trans, values: [{ key: "woken", value: Date.now() }], mutatedParts });
+    await meta.mutate({ type: "put", values: [{ key: "woken", value: Date.now() }], mutatedParts });
   }
 }
 

@@ -10,19 +10,15 @@ export type Message =
   | { type: "status"; spaces: SpaceStatus[]; isPaused: boolean }
   /** A tab asks the leader, and is answered by `done` of the same id. */
   | { type: "ask"; id: string; what: Wish }
-  | { type: "done"; id: string; error: string | null }
+  | { type: "done"; id: string; error: string }
   /** The database has been emptied: every tab lets go of it. */
   | { type: "forgotten" };
 
-/** What only the leader can do. */
-export type Wish =
-  | { do: "now" }
-  | { do: "pause" }
-  | { do: "resume" }
-  | { do: "signed-in" }
-  /** Gives up the mutation that is blocked. */
-  | { do: "withdraw"; space: string }
-  | { do: "open" | "close"; space: string };
+/** What only the leader can do: methods of its driver, of which some concern one space. */
+export interface Wish {
+  do: "now" | "pause" | "resume" | "signedIn" | "withdraw" | "open" | "close";
+  space: string;
+}
 
 /** `BroadcastChannel`, as far as it is used. */
 export interface Channel {
@@ -63,11 +59,11 @@ export class Tabs {
     if (message.type === "done") {
       const asked = this.#asked.get(message.id);
       this.#asked.delete(message.id);
-      if (message.error === null) asked?.resolve();
-      else asked?.reject(new Error(message.error));
+      if (message.error) asked?.reject(new Error(message.error));
+      else asked?.resolve();
     } else if (message.type === "ask") {
-      const done = (error: string | null) => this.say({ type: "done", id: message.id, error });
-      carryOut(message.what)?.then(() => done(null), (error) => done(String(error)));
+      const done = (error = "") => this.say({ type: "done", id: message.id, error });
+      carryOut(message.what)?.then(() => done(), (error) => done(String(error)));
     } else {
       if (message.type === "lead") this.askAgain();
       hear(message);
@@ -80,16 +76,16 @@ export class Tabs {
 
   /** Fulfilled when a leader has done it, this tab or another, now or later: the caller bounds how long it waits. */
   ask(what: Wish): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const id = this.#options.newId();
-      this.#asked.set(id, { what, resolve, reject });
-      this.#pass(id);
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const id = this.#options.newId();
+    this.#asked.set(id, { what, resolve, reject });
+    this.#pass(id);
+    return promise;
   }
 
   /** A leader has come, here or in another tab. */
   askAgain(): void {
-    for (const id of [...this.#asked.keys()]) this.#pass(id);
+    for (const id of this.#asked.keys()) this.#pass(id);
   }
 
   #pass(id: string): void {

@@ -4,53 +4,34 @@
 // own promises surely, and native ones as far as Dexie can guess, which fails where a transaction's code awaits what was begun elsewhere.
 // So the core's code runs outside of the zone, and every request is carried into it by a promise of Dexie's that was made there.
 
-import { type DBCoreTable, Dexie } from "dexie";
+import { Dexie } from "./dexie.ts";
 
-export class Zone {
-  #jobs: (() => void)[] = [];
-  #wake: () => void = () => {};
-
-  /** To be made in the zone that it leads to. */
-  constructor() {
-    this.#arm();
-  }
-
-  #arm(): void {
+/** To be called in the zone that it leads to: what it gives makes requests there. */
+export function zone(): <T>(ask: () => Promise<T>) => Promise<T> {
+  let jobs: (() => void)[] = [];
+  let wake = () => {};
+  const arm = () => {
     const woken = new Dexie.Promise<void>((resolve) => {
-      this.#wake = () => resolve();
+      wake = () => resolve();
     });
     // What follows on a promise runs in the zone in which it was asked to follow: in this one.
     woken.then(() => {
-      const jobs = this.#jobs;
-      this.#jobs = [];
-      this.#arm();
-      for (const job of jobs) job();
+      const due = jobs;
+      jobs = [];
+      arm();
+      for (const job of due) job();
     });
-  }
-
-  run<T>(ask: () => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.#jobs.push(() => {
+  };
+  arm();
+  return (ask) =>
+    new Promise((resolve, reject) => {
+      jobs.push(() => {
         try {
           ask().then(resolve, reject);
         } catch (error) {
           reject(error);
         }
       });
-      this.#wake();
+      wake();
     });
-  }
-
-  /** The table, each request of which is made in the zone. */
-  table(table: DBCoreTable): DBCoreTable {
-    return {
-      ...table,
-      mutate: (request) => this.run(() => table.mutate(request)),
-      get: (request) => this.run(() => table.get(request)),
-      getMany: (request) => this.run(() => table.getMany(request)),
-      query: (request) => this.run(() => table.query(request)),
-      openCursor: (request) => this.run(() => table.openCursor(request)),
-      count: (request) => this.run(() => table.count(request)),
-    };
-  }
 }

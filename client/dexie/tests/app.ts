@@ -12,14 +12,14 @@ const seed = Math.random().toString(36).slice(2, 8).padEnd(6, "0");
 export const newId = () => `id-${seed}-${++ids}`;
 
 /** The server's answers as those of `fetch`. */
-async function fetchFrom(ask: (asked: Asked) => Promise<Answered>, url: string, { body = "" }: FetchInit): Promise<FetchAnswer> {
+export async function fetchFrom(ask: (asked: Asked) => Promise<Answered>, url: string, { body = "" }: FetchInit): Promise<FetchAnswer> {
   const { status, body: told } = await ask({ kind: url.includes("/push") ? "push" : "pull", body });
   if (status === 0) throw new TypeError("Failed to fetch");
   const type = status === 200 ? "application/json" : "application/problem+json";
   return { status, headers: { get: (name) => (name === "content-type" ? type : null) }, body: null, text: async () => JSON.stringify(told) };
 }
 
-const TOKEN = `e30.${btoa(JSON.stringify({ iss: "tests", sub: "alice", exp: 4_000_000_000 }))}.`;
+export const TOKEN = `e30.${btoa(JSON.stringify({ iss: "tests", sub: "alice", exp: 4_000_000_000 }))}.`;
 
 export interface AppOptions extends Partial<SyncOptions> {
   schema?: Record<string, string>;

@@ -4,7 +4,7 @@ import { Dexie } from "dexie";
 import type { Position } from "../../core/src/store.ts";
 import { createCapture } from "../src/capture.ts";
 import type { CapturedRow } from "../src/rows.ts";
-import { DexieStore, silentMiddleware } from "../src/store.ts";
+import { DexieStore, silentTap } from "../src/store.ts";
 import { type Collections, declareStores, readCollections } from "../src/schema.ts";
 
 export const SCHEMA = {
@@ -41,12 +41,12 @@ export async function openCaptured(options: { position?: Position | null; unsync
   declareStores(db);
   let transactions = 0;
   const { middleware, below } = createCapture({ tables, unsynced, now: () => 1, newTransaction: () => `t${++transactions}` });
-  const silent = silentMiddleware();
+  const silent = silentTap();
   db.use(middleware);
   db.use(silent.middleware);
   await db.open();
   await db.table("_hw_meta").put({ key: "leader", value: { term: 1 } });
-  const store = new DexieStore({ db, tables, below, silent: silent.core });
+  const store = new DexieStore({ db, tables, below, silent: silent.below });
   if (position) {
     for (const space of ["~", "b1", "b2"]) await db.table("_hw_spaces").put({ space, position, load: null });
   }
