@@ -1,14 +1,14 @@
 // docs/GETTING-STARTED.md as somebody follows it: its files in an empty folder, with the packed packages. Needs the npm registry.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { startChromium } from "../runtime/chromium.mjs";
 import { eventually } from "../runtime/harness.mjs";
-import { blocksOf, build, commandsOf, headwater, page as open, put, run, serving } from "./packed.mjs";
+import { blocksOf, build, headwater, install, page as open, put, root, run, serving } from "./packed.mjs";
 
 describe("the page that gets one started", () => {
   let app, browser;
@@ -18,7 +18,7 @@ describe("the page that gets one started", () => {
     assert.ok(existsSync(headwater), "the packages are not there: run `npm run pack`");
     app = await mkdtemp(join(tmpdir(), "headwater-started-"));
     browser = await startChromium();
-    for (const [npm, ...args] of commandsOf("GETTING-STARTED.md")) await run(npm, args, app);
+    await install(app, "GETTING-STARTED.md");
     for (const block of blocks) put(app, block);
   });
   after(async () => {
@@ -122,7 +122,9 @@ describe("the page that gets one started", () => {
     });
   });
 
-  test("what is built can be deployed", async () => {
+  test("the types are right, and what is built can be deployed", async () => {
+    put(app, { path: "tsconfig.json", content: readFileSync(join(root, "packages/create-headwater/templates/vanilla/tsconfig.json")) });
+    await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "--noEmit", "-p", "."], app);
     await build(app);
     const { stdout } = await run(process.execPath, [join(app, "node_modules/wrangler/bin/wrangler.js"), "deploy", "--dry-run"], app);
     assert.match(stdout, /env\.COORDINATOR[^]*env\.SNAPSHOTS/);

@@ -48,11 +48,14 @@ export function blocksOf(name) {
   return blocks.map(([, content, path]) => ({ path, content }));
 }
 
-/** Its commands for npm that stand in blocks, with the packed package instead of npm's. */
-export function commandsOf(name) {
-  const blocks = readFileSync(join(root, "docs", name), "utf8").matchAll(/^```sh\n(npm [^]*?)^```$/gm);
-  const lines = [...blocks].flatMap(([, block]) => block.trim().split("\n"));
-  return lines.map((line) => line.replace(/ +#.*/, "").replace(/ headwater\b/, ` ${headwater}`).split(" "));
+/** Runs what pages of the documentation have npm do: what they install at once, with the packed package instead of npm's; then the rest. */
+export async function install(app, ...pages) {
+  const blocks = pages.flatMap((name) => [...readFileSync(join(root, "docs", name), "utf8").matchAll(/^```sh\n(npm [^]*?)^```$/gm)]);
+  const commands = blocks.flatMap(([, block]) => block.trim().split("\n")).map((line) => line.replace(/ +#.*/, "").split(" ").slice(1));
+  const isInstall = ([name]) => name === "install";
+  const names = commands.filter(isInstall).flatMap((args) => args.slice(1)).filter((name) => name !== "-D");
+  await run("npm", ["install", "--no-audit", "--no-fund", ...names.map((name) => (name === "headwater" ? headwater : name))], app);
+  for (const args of commands.filter((args) => !isInstall(args))) await run("npm", args, app);
 }
 
 export function put(app, { path, content }) {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { startChromium } from "../runtime/chromium.mjs";
-import { blocksOf, build, commandsOf, headwater, page as open, put, run, serving } from "./packed.mjs";
+import { blocksOf, build, headwater, install, page as open, put, run, serving } from "./packed.mjs";
 
 /** What a framework's own template would have: where the component is mounted. */
 const MOUNTED = {
@@ -29,7 +29,7 @@ describe("the recipes", () => {
     assert.ok(existsSync(headwater), "the packages are not there: run `npm run pack`");
     app = await mkdtemp(join(tmpdir(), "headwater-recipes-"));
     browser = await startChromium();
-    for (const page of ["GETTING-STARTED.md", "RECIPES.md"]) for (const [npm, ...args] of commandsOf(page)) await run(npm, args, app);
+    await install(app, "GETTING-STARTED.md", "RECIPES.md");
     for (const block of blocksOf("GETTING-STARTED.md")) put(app, block);
     for (const block of recipes.filter(({ path }) => path !== "worker/index.ts")) put(app, block);
     put(app, { path: "vite.config.ts", content: VITE });
