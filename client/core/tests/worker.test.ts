@@ -42,6 +42,8 @@ class Client {
   readonly name: string;
   readonly sub: string;
   device: Device;
+  /** All leaders so far: one from which the lead was taken learns of it at its next commit, if there is one. */
+  readonly leaders: Device[] = [];
   sockets: WebSocket[] = [];
   /** Of a hundred requests so many fail. */
   faults = 20;
@@ -73,6 +75,7 @@ class Client {
     };
     const device = new Device({ url, store: this.store, ports, token: async () => runtime.token(this.sub), term: this.store.term, stolen, tell: () => {} });
     for (const space of this.spaces) device.open(space);
+    this.leaders.push(device);
     return device;
   }
 
@@ -205,7 +208,7 @@ class World {
   }
 
   async end(): Promise<void> {
-    for (const { device } of this.clients) device.stop();
+    for (const { leaders } of this.clients) for (const device of leaders) device.stop();
     await runtime.kv("home", this.sub, { clear: true });
   }
 }
