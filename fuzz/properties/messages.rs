@@ -4,6 +4,7 @@ use headwater::{
     call::{Call, Caller, Destination, PushAnswer, live::Closing},
     config::Config,
     edge::{
+        identity::{TokenEffect, TokenEvent},
         isolate::Isolate,
         live::{Conversations, Effect, Event},
     },
@@ -97,8 +98,10 @@ impl Talk {
         match effect {
             Effect::Admit => Event::Admitted(Ok(())),
             Effect::ReadBody { limit } => Event::Body((body.len() <= limit).then(|| body.to_owned())),
-            Effect::Verify { .. } => Event::Verified(Some(false)),
-            Effect::FetchKeys { .. } => Event::Keys(None, String::new()),
+            Effect::Token(TokenEffect::Verify { .. }) => Event::Token(TokenEvent::Verified(Some(false))),
+            Effect::Token(TokenEffect::FetchKeys { .. }) => {
+                Event::Token(TokenEvent::Keys(None, String::new()))
+            }
             Effect::Renew(expires) => Event::Renewed(expires.since(START)),
             Effect::Call(Call::Pull(ask)) => {
                 let pull = |host: &mut Host| host.pull(&self.caller.user, &self.scope, &ask, START);

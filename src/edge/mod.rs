@@ -3,6 +3,7 @@
 pub mod config;
 pub mod directory;
 mod failures;
+pub mod identity;
 pub mod isolate;
 pub mod known;
 pub mod live;

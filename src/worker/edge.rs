@@ -22,7 +22,7 @@ use worker::{Env, worker_sys::Context};
 
 use crate::{
     http, isolate, now, panic,
-    tokens::{fetch_keys, may_pass, verify_signature},
+    tokens::{self, may_pass},
 };
 
 #[wasm_bindgen(module = "/js/kv.js")]
@@ -243,14 +243,7 @@ impl Carrier {
     fn start(&self, effect: &Effect) -> Promise {
         let env: &JsValue = &self.env;
         match effect {
-            Effect::Verify { algorithm, jwk, signed, signature } => {
-                let signature = Uint8Array::from(&signature[..]);
-                verify_signature(algorithm.as_str(), jwk, signed, signature, limits::KEYS_IMPORTED_MAX)
-            }
-            Effect::FetchKeys { url } => {
-                let (bytes, ms) = (limits::KEYS_BYTES_MAX, limits::KEYS_TIMEOUT_MS);
-                fetch_keys(url, bytes, ms, limits::KEYS_LOOKS, self.context.as_ref())
-            }
+            Effect::Token(effect) => tokens::ask(effect, self.context.as_ref()),
             Effect::AskLimiter(user) => may_pass(env, user.as_str()),
             Effect::Drain => receive_body(self.request(), "", false, 0),
             Effect::ReadBody { user, coding, limit } => {
@@ -311,11 +304,7 @@ impl Carrier {
     /// How it has ended; `value` is that of a head, if it was wanted.
     fn end(&mut self, effect: Effect, done: Result<JsValue, JsValue>, value: Option<String>) -> Event {
         match effect {
-            Effect::Verify { .. } => Event::Verified(done.ok().map(|is_good| is_good.is_truthy())),
-            Effect::FetchKeys { .. } => {
-                let read = done.map(|read| Array::from(&read)).unwrap_or_default();
-                Event::Keys(read.get(0).as_string(), read.get(1).as_string().unwrap_or_default())
-            }
+            Effect::Token(effect) => Event::Token(tokens::found(&effect, done)),
             Effect::AskLimiter(_) => Event::MayPass(done.ok().map(|may| may.is_truthy())),
             Effect::ReadBody { .. } => Event::Body(http::body_of(done)),
             Effect::LookIntoCache { scope, .. } => {

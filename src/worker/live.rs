@@ -24,7 +24,7 @@ use crate::{
     isolate, now,
     object::{Body, Instance, random},
     panic::UnderWay,
-    tokens::{fetch_keys, verify_signature},
+    tokens,
 };
 
 #[wasm_bindgen(module = "/js/live.js")]
@@ -223,17 +223,9 @@ impl Instance {
                 let body = body().filter(|body| body.length() as usize <= limit);
                 Event::Body(body.and_then(|body| String::from_utf8(body.to_vec()).ok()))
             }
-            Effect::Verify { algorithm, jwk, signed, signature } => {
-                let signature = Uint8Array::from(&signature[..]);
-                let (algorithm, keys_max) = (algorithm.as_str(), limits::KEYS_IMPORTED_MAX);
-                let verified = verify_signature(algorithm, &jwk, &signed, signature, keys_max);
-                Event::Verified(JsFuture::from(verified).await.ok().map(|is_good| is_good.is_truthy()))
-            }
-            Effect::FetchKeys { url } => {
-                let (bytes, ms) = (limits::KEYS_BYTES_MAX, limits::KEYS_TIMEOUT_MS);
-                let fetched = fetch_keys(&url, bytes, ms, limits::KEYS_LOOKS, &self.state);
-                let read = JsFuture::from(fetched).await.map(|read| Array::from(&read)).unwrap_or_default();
-                Event::Keys(read.get(0).as_string(), read.get(1).as_string().unwrap_or_default())
+            Effect::Token(effect) => {
+                let done = JsFuture::from(tokens::ask(&effect, &self.state)).await;
+                Event::Token(tokens::found(&effect, done))
             }
             Effect::Renew(expires) => {
                 let ends_in_ms = self.object.borrow_mut().live().renew(number, expires, now());

@@ -169,7 +169,7 @@ describe("sockets", () => {
 
   test("what is not of the protocol ends the socket with 1008", async () => {
     const { token } = someone("alice");
-    for (const bad of ["{", "[]", '{"n":1,"type":"pull","body":{}}', new Uint8Array([1]), '{"type":"pull","n":0,"body":{}}']) {
+    for (const bad of ["{", "[]", '{"n":1,"type":"pull","body":{}}', new Uint8Array([1]), '{"type":"pull","n":0,"body":{}}', '{"type":"pull","n":1,"body":{}]']) {
       const socket = await listen(runtime, token);
       socket.send(bad);
       assert.equal(await socket.ended(), 1008, String(bad));

@@ -2,9 +2,10 @@
 
 use super::{Message, Refusal};
 use crate::{
-    access::token::{Algorithm, Bearer, Claimed, Step},
+    access::token::Bearer,
     call::{Call, Caller, decode_reply},
     edge::{
+        identity::{Asked, Identity, TokenEffect, TokenEvent},
         isolate::Isolate,
         known::Known,
         pull::{Next, Pull, ReadPlan},
@@ -46,9 +47,7 @@ enum State {
     Admitting(Option<String>),
     /// For the text in the place of the body.
     Reading(About),
-    Verifying(Box<Claimed>),
-    /// The token, once its issuer's keys are there.
-    FetchingKeys(String),
+    Identifying(Asked),
     Renewing,
     /// For the object's answer to a push or a resolution.
     Passing,
@@ -64,10 +63,8 @@ pub enum Event {
     Admitted(Result<(), ApiError>),
     /// The text in the place of the body; none if it is too long or no UTF-8.
     Body(Option<String>),
-    /// Whether the signature is good; none where the platform does not know the key for one.
-    Verified(Option<bool>),
-    /// What the issuer has answered, and status and type of what came.
-    Keys(Option<String>, String),
+    /// What the platform has found out about the token.
+    Token(TokenEvent),
     /// In how many ms the new token ends.
     Renewed(u64),
     /// What the object has answered.
@@ -84,22 +81,8 @@ pub enum Effect {
         /// How many bytes it has at most.
         limit: usize,
     },
-    /// Verify a signature: [`Event::Verified`].
-    Verify {
-        /// Of which kind it is.
-        algorithm: Algorithm,
-        /// The key, as JSON.
-        jwk: String,
-        /// What is signed.
-        signed: String,
-        /// The signature.
-        signature: Vec<u8>,
-    },
-    /// Fetch the keys of the issuer: [`Event::Keys`].
-    FetchKeys {
-        /// From there.
-        url: String,
-    },
+    /// Find something out about the token: [`Event::Token`].
+    Token(TokenEffect),
     /// The socket is good until then: [`Event::Renewed`].
     Renew(Millis),
     /// Call the object, in the name of the socket's user: [`Event::Called`]. The body of a push or a resolution is the message's.
@@ -171,7 +154,10 @@ impl Isolate {
                     return Ok(exchange.admit(Some(said)));
                 };
                 match about {
-                    About::Token => self.decide_token(exchange, live::authorization_of(&body)?, false, now),
+                    About::Token => {
+                        let identity = self.identify_token(&live::authorization_of(&body)?, now)?;
+                        exchange.identified(identity)
+                    }
                     // What reaches no task of the object is admitted here, or it would cost its sender nothing.
                     About::Pull | About::Push | About::Conflict => {
                         begin_pull(exchange, &body, now).or_else(|error| {
@@ -181,13 +167,9 @@ impl Isolate {
                     }
                 }
             }
-            (State::FetchingKeys(authorization), Event::Keys(document, came)) => {
-                self.learn_keys(document.as_deref(), &came, now);
-                self.decide_token(exchange, authorization, true, now)
-            }
-            (State::Verifying(claimed), Event::Verified(is_good)) => {
-                let bearer = self.learn_signature(*claimed, is_good, now)?;
-                exchange.renew(&bearer)
+            (State::Identifying(asked), Event::Token(event)) => {
+                let identity = self.token_learns(asked, event, (now, now))?;
+                exchange.identified(identity)
             }
             (State::Renewing, Event::Renewed(expires_in_ms)) => {
                 let body = format!(r#"{{"tokenExpiresIn":{expires_in_ms}}}"#);
@@ -219,30 +201,6 @@ impl Isolate {
                 live::with_grant(&body, &grant, ends.since(now))
             }
             Err(_) => body,
-        }
-    }
-
-    /// What a token comes to, for which its issuer's keys are fetched once at most.
-    fn decide_token(
-        &mut self,
-        exchange: &mut Exchange,
-        authorization: String,
-        has_fetched: bool,
-        now: Millis,
-    ) -> Result<Effect, ApiError> {
-        match self.decide(&authorization, now)? {
-            Step::Bearer(bearer) => exchange.renew(&bearer),
-            Step::Verify(claimed) => {
-                let (algorithm, jwk) = (claimed.key.algorithm, claimed.key.jwk.clone());
-                let (signed, signature) = (claimed.signed().to_owned(), claimed.signature.clone());
-                exchange.state = State::Verifying(Box::new(claimed));
-                Ok(Effect::Verify { algorithm, jwk, signed, signature })
-            }
-            Step::FetchKeys if has_fetched => Err(ApiError::Upstream),
-            Step::FetchKeys => {
-                exchange.state = State::FetchingKeys(authorization);
-                Ok(Effect::FetchKeys { url: self.config.token.keys_url.clone().unwrap_or_default() })
-            }
         }
     }
 }
@@ -300,6 +258,16 @@ impl Exchange {
     fn pass(&mut self, call: Call) -> Effect {
         self.state = State::Passing;
         Effect::Call(call)
+    }
+
+    fn identified(&mut self, identity: Identity) -> Result<Effect, ApiError> {
+        match identity {
+            Identity::Known(bearer) => self.renew(&bearer),
+            Identity::Asked(asked, effect) => {
+                self.state = State::Identifying(asked);
+                Ok(Effect::Token(effect))
+            }
+        }
     }
 
     fn renew(&mut self, bearer: &Bearer) -> Result<Effect, ApiError> {

@@ -4,13 +4,9 @@ use serde_json::json;
 
 use super::{Effect, Request, State, Visit, live, pull::Pulling};
 use crate::{
-    access::{
-        cors,
-        target::Target,
-        token::{Bearer, Step},
-    },
+    access::{cors, target::Target, token::Bearer},
     call::{Call, Usage},
-    edge::isolate::Isolate,
+    edge::{identity::Identity, isolate::Isolate},
     error::ApiError,
     fronts::headwater::{
         body::{Coding, is_json},
@@ -63,29 +59,22 @@ impl Isolate {
             _ => {}
         }
         visit.route = Some(route);
-        self.identify(visit, false, now)
+        let identity = self.identify_token(&visit.request.authorization, visit.request.now)?;
+        self.identified(visit, identity, now)
     }
 
-    /// Finds out who is calling, for which the issuer's keys are fetched once at most.
-    pub(super) fn identify(
+    /// It is known who is calling, or the platform has to be asked first.
+    pub(super) fn identified(
         &mut self,
         visit: &mut Visit,
-        has_fetched: bool,
+        identity: Identity,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        match self.decide(&visit.request.authorization, visit.request.now)? {
-            Step::Bearer(caller) => self.begin_as(visit, caller, now),
-            Step::Verify(claimed) => {
-                let (algorithm, jwk) = (claimed.key.algorithm, claimed.key.jwk.clone());
-                let (signed, signature) = (claimed.signed().to_owned(), claimed.signature.clone());
-                visit.state = State::Verifying(Box::new(claimed));
-                Ok(Effect::Verify { algorithm, jwk, signed, signature })
-            }
-            Step::FetchKeys if has_fetched => Err(ApiError::Upstream),
-            Step::FetchKeys => {
-                visit.state = State::FetchingKeys;
-                let url = self.config.token.keys_url.clone().unwrap_or_default();
-                Ok(Effect::FetchKeys { url })
+        match identity {
+            Identity::Known(caller) => self.begin_as(visit, caller, now),
+            Identity::Asked(asked, effect) => {
+                visit.state = State::Identifying(asked);
+                Ok(Effect::Token(effect))
             }
         }
     }

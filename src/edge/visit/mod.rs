@@ -26,12 +26,12 @@ pub use self::call::{Called, Outgoing, Passed, PassedBody, unreached};
 use self::{call::Then, errand::Errand, pull::Pulling, read::ForHead, stream::Streaming};
 use super::isolate::Isolate;
 use crate::{
-    access::{
-        target::Target,
-        token::{Algorithm, Claimed},
-    },
+    access::target::Target,
     call::Usage,
-    edge::known::{Known, KnownHead, Overlay, Wanted},
+    edge::{
+        identity::{Asked, TokenEffect, TokenEvent},
+        known::{Known, KnownHead, Overlay, Wanted},
+    },
     error::ApiError,
     fronts::headwater::{body::Coding, reply::Reply, route::Route},
     ids::{SpaceHash, UserHash},
@@ -93,8 +93,7 @@ pub struct Visit {
 enum State {
     /// For an errand to begin.
     Errand(Box<Errand>),
-    Verifying(Box<Claimed>),
-    FetchingKeys,
+    Identifying(Asked),
     /// For the platform's rate limiter; a pull may have begun.
     Limiting(Option<Box<Pulling>>),
     /// For a body that nobody wants; then the request is refused.
@@ -118,10 +117,8 @@ pub enum Event {
     Begun,
     /// What was waited for is over.
     Resumed,
-    /// Whether the signature is good; none where the platform does not know the key for one.
-    Verified(Option<bool>),
-    /// What the issuer has answered, if it is a text, and status and type of what came; empty if nothing did.
-    Keys(Option<String>, String),
+    /// What the platform has found out about the token.
+    Token(TokenEvent),
     /// Whether the rate limiter lets the user pass; none if it has failed.
     MayPass(Option<bool>),
     /// The body has come.
@@ -145,22 +142,8 @@ pub enum Event {
 /// What a visit asks for.
 #[derive(Debug)]
 pub enum Effect {
-    /// Verify a signature: [`Event::Verified`].
-    Verify {
-        /// Of which kind it is.
-        algorithm: Algorithm,
-        /// The key, as JSON.
-        jwk: String,
-        /// What is signed.
-        signed: String,
-        /// The signature.
-        signature: Vec<u8>,
-    },
-    /// Fetch the keys of the issuer: [`Event::Keys`].
-    FetchKeys {
-        /// From there.
-        url: String,
-    },
+    /// Find something out about the token: [`Event::Token`].
+    Token(TokenEffect),
     /// Ask the rate limiter: [`Event::MayPass`].
     AskLimiter(UserHash),
     /// Read the body to its end and keep nothing, because a sender that is cut off while it writes does not see why:
@@ -347,13 +330,9 @@ impl Isolate {
     fn go_on(&mut self, visit: &mut Visit, event: Event, now: Millis) -> Result<Effect, ApiError> {
         match (std::mem::replace(&mut visit.state, State::Over), event) {
             (State::Errand(errand), event) => Ok(self.run_errand(visit, *errand, event, now)),
-            (State::Verifying(claimed), Event::Verified(is_good)) => {
-                let caller = self.learn_signature(*claimed, is_good, visit.request.now)?;
-                self.begin_as(visit, caller, now)
-            }
-            (State::FetchingKeys, Event::Keys(document, came)) => {
-                self.learn_keys(document.as_deref(), &came, now);
-                self.identify(visit, true, now)
+            (State::Identifying(asked), Event::Token(event)) => {
+                let identity = self.token_learns(asked, event, (visit.request.now, now))?;
+                self.identified(visit, identity, now)
             }
             (State::Limiting(pulling), Event::MayPass(may_pass)) => {
                 self.limited(visit, pulling, may_pass, now)

@@ -74,8 +74,8 @@ fn request(method: &str, path: &str, now: Millis) -> Request {
 fn begin_with(isolate: &mut Isolate, request: Request, grant: &str) -> (Visit, Effect) {
     let now = request.now;
     let (mut visit, effect) = isolate.begin(request, &|_| grant.to_owned());
-    let Effect::Verify { .. } = effect else { return (visit, effect) };
-    let effect = isolate.step(&mut visit, Event::Verified(Some(true)), now);
+    let Effect::Token(TokenEffect::Verify { .. }) = effect else { return (visit, effect) };
+    let effect = isolate.step(&mut visit, Event::Token(TokenEvent::Verified(Some(true))), now);
     (visit, effect)
 }
 
@@ -124,10 +124,13 @@ fn refused(status: u16, code: &str) -> (u16, String) {
 fn a_signature_is_verified_once_and_then_remembered() {
     let mut isolate = isolate(false);
     let (mut visit, effect) = isolate.begin(request("POST", "/sync/push", START), &|_| String::new());
-    let Effect::Verify { signature, jwk, .. } = effect else { panic!("{effect:?}") };
+    let Effect::Token(TokenEffect::Verify { signature, jwk, .. }) = effect else { panic!("{effect:?}") };
     assert_eq!(signature, [7; 64]);
     assert!(jwk.contains("P-256"), "{jwk}");
-    assert!(matches!(isolate.step(&mut visit, Event::Verified(Some(true)), START), Effect::Pass(..)));
+    assert!(matches!(
+        isolate.step(&mut visit, Event::Token(TokenEvent::Verified(Some(true))), START),
+        Effect::Pass(..)
+    ));
     let (_, effect) = isolate.begin(request("POST", "/sync/push", START), &|_| String::new());
     assert!(matches!(effect, Effect::Pass(..)), "{effect:?}");
 }
@@ -137,8 +140,8 @@ fn a_bad_signature_and_a_key_that_the_platform_does_not_know_let_nobody_in() {
     for is_good in [Some(false), None] {
         let mut isolate = isolate(false);
         let (mut visit, effect) = isolate.begin(request("POST", "/sync/push", START), &|_| String::new());
-        assert!(matches!(effect, Effect::Verify { .. }), "{effect:?}");
-        let effect = isolate.step(&mut visit, Event::Verified(is_good), START);
+        assert!(matches!(effect, Effect::Token(TokenEffect::Verify { .. })), "{effect:?}");
+        let effect = isolate.step(&mut visit, Event::Token(TokenEvent::Verified(is_good)), START);
         assert_eq!(answered(&visit, effect), refused(401, "unauthenticated"), "{is_good:?}");
     }
 }
@@ -153,18 +156,25 @@ fn a_request_fetches_the_keys_of_the_issuer_once_and_never_twice() {
 
     let mut with_key = isolate_with_issuer();
     let (mut visit, effect) = asked(&mut with_key);
-    assert!(matches!(&effect, Effect::FetchKeys { url } if url == ISSUER_KEYS), "{effect:?}");
-    let effect =
-        with_key.step(&mut visit, Event::Keys(keys("there"), "200 application/json".to_owned()), START);
-    assert!(matches!(effect, Effect::Verify { .. }), "{effect:?}");
+    assert!(
+        matches!(&effect, Effect::Token(TokenEffect::FetchKeys { url }) if url == ISSUER_KEYS),
+        "{effect:?}"
+    );
+    let effect = with_key.step(
+        &mut visit,
+        Event::Token(TokenEvent::Keys(keys("there"), "200 application/json".to_owned())),
+        START,
+    );
+    assert!(matches!(effect, Effect::Token(TokenEffect::Verify { .. })), "{effect:?}");
 
     for (document, refusal) in
         [(keys("elsewhere"), refused(401, "unauthenticated")), (None, refused(503, "upstream"))]
     {
         let mut without_key = isolate_with_issuer();
         let (mut visit, effect) = asked(&mut without_key);
-        assert!(matches!(effect, Effect::FetchKeys { .. }), "{effect:?}");
-        let effect = without_key.step(&mut visit, Event::Keys(document, String::new()), START);
+        assert!(matches!(effect, Effect::Token(TokenEffect::FetchKeys { .. })), "{effect:?}");
+        let effect =
+            without_key.step(&mut visit, Event::Token(TokenEvent::Keys(document, String::new())), START);
         assert_eq!(answered(&visit, effect), refusal);
         let (visit, effect) = asked(&mut without_key);
         assert_eq!(answered(&visit, effect), refusal, "at once, it is not asked again");
@@ -182,7 +192,7 @@ fn the_log_says_what_an_issuer_answers_instead_of_keys() {
         let request = Request { authorization: token("there"), ..request("POST", "/sync/push", START) };
         let (mut visit, _) = isolate.begin(request, &|_| String::new());
         isolate.take_log();
-        isolate.step(&mut visit, Event::Keys(document, came.to_owned()), START);
+        isolate.step(&mut visit, Event::Token(TokenEvent::Keys(document, came.to_owned())), START);
         let fields = json!({ "why": why, "came": came });
         let line = (LogLevel::Error, "the issuer's keys could not be fetched", fields);
         assert!(isolate.take_log().contains(&line), "{came}");
