@@ -45,12 +45,12 @@ cpSync(join(here, "templates", template), folder, { recursive: true });
 renameSync(join(folder, "gitignore"), join(folder, ".gitignore"));
 // Names of Workers are lower case letters, digits and dashes.
 const name = basename(folder).toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "") || "app";
-for (const file of ["package.json", "wrangler.jsonc", "index.html"]) {
+for (const file of ["package.json", "wrangler.jsonc", "index.html", "README.md"]) {
   const path = join(folder, file);
   writeFileSync(path, readFileSync(path, "utf8").replaceAll("{{name}}", name));
 }
 const secret = () => randomBytes(32).toString("hex");
-writeFileSync(join(folder, ".dev.vars"), `# Secrets of the local server. Never commit them.\nJWT_SECRET="${secret()}"\nGRANT_SECRET="${secret()}"\nENVIRONMENT="development"\n`, { mode: 0o600 });
+writeFileSync(join(folder, ".dev.vars"), `# Secrets of the local server. Never commit them.\nJWT_SECRET="${secret()}"\nGRANT_SECRET="${secret()}"\n`, { mode: 0o600 });
 
 const manager = /^(\w+)/.exec(process.env.npm_config_user_agent ?? "")?.[1] ?? "npm";
-console.log(`\nMade ${name} in ${folder}.\n\n  cd ${relative(process.cwd(), folder) || "."}\n  ${manager} install\n  ${manager} run dev\n`);
+console.log(`\nMade ${name} in ${folder}.\n\n  cd ${relative(process.cwd(), folder) || "."}\n  ${manager} install\n  ${manager} run dev\n\nHow to deploy it, and the two secrets it needs then, stands in its README.md.\n`);

@@ -59,12 +59,20 @@ describe("the packages", () => {
         await other.getByText("idle").waitFor();
         assert.equal(await other.getByText("Milk").count(), 0);
         assert.equal(await laptop.getByText("Bread").count(), 0);
+        const hostile = await page(`${url}/?user=${encodeURIComponent("<img src=x>")}`);
+        await hostile.getByRole("heading", { name: "<img src=x>" }).waitFor();
+        assert.equal(await hostile.locator("img").count(), 0, "what stands in the address is text");
       });
       await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "--noEmit", "-p", "."], app);
       await build(app);
       const shipped = readdirSync(join(app, "dist/client"), { recursive: true });
       assert.ok(shipped.some((name) => name.endsWith(".js")));
       assert.deepEqual(shipped.filter((name) => name.endsWith(".wasm")), [], "the module of the server is nothing for browsers");
+      const scripts = shipped.filter((name) => name.endsWith(".js")).map((name) => readFileSync(join(app, "dist/client", name), "utf8"));
+      // How WebAssembly begins in base64.
+      assert.ok(!scripts.some((text) => text.includes("AGFzbQ")));
+      const server = readdirSync(join(app, "dist"), { recursive: true }).filter((name) => !name.startsWith("client") && name.endsWith(".js"));
+      assert.ok(!server.some((name) => readFileSync(join(app, "dist", name), "utf8").includes("x-development-user")), "nobody says who they are to a deployed app");
     });
   }
 

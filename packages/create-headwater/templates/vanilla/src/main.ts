@@ -4,10 +4,11 @@ import { db, sync, user } from "./db.ts";
 import "./style.css";
 
 document.querySelector("#app")!.innerHTML = `
-  <h1>Todos of ${user}</h1>
+  <h1></h1>
   <form><input type="text" name="title" aria-label="A new todo" autocomplete="off" /><button>Add</button></form>
   <ul></ul>
   <small></small>`;
+document.querySelector("h1")!.textContent = `Todos of ${user}`;
 const form = document.querySelector("form")!;
 const list = document.querySelector("ul")!;
 
