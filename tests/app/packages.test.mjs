@@ -11,6 +11,7 @@ import { startChromium } from "../runtime/chromium.mjs";
 import { eventually } from "../runtime/harness.mjs";
 import { build, create, headwater, page as open, root, run, serving } from "./packed.mjs";
 
+const README = readFileSync(join(root, "README.md"), "utf8");
 const PNPM = "pnpm@12.21.0";
 
 describe("the packages", () => {
@@ -75,6 +76,27 @@ describe("the packages", () => {
       assert.ok(!server.some((name) => readFileSync(join(app, "dist", name), "utf8").includes("x-development-user")), "nobody says who they are to a deployed app");
     });
   }
+
+  test("the lines of README, pasted into an app, sync two browsers", async () => {
+    const app = join(folder, "vanilla");
+    const [, lines] = /## In your app[^]*?```ts\n([^]*?)```/.exec(README);
+    writeFileSync(join(app, "src/main.ts"), lines);
+    const worker = join(app, "worker/index.ts");
+    writeFileSync(worker, readFileSync(worker, "utf8").replace(/return user .*;/, 'return { sub: user ?? "alice" };'));
+    await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "--noEmit", "--noUnusedLocals", "-p", "."], app);
+    await serving(app, async (url) => {
+      const counts = new Map();
+      for (const name of ["laptop", "phone"]) {
+        const opened = await page("about:blank");
+        opened.on("console", async (message) => {
+          const count = await message.args()[0]?.evaluate((all) => (Array.isArray(all) ? all.length : null)).catch(() => null);
+          if (typeof count === "number") counts.set(name, count);
+        });
+        await opened.goto(url);
+      }
+      await eventually(() => `both show what each has written; there is ${[...counts]}`, () => [...counts.values()].filter((count) => count === 2).length === 2);
+    });
+  });
 
   test("what is packed resolves in every way that its users import it", async () => {
     await run(process.execPath, [join(root, "node_modules/publint/src/cli.js"), "--strict", join(root, "build/packages/headwater")], root);
