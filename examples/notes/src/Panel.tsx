@@ -40,7 +40,7 @@ export function Panel({ session, space }: { session: Session; space: string }) {
         <div><dt>Sent</dt><dd>{bytes(totals.up)}</dd></div>
         <div><dt>Received</dt><dd>{bytes(totals.down)}</dd></div>
         <div title={inWords(totals.used)}>
-          <dt>A million times</dt><dd>{money(costOf(totals.used))}</dd>
+          <dt>For a million</dt><dd>{money(costOf(totals.used))}</dd>
         </div>
       </dl>
       <ol className="exchanges" aria-label="Exchanges, newest first">

@@ -93,7 +93,8 @@ export function usedByMessage(type: string, asked: Asked, answered: Answered | n
   const deletions = changes.filter(({ op }) => op === "delete").length;
   const parked = (answered.results ?? []).filter(({ status }) => status === "conflict").length;
   used.written = 1 + 2 * parked + changes.reduce((rows, change) => rows + rowsOf(change), 0);
-  used.read = changes.length + deletions + (asked.since === undefined ? 0 : 1);
+  // What a change was before, and, for the news to everybody who listens, what it is then: that is read once, so the sender has it.
+  used.read = 3 * changes.length + deletions + (asked.since === undefined ? 0 : 1);
   return used;
 }
 

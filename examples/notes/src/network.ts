@@ -121,13 +121,9 @@ export class Network {
       send(text);
     };
     socket.addEventListener("message", ({ data }) => {
-      const { type, n = 0, status = 200, version, body = {}, changes = [] } = JSON.parse(data);
+      const { type, n = 0, status = 200, version, body = {} } = JSON.parse(data);
       const told = { ...of, version: version ?? body?.version, status, down: bytesOf(data) };
-      if (type === "changes" || type === "version") {
-        // The object reads them once for everybody who hears of them.
-        const used: Used = { read: 2 * changes.length, isEstimate: changes.length > 0 };
-        return this.#tell({ ...told, kind: "news", up: 0, ms: 0, used });
-      }
+      if (type === "changes" || type === "version") return this.#tell({ ...told, kind: "news", up: 0, ms: 0, used: {} });
       const asked = sent.get(n);
       sent.delete(n);
       if (!asked) return;
