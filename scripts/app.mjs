@@ -1,12 +1,13 @@
 // Builds the client and the example app, which the local server shows at `/`.
 
-import { writeFileSync } from "node:fs";
+import { cpSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root, run, tools } from "./setup.mjs";
 import { token } from "./token.mjs";
 
-/** What the local server gives to whoever asks for no route of the Worker. */
-export const APP = "examples/notes/dist";
+const BUILT = "examples/notes/dist";
+/** What the local server gives to whoever asks for no route of the Worker: a copy, so that it stays while the app is built again or tested. */
+export const SERVED = ".headwater/app";
 const USERS = ["alice", "bob", "carol", "dave"];
 const ADVICE = "The message is above.";
 const TOKEN_S = 30 * 24 * 3600;
@@ -18,8 +19,10 @@ export function buildApp() {
   run(tools.node, ["node_modules/vite/bin/vite.js", "build", "examples/notes", "--logLevel", "warn"], ADVICE);
 }
 
-/** Users to sign in as without an account anywhere. The file is made by `npm start` alone, beside what it serves, and never deployed. */
-export function writeDevelopmentUsers() {
+/** Copies the app to where it is served, with users to sign in as without an account anywhere. Their file stands there alone, and is never deployed. */
+export function copyApp() {
   const users = USERS.map((sub) => ({ sub, token: token(sub, TOKEN_S) }));
-  writeFileSync(join(root, APP, "development-users.json"), JSON.stringify({ users }));
+  rmSync(join(root, SERVED), { recursive: true, force: true });
+  cpSync(join(root, BUILT), join(root, SERVED), { recursive: true });
+  writeFileSync(join(root, SERVED, "development-users.json"), JSON.stringify({ users }));
 }

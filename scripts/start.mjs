@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { parseArgs } from "node:util";
-import { APP, buildApp, writeDevelopmentUsers } from "./app.mjs";
+import { SERVED, buildApp, copyApp } from "./app.mjs";
 import { build } from "./build.mjs";
 import { Stop, main, root, setup, tools, wranglerEnv } from "./setup.mjs";
 
@@ -34,7 +34,7 @@ async function announce(port, server) {
 }
 
 function serve(port) {
-  const args = ["dev", "--port", String(port), "--ip", HOST, "--persist-to", ".headwater/state", "--assets", APP];
+  const args = ["dev", "--port", String(port), "--ip", HOST, "--persist-to", ".headwater/state", "--assets", SERVED];
   // The interactive keys would draw over the line that says where the server is.
   const server = spawn(tools.node, [tools.wrangler, ...args, "--show-interactive-dev-session=false"], {
     cwd: root,
@@ -55,6 +55,6 @@ await main(async () => {
   setup();
   build();
   buildApp();
-  writeDevelopmentUsers();
+  copyApp();
   await announce(port, serve(port));
 });

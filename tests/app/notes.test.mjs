@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { eventually } from "../runtime/harness.mjs";
+import { sharedHash } from "../runtime/published.mjs";
 import { Stage } from "./stage.mjs";
 
 const AXE = readFileSync(new URL("../../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
@@ -19,7 +20,7 @@ async function faults(page, without = []) {
 describe("the notes app", () => {
   let stage;
   before(async () => {
-    stage = await Stage.set();
+    stage = await Stage.set({ locations: ["far"] });
   });
   after(() => stage.strike());
 
@@ -34,6 +35,17 @@ describe("the notes app", () => {
     return { alice, bob };
   }
 
+  /** Waits until KV has what the list that somebody shows holds; gives the scope of its keys. */
+  async function published({ sub, page }) {
+    const space = await page.evaluate((sub) => localStorage.getItem(`list of ${sub}`), sub);
+    const answer = await stage.runtime.fetch("home", `/spaces/${space}`, { headers: { authorization: `Bearer ${stage.runtime.token(sub)}` } });
+    const { epoch, version } = await answer.json();
+    const scope = `${sharedHash(space)}.${epoch}`;
+    const namespace = await stage.runtime.namespace();
+    await eventually("KV has the list", async () => (await namespace.getWithMetadata(`v1/${scope}/head`)).metadata?.v >= version);
+    return scope;
+  }
+
   test("two people and two tabs see what each other writes", async () => {
     const { alice, bob } = await pair("Bread", "Lemons");
     const tab = await stage.page(alice.sub, { context: alice.context });
@@ -45,9 +57,8 @@ describe("the notes app", () => {
     await alice.page.getByRole("checkbox", { name: "Done: Bread" }).click();
     await bob.page.locator('.note[data-done="true"]', { hasText: "Bread" }).waitFor();
     await alice.status("In sync");
-    await alice.page.locator(".exchanges li", { hasText: "Sent edits" }).first().waitFor();
+    await alice.exchange("Sent edits");
     await alice.picture("light");
-    assert.deepEqual([alice, bob, tab].flatMap(({ complaints }) => complaints), []);
   });
 
   test("offline on both sides, edits of different fields merge, and of the same field a person decides", async () => {
@@ -78,12 +89,32 @@ describe("the notes app", () => {
     assert.equal(await bob.page.getByRole("button", { name: "Look and decide" }).count(), 0);
   });
 
+  test("the switch cuts the network of all windows of its user, and of nobody else in that browser", async () => {
+    const alice = await stage.person("alice");
+    await alice.addList("Diary");
+    const [tab, elsewhere, bob] = [await stage.page(alice.sub, { context: alice.context }), await stage.page(alice.sub), await stage.person("bob", { context: alice.context })];
+    for (const one of [alice, tab, elsewhere, bob]) await one.status("In sync");
+    // The first window talks to the server for both.
+    await tab.network(false);
+    await tab.add("Rain");
+    await alice.shows("Rain");
+    for (const one of [alice, tab]) await one.status("Offline · 1 edit waits");
+    await bob.addList("Of Bob");
+    await bob.status("In sync");
+    await stage.runtime.waitForPublished(bob.sub, "0.1");
+    assert.equal([...(await stage.runtime.truth(alice.sub)).records].filter(([key]) => key.startsWith("notes")).length, 0);
+    await alice.network(true);
+    await tab.status("In sync");
+    await elsewhere.shows("Rain");
+  });
+
   test("what was written offline is there after a reload, before any network, and is sent when there is one", async () => {
     const alice = await stage.person("alice");
     await alice.addList("Diary");
     await alice.status("In sync");
     await alice.network(false);
     await alice.add("Rain");
+    await alice.shows("Rain");
     await alice.page.reload();
     await alice.shows("Rain");
     await alice.status("Offline · 1 edit waits");
@@ -93,7 +124,8 @@ describe("the notes app", () => {
     await elsewhere.shows("Rain");
   });
 
-  test("50,000 notes load with progress, also when the page is reloaded in the middle, and edits made meanwhile arrive", async () => {
+  test("50,000 notes load with progress, a load that is cut goes on where it was after a reload, and edits made meanwhile arrive", async () => {
+    const held = stage.hold(4_000_000);
     const alice = await stage.person("alice", {
       async prepare(sub) {
         const device = stage.runtime.device(sub);
@@ -102,12 +134,21 @@ describe("the notes app", () => {
       },
     });
     const loading = async () => Number(/Loading ([\d,]+)/.exec(await alice.page.locator(".status").innerText())?.[1]?.replaceAll(",", "") ?? 0);
-    await eventually("the load shows its progress", async () => (await loading()) > 2000);
+    await eventually("the load shows its progress", async () => held.isReached && (await loading()) > 20_000, 120_000);
+    await alice.network(false);
+    await eventually("the cut ends the load", () => held.isLetGo);
+    held.release();
     await alice.page.reload();
-    await eventually("the load goes on", async () => (await loading()) > 0);
+    await alice.status("Offline");
+    const rest = stage.hold(100_000);
+    const goesOn = alice.page.waitForRequest((request) => request.url().endsWith("/sync/pull") && JSON.parse(request.postData()).cursor, { timeout: 60_000 });
+    await alice.network(true);
+    await goesOn;
+    await eventually("more of the load comes", () => rest.isReached);
     await alice.addList("Meanwhile");
     await alice.add("Written during the load");
-    await alice.status("In sync");
+    rest.release();
+    await alice.status("In sync", { timeout: 120_000 });
     await alice.press("Everything");
     await alice.page.getByText("100 of 50,000 notes").waitFor();
     assert.equal((await alice.texts())[0], "Note 49999");
@@ -125,34 +166,81 @@ describe("the notes app", () => {
     await alice.status("In sync");
   });
 
-  test("a token that ends is replaced, and the socket goes on", async () => {
+  test("a token that is about to end is replaced, and the socket goes on", async () => {
+    // Good for 20 s, of which 60 s of leeway are the most.
+    const ends = Date.now() + 20_000;
     const alice = await stage.person("alice", {
-      prepare: (sub) => (stage.claims[sub] = () => ({ exp: Math.floor(Date.now() / 1000) - 57 })), // 60 s of leeway
+      prepare: (sub) => (stage.claims[sub] = () => ({ exp: Math.floor(ends / 1000) - 60 })),
     });
     await alice.addList("Diary");
+    await alice.page.clock.install();
+    await alice.page.reload();
     await alice.add("Before");
-    await new Promise((later) => setTimeout(later, 4000));
+    await alice.status("In sync");
     delete stage.claims[alice.sub];
+    // A client asks for the next token half a minute after the last one at the earliest.
+    await alice.page.clock.fastForward(31_000);
+    await alice.exchange("Renewed the token");
+    const opened = alice.sockets.length;
+    await new Promise((later) => setTimeout(later, ends + 2000 - Date.now()));
     await alice.add("After");
     await alice.status("In sync");
+    assert.equal(alice.sockets.length, opened, "no other socket was opened");
+    assert.equal(alice.sockets.at(-1).isClosed(), false);
     const elsewhere = await stage.page(alice.sub);
     await elsewhere.shows("After", "Before");
   });
 
-  test("KV that lags and KV that is emptied change nothing of what is seen", async () => {
+  test("KV that lags and KV that is emptied change nothing of what is seen", async (t) => {
     const { alice, bob } = await pair("First");
-    await stage.runtime.kv("home", "*", { set: { staleMs: 30_000, objectLagMs: 30_000 } });
+    const scope = await published(alice);
+    // Nobody has asked there yet, so whoever does is answered from KV.
+    stage.location = "far";
+    t.after(() => (stage.location = "home"));
+    await stage.runtime.kv("far", "*", { set: { staleMs: 60_000 } });
+    const early = await stage.page(alice.sub);
+    await early.shows("First");
+    const { counts } = await stage.runtime.kv("far", { scope });
+    assert.ok(counts["edge.body.head"] > 0, `the list came from KV: ${JSON.stringify(counts)}`);
+    // From here on KV shows there what it has just shown.
+    await stage.runtime.kv("far", "*", { set: { objectLagMs: 60_000 } });
     await alice.add("Second");
+    await alice.status("In sync");
+    await published(alice);
     const carol = await stage.page(bob.sub);
     await carol.shows("Second", "First");
-    await stage.runtime.kv("home", "*", { clear: true, empty: true });
+    await stage.runtime.kv("far", "*", { clear: true, empty: true });
     const fresh = await stage.page(alice.sub);
     await fresh.shows("Second", "First");
     await fresh.add("Third");
-    for (const one of [alice, bob, carol]) await one.shows("Third", "Second", "First");
+    for (const one of [alice, bob, early, carol]) await one.shows("Third", "Second", "First");
   });
 
   test("a member removed while typing is told, keeps what is on the device, and can take it away", async () => {
+    const { alice, bob } = await pair("Ours");
+    await alice.press("Members");
+    const field = bob.page.getByLabel("Text of the note");
+    await field.press("End");
+    await field.pressSequentially(", and more");
+    await alice.shows("Ours, and more");
+    const typing = field.pressSequentially(" and more".repeat(30), { delay: 50 });
+    await alice.press("Remove");
+    await alice.page.getByRole("listitem").filter({ hasText: /^Bob/ }).waitFor({ state: "detached" });
+    await bob.page.getByText("You are not a member of this list any more.").waitFor();
+    await typing;
+    const [left] = await bob.texts();
+    assert.match(left, /^Ours, and more and/);
+    await bob.page.reload();
+    await bob.page.getByText("You are not a member of this list any more.").waitFor();
+    await bob.shows(left);
+    await bob.press("Remove them from this device");
+    await bob.page.getByText("Make a list, or open an invitation.").waitFor();
+    await alice.press("Close");
+    const [arrived] = await alice.texts();
+    assert.ok(left.startsWith(arrived), `${arrived} is how ${left} begins`);
+  });
+
+  test("a member removed while offline is told, and what was not sent stays on the device", async () => {
     const { alice, bob } = await pair("Ours");
     await bob.network(false);
     await bob.add("Mine, unsent");
@@ -160,12 +248,31 @@ describe("the notes app", () => {
     await alice.press("Remove");
     await alice.page.getByRole("listitem").filter({ hasText: /^Bob/ }).waitFor({ state: "detached" });
     await bob.network(true);
-    await bob.page.getByText("You are not a member of this list any more.").waitFor();
+    await bob.page.getByText("You are not a member of this list any more. 1 of your edits did not arrive.").waitFor();
     await bob.shows("Mine, unsent", "Ours");
-    await bob.press("Remove them from this device");
-    await bob.page.getByText("Make a list, or open an invitation.").waitFor();
     await alice.press("Close");
     await alice.shows("Ours");
+  });
+
+  test("a page of another origin can use nothing of the server, also with a good token", async () => {
+    const alice = await stage.person("alice");
+    await alice.status("In sync");
+    const ask = ({ page }) =>
+      page.evaluate(async ({ url, token }) => {
+        const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+        const pull = await fetch(`${url}/sync/pull`, { method: "POST", headers, body: "{}" }).then((answer) => answer.status, () => "kept back");
+        const socket = new WebSocket(`${url.replace("http", "ws")}/sync/live`, ["headwater.v1", `bearer.${token}`]);
+        const live = await new Promise((told) => {
+          socket.onopen = () => told("open");
+          socket.onerror = () => told("refused");
+        });
+        return { pull, live };
+      }, { url: stage.url, token: stage.runtime.token(alice.sub) });
+    assert.deepEqual(await ask(alice), { pull: 200, live: "open" });
+    // The same server by another name, which is another origin.
+    const page = await alice.context.newPage();
+    await page.goto(stage.url.replace("127.0.0.1", "localhost"));
+    assert.deepEqual(await ask({ page }), { pull: "kept back", live: "refused" });
   });
 
   test("two accounts in one browser see their own lists only", async () => {
@@ -191,6 +298,7 @@ describe("the notes app", () => {
     assert.deepEqual(await faults(alice.page), []);
     await alice.page.emulateMedia({ colorScheme: "dark", reducedMotion: "reduce" });
     assert.deepEqual(await faults(alice.page), []);
+    await alice.page.locator(".lag figcaption", { hasNotText: "not known" }).waitFor();
     await alice.picture("dark");
     await alice.page.getByLabel("A new note").focus();
     for (const key of ["Tab", "Space", "Tab", "End", "!"]) await alice.page.keyboard.press(key);

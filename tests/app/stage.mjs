@@ -1,10 +1,12 @@
 // The notes app in Chromium before the real Worker: one address for both, as where it is deployed.
 
+import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { createServer, request as forward } from "node:http";
 import { connect } from "node:net";
 import { extname, join } from "node:path";
+import { pipeline } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { startChromium } from "../runtime/chromium.mjs";
 import { eventually, startRuntime } from "../runtime/harness.mjs";
@@ -19,6 +21,10 @@ export class Stage {
   people = [];
   /** Claims of the tokens that are given from now on, by user. */
   claims = {};
+  windows = [];
+  /** The location of the runtime that is asked from now on. */
+  location = "home";
+  #hold = null;
 
   static async set(options) {
     if (!existsSync(join(DIST, "index.html"))) throw new Error("The app is not built. Run `npm test`, or `npm start` once.");
@@ -38,6 +44,18 @@ export class Stage {
     this.server.close();
     this.server.closeAllConnections();
     await this.runtime.stop();
+    assert.deepEqual(this.windows.flatMap(({ complaints }) => complaints), [], "no window's script has failed");
+  }
+
+  /** From now on an answer to a pull stops behind about so many bytes until it is released: so a load can be looked at in its middle. */
+  hold(bytes) {
+    const { promise: released, resolve } = Promise.withResolvers();
+    const release = () => {
+      this.#hold = null;
+      resolve();
+    };
+    this.#hold = { bytes, released, release, isReached: false, isLetGo: false };
+    return this.#hold;
   }
 
   async #serve(asked, answer) {
@@ -46,10 +64,17 @@ export class Stage {
     const file = join(DIST, path === "/" ? "index.html" : path);
     if (file.startsWith(DIST) && existsSync(file)) return answer.writeHead(200, { "content-type": TYPES[extname(file)] }).end(readFileSync(file));
     try {
-      const sent = forward((await this.runtime.url("home")) + asked.url, { method: asked.method, headers: asked.headers });
+      const hold = path === "/sync/pull" ? this.#hold : null;
+      const headers = { ...asked.headers };
+      // Bytes that are held are counted unpacked.
+      if (hold) delete headers["accept-encoding"];
+      const sent = forward((await this.runtime.url(this.location)) + asked.url, { method: asked.method, headers });
       sent.on("response", (got) => {
         answer.writeHead(got.statusCode, got.headers);
-        got.on("error", () => answer.destroy()).pipe(answer);
+        pipeline(hold ? heldBack(got, hold) : got, answer, () => {});
+        answer.on("close", () => {
+          if (hold?.isReached && !answer.writableFinished) hold.isLetGo = true;
+        });
       });
       sent.on("error", () => answer.destroy());
       asked.pipe(sent);
@@ -60,7 +85,7 @@ export class Stage {
 
   async #upgrade(asked, near, head) {
     try {
-      const far = connect(Number(new URL(await this.runtime.url("home")).port), "127.0.0.1");
+      const far = connect(Number(new URL(await this.runtime.url(this.location)).port), "127.0.0.1");
       const headers = Object.entries(asked.headers).map(([name, value]) => `${name}: ${value}\r\n`).join("");
       far.write(`GET ${asked.url} HTTP/1.1\r\n${headers}\r\n`);
       far.write(head);
@@ -87,22 +112,40 @@ export class Stage {
     const own = context ?? (await this.browser.context.browser().newContext({ viewport: { width: 1280, height: 800 } }));
     const page = await own.newPage();
     const window = new Window(this, page, sub, own);
+    this.windows.push(window);
     await page.goto(`${this.url}${path}?as=${encodeURIComponent(sub)}`);
     return window;
+  }
+}
+
+/** What comes; behind the bytes of `hold` only once it is released. */
+async function* heldBack(coming, hold) {
+  let passed = 0;
+  for await (const chunk of coming) {
+    yield chunk;
+    passed += chunk.length;
+    if (passed < hold.bytes) continue;
+    hold.isReached = true;
+    await hold.released;
   }
 }
 
 /** One window of the app, and what its person does in it. */
 class Window {
   complaints = [];
+  /** All that it has opened, the newest last. */
+  sockets = [];
 
   constructor(stage, page, sub, context) {
     Object.assign(this, { stage, page, sub, context });
     page.on("pageerror", (error) => this.complaints.push(String(error)));
+    page.on("websocket", (socket) => this.sockets.push(socket));
     page.setDefaultTimeout(20_000);
   }
 
-  status = (text) => this.page.locator(".status", { hasText: text }).waitFor();
+  status = (text, options) => this.page.locator(".status", { hasText: text }).waitFor(options);
+  /** Waits until the panel has told of such an exchange. */
+  exchange = (text) => this.page.locator(".exchanges li", { hasText: text }).first().waitFor();
   note = (text) => this.page.getByLabel("Text of the note").and(this.page.locator("textarea")).filter({ hasText: text });
   /** The texts as they stand in the fields, newest first. */
   texts = () => this.page.getByLabel("Text of the note").evaluateAll((fields) => fields.map((field) => field.value));

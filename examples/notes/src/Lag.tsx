@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "react";
 import type { Session } from "./database.ts";
 import { tokenOf } from "./users.ts";
 
-export interface Published {
+interface Published {
   version: number;
   /** Seconds since it was published. */
   age: number;
@@ -15,37 +15,50 @@ const SETTLE_MS = 2_000;
 const WINDOW_MS = 120_000;
 const EARLY_MS = 60_000;
 
+/** What KV has; null: not known. */
+type Known = Published | "nothing" | null;
+
 /** Reading a shared space takes a grant, which lasts ten minutes. */
 const grants = new Map<string, { grant: string; until: number }>();
 
-async function look({ network, user }: Session, space: string): Promise<Published | null> {
-  const headers: Record<string, string> = { authorization: `Bearer ${await tokenOf(user, "start")}` };
-  if (space !== "~") {
-    let kept = grants.get(space);
-    if (!kept || performance.now() > kept.until) {
-      const { grant, expiresIn } = await (await network.fetch(`/spaces/${space}/grant`, { method: "POST", headers })).json();
-      kept = { grant, until: performance.now() + expiresIn - EARLY_MS };
-      grants.set(space, kept);
-    }
-    headers["headwater-grant"] = kept.grant;
-  }
-  const answer = await network.fetch(`/sync/head?space=${space}`, { headers });
-  if (!answer.ok) return null;
-  const { version } = JSON.parse((await answer.text()).split("\n")[0]!) as { version: number };
-  return { version, age: Number(answer.headers.get("headwater-age") ?? 0) };
+async function grantFor({ network }: Session, space: string, headers: Record<string, string>): Promise<string> {
+  const kept = grants.get(space);
+  if (kept && performance.now() < kept.until) return kept.grant;
+  const answer = await network.fetchForPanel(`/spaces/${space}/grant`, { method: "POST", headers });
+  const { grant, expiresIn } = await answer.json();
+  if (!answer.ok) throw new Error(`a grant is refused: ${answer.status}`);
+  grants.set(space, { grant, until: performance.now() + expiresIn - EARLY_MS });
+  return grant;
 }
 
-/** Asks KV while the page is visible, after each change and each half minute: one KV read, which the panel counts like any other. */
-export function usePublished(session: Session, space: string, current: number): Published | null {
-  const [published, setPublished] = useState<Published | null>(null);
+async function look(session: Session, space: string): Promise<Known> {
+  const headers: Record<string, string> = { authorization: `Bearer ${await tokenOf(session.user, "start")}` };
+  if (space !== "~") headers["headwater-grant"] = await grantFor(session, space, headers);
+  const answer = await session.network.fetchForPanel(`/sync/head?space=${space}`, { headers });
+  const text = await answer.text();
+  if (answer.status === 404) return "nothing";
+  if (answer.ok) return { version: JSON.parse(text).version, age: Number(answer.headers.get("headwater-age") ?? 0) };
+  grants.delete(space);
+  return null;
+}
+
+/** Asks KV while the page is visible, after each change and each half minute, if it is known where the object stands. */
+export function usePublished(session: Session, space: string, current: number): Known {
+  const [published, setPublished] = useState<Known>(null);
   useEffect(() => setPublished(null), [space]);
   useEffect(() => {
+    if (current === 0) return;
+    let isOver = false;
+    const say = (known: Known) => {
+      if (!isOver) setPublished(known);
+    };
     const ask = () => {
-      if (document.visibilityState === "visible" && !session.network.isCut) look(session, space).then(setPublished, () => {});
+      if (document.visibilityState === "visible" && !session.network.isCut) look(session, space).then(say, () => say(null));
     };
     const first = setTimeout(ask, SETTLE_MS);
     const timer = setInterval(ask, LOOK_MS);
     return () => {
+      isOver = true;
       clearTimeout(first);
       clearInterval(timer);
     };
@@ -59,30 +72,33 @@ interface Sample {
   published: number;
 }
 
-export function Lag({ current, published }: { current: number; published: Published | null }) {
+function inWords(newest: number, published: Known): string {
+  const said = `Version ${newest.toLocaleString("en")}`;
+  if (published === null) return `${said}. What KV has is not known.`;
+  if (published === "nothing") return `${said}. Nothing is in KV yet: readers are sent to the object.`;
+  const behind = newest - published.version;
+  if (behind === 0) return `${said}, and KV has it.`;
+  return `${said}. KV is ${behind.toLocaleString("en")} behind, published ${Math.round(published.age)} s before it was asked.`;
+}
+
+/** `current`: the version of the object, as far as this window has heard; 0: a window that leaves that to another one. */
+export function Lag({ current, published }: { current: number; published: Known }) {
   const samples = useRef<Sample[]>([]);
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
     const timer = setInterval(() => setNow(Date.now()), 1000);
     return () => clearInterval(timer);
   }, []);
-  const kv = published?.version ?? 0;
+  if (current === 0) return null;
+  const kv = published && published !== "nothing" ? published.version : 0;
   const newest = Math.max(current, kv);
   const last = samples.current.at(-1);
-  if (newest > 0 && (!last || last.current !== newest || last.published !== kv)) samples.current.push({ at: Date.now(), current: newest, published: kv });
+  if (!last || last.current !== newest || last.published !== kv) samples.current.push({ at: Date.now(), current: newest, published: kv });
   samples.current = samples.current.filter(({ at }, index, all) => at > now - WINDOW_MS || index === all.length - 1 || all[index + 1]!.at > now - WINDOW_MS);
-  if (newest === 0) return null;
-  const behind = newest - kv;
-  const said = `Version ${newest.toLocaleString("en")}`;
-  const words = !published
-    ? `${said}. Nothing is in KV yet: readers are sent to the object.`
-    : behind === 0
-      ? `${said}, and KV has it.`
-      : `${said}. KV is ${behind.toLocaleString("en")} behind, published ${Math.round(published.age)} s before it was asked.`;
   return (
     <figure className="lag">
       <Chart samples={samples.current} now={now} />
-      <figcaption>{words}</figcaption>
+      <figcaption>{inWords(newest, published)}</figcaption>
     </figure>
   );
 }

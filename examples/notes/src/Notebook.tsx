@@ -1,7 +1,7 @@
 // The page of somebody who is signed in: lists, the notes of one, and what goes on behind them.
 
 import { useLiveQuery } from "dexie-react-hooks";
-import { useEffect, useState } from "react";
+import { useEffect, useState, useSyncExternalStore } from "react";
 import { Conflicts } from "./Conflicts.tsx";
 import { type List, type Session } from "./database.ts";
 import { Invited } from "./Invited.tsx";
@@ -20,23 +20,19 @@ export function Notebook({ session }: { session: Session }) {
   const lists = useLiveQuery(() => db.lists.toArray());
   const [chosen, setChosen] = useState<string | null>(() => localStorage.getItem(`list of ${user}`));
   const [view, setView] = useState<View>("notes");
-  const [isCut, setCut] = useState(network.isCut);
+  const isCut = useSyncExternalStore(network.onSwitch, () => network.isCut);
   useEffect(() => {
     if (chosen) localStorage.setItem(`list of ${user}`, chosen);
   }, [chosen, user]);
   const sorted = lists?.toSorted((a, b) => a.title.localeCompare(b.title));
   const list: List | undefined = sorted?.find(({ id }) => id === chosen) ?? sorted?.[0];
-  const cut = (next: boolean) => {
-    network.cut(next);
-    setCut(next);
-  };
   return (
     <div className="notebook" data-view={view} data-cut={isCut}>
       <header className="bar">
         <Wordmark />
         <StatusLine session={session} isCut={isCut} />
         <label className="switch">
-          <input type="checkbox" role="switch" checked={!isCut} onChange={(event) => cut(!event.target.checked)} />
+          <input type="checkbox" role="switch" checked={!isCut} onChange={(event) => network.cut(!event.target.checked)} />
           <span>Network</span>
         </label>
         <button type="button" className="plain who" onClick={() => become(null)} title="Be somebody else">

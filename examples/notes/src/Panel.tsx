@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "react";
 import type { Session } from "./database.ts";
-import { costOf, type Exchange, inWords, sum } from "./exchange.ts";
+import { costOf, type Exchange, inWords, sum, type Used } from "./exchange.ts";
 import { useExchanges } from "./hooks.ts";
 import { Journey } from "./Journey.tsx";
 import { Lag, usePublished } from "./Lag.tsx";
@@ -13,36 +13,44 @@ const bytes = (count: number) => (count < 10_000 ? `${count.toLocaleString("en")
 /** In millionths of a dollar. */
 const money = (dollars: number) => `$${(dollars * 1e6).toLocaleString("en", { maximumFractionDigits: 2 })}`;
 
+/** What tells where the object stands. */
+const TELLING = new Set(["push", "pull", "conflict", "news", "ping"]);
+
 export function Panel({ session, space }: { session: Session; space: string }) {
   const exchanges = useExchanges(session.network, KEPT);
-  const [totals, setTotals] = useState({ count: 0, up: 0, down: 0, dollars: 0 });
+  const ofApp = exchanges.filter(({ isOfPanel }) => !isOfPanel);
+  const [totals, setTotals] = useState<{ count: number; up: number; down: number; used: Used }>({ count: 0, up: 0, down: 0, used: {} });
   useEffect(
     () =>
-      session.network.watch(({ up, down, used }) =>
-        setTotals((before) => ({ count: before.count + 1, up: before.up + up, down: before.down + down, dollars: before.dollars + costOf(used) })),
-      ),
+      session.network.watch(({ up, down, used, isOfPanel }) => {
+        if (isOfPanel) return;
+        setTotals((before) => ({ count: before.count + 1, up: before.up + up, down: before.down + down, used: sum([before.used, used]) }));
+      }),
     [session],
   );
-  const current = Math.max(0, ...exchanges.map((exchange) => (exchange.space === space ? (exchange.version ?? 0) : 0)));
+  const current = Math.max(0, ...ofApp.map(({ space: of, kind, version }) => (of === space && TELLING.has(kind) ? (version ?? 0) : 0)));
   const published = usePublished(session, space, current);
   return (
     <aside className="panel" aria-label="Sync" tabIndex={0}>
       <h2>What goes on</h2>
-      <Journey exchanges={exchanges} />
+      <Journey exchanges={ofApp} />
       <Lag key={space} current={current} published={published} />
       <dl className="totals">
         <div><dt>Exchanges</dt><dd>{totals.count.toLocaleString("en")}</dd></div>
         <div><dt>Sent</dt><dd>{bytes(totals.up)}</dd></div>
         <div><dt>Received</dt><dd>{bytes(totals.down)}</dd></div>
-        <div title={inWords(sum(exchanges.map(({ used }) => used)))}>
-          <dt>A million times</dt><dd>{money(totals.dollars)}</dd>
+        <div title={inWords(totals.used)}>
+          <dt>For a million</dt><dd>{money(costOf(totals.used))}</dd>
         </div>
       </dl>
       <ol className="exchanges" aria-label="Exchanges, newest first">
         {exchanges.slice(0, SHOWN).map((exchange) => <Line key={exchange.id} exchange={exchange} />)}
       </ol>
       {exchanges.length === 0 && <p className="quiet">Nothing yet. Only the window that leads a database talks to the server; others share what it gets.</p>}
-      <p className="quiet">List prices of Cloudflare's paid plan, beyond what is included, without CPU and duration. The number is dollars for a million windows that do what this one did.</p>
+      <p className="quiet">
+        Dollars for a million windows that do what this one did, at list prices of Cloudflare's paid plan, beyond what is included. Left out: CPU and duration, what this panel
+        asks, and publication by the object's alarm, which writes KV keys at $5.00 per million. Over a socket the server does not say what it used: "about" stands before what is documented.
+      </p>
     </aside>
   );
 }
@@ -53,15 +61,17 @@ const VERBS: Record<string, string> = {
 };
 
 function Line({ exchange }: { exchange: Exchange }) {
-  const { kind, over, layer, version, status, up, down, ms, used } = exchange;
-  // Nothing may be in KV yet.
-  const failed = status >= 400 && kind !== "head";
+  const { kind, over, layer, version, status, isOfPanel, up, down, ms, used } = exchange;
+  // The panel finds out so whether anything is in KV yet.
+  const isRefused = status >= 400 && !(kind === "head" && status === 404);
+  const place = layer === "memory" && status >= 400 ? "edge" : layer;
   return (
-    <li data-layer={layer} data-failed={failed}>
+    <li data-layer={layer} data-failed={isRefused} data-panel={isOfPanel}>
       <b>{VERBS[kind] ?? kind}</b>
-      <span className="layer">{kind === "news" ? "from the object" : layer === "object" ? "object" : layer}</span>
+      <span className="layer">{kind === "news" ? `from the ${place}` : place}</span>
       <small>
         {[
+          isOfPanel && "for this panel",
           over === "socket" ? "socket" : `HTTP ${status}`,
           version !== undefined && `version ${version.toLocaleString("en")}`,
           up > 0 && `${bytes(up)} up`,

@@ -41,7 +41,7 @@ export interface Session {
 }
 
 export function openSession(user: string): Session {
-  const network = new Network();
+  const network = new Network(user);
   const db = new NotesDatabase(user);
   const sync = headwater(db, {
     url: location.origin,

@@ -11,7 +11,7 @@ export interface Used {
   kv?: number;
   written?: number;
   read?: number;
-  /** The server does not say it in a message: counted as it is documented for a push of as many changes. */
+  /** The server does not say it in a message: it is what README.md and docs/decisions/0030-live.md have counted for the like. */
   isEstimate?: boolean;
 }
 
@@ -24,6 +24,8 @@ export interface Exchange {
   layer: Layer;
   version?: number | undefined;
   status: number;
+  /** The panel asked, not the app. */
+  isOfPanel: boolean;
   /** Bytes of bodies and messages. */
   up: number;
   down: number;
@@ -49,28 +51,77 @@ export const inWords = (used: Used): string => {
 };
 
 export function sum(all: readonly Used[]): Used {
-  const total: Used = {};
+  const total: Used = { isEstimate: all.some(({ isEstimate }) => isEstimate) };
   for (const used of all) for (const name of OPERATIONS) total[name] = (total[name] ?? 0) + (used[name] ?? 0);
   return total;
 }
 
-/** `Server-Timing` says what an answer used. */
+/** What the server says in `Server-Timing`. */
+const counted = (headers: Headers, name: string): number =>
+  Number(new RegExp(`\\b${name};desc="(\\d+)"`).exec(headers.get("server-timing") ?? "")?.[1] ?? 0);
+
 export function usedOf(headers: Headers): Used {
-  const count = (name: string) => Number(new RegExp(`\\b${name};desc="(\\d+)"`).exec(headers.get("server-timing") ?? "")?.[1] ?? 0);
+  const count = (name: string) => counted(headers, name);
   return { worker: 1, object: count("object"), kv: count("kv"), written: count("rows_written"), read: count("rows_read") };
 }
 
-export function layerOf(path: string, headers: Headers): Layer {
-  if (path === "/sync/head") return "KV";
-  const source = headers.get("headwater-source");
+interface Change {
+  op?: string;
+  records?: Change[];
+}
+
+/** Rows of one change; a resolution is that of two parked changes. */
+const rowsOf = ({ op, records = [] }: Change): number =>
+  op === "resolve" ? records.reduce((rows, record) => rows + rowsOf(record), 6) : op === "delete" ? 3 : 2;
+
+interface Asked {
+  since?: number;
+  mutations?: { changes: Change[] }[];
+}
+interface Answered {
+  changes?: unknown[];
+  results?: { status: string }[];
+}
+
+/** What a message over a socket used. `answered` is null if nothing was done. */
+export function usedByMessage(type: string, asked: Asked, answered: Answered | null): Used {
+  const used: Used = { message: 1, isEstimate: true };
+  if (!answered) return used;
+  if (type === "pull") used.read = 2 * (answered.changes?.length ?? 0);
+  const changes = (asked.mutations ?? []).flatMap((mutation) => mutation.changes);
+  if (changes.length === 0) return used;
+  const deletions = changes.filter(({ op }) => op === "delete").length;
+  const parked = (answered.results ?? []).filter(({ status }) => status === "conflict").length;
+  used.written = 1 + 2 * parked + changes.reduce((rows, change) => rows + rowsOf(change), 0);
+  // What a change was before, and, for the news to everybody who listens, what it is then: that is read once, so the sender has it.
+  used.read = 3 * changes.length + deletions + (asked.since === undefined ? 0 : 1);
+  return used;
+}
+
+/** The furthest layer that was asked. What is refused has no `Headwater-Source`, and says only what it used. */
+export function layerOf(headers: Headers): Layer {
+  const count = (name: string) => counted(headers, name);
+  const source = headers.get("headwater-source") ?? (count("object") > 0 ? "coordinator" : count("kv") > 0 ? "kv" : "edge");
+  if (source === "coordinator") return "object";
   if (source === "kv") return "KV";
-  if (source !== "edge") return "object";
-  return /cache;desc="[1-9]/.test(headers.get("server-timing") ?? "") ? "cache" : "memory";
+  return count("cache") > 0 ? "cache" : "memory";
+}
+
+export function versionOf(headers: Headers): number | undefined {
+  const version = headers.get("headwater-version") ?? headers.get("headwater-position")?.split(".").at(-1);
+  return version === undefined ? undefined : Number(version);
 }
 
 export function kindOf(path: string): string {
   const [, first = "", second = "", third = ""] = path.split("/");
   if (first === "sync") return second;
   if (first === "invitations") return "accept";
-  return third === "grant" ? "grant" : third || "spaces";
+  return third || "spaces";
+}
+
+/** The space that a request is for; empty: none, or one that its URL does not name. */
+export function spaceOf({ pathname, searchParams }: URL): string {
+  const [, first, second = ""] = pathname.split("/");
+  if (first === "sync") return searchParams.get("space") ?? "~";
+  return first === "spaces" ? decodeURIComponent(second) : "";
 }

@@ -5,7 +5,7 @@ import type { Network } from "./network.ts";
 
 export const useObservable = <T,>(observable: Observable<T>): T => useSyncExternalStore(observable.subscribe, observable.getSnapshot);
 
-/** The last exchanges, newest first, and the sum of all. */
+/** The last exchanges, newest first. */
 export function useExchanges(network: Network, limit: number): Exchange[] {
   const [exchanges, setExchanges] = useState<Exchange[]>([]);
   useEffect(() => network.watch((exchange) => setExchanges((before) => [exchange, ...before].slice(0, limit))), [network, limit]);

@@ -1,20 +1,28 @@
 // The network as the client sees it. It can be cut, and tells of each exchange for the panel.
 
-import { kindOf, type Exchange, layerOf, usedOf } from "./exchange.ts";
+import { type Exchange, kindOf, layerOf, spaceOf, type Used, usedByMessage, usedOf, versionOf } from "./exchange.ts";
 
 type Watch = (exchange: Exchange) => void;
 
-const CUT = "network is cut";
 const bytesOf = (body: unknown): number => (typeof body === "string" ? new Blob([body]).size : body instanceof Uint8Array ? body.length : 0);
 
 export class Network {
   readonly #watches = new Set<Watch>();
+  readonly #switches = new Set<() => void>();
   readonly #sockets = new Set<WebSocket>();
+  readonly #key: string;
+  /** Aborted for as long as the network is cut. */
+  #connection = new AbortController();
   #next = 1;
-  #isCut = sessionStorage.getItem(CUT) === "yes";
+
+  constructor(user: string) {
+    this.#key = `network of ${user}`;
+    this.#obey();
+    addEventListener("storage", ({ key }) => key === this.#key && this.#obey());
+  }
 
   get isCut(): boolean {
-    return this.#isCut;
+    return this.#connection.signal.aborted;
   }
 
   watch(call: Watch): () => void {
@@ -22,30 +30,66 @@ export class Network {
     return () => this.#watches.delete(call);
   }
 
-  /** Nothing leaves this window and nothing comes, also after a reload, until it is joined again. */
+  /** Calls when the network was cut or joined, here or in another window. */
+  onSwitch = (call: () => void): (() => void) => {
+    this.#switches.add(call);
+    return () => this.#switches.delete(call);
+  };
+
+  /**
+   * No exchange of this user leaves this browser, and none under way arrives, also after a reload, until the network is
+   * joined again. One window talks to the server for all windows of a user, so the switch is for all of them.
+   */
   cut(isCut: boolean): void {
-    this.#isCut = isCut;
-    sessionStorage.setItem(CUT, isCut ? "yes" : "no");
-    if (isCut) for (const socket of this.#sockets) socket.close();
-    dispatchEvent(new Event(isCut ? "offline" : "online"));
+    if (isCut) localStorage.setItem(this.#key, "cut");
+    else localStorage.removeItem(this.#key);
+    this.#obey();
   }
 
-  fetch: typeof fetch = async (input, init) => {
-    if (this.#isCut) throw new TypeError("The network is cut.");
+  #obey(): void {
+    const isCut = localStorage.getItem(this.#key) === "cut";
+    if (isCut === this.isCut) return;
+    if (isCut) {
+      this.#connection.abort(new TypeError("The network is cut."));
+      for (const socket of this.#sockets) socket.close();
+    } else {
+      this.#connection = new AbortController();
+      dispatchEvent(new Event("online"));
+    }
+    for (const call of this.#switches) call();
+  }
+
+  fetch: typeof fetch = (input, init) => this.#fetch(input, init, false);
+
+  /** For what the panel itself asks: it shows that, and leaves it out of its sums. */
+  fetchForPanel: typeof fetch = (input, init) => this.#fetch(input, init, true);
+
+  async #fetch(input: RequestInfo | URL, init: RequestInit | undefined, isOfPanel: boolean): Promise<Response> {
     const url = new URL(input instanceof Request ? input.url : input, location.href);
     const began = performance.now();
-    const answer = await fetch(input, init);
-    // Counted on a copy: the client reads the answer as it comes.
-    void answer.clone().arrayBuffer().then((body) => {
-      const { status, headers } = answer;
-      const version = Number(headers.get("headwater-version") ?? headers.get("headwater-position")?.split(".").at(-1)) || undefined;
+    const signal = AbortSignal.any([this.#connection.signal, ...(init?.signal ? [init.signal] : [])]);
+    const answer = await fetch(input, { ...init, signal });
+    const { status, headers } = answer;
+    const tell = (down: number) =>
       this.#tell({
-        kind: kindOf(url.pathname), over: "HTTP", space: url.searchParams.get("space") ?? "~", layer: layerOf(url.pathname, headers), version, status,
-        up: bytesOf(init?.body), down: body.byteLength, ms: performance.now() - began, used: usedOf(headers),
+        kind: kindOf(url.pathname), over: "HTTP", space: spaceOf(url), layer: layerOf(headers), version: versionOf(headers), status, isOfPanel,
+        up: bytesOf(init?.body), down, ms: performance.now() - began, used: usedOf(headers),
       });
-    }, () => {});
-    return answer;
-  };
+    // An answer without a body is handed on as it is: no other may have the status of a redirect or of a 304.
+    if (!answer.body) {
+      tell(0);
+      return answer;
+    }
+    let down = 0;
+    const counter = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+      transform(bytes, controller) {
+        down += bytes.length;
+        controller.enqueue(bytes);
+      },
+      flush: () => tell(down),
+    });
+    return new Response(answer.body.pipeThrough(counter), answer);
+  }
 
   /** The constructor that the client is given. */
   get WebSocket(): typeof WebSocket {
@@ -59,36 +103,32 @@ export class Network {
 
   #open(url: URL, protocols?: string | string[]): WebSocket {
     // A port on which nobody listens: refused as a cut network refuses.
-    if (this.#isCut) url = new URL("ws://127.0.0.1:9");
+    if (this.isCut) return new WebSocket("ws://127.0.0.1:9");
     const socket = new WebSocket(url, protocols);
-    if (this.#isCut) return socket;
-    const space = url.searchParams.get("space") ?? "~";
+    const of = { over: "socket", space: spaceOf(url), layer: "object", isOfPanel: false } as const;
     const began = performance.now();
     this.#sockets.add(socket);
     socket.addEventListener("close", () => this.#sockets.delete(socket));
     socket.addEventListener("open", () => {
-      const used = { worker: 1, object: 1 };
-      this.#tell({ kind: "opening", over: "socket", space, layer: "object", status: 101, up: 0, down: 0, ms: performance.now() - began, used });
+      const used: Used = { worker: 1, object: 1, read: of.space === "~" ? 0 : 1, isEstimate: true };
+      this.#tell({ ...of, kind: "opening", status: 101, up: 0, down: 0, ms: performance.now() - began, used });
     });
-    const sent = new Map<number, { kind: string; up: number; at: number; changes: number }>();
+    const sent = new Map<number, { type: string; body: object; up: number; at: number }>();
     const send = socket.send.bind(socket);
     socket.send = (text) => {
-      const { type, n = 0, body } = JSON.parse(String(text));
-      const changes = (body?.mutations ?? []).reduce((sum: number, one: { changes: unknown[] }) => sum + one.changes.length, 0);
-      sent.set(n, { kind: type, up: bytesOf(text), at: performance.now(), changes });
+      const { type, n = 0, body = {} } = JSON.parse(String(text));
+      sent.set(n, { type, body, up: bytesOf(text), at: performance.now() });
       send(text);
     };
     socket.addEventListener("message", ({ data }) => {
-      const message = JSON.parse(data);
-      const { type, n = 0 } = message;
-      const asked = sent.get(type === "pong" ? 0 : n);
+      const { type, n = 0, status = 200, version, body = {} } = JSON.parse(data);
+      const told = { ...of, version: version ?? body?.version, status, down: bytesOf(data) };
+      if (type === "changes" || type === "version") return this.#tell({ ...told, kind: "news", up: 0, ms: 0, used: {} });
+      const asked = sent.get(n);
       sent.delete(n);
-      const version = message.version ?? message.body?.version;
-      const told = { over: "socket", space, layer: "object", version, down: bytesOf(data) } as const;
-      if (type === "changes" || type === "version") return this.#tell({ ...told, kind: "news", status: 200, up: 0, ms: 0, used: {} });
       if (!asked) return;
-      const used = type === "pong" ? {} : { message: 1, ...(asked.changes > 0 && { written: 1 + 2 * asked.changes, isEstimate: true }) };
-      this.#tell({ ...told, kind: asked.kind, status: message.status ?? 200, up: asked.up, ms: performance.now() - asked.at, used });
+      const used = usedByMessage(asked.type, asked.body, type === "answer" && status === 200 ? body : null);
+      this.#tell({ ...told, kind: asked.type, up: asked.up, ms: performance.now() - asked.at, used });
     });
     return socket;
   }
