@@ -43,6 +43,9 @@ pub(super) enum Asks {
     Token,
 }
 
+/// What has become of a push.
+pub type Pushed = Rc<Result<PushAnswer, ApiError>>;
+
 /// A message that an object serves.
 #[derive(Debug)]
 pub struct Serving {
@@ -53,7 +56,7 @@ pub struct Serving {
     /// How far it is.
     pub exchange: Exchange,
     /// What has become of the push in it.
-    pub told: Option<Rc<Result<PushAnswer, ApiError>>>,
+    pub told: Option<Pushed>,
 }
 
 /// What goes over one socket.
@@ -68,7 +71,7 @@ struct Connection {
     /// On its way to the object.
     said: VecDeque<Spoken>,
     /// On its way to the client.
-    told: VecDeque<(String, Option<Rc<Result<PushAnswer, ApiError>>>)>,
+    told: VecDeque<(String, Option<Pushed>)>,
     /// What the client waits for, in order.
     awaited: VecDeque<(u64, Asks)>,
 }

@@ -16,7 +16,7 @@ use headwater::{
     ids::UserHash,
     limits,
 };
-use js_sys::{Array, Uint8Array};
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
