@@ -58,6 +58,7 @@ describe("the notes app", () => {
     await bob.page.locator('.note[data-done="true"]', { hasText: "Bread" }).waitFor();
     await alice.status("In sync");
     await alice.exchange("Sent edits");
+    await alice.page.locator(".lag figcaption", { hasNotText: "not known" }).waitFor();
     await alice.picture("light");
   });
 
@@ -167,7 +168,7 @@ describe("the notes app", () => {
   });
 
   test("a token that is about to end is replaced, and the socket goes on", async () => {
-    // Good for 20 s, of which 60 s of leeway are the most.
+    // The server takes a token for 60 s after its end: this one for 20 s from now.
     const ends = Date.now() + 20_000;
     const alice = await stage.person("alice", {
       prepare: (sub) => (stage.claims[sub] = () => ({ exp: Math.floor(ends / 1000) - 60 })),
@@ -305,6 +306,7 @@ describe("the notes app", () => {
     await alice.page.locator('.note[data-done="true"]').waitFor();
     await alice.shows("Lemons!", "Bread from the corner bakery, the dark one");
     await alice.page.setViewportSize({ width: 390, height: 844 });
+    await alice.status("In sync");
     await alice.picture("phone");
     await alice.press("Sync");
     // The notes are the page's main part, and not shown here.

@@ -185,5 +185,6 @@ class Window {
     await this.press("Join the list");
   }
 
-  picture = (name) => this.page.screenshot({ path: join(PICTURES, `${name}.png`) });
+  /** As it looks once nothing moves any more. */
+  picture = (name) => this.page.screenshot({ path: join(PICTURES, `${name}.png`), animations: "disabled" });
 }

@@ -46,7 +46,7 @@ export function Panel({ session, space }: { session: Session; space: string }) {
       <ol className="exchanges" aria-label="Exchanges, newest first">
         {exchanges.slice(0, SHOWN).map((exchange) => <Line key={exchange.id} exchange={exchange} />)}
       </ol>
-      {exchanges.length === 0 && <p className="quiet">Nothing yet. Only the window that leads a database talks to the server; others share what it gets.</p>}
+      {current === 0 && <p className="quiet">Only one window of a user syncs with the server. The others share what it gets, and this may be one of them.</p>}
       <p className="quiet">
         Dollars for a million windows that do what this one did, at list prices of Cloudflare's paid plan, beyond what is included. Left out: CPU and duration, what this panel
         asks, and publication by the object's alarm, which writes KV keys at $5.00 per million. Over a socket the server does not say what it used: "about" stands before what is documented.
