@@ -306,6 +306,7 @@ describe("the notes app", () => {
     await alice.page.locator('.note[data-done="true"]').waitFor();
     await alice.shows("Lemons!", "Bread from the corner bakery, the dark one");
     await alice.page.setViewportSize({ width: 390, height: 844 });
+    await alice.page.getByRole("checkbox", { name: "Done: Lemons!" }).waitFor();
     await alice.status("In sync");
     await alice.picture("phone");
     await alice.press("Sync");
