@@ -207,6 +207,10 @@ impl Isolate {
 
 /// A pull asks nobody but the object, which is here.
 fn begin_pull(exchange: &mut Exchange, body: &str, now: Millis) -> Result<Effect, ApiError> {
+    if body.trim_ascii().is_empty() {
+        // Of a request that is a pull of everything. A message without a body is no JSON.
+        return Err(ApiError::Malformed("a message has a body".to_owned()));
+    }
     let mut request = PullRequest::from_body(body.as_bytes(), &exchange.space)?;
     if let Some(Cursor::Parts { .. }) = request.cursor {
         return Ok(exchange.admit(Some(live::use_http(exchange.n))));

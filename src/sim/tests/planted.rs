@@ -342,7 +342,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::StrangerLetIn, &["I9"], 300),
     (Fault::ClaimNotArmed, &["I8"], 1000),
     (Fault::AnswerNotArmed, &["I8"], 300),
-    (Fault::FailedTurnGoesOn, &["I8"], 300),
+    (Fault::FailedTurnGoesOn, &["I8"], 1000),
     (Fault::RefusalIgnored, &["I8"], 600),
     (Fault::MadeUnreserved, &["I8"], 100),
     (Fault::AlarmNotArmed, &["I8"], 100),
