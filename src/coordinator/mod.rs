@@ -354,8 +354,7 @@ impl<L: Ledger> Coordinator<L> {
         self.ledger.put_meta(&meta)?;
         self.meta = meta;
         self.forget_overlay();
-        self.publisher.epoch_began(now);
-        Ok(())
+        self.publisher.epoch_began(&mut self.ledger, now)
     }
 
     fn forget_overlay(&self) {

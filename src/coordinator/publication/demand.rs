@@ -3,6 +3,7 @@
 use super::{DAY_MS, Durable, Publisher, PutOutcome};
 use crate::{
     call::{Ask, Seen},
+    coordinator::ledger::{Ledger, LedgerResult},
     limits::Sizes,
     time::Millis,
     version::Version,
@@ -68,10 +69,24 @@ impl Publisher {
         self.behind_since.get_or_insert(now);
     }
 
-    /// Notes that another history began: readers of the old one must be told soon.
-    pub fn epoch_began(&mut self, now: Millis) {
+    /// Notes that another history began: readers of the old one must be told soon. If that is because storage has gone back,
+    /// KV may have a head that storage does not know, and not show it for a while.
+    ///
+    /// # Errors
+    /// When storage cannot note it.
+    pub fn epoch_began<L: Ledger>(&mut self, ledger: &mut L, now: Millis) -> LedgerResult<()> {
         self.behind_since.get_or_insert(now);
+        self.head_is_unknown(now);
+        self.row.write(ledger)
+    }
+
+    /// KV's head is none that storage knows, and names what nobody knows: the time of what was replaced begins anew.
+    pub(super) fn head_is_unknown(&mut self, now: Millis) {
+        self.forget_replaced();
         self.row.renew = true;
+        if self.row.published.as_ref().is_none_or(|put| now.since(put.at) > DAY_MS) {
+            self.nothing_is_there();
+        }
     }
 
     /// Notes that the coordinator answered a pull, and what the edge had seen.
@@ -108,8 +123,15 @@ impl Publisher {
     pub(super) fn nothing_is_there(&mut self) {
         self.give_up_run();
         self.row.parts_mut().for_each(|part| part.put_at = Millis(0));
-        self.row.replaced.iter_mut().for_each(|one| one.part.put_at = Millis(0));
+        self.forget_replaced();
         self.row.renew = true;
+    }
+
+    /// Nothing is known of replaced parts: neither that they are there, nor since when no head names them.
+    fn forget_replaced(&mut self) {
+        for one in &mut self.row.replaced {
+            (one.since, one.part.put_at) = (None, Millis(0));
+        }
     }
 
     /// When the next turn is due; none if KV is up to date, and holds nothing that is to be deleted.

@@ -127,7 +127,8 @@ impl Publisher {
     pub fn everything_was_removed(&mut self, row: PublicationRow, now: Millis) {
         self.row = row;
         self.unpublished_bytes = 0;
-        self.epoch_began(now);
+        self.behind_since.get_or_insert(now);
+        self.row.renew = true;
     }
 
     /// How much goes into what is cut and answered.
@@ -222,16 +223,11 @@ impl Publisher {
         self.compared = true;
         let known = self.row.published.as_ref().map(|put| put.at);
         let is_unknown = head.is_some_and(|head| known.is_none_or(|put_at| head.p > put_at));
-        let is_older = |ms| known.is_none_or(|put_at| now.since(put_at) > ms);
-        if is_unknown {
-            for one in &mut self.row.replaced {
-                (one.since, one.part.put_at) = (None, Millis(0));
-            }
-            self.row.renew = true;
-        }
-        let is_gone = head.is_none() && known.is_some() && is_older(self.config.landing_ms());
-        if is_gone || (is_unknown && is_older(DAY_MS)) {
+        let is_gone = head.is_none() && known.is_some_and(|at| now.since(at) > self.config.landing_ms());
+        if is_gone {
             self.nothing_is_there();
+        } else if is_unknown {
+            self.head_is_unknown(now);
         }
     }
 
