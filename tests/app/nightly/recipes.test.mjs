@@ -6,8 +6,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { startChromium } from "../runtime/chromium.mjs";
-import { blocksOf, build, headwater, install, page as open, put, run, serving } from "./packed.mjs";
+import { startChromium } from "../../runtime/chromium.mjs";
+import { blocksOf, build, headwater, install, page as open, put, run, serving } from "../packed.mjs";
 
 /** What a framework's own template would have: where the component is mounted. */
 const MOUNTED = {
