@@ -13,7 +13,7 @@ const read = (path) => JSON.parse(readFileSync(join(root, path), "utf8"));
 /** What stands in both packages' descriptions. */
 function description(name, text) {
   const { version, license } = read("package.json");
-  return { name, version, license, type: "module", description: text, repository: read("package.json").repository, engines: { node: ">=20" } };
+  return { name, version, license, type: "module", description: text, repository: read("package.json").repository, engines: { node: ">=22.12" } };
 }
 
 function write(folder, name, content) {

@@ -37,7 +37,7 @@ if (positionals.length !== 1) stop("Say in which folder.");
 const folder = resolve(positionals[0]);
 if (existsSync(folder) && readdirSync(folder).length > 0) stop(`${folder} is there already, and not empty.`);
 const template = values.template ?? (await choose());
-if (!(template in TEMPLATES)) stop(`There is no template "${template}".`);
+if (!Object.hasOwn(TEMPLATES, template)) stop(`There is no template "${template}".`);
 
 cpSync(join(here, "templates/shared"), folder, { recursive: true });
 cpSync(join(here, "templates", template), folder, { recursive: true });

@@ -101,7 +101,7 @@ async function tokenFor<Env extends object>(request: Request, env: Env, authenti
   if (!user) return problem(401, "Unauthenticated", "unauthenticated", "Nobody is signed in.");
   const { JWT_SECRET: secret, JWT_ISSUER: issuers, JWT_AUDIENCE: audiences } = env as Record<string, string | undefined>;
   if (!secret || secret.length < 32) {
-    console.error("JWT_SECRET is missing, or shorter than 32 characters: npx wrangler secret put JWT_SECRET");
+    console.error("JWT_SECRET is missing, or shorter than 32 characters: npx wrangler secret put JWT_SECRET, or in .dev.vars for the local server");
     return problem(500, "Internal", "internal", "The server cannot sign tokens.");
   }
   const now = Math.floor(Date.now() / 1000);

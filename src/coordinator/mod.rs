@@ -354,7 +354,8 @@ impl<L: Ledger> Coordinator<L> {
         self.ledger.put_meta(&meta)?;
         self.meta = meta;
         self.forget_overlay();
-        self.publisher.epoch_began(&mut self.ledger, now)
+        self.publisher.epoch_began(now);
+        Ok(())
     }
 
     fn forget_overlay(&self) {

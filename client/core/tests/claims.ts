@@ -253,6 +253,18 @@ export const claims: Claim[] = [
     },
   },
   {
+    name: "an edit of what somebody has deleted is taken as it is, for there is nothing that it could be repeated on",
+    async walk() {
+      const bench = await (await Bench.at(7, [line(7, "a")])).pushing([patch("a", { mine: 1 })]);
+      await bench.pushed(9, [conflict(1, "x_1", [{ collection: "c", id: "a", version: 8, deleted: true }])], [line(8, "a", null)]);
+      await bench.store.commit(1, { wake: "nothing" }, (tx) => resolve(tx, bench.notes[0] as ConflictNote, "mine", { tx: "r", at: 2 }));
+      await bench.on({ type: "captured", seq: bench.store.seq });
+      await bench.fire("push");
+      const records = [{ collection: "c", id: "a", value: { v: 7, mine: 1 }, base: 8 }];
+      assert.deepEqual(bench.body.mutations[0].changes, [{ op: "resolve", conflict: "x_1", records }]);
+    },
+  },
+  {
     name: "typing in a record is one mutation, a transaction is one, and 2,500 changes are three",
     async walk() {
       const bench = await Bench.at(7, [line(7, "a")]);

@@ -51,8 +51,10 @@ export function openSession(user: string): Session {
     WebSocket: network.WebSocket,
   });
   const session = { user, db, sync, network };
-  // Lists that were shared with this user on another device, or while this one was offline.
-  sync.ready.then(() => openShared(session)).catch(() => {});
+  // Lists that this user has made or joined on another device. Without a network the next look finds them.
+  const look = () => void sync.ready.then(() => openShared(session)).catch(() => {});
+  look();
+  addEventListener("focus", look);
   return session;
 }
 

@@ -3,7 +3,6 @@
 use super::{DAY_MS, Durable, Publisher, PutOutcome};
 use crate::{
     call::{Ask, Seen},
-    coordinator::ledger::{Ledger, LedgerResult},
     limits::Sizes,
     time::Millis,
     version::Version,
@@ -71,13 +70,9 @@ impl Publisher {
 
     /// Notes that another history began: readers of the old one must be told soon. If that is because storage has gone back,
     /// KV may have a head that storage does not know, and not show it for a while.
-    ///
-    /// # Errors
-    /// When storage cannot note it.
-    pub fn epoch_began<L: Ledger>(&mut self, ledger: &mut L, now: Millis) -> LedgerResult<()> {
+    pub fn epoch_began(&mut self, now: Millis) {
         self.behind_since.get_or_insert(now);
         self.head_is_unknown(now);
-        self.row.write(ledger)
     }
 
     /// KV's head is none that storage knows, and names what nobody knows: the time of what was replaced begins anew.

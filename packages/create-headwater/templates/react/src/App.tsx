@@ -1,11 +1,9 @@
 import { useLiveQuery } from "dexie-react-hooks";
 import { newId } from "headwater/dexie";
 import { type FormEvent, useSyncExternalStore } from "react";
-import { createRoot } from "react-dom/client";
 import { db, sync, user } from "./db.ts";
-import "./style.css";
 
-function App() {
+export function App() {
   // Runs again whenever the table changes: here, in another tab, or on another device.
   const todos = useLiveQuery(() => db.todos.toArray());
   const { phase, pending } = useSyncExternalStore(sync.status.subscribe, sync.status.getSnapshot);
@@ -35,5 +33,3 @@ function App() {
     </>
   );
 }
-
-createRoot(document.querySelector("#app")!).render(<App />);
