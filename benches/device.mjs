@@ -16,7 +16,7 @@ const QUICK = { rounds: 5, ms: 500, captures: 5, loads: { "1k": [1000, 5], "10k"
 
 async function inBrowser(options) {
   const browser = await startBrowser("../benches/page.ts");
-  const runtime = await startSockets({ ALLOWED_ORIGINS: browser.origin });
+  const runtime = await startSockets({ ALLOWED_ORIGINS: browser.originOf() });
   try {
     const loads = {};
     for (const [name, [count, rounds]] of Object.entries(options.loads)) loads[name] = await firstLoad(browser, runtime, { count, rounds, warmUp: count < 100_000 });

@@ -53,7 +53,7 @@ export async function libraries({ rounds }) {
   process.stderr.write("libraries ");
   const rows = Array.from({ length: COUNT }, (_, n) => todo(n));
   const browser = await startBrowser("../../../benches/libraries/empty.js");
-  const runtime = await startSockets({ ALLOWED_ORIGINS: browser.origin.replace("127.0.0.1", "localhost") });
+  const runtime = await startSockets({ ALLOWED_ORIGINS: browser.originOf().replace("127.0.0.1", "localhost") });
   const server = await startServer(rows.map(({ id, value }) => ({ id, ...value })));
   try {
     const space = new Space(runtime, "libraries");

@@ -10,7 +10,7 @@ async function pairOf(browser, begin) {
   const pages = [];
   for (let one = 0; one < 2; one += 1) {
     const page = await (await browser.another()).newPage();
-    await page.goto(browser.origin);
+    await page.goto(browser.originOf());
     await begin(page);
     pages.push(page);
   }

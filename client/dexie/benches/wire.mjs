@@ -24,7 +24,7 @@ async function tap(target) {
 async function deviceOf(browser, runtime, token, socket) {
   const way = await tap(runtime.headwater);
   const page = await (await browser.another()).newPage();
-  await page.goto(browser.origin);
+  await page.goto(browser.originOf());
   await page.evaluate(([url, token, socket]) => hw.start(url, token, socket), [way.url, token, socket]);
   return { page, take: way.take, close: () => page.context().close().then(way.close) };
 }
