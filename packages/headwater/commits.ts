@@ -73,7 +73,7 @@ export function objectOf<Env>(onCommit: OnCommit<Env>): new (state: unknown, env
     readonly #inner: Record<"fetch" | "alarm" | "webSocketMessage" | "webSocketClose" | "webSocketError", (...event: unknown[]) => Promise<unknown>>;
     readonly #state: State;
     readonly #env: Env;
-    #telling: Promise<void> | null = null;
+    #isTelling = false;
     /** Something may have been written since the last look. */
     #isAsked = false;
     #hasTables = false;
@@ -115,21 +115,26 @@ export function objectOf<Env>(onCommit: OnCommit<Env>): new (state: unknown, env
     /** One attempt is under way at a time; what comes meanwhile is told by it, or by the alarm. */
     #tell(): void {
       this.#isAsked = true;
-      if (this.#telling) return;
-      this.#telling = this.#tellAll().finally(() => (this.#telling = null));
-      this.#state.waitUntil(this.#telling);
+      if (this.#isTelling) return;
+      this.#isTelling = true;
+      this.#state.waitUntil(this.#tellAll());
     }
 
     async #tellAll(): Promise<void> {
-      while (this.#isAsked) {
-        this.#isAsked = false;
-        for (let commit = this.#next(); commit; commit = this.#next()) {
-          // What was read may not be durable yet.
-          await this.#state.storage.sync();
-          if (!(await this.#call(commit))) return this.#keepAlarm();
-          this.#told = { epoch: commit.epoch, version: commit.version, gone: commit.gone };
-          this.#state.storage.kv.put(KEY, this.#told);
+      try {
+        while (this.#isAsked) {
+          this.#isAsked = false;
+          for (let commit = this.#next(); commit; commit = this.#next()) {
+            // What was read may not be durable yet.
+            await this.#state.storage.sync();
+            if (!(await this.#call(commit))) return await this.#keepAlarm();
+            this.#told = { epoch: commit.epoch, version: commit.version, gone: commit.gone };
+            this.#state.storage.kv.put(KEY, this.#told);
+          }
         }
+      } finally {
+        // In the moment of the last look: what is written after it is told by the next attempt.
+        this.#isTelling = false;
       }
     }
 

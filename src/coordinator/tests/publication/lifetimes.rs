@@ -184,12 +184,6 @@ fn deletions_that_kv_takes_no_more_of_wait_for_another_day() {
     assert!(world.kv.deletions.len() > 1);
 }
 
-/// A space of parts of 1 MiB whose deletions are forgotten after a second.
-fn forgetful() -> (World, PublicationConfig) {
-    let publication = PublicationConfig { retain_ms: 1_000, interval_ms: 10_000, ..EAGER };
-    (World::new(&Settings { publication, ..Settings::eager(1) }), publication)
-}
-
 /// A deletion that is due has the base built anew, and is forgotten then.
 fn fold(world: &mut World, changed: &str) {
     publish(world);
@@ -204,23 +198,30 @@ fn last_part(world: &World) -> String {
     Scope::private(world.space()).object_key(&part.sha256.0)
 }
 
-#[test]
-fn a_part_that_is_cut_again_is_not_put_while_its_deletion_may_still_land() {
-    let (mut world, publication) = forgetful();
+/// A space whose deletions are forgotten after a second. Its base was built anew, with `z` in another last part than the one
+/// whose key is given.
+fn with_a_last_part_replaced() -> (World, PublicationConfig, String) {
+    let publication = PublicationConfig { retain_ms: 1_000, interval_ms: 10_000, ..EAGER };
+    let mut world = World::new(&Settings { publication, ..Settings::eager(1) });
     fill(&mut world, 15);
     assert_settles(&mut world, "a base");
     let last = last_part(&world);
-    // The next base has another record in its last part, …
     put(&mut world, "z", 200_000);
     put(&mut world, "a", 10);
     delete(&mut world, "a");
     fold(&mut world, "b");
+    (world, publication, last)
+}
+
+#[test]
+fn a_part_that_is_cut_again_is_not_put_while_its_deletion_may_still_land() {
+    let (mut world, publication, last) = with_a_last_part_replaced();
     let wait = world.spaces[0].host.alarm.expect("the alarm brings the deletion").since(world.now);
     world.pass(wait);
     world.kv.script.extend([PutFault::Late(publication.landing_ms()); 2]);
     world.fire_alarm();
     assert!(world.kv.deletions.contains(&last), "{:?}", world.kv.deletions);
-    // … the one after that its deletion, and then nothing tells that it was there.
+    // The base after that has the deletion of `z`, and then nothing tells that it was there.
     delete(&mut world, "z");
     fold(&mut world, "b");
     put(&mut world, "a", 10);
@@ -233,15 +234,8 @@ fn a_part_that_is_cut_again_is_not_put_while_its_deletion_may_still_land() {
 
 #[test]
 fn storage_that_went_back_keeps_what_a_head_names_that_kv_does_not_show_yet() {
-    let (mut world, _) = forgetful();
-    fill(&mut world, 15);
-    assert_settles(&mut world, "a base");
-    let last = last_part(&world);
-    // The next base has another record in its last part, the one after that its deletion, …
-    put(&mut world, "z", 200_000);
-    put(&mut world, "a", 10);
-    delete(&mut world, "a");
-    fold(&mut world, "b");
+    let (mut world, _, last) = with_a_last_part_replaced();
+    // The base after that has the deletion of `z`, …
     delete(&mut world, "z");
     fold(&mut world, "b");
     assert_ne!(last_part(&world), last);
