@@ -4,10 +4,8 @@
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    cell::Cell,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -26,10 +24,14 @@ use headwater::{
 
 struct Counting;
 
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// All that was ever given out: what is copied again and again shows here, whatever the clock says.
-static TOTAL: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Bytes that are held, and the most of them since [`measured`] began. Each thread counts its own: what the program that
+    /// runs the tests gives out and frees meanwhile is not a body's.
+    static NOW: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+    /// All that was ever given out: what is copied again and again shows here, whatever the clock says.
+    static TOTAL: Cell<usize> = const { Cell::new(0) };
+}
 
 /// What the allocator of an isolate takes for it (dlmalloc, with pointers of 32 bits): a text of one byte takes sixteen.
 fn taken(layout: Layout) -> usize {
@@ -40,14 +42,15 @@ fn taken(layout: Layout) -> usize {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let bytes = taken(layout);
-        let now = NOW.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        TOTAL.fetch_add(bytes, Ordering::Relaxed);
+        let now = NOW.get() + bytes as isize;
+        NOW.set(now);
+        PEAK.set(PEAK.get().max(now));
+        TOTAL.set(TOTAL.get() + bytes);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(taken(layout), Ordering::Relaxed);
+        NOW.set(NOW.get() - taken(layout) as isize);
         unsafe { System.dealloc(at, layout) }
     }
 }
@@ -63,15 +66,15 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// What `work` gives, the most memory it held at once in bytes, and how long it took in ms.
 fn measured<T>(work: impl FnOnce() -> T) -> (T, usize, f64) {
-    let before = NOW.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    let before = NOW.get();
+    PEAK.set(before);
     #[expect(
         clippy::disallowed_methods,
         reason = "the core has no clock, but what it costs is measured with one"
     )]
     let start = Instant::now();
     let result = work();
-    (result, PEAK.load(Ordering::Relaxed) - before, start.elapsed().as_secs_f64() * 1e3)
+    (result, (PEAK.get() - before) as usize, start.elapsed().as_secs_f64() * 1e3)
 }
 
 /// Bytes that reading a body may take beside it, with pointers of 64 bits.
@@ -306,9 +309,9 @@ fn i11_no_body_takes_more_than_its_length_five_times_over_to_read() {
     for (name, body) in bodies() {
         assert!(body.len() <= limits::BODY_BYTES_MAX, "{name} has {} bytes", body.len());
         let (length, bytes) = (body.len(), body.into_bytes());
-        let total = TOTAL.load(Ordering::Relaxed);
+        let total = TOTAL.get();
         let (parsed, peak, ms) = measured(|| PushRequest::read(bytes)?.finish());
-        let copied = TOTAL.load(Ordering::Relaxed) - total;
+        let copied = TOTAL.get() - total;
         let outcome = match &parsed {
             Ok(push) => format!(
                 "{} mutations, {} rejected",
@@ -419,11 +422,11 @@ fn hostile(bytes: usize) -> Vec<(&'static str, String)> {
 fn i11_no_push_takes_more_between_two_steps_than_it_weighs() {
     let _alone = alone();
     let mut above = Vec::new();
-    let now = || NOW.load(Ordering::Relaxed);
+    let now = || NOW.get();
     for kib in [1, 10, 40, 64, 200, 1_024, 4_096] {
         for (name, body) in hostile(kib * 1024) {
             assert!(body.len() <= kib * 1024, "{name}: {} bytes", body.len());
-            let most = limits::push_weight(body.len());
+            let most = limits::push_weight(body.len()) as isize;
             let before = now();
             let bytes = body.clone().into_bytes();
             let mut reading = PushRequest::read(bytes).unwrap_or_else(|error| panic!("{name}: {error:?}"));
@@ -432,7 +435,7 @@ fn i11_no_push_takes_more_between_two_steps_than_it_weighs() {
                 taken = taken.max(now() - before);
             }
             taken = taken.max(now() - before);
-            let weight = reading.weight();
+            let weight = reading.weight() as isize;
             let push = reading.finish().expect("an envelope in order");
             let kept = now() - before;
             println!(

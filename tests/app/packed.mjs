@@ -16,7 +16,10 @@ const viteOf = (app) => join(app, "node_modules/vite/bin/vite.js");
 
 /** Vite with app and Worker, until the work is done. `preview` serves what was built; what a browser keeps belongs to one port. */
 export async function serving(app, work, { command = "dev", port = 0 } = {}) {
-  const vite = spawn(process.execPath, [viteOf(app), command, "--host", "127.0.0.1", "--port", String(port)], { cwd: app });
+  const vite = spawn(process.execPath, [viteOf(app), command, "--host", "127.0.0.1", "--port", String(port)], {
+    cwd: app,
+    env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined }, // its address is read, and where `CI` is set Vite colours it
+  });
   let said = "";
   for (const stream of [vite.stdout, vite.stderr]) stream.on("data", (chunk) => (said += chunk));
   const stop = async () => {
