@@ -119,13 +119,14 @@ impl Isolate {
         self.log_missing_key(signed)
     }
 
-    /// The origin of a request, if its pages may read answers.
-    pub(super) fn allowed_origin(&mut self, origin: &str) -> Option<String> {
+    /// The origin of a request to `host`, if its pages may read answers. Those of `host` itself may without being listed: their
+    /// browser asks nobody.
+    pub(super) fn allowed_origin(&mut self, origin: &str, host: &str) -> Option<String> {
         if origin.is_empty() {
             return None;
         }
         let is_allowed = cors::is_allowed(origin, &self.config.allowed_origins);
-        if !is_allowed && self.refused_origins.is_news(origin) {
+        if !is_allowed && origin != host && self.refused_origins.is_news(origin) {
             self.log(LogLevel::Info, "an origin is not in ALLOWED_ORIGINS", json!({ "origin": origin }));
         }
         is_allowed.then(|| origin.to_owned())

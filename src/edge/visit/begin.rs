@@ -21,7 +21,7 @@ impl Isolate {
     /// A request begins; `header` gives those of its headers that only some requests need. Memory answers most of them at
     /// once.
     pub fn begin(&mut self, request: Request, header: &dyn Fn(&str) -> String) -> (Visit, Effect) {
-        let origin = self.allowed_origin(&request.origin);
+        let origin = self.allowed_origin(&request.origin, &request.host);
         let now = request.now;
         let route = Route::of(&request.method, &request.path);
         let (grant, usage, state) = (String::new(), Usage::default(), State::Over);
