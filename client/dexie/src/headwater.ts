@@ -218,15 +218,19 @@ export class Headwater {
 
   /** Notes and the first load are seen in every tab, from the database. */
   #watch(): void {
-    const watch = <T>(query: () => PromiseLike<T>, see: (value: T) => void) => {
+    const watch = <T>(query: () => PromiseLike<T>, see: (value: T) => void): Subscription => {
       const subscription: Subscription = liveQuery(query as () => Promise<T>).subscribe({ next: see, error: () => {} });
       this.#stops.push(() => subscription.unsubscribe());
+      return subscription;
     };
     const notes = this.#db.table<NoteRow>("_hw_notes");
     watch(() => notes.toArray(), (rows) => this.#see(rows));
     const spaces = this.#db.table<SpaceRow>("_hw_spaces");
-    watch(() => spaces.get(PRIVATE), (row) => {
-      if (row?.position) this.#ready.resolve();
+    const loading = watch(() => spaces.get(PRIVATE), (row) => {
+      if (!row?.position) return;
+      this.#ready.resolve();
+      // The row changes with everything that comes, and has no more to say.
+      loading.unsubscribe();
     });
     const outbox = `idb://${this.#db.name}/_hw_outbox/`;
     const captured = (parts: Record<string, unknown>) => {
