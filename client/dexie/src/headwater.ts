@@ -1,11 +1,13 @@
 // A Dexie database that syncs: what the app sees, put together.
 
-import type { Dexie as Database, Subscription } from "dexie";
+import type { Dexie as Database, ObservabilitySet, Subscription } from "dexie";
+import type { Early } from "../../core/src/events.ts";
 import type { SpaceStatus, Tell } from "../../core/src/status.ts";
 import type { NoteRow, SpaceRow } from "../../core/src/store.ts";
 import { createCapture } from "./capture.ts";
-import { Dexie, liveQuery } from "./dexie.ts";
+import { Dexie, liveQuery, rangesOverlap, RangeSet } from "./dexie.ts";
 import type { Driver, StartDriver } from "./driver.ts";
+import { HeldError, TimeoutError } from "./errors.ts";
 import { adopt, dropProposals, type Existing } from "./existing.ts";
 import { forget, forgetSpace } from "./forget.ts";
 import { Leader, type Locks } from "./leader.ts";
@@ -40,21 +42,6 @@ export interface Environment {
   /** Calls when the page is shown or hidden, and when the connection is back or gone; gives what ends that. */
   onPage: (shown: (isVisible: boolean) => void, connected: () => void) => () => void;
   warn: (text: string) => void;
-}
-
-/** A space is held: somebody has to do something before anything is synced. */
-export class HeldError extends Error {
-  override readonly name = "HeldError";
-  readonly reason: NonNullable<Status["reason"]>;
-  constructor(reason: NonNullable<Status["reason"]>) {
-    super(`space ${reason.space}: ${reason.why}${reason.detail ? `, ${reason.detail}` : ""}`);
-    this.reason = reason;
-  }
-}
-
-/** Nothing came of it in time, or there is no leader: the edits are in the outbox, and sync goes on by itself. */
-export class TimeoutError extends Error {
-  override readonly name = "TimeoutError";
 }
 
 export class Headwater {
@@ -92,7 +79,10 @@ export class Headwater {
     let transactions = 0;
     const newTransaction = () => `${tab} ${++transactions}`;
     const { now } = environment;
-    const capture = createCapture({ tables: this.#tables, unsynced: existing === "keep", now, newTransaction });
+    const capture = createCapture({
+      tables: this.#tables, unsynced: existing === "keep", now, newTransaction,
+      ahead: (space) => this.#driver?.ahead(space) ?? null, completed: (early) => this.#completed(early),
+    });
     const silent = silentTap();
     db.use(capture.middleware);
     db.use(silent.middleware);
@@ -233,8 +223,10 @@ export class Headwater {
       loading.unsubscribe();
     });
     const outbox = `idb://${this.#db.name}/_hw_outbox/`;
-    const captured = (parts: Record<string, unknown>) => {
-      if (outbox in parts) void this.#look().catch(() => {});
+    const captured = (parts: ObservabilitySet) => {
+      const seqs = parts[outbox];
+      // What is in the driver's hands already needs no look.
+      if (seqs && rangesOverlap(seqs, new RangeSet(this.#told + 1, Infinity))) void this.#look().catch(() => {});
     };
     Dexie.on("storagemutated", captured);
     this.#stops.push(() => Dexie.on.storagemutated.unsubscribe(captured));
@@ -285,6 +277,14 @@ export class Headwater {
   #follow(): void {
     this.#driver?.stop();
     this.#driver = null;
+  }
+
+  /** Edits are written down here that can be sent before anything else is done. */
+  #completed(early: Early): void {
+    const seq = early.rows.at(-1)?.seq ?? 0;
+    if (!this.#driver || seq <= this.#told) return;
+    this.#told = seq;
+    this.#driver.captured(early.row.space, seq, early);
   }
 
   /** Tells the driver of edits, made here or in another tab. */

@@ -144,7 +144,7 @@ export function openTx({ own, app, tables, onSpace }: Opened): DexieTx {
 }
 
 /** The bases that captured rows tell of, by space: of each record the first. */
-function firstBases(rows: (OutboxRow & Partial<CapturedRow>)[]): Map<SpaceId, Map<Key, BaseRow>> {
+export function firstBases(rows: Pick<Partial<CapturedRow> & OutboxRow, "space" | "keys" | "before">[]): Map<SpaceId, Map<Key, BaseRow>> {
   const firsts = new Map<SpaceId, Map<Key, BaseRow>>();
   for (const { space, keys, before = [] } of rows) {
     const bases = memo(firsts, space, () => new Map<Key, BaseRow>());
