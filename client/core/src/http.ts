@@ -26,16 +26,22 @@ export const initOf = (method: string, token: string, body: string): FetchInit =
   ...(body && { body }),
 });
 
+/** A request of the protocol as `fetch` takes it. */
+export function fetchable(url: string, token: string, { kind, space, body, grant, isStream }: Request): [url: string, init: FetchInit] {
+  const init = initOf("POST", token, body);
+  if (grant) init.headers["headwater-grant"] = grant;
+  init.headers["accept"] = isStream ? LINES : JSON_TYPE;
+  return [url + pathOf(kind, space), init];
+}
+
 /** Makes one request. `page` takes the parts of a stream, and the next one is not read before it has. */
 export async function ask(ports: Ports, url: string, token: string, request: Request, abort: AbortController, page: (page: Page, length: number) => Promise<void>): Promise<Answer> {
   const timers = new Timers<string>(ports);
   const alive = () => timers.set("", TIMEOUT_MS, () => abort.abort());
-  const init = initOf("POST", token, request.body);
-  if (request.grant) init.headers["headwater-grant"] = request.grant;
-  init.headers["accept"] = request.isStream ? LINES : JSON_TYPE;
+  const [target, init] = fetchable(url, token, request);
   alive();
   try {
-    const answer = await ports.fetch(url + pathOf(request.kind, request.space), { ...init, signal: abort.signal });
+    const answer = await ports.fetch(target, { ...init, signal: abort.signal });
     const { status, headers } = answer;
     const type = headers.get("content-type")?.split(";")[0] ?? "";
     if (status === 200 && type === LINES) {

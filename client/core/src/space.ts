@@ -8,7 +8,7 @@ import { later, positionOf, reaches } from "./positions.ts";
 import type { Line, Stored } from "./records.ts";
 import { type Answer, type Live, pullBody, pushBody } from "./requests.ts";
 import { type PushAnswer, type Pushed, type Settled, settle, withdrawFirst } from "./settle.ts";
-import type { Scope, SentRow, SpaceRow, Tx } from "./store.ts";
+import type { Position, Scope, SentRow, SpaceRow, Tx } from "./store.ts";
 import type { Pull, Push } from "./work.ts";
 
 const LIVE_MAX = 32;
@@ -21,6 +21,8 @@ export class SpaceMachine extends Machine {
   protected grant_: { text: string; since: number; until: number } | null = null;
   protected grantRefusedSince_: number | null = null;
   protected grantRefusals_ = 0;
+  /** The position that the last pull was told to reach. */
+  protected minAsked_: Position | null = null;
 
   // ——— Pushes.
 
@@ -118,7 +120,10 @@ export class SpaceMachine extends Machine {
     else if (this.wished_.asked < this.wished_.all) this.wants_.pull = true;
     const since = load?.since ?? row.position?.version ?? 0;
     const asked = { begins: !load?.cursor, loadId: load?.id ?? this.options_.newId(), since, gaveUp: load?.gaveUp ?? false };
-    const body = pullBody(row, load?.gaveUp ? row.min : later(row.min, this.min_), this.wants_.strong);
+    // A first load asks for whatever there is, so that it can be begun before anything is known; a pull brings the rest.
+    const isFirst = !row.position && !load;
+    this.minAsked_ = isFirst || load?.gaveUp ? row.min : later(row.min, this.min_);
+    const body = pullBody(row, this.minAsked_, this.wants_.strong);
     const isStream = since === 0;
     if (isStream) this.progress_ ??= { lines: 0, bytes: 0 };
     const grant = isShared && this.grant_ ? { grant: this.grant_.text } : {};
@@ -199,7 +204,7 @@ export class SpaceMachine extends Machine {
     if (!this.wants_.pull) this.wants_.strong = false;
     this.wants_.push ||= this.pending_ > 0;
     // What it was told of has not come, though the server promises it: asked for again, but not at once.
-    if (this.row_?.min || this.min_) this.wait_();
+    if (this.row_?.min || (this.min_ && reaches(this.minAsked_, this.min_))) this.wait_();
   }
 
   // ——— Grants.

@@ -3,7 +3,7 @@
 import type { Dexie as Database, ObservabilitySet, Subscription } from "dexie";
 import type { Early } from "../../core/src/events.ts";
 import type { SpaceStatus, Tell } from "../../core/src/status.ts";
-import type { NoteRow, SpaceRow } from "../../core/src/store.ts";
+import type { NoteRow, OutboxRow, SpaceRow } from "../../core/src/store.ts";
 import { createCapture } from "./capture.ts";
 import { Dexie, liveQuery, rangesOverlap, RangeSet } from "./dexie.ts";
 import type { Driver, StartDriver } from "./driver.ts";
@@ -31,6 +31,8 @@ export interface SyncOptions {
 /** What a browser gives, and tests replace. */
 export interface Environment {
   startDriver: StartDriver;
+  /** The database is being made: the first load may be asked for before there is a leader. */
+  headStart?: () => void;
   locks: Locks | undefined;
   channel: (name: string) => Channel | undefined;
   newId: () => string;
@@ -93,6 +95,8 @@ export class Headwater {
     this.#newReady();
     // Not awaited: the app's first query must not wait for a leader.
     db.on("ready", () => this.#open(tab), true);
+    // Outside of the transaction that makes it, in which Dexie calls this.
+    db.on("populate", () => void environment.after(0, () => this.#isPaused || this.#isClosed || !environment.online() || environment.headStart?.()));
     db.on("versionchange", () => this.#shut());
     db.on("close", () => this.#shut());
   }
@@ -215,12 +219,10 @@ export class Headwater {
     };
     const notes = this.#db.table<NoteRow>("_hw_notes");
     watch(() => notes.toArray(), (rows) => this.#see(rows));
-    const spaces = this.#db.table<SpaceRow>("_hw_spaces");
-    const loading = watch(() => spaces.get(PRIVATE), (row) => {
-      if (!row?.position) return;
-      this.#ready.resolve();
+    const loading = watch(() => this.#db.table<SpaceRow>("_hw_spaces").get(PRIVATE), (row) => {
+      if (row?.position) this.#ready.resolve();
       // The row changes with everything that comes, and has no more to say.
-      loading.unsubscribe();
+      if (row?.position) loading.unsubscribe();
     });
     const outbox = `idb://${this.#db.name}/_hw_outbox/`;
     const captured = (parts: ObservabilitySet) => {
@@ -246,32 +248,35 @@ export class Headwater {
   }
 
   async #lead(term: number, stolen: boolean): Promise<void> {
-    const leader = this.#leader;
-    let spaces: Set<string>;
-    try {
-      spaces = await this.#store.commit(term, { wake: "nothing" }, async (tx) => {
-        await adopt(tx, this.#tables, this.#existing, this.#environment.now());
-        return new Set([PRIVATE, ...(await tx.spaces.list()).map(({ space }) => space)]);
-      });
-    } catch (error) {
-      // Whoever leads next tries again: no row from before may be overwritten by a load.
-      this.#environment.warn(`sync has not begun: ${error}`);
-      return leader?.deposed();
-    }
-    if (this.#leader !== leader || leader?.term !== term) return;
+    const leader = this.#leader as Leader;
+    // Every transaction of the driver comes after this one: no row from before may be overwritten by a load.
+    const adopting = this.#store.commit(term, { wake: "nothing" }, async (tx) => {
+      await adopt(tx, this.#tables, this.#existing, this.#environment.now());
+      return { spaces: await tx.spaces.list(), rows: await tx.outbox.list() };
+    });
     this.#spaces.clear();
-    this.#driver = this.#environment.startDriver({
+    const driver = this.#environment.startDriver({
       store: this.#store, term, stolen, tell: (tell) => this.#hearTell(tell), deposed: () => leader.deposed(),
     });
-    for (const space of spaces) this.#driver.open(space);
-    this.#driver.visible(this.#environment.visible());
-    if (!this.#environment.online()) this.#driver.offline();
-    if (this.#isPaused) this.#driver.pause();
+    this.#driver = driver;
+    if (this.#isPaused) driver.pause();
+    if (!this.#environment.online()) driver.offline();
+    driver.open(PRIVATE);
+    driver.visible(this.#environment.visible());
+    this.#told = 0;
+    try {
+      const { spaces, rows } = await adopting;
+      if (driver !== this.#driver) return;
+      for (const { space } of spaces) driver.open(space);
+      this.#tellOf(rows);
+    } catch (error) {
+      // Whoever leads next tries again.
+      this.#environment.warn(`sync has not begun: ${error}`);
+      return leader.deposed();
+    }
     this.#tabs?.say({ type: "lead" });
     this.#tabs?.askAgain();
     this.#decide();
-    this.#told = 0;
-    await this.#look().catch(() => {});
   }
 
   #follow(): void {
@@ -292,7 +297,11 @@ export class Headwater {
     const driver = this.#driver;
     if (!driver) return;
     const rows = await this.#store.captured(this.#told);
-    if (driver !== this.#driver) return;
+    if (driver === this.#driver) this.#tellOf(rows);
+  }
+
+  #tellOf(rows: readonly OutboxRow[]): void {
+    const driver = this.#driver as Driver;
     // Another look may have told of some of them meanwhile.
     const fresh = rows.filter(({ seq }) => seq > this.#told);
     this.#told = Math.max(this.#told, rows.at(-1)?.seq ?? 0);
@@ -323,6 +332,7 @@ export class Headwater {
     const { now } = this.#environment;
     const status = combine([...this.#spaces.values()], this.#isPaused, this.status.value, now());
     this.status.set(this.#isClosed ? { ...status, phase: "closed" } : this.#isOutdated ? outdated(status) : status);
+    if (status.spaces.some(({ space, ready }) => space === PRIVATE && ready)) this.#ready.resolve();
     if (!status.reason) return this.#isRefused ? this.#newReady() : undefined;
     this.#isRefused = !status.spaces.some(({ space, ready }) => space === PRIVATE && ready);
     if (this.#isRefused) this.#ready.reject(new HeldError(status.reason));
