@@ -10,8 +10,8 @@ import { Timers } from "./timers.ts";
 /** Nothing came for so long: the request counts as unanswered. */
 const TIMEOUT_MS = 30_000;
 /**
- * What one transaction of a load stores: about so many lines, or so many characters. Each takes some 15 requests of its own, which
- * take as long as 100 rows; the page stands still while one is handed to the database, about 0.2 s on a slow device.
+ * What one transaction of a load stores: about so many lines, or so many characters. Each takes 8 requests of its own, and a
+ * commit; the page stands still while one is handed to the database, about 0.2 s on a slow device.
  */
 const CHUNK_LINES = 4000;
 const CHUNK_LENGTH = 1 << 20;
