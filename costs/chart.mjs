@@ -51,7 +51,19 @@ export function bars(title, groups) {
   return frame(width, y + 14, title, body);
 }
 
-const LINE = { width: 720, height: 360, left: 64, right: 190, top: 48, bottom: 52 };
+const LINE = { width: 720, height: 360, left: 64, right: 190, top: 66, bottom: 52 };
+
+/** Labels where their lines end, but a line of text apart, and none below the axis. */
+function apart(series, lowest) {
+  const sorted = series.toSorted((one, other) => one.end - other.end).map((one) => ({ ...one, y: one.end }));
+  for (let at = 1; at < sorted.length; at += 1) sorted[at].y = Math.max(sorted[at].y, sorted[at - 1].y + 16);
+  let limit = lowest;
+  for (const one of sorted.toReversed()) {
+    one.y = Math.min(one.y, limit);
+    limit = one.y - 16;
+  }
+  return sorted;
+}
 
 /** Lines over one axis: `series` are `{label, points: [[x, y]]}`. `ticks` are `{x: [[value, words]], y: […]}`; both axes begin at 0. */
 export function lines(title, { series, ticks, x, y }) {
@@ -65,14 +77,13 @@ export function lines(title, { series, ticks, x, y }) {
     body.push(text(left - 8, atY(value) + 4, words, 'class="quiet" text-anchor="end"'));
   }
   for (const [value, words] of ticks.x) body.push(text(atX(value), height - bottom + 20, words, 'class="quiet" text-anchor="middle"'));
-  body.push(text((left + width - right) / 2, height - 12, x, 'class="quiet" text-anchor="middle"'), text(left, top - 6, y, 'class="quiet"'));
-  // A label stands where its line ends, and below the one before it if they would touch.
-  const ends = series.map((one, at) => ({ ...one, colour: COLOURS[at % COLOURS.length], end: atY(one.points.at(-1)[1]) }));
-  let last = -Infinity;
-  for (const { label, points, colour, end } of ends.sort((one, other) => one.end - other.end)) {
+  body.push(text((left + width - right) / 2, height - 12, x, 'class="quiet" text-anchor="middle"'), text(16, top - 16, y, 'class="quiet"'));
+  const coloured = series.map((one, at) => ({ ...one, colour: COLOURS[at % COLOURS.length], end: atY(one.points.at(-1)[1]) }));
+  for (const { points, colour } of coloured) {
     body.push(`<path stroke="${colour}" d="M${points.map(([px, py]) => `${round(atX(px))} ${round(atY(py))}`).join("L")}"/>`);
-    last = Math.max(end, last + 16);
-    body.push(`<circle cx="${width - right + 10}" cy="${round(last)}" r="4" fill="${colour}"/>`, text(width - right + 20, last + 4, label));
+  }
+  for (const { label, colour, y: labelled } of apart(coloured, height - bottom)) {
+    body.push(`<circle cx="${width - right + 10}" cy="${round(labelled)}" r="4" fill="${colour}"/>`, text(width - right + 20, labelled + 4, label));
   }
   return frame(width, height, title, body);
 }
@@ -80,6 +91,6 @@ export function lines(title, { series, ticks, x, y }) {
 /** Five steps from 0 to a round number at or above the greatest, with their words. */
 export function steps(greatest, words) {
   const power = 10 ** Math.floor(Math.log10(greatest / 4));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size * 4 >= greatest);
+  const step = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((factor) => factor * power).find((size) => size * 4 >= greatest);
   return [0, 1, 2, 3, 4].map((at) => [at * step, words(at * step)]);
 }
