@@ -28,11 +28,14 @@ function frame(width, height, title, body) {
   ].join("\n");
 }
 
-const BAR = { width: 720, label: 240, figure: 90, row: 26, gap: 34 };
+const WIDTH = 720;
+const isNarrow = (width) => width < 560;
+const BAR = { figure: 90, row: 26, gap: 34 };
 
 /** Groups of bars, one below the other: `groups` are `{title, bars: [{label, value, figure, isOurs}]}`. Each group has a scale of its own. */
-export function bars(title, groups) {
-  const { width, label, figure, row, gap } = BAR;
+export function bars(title, groups, { width = WIDTH } = {}) {
+  const { figure, row, gap } = BAR;
+  const label = isNarrow(width) ? 160 : 240;
   const body = [];
   let y = 44;
   for (const group of groups) {
@@ -51,7 +54,7 @@ export function bars(title, groups) {
   return frame(width, y + 14, title, body);
 }
 
-const LINE = { width: 720, height: 360, left: 64, right: 190, top: 66, bottom: 52 };
+const LINE = { height: 360, left: 64, top: 66, bottom: 52 };
 
 /** Labels where their lines end, but a line of text apart, and none below the axis. */
 function apart(series, lowest) {
@@ -66,8 +69,9 @@ function apart(series, lowest) {
 }
 
 /** Lines over one axis: `series` are `{label, points: [[x, y]]}`. `ticks` are `{x: [[value, words]], y: […]}`; both axes begin at 0. */
-export function lines(title, { series, ticks, x, y }) {
-  const { width, height, left, right, top, bottom } = LINE;
+export function lines(title, { series, ticks, x, y, width = WIDTH }) {
+  const { height, left, top, bottom } = LINE;
+  const right = isNarrow(width) ? 166 : 190;
   const most = { x: Math.max(...ticks.x.map(([value]) => value)), y: Math.max(...ticks.y.map(([value]) => value)) };
   const atX = (value) => left + ((width - left - right) * value) / most.x;
   const atY = (value) => height - bottom - ((height - top - bottom) * value) / most.y;

@@ -5,7 +5,7 @@ import { DESIGNS, bill, freePlan, month, parts, traffic } from "../model.mjs";
 import { money, percent, table, whole } from "./words.mjs";
 
 /** Rates of a profile, with what they mean. */
-const RATES = [
+export const RATES = [
   ["spaces", "spaces"], ["users", "users in a space"], ["devices", "devices of a user"], ["hours", "hours a day that a device is open"],
   ["days", "days a month"], ["poll_s", "seconds between polls"], ["edits", "edits of a user a day"], ["edits_per_push", "edits in a push"],
   ["opens", "times a day that a device is opened"], ["loads", "first loads of a device a month"], ["kib", "KiB in a space"],
