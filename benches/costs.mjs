@@ -8,14 +8,12 @@ import { Space } from "./space.mjs";
 import { Pusher, pushing } from "./sockets.mjs";
 
 const prices = JSON.parse(readFileSync(new URL("../costs/prices.json", import.meta.url), "utf8"));
-/** What is counted here under another name than there. */
-const NAMES = { requests: "object_requests", messages: "socket_messages" };
 
 /** Billed operations for each push, and dollars for a million of them. Processor time and duration are not in it. */
 function bill(used, pushes) {
-  const each = Object.fromEntries(Object.entries(used).map(([name, count]) => [NAMES[name] ?? name, count / pushes]));
+  const each = Object.fromEntries(Object.entries(used).map(([name, count]) => [name, count / pushes]));
   const billed = Object.fromEntries(Object.entries(each).filter(([name]) => name in prices.operations));
-  return { ...billed, object_ms: used.ms / pushes, dollars_per_million: perMillion(billed, prices, { time: false }) };
+  return { ...each, dollars_per_million: perMillion(billed, prices, { time: false }) };
 }
 
 /** One client that pushes one record after the other, while another device of its user listens. */

@@ -9,5 +9,5 @@ countCalls(Cache.prototype, { match: "cache_lookups" });
 
 const isControl = (request) => request.headers.has("kv-control");
 
-export const Coordinator = countedClass(Tested, isControl);
+export const Coordinator = countedClass((state, env) => new Tested(state, env), isControl);
 export default { fetch: countedFetch(worker.fetch, isControl) };

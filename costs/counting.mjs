@@ -10,6 +10,9 @@ export const counts = {
   d1_rows_read: 0, d1_rows_written: 0, r2_class_a: 0, r2_class_b: 0,
 };
 
+/** What nobody bills: how often an instance of an object began, and for how many ms they ran. */
+const seen = { instances: 0, object_ms: 0 };
+
 const bound = (real, name) => (typeof real[name] === "function" ? real[name].bind(real) : real[name]);
 
 /** A thing of the platform whose calls of these names are counted. */
@@ -81,22 +84,25 @@ function countedState(state) {
 }
 
 /**
- * The class of an object with what it uses counted. `isControl` says of a request that it is the measurement's own. Beside the
- * Worker's class, not above it: a class of workers-rs is a proxy that returns another object than `this`.
+ * A class of objects with what they use counted. `make` makes the object itself, which stands beside this class, not below it: a class of
+ * workers-rs is a proxy that returns another object than `this`. `isControl` says of a request that it is the measurement's own.
  */
-export function countedClass(Inner, isControl = () => false) {
+export function countedClass(make, isControl = () => false) {
   return class Counted {
     #inner;
 
     constructor(state, env) {
-      this.#inner = new Inner(countedState(state), env);
+      seen.instances += 1;
+      this.#inner = make(countedState(state), env);
     }
 
     async #run(count, work) {
       counts[count] += 1;
+      const begun = performance.now();
       try {
         return await work();
       } finally {
+        seen.object_ms += performance.now() - begun;
         addRows();
       }
     }
@@ -124,7 +130,7 @@ export function countedFetch(fetch, isFree = () => false) {
   return (request, ...rest) => {
     if (new URL(request.url).pathname === "/__counts") {
       addRows();
-      return Response.json(counts);
+      return Response.json({ counts, seen });
     }
     if (!isFree(request)) counts.worker_requests += 1;
     return fetch(request, ...rest);

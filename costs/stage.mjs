@@ -9,6 +9,9 @@ const SECOND = 1000;
 const STANDS = 0.001;
 const SCRIPT = new URL("counted-headwater.mjs", import.meta.url).pathname;
 
+/** An object that begins anew reads some rows, and would do so wherever the machine took ten seconds. A script says where one does. */
+const AWAKE = { unsafePreventEviction: true };
+
 /** The counts that are not 0, in the order in which the runtime has them. */
 export const used = (before, after) =>
   Object.fromEntries(Object.entries(after).map(([name, count]) => [name, count - before[name]]).filter(([, count]) => count !== 0));
@@ -27,7 +30,7 @@ export class Stage {
   static async set({ locations, variables, differing, ahead = 0 }) {
     const stage = new Stage();
     stage.#ahead = ahead;
-    const options = { locations: [...locations, "here"], variables: { LOG_LEVEL: "error", ...variables }, differing, worker: { scriptPath: SCRIPT } };
+    const options = { locations: [...locations, "here"], variables: { LOG_LEVEL: "error", ...variables }, differing, worker: { scriptPath: SCRIPT, objects: AWAKE } };
     stage.runtime = await startRuntime({ ...options, platform: { frozenClock: false, commitMs: 0 } });
     for (const at of locations) {
       await stage.runtime.setPace(at, STANDS);
@@ -85,7 +88,7 @@ export class Stage {
       await eventually(`nothing goes on at ${at}`, async () => (await this.runtime.platform(at)).used.after === 0);
     }
     const all = this.runtime.locations.map(async (at) => {
-      const counts = await (await this.runtime.fetch(at, "/__counts")).json();
+      const { counts } = await (await this.runtime.fetch(at, "/__counts")).json();
       return stopped.includes(at) ? counts : { ...counts, cache_lookups: 0 };
     });
     return sum(await Promise.all(all));
@@ -110,6 +113,21 @@ export class Stage {
     const names = Object.keys(await this.counts());
     const total = names.map((name) => [name, all.reduce((count, one) => count + (one[name] ?? 0), 0)]);
     this.results[id] = { n, used: Object.fromEntries(total.filter(([, count]) => count !== 0)) };
+  }
+
+  /** Waits until a user's object asks nothing more of its storage: what a large push leaves to do goes on for a moment after its answer. */
+  async quiet(sub) {
+    for (let [last, same] = [-1, 0]; same < 5; ) {
+      const { journal } = await this.runtime.object(sub);
+      same = journal.length === last ? same + 1 : 0;
+      last = journal.length;
+      await new Promise((later) => setTimeout(later, 100));
+    }
+  }
+
+  /** From now on the alarms that a user's object sets are lost. */
+  async publishesNothing(sub) {
+    await this.runtime.object(sub, { rules: [{ call: "setAlarm", fault: "lost", times: -1 }] });
   }
 
   /** Waits until the object of a user, or of `{scope}`, has nothing to do before the next day. */

@@ -10,7 +10,7 @@ const ALTERNATIVES = { kv_naive: kvNaive, object_only: object, object_cache: cac
 
 countCalls(Cache.prototype, { match: "cache_lookups" });
 
-export const Store = countedClass(UncountedStore);
+export const Store = countedClass((state) => new UncountedStore(state));
 
 const wrap = (env) => ({ ...env, KV: counting(env.KV, KV), R2: counting(env.R2, R2), D1: countedD1(env.D1) });
 const isByCdn = (request) => new URL(request.url).pathname.startsWith("/cdn/");

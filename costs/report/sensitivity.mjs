@@ -13,6 +13,9 @@ const dollars = (words) => `$${money(words)}`;
 const cost = (path, { counts, prices }) => perMillion(each(path, counts), prices);
 const shares = (list, data) => list.reduce((sum, [path, share]) => sum + share * cost(path, data), 0);
 
+/** What one costs of which a share takes one path and the rest another. */
+const mix = (some, rest, data) => (share) => share * cost(some, data) + (1 - share) * cost(rest, data);
+
 function table_(first, xs, series, words) {
   return table([first, ...series.map(({ label }) => label)], xs.map((x, at) => [words(x), ...series.map(({ points }) => money(points[at][1]))]));
 }
@@ -33,7 +36,7 @@ function part(name, { title, text, first, x, xs, words, series }) {
 const over = (xs, label, of) => ({ label, points: xs.map((x) => [x, of(x)]) });
 
 function hitRatio(data) {
-  const mixed = (hit, miss) => (share) => share * cost(hit, data) + (1 - share) * cost(miss, data);
+  const mixed = (hit, miss) => mix(hit, miss, data);
   const flat = (path) => () => cost(path, data);
   return part("hit-ratio", {
     title: "Polls, by how many of them a cache answers",
@@ -68,13 +71,12 @@ function coalescing(data) {
 }
 
 function lag(data) {
-  const lagging = (fine, late) => (share) => (1 - share) * cost(fine, data) + share * cost(late, data);
   return part("lag", {
     title: "Looks into KV, by how many find it too old",
     text: "A reader that knows of something newer than KV shows is answered by the coordinator, so a lag costs money and never correctness.",
     first: "share that finds KV too old", x: "share of looks that find KV too old", xs: LAGS, words: percent,
     series: [
-      over(LAGS, "KV, else coordinator", lagging("pull.nothing.kv", "pull.fallback.lag")),
+      over(LAGS, "KV, else coordinator", mix("pull.fallback.lag", "pull.nothing.kv", data)),
       over(LAGS, "coordinator at once", () => cost("pull.nothing.coordinator", data)),
     ],
   });

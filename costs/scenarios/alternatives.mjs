@@ -59,7 +59,7 @@ class Client {
 
 async function countAll(url, name) {
   const results = {};
-  const counts = async () => (await fetch(`${url}/__counts`)).json();
+  const counts = async () => (await (await fetch(`${url}/__counts`)).json()).counts;
   const client = (space) => new Client(url, name, space);
   const count = async (id, n, work, prepare = () => {}) => {
     let total = {};

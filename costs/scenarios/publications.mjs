@@ -6,6 +6,8 @@ import { put, records } from "../stage.mjs";
 
 const N = 3;
 const SECOND = 1000;
+/** Later than a change is due that is published after a second, and than a publication may follow another. */
+const DUE_MS = 1_200;
 /** Values of so many bytes make records whose lines are about a kibibyte. */
 const VALUE_BYTES = 960;
 
@@ -14,9 +16,10 @@ async function published(stage, kib, id) {
   const sub = stage.user("published");
   const writer = stage.device(sub, { at: "here" });
   // An alarm that rang while the records are still coming would cut what is published at a place that depends on the machine.
-  const lost = { call: "setAlarm", fault: "lost", times: -1 };
-  await stage.runtime.object(sub, { rules: [lost] });
+  await stage.publishesNothing(sub);
   await writer.load("c", records(kib, VALUE_BYTES));
+  await stage.quiet(sub);
+  await new Promise((due) => setTimeout(due, DUE_MS));
   const publish = async () => {
     await stage.runtime.object(sub, { clear: true, alarm: Date.now() });
     await stage.runtime.waitForPublished(sub, writer.min);
@@ -31,17 +34,21 @@ async function published(stage, kib, id) {
 async function ofOneChange(stage) {
   const { sub, writer } = await published(stage, 20);
   const edit = (at) => writer.push([put("r1", { at })]);
-  // The instance that publishes is seldom the one that took the push: an object that has nothing to do is not kept in memory.
+  // The instance that publishes is seldom the one that took the push: an object that has nothing to do is not kept in memory. The alarm
+  // that the first one sets is lost with it, and the one that rings is set, and counted, in its place.
   const publish = async () => {
     await stage.runtime.object(sub, { abort: true });
+    await new Promise((due) => setTimeout(due, DUE_MS));
+    await stage.runtime.object(sub, { alarm: Date.now() });
     await stage.runtime.waitForPublished(sub, writer.min);
     await stage.rest(sub);
   };
-  await stage.each("push.and_publication", N, () => {}, async (_, at) => {
+  const begin = () => stage.publishesNothing(sub);
+  await stage.each("push.and_publication", N, begin, async (_, at) => {
     await edit(at);
     await publish();
   });
-  await stage.each("push.three_and_publication", N, () => {}, async (_, at) => {
+  await stage.each("push.three_and_publication", N, begin, async (_, at) => {
     for (const one of [1, 2, 3]) await edit(at * 10 + one);
     await publish();
   });

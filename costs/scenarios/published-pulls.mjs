@@ -42,7 +42,7 @@ async function lag(stage) {
   const { sub, writer, reader } = await space(stage);
   await stage.runtime.kv("eager", sub, { set: { staleMs: 3_600_000 } });
   // What is written now is not published while it is counted.
-  await stage.runtime.object(sub, { rules: [{ call: "setAlarm", fault: "lost", times: -1 }] });
+  await stage.publishesNothing(sub);
   await later(stage)(0);
   await poll(reader);
   const write = async (at) => {
@@ -70,14 +70,14 @@ async function shared(stage) {
   await owner.put(id, "r1");
   const reader = new Member(stage.runtime, "reader", { ...stage.member("reader"), at: "shared" });
   await owner.set(id, reader, "reader");
+  // Until KV has what the space has.
+  await stage.rest({ scope: sharedHash(id) });
   await stage.pin("shared", 0);
   await stage.each("grant.first", 1, () => {}, () => reader.grant(id));
   await stage.each("grant", N, () => reader.grants.delete(id), () => reader.grant(id));
   const { body } = await reader.read(id, "/sync/pull?");
   const since = `epoch=${body.epoch}&since=${body.version}`;
   const ask = async () => assert.equal((await reader.read(id, `/sync/pull?${since}`)).status, 200);
-  // Until what KV has is what the space has, and this location has read it.
-  await stage.rest({ scope: sharedHash(id) });
   await stage.pin("shared", STEP);
   await ask();
   await stage.each("pull.shared.memory", N, () => stage.pin("shared", STEP + 100), ask);

@@ -66,7 +66,9 @@ async function pages(stage) {
   await stage.each("load.20_records.coordinator", N, () => stage.device(sub, { at: "a" }), (device) => device.pull({ consistency: "strong" }));
   // A mebibyte as JSON, in pages of 256 KiB.
   const { sub: other } = await space(stage, 1);
+  await stage.publishesNothing(other);
   await stage.device(other, { at: "here" }).load("more", records(1024, 1000));
+  await stage.quiet(other);
   const another = (at) => stage.pin("a", (20 + at) * LATER).then(() => stage.device(other, { at: "a" }));
   await stage.each("load.1_mib.coordinator", 2, another, (device) => device.pull({ consistency: "strong" }));
 }
