@@ -1,22 +1,19 @@
 // What a million one-record pushes cost over a socket and by HTTP: every operation that is billed is counted for some of them, and
-// multiplied by the list prices.
+// multiplied by the list prices (costs/prices.json).
+import { readFileSync } from "node:fs";
+import { perMillion } from "../costs/model.mjs";
 import { Connection } from "./client.mjs";
 import { between, countsOf, rested } from "./idle.mjs";
 import { Space } from "./space.mjs";
 import { Pusher, pushing } from "./sockets.mjs";
 
-// US dollars per million, beyond what is included in Cloudflare's paid plan, as documented in September 2026. Of incoming messages
-// twenty are one request. An alarm that is set is a row written, one that rings is a request.
-const PRICES = {
-  worker_requests: 0.3, requests: 0.15, alarms: 0.15, messages: 0.15 / 20,
-  rows_written: 1, alarms_set: 1, rows_read: 0.001, kv_reads: 0.5, kv_writes: 5,
-};
+const prices = JSON.parse(readFileSync(new URL("../costs/prices.json", import.meta.url), "utf8"));
 
 /** Billed operations for each push, and dollars for a million of them. Processor time and duration are not in it. */
 function bill(used, pushes) {
-  const each = Object.fromEntries(Object.keys(PRICES).map((name) => [name, used[name] / pushes]));
-  const dollars = Object.entries(PRICES).reduce((sum, [name, price]) => sum + price * each[name], 0);
-  return { ...each, object_ms: used.ms / pushes, dollars_per_million: dollars };
+  const each = Object.fromEntries(Object.entries(used).map(([name, count]) => [name, count / pushes]));
+  const billed = Object.fromEntries(Object.entries(each).filter(([name]) => name in prices.operations));
+  return { ...each, dollars_per_million: perMillion(billed, prices, { time: false }) };
 }
 
 /** One client that pushes one record after the other, while another device of its user listens. */

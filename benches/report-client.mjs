@@ -39,7 +39,7 @@ function bytes({ wire }) {
 }
 
 function dollars({ costs }) {
-  const names = ["worker_requests", "requests", "messages", "rows_written", "rows_read", "alarms_set", "alarms", "kv_writes"];
+  const names = ["worker_requests", "object_requests", "socket_messages", "rows_written", "rows_read", "alarms_set", "alarms", "kv_writes"];
   const head = ["per push", "Worker requests", "object requests", "messages", "rows written", "rows read", "alarms set", "alarms rung", "KV writes", "$ per million"];
   return [head, ...["socket", "http"].map((way) => [way, ...names.map((name) => mean(costs[way][name])), costs[way].dollars_per_million.toFixed(2)])];
 }

@@ -19,10 +19,18 @@ export function buildApp() {
   run(tools.node, ["node_modules/vite/bin/vite.js", "build", "examples/notes", "--logLevel", "warn"], ADVICE);
 }
 
+/** Copies the calculator of costs to where a server finds it under `/costs`: one page, and the very files that the reports are made with. */
+export function copyCalculator(folder) {
+  const copied = ["model.mjs", "chart.mjs", "prices.json", "counts.json", "profiles.json", "report/bills.mjs", "report/words.mjs", "page/page.mjs", "page/page.css"];
+  for (const file of copied) cpSync(join(root, "costs", file), join(folder, "costs", file));
+  cpSync(join(root, "costs/page/index.html"), join(folder, "costs/index.html"));
+}
+
 /** Copies the app to where it is served, with users to sign in as without an account anywhere. Their file stands there alone, and is never deployed. */
 export function copyApp() {
   const users = USERS.map((sub) => ({ sub, token: token(sub, TOKEN_S) }));
   rmSync(join(root, SERVED), { recursive: true, force: true });
   cpSync(join(root, BUILT), join(root, SERVED), { recursive: true });
+  copyCalculator(join(root, SERVED));
   writeFileSync(join(root, SERVED, "development-users.json"), JSON.stringify({ users }));
 }

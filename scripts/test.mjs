@@ -29,10 +29,10 @@ await main(() => {
       const platform = { PLATFORM: process.env.PLATFORM ?? "real" };
       run(tools.node, [...options, "tests/runtime/*.test.mjs"], "See the failed tests above.", platform);
     }),
-    attempt("client and app: models, the built Worker, Chromium", () => {
+    attempt("client, app and costs: models, the built Worker, Chromium", () => {
       run(tools.node, ["scripts/pack.mjs"], "See above.");
       buildApp();
-      const files = ["client/core/tests/*.test.ts", "client/dexie/tests/*.test.ts", "tests/app/*.test.mjs"];
+      const files = ["client/core/tests/*.test.ts", "client/dexie/tests/*.test.ts", "tests/app/*.test.mjs", "costs/tests/*.test.mjs"];
       run(tools.node, ["--test", "--test-concurrency=2", "--test-reporter=spec", ...files], "See the failed tests above.");
     }),
   ].filter((name) => name !== null);

@@ -71,10 +71,10 @@ class Runtime {
   #controlKey = randomBytes(8).toString("hex");
   logs = [];
 
-  /** `worker`: what each Worker has beside what all tests give it, such as more bindings. */
-  constructor(locations, variables, { under, differing, ...worker }) {
+  /** `worker`: what each Worker has beside what all tests give it, such as more bindings; of it `objects` is what the class of objects has. */
+  constructor(locations, variables, { under, differing, objects, ...worker }) {
     this.locations = locations;
-    Object.assign(this, { worker, under, differing });
+    Object.assign(this, { worker, under, differing, objects });
     this.variables = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== null));
   }
 
@@ -106,7 +106,7 @@ class Runtime {
         ...this.worker,
         kvNamespaces: { SNAPSHOTS: "snapshots" },
         durableObjects: {
-          COORDINATOR: { className: "Coordinator", useSQLite: true, ...(at > 0 && { scriptName: "home" }) },
+          COORDINATOR: { className: "Coordinator", useSQLite: true, ...this.objects, ...(at > 0 && { scriptName: "home" }) },
         },
         // Each location has a port of its own, so requests do not pass through a Worker of the simulator.
         unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
