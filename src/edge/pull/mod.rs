@@ -8,7 +8,7 @@ mod serve;
 use std::rc::Rc;
 
 use crate::{
-    call::{Ask, PullReply, Seen},
+    call::{Ask, Left, PullReply, Seen},
     edge::known::{Known, KnownHead, Overlay, Wanted},
     error::ApiError,
     fronts::headwater::{
@@ -35,6 +35,8 @@ pub const OBJECT_TTLS_S: [u32; 2] = [86_400, HEAD_TTL_S];
 /// How long a head is served without asking the coordinator whether it is still the newest, in ms: KV may keep an old
 /// one, or lose its writer, for ever.
 const CONFIRM_MS: u64 = 10 * 60_000;
+/// How many times as long both are where the day's requests of objects run low.
+const SPARING: u64 = 10;
 
 /// Which layers answer which pulls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub struct Pull {
     request: PullRequest,
     format: Format,
     plan: ReadPlan,
+    /// How much is left of the day's requests of objects.
+    left: Left,
     known: Known,
     checked_at: Millis,
     /// Where the space stood after the last write that is known of at this location.
@@ -102,6 +106,7 @@ impl Pull {
             request,
             format,
             plan,
+            left: Left::Enough,
             known,
             checked_at,
             written,
@@ -114,6 +119,24 @@ impl Pull {
             missed: None,
             source: Source::Edge,
         }
+    }
+
+    /// Takes how much is left of the day's requests of objects. Where they run low, what a location knows is good for longer, and
+    /// KV is asked before the coordinator.
+    pub fn spares_objects(&mut self, left: Left) {
+        self.left = left;
+        self.plan.increments_from_kv |= left > Left::Enough;
+    }
+
+    /// How much is left of them.
+    #[must_use]
+    pub fn objects_left(&self) -> Left {
+        self.left
+    }
+
+    /// For how long what is known is good, in ms, where it is for `ms` otherwise.
+    fn good_for(&self, ms: u64) -> u64 {
+        if self.left > Left::Enough { SPARING * ms } else { ms }
     }
 
     /// What is known by now.
@@ -218,7 +241,11 @@ impl Pull {
 
     fn pull(&mut self, now: Millis) -> Next {
         let is_lenient = |failure: &ApiError| match failure {
-            ApiError::Overloaded | ApiError::Upstream | ApiError::UsedUp { .. } | ApiError::Internal => true,
+            ApiError::Overloaded
+            | ApiError::OverBudget { .. }
+            | ApiError::Upstream
+            | ApiError::UsedUp { .. }
+            | ApiError::Internal => true,
             ApiError::RateLimited { .. } => self.takes_what_there_is(),
             _ => false,
         };
@@ -365,12 +392,13 @@ impl Pull {
     fn is_fresh(&self, now: Millis) -> bool {
         let confirmed_for = now.since(self.confirmed_at());
         if !self.plan.increments_from_kv {
-            return confirmed_for <= LOCATION_MS;
+            return confirmed_for <= self.good_for(LOCATION_MS);
         }
         let read_at = self.known.head.as_ref().map(|head| head.read_at);
         let seen_at = read_at.max(self.known.overlay.as_ref().map(|overlay| overlay.asked_at));
-        let seen = seen_at.is_some_and(|at| now.since(at) <= LOCATION_MS);
-        let confirmed = confirmed_for <= CONFIRM_MS || self.request.consistency == Consistency::Eventual;
+        let seen = seen_at.is_some_and(|at| now.since(at) <= self.good_for(LOCATION_MS));
+        let is_confirmed = confirmed_for <= self.good_for(CONFIRM_MS);
+        let confirmed = is_confirmed || self.request.consistency == Consistency::Eventual;
         seen && confirmed
     }
 

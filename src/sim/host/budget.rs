@@ -10,6 +10,11 @@ use crate::{
 };
 
 impl Host {
+    /// Rows that were ever written in it, and alarms set, each of which is one more.
+    pub fn rows_written(&mut self) -> u64 {
+        self.alarms_set + self.rows().rows_written
+    }
+
     /// From now on a day has so much; `budget` is the object that keeps it. The instance begins anew.
     pub fn set_budget(&mut self, max: BudgetMax, budget: Option<Rc<RefCell<Self>>>) {
         self.config.budget = max;
