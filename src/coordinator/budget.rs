@@ -25,6 +25,8 @@ const KIND: &str = "budget";
 const KV_RESERVE: u64 = 20;
 /// The part of a day's object requests that is kept for pushes: one in so many.
 const REQUESTS_RESERVE: u64 = 10;
+/// Whoever has made more than one in so many of all requests may have to pause: of many who make few each, nobody has.
+const SHARE: u64 = 4;
 /// How many of those who have made the most requests on a day are remembered.
 const CALLERS_COUNTED: usize = 16;
 /// Over how long after 00:00 UTC those are spread who have waited for it, in ms.
@@ -177,13 +179,14 @@ impl Spent {
         BudgetAnswer { writes, wait_ms, ..BudgetAnswer::default() }
     }
 
-    /// Nobody makes more requests than are left for all others, once the day runs short of them.
+    /// Who has made more than a part of all requests makes no more than are left for all others, once the day runs short of them.
     fn count(&mut self, caller: &UserHash, requests: u64, max: BudgetMax, now: Millis) -> BudgetAnswer {
         self.requests += requests;
         let own = self.count_caller(caller, requests);
         let Some(max) = max.object_requests else { return BudgetAnswer::default() };
         let rest = Rest::of(max, self.requests, REQUESTS_RESERVE, now);
-        if own <= rest.left || !rest.is_behind() {
+        let has_most = own * SHARE > self.requests && own > rest.left;
+        if !has_most || !rest.is_behind() {
             return BudgetAnswer::default();
         }
         // As many again take so long that half of what is left is still there for others when the day ends.

@@ -50,9 +50,12 @@ fn where_object_requests_run_out_pulls_spare_them_then_end_and_every_push_is_tak
     let order: Vec<_> =
         day.told().iter().map(|told| told.split_once(' ').map_or("", |told| told.1)).collect();
     let place = |what: &str| order.iter().position(|told| told.starts_with(what));
-    let places = ["objectRequests low", "objectRequests reserve", "first refusal, of /sync/pull"].map(place);
+    // What is refused within the minute in which the reserve begins is seen before the state is.
+    let places = ["objectRequests low", "objectRequests reserve", "objectRequests nothing"].map(place);
     assert!(places.is_sorted() && places[0].is_some(), "{order:?}");
+    assert!(place("first refusal, of /sync/pull") > places[0], "{order:?}");
     assert_eq!(day.refused_pushes(), 0, "the reserve is for them");
+    assert!(day.warned > 0, "answers say that requests run low");
     day.next_morning();
     assert_eq!(day.out_of_sync(), 0, "with the next day everything goes on");
 }

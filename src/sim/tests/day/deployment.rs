@@ -26,7 +26,7 @@ use crate::{
         visit::{Called, Effect, Event, Outgoing, Passed, PassedBody, Request, Visit},
     },
     error::ApiError,
-    fronts::headwater::reply::{Body, Reply},
+    fronts::headwater::reply::{Body, Headers, Reply},
     ids::{SpaceHash, SpaceId, UserHash},
     role::Role,
     snapshot::keys::Scope,
@@ -106,6 +106,8 @@ pub(super) struct Deployment {
     /// What an object has said to the last call whose answer was passed on.
     said: Result<Option<String>, ApiError>,
     refused: BTreeMap<String, u64>,
+    /// Pulls whose answer said that requests of objects run low.
+    pub(super) warned: u64,
     told: Vec<String>,
     known: BTreeSet<String>,
     has_sockets: bool,
@@ -160,6 +162,7 @@ impl Deployment {
             before: [0; 6],
             said: Ok(None),
             refused: BTreeMap::new(),
+            warned: 0,
             told: Vec::new(),
             known: BTreeSet::new(),
             has_sockets: plan.has_sockets,
@@ -352,6 +355,10 @@ impl Deployment {
     fn pull(&mut self, copy: usize, min: Option<&Position>) {
         if self.spaces[self.copies[copy].space].id.is_some() {
             self.renew_grant(copy);
+            // Without one there is nothing to ask for.
+            if self.copies[copy].grant.as_ref().is_none_or(|(_, until)| *until <= self.now) {
+                return;
+            }
         }
         let mut cursor = String::new();
         loop {
@@ -460,6 +467,9 @@ impl Deployment {
         let header = |name: &str| if name == "headwater-grant" { grant.clone() } else { String::new() };
         let (mut visit, effect) = self.isolate.begin(request, &header);
         let answer = self.drive(&mut visit, effect, space, body);
+        if let Ok(Reply { headers: Headers::Pull(headers), .. }) = &answer {
+            self.warned += u64::from(headers.budget.is_some());
+        }
         if let Err(error) = &answer {
             let said = Reply::problem(error, "", "");
             let Body::Text(text) = said.body else { panic!("a problem is a text") };
