@@ -126,7 +126,7 @@ pub struct Host {
     admitted: (Millis, BTreeMap<UserHash, u64>),
     turn: Option<Turn>,
     /// The deployment's budget, if it has one.
-    budget: Option<Rc<RefCell<Host>>>,
+    budget: Option<Rc<RefCell<Self>>>,
     /// Handlers of the alarm that failed in a row.
     failed_handlers: u32,
     sockets: Sockets,
