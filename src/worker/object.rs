@@ -22,6 +22,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::{DurableObject, Env, Error, Request, Result, State, durable_object};
 
 use crate::{
+    edge::call_object,
     http, isolate,
     live::Sockets,
     log, now,
@@ -51,19 +52,6 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = deleteValue)]
     async fn delete_value(env: &JsValue, key: &str, timeout_ms: u32)
     -> std::result::Result<JsValue, JsValue>;
-}
-
-#[wasm_bindgen(module = "/js/calls.js")]
-extern "C" {
-    #[wasm_bindgen(js_name = callObject)]
-    fn call_object(
-        env: &JsValue,
-        name: &str,
-        call: &str,
-        caller: &str,
-        body: &str,
-        timeout_ms: u32,
-    ) -> Promise;
 }
 
 impl Storage for ObjectSql {

@@ -17,20 +17,21 @@ fn day(what: &str, plan: &Plan) -> Deployment {
     day
 }
 
+fn nothing_runs_low(what: &str, has_sockets: bool, seed: u64) {
+    let mut day = day(what, &Plan { people: 10, budget: FREE, has_sockets, seed });
+    assert_eq!(day.above(), [""; 0]);
+    assert_eq!((day.refusals(), day.out_of_sync()), (0, 0));
+    assert_eq!(day.told(), [""; 0], "nothing runs low");
+}
+
 #[test]
 fn ten_people_with_two_devices_each_work_all_day_on_the_free_plan() {
-    let plan = Plan { people: 10, budget: FREE, has_sockets: true, seed: 1 };
-    let mut day = day("ten people with sockets", &plan);
-    assert_eq!(day.above(), [""; 0]);
-    assert_eq!((day.refusals(), day.out_of_sync(), day.told()), (0, 0, &[][..]), "nothing runs low");
+    nothing_runs_low("ten people with sockets", true, 1);
 }
 
 #[test]
 fn where_no_socket_gets_through_polls_are_within_the_free_plan_too() {
-    let plan = Plan { people: 10, budget: FREE, has_sockets: false, seed: 2 };
-    let mut day = day("ten people who poll", &plan);
-    assert_eq!(day.above(), [""; 0]);
-    assert_eq!((day.refusals(), day.out_of_sync(), day.told()), (0, 0, &[][..]), "nothing runs low");
+    nothing_runs_low("ten people who poll", false, 2);
 }
 
 #[test]
