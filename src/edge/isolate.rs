@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    directory, failures::FailureLines, live::Held, refusals::Refusals, streams::Streams, visit::Visit,
-    writes::Writes,
+    directory, failures::FailureLines, live::Held, refusals::Refusals, spent::Spent, streams::Streams,
+    visit::Visit, writes::Writes,
 };
 use crate::{
     access::{
@@ -36,6 +36,7 @@ pub struct Isolate {
     pub(super) memory: Memory,
     pub(super) writes: Writes,
     pub(super) refusals: Refusals,
+    pub(super) spent: Spent,
     pub(super) streams: Streams,
     /// Messages of sockets, where objects run.
     pub(super) messages: Held,
@@ -63,6 +64,7 @@ impl Isolate {
             memory: Memory::default(),
             writes: Writes::default(),
             refusals: Refusals::default(),
+            spent: Spent::default(),
             streams: Streams::default(),
             messages: Held::default(),
             directories: directory::KnownEntries::default(),

@@ -3,7 +3,7 @@
 use super::{Effect, Errand, Event, State, Visit, pull::Pulling, spaces::Creating};
 use crate::{
     call::{Aside, Call, Caller, DirectoryCall, conflict},
-    edge::isolate::Isolate,
+    edge::{isolate::Isolate, spent::of_edge},
     error::{ApiError, is_used_up},
     fronts::headwater::{
         body::{Coding, is_json},
@@ -91,6 +91,8 @@ pub struct Passed {
     pub position: Option<Position>,
     /// What the object has said that is not passed on.
     pub aside: Option<Aside>,
+    /// What it has used, as a `Server-Timing` header says it.
+    pub timing: String,
 }
 
 /// What a call is made for.
@@ -134,7 +136,7 @@ impl Isolate {
         now: Millis,
     ) -> Effect {
         if self.check_refusal(&call, now).is_ok() || planted!(RefusalIgnored) {
-            return send(visit, call, then);
+            return self.send(visit, call, then);
         }
         let hold_ms = self.refusals.hold_ms(&call.caller.user, now);
         visit.state = State::HeldBack(call, Box::new(then));
@@ -157,7 +159,7 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         match (self.check_refusal(&call, now), then) {
-            (Ok(()), then) => Ok(send(visit, call, then)),
+            (Ok(()), then) => Ok(self.send(visit, call, then)),
             (Err(refused), Then::Pass(PassedBody::Request { .. })) => {
                 visit.state = State::Draining(refused);
                 Ok(Effect::Drain)
@@ -174,7 +176,7 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         match called.result {
-            Ok(_) => visit.usage.add_rows(&called.timing),
+            Ok(_) => visit.usage.add_object(&called.timing),
             Err(ApiError::RateLimited { retry_after_s, of_space }) => {
                 self.refusals.note((&visit.target().caller.user, object), retry_after_s, of_space, now);
             }
@@ -235,11 +237,12 @@ impl Isolate {
         passed: Result<Passed, (ApiError, bool)>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        visit.usage.object = u32::from(!matches!(passed, Err((_, false))));
+        visit.usage.object += u64::from(!matches!(passed, Err((_, false))));
         if let Err((ApiError::UsedUp { .. }, _)) = passed {
             self.tell_used_up(now);
         }
-        let Passed { status, retry_after_s, position, aside } = passed.map_err(|(error, _)| error)?;
+        let Passed { status, retry_after_s, position, aside, timing } = passed.map_err(|(error, _)| error)?;
+        visit.usage.add_object(&timing);
         if status == 429 {
             let target = visit.target();
             let (place, of_space) = ((&target.caller.user, &target.hash), aside == Some(Aside::OfSpace));
@@ -253,6 +256,24 @@ impl Isolate {
         Ok(self.answer(visit, Ok(reply), now))
     }
 
+    /// The call leaves, and a space's object hears with it what was used at this edge.
+    pub(super) fn send(&mut self, visit: &mut Visit, mut call: Box<Outgoing>, then: Then) -> Effect {
+        if call.object == visit.target().hash {
+            let mut spent = of_edge(&visit.usage);
+            spent.take_off(&visit.told);
+            visit.told.add(&spent);
+            spent.add(&self.spent.take(&call.object));
+            call.caller.spent = spent;
+        }
+        if let Then::Pass(source) = then {
+            visit.state = State::Passing;
+            return Effect::Pass(call, source);
+        }
+        visit.usage.object += 1;
+        visit.state = State::Calling(call.object.clone(), Box::new(then));
+        Effect::Call(call)
+    }
+
     /// Notes where the space stands after a write whose answer is about to leave, and tells the location after it has left.
     fn note_written(&mut self, visit: &Visit, position: Position, now: Millis) {
         let space = &visit.target().hash;
@@ -260,17 +281,6 @@ impl Isolate {
             self.errands.push(visit.errand(Errand::TellWritten { wait_ms }));
         }
     }
-}
-
-/// The call leaves.
-pub(super) fn send(visit: &mut Visit, call: Box<Outgoing>, then: Then) -> Effect {
-    if let Then::Pass(source) = then {
-        visit.state = State::Passing;
-        return Effect::Pass(call, source);
-    }
-    visit.usage.object += 1;
-    visit.state = State::Calling(call.object.clone(), Box::new(then));
-    Effect::Call(call)
 }
 
 /// Why an object was not reached, by "overloaded" or what the platform says. Retrying an overloaded one makes it worse

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{
     Called, Effect, Event, Outgoing, State, Visit,
-    call::{Then, send},
+    call::Then,
     pull::{cache_base, cached_writes},
 };
 use crate::{
@@ -192,7 +192,7 @@ impl Isolate {
     ) -> Effect {
         call.timeout_ms = limits::DIRECTORY_TIMEOUT_MS;
         match self.check_refusal(&call, now) {
-            Ok(()) => send(visit, call, Then::Errand(Box::new(errand))),
+            Ok(()) => self.send(visit, call, Then::Errand(Box::new(errand))),
             Err(_) => Effect::Rest,
         }
     }
