@@ -164,13 +164,13 @@ function line(cells) {
 // What each answer says it used; Worker requests are what was asked.
 function billed(answers) {
   const used = { "Worker request": answers.length };
-  const names = { cache: "cache look-up", kv: "KV read", object: "object request", rows_read: "row read", rows_written: "row written" };
+  const names = { cache: "cache look-up", kv: "KV read", object: "object request", rows_read: "row read", rows_written: "row written", alarms_set: "alarm set" };
   for (const answer of answers) {
     for (const [, name, amount] of (answer.headers["server-timing"] ?? "").matchAll(/([a-z_]+);desc="(\d+)"/g)) {
       if (names[name]) used[names[name]] = (used[names[name]] ?? 0) + Number(amount);
     }
   }
-  const plural = { "cache look-up": "cache look-ups", "row read": "rows read", "row written": "rows written" };
+  const plural = { "cache look-up": "cache look-ups", "row read": "rows read", "row written": "rows written", "alarm set": "alarms set" };
   return Object.entries(used)
     .filter(([, amount]) => amount > 0)
     .map(([name, amount]) => `${count(amount)} ${amount === 1 ? name : (plural[name] ?? `${name}s`)}`)

@@ -47,7 +47,7 @@
 //! [`edge`]: near the user, beside [`coordinator`]: once per space, the only writer · [`config`]: what a deployment sets ·
 //! `sim`: a world to test all of it in, native only.
 //!
-//! The invariants I1–I14, where each is asserted and which test shows it: `docs/INVARIANTS.md`.
+//! The invariants I1–I15, where each is asserted and which test shows it: `docs/INVARIANTS.md`.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 
 #[macro_use]

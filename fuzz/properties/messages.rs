@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use headwater::{
-    call::{Call, Caller, Destination, PushAnswer, live::Closing},
+    call::{Call, Caller, Destination, PushAnswer, Usage, live::Closing},
     config::Config,
     edge::{
         identity::{TokenEffect, TokenEvent},
         isolate::Isolate,
-        live::{Conversations, Effect, Event},
+        live::{Conversations, Effect, Event, Sender},
     },
     error::ApiError,
     ids::UserHash,
@@ -66,7 +66,13 @@ impl Talk {
         };
         let (host, twin) = (begin(), begin());
         let destination = Destination::Private(scope.clone());
-        let caller = Caller { user, destination, request: String::new(), origin: String::new() };
+        let caller = Caller {
+            user,
+            destination,
+            request: String::new(),
+            origin: String::new(),
+            spent: Usage::default(),
+        };
         Self { isolate, conversations, host, twin, caller, scope }
     }
 
@@ -80,8 +86,8 @@ impl Talk {
         }
         let message = self.conversations.next(SOCKET, START).expect("its turn");
         let body = line.get(message.body_at..line.len() - 1).unwrap_or_default();
-        let sender = (self.caller.clone(), Role::Owner);
-        let (mut exchange, mut effect) = self.isolate.begin_exchange(&message, SOCKET, sender);
+        let sender = Sender { caller: self.caller.clone(), role: Role::Owner, tells_usage: false };
+        let (mut exchange, mut effect) = self.isolate.begin_exchange(&message, SOCKET, sender, START);
         let said = loop {
             let event = match effect {
                 Effect::Say(said) => break said,
@@ -108,13 +114,13 @@ impl Talk {
             Effect::Call(Call::Pull(ask)) => {
                 let pull = |host: &mut Host| host.pull(&self.caller.user, &self.scope, &ask, START);
                 let _ = pull(&mut self.twin);
-                Event::Called(pull(&mut self.host).map(Some))
+                Event::Called(pull(&mut self.host).map(Some), Usage::default())
             }
             Effect::Call(call) => {
                 let told = push(&mut self.host, &call, &self.caller, body);
                 let by_http = push(&mut self.twin, &call, &self.caller, body);
                 assert_eq!(brief(&told), brief(&by_http), "a socket and HTTP disagree");
-                Event::Called(told.map(|answer| Some(answer.to_json())))
+                Event::Called(told.map(|answer| Some(answer.to_json())), Usage::default())
             }
             Effect::Say(_) => unreachable!("the message is answered"),
         }

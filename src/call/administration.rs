@@ -51,6 +51,8 @@ pub enum Administration {
         /// A position of the space that the caller's directory knows of, where the space seems to have gone back.
         claim: Option<Position>,
     },
+    /// `GET /spaces/{id}/usage`
+    Usage,
     /// `POST /spaces/{id}/reset-epoch`
     ResetEpoch,
     /// `POST /spaces/{id}/invitations`
@@ -119,6 +121,7 @@ impl Administration {
             Self::SetPolicy { .. } => ("set-policy", OWNER, true, false),
             Self::RemovePolicy(_) => ("remove-policy", OWNER, true, false),
             Self::Grant { .. } => ("grant", READER, false, true),
+            Self::Usage => ("usage", OWNER, false, false),
             Self::ResetEpoch => ("reset-epoch", OWNER, true, false),
             Self::Invite { .. } => ("invite", OWNER, false, false),
             Self::Invitations => ("invitations", OWNER, false, false),
@@ -164,6 +167,7 @@ impl Administration {
             | Self::SetPolicy { .. }
             | Self::RemovePolicy(_)
             | Self::Grant { .. }
+            | Self::Usage
             | Self::Invite { .. }
             | Self::Invitations
             | Self::Uninvite { .. }
@@ -204,7 +208,12 @@ impl Administration {
             Self::Accept { person, incarnation, number } => {
                 about(person).and("incarnation", incarnation.as_str()).and("number", &number.to_string())
             }
-            Self::Show | Self::Delete | Self::Policies | Self::ResetEpoch | Self::Invitations => nothing,
+            Self::Show
+            | Self::Delete
+            | Self::Policies
+            | Self::Usage
+            | Self::ResetEpoch
+            | Self::Invitations => nothing,
         }
     }
 
@@ -229,6 +238,7 @@ impl Administration {
             },
             "remove-policy" => Self::RemovePolicy(collection()?),
             "grant" => Self::Grant { claim: texts.get("claim").and_then(Position::parse) },
+            "usage" => Self::Usage,
             "reset-epoch" => Self::ResetEpoch,
             "invite" => Self::Invite {
                 role: Role::parse(texts.get("role")?)?,

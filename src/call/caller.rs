@@ -1,5 +1,6 @@
 //! Who calls an object.
 
+use super::Usage;
 use crate::{
     ids::{SpaceId, UserHash},
     json::{Texts, Written},
@@ -17,6 +18,8 @@ pub struct Caller {
     pub request: String,
     /// The origin whose pages may read the answer, or empty.
     pub origin: String,
+    /// What the edge has used for the space since it called its object last: Worker requests, looks into the cache, reads of KV.
+    pub spent: Usage,
 }
 
 /// What a call is for.
@@ -79,7 +82,7 @@ impl Caller {
     /// As it travels.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let Self { user, destination, request, origin } = self;
+        let Self { user, destination, request, origin, spent } = self;
         let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         Written::default()
             .and("user", user.as_str())
@@ -88,6 +91,7 @@ impl Caller {
             .and_some("space", destination.id().map(SpaceId::to_string))
             .and_some("request", some(request))
             .and_some("origin", some(origin))
+            .and_some("spent", spent_text(spent))
             .end()
     }
 
@@ -106,8 +110,24 @@ impl Caller {
             destination: Destination::read(texts.get("for")?, id, scope)?,
             request: text("request"),
             origin: text("origin"),
+            spent: texts.get("spent").map_or_else(Usage::default, spent_of),
         })
     }
+}
+
+/// More than an edge can have used between two calls is believed up to here.
+const SPENT_MAX: u64 = 1_000_000;
+
+/// Worker requests, looks into the cache and reads of KV, with dots between them; none where nothing was used.
+fn spent_text(spent: &Usage) -> Option<String> {
+    let Usage { worker, cache, kv, .. } = spent;
+    (worker + cache + kv > 0).then(|| format!("{worker}.{cache}.{kv}"))
+}
+
+fn spent_of(text: &str) -> Usage {
+    let mut numbers = text.split('.').map(|number| number.parse().unwrap_or(0).min(SPENT_MAX));
+    let mut next = || numbers.next().unwrap_or(0);
+    Usage { worker: next(), cache: next(), kv: next(), ..Usage::default() }
 }
 
 #[cfg(test)]
@@ -122,6 +142,7 @@ mod tests {
             destination,
             request: "r1".to_owned(),
             origin: "https://a.example".to_owned(),
+            spent: Usage { worker: 2, cache: 3, kv: 1, ..Usage::default() },
         };
         let (hash, epoch) = ("cd".repeat(32), "0mwrnsa6yk3v9q2");
         let scope = |text: &str| Scope::parse(text).expect("a scope");
@@ -136,13 +157,30 @@ mod tests {
             (Destination::Directory, r#","for":"directory""#.to_owned()),
             (Destination::Budget, r#","for":"budget""#.to_owned()),
         ] {
-            let rest = r#""request":"r1","origin":"https://a.example"}"#;
+            let rest = r#""request":"r1","origin":"https://a.example","spent":"2.3.1"}"#;
             let text = format!(r#"{{"user":"{}"{fields},{rest}"#, user.as_str());
             let consequence = "every request would fail while a deployment is under way";
             assert_eq!(caller(destination.clone()).to_text(), text, "{consequence}");
             assert_eq!(Caller::parse(&text), Some(caller(destination.clone())), "{consequence}");
             let later = text.replace("{\"user", "{\"later\":[1],\"user");
             assert_eq!(Caller::parse(&later), Some(caller(destination)), "{consequence}");
+        }
+    }
+
+    #[test]
+    fn what_an_edge_says_it_has_spent_has_bounds_and_may_be_absent() {
+        let user = "ab".repeat(32);
+        for (spent, used) in [
+            ("", [0, 0, 0]),
+            (r#","spent":"1.0.0""#, [1, 0, 0]),
+            (r#","spent":"x.2""#, [0, 2, 0]),
+            (r#","spent":"1.2.9999999999.7""#, [1, 2, 1_000_000]),
+            (r#","spent":7"#, [0, 0, 0]),
+        ] {
+            let text = format!(r#"{{"user":"{user}","for":"directory"{spent}}}"#);
+            let [worker, cache, kv] = used;
+            let caller = Caller::parse(&text).expect("a caller");
+            assert_eq!(caller.spent, Usage { worker, cache, kv, ..Usage::default() }, "{spent}");
         }
     }
 

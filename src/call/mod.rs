@@ -44,6 +44,8 @@ pub enum Call {
     Listen {
         /// Until when the caller's token is good.
         expires: Millis,
+        /// Whether answers over the socket say what they have used.
+        tells_usage: bool,
     },
     /// Whatever else is done about a space.
     Administer(Administration),
@@ -76,7 +78,9 @@ impl Call {
             Self::Push | Self::Resolve => Written::default(),
             Self::Conflicts { after } => Written::default().and("after", &after.to_string()),
             Self::Pull(ask) => ask.written(),
-            Self::Listen { expires } => Written::default().and("expires", &expires.0.to_string()),
+            Self::Listen { expires, tells_usage } => Written::default()
+                .and("expires", &expires.0.to_string())
+                .and_some("usage", tells_usage.then(|| "yes".to_owned())),
             Self::Administer(administration) => administration.written(),
             Self::Directory(call) => call.written(),
             Self::Budget(call) => call.written(),
@@ -99,7 +103,10 @@ impl Call {
         let call = match name {
             "conflicts" => Self::Conflicts { after: Version::parse(texts.get("after")?)? },
             "pull" => Self::Pull(Box::new(Ask::read(&texts))),
-            "listen" => Self::Listen { expires: Millis(texts.get("expires")?.parse().ok()?) },
+            "listen" => {
+                let expires = Millis(texts.get("expires")?.parse().ok()?);
+                Self::Listen { expires, tells_usage: texts.get("usage") == Some("yes") }
+            }
             "directory" => Self::Directory(DirectoryCall::read(&texts)?),
             "budget" => Self::Budget(BudgetCall::read(&texts)?),
             name => Self::Administer(Administration::read(name, &texts)?),
@@ -192,6 +199,7 @@ mod tests {
                 "grant",
                 r#"{"claim":"0mwrnsa6yk3v9q2.57"}"#,
             ),
+            (Administration::Usage, "usage", "{}"),
             (Administration::ResetEpoch, "reset-epoch", "{}"),
             (
                 Administration::Invite { role: Role::Writer, uses: 3, lasts_ms: 60_000 },
@@ -241,9 +249,12 @@ mod tests {
         let space = || SpaceId::stored("team");
         let pull = |ask, body| (Call::Pull(Box::new(ask)), "pull", body);
         let directory = |call, body| (Call::Directory(call), "directory", body);
+        let expires = Millis(1_795_341_182_000);
+        let listen = |tells_usage, body| (Call::Listen { expires, tells_usage }, "listen", body);
         let rest = vec![
             (Call::Conflicts { after: version(7) }, "conflicts", r#"{"after":"7"}"#),
-            (Call::Listen { expires: Millis(1_795_341_182_000) }, "listen", r#"{"expires":"1795341182000"}"#),
+            listen(false, r#"{"expires":"1795341182000"}"#),
+            listen(true, r#"{"expires":"1795341182000","usage":"yes"}"#),
             pull(Ask::default(), "{}"),
             pull(Ask { seen: Seen::Nothing, ..Ask::default() }, r#"{"seen":"nothing"}"#),
             pull(

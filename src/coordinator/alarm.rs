@@ -117,7 +117,8 @@ impl<L: Ledger> Coordinator<L> {
         if self.is_gone() {
             return;
         }
-        let noted = self.publisher.object_was_put(&mut self.ledger, outcome, now);
+        let noted = self.write_down(now);
+        let noted = noted.and_then(|()| self.publisher.object_was_put(&mut self.ledger, outcome, now));
         noted.unwrap_or_else(|error| self.turn_failed(error, now));
     }
 
@@ -135,8 +136,10 @@ impl<L: Ledger> Coordinator<L> {
         if self.is_gone() {
             return;
         }
-        let durable = Durable { meta: &self.meta, version: self.version };
-        let noted = self.publisher.head_was_put(&mut self.ledger, durable, outcome, now);
+        let noted = self.write_down(now).and_then(|()| {
+            let durable = Durable { meta: &self.meta, version: self.version };
+            self.publisher.head_was_put(&mut self.ledger, durable, outcome, now)
+        });
         let noted = noted.and_then(|()| self.forget_deletions(now));
         noted.unwrap_or_else(|error| self.turn_failed(error, now));
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::{Coordinator, ledger::Ledger};
 use crate::{
     call::{
-        Caller, Destination,
+        Caller, Destination, Usage,
         live::{Closing, News},
     },
     ids::{SpaceId, UserHash},
@@ -33,6 +33,8 @@ pub struct Listener {
     pub expires: Millis,
     /// The role; owner of a private space.
     pub role: Role,
+    /// Whether answers say what they have used.
+    pub tells_usage: bool,
 }
 
 impl Listener {
@@ -50,6 +52,7 @@ impl Listener {
             .and("role", self.role.as_str())
             .and_some("scope", scope.map(Scope::to_string))
             .and_some("space", space.map(SpaceId::to_string))
+            .and_some("usage", self.tells_usage.then(|| "yes".to_owned()))
             .end()
     }
 
@@ -64,14 +67,15 @@ impl Listener {
         };
         let user = UserHash::parse(texts.get("user")?).ok()?;
         let (expires, role) = (texts.get("expires")?.parse().ok()?, Role::parse(texts.get("role")?)?);
-        Some(Self { user, destination, expires: Millis(expires), role })
+        let tells_usage = texts.get("usage") == Some("yes");
+        Some(Self { user, destination, expires: Millis(expires), role, tells_usage })
     }
 
     /// Whoever sends a message over the socket, as a caller.
     #[must_use]
     pub fn as_caller(&self) -> Caller {
         let (user, destination) = (self.user.clone(), self.destination.clone());
-        Caller { user, destination, request: String::new(), origin: String::new() }
+        Caller { user, destination, request: String::new(), origin: String::new(), spent: Usage::default() }
     }
 }
 

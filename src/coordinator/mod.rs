@@ -15,6 +15,7 @@ mod conflicts;
 pub mod crowd;
 pub mod ledger;
 pub mod live;
+pub mod metering;
 pub mod object;
 mod places;
 pub mod publication;
@@ -30,6 +31,7 @@ use std::{cell::RefCell, rc::Rc};
 use cache::Cache;
 use conflicts::parking::Parking;
 use ledger::{Ledger, LedgerError, LedgerResult, Meta};
+use metering::{Due, Meter};
 pub use sharing::administration::Administered;
 
 use publication::{Durable, PublicationConfig, Publisher};
@@ -72,6 +74,7 @@ pub struct Coordinator<L> {
     publisher: Publisher,
     alarm: Option<Millis>,
     failure: Option<LedgerError>,
+    meter: Meter,
 }
 
 impl<L: Ledger> Coordinator<L> {
@@ -121,7 +124,8 @@ impl<L: Ledger> Coordinator<L> {
         );
         let durable = Durable { meta: &meta, version };
         let publisher = Publisher::open(&ledger, config, durable, now)?;
-        Ok(Self { ledger, meta, version, cache: Rc::default(), publisher, alarm, failure: None })
+        let meter = Meter::default();
+        Ok(Self { ledger, meta, version, cache: Rc::default(), publisher, alarm, failure: None, meter })
     }
 
     /// Where the space stands.
@@ -229,7 +233,7 @@ impl<L: Ledger> Coordinator<L> {
             }
         }
         if !plan.is_empty() {
-            let written = self.ledger.atomically(&mut |ledger| plan.write(ledger));
+            let written = self.write_plan(&mut plan, now);
             written.or_else(|error| if planted!(AcknowledgedUnwritten) { Ok(()) } else { Err(error) })?;
         }
         assert!(plan.version() >= self.version, "BUG: a push took the version back");
@@ -247,6 +251,22 @@ impl<L: Ledger> Coordinator<L> {
         let overlay = overlay.filter(|_| !has_grown || planted!(OverlayKept));
         self.cache.replace(Cache { overlay, collections, open_conflicts, clients });
         Ok(parts)
+    }
+
+    /// Writes a plan, with what the space has used in the row of a client that is written anyway.
+    fn write_plan(&mut self, plan: &mut Plan, now: Millis) -> LedgerResult<()> {
+        let (meter, folded) = (&self.meter, self.publisher.row().folded);
+        // The alarm will be set with the rows of the first change that is not published.
+        let arms = plan.version() > self.version && self.alarm.is_none() && !self.publisher.in_turn();
+        let mut due = Due::default();
+        self.ledger.atomically(&mut |ledger| {
+            plan.write(ledger, &mut |ledger, before| {
+                due = meter.due(ledger.rows(), arms, folded, now);
+                due.with(before, folded)
+            })
+        })?;
+        self.meter.was_written(&due);
+        Ok(())
     }
 
     /// The answer to a settled push: its results, and what the client was missing if that is little.

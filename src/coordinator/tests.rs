@@ -6,6 +6,7 @@ mod conflicts;
 mod directory;
 mod invitations;
 mod live;
+mod metering;
 mod numbers;
 mod operations;
 mod parking;

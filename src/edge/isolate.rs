@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    budget::ObjectRequests, directory, failures::FailureLines, live::Held, refusals::Refusals,
+    budget::ObjectRequests, directory, failures::FailureLines, live::Held, refusals::Refusals, spent::Spent,
     streams::Streams, visit::Visit, writes::Writes,
 };
 use crate::{
@@ -37,6 +37,7 @@ pub struct Isolate {
     pub(super) writes: Writes,
     pub(super) refusals: Refusals,
     pub(super) object_requests: ObjectRequests,
+    pub(super) spent: Spent,
     pub(super) streams: Streams,
     /// Messages of sockets, where objects run.
     pub(super) messages: Held,
@@ -65,6 +66,7 @@ impl Isolate {
             writes: Writes::default(),
             refusals: Refusals::default(),
             object_requests: ObjectRequests::new(config.counts_object_requests),
+            spent: Spent::default(),
             streams: Streams::default(),
             messages: Held::default(),
             directories: directory::KnownEntries::default(),

@@ -10,6 +10,7 @@ pub mod known;
 pub mod live;
 pub mod pull;
 pub mod refusals;
+pub mod spent;
 pub mod streams;
 #[cfg(test)]
 mod tests;

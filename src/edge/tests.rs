@@ -67,7 +67,7 @@ fn forget(world: &mut World, location: usize) {
 }
 
 /// What was asked: the cache, which takes three looks, KV keys, and the coordinator.
-fn cost(response: &Response) -> (u32, u32, u32) {
+fn cost(response: &Response) -> (u64, u64, u64) {
     (response.usage.cache / 3, response.usage.kv, response.usage.object)
 }
 

@@ -1,5 +1,8 @@
 //! The ledger in memory: what the simulator and the tests of the rules run on.
 
+mod lines;
+mod rows;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -10,10 +13,16 @@ use std::{
     },
 };
 
+use lines::slice;
+use rows::RowCount;
+
 use crate::{
-    coordinator::ledger::{
-        Client, ClientTable, Conflict, ConflictTable, Ledger, LedgerError, LedgerResult, Lines, Meta,
-        MetaTable, OpenConflicts, ParkedChange, PrivateTable, Record, RecordTable,
+    coordinator::{
+        ledger::{
+            Client, ClientTable, Conflict, ConflictTable, Ledger, LedgerError, LedgerResult, Lines, Meta,
+            MetaTable, OpenConflicts, ParkedChange, PrivateTable, Record, RecordTable, Rows,
+        },
+        metering::DailyUsage,
     },
     ids::{ClientId, Collection, Key, RecordId, UserHash},
     time::Millis,
@@ -26,8 +35,6 @@ pub struct MemoryLedger {
     /// With `Some(n)` the n-th further write fails, once. Every method that writes counts as one write. Storage does
     /// fail between two writes of a section, and whether anything is left of it can only be seen if a test can ask.
     pub fail_writes_after: Option<u64>,
-    /// Rows that were written, as storage of the platform bills them: a record has an entry in an index.
-    pub rows_written: u64,
     meta: Option<Meta>,
     records: BTreeMap<Key, Record>,
     keys: BTreeMap<Version, BTreeSet<Key>>,
@@ -36,6 +43,8 @@ pub struct MemoryLedger {
     conflicts: BTreeMap<Version, Conflict>,
     parked: BTreeMap<(Version, u64), ParkedChange>,
     private: BTreeMap<(String, String), String>,
+    /// By all copies.
+    rows: RowCount,
     /// What the running sections have overwritten. A copy of everything would make each push cost what the space holds.
     undo: Vec<Row>,
     /// How many sections are running, one inside the other.
@@ -63,7 +72,8 @@ impl MemoryLedger {
             }
         }
         for row in rows {
-            self.rows_written += if let Row::Record(..) = row { 2 } else { 1 };
+            // A record has an entry in an index.
+            self.rows.count(if let Row::Record(..) = row { 2 } else { 1 });
             self.set(row);
         }
         Ok(())
@@ -272,6 +282,12 @@ impl ClientTable for MemoryLedger {
         self.write(forgotten)
     }
 
+    fn usage_of_clients(&self) -> LedgerResult<DailyUsage> {
+        let mut all = DailyUsage::default();
+        self.clients.values().for_each(|client| all.add(&client.usage));
+        Ok(all)
+    }
+
     fn erase_clients(&mut self) -> LedgerResult<()> {
         let clients: Vec<_> = self.clients.keys().map(|key| Row::Client(key.clone(), None)).collect();
         self.write(clients)
@@ -371,18 +387,8 @@ impl Ledger for MemoryLedger {
         }
         result
     }
-}
 
-/// The first lines, about `bytes_max` bytes of them.
-fn slice<'a>(records: impl Iterator<Item = &'a Record>, bytes_max: usize) -> Lines {
-    let mut lines = Lines::default();
-    for record in records {
-        if lines.text.len() > bytes_max {
-            lines.more = true;
-            break;
-        }
-        lines.text.push_str(&record.published_line());
-        lines.last = Some(record.clock.version);
+    fn rows(&self) -> Rows {
+        self.rows.untaken()
     }
-    lines
 }

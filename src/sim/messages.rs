@@ -18,7 +18,7 @@ use super::{
     user_hash,
 };
 use crate::{
-    call::{Call, PushAnswer},
+    call::{Call, PushAnswer, Usage},
     edge::{
         live::{Effect, Event, Exchange, Message},
         visit::Outgoing,
@@ -208,7 +208,7 @@ impl World {
                         }
                         Err(error) => {
                             serving.told = Some(Rc::new(Err(error.clone())));
-                            Event::Called(Err(error))
+                            Event::Called(Err(error), Usage::default())
                         }
                     }
                 }
@@ -256,7 +256,7 @@ impl World {
                     space.check_asker(scope, &caller.user);
                     space.oracle.check_brand(body.as_deref().unwrap_or_default(), "the answer to a message");
                 }
-                Event::Called(called.told)
+                Event::Called(called.told, Usage::default())
             }
             other => panic!("BUG: nothing asks for {other:?}"),
         }
@@ -268,7 +268,8 @@ impl World {
         let body = answer.as_ref().map(|answer| Some(answer.to_json())).map_err(Clone::clone);
         serving.told = Some(Rc::new(answer));
         let host = &mut self.spaces[space].host;
-        let effect = host.step_exchange(&mut serving.exchange, Event::Called(body), self.now);
+        let effect =
+            host.step_exchange(&mut serving.exchange, Event::Called(body, Usage::default()), self.now);
         let socket = serving.socket;
         self.connections.serving.insert(number, (space, serving));
         if self.exchange(number, effect) {

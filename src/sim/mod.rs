@@ -6,6 +6,7 @@
 //! answers on a [`network`] between clients and locations; `hunt` runs many such worlds. `check` holds one checker per
 //! invariant, `history` what they compare with.
 
+mod billing;
 pub mod check;
 pub mod client;
 pub mod directory;

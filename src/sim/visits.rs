@@ -82,6 +82,7 @@ impl World {
         let isolate = self.locations[location].isolate();
         let header = |name: &str| text(if name == "headwater-grant" { grant } else { "" });
         let (visit, effect) = isolate.borrow_mut().begin(request, &header);
+        self.bill_request(&visit);
         (Driven { location, isolate, visit, space, waited_ms: 0 }, effect)
     }
 
@@ -123,9 +124,10 @@ impl World {
         effect: Effect,
         around: &mut Around<'_>,
     ) -> Event {
+        self.bill_effect(&driven.visit, &effect);
         match effect {
             Effect::ReadBody { .. } => Event::Body(Ok(around.body.as_bytes().to_vec())),
-            Effect::Drain => Event::Resumed,
+            Effect::Drain | Effect::AwaitStream => Event::Resumed,
             Effect::Pause(ms) => {
                 driven.waited_ms += ms;
                 Event::Resumed
@@ -144,7 +146,6 @@ impl World {
                 assert!(!is_garbled, "I6: a head was taken whose bytes had changed");
                 Event::Head(head)
             }
-            Effect::AwaitStream => Event::Resumed,
             Effect::StreamObjects { start, objects, end, lasts_ms: _, ttls_s } => {
                 Event::Opened(self.stream_objects(driven, start, &objects, &end, ttls_s, around))
             }
@@ -378,7 +379,7 @@ pub(super) fn passed(
     let [retry_after, position, aside] =
         ["Retry-After", "Headwater-Position", ASIDE_HEADER].map(|name| header(&headers, name));
     let (position, aside) = (Position::parse(position), Aside::parse(aside));
-    Passed { status, retry_after_s: retry_after.parse().ok(), position, aside }
+    Passed { status, retry_after_s: retry_after.parse().ok(), position, aside, timing: String::new() }
 }
 
 /// A header, out of `name\nvalue\n` pairs; empty if it is absent.

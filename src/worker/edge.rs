@@ -21,7 +21,7 @@ use web_sys::{ReadableStream, Request, Response};
 use worker::{Env, worker_sys::Context};
 
 use crate::{
-    http, isolate, now, panic,
+    analytics, http, isolate, now, panic,
     tokens::{self, may_pass},
 };
 
@@ -211,6 +211,11 @@ impl Carrier {
 
     fn respond(&mut self, visit: &mut Visit, answer: Result<Reply, ApiError>) -> Result<JsValue, JsValue> {
         let reply = visit.reply(answer);
+        if analytics::is_on() {
+            let (space, route, ms) = visit.ended(now());
+            let ended = ("request", route, &*reply.status.to_string());
+            analytics::point(&self.env, space, ended, ms, &visit.usage());
+        }
         if let Body::Passed = reply.body {
             return Ok(self.passed.take().expect("BUG: nothing was passed on").into());
         }
@@ -360,13 +365,13 @@ impl Carrier {
         }
         let answer: &Array = answer.unchecked_ref();
         let text = |at| answer.get(at).as_string().unwrap_or_default();
-        let (position, aside) = (Position::parse(&text(2)), Aside::parse(&text(3)));
+        let (position, aside, timing) = (Position::parse(&text(2)), Aside::parse(&text(3)), text(4));
         let response: Response = answer.get(0).unchecked_into();
         let status = response.status();
         let retry_after_s =
             answer.get(1).as_f64().map(|seconds| seconds as u32).filter(|seconds| *seconds > 0);
         self.passed = Some(response);
-        Ok(Passed { status, retry_after_s, position, aside })
+        Ok(Passed { status, retry_after_s, position, aside, timing })
     }
 }
 

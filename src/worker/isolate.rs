@@ -10,7 +10,7 @@ use headwater::{
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
-use crate::{http, log, panic};
+use crate::{analytics, http, log, panic};
 
 #[wasm_bindgen(module = "/js/request.js")]
 extern "C" {
@@ -59,6 +59,7 @@ fn begin(env: &Env) -> Here {
     log::configure(edge.log_level, environment);
     http::configure_bodies();
     http::configure_calls(edge.jurisdiction.as_deref());
+    analytics::configure(env);
     panic::end_what_waits();
     let names = settings(env);
     let unknown = Config::unknown(names.lines());

@@ -3,6 +3,7 @@
 //! Two places run, each a loop that carries out what the core asks for: `edge` at every location
 //! (`headwater::edge::visit`), and `object` once per space or directory (`headwater::coordinator::object`).
 
+mod analytics;
 mod edge;
 mod http;
 mod isolate;

@@ -5,12 +5,12 @@ use std::rc::Rc;
 use headwater::{
     call::{Aside, Call, live::Closing},
     coordinator::{
-        live::Outlet,
+        live::{Listener, Outlet},
         object::{Answer, Applicant, Moment, Said, Task},
     },
     edge::{
         isolate::Isolate,
-        live::{Effect, Event, Exchange, Message},
+        live::{Effect, Event, Exchange, Message, Sender},
     },
     fronts::headwater::live,
     ids::UserHash,
@@ -21,7 +21,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 use crate::{
-    isolate, now,
+    analytics, isolate, now,
     object::{Body, Instance, random},
     panic::UnderWay,
     tokens,
@@ -136,8 +136,8 @@ impl Instance {
 
     /// A message has come.
     pub(crate) async fn hear(self: &Rc<Self>, socket: &JsValue, message: &JsValue) {
+        self.object.borrow_mut().message_came(now());
         let Ok(number) = u32::try_from(self.sockets.number_of(socket)) else { return };
-        self.object.borrow_mut().message_came();
         let heard = self.object.borrow_mut().live().hear(number, now()).map(|listener| listener.user.clone());
         if let Ok(user) = &heard
             && let Err(why) = self.take_in(number, user, message)
@@ -188,16 +188,26 @@ impl Instance {
         let sender = {
             let mut object = self.object.borrow_mut();
             let heard = object.live().hear(number, now());
-            heard.map(|listener| (listener.as_caller(), listener.role)).ok()
+            let sender = |listener: &Listener| Sender {
+                caller: listener.as_caller(),
+                role: listener.role,
+                tells_usage: listener.tells_usage,
+            };
+            heard.map(sender).ok()
         };
         self.carry_out_live();
         let sender = sender?;
-        let begin = |isolate: &mut Isolate| isolate.begin_exchange(message, number, sender);
+        let begin = |isolate: &mut Isolate| isolate.begin_exchange(message, number, sender, now());
         let (mut exchange, mut effect) = isolate::with(&self.env, begin);
         loop {
             let event = match effect {
                 Effect::Say(answer) => {
                     self.sockets.send(&[number], &answer);
+                    if analytics::is_on() {
+                        let (about, status, ms) = exchange.ended(now());
+                        let ended = ("message", about, &*status);
+                        analytics::point(&self.env, exchange.space().as_str(), ended, ms, exchange.used());
+                    }
                     return Some(exchange);
                 }
                 effect => self.carry_out_exchange(number, &exchange, effect, message).await,
@@ -238,9 +248,9 @@ impl Instance {
                     Call::Push | Call::Resolve => body().map_or(Body::None, Body::Bytes),
                     call => Body::Text(call.body()),
                 };
-                let task = Task::call(call.name(), exchange.caller().clone(), || body.length());
+                let task = Task::message(call.name(), exchange.caller().clone(), || body.length());
                 let answer = self.run(task, body).await.unwrap_or_else(Answer::unreadable);
-                Event::Called(answer.result.map(Said::into_text))
+                Event::Called(answer.result.map(Said::into_text), answer.used)
             }
             Effect::Say(_) => panic!("BUG: the message is answered"),
         }

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use headwater::{
-    call::{BUDGET_TIMEOUT_MS, BudgetAnswer, BudgetCall, Call, Caller, Usage},
+    call::{BUDGET_TIMEOUT_MS, BudgetAnswer, BudgetCall, Call, Caller},
     coordinator::{
         ledger::{LedgerResult, Rows, SqlLedger},
         object::{Answer, Effect, Event, Expires, Moment, NoBody, Object, Said, Storage, Task},
@@ -22,6 +22,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::{DurableObject, Env, Error, Request, Result, State, durable_object};
 
 use crate::{
+    analytics,
     edge::call_object,
     http, isolate,
     live::Sockets,
@@ -174,7 +175,7 @@ impl DurableObject for Coordinator {
         };
         let answer = answer.unwrap_or_else(Answer::unreadable);
         let origin = Some(origin.as_str()).filter(|origin| !origin.is_empty());
-        let Answer { result, at, aside, rows } = answer;
+        let Answer { result, at, aside, used } = answer;
         let result = match result {
             Ok(Said::Listening(applicant)) => match instance.accept(*applicant, aside.as_ref()) {
                 Some(response) => return Ok(response.into()),
@@ -182,10 +183,9 @@ impl DurableObject for Coordinator {
             },
             result => result,
         };
-        let usage = Usage { object: 1, rows_read: rows.read, rows_written: rows.written, ..Usage::default() };
         let reply = Reply::of_object(result.map(Said::into_text), at.as_ref(), aside.as_ref(), &id);
         let response: web_sys::Response =
-            http::respond_as_object(&reply, &id, origin, usage)?.unchecked_into();
+            http::respond_as_object(&reply, &id, origin, used)?.unchecked_into();
         Ok(response.into())
     }
 
@@ -242,12 +242,30 @@ impl Instance {
             let effect = self.step(&mut running.task, event);
             event = match effect {
                 Effect::Answer(answer) => return Some(answer),
-                Effect::Rest => return Some(Answer::nothing()),
-                Effect::Fail => return None,
+                Effect::Rest => {
+                    self.note_alarm(&running.task, "done");
+                    return Some(Answer::nothing());
+                }
+                Effect::Fail => {
+                    self.note_alarm(&running.task, "failed");
+                    return None;
+                }
                 Effect::ReadBody { limit } => Event::Body(body.read(limit).await),
                 effect => self.carry_out(effect).await,
             };
         }
+    }
+
+    /// What an alarm has used.
+    fn note_alarm(&self, task: &Task, outcome: &str) {
+        if !analytics::is_on() || !task.is_alarm() {
+            return;
+        }
+        let object = self.object.borrow();
+        let space = object.core().map(|core| core.scope().space());
+        let space = space.as_ref().map_or("", SpaceHash::as_str);
+        let ms = now().since(task.began_at());
+        analytics::point(&self.env, space, ("alarm", "alarm", outcome), ms, task.used());
     }
 
     fn step(self: &Rc<Self>, task: &mut Task, event: Event) -> Effect {

@@ -69,6 +69,10 @@ impl Sql for ObjectSql {
             .collect())
     }
 
+    fn rows(&self) -> Rows {
+        self.rows.get()
+    }
+
     fn text(&self, sql: &str, params: &[SqlValue], bytes_max: usize) -> LedgerResult<(String, bool)> {
         let answer: Array = text(&self.sql, sql, &to_js(params), bytes_max).map_err(failed)?.unchecked_into();
         self.count(&answer, 2);

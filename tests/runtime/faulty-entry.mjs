@@ -9,7 +9,10 @@ import { ObjectFaults } from "./faulty-storage.mjs";
 
 const withFaults = (env, role) => {
   const SNAPSHOTS = waits(new FaultyKv(env.SNAPSHOTS, role), "get", "getWithMetadata", "put", "delete");
-  return { ...env, SNAPSHOTS, COORDINATOR: counted(env.COORDINATOR) };
+  // Analytics Engine that can be looked into: the log has its points.
+  const writeDataPoint = (point) => console.log(JSON.stringify({ event: "point", ...point }));
+  const dataset = env.ANALYTICS === "log" ? { ANALYTICS: { writeDataPoint } } : {};
+  return { ...env, ...dataset, SNAPSHOTS, COORDINATOR: counted(env.COORDINATOR) };
 };
 
 // The local runtime has one cache for all Workers, but a location's cache is its own. A new generation is an empty

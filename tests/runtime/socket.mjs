@@ -16,9 +16,10 @@ export async function listen(runtime, token, options = {}) {
 }
 
 /** Asks for a socket and resolves to {status, headers, body} of a refusal, or to {status, headers, stream, first} of a socket. */
-export async function upgrade(runtime, { at = "home", space, headers = {}, protocol } = {}) {
-  const query = space === undefined ? "" : `?space=${encodeURIComponent(space)}`;
-  const url = new URL(`${await runtime.url(at)}/sync/live${query}`);
+export async function upgrade(runtime, { at = "home", space, usage, headers = {}, protocol } = {}) {
+  const url = new URL(`${await runtime.url(at)}/sync/live`);
+  if (space !== undefined) url.searchParams.set("space", space);
+  if (usage !== undefined) url.searchParams.set("usage", usage);
   const all = {
     connection: "Upgrade",
     upgrade: "websocket",
@@ -82,15 +83,15 @@ export class Socket {
   answersEnd = true;
   #bytes = Buffer.alloc(0);
 
-  constructor(runtime, token, { at = "home", space, origin } = {}) {
-    Object.assign(this, { runtime, token, location: at, space, origin });
+  constructor(runtime, token, { at = "home", space, usage, origin } = {}) {
+    Object.assign(this, { runtime, token, location: at, space, usage, origin });
   }
 
   /** Resolves when the first message is there, or the end. */
   async open() {
     const protocol = `headwater.v1, bearer.${this.token}`;
     const headers = this.origin === undefined ? {} : { origin: this.origin };
-    const opened = await upgrade(this.runtime, { at: this.location, space: this.space, headers, protocol });
+    const opened = await upgrade(this.runtime, { at: this.location, space: this.space, usage: this.usage, headers, protocol });
     assert.equal(opened.status, 101, JSON.stringify(opened.body));
     this.protocol = opened.headers["sec-websocket-protocol"];
     this.stream = opened.stream;

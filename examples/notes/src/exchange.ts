@@ -11,8 +11,8 @@ export interface Used {
   kv?: number;
   written?: number;
   read?: number;
-  /** The server does not say it in a message: it is what README.md and docs/decisions/0030-live.md have counted for the like. */
-  isEstimate?: boolean;
+  /** Alarms set; each is billed as a row written. */
+  alarm?: number;
 }
 
 export interface Exchange {
@@ -34,12 +34,13 @@ export interface Exchange {
 }
 
 /** List prices of the paid plan in US dollars per million, beyond what is included: developers.cloudflare.com, September 2026. */
-const PRICES = { worker: 0.3, object: 0.15, message: 0.15 / 20, kv: 0.5, written: 1, read: 0.001 } as const;
+const PRICES = { worker: 0.3, object: 0.15, message: 0.15 / 20, kv: 0.5, written: 1, read: 0.001, alarm: 1 } as const;
 type Operation = keyof typeof PRICES;
 const OPERATIONS = Object.keys(PRICES) as Operation[];
 const NAMES: Record<Operation, [string, string]> = {
   worker: ["Worker request", "Worker requests"], object: ["object request", "object requests"], message: ["socket message", "socket messages"],
   kv: ["KV key read", "KV keys read"], written: ["row written", "rows written"], read: ["row read", "rows read"],
+  alarm: ["alarm set", "alarms set"],
 };
 
 /** US dollars. */
@@ -47,11 +48,11 @@ export const costOf = (used: Used): number => OPERATIONS.reduce((sum, name) => s
 
 export const inWords = (used: Used): string => {
   const words = OPERATIONS.filter((name) => used[name]).map((name) => `${used[name]} ${NAMES[name][used[name] === 1 ? 0 : 1]}`);
-  return words.length === 0 ? "nothing billed" : `${used.isEstimate ? "about " : ""}${words.join(", ")}`;
+  return words.length === 0 ? "nothing billed" : words.join(", ");
 };
 
 export function sum(all: readonly Used[]): Used {
-  const total: Used = { isEstimate: all.some(({ isEstimate }) => isEstimate) };
+  const total: Used = {};
   for (const used of all) for (const name of OPERATIONS) total[name] = (total[name] ?? 0) + (used[name] ?? 0);
   return total;
 }
@@ -62,41 +63,19 @@ const counted = (headers: Headers, name: string): number =>
 
 export function usedOf(headers: Headers): Used {
   const count = (name: string) => counted(headers, name);
-  return { worker: 1, object: count("object"), kv: count("kv"), written: count("rows_written"), read: count("rows_read") };
+  return { worker: 1, object: count("object"), kv: count("kv"), written: count("rows_written"), read: count("rows_read"), alarm: count("alarms_set") };
 }
 
-interface Change {
-  op?: string;
-  records?: Change[];
+/** What an answer over a socket says that its message used. */
+interface Said {
+  messages?: number;
+  rowsWritten?: number;
+  rowsRead?: number;
+  alarmsSet?: number;
 }
 
-/** Rows of one change; a resolution is that of two parked changes. */
-const rowsOf = ({ op, records = [] }: Change): number =>
-  op === "resolve" ? records.reduce((rows, record) => rows + rowsOf(record), 6) : op === "delete" ? 3 : 2;
-
-interface Asked {
-  since?: number;
-  mutations?: { changes: Change[] }[];
-}
-interface Answered {
-  changes?: unknown[];
-  results?: { status: string }[];
-}
-
-/** What a message over a socket used. `answered` is null if nothing was done. */
-export function usedByMessage(type: string, asked: Asked, answered: Answered | null): Used {
-  const used: Used = { message: 1, isEstimate: true };
-  if (!answered) return used;
-  if (type === "pull") used.read = 2 * (answered.changes?.length ?? 0);
-  const changes = (asked.mutations ?? []).flatMap((mutation) => mutation.changes);
-  if (changes.length === 0) return used;
-  const deletions = changes.filter(({ op }) => op === "delete").length;
-  const parked = (answered.results ?? []).filter(({ status }) => status === "conflict").length;
-  used.written = 1 + 2 * parked + changes.reduce((rows, change) => rows + rowsOf(change), 0);
-  // What a change was before, and, for the news to everybody who listens, what it is then: that is read once, so the sender has it.
-  used.read = 3 * changes.length + deletions + (asked.since === undefined ? 0 : 1);
-  return used;
-}
+export const usedByMessage = ({ messages = 1, rowsWritten = 0, rowsRead = 0, alarmsSet = 0 }: Said): Used =>
+  ({ message: messages, written: rowsWritten, read: rowsRead, alarm: alarmsSet });
 
 /** The furthest layer that was asked. What is refused has no `Headwater-Source`, and says only what it used. */
 export function layerOf(headers: Headers): Layer {

@@ -1,6 +1,6 @@
 // The network as the client sees it. It can be cut, and tells of each exchange for the panel.
 
-import { type Exchange, kindOf, layerOf, spaceOf, type Used, usedByMessage, usedOf, versionOf } from "./exchange.ts";
+import { type Exchange, kindOf, layerOf, spaceOf, usedByMessage, usedOf, versionOf } from "./exchange.ts";
 
 type Watch = (exchange: Exchange) => void;
 
@@ -104,31 +104,32 @@ export class Network {
   #open(url: URL, protocols?: string | string[]): WebSocket {
     // A port on which nobody listens: refused as a cut network refuses.
     if (this.isCut) return new WebSocket("ws://127.0.0.1:9");
+    // Each answer says then what its message used.
+    url.searchParams.set("usage", "1");
     const socket = new WebSocket(url, protocols);
     const of = { over: "socket", space: spaceOf(url), layer: "object", isOfPanel: false } as const;
     const began = performance.now();
     this.#sockets.add(socket);
     socket.addEventListener("close", () => this.#sockets.delete(socket));
     socket.addEventListener("open", () => {
-      const used: Used = { worker: 1, object: 1, read: of.space === "~" ? 0 : 1, isEstimate: true };
-      this.#tell({ ...of, kind: "opening", status: 101, up: 0, down: 0, ms: performance.now() - began, used });
+      // A browser shows no headers of this answer, so the rows that it read are not known here.
+      this.#tell({ ...of, kind: "opening", status: 101, up: 0, down: 0, ms: performance.now() - began, used: { worker: 1, object: 1 } });
     });
-    const sent = new Map<number, { type: string; body: object; up: number; at: number }>();
+    const sent = new Map<number, { type: string; up: number; at: number }>();
     const send = socket.send.bind(socket);
     socket.send = (text) => {
-      const { type, n = 0, body = {} } = JSON.parse(String(text));
-      sent.set(n, { type, body, up: bytesOf(text), at: performance.now() });
+      const { type, n = 0 } = JSON.parse(String(text));
+      sent.set(n, { type, up: bytesOf(text), at: performance.now() });
       send(text);
     };
     socket.addEventListener("message", ({ data }) => {
-      const { type, n = 0, status = 200, version, body = {} } = JSON.parse(data);
+      const { type, n = 0, status = 200, version, body = {}, used = {} } = JSON.parse(data);
       const told = { ...of, version: version ?? body?.version, status, down: bytesOf(data) };
       if (type === "changes" || type === "version") return this.#tell({ ...told, kind: "news", up: 0, ms: 0, used: {} });
       const asked = sent.get(n);
       sent.delete(n);
       if (!asked) return;
-      const used = usedByMessage(asked.type, asked.body, type === "answer" && status === 200 ? body : null);
-      this.#tell({ ...told, kind: asked.type, up: asked.up, ms: performance.now() - asked.at, used });
+      this.#tell({ ...told, kind: asked.type, up: asked.up, ms: performance.now() - asked.at, used: usedByMessage(used) });
     });
     return socket;
   }

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 pub use line::{deleted_line, live_line};
 pub use sql::{Sql, SqlLedger, SqlValue};
 
+use super::metering::DailyUsage;
 use crate::{
+    call::Usage,
     error::{ApiError, is_used_up},
     ids::{ClientId, Collection, Key, RecordId, SpaceId, UserHash},
     snapshot::{
@@ -143,6 +145,8 @@ pub struct Client {
     pub used_at: Millis,
     /// Digests of its latest mutations and the results it has not acknowledged, oldest first; see `numbering`.
     pub history: String,
+    /// What was written down with its pushes of what the space has used (`metering`).
+    pub usage: DailyUsage,
 }
 
 /// An open conflict, without the changes that are parked under it.
@@ -212,6 +216,12 @@ impl Rows {
     /// And these.
     pub fn add(&mut self, more: Self) {
         *self = Self { read: self.read + more.read, written: self.written + more.written };
+    }
+
+    /// As what was used.
+    #[must_use]
+    pub fn used(self) -> Usage {
+        Usage { rows_read: self.read.into(), rows_written: self.written.into(), ..Usage::default() }
     }
 }
 
@@ -308,6 +318,8 @@ pub trait ClientTable {
     fn put_client(&mut self, user: &UserHash, client: &ClientId, row: &Client) -> LedgerResult<()>;
     /// Forgets all but the `keep` clients of `user` that pushed last.
     fn forget_clients(&mut self, user: &UserHash, keep: usize) -> LedgerResult<()>;
+    /// What all clients' rows say that the space has used. Reads each of them.
+    fn usage_of_clients(&self) -> LedgerResult<DailyUsage>;
     /// Forgets all clients.
     fn erase_clients(&mut self) -> LedgerResult<()>;
 }
@@ -357,4 +369,6 @@ pub trait MetaTable {
 pub trait Ledger: RecordTable + ClientTable + ConflictTable + PrivateTable + MetaTable {
     /// Runs `section`; if it fails, none of its writes remains.
     fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()>;
+    /// Rows that were counted and not taken yet by whoever owns the storage.
+    fn rows(&self) -> Rows;
 }

@@ -78,7 +78,14 @@ fn client_id(number: u64) -> ClientId {
 }
 
 fn client(writer: u64, used_at: u64) -> Client {
-    Client { writer, last: 5, acked: 4, used_at: Millis(used_at), history: "[\"'é\\\"]".to_owned() }
+    Client {
+        writer,
+        last: 5,
+        acked: 4,
+        used_at: Millis(used_at),
+        history: "[\"'é\\\"]".to_owned(),
+        usage: DailyUsage::parse("20787:1,0,2"),
+    }
 }
 
 fn conflict(opened: u64, user: u64) -> Conflict {

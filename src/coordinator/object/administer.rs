@@ -71,7 +71,7 @@ impl<S: Storage> Object<S> {
         let before = self.space().position();
         // What a creation writes it has written when the space was opened.
         if !matches!(administration, Administration::Create { .. }) {
-            self.storage.take_rows();
+            self.take_rows();
         }
         let done = self.space().administer(task.user(), administration, at.now, at.random);
         if let Ok(Administered { grants: Some(role), .. }) = done {
@@ -93,7 +93,7 @@ impl<S: Storage> Object<S> {
         let invites = done.as_ref().is_ok_and(|done| done.invites);
         // What was done is done, is charged and sets the alarm, also where storage cannot say what the edge is to be told.
         let aside = self.space().aside(task.user(), administration, &done, invites).unwrap_or_default();
-        let rows = self.storage.take_rows();
+        let rows = self.take_rows();
         // A list may have thousands of rows. The space does not pay for refusals.
         let units = rate::cost_of_rows(rows);
         match &done {
@@ -111,7 +111,7 @@ impl<S: Storage> Object<S> {
         let here = self.space().position();
         let wrote = done.is_ok() && (here != *before || is_creation);
         let result = done.map(|done| done.body.map_or(Said::Nothing, Said::Text));
-        Ok(Effect::Answer(Answer { result, at: wrote.then_some(here), aside, rows }))
+        Ok(Effect::Answer(Answer { result, at: wrote.then_some(here), aside, used: rows.used() }))
     }
 }
 

@@ -79,7 +79,7 @@ impl<S: Storage> Object<S> {
     ) -> Result<Effect, ApiError> {
         let Moment { now, random } = at;
         // Those of other tasks, which ran in between.
-        self.storage.take_rows();
+        self.take_rows();
         let core = self.core.as_mut().expect("BUG: the space was not opened");
         match (&turn.waits_for, event) {
             (WaitsFor::Sleep, Event::AlarmSet(true)) => return Ok(Effect::Rest),
@@ -126,7 +126,7 @@ impl<S: Storage> Object<S> {
             (WaitsFor::HeadPut(metadata), Event::Put(put)) => {
                 let outcome = self.outcome(put);
                 self.space().head_was_put(outcome, now);
-                turn.rows.add(self.storage.take_rows());
+                turn.rows.add(self.take_rows());
                 self.log_publication(metadata, outcome, &turn);
             }
             (waits_for, event) => panic!("BUG: {event:?} does not follow {waits_for:?}"),
@@ -148,7 +148,7 @@ impl<S: Storage> Object<S> {
 
     fn next_of_turn(&mut self, task: &mut Task, mut turn: Turn, now: Millis) -> Effect {
         let next = self.space().next_effect(now);
-        turn.rows.add(self.storage.take_rows());
+        turn.rows.add(self.take_rows());
         let (waits_for, effect) = match next {
             publication::Effect::ReadHead { key } => (WaitsFor::HeadRead, Effect::ReadHead { key }),
             publication::Effect::PutObject { key, body: value, ttl_s } => {

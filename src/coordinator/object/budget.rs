@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Answer, Effect, Moment, Object, Said, Storage, Task};
 use crate::{
-    call::{BudgetAnswer, BudgetCall, Caller, Destination, LeaseAsk},
+    call::{BudgetAnswer, BudgetCall, Caller, Destination, LeaseAsk, Usage},
     coordinator::{
         budget::Budget,
         ledger::LedgerResult,
@@ -57,8 +57,7 @@ impl<S: Storage> Object<S> {
         Ok(answer)
     }
 
-    /// A message has come over a socket.
-    pub fn message_came(&mut self) {
+    pub(super) fn message_came_to_lease(&mut self) {
         self.lease.messages = self.lease.messages.saturating_add(1);
     }
 
@@ -90,7 +89,8 @@ impl<S: Storage> Object<S> {
         };
         let user = core.scope().space().into();
         let (request, origin) = (String::new(), String::new());
-        let caller = Caller { user, destination: Destination::Budget, request, origin };
+        let caller =
+            Caller { user, destination: Destination::Budget, request, origin, spent: Usage::default() };
         Effect::AskBudget(Box::new(caller), BudgetCall::Lease(ask))
     }
 

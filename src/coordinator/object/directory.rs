@@ -16,9 +16,9 @@ impl<S: Storage> Object<S> {
         call: &DirectoryCall,
         at: Moment,
     ) -> Result<Effect, ApiError> {
-        self.storage.take_rows();
+        self.take_rows();
         let answer = self.directory_answer(task, call, at);
-        let rows = self.storage.take_rows();
+        let rows = self.take_rows();
         let units = rate::cost_of_rows(rows);
         match call.is_users_own() && answer.is_ok() {
             true => self.rate.charge(task.user(), units, at.now),

@@ -79,7 +79,11 @@ impl<S: Storage> Object<S> {
     }
 
     /// Whoever asks gets a socket if they may read, in a shared space with a grant: so no grant need come with the request.
-    pub(super) fn listen(&mut self, task: &mut Task, expires: Millis) -> Result<Effect, ApiError> {
+    pub(super) fn listen(
+        &mut self,
+        task: &mut Task,
+        (expires, tells_usage): (Millis, bool),
+    ) -> Result<Effect, ApiError> {
         let user = task.user().clone();
         let role = self.space().admit(&user, Role::Reader)?;
         let scope = self.space().scope().clone();
@@ -87,10 +91,10 @@ impl<S: Storage> Object<S> {
             Some(id) => Destination::Shared { id, scope: Some(scope.clone()) },
             None => Destination::Private(scope.clone()),
         };
-        let listener = Listener { user: user.clone(), destination, expires, role };
+        let listener = Listener { user: user.clone(), destination, expires, role, tells_usage };
         if let Destination::Private(_) = listener.destination {
             let said = Said::Listening(Box::new(Applicant { listener, grant: None }));
-            return Ok(Effect::Answer(Answer::said(said, self.storage.take_rows())));
+            return Ok(Effect::Answer(Answer::said(said, self.take_rows())));
         }
         task.state = State::Listening(listener);
         Ok(Effect::Sign { user, scope, role })
@@ -101,7 +105,7 @@ impl<S: Storage> Object<S> {
         let membership = self.space().membership(&listener.user)?;
         let aside = membership.map(Aside::Membership);
         let said = Said::Listening(Box::new(Applicant { listener, grant: Some(signed?) }));
-        Ok(Effect::Answer(Answer { aside, ..Answer::said(said, self.storage.take_rows()) }))
+        Ok(Effect::Answer(Answer { aside, ..Answer::said(said, self.take_rows()) }))
     }
 
     /// Whoever has lost a space with what was done loses its sockets too, at once.
@@ -131,6 +135,7 @@ impl<S: Storage> Object<S> {
             | Administration::SetPolicy { .. }
             | Administration::RemovePolicy(_)
             | Administration::Grant { .. }
+            | Administration::Usage
             | Administration::Invite { .. }
             | Administration::Invitations
             | Administration::Uninvite { .. }

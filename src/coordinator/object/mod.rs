@@ -20,6 +20,7 @@ mod claim;
 mod directory;
 mod failing;
 mod live;
+mod metering;
 mod opening;
 mod pull;
 mod push;
@@ -33,6 +34,7 @@ use budget::Lease;
 use claim::Claimant;
 use failing::tell_until_when;
 pub use live::{Applicant, Joined};
+use metering::Metering;
 use push::{Waiting, commit};
 pub use task::{Answer, Effect, Event, Expires, NoBody, Said, Task};
 use task::{Purpose, State};
@@ -133,6 +135,7 @@ pub struct Object<S: Storage> {
     last_slice: Vec<Ticket>,
     live: Live,
     log: Vec<LogLine>,
+    metering: Metering,
 }
 
 impl<S: Storage> Object<S> {
@@ -156,6 +159,7 @@ impl<S: Storage> Object<S> {
             last_slice: Vec::new(),
             live: Live::default(),
             log: Vec::new(),
+            metering: Metering::default(),
         }
     }
 
@@ -224,6 +228,7 @@ impl<S: Storage> Object<S> {
 
     /// What a task does about what has happened.
     pub fn step(&mut self, task: &mut Task, event: Event, at: Moment) -> Effect {
+        self.begin_metering(task, &event, at);
         if let Some(place) = task.place {
             self.common.places.borrow_mut().is_seen(place, at.now);
         }
@@ -247,6 +252,7 @@ impl<S: Storage> Object<S> {
         };
         tell_until_when(&mut effect, at.now);
         self.tell_live(at);
+        self.end_metering(task, &mut effect);
         if effect.is_end() {
             self.forget(task);
             if let Some(core) = &self.core {
@@ -267,6 +273,7 @@ impl<S: Storage> Object<S> {
         if let Purpose::News = task.purpose {
             self.live.has_waited();
         }
+        self.task_ends(task);
         if let Some(place) = task.place.take() {
             self.common.places.borrow_mut().leave(place);
         }

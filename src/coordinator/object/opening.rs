@@ -58,7 +58,8 @@ impl<S: Storage> Object<S> {
         };
         let opened =
             self.open_storage(opening, alarm, at).map_err(|error| self.storage_failed(&error, at.now))?;
-        let opened = opened.ok_or(ApiError::NotFound("There is no such space."))?;
+        let mut opened = opened.ok_or(ApiError::NotFound("There is no such space."))?;
+        opened.take_over_meter(std::mem::take(&mut self.metering.before));
         self.live.opened(opened.position());
         self.core = Some(opened);
         Ok(())
@@ -75,7 +76,7 @@ impl<S: Storage> Object<S> {
             None => Ok(self.begin_turn(task, at)),
             Some(Call::Push | Call::Resolve) => self.let_in(task, at),
             Some(Call::Pull(ask)) => self.pull(task, ask, at),
-            Some(Call::Listen { expires }) => self.listen(task, expires),
+            Some(Call::Listen { expires, tells_usage }) => self.listen(task, (expires, tells_usage)),
             Some(Call::Conflicts { after }) => self.conflicts(task, after, at),
             Some(Call::Administer(administration)) => self.administer(task, administration, at),
             Some(Call::Directory(_) | Call::Budget(_)) => panic!("BUG: this is no space"),

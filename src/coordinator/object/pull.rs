@@ -30,9 +30,10 @@ impl<S: Storage> Object<S> {
     }
 
     pub(super) fn answer_pull(&mut self, task: &mut Task, ask: &Ask, at: Moment) -> Result<Effect, ApiError> {
-        self.storage.take_rows();
+        self.take_rows();
         let (reply, lines) = self.space().pull(task.user(), served(task)?, ask, at.now)?;
-        let rows = self.storage.take_rows();
+        self.space().write_down_much(at.now);
+        let rows = self.take_rows();
         self.rate.charge(task.user(), rate::cost(lines.len(), 0), at.now);
         self.crowd.has_read(task.user(), lines.len(), at.now);
         Ok(Effect::Answer(Answer::said(Said::Pulled(reply, lines), rows)))
@@ -45,9 +46,9 @@ impl<S: Storage> Object<S> {
         after: Version,
         at: Moment,
     ) -> Result<Effect, ApiError> {
-        self.storage.take_rows();
+        self.take_rows();
         let page = self.space().conflicts(task.user(), after)?.to_json();
-        let rows = self.storage.take_rows();
+        let rows = self.take_rows();
         self.rate.charge(task.user(), rate::cost(page.len(), 0) + rate::cost_of_rows(rows), at.now);
         Ok(Effect::Answer(Answer::said(Said::Text(page), rows)))
     }

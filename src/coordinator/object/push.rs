@@ -172,12 +172,12 @@ impl<S: Storage> Object<S> {
             return self.await_slice(task);
         }
         self.slices += 1;
-        self.storage.take_rows();
+        self.take_rows();
         let rate = &mut self.rate;
         let core = self.core.as_mut().expect("BUG: the space was not opened");
         let done = core.settle(&mut self.queue, &mut |user| rate.admit_again(user, at.now), at.now);
         self.last_slice = done.iter().map(|done| done.ticket).collect();
-        let rows = self.storage.take_rows();
+        let rows = self.take_rows();
         self.note_settled(done, rows, at);
         match self.poll_alarm(at) {
             Some(set) => {

@@ -3,7 +3,8 @@
 use super::{Administering, Applicant, Claimant, Turn};
 use crate::{
     call::{
-        Aside, Ask, BudgetAnswer, BudgetCall, Call, Caller, PullReply, PushAnswer, Reading, encode_reply,
+        Aside, Ask, BudgetAnswer, BudgetCall, Call, Caller, PullReply, PushAnswer, Reading, Usage,
+        encode_reply,
     },
     coordinator::{ledger::Rows, live::Listener, places::Place, push::queue::Ticket},
     error::{ApiError, is_used_up},
@@ -26,6 +27,13 @@ pub struct Task {
     pub(super) place: Option<Place>,
     /// Its push, once that is in the queue.
     pub(super) ticket: Option<Ticket>,
+    /// Whether a message has brought it about, and no request.
+    pub(super) is_message: bool,
+    /// Whether it has begun and not ended.
+    pub(super) is_running: bool,
+    pub(super) began_at: Millis,
+    /// What it has used, but for rows, of which each answer tells its own.
+    pub(super) used: Usage,
 }
 
 /// What a task is there for.
@@ -206,8 +214,8 @@ pub struct Answer {
     pub at: Option<Position>,
     /// What is said to the edge beside that.
     pub aside: Option<Aside>,
-    /// What the call has cost.
-    pub rows: Rows,
+    /// What the call has used.
+    pub used: Usage,
 }
 
 /// What an answer says.
@@ -247,14 +255,48 @@ impl Task {
         })
     }
 
+    /// The same that a message over a socket has brought about.
+    #[must_use]
+    pub fn message(name: &str, caller: Caller, length: impl FnOnce() -> usize) -> Self {
+        Self { is_message: true, ..Self::call(name, caller, length) }
+    }
+
     fn new(purpose: Purpose) -> Self {
-        Self { purpose, state: State::Begun, held: 0, place: None, ticket: None }
+        Self {
+            purpose,
+            state: State::Begun,
+            held: 0,
+            place: None,
+            ticket: None,
+            is_message: false,
+            is_running: false,
+            began_at: Millis(0),
+            used: Usage::default(),
+        }
     }
 
     /// Bytes of its body that count as held.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
+    }
+
+    /// Whether an alarm has brought it about.
+    #[must_use]
+    pub fn is_alarm(&self) -> bool {
+        matches!(self.purpose, Purpose::Alarm)
+    }
+
+    /// When it has begun.
+    #[must_use]
+    pub fn began_at(&self) -> Millis {
+        self.began_at
+    }
+
+    /// What it has used; of a call without rows, of which its answer tells.
+    #[must_use]
+    pub fn used(&self) -> &Usage {
+        &self.used
     }
 
     /// What it will be answered once the alarm is set.
@@ -319,7 +361,7 @@ impl Answer {
     pub fn refused(error: ApiError) -> Self {
         let is_of_space = matches!(error, ApiError::RateLimited { of_space: true, .. });
         let aside = is_of_space.then_some(Aside::OfSpace);
-        Self { result: Err(error), at: None, aside, rows: Rows::default() }
+        Self { result: Err(error), at: None, aside, used: Usage::default() }
     }
 
     /// The answer to a call whose caller cannot be read. It comes from an edge that is newer: soon there will be an object that
@@ -336,7 +378,7 @@ impl Answer {
     }
 
     pub(super) fn said(said: Said, rows: Rows) -> Self {
-        Self { result: Ok(said), at: None, aside: None, rows }
+        Self { result: Ok(said), at: None, aside: None, used: rows.used() }
     }
 }
 

@@ -20,7 +20,10 @@ pub use effect::{Effect, PutOutcome};
 pub use replaced::ReplacedPart;
 pub use row::{Building, Leased, PartRow, PublicationRow, Published, RunRow};
 
-use super::ledger::{Ledger, LedgerResult, Meta};
+use super::{
+    ledger::{Ledger, LedgerResult, Meta},
+    metering::{DailyUsage, Day},
+};
 use crate::{
     limits::Sizes,
     snapshot::{head::HeadMetadata, keys::Scope},
@@ -129,6 +132,11 @@ impl Publisher {
         self.unpublished_bytes = 0;
         self.behind_since.get_or_insert(now);
         self.row.renew = true;
+    }
+
+    /// Notes what the space has used, for whatever writes the row next.
+    pub(in crate::coordinator) fn note_used(&mut self, used: DailyUsage, folded: Day) {
+        (self.row.used, self.row.folded) = (used, folded);
     }
 
     /// How much goes into what is cut and answered.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     coordinator::{
         ledger::{Ledger, LedgerResult},
+        metering::{DailyUsage, Day},
         publication::ReplacedPart,
     },
     limits::Sizes,
@@ -38,6 +39,12 @@ pub struct PublicationRow {
     pub leased: Option<Leased>,
     /// Parts that are to be deleted, and those whose deletion may not have landed.
     pub replaced: Vec<ReplacedPart>,
+    /// What the space has used, by days (`metering`).
+    #[serde(skip_serializing_if = "DailyUsage::is_empty")]
+    pub used: DailyUsage,
+    /// The last day of which clients' rows say nothing any more that it does not.
+    #[serde(skip_serializing_if = "Day::is_first")]
+    pub folded: Day,
 }
 
 /// What a space notes of the last lease that it has asked the day's budget for.
@@ -131,10 +138,30 @@ impl PublicationRow {
     #[must_use]
     pub fn without_records(&self, sizes: &Sizes) -> Self {
         let Self {
-            published, base, delta, building, attempts, retry_at, put_again_at, leased, replaced, ..
+            published,
+            base,
+            delta,
+            building,
+            attempts,
+            retry_at,
+            put_again_at,
+            leased,
+            replaced,
+            used,
+            folded,
+            ..
         } = self.clone();
-        let mut row =
-            Self { published, attempts, retry_at, put_again_at, leased, replaced, ..Self::default() };
+        let mut row = Self {
+            published,
+            attempts,
+            retry_at,
+            put_again_at,
+            leased,
+            replaced,
+            used,
+            folded,
+            ..Self::default()
+        };
         let runs = base.into_iter().chain(delta).chain(building.map(|building| building.run));
         row.replace(runs.flat_map(|run| run.parts).collect(), sizes.replaced_min);
         row
@@ -180,7 +207,7 @@ mod tests {
             r#","behind":[2,["todos","t1"]]},"attempts":1,"retry_at":9,"put_again_at":10,"renew":true,"#,
             r#""replaced":[{"part":"#,
             part,
-            r#","since":11,"deleted_at":12}]}"#,
+            r#","since":11,"deleted_at":12}],"used":"20787:1,0,2","folded":20786}"#,
         ];
         let text = text.concat();
         let mut ledger = MemoryLedger::default();

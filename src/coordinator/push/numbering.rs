@@ -349,7 +349,14 @@ mod tests {
             "8F8RYVlEQttW0fh_etYlnNDYnNHeqtVlEQt rtoo_large a30+1 a31 a33 cx_0mwrnsa6yk3v9q2_34 !1:x_0mwrnsa6yk3v9q2_34",
             "clients that pushed before an update would be told that they forked"
         );
-        let row = Client { writer: 1, last: 7, acked: 1, used_at: Millis(0), history: text };
+        let row = Client {
+            writer: 1,
+            last: 7,
+            acked: 1,
+            used_at: Millis(0),
+            history: text,
+            usage: crate::coordinator::metering::DailyUsage::default(),
+        };
         assert_eq!(History::of(Some(&row)), history);
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     coordinator::{
         conflicts::parking::Parking,
         ledger::{Client, Ledger, LedgerResult, Meta, OpenConflicts, Record},
+        metering::DailyUsage,
     },
     ids::{ClientId, Key, UserHash},
     limits,
@@ -122,11 +123,16 @@ impl Plan {
         self.changed.is_empty() && self.clients.is_empty()
     }
 
-    /// Writes what was planned: per changed record itself and its index entry, and a row per client.
+    /// Writes what was planned: per changed record itself and its index entry, and a row per client. `last_says` gives the last of
+    /// these the usage that it says, out of the one that it said before.
     ///
     /// # Errors
     /// When storage refuses a write; the caller's transaction takes the others back.
-    pub(in crate::coordinator) fn write<L: Ledger>(&self, ledger: &mut L) -> LedgerResult<()> {
+    pub(in crate::coordinator) fn write<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        last_says: &mut dyn FnMut(&L, &DailyUsage) -> DailyUsage,
+    ) -> LedgerResult<()> {
         let planned = |key| self.records.get(key).and_then(Option::as_ref);
         let changed =
             self.changed.iter().map(|key| (key, planned(key).expect("BUG: a changed record is planned")));
@@ -135,15 +141,20 @@ impl Plan {
             ledger.put_records(&changed)?;
         }
         self.parking.write(ledger)?;
-        for ((user, client), row) in &self.clients {
+        if self.meta.writers != self.writers_before && !planted!(WritersNotCounted) {
+            ledger.put_meta(&self.meta)?;
+        }
+        let mut left = self.clients.len();
+        for ((user, client), row) in &mut self.clients {
+            left -= 1;
+            if left == 0 {
+                row.usage = last_says(ledger, &row.usage);
+            }
             let written = ledger.put_client(user, client, row);
             written.or_else(|error| if planted!(ErrorSwallowed) { Ok(()) } else { Err(error) })?;
         }
         for user in &self.newcomers {
             ledger.forget_clients(user, limits::CLIENTS_MAX)?;
-        }
-        if self.meta.writers != self.writers_before && !planted!(WritersNotCounted) {
-            ledger.put_meta(&self.meta)?;
         }
         Ok(())
     }

@@ -117,6 +117,7 @@ impl<L: Ledger> Coordinator<L> {
             Administration::Grant { .. } => {
                 Ok(Administered { grants: Some(role), ..Administered::default() })
             }
+            Administration::Usage => self.usage().map(Administered::from),
             Administration::ResetEpoch => {
                 let epoch = self.meta.epoch.clone();
                 let begun = self.begin_epoch(&epoch, now, random);
@@ -250,6 +251,7 @@ impl<L: Ledger> Coordinator<L> {
     fn empty(&mut self, now: Millis, random: u64) -> Result<(), ApiError> {
         let epoch = Epoch::begin(now, Some(&self.meta.epoch), random);
         let meta = Meta { epoch, floor: self.version, horizon: self.version, ..self.meta.clone() };
+        self.write_down(now).map_err(|error| self.storage_failed(error))?;
         let row = self.publisher.row().without_records(self.publisher.sizes());
         let emptied = self.ledger.atomically(&mut |ledger| {
             ledger.erase_records()?;

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use super::*;
 use crate::{
-    call::{BudgetAnswer, BudgetCall, Caller, Destination, LeaseAsk, Left},
+    call::{BudgetAnswer, BudgetCall, Caller, Destination, LeaseAsk, Left, Usage},
     coordinator::budget::BudgetMax,
     sim::{
         DAY_MS, Rng,
@@ -38,7 +38,8 @@ fn space_of(number: u64) -> SpaceHash {
 }
 
 fn caller(user: UserHash) -> Caller {
-    Caller { user, destination: Destination::Budget, request: String::new(), origin: String::new() }
+    let (request, origin, spent) = (String::new(), String::new(), Usage::default());
+    Caller { user, destination: Destination::Budget, request, origin, spent }
 }
 
 fn lease(host: &mut Host, space: u64, ask: LeaseAsk, now: Millis) -> Option<BudgetAnswer> {

@@ -71,7 +71,7 @@ impl Hall {
     }
 
     fn apply(&mut self, name: &str, expires: Millis) -> Result<Box<Applicant>, ApiError> {
-        let call = Call::Listen { expires };
+        let call = Call::Listen { expires, tells_usage: false };
         let mut task = self.task(name, &call);
         match self.run(&mut task, &call.body())? {
             Said::Listening(applicant) => Ok(applicant),
@@ -119,6 +119,7 @@ fn what_is_kept_with_a_socket_is_pinned_because_it_may_outlive_the_build_that_wr
         destination,
         expires: Millis(1_795_341_182_000),
         role: Role::Writer,
+        tells_usage: false,
     };
     let shared = scope(&format!("{hash}.{epoch}"));
     for (destination, rest) in [
@@ -134,6 +135,9 @@ fn what_is_kept_with_a_socket_is_pinned_because_it_may_outlive_the_build_that_wr
         assert_eq!(listener(destination.clone()).to_text(), text, "{consequence}");
         assert_eq!(Listener::parse(&text), Some(listener(destination)), "{consequence}");
     }
+    let asked = Listener { tells_usage: true, ..listener(Destination::Private(scope(&hash))) };
+    assert!(asked.to_text().ends_with(r#","usage":"yes"}"#));
+    assert_eq!(Listener::parse(&asked.to_text()), Some(asked));
     for text in ["", "{}", r#"{"user":"ab"}"#] {
         assert_eq!(Listener::parse(text), None, "{text}");
     }
@@ -298,12 +302,13 @@ fn sockets_are_bounded_for_each_user_and_for_the_space() {
 #[test]
 fn a_call_for_a_socket_of_a_private_space_opens_it_and_brings_no_grant() {
     let mut object = Object::new(MemoryLedger::default(), CONFIG, Common::default(), START);
-    let call = Call::Listen { expires: START.plus(1_000) };
+    let call = Call::Listen { expires: START.plus(1_000), tells_usage: false };
     let caller = crate::call::Caller {
         user: user("alice"),
         destination: Destination::Private(scope()),
         request: String::new(),
         origin: String::new(),
+        spent: crate::call::Usage::default(),
     };
     let mut task = Task::call(call.name(), caller, || 0);
     let answer = answer(go_on(&mut object, &mut task, Event::Begun, &call.body()));

@@ -6,7 +6,7 @@ use super::{
     *,
 };
 use crate::{
-    call::{Call, Caller, Destination, DirectoryCall},
+    call::{Call, Caller, Destination, DirectoryCall, Usage},
     coordinator::{
         budget::BudgetMax,
         cache::Common,
@@ -36,7 +36,13 @@ pub(super) fn instance_with(common: &Common) -> (Object<MemoryLedger>, Scope) {
 
 pub(super) fn task(user_name: &str, scope: Scope, call: &Call) -> Task {
     let destination = Destination::Shared { id: team(), scope: Some(scope) };
-    let caller = Caller { user: user(user_name), destination, request: String::new(), origin: String::new() };
+    let caller = Caller {
+        user: user(user_name),
+        destination,
+        request: String::new(),
+        origin: String::new(),
+        spent: Usage::default(),
+    };
     Task::call(call.name(), caller, || 2)
 }
 
@@ -162,7 +168,13 @@ fn why_the_storage_of_a_directory_fails_is_for_the_log_and_not_for_its_user() {
     object.rows().fail_writes_after = Some(1);
     let call = Call::Directory(DirectoryCall::Reserve { space: team() });
     let (request, origin) = (String::new(), String::new());
-    let caller = Caller { user: user("alice"), destination: Destination::Directory, request, origin };
+    let caller = Caller {
+        user: user("alice"),
+        destination: Destination::Directory,
+        request,
+        origin,
+        spent: Usage::default(),
+    };
     let mut task = Task::call(call.name(), caller, || 2);
     let refused = answer(until_armed(&mut object, &mut task, &call)).result.err();
     assert_eq!(refused, Some(ApiError::Internal));
@@ -248,7 +260,7 @@ fn pushing(common: &Common, length: usize, now: Millis) -> (Object<MemoryLedger>
     let (mut object, scope) = instance_with(common);
     let destination = Destination::Shared { id: team(), scope: Some(scope) };
     let (request, origin) = (String::new(), String::new());
-    let caller = Caller { user: user("alice"), destination, request, origin };
+    let caller = Caller { user: user("alice"), destination, request, origin, spent: Usage::default() };
     let mut task = Task::call(Call::Push.name(), caller, || length);
     let at = Moment { now, ..AT };
     assert!(matches!(object.step(&mut task, Event::Begun, at), Effect::ReadAlarm));

@@ -1,9 +1,11 @@
 //! One message, from its turn to its answer.
 
+use serde_json::Value;
+
 use super::{Message, Refusal};
 use crate::{
     access::token::Bearer,
-    call::{Call, Caller, decode_reply},
+    call::{Call, Caller, Usage, decode_reply},
     edge::{
         identity::{Asked, Identity, TokenEffect, TokenEvent},
         isolate::Isolate,
@@ -18,6 +20,7 @@ use crate::{
     },
     ids::SpaceHash,
     limits,
+    log::LogLevel,
     role::Role,
     snapshot::keys::Scope,
     time::Millis,
@@ -37,7 +40,24 @@ pub struct Exchange {
     wants_grant: Option<Role>,
     grant_until: Option<Millis>,
     is_rate_limited: bool,
+    /// What the message asks for, for the log.
+    about: &'static str,
+    status: u16,
+    used: Usage,
+    tells_usage: bool,
+    began_at: Millis,
     state: State,
+}
+
+/// Whoever has sent a message.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// In whose name the object is called.
+    pub caller: Caller,
+    /// The role.
+    pub role: Role,
+    /// Whether answers over the socket say what they have used.
+    pub tells_usage: bool,
 }
 
 #[derive(Debug)]
@@ -67,8 +87,8 @@ pub enum Event {
     Token(TokenEvent),
     /// In how many ms the new token ends.
     Renewed(u64),
-    /// What the object has answered.
-    Called(Result<Option<String>, ApiError>),
+    /// What the object has answered, and what that has used.
+    Called(Result<Option<String>, ApiError>, Usage),
 }
 
 /// What an exchange asks for.
@@ -100,7 +120,8 @@ impl Isolate {
         &self,
         message: &Message<T>,
         socket: u32,
-        (caller, role): (Caller, Role),
+        Sender { caller, role, tells_usage }: Sender,
+        now: Millis,
     ) -> (Exchange, Effect) {
         let n = if planted!(AnswerToAnother) { message.n - 1 } else { message.n };
         let space = caller.destination.scope().expect("BUG: a socket is of a space").space();
@@ -113,6 +134,17 @@ impl Isolate {
             wants_grant: (is_shared && message.wants_grant).then_some(role),
             grant_until: None,
             is_rate_limited: false,
+            about: match &message.asks {
+                Err(_) => "refused",
+                Ok(About::Push) => "push",
+                Ok(About::Conflict) => "resolve",
+                Ok(About::Pull) => "pull",
+                Ok(About::Token) => "token",
+            },
+            status: 200,
+            used: Usage { messages: 1, ..Usage::default() },
+            tells_usage,
+            began_at: now,
             state: State::Over,
         };
         let effect = match &message.asks {
@@ -131,8 +163,31 @@ impl Isolate {
 
     /// What an exchange does about what has happened.
     pub fn step_exchange(&mut self, exchange: &mut Exchange, event: Event, now: Millis) -> Effect {
+        if let Event::Called(_, used) = &event {
+            exchange.used.add(used);
+        }
         let done = self.go_on_or_refuse(exchange, event, now);
-        done.unwrap_or_else(|error| exchange.refuse(&error))
+        let mut effect = done.unwrap_or_else(|error| exchange.refuse(&error));
+        if let Effect::Say(answer) = &mut effect {
+            if exchange.tells_usage {
+                *answer = live::with_usage(answer, &exchange.used);
+            }
+            self.log_message(exchange, now);
+        }
+        effect
+    }
+
+    /// One line for each message.
+    fn log_message(&mut self, exchange: &Exchange, now: Millis) {
+        if !self.logs(LogLevel::Debug) {
+            return;
+        }
+        let mut fields = exchange.used.to_log();
+        fields.insert("route".to_owned(), exchange.about.into());
+        fields.insert("status".to_owned(), exchange.status.into());
+        fields.insert("request".to_owned(), exchange.caller.request.as_str().into());
+        fields.insert("ms".to_owned(), now.since(exchange.began_at).into());
+        self.log(LogLevel::Debug, "message", Value::Object(fields));
     }
 
     fn go_on_or_refuse(
@@ -175,12 +230,12 @@ impl Isolate {
                 let body = format!(r#"{{"tokenExpiresIn":{expires_in_ms}}}"#);
                 Ok(Effect::Say(live::answer(exchange.n, Some(&body))))
             }
-            (State::Passing, Event::Called(called)) => {
+            (State::Passing, Event::Called(called, _)) => {
                 let body = called?.unwrap_or_default();
                 let body = self.add_grant(exchange, body, now);
                 Ok(Effect::Say(live::answer(exchange.n, Some(&body))))
             }
-            (State::Pulling(own, mut pull), Event::Called(called)) => {
+            (State::Pulling(own, mut pull), Event::Called(called, _)) => {
                 let body = called?.unwrap_or_default();
                 let (reply, lines) = decode_reply(&body).ok_or(ApiError::Upstream)?;
                 pull.learn_reply(reply, lines, now);
@@ -228,6 +283,24 @@ impl Exchange {
         &self.caller
     }
 
+    /// The space's object.
+    #[must_use]
+    pub fn space(&self) -> &SpaceHash {
+        &self.space
+    }
+
+    /// What the message has used.
+    #[must_use]
+    pub fn used(&self) -> &Usage {
+        &self.used
+    }
+
+    /// What the message asked for, the status of its answer, and after how many ms it is answered.
+    #[must_use]
+    pub fn ended(&self, now: Millis) -> (&'static str, String, u64) {
+        (self.about, self.status.to_string(), now.since(self.began_at))
+    }
+
     /// Until when a grant is good that the answer brings.
     pub(super) fn grant_until(&self) -> Option<Millis> {
         self.grant_until
@@ -238,7 +311,8 @@ impl Exchange {
         self.is_rate_limited
     }
 
-    fn refusal(&self, error: &ApiError) -> String {
+    fn refusal(&mut self, error: &ApiError) -> String {
+        self.status = error.status();
         live::refusal(self.n, error, &self.caller.request)
     }
 

@@ -12,7 +12,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub use exchange::{Effect, Event, Exchange};
+pub use exchange::{Effect, Event, Exchange, Sender};
 pub(super) use held::Held;
 use held::Holder;
 

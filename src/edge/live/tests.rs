@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     access::grant::Granter,
-    call::{Call, Caller, Destination, OrderedCursor, PullReply, encode_reply},
+    call::{Call, Caller, Destination, OrderedCursor, PullReply, Usage, encode_reply},
     config::Config,
     ids::{SpaceHash, SpaceId, UserHash},
     role::Role,
@@ -154,14 +154,14 @@ fn what_waited_in_an_instance_that_the_platform_has_ended_is_free_when_the_next_
 fn exchange(
     isolate: &mut Isolate,
     text: &str,
-    caller: (Caller, Role),
+    caller: Sender,
     mut answer: impl FnMut(&Effect) -> Option<Event>,
 ) -> (String, Vec<String>) {
     let mut conversations = Conversations::begin(isolate, "object");
     let whole = Some((text.to_owned(), text.len()));
-    conversations.hear(isolate, (1, &caller.0.user), Some(text), whole).expect("a message");
+    conversations.hear(isolate, (1, &caller.caller.user), Some(text), whole).expect("a message");
     let message = conversations.next(1, START).expect("its turn");
-    let (mut exchange, mut effect) = isolate.begin_exchange(&message, 1, caller);
+    let (mut exchange, mut effect) = isolate.begin_exchange(&message, 1, caller, START);
     let mut asked = Vec::new();
     loop {
         let event = match (&effect, answer(&effect)) {
@@ -178,18 +178,30 @@ fn exchange(
     }
 }
 
-fn alice() -> (Caller, Role) {
+fn alice() -> Sender {
     let destination = Destination::Private(Scope::private(&SpaceHash::private("issuer", "alice")));
-    let caller = Caller { user: user("alice"), destination, request: String::new(), origin: String::new() };
-    (caller, Role::Owner)
+    let caller = Caller {
+        user: user("alice"),
+        destination,
+        request: String::new(),
+        origin: String::new(),
+        spent: Usage::default(),
+    };
+    Sender { caller, role: Role::Owner, tells_usage: false }
 }
 
-fn bob_of_team() -> (Caller, Role) {
+fn bob_of_team() -> Sender {
     let (id, epoch) = (SpaceId::stored("team"), Epoch::begin(START, None, 1));
     let scope = Some(Scope::shared(&SpaceHash::shared(&id), &epoch));
     let destination = Destination::Shared { id, scope };
-    let caller = Caller { user: user("bob"), destination, request: String::new(), origin: String::new() };
-    (caller, Role::Writer)
+    let caller = Caller {
+        user: user("bob"),
+        destination,
+        request: String::new(),
+        origin: String::new(),
+        spent: Usage::default(),
+    };
+    Sender { caller, role: Role::Writer, tells_usage: false }
 }
 
 fn here(version: u64) -> Position {
@@ -205,19 +217,20 @@ fn overlay(from: u64, at: &Position, lines: &str) -> Event {
         horizon: Version::ZERO,
         asked_at: START,
     };
-    Event::Called(Ok(Some(encode_reply(&reply, lines))))
+    Event::Called(Ok(Some(encode_reply(&reply, lines))), Usage::default())
 }
 
 #[test]
 fn a_push_is_passed_on_as_it_is_and_its_answer_has_its_number() {
     let called = |effect: &Effect| {
         let is_push = matches!(effect, Effect::Call(Call::Push));
-        is_push.then(|| Event::Called(Ok(Some(r#"{"version":1}"#.to_owned()))))
+        is_push.then(|| Event::Called(Ok(Some(r#"{"version":1}"#.to_owned())), Usage::default()))
     };
     let (said, asked) = exchange(&mut isolate(), &push(7), alice(), called);
     assert_eq!(said, r#"{"type":"answer","n":7,"status":200,"body":{"version":1}}"#);
     assert_eq!(asked, ["Call"], "nothing else is asked, and the body is not read here");
-    let refused = |_: &Effect| Some(Event::Called(Err(ApiError::OutOfOrder { expected: 3 })));
+    let refused =
+        |_: &Effect| Some(Event::Called(Err(ApiError::OutOfOrder { expected: 3 }), Usage::default()));
     let (said, _) = exchange(&mut isolate(), &push(7), alice(), refused);
     assert!(said.starts_with(r#"{"type":"answer","n":7,"status":409,"body":{"#), "{said}");
     assert!(said.contains(r#""expected":3"#) && said.contains(r#""request":"live-1-7""#), "{said}");
@@ -228,12 +241,12 @@ fn an_answer_to_a_push_in_a_shared_space_brings_a_grant_that_is_good() {
     let secret = "0123456789abcdef0123456789abcdef";
     let config = Config::read(|name| (name == "GRANT_SECRET").then(|| secret.to_owned()));
     let mut isolate = Isolate::new(config.edge, &[], &[], false);
-    let called = |_: &Effect| Some(Event::Called(Ok(Some(r#"{"version":1}"#.to_owned()))));
+    let called = |_: &Effect| Some(Event::Called(Ok(Some(r#"{"version":1}"#.to_owned())), Usage::default()));
     let (said, _) = exchange(&mut isolate, &push(1), bob_of_team(), called);
     let said: Value = serde_json::from_str(&said).expect("JSON");
     assert_eq!(said["body"]["version"], 1);
     assert_eq!(said["body"]["grantExpiresIn"], limits::GRANT_MS);
-    let (caller, _) = bob_of_team();
+    let Sender { caller, .. } = bob_of_team();
     let grant = said["body"]["grant"].as_str().expect("a grant");
     let opened = Granter::new(Some(secret), None).open(
         grant,
@@ -278,7 +291,7 @@ fn a_pull_is_answered_by_the_object_alone_with_304_where_nothing_is_new() {
             horizon: Version::ZERO,
         };
         let reply = PullReply::Page { epoch, version, reset: false, next: Some(next) };
-        Some(Event::Called(Ok(Some(encode_reply(&reply, line)))))
+        Some(Event::Called(Ok(Some(encode_reply(&reply, line))), Usage::default()))
     };
     let (said, _) = exchange(&mut isolate(), &pull(""), alice(), page);
     assert_eq!(said, r#"{"type":"use_http","n":2}"#);
@@ -333,18 +346,33 @@ fn a_good_token_of_the_same_user_renews_its_socket_and_no_other_does() {
 }
 
 #[test]
+fn whoever_has_asked_for_it_is_told_what_each_message_has_used() {
+    let used = Usage { rows_read: 4, rows_written: 3, alarms_set: 1, ..Usage::default() };
+    let called = |effect: &Effect| {
+        let is_push = matches!(effect, Effect::Call(Call::Push));
+        is_push.then(|| Event::Called(Ok(Some(r#"{"version":1}"#.to_owned())), used))
+    };
+    let asked = |tells_usage| Sender { tells_usage, ..alice() };
+    let (said, _) = exchange(&mut isolate(), &push(7), asked(false), called);
+    assert_eq!(said, r#"{"type":"answer","n":7,"status":200,"body":{"version":1}}"#);
+    let (told, _) = exchange(&mut isolate(), &push(7), asked(true), called);
+    let used = r#","used":{"messages":1,"rowsRead":4,"rowsWritten":3,"alarmsSet":1}}"#;
+    assert_eq!(told, format!("{}{used}", &said[..said.len() - 1]));
+}
+
+#[test]
 fn whoever_goes_on_beyond_the_rate_loses_the_socket() {
     let (mut isolate, alice) = (isolate(), alice());
     let mut conversations: Conversations<String> = Conversations::begin(&mut isolate, "object");
     for n in 1..=limits::MESSAGES_REFUSED_MAX as u64 + 1 {
         let text = push(n);
         let whole = Some((text.clone(), text.len()));
-        conversations.hear(&mut isolate, (1, &alice.0.user), Some(&text), whole).expect("a message");
+        conversations.hear(&mut isolate, (1, &alice.caller.user), Some(&text), whole).expect("a message");
         let message = conversations.next(1, START).expect("its turn");
-        let (mut exchange, _) = isolate.begin_exchange(&message, 1, alice.clone());
+        let (mut exchange, _) = isolate.begin_exchange(&message, 1, alice.clone(), START);
         let refused = ApiError::RateLimited { retry_after_s: 1, of_space: false };
-        isolate.step_exchange(&mut exchange, Event::Called(Err(refused)), START);
-        let served = conversations.served(&mut isolate, (1, &alice.0.user), &message, Some(&exchange));
+        isolate.step_exchange(&mut exchange, Event::Called(Err(refused), Usage::default()), START);
+        let served = conversations.served(&mut isolate, (1, &alice.caller.user), &message, Some(&exchange));
         assert_eq!(served.is_err(), n == limits::MESSAGES_REFUSED_MAX as u64 + 1, "message {n}");
     }
 }

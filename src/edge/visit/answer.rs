@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::{Effect, Visit};
 use crate::{
-    call::Usage,
     edge::isolate::Isolate,
     error::ApiError,
     fronts::headwater::{reply::Reply, route::Route},
@@ -16,6 +15,11 @@ use crate::{
 impl Isolate {
     /// Ends a request.
     pub(super) fn answer(&mut self, visit: &Visit, answer: Result<Reply, ApiError>, now: Millis) -> Effect {
+        if let Some(target) = &visit.target {
+            let mut untold = visit.usage;
+            untold.take_off(&visit.told);
+            self.spent.note(&target.hash, &untold);
+        }
         let status = answer.as_ref().map_or_else(ApiError::status, |reply| reply.status);
         let code = answer.as_ref().err().map(ApiError::code);
         match status {
@@ -44,12 +48,13 @@ impl Isolate {
         if !self.logs(level) {
             return;
         }
-        let Usage { cache, kv, object, rows_read, rows_written } = visit.usage;
         let mut fields = json!({
             "route": visit.route.as_ref().map_or("none", Route::name), "status": status,
-            "request": visit.request.id, "ms": now.since(visit.request.now), "cache": cache, "kv": kv,
-            "object": object, "rowsRead": rows_read, "rowsWritten": rows_written,
+            "request": visit.request.id, "ms": now.since(visit.request.now),
         });
+        for (meter, number) in visit.usage.to_log() {
+            fields[&meter] = number;
+        }
         if let Some(code) = code {
             fields["code"] = code.into();
         }

@@ -24,9 +24,10 @@ impl Isolate {
         let origin = self.allowed_origin(&request.origin, &request.host);
         let now = request.now;
         let route = Route::of(&request.method, &request.path);
-        let (grant, usage, state) = (String::new(), Usage::default(), State::Over);
+        let (grant, target, state) = (String::new(), None, State::Over);
+        let (usage, told) = (Usage { worker: 1, ..Usage::default() }, Usage::default());
         let mut visit =
-            Visit { request, route: None, target: None, grant, origin, usage, writer: None, state };
+            Visit { request, route: None, target, grant, origin, usage, told, writer: None, state };
         let begun = route.and_then(|route| self.begin_route(&mut visit, route, header, now));
         let effect = begun.unwrap_or_else(|error| self.answer(&visit, Err(error), now));
         (visit, effect)
@@ -154,7 +155,7 @@ impl Isolate {
                     read_body(visit, limits::ORDER_BYTES_MAX)
                 }
             },
-            Route::Live => Ok(self.listen(visit, now)),
+            Route::Live => self.listen(visit, now),
             Route::Head | Route::Object(_) => self.read_published(visit, now),
             Route::Spaces => self.list_spaces(visit, now),
             Route::Space { route, .. } if route.has_body() => {

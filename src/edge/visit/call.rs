@@ -3,7 +3,7 @@
 use super::{Effect, Errand, Event, State, Visit, pull::Pulling, spaces::Creating};
 use crate::{
     call::{Aside, BUDGET_TIMEOUT_MS, BudgetCall, Call, Caller, Destination, DirectoryCall, conflict},
-    edge::isolate::Isolate,
+    edge::{isolate::Isolate, spent::of_edge},
     error::{ApiError, is_used_up},
     fronts::headwater::{
         body::{Coding, is_json},
@@ -91,6 +91,8 @@ pub struct Passed {
     pub position: Option<Position>,
     /// What the object has said that is not passed on.
     pub aside: Option<Aside>,
+    /// What it has used, as a `Server-Timing` header says it.
+    pub timing: String,
 }
 
 /// What a call is made for.
@@ -161,21 +163,6 @@ impl Isolate {
         }
     }
 
-    /// The call leaves. It is counted, but for calls of the budget, which counts those itself.
-    pub(super) fn send(&mut self, visit: &mut Visit, call: Box<Outgoing>, then: Then, now: Millis) -> Effect {
-        let chance = visit.request.id.bytes().fold(now.0, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
-        if !matches!(call.call, Call::Budget(_)) && self.object_requests.count(chance) {
-            self.errands.push(visit.errand(Errand::CountRequests));
-        }
-        if let Then::Pass(source) = then {
-            visit.state = State::Passing;
-            return Effect::Pass(call, source);
-        }
-        visit.usage.object += 1;
-        visit.state = State::Calling(call.object.clone(), Box::new(then));
-        Effect::Call(call)
-    }
-
     pub(super) fn held_back(
         &mut self,
         visit: &mut Visit,
@@ -201,7 +188,7 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         match called.result {
-            Ok(_) => visit.usage.add_rows(&called.timing),
+            Ok(_) => visit.usage.add_object(&called.timing),
             Err(ApiError::RateLimited { retry_after_s, of_space }) => {
                 self.refusals.note((&visit.target().caller.user, object), retry_after_s, of_space, now);
             }
@@ -262,11 +249,12 @@ impl Isolate {
         passed: Result<Passed, (ApiError, bool)>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        visit.usage.object = u32::from(!matches!(passed, Err((_, false))));
+        visit.usage.object += u64::from(!matches!(passed, Err((_, false))));
         if let Err((ApiError::UsedUp { .. }, _)) = passed {
             self.tell_used_up(now);
         }
-        let Passed { status, retry_after_s, position, aside } = passed.map_err(|(error, _)| error)?;
+        let Passed { status, retry_after_s, position, aside, timing } = passed.map_err(|(error, _)| error)?;
+        visit.usage.add_object(&timing);
         if status == 429 {
             let target = visit.target();
             let (place, of_space) = ((&target.caller.user, &target.hash), aside == Some(Aside::OfSpace));
@@ -278,6 +266,35 @@ impl Isolate {
         self.take_up(visit, aside, now);
         let reply = Reply { status, headers: Headers::Named(String::new()), body: Body::Passed };
         Ok(self.answer(visit, Ok(reply), now))
+    }
+
+    /// The call leaves, and a space's object hears with it what was used at this edge. It is counted, but for calls of the
+    /// budget, which counts those itself.
+    pub(super) fn send(
+        &mut self,
+        visit: &mut Visit,
+        mut call: Box<Outgoing>,
+        then: Then,
+        now: Millis,
+    ) -> Effect {
+        let chance = visit.request.id.bytes().fold(now.0, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+        if !matches!(call.call, Call::Budget(_)) && self.object_requests.count(chance) {
+            self.errands.push(visit.errand(Errand::CountRequests));
+        }
+        if visit.target.as_ref().is_some_and(|target| call.object == target.hash) {
+            let mut spent = of_edge(&visit.usage);
+            spent.take_off(&visit.told);
+            visit.told.add(&spent);
+            spent.add(&self.spent.take(&call.object));
+            call.caller.spent = spent;
+        }
+        if let Then::Pass(source) = then {
+            visit.state = State::Passing;
+            return Effect::Pass(call, source);
+        }
+        visit.usage.object += 1;
+        visit.state = State::Calling(call.object.clone(), Box::new(then));
+        Effect::Call(call)
     }
 
     /// Notes where the space stands after a write whose answer is about to leave, and tells the location after it has left.

@@ -5,7 +5,7 @@ use crate::{
     call::Call,
     edge::isolate::Isolate,
     error::ApiError,
-    fronts::headwater::live::{authorization, is_upgrade},
+    fronts::headwater::live::{authorization, is_upgrade, tells_usage},
     time::Millis,
 };
 
@@ -28,8 +28,9 @@ pub(super) fn prepare(visit: &mut Visit, header: &dyn Fn(&str) -> String) -> Res
 
 impl Isolate {
     /// The socket is the object's answer.
-    pub(super) fn listen(&mut self, visit: &mut Visit, now: Millis) -> Effect {
-        let call = visit.call(Call::Listen { expires: visit.target().caller.expires });
-        self.make_call(visit, call, Then::Pass(PassedBody::Upgrade), now)
+    pub(super) fn listen(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
+        let tells_usage = tells_usage(&visit.request.query)?;
+        let call = visit.call(Call::Listen { expires: visit.target().caller.expires, tells_usage });
+        Ok(self.make_call(visit, call, Then::Pass(PassedBody::Upgrade), now))
     }
 }

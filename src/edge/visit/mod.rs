@@ -83,6 +83,8 @@ pub struct Visit {
     /// The origin whose pages may read the answer.
     origin: Option<String>,
     usage: Usage,
+    /// What of it objects were told.
+    told: Usage,
     /// What writes the body of its answer, or waits until it is sent.
     writer: Option<Box<Self>>,
     state: State,
@@ -276,6 +278,13 @@ impl Visit {
         self.usage
     }
 
+    /// The object of the space that it was for, if there is one; the name of its route, and after how many ms it is answered.
+    #[must_use]
+    pub fn ended(&self, now: Millis) -> (&str, &'static str, u64) {
+        let space = self.target.as_ref().map_or("", |target| target.hash.as_str());
+        (space, self.route.as_ref().map_or("none", Route::name), now.since(self.request.now))
+    }
+
     /// The errand that writes the body of its answer, or waits until that is sent.
     pub fn take_writer(&mut self) -> Option<Self> {
         self.writer.take().map(|writer| *writer)
@@ -316,7 +325,8 @@ impl Visit {
         let request = Request { host: host.clone(), id: id.clone(), ..Request::default() };
         let (target, origin) = (self.target.clone(), self.origin.clone());
         let (usage, state) = (Usage::default(), State::Errand(Box::new(errand)));
-        Self { request, route: None, target, grant: String::new(), origin, usage, writer: None, state }
+        let (grant, told) = (String::new(), Usage::default());
+        Self { request, route: None, target, grant, origin, usage, told, writer: None, state }
     }
 }
 

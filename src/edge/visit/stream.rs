@@ -114,7 +114,7 @@ impl Isolate {
         let lasts_ms = left_ms.min(limits::STREAM_MS_MAX);
         let bytes = (start.len() + between + end.len()).max(limits::STREAM_LEAST_BYTES);
         let stream = self.begin_stream(visit, bytes, now.plus(u64::from(lasts_ms)), now)?;
-        visit.usage.kv += u32::try_from(objects.len()).unwrap_or(u32::MAX);
+        visit.usage.kv += objects.len() as u64;
         visit.state = State::Streaming(Box::new(Streaming { pulling, headers, first, stream }));
         Ok(Effect::StreamObjects { start, objects, end, lasts_ms, ttls_s: OBJECT_TTLS_S })
     }

@@ -355,7 +355,8 @@ fn every_call_of_an_object_has_an_end_and_comes_to_it_sooner_where_kv_can_answer
 fn whom_an_object_has_turned_away_waits_and_is_refused_without_it() {
     let mut isolate = isolate(false);
     let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");
-    let told = Passed { status: 429, retry_after_s: Some(30), position: None, aside: None };
+    let told =
+        Passed { status: 429, retry_after_s: Some(30), position: None, aside: None, timing: String::new() };
     let effect = isolate.step(&mut visit, Event::Passed(Ok(told)), START);
     assert_eq!(answered(&visit, effect), refused(429, ""));
 
@@ -378,7 +379,8 @@ fn what_only_owners_may_do_reaches_an_object_that_refuses_the_space_and_not_one_
         let is_of_space = aside.is_some();
         let mut isolate = isolate(false);
         let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");
-        let refused = Passed { status: 429, retry_after_s: Some(30), position: None, aside };
+        let refused =
+            Passed { status: 429, retry_after_s: Some(30), position: None, aside, timing: String::new() };
         isolate.step(&mut visit, Event::Passed(Ok(refused)), START);
 
         let (mut visit, effect) = begin(&mut isolate, "POST", "/spaces/~/reset-epoch");
@@ -402,7 +404,7 @@ fn an_errand_is_dropped_while_its_object_turns_the_user_away() {
         let effect = isolate.step(&mut visit, Event::Body(Ok(br#"{"role":"reader"}"#.to_vec())), START);
         assert!(matches!(effect, Effect::Pass(..)), "{effect:?}");
         let aside = Some(Aside::Invited);
-        let told = Passed { status: 204, retry_after_s: None, position: None, aside };
+        let told = Passed { status: 204, retry_after_s: None, position: None, aside, timing: String::new() };
         isolate.step(&mut visit, Event::Passed(Ok(told)), START);
         let mut errand = isolate.take_errands().pop().expect("a hint");
         let effect = isolate.step(&mut errand, Event::Begun, START);
@@ -430,7 +432,7 @@ fn an_object_that_was_not_reached_asks_to_come_back_and_counts_as_asked_only_if_
         let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");
         let effect = isolate.step(&mut visit, Event::Passed(Err((ApiError::Upstream, was_asked))), START);
         assert_eq!(answered(&visit, effect), refused(503, "upstream"));
-        assert_eq!(visit.usage().object, u32::from(was_asked));
+        assert_eq!(visit.usage().object, u64::from(was_asked));
     }
 }
 

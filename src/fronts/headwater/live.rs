@@ -1,8 +1,12 @@
 //! `GET /sync/live`: the texts of messages, in and out. Each is one JSON object.
 
 use crate::{
-    call::live::{Closing, Granted, Greeting, News},
+    call::{
+        Usage,
+        live::{Closing, Granted, Greeting, News},
+    },
     error::ApiError,
+    fronts::headwater::pull::query_pairs,
     ids::SpaceId,
     json::text_of,
     mutation::joined_lines,
@@ -29,6 +33,21 @@ pub fn authorization(protocols: &str) -> Option<String> {
 #[must_use]
 pub fn is_upgrade(upgrade: &str) -> bool {
     upgrade.trim().eq_ignore_ascii_case("websocket")
+}
+
+/// Whether the query of a request for a socket asks that answers say what they have used.
+///
+/// # Errors
+/// [`ApiError::Malformed`] for a query that is none.
+pub fn tells_usage(query: &str) -> Result<bool, ApiError> {
+    Ok(query_pairs(query)?.iter().any(|(name, value)| name == "usage" && value == "1"))
+}
+
+/// An answer with what it has used, for whoever has asked for that.
+#[must_use]
+pub fn with_usage(answer: &str, used: &Usage) -> String {
+    let answer = answer.strip_suffix('}').unwrap_or(answer);
+    format!(r#"{answer},"used":{}}}"#, used.to_json(false))
 }
 
 /// What a numbered message asks for.
@@ -246,6 +265,10 @@ mod tests {
             "version" => news(Some(&team), &News::Version(at())),
             "pong" => pong(None, &at()),
             "answer" => answer(7, Some(r#"{"version":57}"#)),
+            "answer with what it used" => with_usage(
+                &answer(7, Some(r#"{"version":57}"#)),
+                &Usage { messages: 1, rows_read: 4, rows_written: 3, ..Usage::default() },
+            ),
             "nothing new" => answer(7, None),
             "refusal" => refusal(7, &refused, "live-1-7"),
             "use HTTP" => use_http(7),
@@ -258,7 +281,7 @@ mod tests {
     #[test]
     fn what_the_server_says_are_the_texts_of_the_fixtures() {
         let told = fixtures().told;
-        assert_eq!(told.len(), 11);
+        assert_eq!(told.len(), 12);
         for Told { name, text } in told {
             assert_eq!(said(&name).as_deref(), Some(text.as_str()), "{name}");
         }

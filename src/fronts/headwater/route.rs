@@ -71,6 +71,8 @@ pub enum SpaceRoute {
     RemovePolicy(Collection),
     /// `POST /spaces/{id}/grant`
     Grant,
+    /// `GET /spaces/{id}/usage`
+    Usage,
     /// `POST /spaces/{id}/reset-epoch`
     ResetEpoch,
     /// `POST /spaces/{id}/invitations`
@@ -101,6 +103,7 @@ impl SpaceRoute {
             Self::SetPolicy(_) => "set-policy",
             Self::RemovePolicy(_) => "remove-policy",
             Self::Grant => "grant",
+            Self::Usage => "usage",
             Self::ResetEpoch => "reset-epoch",
             Self::Invite => "invite",
             Self::Invitations => "invitations",
@@ -197,6 +200,8 @@ impl Route {
             (Some("grant"), _, "POST") => SpaceRoute::Grant,
             (Some("reset-epoch"), _, "POST") => SpaceRoute::ResetEpoch,
             (Some("grant" | "reset-epoch"), ..) => return Err(ApiError::MethodNotAllowed("POST")),
+            (Some("usage"), _, "GET") => SpaceRoute::Usage,
+            (Some("usage"), ..) => return Err(ApiError::MethodNotAllowed("GET, HEAD")),
             (Some(_), ..) => return Err(NO_ROUTE),
         };
         Ok(Self::Space { id, route })
@@ -269,12 +274,10 @@ impl Route {
             Self::Health | Self::Preflight => return Ok(()),
             Self::Pull { in_body: false } => &["space", "epoch", "since", "min", "consistency", "cursor"],
             Self::Conflict { resolves: false } => &["space", "cursor"],
-            Self::Push
-            | Self::Pull { .. }
-            | Self::Conflict { .. }
-            | Self::Live
-            | Self::Head
-            | Self::Object(_) => &["space"],
+            Self::Push | Self::Pull { .. } | Self::Conflict { .. } | Self::Head | Self::Object(_) => {
+                &["space"]
+            }
+            Self::Live => &["space", "usage"],
             Self::Spaces | Self::Space { route: SpaceRoute::Members, .. } => &["cursor"],
             Self::Space { .. } | Self::Accept(_) => &[],
         };

@@ -70,6 +70,7 @@ pub fn administration_of(
             of_shared()?;
             Administration::Grant { claim: None }
         }
+        SpaceRoute::Usage => Administration::Usage,
         SpaceRoute::ResetEpoch => Administration::ResetEpoch,
         SpaceRoute::Invite => {
             of_shared()?;

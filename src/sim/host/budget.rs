@@ -12,7 +12,7 @@ use crate::{
 impl Host {
     /// Rows that were ever written in it, and alarms set, each of which is one more.
     pub fn rows_written(&mut self) -> u64 {
-        self.alarms_set + self.rows().rows_written
+        self.alarms_set + self.rows().written_ever()
     }
 
     /// From now on a day has so much; `budget` is the object that keeps it. The instance begins anew.

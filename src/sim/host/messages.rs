@@ -2,10 +2,11 @@
 
 use super::Host;
 use crate::{
+    call::Usage,
     coordinator::object::Moment,
     edge::{
         isolate::Isolate,
-        live::{Conversations, Effect, Event, Exchange, Message},
+        live::{Conversations, Effect, Event, Exchange, Message, Sender},
     },
     error::ApiError,
     ids::UserHash,
@@ -31,8 +32,10 @@ impl Host {
     /// A message has come over a socket that is open.
     pub fn hear(&mut self, socket: u32, spoken: Spoken, now: Millis) {
         self.begin_instance(now);
-        let live = self.object.as_mut().expect("it runs").live();
-        let heard = live.hear(socket, now).map(|listener| listener.user.clone());
+        self.bill(&Usage { messages: 1, ..Usage::default() });
+        let object = self.object.as_mut().expect("it runs");
+        object.message_came(now);
+        let heard = object.live().hear(socket, now).map(|listener| listener.user.clone());
         if let Ok(user) = heard {
             let edges = edges(&spoken.text);
             let length = spoken.text.len();
@@ -52,7 +55,8 @@ impl Host {
         let user = live.listener(socket).expect("it has sent a message").user.clone();
         let sender = live.hear(socket, now).map(|listener| {
             assert!(listener.expires > now, "I9: a message is served whose sender's token has ended");
-            (listener.as_caller(), listener.role)
+            let (caller, role, tells_usage) = (listener.as_caller(), listener.role, listener.tells_usage);
+            Sender { caller, role, tells_usage }
         });
         self.carry_out_live(now);
         let Ok(sender) = sender else {
@@ -60,7 +64,7 @@ impl Host {
             return None;
         };
         let (exchange, effect) =
-            self.sockets.place().expect("it runs").0.begin_exchange(&message, socket, sender);
+            self.sockets.place().expect("it runs").0.begin_exchange(&message, socket, sender, now);
         Some((Serving { socket, message, exchange, told: None }, effect))
     }
 

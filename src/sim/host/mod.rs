@@ -4,6 +4,7 @@
 
 mod budget;
 mod messages;
+mod metering;
 mod pushes;
 mod sockets;
 mod tasks;
@@ -18,7 +19,7 @@ use std::{
 use super::{Rng, directory::SMALL, kv::Kv, ledger::MemoryLedger};
 use crate::{
     access::grant::Granter,
-    call::{Administration, Aside, Ask, Call, Person},
+    call::{Administration, Aside, Ask, Call, Person, Usage},
     coordinator::{
         Coordinator,
         budget::BudgetMax,
@@ -130,6 +131,8 @@ pub struct Host {
     /// Handlers of the alarm that failed in a row.
     failed_handlers: u32,
     sockets: Sockets,
+    /// What the platform bills, but for rows.
+    billed: Usage,
 }
 
 impl Host {
@@ -164,15 +167,18 @@ impl Host {
             budget: None,
             failed_handlers: 0,
             sockets: Sockets::default(),
+            billed: Usage::default(),
         }
     }
 
     /// The coordinator, opened if it is not running.
     pub fn core(&mut self, now: Millis) -> &mut Coordinator<MemoryLedger> {
         if self.running().is_none() {
-            let (rows, scope, publication) = (self.take_rows(), self.scope.clone(), self.config.publication);
-            let core = Coordinator::open(rows, scope, publication, self.alarm, now, self.rng.any());
-            self.run(core.expect("storage in memory can be read"), now);
+            let (mut storage, scope, publication) =
+                (self.take_rows(), self.scope.clone(), self.config.publication);
+            let core =
+                Coordinator::open(storage.opened(), scope, publication, self.alarm, now, self.rng.any());
+            self.run(storage, core.expect("storage in memory can be read"), now);
         }
         self.object.as_mut().and_then(Object::core_mut).expect("it was opened")
     }
@@ -183,9 +189,9 @@ impl Host {
         self.object.as_ref()?.core()
     }
 
-    fn run(&mut self, core: Coordinator<MemoryLedger>, now: Millis) {
+    fn run(&mut self, storage: MemoryLedger, core: Coordinator<MemoryLedger>, now: Millis) {
         self.admitted = (now, BTreeMap::new());
-        self.object = Some(Object::opened(MemoryLedger::default(), core, self.config, now));
+        self.object = Some(Object::opened(storage, core, self.config, now));
         self.wake_sockets(now);
     }
 
@@ -350,6 +356,7 @@ impl Host {
     /// Sets the alarm, or deletes it. Whether that went well.
     fn set_alarm(&mut self, at: Option<Millis>) -> bool {
         self.alarms_set += 1;
+        self.bill(&Usage { alarms_set: at.is_some().into(), ..Usage::default() });
         let fault = self.alarm_faults.pop_front();
         if fault != Some(AlarmFault::Refused) {
             self.alarm = at;
@@ -370,10 +377,10 @@ impl Storage for MemoryLedger {
     }
 
     fn open(&mut self) -> LedgerResult<Self> {
-        Ok(std::mem::take(self))
+        Ok(self.opened())
     }
 
     fn take_rows(&mut self) -> Rows {
-        Rows::default()
+        self.take_written()
     }
 }

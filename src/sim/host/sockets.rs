@@ -72,7 +72,7 @@ impl Host {
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        let (call, caller) = (Call::Listen { expires }, self.caller(user, None));
+        let (call, caller) = (Call::Listen { expires, tells_usage: false }, self.caller(user, None));
         let granter = granter();
         let means = Means { granter: Some(&granter), ..Means::announced(0) };
         let called = self.call_as(&call, &caller, means, now);
@@ -120,6 +120,7 @@ impl Host {
         let is_busy =
             self.in_turn() || self.held() != (0, 0) || self.has_pushes() || self.sockets.gathering.is_some();
         if self.object.is_some() && !is_busy {
+            self.check_used();
             self.rows = self.take_rows();
             self.object = None;
             self.sockets.conversations = None;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Host, SectionFault, ToldPush};
 use crate::{
     access::grant::Granter,
-    call::{Call, Caller, Destination},
+    call::{Call, Caller, Destination, Usage},
     coordinator::{
         cache::Common,
         object::{Answer, Effect, Event, Moment, Object, Said, Task},
@@ -98,12 +98,19 @@ impl Host {
             (None, Some(scope)) => Destination::Private(scope),
             (None, None) => Destination::Directory,
         };
-        Caller { user: user.clone(), destination, request: String::new(), origin: String::new() }
+        Caller {
+            user: user.clone(),
+            destination,
+            request: String::new(),
+            origin: String::new(),
+            spent: Usage::default(),
+        }
     }
 
     /// The same by a caller as an edge names one, as the wire between the two carries it.
     pub(super) fn call_as(&mut self, call: &Call, caller: &Caller, means: Means<'_>, now: Millis) -> Called {
         let caller = Caller::parse(&caller.to_text()).expect("a caller of ours");
+        self.bill(&Usage { object: 1, ..Usage::default() });
         let (length, user) = (means.length, &caller.user.clone());
         let mut task = Task::call(call.name(), caller, || length);
         let body = Call::push(call.name()).is_none().then(|| call.body().into_bytes());
@@ -162,6 +169,7 @@ impl Host {
                     None => return Called::Waits,
                 },
                 (Effect::ReadHead { key }, Ok(())) => {
+                    self.bill(&Usage { kv: 1, ..Usage::default() });
                     let kv = means.kv.as_mut().expect("what begins an epoch is given KV");
                     Event::Head(head_in(kv, &key, now))
                 }
@@ -296,6 +304,7 @@ impl Host {
             }
             (Some(SectionFault::Kept), _) => {
                 self.alarm = alarm.or(self.alarm);
+                self.bill(&Usage { alarms_set: alarm.is_some().into(), ..Usage::default() });
                 self.kill();
                 return (result, Err(Died { has_kept: true }));
             }

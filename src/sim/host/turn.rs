@@ -2,6 +2,7 @@
 
 use super::{Host, tasks::head_in};
 use crate::{
+    call::Usage,
     coordinator::{
         object::{Effect, Event, Expires, Task},
         publication::PutOutcome,
@@ -39,6 +40,7 @@ impl Host {
     pub fn begin_turn(&mut self, now: Millis) {
         // The platform forgets an alarm when it fires.
         self.alarm = None;
+        self.bill(&Usage { object: 1, ..Usage::default() });
         let (mut task, mut event) = (Task::alarm(), Event::Begun);
         loop {
             let Ok(effect) = self.step_task(&mut task, event, &mut |_| {}, now) else { return };
@@ -83,8 +85,12 @@ impl Host {
                 self.handler_failed(now);
                 return false;
             }
-            Effect::ReadHead { key } => Event::Head(head_in(kv, &key, now)),
+            Effect::ReadHead { key } => {
+                self.bill(&Usage { kv: 1, ..Usage::default() });
+                Event::Head(head_in(kv, &key, now))
+            }
             Effect::Put { key, value, metadata, expires } => {
+                self.bill(&Usage { kv_written: 1, ..Usage::default() });
                 let expires = match expires {
                     Expires::In(seconds) => now.plus(seconds * 1000),
                     Expires::At(second) => Millis(second * 1000),
@@ -92,7 +98,10 @@ impl Host {
                 let entry = Entry { value, metadata: metadata.unwrap_or_default(), expires };
                 Event::Put(in_words(kv.put(&key, entry, now)))
             }
-            Effect::Delete { key } => Event::Put(in_words(kv.delete(&key, now))),
+            Effect::Delete { key } => {
+                self.bill(&Usage { kv_deleted: 1, ..Usage::default() });
+                Event::Put(in_words(kv.delete(&key, now)))
+            }
             Effect::AskBudget(caller, call) => Event::Budget(self.ask_budget(&caller, call, now)),
             other => panic!("BUG: no turn asks for {other:?}"),
         };

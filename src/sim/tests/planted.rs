@@ -105,7 +105,14 @@ pub(crate) enum Fault {
     /// A turn that broke off counts as under way.
     FailedTurnGoesOn,
 
+    /// What was written down is written down again with the next row.
+    WrittenDownTwice,
+    /// What clients' rows say is taken over by each publication.
+    ClientsFoldedAgain,
+
     // The visit.
+    /// What an edge has used is told to the object with each call.
+    SpentToldTwice,
     /// Whoever was told to come back later reaches the object again at once.
     RefusalIgnored,
     /// A space is made that its maker's directory has not reserved.
@@ -350,6 +357,9 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::ClaimNotArmed, &["I8"], 1000),
     (Fault::AnswerNotArmed, &["I8"], 300),
     (Fault::FailedTurnGoesOn, &["I8"], 1000),
+    (Fault::WrittenDownTwice, &["I15"], 100),
+    (Fault::ClientsFoldedAgain, &["I15"], 300),
+    (Fault::SpentToldTwice, &["I15"], 100),
     (Fault::RefusalIgnored, &["I8"], 600),
     (Fault::MadeUnreserved, &["I8"], 100),
     (Fault::AlarmNotArmed, &["I8"], 100),

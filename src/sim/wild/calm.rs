@@ -224,6 +224,7 @@ impl Wild {
             }
             let Space { host, oracle, .. } = &mut self.world.spaces[space];
             oracle.check_all_parked(host, self.world.now);
+            host.check_used();
             let held = host.messages_held();
             assert!(held == 0, "I8: {held} bytes of messages are held in the calm");
         }

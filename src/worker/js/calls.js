@@ -44,14 +44,15 @@ async function askForSocket(env, name, call, caller, body, timeoutMs) {
   return Promise.race([asked, late]).finally(() => clearTimeout(timer));
 }
 
-// Passes a text on and resolves to [response, retry-after of a refusal, position after a write, what is not for the client]. The
-// response is without the last. What is asked is a "call", or an "upgrade".
+// Passes a text on and resolves to [response, retry-after of a refusal, position after a write, what is not for the client,
+// server-timing]. The response is without what is not for the client. What is asked is a "call", or an "upgrade".
 export async function passOn(env, name, call, caller, body, timeoutMs, how = "call") {
   const response = await (how === "upgrade" ? askForSocket : ask)(env, name, call, caller, body, timeoutMs);
   const { headers } = response;
   const aside = headers.get("headwater-aside") ?? "";
   const refusal = response.status === 429 ? Number(headers.get("retry-after")) : 0;
-  return [aside === "" ? response : withoutAside(response), refusal, positionOf(response), aside];
+  const timing = headers.get("server-timing") ?? "";
+  return [aside === "" ? response : withoutAside(response), refusal, positionOf(response), aside, timing];
 }
 
 // The same with the body of a request. Resolves to what `withBody` says instead of a body, or to "expired" if the caller's

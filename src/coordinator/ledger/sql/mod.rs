@@ -12,7 +12,7 @@ mod tests;
 
 use std::rc::Rc;
 
-use super::{Ledger, LedgerResult};
+use super::{Ledger, LedgerResult, Rows};
 
 /// A bound parameter or a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub trait Sql {
     fn text(&self, sql: &str, params: &[SqlValue], bytes_max: usize) -> LedgerResult<(String, bool)>;
     /// Runs `section` in one transaction; if it fails nothing of it remains, and its error is returned.
     fn atomically(&self, section: &mut dyn FnMut() -> LedgerResult<()>) -> LedgerResult<()>;
+    /// Rows that it has counted and nobody has taken yet.
+    fn rows(&self) -> Rows;
 }
 
 /// A ledger in SQLite.
@@ -85,5 +87,9 @@ impl<S: Sql> Ledger for SqlLedger<S> {
     fn atomically(&mut self, section: &mut dyn FnMut(&mut Self) -> LedgerResult<()>) -> LedgerResult<()> {
         let sql = Rc::clone(&self.sql);
         sql.atomically(&mut || section(self))
+    }
+
+    fn rows(&self) -> Rows {
+        self.sql.rows()
     }
 }

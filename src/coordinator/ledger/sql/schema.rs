@@ -13,18 +13,21 @@ use crate::coordinator::ledger::{LedgerError, LedgerResult};
 /// adds tables, indexes, and columns with a default that is right where older code has replaced the row.
 ///
 /// Tables of many rows are WITHOUT ROWID, because a key in an index of its own is one more row written each time.
-pub(super) const MIGRATIONS: &[&[&str]] = &[&[
-    "CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, \
+pub(super) const MIGRATIONS: &[&[&str]] = &[
+    &[
+        "CREATE TABLE schema_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, \
      oldest INTEGER NOT NULL) STRICT",
-    meta::TABLE,
-    records::TABLE,
-    records::BY_VERSION,
-    records::DELETIONS_BY_VERSION,
-    clients::TABLE,
-    conflicts::TABLE,
-    conflicts::CHANGES_TABLE,
-    private::TABLE,
-]];
+        meta::TABLE,
+        records::TABLE,
+        records::BY_VERSION,
+        records::DELETIONS_BY_VERSION,
+        clients::TABLE,
+        conflicts::TABLE,
+        conflicts::CHANGES_TABLE,
+        private::TABLE,
+    ],
+    &[clients::WITH_USAGE],
+];
 
 /// The oldest schema version whose code may still write to a database of the present one. A step that does more than add
 /// raises it, and takes the way back.

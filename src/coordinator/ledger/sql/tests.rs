@@ -120,8 +120,8 @@ fn the_schema_is_the_one_that_objects_in_the_field_have() {
 CREATE INDEX deletions_by_version ON records (version, collection, id, deleted_at) WHERE deleted_at IS NOT NULL
 CREATE INDEX records_by_version ON records (version)
 CREATE TABLE clients (user TEXT NOT NULL, client TEXT NOT NULL, writer INTEGER NOT NULL, last INTEGER NOT NULL, \
-acked INTEGER NOT NULL, used_at INTEGER NOT NULL, history TEXT NOT NULL, PRIMARY KEY (user, client)) STRICT, \
-WITHOUT ROWID
+acked INTEGER NOT NULL, used_at INTEGER NOT NULL, history TEXT NOT NULL, usage TEXT NOT NULL DEFAULT '', \
+PRIMARY KEY (user, client)) STRICT, WITHOUT ROWID
 CREATE TABLE conflict_changes (opened INTEGER NOT NULL, seq INTEGER NOT NULL, mutation INTEGER NOT NULL, \
 text TEXT NOT NULL, PRIMARY KEY (opened, seq)) STRICT, WITHOUT ROWID
 CREATE TABLE conflicts (opened INTEGER PRIMARY KEY, epoch TEXT NOT NULL, user TEXT NOT NULL, client TEXT NOT NULL, \

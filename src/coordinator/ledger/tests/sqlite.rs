@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc};
 
 use rusqlite::{Connection, ErrorCode, Row, ToSql, types::ValueRef};
 
-use crate::coordinator::ledger::{LedgerError, LedgerResult, Sql, SqlValue};
+use crate::coordinator::ledger::{LedgerError, LedgerResult, Rows, Sql, SqlValue};
 
 /// A database in memory. A clone is the same database, as an object that starts anew finds it.
 #[derive(Debug, Clone)]
@@ -56,6 +56,10 @@ impl Sqlite {
 }
 
 impl Sql for Sqlite {
+    fn rows(&self) -> Rows {
+        Rows::default()
+    }
+
     fn query(&self, sql: &str, params: &[SqlValue]) -> LedgerResult<Vec<Vec<SqlValue>>> {
         self.run(sql, params, |rows| {
             let mut all = Vec::new();

@@ -4,6 +4,7 @@ use crate::{
     call::{OnConflict, PushRequest},
     coordinator::{
         ledger::{Client, Ledger, LedgerResult},
+        metering::DailyUsage,
         push::{
             numbering::History,
             plan::{Clients, Plan},
@@ -99,7 +100,8 @@ impl Plan {
         let is_whole = progress.results.len() == push.mutations.len();
         if is_whole || !planted!(PrefixNotNoted) {
             let (last, acked) = (history.last(), progress.acked);
-            let client = Client { writer, last, acked, used_at: now, history: history.text() };
+            let usage = known.map_or_else(DailyUsage::default, |client| client.usage);
+            let client = Client { writer, last, acked, used_at: now, history: history.text(), usage };
             self.clients.insert(name, client);
         }
         (progress.parked, progress.records_room) = (self.push_parked, self.records_room);

@@ -17,7 +17,7 @@ use super::super::super::{
 };
 use crate::{
     access::grant::Granter,
-    call::{Administration, Call, Caller, Destination, Person, live::News},
+    call::{Administration, Call, Caller, Destination, Person, Usage, live::News},
     config::Config,
     coordinator::budget::BudgetMax,
     edge::{
@@ -216,7 +216,8 @@ impl Deployment {
                 let call = Call::Administer(Administration::SetMember { person, role: Role::Writer });
                 let destination = Destination::Shared { id: id.clone(), scope: None };
                 let (request, origin) = (String::new(), String::new());
-                let caller = Caller { user: user(owner), destination, request, origin };
+                let caller =
+                    Caller { user: user(owner), destination, request, origin, spent: Usage::default() };
                 let call = Outgoing { object: SpaceHash::shared(id), call, caller, timeout_ms: 1_000 };
                 let ended = space.host.call_by_edge(&call, &mut self.kv, &self.granter, self.now);
                 assert!(ended.told.is_ok(), "a member: {:?}", ended.told);
@@ -531,7 +532,13 @@ impl Deployment {
                 let pushed = pushed.expect("a push");
                 let (position, said) = (Some(pushed.position.clone()), Ok(Some(pushed.to_json())));
                 self.said = said;
-                Event::Passed(Ok(Passed { status: 200, retry_after_s: None, position, aside: None }))
+                Event::Passed(Ok(Passed {
+                    status: 200,
+                    retry_after_s: None,
+                    position,
+                    aside: None,
+                    timing: String::new(),
+                }))
             }
             Effect::Pass(call, _) => {
                 let Space { host, .. } = &mut self.spaces[space];
