@@ -74,7 +74,8 @@ async function number(tx: Tx, row: SpaceRow): Promise<SentRow[]> {
 /** The mutation as which what was just written down will be numbered; null: it takes more than one. `fresh` as `BaseRow.fresh` says. */
 export function numberedEarly(row: SpaceRow, rows: OutboxRow[], fresh: Iterable<Key>): SentRow | null {
   const [sent, ...more] = mutationsOf({ ...row }, rows, new Set(fresh));
-  return sent && more.length === 0 && sent.changes.length <= PUSH_BYTES_MAX ? sent : null;
+  // Exactly what `number` will take.
+  return sent && more.length === 0 && rows.length <= ROWS_MAX && sent.changes.length <= PUSH_BYTES_MAX ? sent : null;
 }
 
 /** As many transactions as one push can carry, each a group that becomes one mutation; neighbours that are one edit are one. */

@@ -56,7 +56,7 @@ export function environmentOf({ url, token, policy = "merge" }: ServerOptions, p
   const start = new HeadStart(url, ports, token);
   return {
     startDriver: (lead) => new Device({ ...lead, url, ports: { ...ports, fetch: start.fetch }, token: start.token, onConflict: policy }),
-    headStart: () => void start.begin(),
+    headStart: () => void start.begin().catch(() => {}),
     locks: globalThis.navigator?.locks as Environment["locks"],
     channel: (name) => (typeof BroadcastChannel === "function" ? (new BroadcastChannel(name) as never) : undefined),
     newId, visible: isVisible, online: isOnline, onPage,

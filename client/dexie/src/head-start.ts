@@ -17,6 +17,7 @@ export class HeadStart {
   readonly #token: TokenSource;
   /** A token that nobody has taken yet. */
   #asked: Promise<string | null> | null = null;
+  #unused: unknown;
   #begun: { url: string; init: FetchInit; answer: Promise<FetchAnswer>; abort: AbortController } | null = null;
 
   constructor(url: string, ports: Ports, token: TokenSource) {
@@ -24,8 +25,8 @@ export class HeadStart {
   }
 
   async begin(): Promise<void> {
-    this.#asked = this.#token({ reason: "start" });
-    this.#ports.setTimeout(() => this.#giveUp(), UNUSED_MS);
+    this.#asked = Promise.resolve(this.#token({ reason: "start" }));
+    this.#unused = this.#ports.setTimeout(() => this.#giveUp(), UNUSED_MS);
     // Whoever takes the token hears why there is none.
     const token = await this.#asked.catch(() => null);
     if (token === null) return;
@@ -60,6 +61,7 @@ export class HeadStart {
       return this.#ports.fetch(url, init);
     }
     this.#begun = null;
+    this.#ports.clearTimeout(this.#unused);
     init.signal?.addEventListener("abort", () => begun.abort.abort());
     return begun.answer;
   };
