@@ -27,6 +27,16 @@ impl Usage {
         )
     }
 
+    /// Takes in what a part of the same request has used.
+    pub fn add(&mut self, part: Self) {
+        let Self { cache, kv, object, rows_read, rows_written } = part;
+        self.cache += cache;
+        self.kv += kv;
+        self.object += object;
+        self.rows_read += rows_read;
+        self.rows_written += rows_written;
+    }
+
     /// Takes in what the coordinator says of its own part.
     pub fn add_rows(&mut self, server_timing: &str) {
         let count = |name: &str| {

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod location;
 pub mod messages;
 pub mod network;
+mod pulls;
 pub mod reference;
 mod requests;
 mod rng;

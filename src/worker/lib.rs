@@ -4,12 +4,14 @@
 //! (`headwater::edge::visit`), and `object` once per space or directory (`headwater::coordinator::object`).
 
 mod edge;
+mod head;
 mod http;
 mod isolate;
 mod live;
 mod log;
 mod object;
 mod panic;
+mod several;
 mod sql;
 mod tokens;
 

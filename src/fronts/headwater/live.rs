@@ -146,17 +146,22 @@ pub fn answer(n: u64, body: Option<&str>) -> String {
     }
 }
 
-/// The answer to a message that is refused: with the problem document of the HTTP answer, in which `request` names it. What HTTP says
-/// in `Retry-After` stands in the document.
+/// The answer to a message that is refused: with the problem document of the HTTP answer, in which `request` names it.
 #[must_use]
 pub fn refusal(n: u64, error: &ApiError, request: &str) -> String {
-    let (status, mut body) = (error.status(), error.body(request));
+    let (status, body) = (error.status(), problem(error, request));
+    format!(r#"{{"type":"answer","n":{n},"status":{status},"body":{body}}}"#)
+}
+
+/// The problem document of an answer that has no headers of its own: what HTTP says in `Retry-After` stands in it.
+pub(super) fn problem(error: &ApiError, request: &str) -> String {
+    let mut body = error.body(request);
     let said = matches!(error, ApiError::RateLimited { .. } | ApiError::UsedUp { .. });
     if let Some(seconds) = error.retry_after_s().filter(|_| !said) {
         body.pop();
         body += &format!(r#","retryAfter":{seconds}}}"#);
     }
-    format!(r#"{{"type":"answer","n":{n},"status":{status},"body":{body}}}"#)
+    body
 }
 
 /// The answer to a message that is too long, or whose answer would be. Nothing of it was done.
