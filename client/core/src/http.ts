@@ -26,8 +26,10 @@ export const initOf = (method: string, token: string, body: string): FetchInit =
   ...(body && { body }),
 });
 
+type TakePage = (page: Page, length: number) => Promise<void>;
+
 /** Makes one request. `page` takes the parts of a stream, and the next one is not read before it has. */
-export async function ask(ports: Ports, url: string, token: string, request: Request, abort: AbortController, page: (page: Page, length: number) => Promise<void>): Promise<Answer> {
+export async function ask(ports: Ports, url: string, token: string, request: Request, abort: AbortController, page?: TakePage): Promise<Answer> {
   const timers = new Timers<string>(ports);
   const alive = () => timers.set("", TIMEOUT_MS, () => abort.abort());
   const init = initOf("POST", token, request.body);
@@ -38,7 +40,7 @@ export async function ask(ports: Ports, url: string, token: string, request: Req
     const answer = await ports.fetch(url + pathOf(request.kind, request.space), { ...init, signal: abort.signal });
     const { status, headers } = answer;
     const type = headers.get("content-type")?.split(";")[0] ?? "";
-    if (status === 200 && type === LINES) {
+    if (page && status === 200 && type === LINES) {
       await readLines(answer, alive, page);
       return { status, body: {} };
     }
@@ -56,7 +58,7 @@ export async function ask(ports: Ports, url: string, token: string, request: Req
 type StreamLine = Partial<Line> & { epoch?: string; reset?: boolean; cursor?: string; end?: boolean };
 
 /** Gathers lines to pages. Lines behind the last page are not handed on: the stream broke off before their cursor. */
-async function readLines(answer: FetchAnswer, alive: () => void, page: (page: Page, length: number) => Promise<void>): Promise<void> {
+async function readLines(answer: FetchAnswer, alive: () => void, page: TakePage): Promise<void> {
   let head = { epoch: "", version: 0, reset: false };
   let lines: Line[] = [];
   let length = 0;

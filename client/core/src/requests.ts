@@ -4,7 +4,7 @@ import { textOf } from "./positions.ts";
 import type { Position, SentRow, SpaceRow, Text } from "./store.ts";
 
 export interface Request {
-  kind: "push" | "pull" | "grant";
+  kind: "push" | "pull" | "pulls" | "grant";
   space: string;
   /** The JSON text of the body; "" for a grant. */
   body: Text;

@@ -57,6 +57,8 @@ export class PageOfApp {
   deposed = 0;
   /** The user has been removed from s1. */
   isForbidden = false;
+  /** The spaces whose answers do not fit among others. */
+  alone: string[] = [];
   /** Answers instead of the server, once each; null: no answer; "open": none until the request is aborted. */
   instead: (FetchAnswer | null | "open")[] = [];
   device: Device;
@@ -99,11 +101,22 @@ export class PageOfApp {
       if (!answer) throw new TypeError("no connection");
       return answer;
     }
+    if (path === "/sync/pulls") return json(this.#several(body.pulls));
     if (path.includes("s1") && this.isForbidden) return json({ status: 403, body: { code: "forbidden" } });
     if (path.endsWith("/grant")) return json({ status: 200, body: { grant: "g1", expiresIn: 600_000, role: "writer" } });
     if (path.startsWith("/sync/push")) return json(this.server.push(body as Push));
     if (init.headers["accept"] !== "application/x-ndjson") return json(this.server.pull(body));
     return stream(this.linesOf(body));
+  }
+
+  /** All spaces are the same small server here. */
+  #several(asked: { space: string }[]): Reply {
+    const forbidden: Reply = { status: 403, body: { code: "forbidden" } };
+    const pulls = asked.map(({ space, ...body }) => {
+      if (this.alone.includes(space)) return { alone: true };
+      return space === "s1" && this.isForbidden ? forbidden : this.server.pull(body);
+    });
+    return { status: 200, body: { pulls } };
   }
 
   /** The lines of a load, one page of the server after the other. */
