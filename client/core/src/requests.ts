@@ -49,7 +49,7 @@ export interface Live {
 }
 
 /** The text of a push. The texts of the changes are those that were stored, whenever and however often it is sent. */
-export function pushBody(row: SpaceRow, mutations: SentRow[], since: boolean, onConflict?: string): Text {
+export function pushBody(row: SpaceRow, mutations: SentRow[], since: boolean, wantsGrant: boolean, onConflict?: string): Text {
   const { position } = row;
   const epoch = position?.epoch;
   const head = {
@@ -58,6 +58,7 @@ export function pushBody(row: SpaceRow, mutations: SentRow[], since: boolean, on
     ...(since && position && { since: position.version }),
     acked: row.acked,
     ...(onConflict && { onConflict }),
+    ...(wantsGrant && { wantsGrant }),
   };
   const texts = mutations.map(({ num, at, base, after, changes, withdrawn }) => {
     if (withdrawn) return `{"id":${num},"changes":[]}`;

@@ -57,6 +57,8 @@ export class PageOfApp {
   deposed = 0;
   /** The user has been removed from s1. */
   isForbidden = false;
+  /** How many grants pushes have brought. */
+  grants = 0;
   /** The spaces whose answers do not fit among others. */
   alone: string[] = [];
   /** Answers instead of the server, once each; null: no answer; "open": none until the request is aborted. */
@@ -104,9 +106,17 @@ export class PageOfApp {
     if (path === "/sync/pulls") return json(this.#several(body.pulls));
     if (path.includes("s1") && this.isForbidden) return json({ status: 403, body: { code: "forbidden" } });
     if (path.endsWith("/grant")) return json({ status: 200, body: { grant: "g1", expiresIn: 600_000, role: "writer" } });
-    if (path.startsWith("/sync/push")) return json(this.server.push(body as Push));
+    if (path.startsWith("/sync/push")) return json(this.#pushed(path, body));
     if (init.headers["accept"] !== "application/x-ndjson") return json(this.server.pull(body));
     return stream(this.linesOf(body));
+  }
+
+  /** With the next grant of a shared space, if one is wanted. */
+  #pushed(path: string, body: Record<string, unknown>): Reply {
+    const reply = this.server.push(body as unknown as Push);
+    if (!body["wantsGrant"] || reply.status !== 200) return reply;
+    this.grants += 1;
+    return { ...reply, body: { ...reply.body, grant: `g${this.grants} of ${path}`, grantExpiresIn: 600_000 } };
   }
 
   /** All spaces are the same small server here. */
@@ -131,10 +141,14 @@ export class PageOfApp {
     }
   }
 
-  async edit(...changes: Change[]): Promise<void> {
+  edit(...changes: Change[]): Promise<void> {
+    return this.editIn("~", ...changes);
+  }
+
+  async editIn(space: string, ...changes: Change[]): Promise<void> {
     const tx = `tx${(this.ids += 1)}`;
-    await this.store.commit(1, { wake: "rows" }, (store) => capture(store, { space: "~", tx, at: 1, changes }));
-    this.device.captured("~", this.store.seq);
+    await this.store.commit(1, { wake: "rows" }, (store) => capture(store, { space, tx, at: 1, changes }));
+    this.device.captured(space, this.store.seq);
   }
 
   async pass(ms: number): Promise<void> {

@@ -2,7 +2,7 @@
 
 use super::{Administering, Applicant, Claimant, Turn};
 use crate::{
-    call::{Aside, Ask, Call, Caller, PullReply, PushAnswer, Reading, encode_reply},
+    call::{Aside, Ask, Call, Caller, PullReply, PushAnswer, PushRequest, Reading, encode_reply},
     coordinator::{ledger::Rows, live::Listener, places::Place, push::queue::Ticket},
     error::{ApiError, is_used_up},
     ids::UserHash,
@@ -24,6 +24,8 @@ pub struct Task {
     pub(super) place: Option<Place>,
     /// Its push, once that is in the queue.
     pub(super) ticket: Option<Ticket>,
+    /// What the answer to its push brings along: a grant, and how long that is good, in ms.
+    pub(super) grant: Option<(String, u64)>,
 }
 
 /// What a task is there for.
@@ -61,6 +63,8 @@ pub(super) enum State {
     /// … and between the mutations of a long one, of so many bytes.
     Reading(Box<Reading>, usize),
     Pausing(Box<Ask>),
+    /// For the grant that the answer to its push brings along; with what the push costs, in units.
+    Granting(Box<PushRequest>, u64),
     /// For a write to be durable, after which the claim is believed.
     Confirming(Position, Claimant),
     ClaimArmed(Claimant),
@@ -242,7 +246,7 @@ impl Task {
     }
 
     fn new(purpose: Purpose) -> Self {
-        Self { purpose, state: State::Begun, held: 0, place: None, ticket: None }
+        Self { purpose, state: State::Begun, held: 0, place: None, ticket: None, grant: None }
     }
 
     /// Bytes of its body that count as held.

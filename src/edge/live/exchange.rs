@@ -3,7 +3,7 @@
 use super::{Message, Refusal};
 use crate::{
     access::token::Bearer,
-    call::{Call, Caller, decode_reply},
+    call::{Call, Caller, decode_reply, with_grant},
     edge::{
         identity::{Asked, Identity, TokenEffect, TokenEvent},
         isolate::Isolate,
@@ -198,7 +198,7 @@ impl Isolate {
         match self.sign_grant(&exchange.caller.user, scope, role, now) {
             Ok((grant, ends)) => {
                 exchange.grant_until = Some(ends);
-                live::with_grant(&body, &grant, ends.since(now))
+                with_grant(&body, &grant, ends.since(now))
             }
             Err(_) => body,
         }

@@ -130,13 +130,6 @@ pub fn pong(space: Option<&SpaceId>, at: &Position) -> String {
     begun("pong", space, at, "") + "}"
 }
 
-/// The body of a push's answer, with a grant that was signed meanwhile.
-#[must_use]
-pub fn with_grant(body: &str, grant: &str, expires_in_ms: u64) -> String {
-    let body = body.strip_suffix('}').unwrap_or(body);
-    format!(r#"{body},"grant":"{grant}","grantExpiresIn":{expires_in_ms}}}"#)
-}
-
 /// The answer to a message that is done: with the body of the HTTP answer. A pull without one has brought nothing new.
 #[must_use]
 pub fn answer(n: u64, body: Option<&str>) -> String {
@@ -188,7 +181,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::{role::Role, sim::host::edges, version::Version};
+    use crate::{call::PushAnswer, role::Role, sim::host::edges, version::Version};
 
     fn at() -> Position {
         Position::parse("0mwrnsa6yk3v9q2.57").expect("a position")
@@ -251,6 +244,12 @@ mod tests {
             "version" => news(Some(&team), &News::Version(at())),
             "pong" => pong(None, &at()),
             "answer" => answer(7, Some(r#"{"version":57}"#)),
+            "answer to a push that brings a grant" => {
+                let (position, results) = (at(), Vec::new());
+                let grant = Some(("a.b.c".to_owned(), 600_000));
+                let pushed = PushAnswer { position, results, more: false, changes: String::new(), grant };
+                answer(7, Some(&pushed.to_json()))
+            }
             "nothing new" => answer(7, None),
             "refusal" => refusal(7, &refused, "live-1-7"),
             "use HTTP" => use_http(7),
@@ -263,7 +262,7 @@ mod tests {
     #[test]
     fn what_the_server_says_are_the_texts_of_the_fixtures() {
         let told = fixtures().told;
-        assert_eq!(told.len(), 11);
+        assert_eq!(told.len(), 12);
         for Told { name, text } in told {
             assert_eq!(said(&name).as_deref(), Some(text.as_str()), "{name}");
         }
