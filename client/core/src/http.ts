@@ -16,6 +16,12 @@ const TIMEOUT_MS = 30_000;
 const CHUNK_LINES = 4000;
 const CHUNK_LENGTH = 1 << 20;
 
+/**
+ * Characters of a body from which on it is packed, to a fifth: that takes some 2 ms here and less than 1 ms of the Worker, and saves 20 ms of a
+ * connection that sends 10 Mbit/s (docs/decisions/0032-client.md).
+ */
+const PACKED_FROM = 32 * 1024;
+
 const JSON_TYPE = "application/json";
 const LINES = "application/x-ndjson";
 
@@ -37,6 +43,10 @@ export async function ask(ports: Ports, url: string, token: string, request: Req
   init.headers["accept"] = request.isStream ? LINES : JSON_TYPE;
   alive();
   try {
+    if (ports.pack && request.body.length >= PACKED_FROM) {
+      init.body = await ports.pack(request.body);
+      init.headers["content-encoding"] = "gzip";
+    }
     const answer = await ports.fetch(url + pathOf(request.kind, request.space), { ...init, signal: abort.signal });
     const { status, headers } = answer;
     const type = headers.get("content-type")?.split(";")[0] ?? "";

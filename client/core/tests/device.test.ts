@@ -99,6 +99,17 @@ describe("by HTTP", () => {
     assert.equal(page.device.status("~")?.pending, 0);
   });
 
+  test("a long body is packed, and a short one goes as it is", async () => {
+    await started();
+    await page.pass(100);
+    for (const length of [1_000, 100_000]) {
+      await page.edit(put(`r${length}`, { text: "x".repeat(length) }));
+      await page.pass(1000);
+    }
+    assert.deepEqual(page.pushes.map(({ headers }) => headers["content-encoding"]), [undefined, "gzip"]);
+    assert.deepEqual(page.store.state("~"), page.server.state());
+  });
+
   test("a push in a shared space brings the next grant in time, so that no request asks for one", async () => {
     page = new PageOfApp();
     for (const space of ["~", "s1"]) page.device.open(space);

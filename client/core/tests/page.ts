@@ -77,6 +77,8 @@ export class PageOfApp {
       },
       clearTimeout: (timer) => void this.timers.delete(timer as number),
       fetch: (url, init) => this.#fetch(url, init),
+      // What it is packed to is the platform's; here it stays as it is.
+      pack: async (text) => new Blob([text]),
       log: (...all) => this.logs.push(all),
       ...(sockets && {
         socket: (_url: string, protocols: string[]) => {
@@ -95,7 +97,7 @@ export class PageOfApp {
 
   async #fetch(url: string, init: FetchInit): Promise<FetchAnswer> {
     const path = url.replace("https://sync.test", "");
-    const body = JSON.parse(init.body ?? "null");
+    const body = JSON.parse(typeof init.body === "string" ? init.body : await (init.body?.text() ?? "null"));
     this.requests.push({ path, body, headers: init.headers });
     if (this.instead.length > 0) {
       const answer = this.instead.shift();
