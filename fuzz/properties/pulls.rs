@@ -5,6 +5,7 @@ use headwater::{
     error::ApiError,
     fronts::headwater::{
         pull::{Consistency, Cursor, Min, PullRequest, query_pairs},
+        pulls::{OnePull, PULLS_MAX, pulls_of},
         route::{Route, SpaceRoute},
     },
     ids::SpaceHash,
@@ -28,6 +29,19 @@ pub(crate) fn pull_query(bytes: &[u8]) {
 /// The same of a body.
 pub(crate) fn pull_body(bytes: &[u8]) {
     checked(PullRequest::from_body(bytes, &space()));
+    let pulls = match pulls_of(bytes) {
+        Ok(pulls) => pulls,
+        Err(ApiError::Malformed(_) | ApiError::TooLarge(_)) => return,
+        Err(other) => panic!("pulls are refused with {other:?}"),
+    };
+    assert!(pulls.len() <= PULLS_MAX, "a request has too many pulls");
+    for json in pulls {
+        match OnePull::read(json) {
+            Ok(pull) => checked(pull.request(&space())),
+            Err(ApiError::Malformed(_)) => {}
+            Err(other) => panic!("one of several pulls is refused with {other:?}"),
+        }
+    }
 }
 
 fn checked(read: Result<PullRequest, ApiError>) {

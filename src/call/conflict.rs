@@ -123,7 +123,7 @@ impl PushRequest {
 
 /// The fields of a push of one mutation, flat.
 const RESOLUTIONS: &[&str] =
-    &["client", "epoch", "since", "acked", "onConflict", "id", "at", "base", "resolutions"];
+    &["client", "epoch", "since", "acked", "onConflict", "wantsGrant", "id", "at", "base", "resolutions"];
 
 fn with_op(resolution: &str) -> String {
     match resolution.strip_prefix('{').map(str::trim_ascii_start) {

@@ -12,7 +12,7 @@ use crate::{
     version::{Epoch, Position, Version},
 };
 
-const ENVELOPE: &[&str] = &["client", "epoch", "since", "acked", "onConflict", "mutations"];
+const ENVELOPE: &[&str] = &["client", "epoch", "since", "acked", "onConflict", "wantsGrant", "mutations"];
 
 /// A push whose envelope is in order.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct PushRequest {
     pub acked: u64,
     /// What becomes of a conflicting change; absent: what the policy of its collection says.
     pub on_conflict: Option<OnConflict>,
+    /// Whether the answer shall bring a grant, where the space is a shared one.
+    pub wants_grant: bool,
     /// With consecutive ids.
     pub mutations: Vec<Submitted>,
 }
@@ -64,6 +66,7 @@ impl Reading {
             on_conflict: on_conflict
                 .map(|policy| OnConflict::parse(&policy).ok_or_else(|| malformed(OnConflict::RULE)))
                 .transpose()?,
+            wants_grant: envelope.flag("wantsGrant")?,
             mutations: Vec::new(),
         };
         let (body, left) = (String::new(), Vec::new().into_iter());
@@ -201,6 +204,8 @@ pub struct PushAnswer {
     pub more: bool,
     /// Record lines between the client's `since` and `position`; empty with `more`.
     pub changes: String,
+    /// A grant of the space, and how long it is good, in ms.
+    pub grant: Option<(String, u64)>,
 }
 
 impl PushAnswer {
@@ -208,13 +213,24 @@ impl PushAnswer {
     #[must_use]
     pub fn to_json(&self) -> String {
         let results: Vec<String> = self.results.iter().map(MutationResult::to_json).collect();
-        format!(
+        let body = format!(
             "{{\"epoch\":\"{}\",\"version\":{},\"results\":[{}],\"reset\":false,\"more\":{},\"changes\":[{}]}}",
             self.position.epoch,
             self.position.version,
             results.join(","),
             self.more,
             joined_lines(&self.changes),
-        )
+        );
+        match &self.grant {
+            Some((grant, expires_in_ms)) => with_grant(&body, grant, *expires_in_ms),
+            None => body,
+        }
     }
+}
+
+/// The body of the answer to a push, with a grant that was signed meanwhile.
+#[must_use]
+pub fn with_grant(body: &str, grant: &str, expires_in_ms: u64) -> String {
+    let body = body.strip_suffix('}').unwrap_or(body);
+    format!(r#"{body},"grant":"{grant}","grantExpiresIn":{expires_in_ms}}}"#)
 }

@@ -275,7 +275,8 @@ impl<L: Ledger> Coordinator<L> {
         let lines = since.map_or(Ok(None), |since| self.changes_since(since));
         let answer = lines.map(|lines| {
             let more = since.is_some() && lines.is_none();
-            PushAnswer { position, results: progress.results, more, changes: lines.unwrap_or_default() }
+            let changes = lines.unwrap_or_default();
+            PushAnswer { position, results: progress.results, more, changes, grant: None }
         });
         Done { ticket: waiting.ticket, answer, work: progress.work, written: None }
     }

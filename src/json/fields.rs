@@ -110,6 +110,12 @@ impl<'a> Fields<'a> {
         self.read(name, "a text", text_of)
     }
 
+    /// Whether it is true; absent is false.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Misfit> {
+        let flag = |json| matches!(json, "true" | "false").then_some(json == "true");
+        Ok(self.read(name, "true or false", flag)?.unwrap_or(false))
+    }
+
     /// A whole number, however it is written.
     pub(crate) fn number(&self, name: &str) -> Result<Option<Version>, Misfit> {
         self.read(name, "a whole number from 0 to 2^53-1", Version::read)

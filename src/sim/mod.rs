@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod location;
 pub mod messages;
 pub mod network;
+mod pulls;
 pub mod reference;
 mod requests;
 mod rng;

@@ -5,7 +5,8 @@ use super::{
     check::EFFECTS_MAX,
     host::Ended,
     kv::ReadFailed,
-    location::{Reader, Response, SharedIsolate, Wire, authorization},
+    location::{Response, SharedIsolate, Wire, authorization},
+    pulls::PartNoted,
 };
 use crate::{
     call::{ASIDE_HEADER, Administration, Aside, Call},
@@ -17,7 +18,6 @@ use crate::{
     fronts::headwater::{
         NDJSON,
         answer::{Format, Source},
-        pull::PullRequest,
         reply::{Body, Headers, Reply},
     },
     snapshot::keys::Scope,
@@ -54,6 +54,8 @@ pub(super) struct Around<'a> {
     pub(super) clock: Option<Millis>,
     /// The stream that was opened.
     pub(super) stream: String,
+    /// How the pulls of a request with several have ended.
+    pub(super) parts: Vec<PartNoted>,
 }
 
 impl World {
@@ -149,6 +151,7 @@ impl World {
             Effect::StreamObjects { start, objects, end, lasts_ms: _, ttls_s } => {
                 Event::Opened(self.stream_objects(driven, start, &objects, &end, ttls_s, around))
             }
+            Effect::Several(parts) => Event::Several(self.carry_parts(driven, parts, around)),
             Effect::Call(call) => {
                 self.check_waits(driven, &call);
                 let called = self.carry_call(driven, &call, around);
@@ -252,47 +255,7 @@ impl World {
         ended
     }
 
-    /// What `location` answers to a pull. I9: nothing but what is of the space that the reader's grant is for, and nothing at
-    /// all without one or once the coordinator has refused.
-    pub(super) fn answer(
-        &mut self,
-        reader: &Reader,
-        location: usize,
-        (body, asked): (&str, &PullRequest),
-        format: Format,
-        chunks: Option<usize>,
-    ) -> Response {
-        let Reader { user, space, grant } = reader;
-        let path = match &self.spaces[*space].id {
-            Some(id) => format!("/sync/pull?space={id}"),
-            None => "/sync/pull".to_owned(),
-        };
-        let grant = grant.as_deref().unwrap_or_default();
-        let begun = self.begin_visit(location, (*user, *space), ("POST", &path), format, grant);
-        let (mut driven, effect) = begun;
-        let mut around = Around { body, chunks, ..Around::default() };
-        let reply = self.drive(&mut driven, effect, &mut around);
-        let is_opened = reply.is_ok();
-        let scope = is_opened.then(|| driven.visit.target().scope().clone());
-        let response = self.response(driven, reply, &mut around);
-        let space = &self.spaces[*space];
-        if !around.is_answered {
-            self.check_shows_writes(location, &space.hash, asked, &response);
-        }
-        if let (Ok(wire), Some(scope)) = (&response.body, scope) {
-            let oracle = space.oracle_of(&scope);
-            oracle.check_reader(*user, self.now);
-            oracle.check_brand(wire.text(), "the answer of an edge");
-            let refusal = around.refusal;
-            assert!(
-                refusal.is_none(),
-                "I9: the coordinator has refused, {refusal:?}, and the edge has answered"
-            );
-        }
-        response
-    }
-
-    fn response(
+    pub(super) fn response(
         &mut self,
         mut driven: Driven,
         reply: Result<Reply, ApiError>,

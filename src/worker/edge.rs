@@ -3,7 +3,7 @@
 use headwater::{
     call::Aside,
     edge::{
-        known::{CachedTexts, Known, KnownHead, Wanted},
+        known::{CachedTexts, Known, KnownHead},
         visit::{Called, Effect, Event, Outgoing, Passed, PassedBody, Visit, unreached},
     },
     error::ApiError,
@@ -21,7 +21,7 @@ use web_sys::{ReadableStream, Request, Response};
 use worker::{Env, worker_sys::Context};
 
 use crate::{
-    analytics, http, isolate, now, panic,
+    analytics, head, http, isolate, now, panic, several,
     tokens::{self, may_pass},
 };
 
@@ -33,11 +33,6 @@ extern "C" {
     fn read_head(env: &JsValue, key: &str, ttl_s: u32) -> Promise;
     #[wasm_bindgen(js_name = readObject)]
     fn read_object(env: &JsValue, key: &str, ttls_s: &[u32]) -> Promise;
-    #[wasm_bindgen(js_name = textOf)]
-    fn text_of(stream: &JsValue) -> Promise;
-    /// Of a body that nobody wants.
-    #[wasm_bindgen(js_name = drop)]
-    fn drop_stream(stream: &JsValue);
 }
 
 #[wasm_bindgen(module = "/js/cache.js")]
@@ -126,8 +121,7 @@ pub(crate) fn answer(request: Request, env: Env, context: Context) -> Result<JsV
     let incoming = http::read(&request);
     let header = |name: &str| http::header(&request, name);
     let (mut visit, effect) = isolate::with(&env, |isolate| isolate.begin(incoming, &header));
-    let mut carrier =
-        Carrier { env, context, request: Some(request), stream: None, sent: None, passed: None, pipe: None };
+    let mut carrier = Carrier { request: Some(request), ..Carrier::new(env, context) };
     if let Effect::Answer(answer) = effect {
         return carrier.respond(&mut visit, *answer);
     }
@@ -138,7 +132,7 @@ pub(crate) fn answer(request: Request, env: Env, context: Context) -> Result<JsV
 }
 
 /// What carries a visit out.
-struct Carrier {
+pub(crate) struct Carrier {
     env: Env,
     context: Context,
     /// None of an errand.
@@ -154,12 +148,38 @@ struct Carrier {
 }
 
 impl Carrier {
+    fn new(env: Env, context: Context) -> Self {
+        Self { env, context, request: None, stream: None, sent: None, passed: None, pipe: None }
+    }
+
+    /// One beside it, for something that has no request of its own.
+    pub(crate) fn beside(&self) -> Self {
+        Self::new(self.env.clone(), AsRef::<JsValue>::as_ref(&self.context).clone().unchecked_into())
+    }
+
     /// Brings a visit to its end; gives the response, if it has one.
-    async fn run(mut self, mut visit: Visit, mut effect: Effect) -> Result<JsValue, JsValue> {
+    async fn run(mut self, mut visit: Visit, effect: Effect) -> Result<JsValue, JsValue> {
+        match self.carry(&mut visit, effect).await {
+            Some(answer) => self.respond(&mut visit, answer),
+            None => Ok(JsValue::UNDEFINED),
+        }
+    }
+
+    /// Brings a visit to its end; gives the answer, if it has one.
+    pub(crate) async fn carry(
+        &mut self,
+        visit: &mut Visit,
+        mut effect: Effect,
+    ) -> Option<Result<Reply, ApiError>> {
         loop {
             match effect {
-                Effect::Answer(answer) => return self.respond(&mut visit, *answer),
-                Effect::Rest => return Ok(JsValue::UNDEFINED),
+                Effect::Answer(answer) => return Some(*answer),
+                Effect::Rest => return None,
+                Effect::Several(parts) => {
+                    let event = Event::Several(several::carry(self, parts).await);
+                    effect = self.step(visit, event);
+                    continue;
+                }
                 _ => {}
             }
             let started = self.start(&effect);
@@ -168,37 +188,25 @@ impl Carrier {
                 *text = String::new();
             }
             let mut done = JsFuture::from(started).await;
-            let mut value = None;
-            if let (Some(wanted), Ok(read)) = (wanted(&effect), &done) {
-                let (metadata, stream) = head_in(read);
-                match metadata.is_some_and(|metadata| wanted.wants_of(&metadata)) && !stream.is_null() {
-                    true => match JsFuture::from(text_of(&stream)).await {
-                        Ok(text) => value = text.as_string(),
-                        // A cache that has lost a value still says the rest.
-                        Err(_) if matches!(effect, Effect::LookIntoCache { .. }) => {}
-                        Err(error) => done = Err(error),
-                    },
-                    false => drop_stream(&stream),
-                }
-            }
+            let value = head::read_value(&effect, &mut done).await;
             let event = self.end(effect, done, value);
-            effect = isolate::with(&self.env, |isolate| isolate.step(&mut visit, event, now()));
-            for errand in isolate::with(&self.env, |isolate| isolate.take_errands()) {
-                self.run_errand(errand, None, None);
-            }
+            effect = self.step(visit, event);
         }
     }
 
-    fn run_errand(&self, mut errand: Visit, pipe: Option<TextPipe>, sent: Option<Promise>) {
-        let (env, context) = (self.env.clone(), self.context());
-        let effect = isolate::with(&env, |isolate| isolate.step(&mut errand, Event::Begun, now()));
-        let carrier = Self { env, context, request: None, stream: None, sent, passed: None, pipe };
-        let ended = future_to_promise(carrier.run(errand, effect));
-        self.context.wait_until(&ended).expect("BUG: the request is over and not answered");
+    fn step(&self, visit: &mut Visit, event: Event) -> Effect {
+        let effect = isolate::with(&self.env, |isolate| isolate.step(visit, event, now()));
+        for errand in isolate::with(&self.env, |isolate| isolate.take_errands()) {
+            self.run_errand(errand, None, None);
+        }
+        effect
     }
 
-    fn context(&self) -> Context {
-        AsRef::<JsValue>::as_ref(&self.context).clone().unchecked_into()
+    fn run_errand(&self, mut errand: Visit, pipe: Option<TextPipe>, sent: Option<Promise>) {
+        let effect = isolate::with(&self.env, |isolate| isolate.step(&mut errand, Event::Begun, now()));
+        let carrier = Self { sent, pipe, ..self.beside() };
+        let ended = future_to_promise(carrier.run(errand, effect));
+        self.context.wait_until(&ended).expect("BUG: the request is over and not answered");
     }
 
     fn request(&self) -> &JsValue {
@@ -236,7 +244,7 @@ impl Carrier {
             }
             (Body::Empty | Body::Text(_) | Body::Written | Body::Passed, _) => {
                 if let Some(stream) = stream {
-                    drop_stream(&stream);
+                    head::drop_stream(&stream);
                 }
                 http::body(&reply.body)
             }
@@ -288,6 +296,7 @@ impl Carrier {
                 self.pipe().write(text, limits::STREAM_SLICE_BYTES, limits::STREAM_IDLE_MS)
             }
             Effect::Close => self.pipe().close(),
+            Effect::Several(_) => panic!("BUG: several visits are not one promise"),
             Effect::Answer(_) | Effect::Rest => panic!("BUG: the visit is over"),
         }
     }
@@ -323,7 +332,7 @@ impl Carrier {
                 Event::CachedWrite(text.and_then(|text| Position::parse(&text)))
             }
             Effect::ReadHead { scope, .. } => Event::Head(done.map_err(drop).and_then(|read| {
-                KnownHead::of_kv(head_in(&read).0.as_deref(), value, &scope, now()).map_err(drop)
+                KnownHead::of_kv(head::parts_of(&read).0.as_deref(), value, &scope, now()).map_err(drop)
             })),
             Effect::OpenObject { .. } => Event::Opened(done.map_err(drop).map(|stream| self.keep(stream))),
             Effect::StreamObjects { .. } => Event::Opened(done.map_err(drop).and_then(|opened| {
@@ -350,7 +359,7 @@ impl Carrier {
             | Effect::AwaitStream
             | Effect::Pause(_)
             | Effect::Close => Event::Resumed,
-            Effect::Answer(_) | Effect::Rest => panic!("BUG: the visit is over"),
+            Effect::Several(_) | Effect::Answer(_) | Effect::Rest => panic!("BUG: no promise was begun"),
         }
     }
 
@@ -373,18 +382,4 @@ impl Carrier {
         self.passed = Some(response);
         Ok(Passed { status, retry_after_s, position, aside, timing })
     }
-}
-
-/// Whether the body of a head is wanted that an effect reads.
-fn wanted(effect: &Effect) -> Option<&Wanted> {
-    match effect {
-        Effect::LookIntoCache { wanted, .. } | Effect::ReadHead { wanted, .. } => Some(wanted),
-        _ => None,
-    }
-}
-
-/// The metadata of a head that was read, and its value as a stream.
-fn head_in(read: &JsValue) -> (Option<String>, JsValue) {
-    let read: &Array = read.unchecked_ref();
-    (read.get(0).as_string(), read.get(1))
 }

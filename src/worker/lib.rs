@@ -5,12 +5,14 @@
 
 mod analytics;
 mod edge;
+mod head;
 mod http;
 mod isolate;
 mod live;
 mod log;
 mod object;
 mod panic;
+mod several;
 mod sql;
 mod tokens;
 

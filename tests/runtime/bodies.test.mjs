@@ -297,6 +297,8 @@ describe("bodies that are packed", () => {
     await device.push([change]);
     const pulled = await send(device, gzipSync('{"consistency":"strong"}'), "gzip", { path: "/sync/pull" });
     assert.deepEqual(pulled.body.changes.map(({ value }) => value), [change.value]);
+    const several = await send(device, gzipSync('{"pulls":[{}]}'), "gzip", { path: "/sync/pulls" });
+    assert.deepEqual(several.body.pulls.map(({ status, body }) => [status, body.changes[0].value]), [[200, change.value]]);
   });
 
   test("every other coding is 415 with the one that is taken, on every route, and the object is not asked", async () => {

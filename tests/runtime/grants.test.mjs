@@ -177,3 +177,26 @@ test("a token that ends while the body comes lets nobody in, on any route that h
   assert.equal((await owner.ask("GET", `/spaces/${id}/members/eve`)).status, 404);
   assert.ok(!(await owner.records(id, { query: "consistency=strong" })).includes("c/late"));
 });
+
+test("a push brings a grant if its client wants one, which reads at once; one's own space gives none", async () => {
+  const writer = new Member(runtime, "writer");
+  await owner.set(id, writer, "writer");
+  const change = { op: "put", collection: "c", id: "granted", value: {} };
+  const push = (space, number, wish) =>
+    writer.ask("POST", `/sync/push?space=${space}`, { body: { client: writer.client, ...wish, mutations: [{ id: number, changes: [change] }] } });
+  const { status, body, response } = await push(id, 1, { wantsGrant: true });
+  assert.equal(status, 200);
+  assert.ok(body.grantExpiresIn > 590_000 && body.grantExpiresIn <= 600_000, `${body.grantExpiresIn}`);
+  assert.match(response.headers.get("server-timing"), /object;desc="1"/);
+  const read = await writer.read(id, "/sync/pull", { grant: body.grant });
+  assert.equal(read.status, 200);
+  assert.ok(read.body.changes.some(({ id: record }) => record === "granted"));
+  const again = await push(id, 1, { wantsGrant: true });
+  assert.ok(again.body.grant && again.body.results[0].duplicate, "also a repeated one");
+  for (const wish of [{}, { wantsGrant: false }, { wantsGrant: null }]) assert.equal((await push(id, 1, wish)).body.grant, undefined);
+  assert.equal((await push("~", 1, { wantsGrant: true })).body.grant, undefined);
+  assert.equal((await push(id, 2, { wantsGrant: "yes" })).body.code, "malformed");
+  await owner.remove(id, writer);
+  const refused = await push(id, 2, { wantsGrant: true });
+  assert.deepEqual([refused.body.code, refused.body.grant], ["forbidden", undefined]);
+});

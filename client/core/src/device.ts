@@ -17,6 +17,7 @@ import { LiveSocket } from "./socket.ts";
 import type { SpaceStatus, Tell } from "./status.ts";
 import type { SpaceId, SpaceRow, Store } from "./store.ts";
 import { Timers } from "./timers.ts";
+import { Together } from "./together.ts";
 
 export interface DeviceOptions {
   /** Without a slash at the end. */
@@ -44,7 +45,7 @@ interface Open {
   socket: LiveSocket | null;
   /** Somebody was signed in since it was opened. */
   isBegun: boolean;
-  timers: Timers<TimerName | "poll">;
+  timers: Timers<TimerName>;
   aborts: Map<number, AbortController>;
   /** The transaction that is being written. */
   writing: Promise<unknown>;
@@ -67,7 +68,8 @@ export class Device {
   #spaces = new Map<SpaceId, Open>();
   #token: string | null = null;
   #asking: Promise<string | null> | null = null;
-  #timers: Timers<"token">;
+  #timers: Timers<"token" | "poll">;
+  #together: Together;
   #isVisible = true;
   #isOffline = false;
   #isPaused = false;
@@ -77,6 +79,7 @@ export class Device {
   constructor(options: DeviceOptions) {
     this.#options = options;
     this.#timers = new Timers(options.ports);
+    this.#together = new Together(options.ports, options.url);
   }
 
   /** Begins with a space, or when somebody is signed in. */
@@ -87,6 +90,7 @@ export class Device {
     const open: Open = { machine, socket: null, isBegun: false, timers: new Timers(ports), aborts: new Map(), writing: Promise.resolve() };
     if (ports.socket && this.#spaces.size < SOCKETS_MAX) open.socket = this.#socketOf(space);
     this.#spaces.set(space, open);
+    if (this.#spaces.size === 1) this.#schedulePoll();
     if (this.#isPaused) this.#tell(space, { type: "pause" });
     if (this.#isOffline) this.#tell(space, { type: "offline" });
     if (this.#token === null) void this.#newToken("start");
@@ -112,7 +116,6 @@ export class Device {
     open.isBegun = true;
     this.#tell(space, { type: "open", user: userOf(token), stolen: this.#options.stolen === true });
     open.socket?.open();
-    this.#schedulePoll(space);
   }
 
   close(space: SpaceId): void {
@@ -129,7 +132,7 @@ export class Device {
   stop(): void {
     this.#isStopped = true;
     for (const space of this.#spaces.keys()) this.close(space);
-    this.#timers.clear("token");
+    this.#timers.clearAll();
     this.#watched();
   }
 
@@ -167,7 +170,7 @@ export class Device {
   /** The page is looked at, or is not. */
   visible(isVisible: boolean): void {
     this.#isVisible = isVisible;
-    for (const space of this.#spaces.keys()) this.#schedulePoll(space);
+    if (this.#spaces.size > 0) this.#schedulePoll();
     if (isVisible && !this.#isOffline) this.#hurry();
   }
 
@@ -296,11 +299,12 @@ export class Device {
       if (answer === null) {
         const abort = new AbortController();
         open.aborts.set(id, abort);
-        answer = await ask(ports, url, token, request, abort, async (page, bytes) => {
+        const isAlone = request.kind !== "pull" || request.isStream || this.#spaces.size < 2;
+        answer = (isAlone ? null : await this.#together.ask(request, token, abort)) ?? (await ask(ports, url, token, request, abort, async (page, bytes) => {
           // The next part is read and parsed while this one is written, and no further.
           await open.writing;
           this.#tell(space, { type: "page", id, page, bytes });
-        });
+        }));
         open.aborts.delete(id);
       }
     } else if (token === null) this.#tell(space, { type: "token", user: null });
@@ -309,15 +313,13 @@ export class Device {
 
   // ——— Polls.
 
-  /** Without a socket, what is new is asked for now and then. */
-  #schedulePoll(space: SpaceId): void {
-    const open = this.#spaces.get(space);
-    if (!open) return;
+  /** Without a socket, what is new is asked for now and then, of all such spaces at once. */
+  #schedulePoll(): void {
     const { chance } = this.#options.ports;
     const ms = (this.#isVisible ? POLL_VISIBLE_MS : POLL_HIDDEN_MS) * (0.75 + chance() / 2);
-    open.timers.set("poll", ms, () => {
-      if (!open.socket?.isOpen) this.#tell(space, { type: "poll" });
-      this.#schedulePoll(space);
+    this.#timers.set("poll", ms, () => {
+      for (const [space, { socket }] of this.#spaces) if (!socket?.isOpen) this.#tell(space, { type: "poll" });
+      this.#schedulePoll();
     });
   }
 

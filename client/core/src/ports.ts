@@ -16,6 +16,8 @@ export interface Ports {
   clearTimeout(timer: unknown): void;
   /** The global `fetch`, or the part of it that is used. */
   fetch(url: string, init: FetchInit): Promise<FetchAnswer>;
+  /** A text packed with gzip (`CompressionStream`); absent: bodies go as they are. */
+  pack?(text: string): Promise<Blob>;
   /** Opens a socket (`new WebSocket(url, protocols)`); absent: everything goes by HTTP. */
   socket?(url: string, protocols: string[]): Socket;
   /** For bugs of the client or the server that somebody should see (`console.error`). */
@@ -26,7 +28,7 @@ export interface Ports {
 export interface FetchInit {
   method: string;
   headers: Record<string, string>;
-  body?: string;
+  body?: string | Blob;
   signal?: AbortSignal;
   redirect: "manual";
   credentials: "omit";

@@ -4,7 +4,7 @@ import { textOf } from "./positions.ts";
 import type { Position, SentRow, SpaceRow, Text } from "./store.ts";
 
 export interface Request {
-  kind: "push" | "pull" | "grant";
+  kind: "push" | "pull" | "pulls" | "grant";
   space: string;
   /** The JSON text of the body; "" for a grant. */
   body: Text;
@@ -49,7 +49,7 @@ export interface Live {
 }
 
 /** The text of a push. The texts of the changes are those that were stored, whenever and however often it is sent. */
-export function pushBody(row: SpaceRow, mutations: SentRow[], since: boolean, onConflict?: string): Text {
+export function pushBody(row: SpaceRow, mutations: SentRow[], since: boolean, wantsGrant: boolean, onConflict?: string): Text {
   const { position } = row;
   const epoch = position?.epoch;
   const head = {
@@ -58,6 +58,7 @@ export function pushBody(row: SpaceRow, mutations: SentRow[], since: boolean, on
     ...(since && position && { since: position.version }),
     acked: row.acked,
     ...(onConflict && { onConflict }),
+    ...(wantsGrant && { wantsGrant }),
   };
   const texts = mutations.map(({ num, at, base, after, changes, withdrawn }) => {
     if (withdrawn) return `{"id":${num},"changes":[]}`;

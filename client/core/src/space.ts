@@ -61,7 +61,9 @@ export class SpaceMachine extends Machine {
     const row = this.row_ as SpaceRow;
     // Changes could hold the echo of mutations that were tried and are left out here: an addition would show twice.
     const since = (isWhole || globalThis.__PLANTED__ === "changes of a part") && !this.deviceFull_;
-    const body = pushBody(row, mutations, since, this.options_.onConflict);
+    // In time: a socket brings one by itself.
+    const wantsGrant = row.space !== "~" && !(this.grant_ && this.now_ < this.grant_.until - 5 * MINUTE);
+    const body = pushBody(row, mutations, since, wantsGrant, this.options_.onConflict);
     this.request_({ kind: "push", id: this.newId_(), mutations, since, client: row.client, isEarly }, "pushing", { body });
   }
 

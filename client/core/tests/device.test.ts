@@ -99,6 +99,38 @@ describe("by HTTP", () => {
     assert.equal(page.device.status("~")?.pending, 0);
   });
 
+  test("a long body is packed, and a short one goes as it is", async () => {
+    await started();
+    await page.pass(100);
+    for (const length of [1_000, 100_000]) {
+      await page.edit(put(`r${length}`, { text: "x".repeat(length) }));
+      await page.pass(1000);
+    }
+    assert.deepEqual(page.pushes.map(({ headers }) => headers["content-encoding"]), [undefined, "gzip"]);
+    assert.deepEqual(page.store.state("~"), page.server.state());
+  });
+
+  test("a push in a shared space brings the next grant in time, so that no request asks for one", async () => {
+    page = new PageOfApp();
+    for (const space of ["~", "s1"]) page.device.open(space);
+    await page.pass(100);
+    const grants = () => page.requests.filter(({ path }) => path === "/spaces/s1/grant").length;
+    assert.equal(grants(), 1);
+    // An edit every two minutes, for an hour, and polls in between.
+    for (let edit = 0; edit < 30; edit += 1) {
+      for (const space of ["~", "s1"]) await page.editIn(space, put(`${space.length}${edit}`));
+      await page.pass(120_000);
+    }
+    assert.equal(grants(), 1);
+    // One lasts ten minutes, and counts for nine; four minutes before that the next one is wanted.
+    assert.ok(page.grants >= 10 && page.grants <= 16, `${page.grants} in an hour`);
+    const own = page.requests.filter(({ path }) => path === "/sync/push");
+    assert.ok(own.length > 0 && own.every(({ body }) => !("wantsGrant" in body)), "none is wanted of one's own space");
+    const last = page.requests.filter(({ path }) => path === "/sync/pulls").at(-1)?.body["pulls"] as { grant?: string }[];
+    assert.match(last[1]?.grant ?? "", /^g1\d of \/sync\/push\?space=s1$/);
+    assert.deepEqual(page.store.state("s1"), page.server.state());
+  });
+
   test("Retry-After is obeyed", async () => {
     await started();
     await page.pass(100);

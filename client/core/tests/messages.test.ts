@@ -67,6 +67,7 @@ describe("what a client hears", () => {
   });
   for (const [name, answer] of [
     ["answer", { status: 200, body: { version: 57 } }],
+    ["answer to a push that brings a grant", { status: 200, body: JSON.parse(text("answer to a push that brings a grant")).body }],
     ["nothing new", { status: 304, body: null }],
     ["refusal", { status: 429, body: JSON.parse(text("refusal")).body, retryAfter: 3_000 }],
     ["use HTTP", null],

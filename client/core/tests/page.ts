@@ -57,6 +57,10 @@ export class PageOfApp {
   deposed = 0;
   /** The user has been removed from s1. */
   isForbidden = false;
+  /** How many grants pushes have brought. */
+  grants = 0;
+  /** The spaces whose answers do not fit among others. */
+  alone: string[] = [];
   /** Answers instead of the server, once each; null: no answer; "open": none until the request is aborted. */
   instead: (FetchAnswer | null | "open")[] = [];
   device: Device;
@@ -73,6 +77,8 @@ export class PageOfApp {
       },
       clearTimeout: (timer) => void this.timers.delete(timer as number),
       fetch: (url, init) => this.#fetch(url, init),
+      // What it is packed to is the platform's; here it stays as it is.
+      pack: async (text) => new Blob([text]),
       log: (...all) => this.logs.push(all),
       ...(sockets && {
         socket: (_url: string, protocols: string[]) => {
@@ -91,7 +97,7 @@ export class PageOfApp {
 
   async #fetch(url: string, init: FetchInit): Promise<FetchAnswer> {
     const path = url.replace("https://sync.test", "");
-    const body = JSON.parse(init.body ?? "null");
+    const body = JSON.parse(typeof init.body === "string" ? init.body : await (init.body?.text() ?? "null"));
     this.requests.push({ path, body, headers: init.headers });
     if (this.instead.length > 0) {
       const answer = this.instead.shift();
@@ -99,11 +105,30 @@ export class PageOfApp {
       if (!answer) throw new TypeError("no connection");
       return answer;
     }
+    if (path === "/sync/pulls") return json(this.#several(body.pulls));
     if (path.includes("s1") && this.isForbidden) return json({ status: 403, body: { code: "forbidden" } });
     if (path.endsWith("/grant")) return json({ status: 200, body: { grant: "g1", expiresIn: 600_000, role: "writer" } });
-    if (path.startsWith("/sync/push")) return json(this.server.push(body as Push));
+    if (path.startsWith("/sync/push")) return json(this.#pushed(path, body));
     if (init.headers["accept"] !== "application/x-ndjson") return json(this.server.pull(body));
     return stream(this.linesOf(body));
+  }
+
+  /** With the next grant of a shared space, if one is wanted. */
+  #pushed(path: string, body: Record<string, unknown>): Reply {
+    const reply = this.server.push(body as unknown as Push);
+    if (!body["wantsGrant"] || reply.status !== 200) return reply;
+    this.grants += 1;
+    return { ...reply, body: { ...reply.body, grant: `g${this.grants} of ${path}`, grantExpiresIn: 600_000 } };
+  }
+
+  /** All spaces are the same small server here. */
+  #several(asked: { space: string }[]): Reply {
+    const forbidden: Reply = { status: 403, body: { code: "forbidden" } };
+    const pulls = asked.map(({ space, ...body }) => {
+      if (this.alone.includes(space)) return { alone: true };
+      return space === "s1" && this.isForbidden ? forbidden : this.server.pull(body);
+    });
+    return { status: 200, body: { pulls } };
   }
 
   /** The lines of a load, one page of the server after the other. */
@@ -118,10 +143,14 @@ export class PageOfApp {
     }
   }
 
-  async edit(...changes: Change[]): Promise<void> {
+  edit(...changes: Change[]): Promise<void> {
+    return this.editIn("~", ...changes);
+  }
+
+  async editIn(space: string, ...changes: Change[]): Promise<void> {
     const tx = `tx${(this.ids += 1)}`;
-    await this.store.commit(1, { wake: "rows" }, (store) => capture(store, { space: "~", tx, at: 1, changes }));
-    this.device.captured("~", this.store.seq);
+    await this.store.commit(1, { wake: "rows" }, (store) => capture(store, { space, tx, at: 1, changes }));
+    this.device.captured(space, this.store.seq);
   }
 
   async pass(ms: number): Promise<void> {

@@ -3,6 +3,7 @@
 import "./rows-everywhere.ts";
 import "./rows-pulling.ts";
 import "./rows-pushing.ts";
+import "./rows-together.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { unwalked } from "./rows.ts";

@@ -30,6 +30,7 @@ export function portsOf(options: Pick<ServerOptions, "socket" | "fetch" | "WebSo
     setTimeout: (fn, ms) => setTimeout(fn, ms),
     clearTimeout: (timer) => clearTimeout(timer as number),
     fetch: (url, init) => (options.fetch ?? fetch)(url, init),
+    ...(globalThis.CompressionStream && { pack: (text) => new Response(new Blob([text]).stream().pipeThrough(new CompressionStream("gzip"))).blob() }),
     ...(WebSocket && { socket: (url, protocols) => new WebSocket(url, protocols) as unknown as Socket }),
     log: (message, detail) => console.error(`headwater: ${message}`, detail ?? ""),
   };

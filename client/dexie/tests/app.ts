@@ -13,7 +13,8 @@ export const newId = () => `id-${seed}-${++ids}`;
 
 /** The server's answers as those of `fetch`. */
 export async function fetchFrom(ask: (asked: Asked) => Promise<Answered>, url: string, { body = "" }: FetchInit): Promise<FetchAnswer> {
-  const { status, body: told } = await ask({ kind: url.includes("/push") ? "push" : "pull", body });
+  const text = typeof body === "string" ? body : await new Response(body.stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  const { status, body: told } = await ask({ kind: url.includes("/push") ? "push" : "pull", body: text });
   if (status === 0) throw new TypeError("Failed to fetch");
   const type = status === 200 ? "application/json" : "application/problem+json";
   return { status, headers: { get: (name) => (name === "content-type" ? type : null) }, body: null, text: async () => JSON.stringify(told) };

@@ -175,6 +175,25 @@ describe("one browser", () => {
     assert.equal((await device.status()).pending, 0);
   });
 
+  test("what is too long for a message goes packed, from a page of another origin too, and arrives as it was", async () => {
+    const sub = runtime.subject();
+    const device = await (await Device.of(sub)).begun();
+    const pushes: [string | undefined, number][] = [];
+    device.page.on("request", (request) => {
+      if (!request.url().endsWith("/sync/push") || request.method() !== "POST") return;
+      pushes.push([request.headers()["content-encoding"], request.postDataBuffer()?.length ?? 0]);
+    });
+    const long = "milk, eggs — and é😀 ".repeat(8_000);
+    await device.page.evaluate(async (long) => {
+      for (const id of ["a", "b"]) await hw.add({ id, title: long });
+    }, long);
+    await device.now();
+    const { records } = await runtime.truth(sub);
+    assert.deepEqual(records.get("todos b")?.value, { title: long });
+    assert.ok(pushes.length > 0 && pushes.every(([coding]) => coding === "gzip"), JSON.stringify(pushes));
+    assert.deepEqual(device.complaints, []);
+  });
+
   test("a token that will end is replaced over the open socket, which stays", async () => {
     const sub = runtime.subject();
     const device = await Device.of(sub, async (device) => {

@@ -304,6 +304,10 @@ impl<S: Storage> Object<S> {
             }
             (State::Unread(body), Event::Resumed) => self.read(task, body, at),
             (State::Reading(reading, length), Event::Resumed) => self.read_on(task, reading, length, at),
+            (State::Granting(push, units), Event::Signed(signed)) => {
+                task.grant = signed.ok().map(|(grant, ends)| (grant, ends.since(at.now)));
+                self.claim_of_push(task, push, units, at)
+            }
             (State::Pausing(ask), Event::Resumed) => self.pull_paused(task, ask, at),
             (State::Confirming(claimed, claimant), Event::Confirmed(is_confirmed)) => {
                 self.confirmed(task, (&claimed, is_confirmed), claimant, at)

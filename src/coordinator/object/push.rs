@@ -128,12 +128,31 @@ impl<S: Storage> Object<S> {
     ) -> Result<Effect, ApiError> {
         let units = rate::cost(length, push.changes());
         // Who may not push does not get to say that storage has gone back either; that may have changed with the body.
-        if let Err(error) = self.space().admit(task.user(), Role::Writer) {
-            return Err(self.unread(task, length, error, at));
+        let role = match self.space().admit(task.user(), Role::Writer) {
+            Ok(role) => role,
+            Err(error) => return Err(self.unread(task, length, error, at)),
+        };
+        // Over a socket, whose caller has a scope, one is brought without being asked for.
+        let by_socket = task.caller().is_some_and(|caller| caller.destination.scope().is_some());
+        if push.wants_grant && self.space_id().is_some() && !by_socket {
+            let (user, scope) = (task.user().clone(), self.space().scope().clone());
+            task.state = State::Granting(Box::new(push), units);
+            return Ok(Effect::Sign { user, scope, role });
         }
+        self.claim_of_push(task, Box::new(push), units, at)
+    }
+
+    /// What a push claims of the space's history is decided before it joins the others.
+    pub(super) fn claim_of_push(
+        &mut self,
+        task: &mut Task,
+        push: Box<PushRequest>,
+        units: u64,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
         let claimed = push.epoch.clone().zip(push.since);
         let claimed = claimed.map(|(epoch, version)| Position { epoch, version });
-        self.decide_claim(task, claimed, Claimant::Push(Box::new(push), units), at)
+        self.decide_claim(task, claimed, Claimant::Push(push, units), at)
     }
 
     /// Pushes that are read in the meantime join. Whoever wakes first settles the next slice, so that no push depends on a request
@@ -155,7 +174,10 @@ impl<S: Storage> Object<S> {
     /// Answers a push that is settled; waits for the next slice for any other.
     pub(super) fn await_slice(&mut self, task: &mut Task) -> Result<Effect, ApiError> {
         let ticket = task.ticket.expect("BUG: it has no push in the queue");
-        if let Some(answer) = self.take_settled(ticket) {
+        if let Some(mut answer) = self.take_settled(ticket) {
+            if let Ok(Said::Pushed(pushed)) = &mut answer.result {
+                pushed.grant = task.grant.take();
+            }
             return Ok(Effect::Answer(answer));
         }
         if !self.queue.holds(ticket) {

@@ -3,8 +3,8 @@
 use super::{Administering, Applicant, Claimant, Turn};
 use crate::{
     call::{
-        Aside, Ask, BudgetAnswer, BudgetCall, Call, Caller, PullReply, PushAnswer, Reading, Usage,
-        encode_reply,
+        Aside, Ask, BudgetAnswer, BudgetCall, Call, Caller, PullReply, PushAnswer, PushRequest, Reading,
+        Usage, encode_reply,
     },
     coordinator::{ledger::Rows, live::Listener, places::Place, push::queue::Ticket},
     error::{ApiError, is_used_up},
@@ -34,6 +34,8 @@ pub struct Task {
     pub(super) began_at: Millis,
     /// What it has used, but for rows, of which each answer tells its own.
     pub(super) used: Usage,
+    /// What the answer to its push brings along: a grant, and how long that is good, in ms.
+    pub(super) grant: Option<(String, u64)>,
 }
 
 /// What a task is there for.
@@ -71,6 +73,8 @@ pub(super) enum State {
     /// … and between the mutations of a long one, of so many bytes.
     Reading(Box<Reading>, usize),
     Pausing(Box<Ask>),
+    /// For the grant that the answer to its push brings along; with what the push costs, in units.
+    Granting(Box<PushRequest>, u64),
     /// For a write to be durable, after which the claim is believed.
     Confirming(Position, Claimant),
     ClaimArmed(Claimant),
@@ -272,6 +276,7 @@ impl Task {
             is_running: false,
             began_at: Millis(0),
             used: Usage::default(),
+            grant: None,
         }
     }
 

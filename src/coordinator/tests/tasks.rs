@@ -127,6 +127,55 @@ fn a_settled_push_is_answered_when_its_alarm_is_set_at_the_second_try_and_not_wi
     }
 }
 
+/// How a push of alice's by HTTP, with this envelope, is answered: with a grant if one is signed for it.
+fn pushed_by_http(envelope: &str, scope: Option<&Scope>) -> (Answer, bool) {
+    let (mut object, of_space) = instance();
+    let mut task = task("alice", of_space, &Call::Push);
+    let destination = Destination::Shared { id: team(), scope: scope.cloned() };
+    let caller = {
+        let (request, origin, spent) = (String::new(), String::new(), Usage::default());
+        Caller { user: user("alice"), destination, request, origin, spent }
+    };
+    if scope.is_none() {
+        task = Task::call(Call::Push.name(), caller, || 2);
+    }
+    let push = body("client-0", &[put(1, "a", "{}")]);
+    let push = push.replacen('{', &format!("{{{envelope}"), 1);
+    let (mut event, mut signs) = (Event::Begun, false);
+    loop {
+        event = match go_on(&mut object, &mut task, event, &push) {
+            Effect::SetAlarm(_) => Event::AlarmSet(true),
+            Effect::Sign { role, .. } => {
+                assert_eq!(role, Role::Owner);
+                signs = true;
+                Event::Signed(Ok(("a.b.c".to_owned(), START.plus(600_000))))
+            }
+            effect => return (answer(effect), signs),
+        };
+    }
+}
+
+#[test]
+fn a_push_by_http_brings_a_grant_if_its_client_wants_one_and_one_over_a_socket_does_not_bring_two() {
+    let (_, scope) = instance();
+    for (envelope, scope, brings) in [
+        (r#""wantsGrant":true,"#, None, true),
+        (r#""wantsGrant":false,"#, None, false),
+        (r#""wantsGrant":null,"#, None, false),
+        ("", None, false),
+        (r#""wantsGrant":true,"#, Some(&scope), false),
+    ] {
+        let (answer, signs) = pushed_by_http(envelope, scope);
+        let Ok(Said::Pushed(pushed)) = &answer.result else { panic!("{answer:?}") };
+        let grant = brings.then(|| ("a.b.c".to_owned(), 600_000));
+        assert_eq!((&pushed.grant, signs), (&grant, brings), "{envelope}");
+        let text = pushed.to_json();
+        assert_eq!(text.ends_with(r#","grant":"a.b.c","grantExpiresIn":600000}"#), brings, "{text}");
+    }
+    let (answer, signs) = pushed_by_http(r#""wantsGrant":1,"#, None);
+    assert!(matches!(answer.result, Err(ApiError::Malformed(_))) && !signs, "{answer:?}");
+}
+
 #[test]
 fn a_claim_begins_an_epoch_only_once_this_instance_is_known_to_be_the_last_one() {
     for is_confirmed in [true, false] {

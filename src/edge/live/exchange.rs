@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Message, Refusal};
 use crate::{
     access::token::Bearer,
-    call::{Call, Caller, Usage, decode_reply},
+    call::{Call, Caller, Usage, decode_reply, with_grant},
     edge::{
         identity::{Asked, Identity, TokenEffect, TokenEvent},
         isolate::Isolate,
@@ -253,7 +253,7 @@ impl Isolate {
         match self.sign_grant(&exchange.caller.user, scope, role, now) {
             Ok((grant, ends)) => {
                 exchange.grant_until = Some(ends);
-                live::with_grant(&body, &grant, ends.since(now))
+                with_grant(&body, &grant, ends.since(now))
             }
             Err(_) => body,
         }

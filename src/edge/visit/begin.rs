@@ -96,10 +96,8 @@ impl Isolate {
     ) -> Result<Effect, ApiError> {
         let named = visit.route().space_named(&visit.request.query)?;
         let mut target = Target::of(caller, named.as_deref())?;
-        // Every role reads, so that a grant is all that it takes.
-        if target.id.is_some() && visit.route().reads_published() {
-            let opened = target.open(&mut self.granter, &visit.grant, now);
-            self.log_missing_key(opened)?;
+        if visit.route().reads_published() {
+            self.open(&mut target, &visit.grant, now)?;
         }
         let user = target.caller.user.clone();
         visit.target = Some(target);
@@ -155,6 +153,12 @@ impl Isolate {
                     read_body(visit, limits::ORDER_BYTES_MAX)
                 }
             },
+            Route::Pulls => {
+                if !is_json(&visit.request.content_type) {
+                    return Err(ApiError::UnsupportedMediaType);
+                }
+                read_body(visit, limits::ORDER_BYTES_MAX)
+            }
             Route::Live => self.listen(visit, now),
             Route::Head | Route::Object(_) => self.read_published(visit, now),
             Route::Spaces => self.list_spaces(visit, now),
@@ -189,21 +193,29 @@ impl Isolate {
             let pulling = self.begin_post(visit, &body, now)?;
             return self.pull_on(visit, Box::new(pulling), now);
         }
+        if *visit.route() == Route::Pulls {
+            return self.begin_pulls(visit, &body, now);
+        }
         self.administer(visit, &body, now)
+    }
+
+    /// Opens a space that is to be read. Every role reads, so that a grant is all that it takes; one's own takes none.
+    pub(super) fn open(&mut self, target: &mut Target, grant: &str, now: Millis) -> Result<(), ApiError> {
+        if target.id.is_none() {
+            return Ok(());
+        }
+        let opened = target.open(&mut self.granter, grant, now);
+        self.log_missing_key(opened)
     }
 
     /// Whether what let a request in still does. To be asked once its body has come, which may have taken two minutes: nobody
     /// may keep a grant or a token beyond its end by a body that is slow.
-    fn check_again(&mut self, visit: &mut Visit, now: Millis) -> Result<(), ApiError> {
-        let target = visit.target.as_mut().expect("BUG: nobody knows who is calling");
+    fn check_again(&mut self, Visit { target, grant, .. }: &mut Visit, now: Millis) -> Result<(), ApiError> {
+        let target = target.as_mut().expect("BUG: nobody knows who is calling");
         if now >= target.caller.expires {
             return Err(ApiError::TokenExpired);
         }
-        if target.id.is_none() || target.scope.is_none() {
-            return Ok(());
-        }
-        let opened = target.open(&mut self.granter, &visit.grant, now);
-        self.log_missing_key(opened)
+        if target.scope.is_some() { self.open(target, grant, now) } else { Ok(()) }
     }
 }
 

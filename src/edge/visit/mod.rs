@@ -4,8 +4,8 @@
 //! [`Isolate::step`] how that has ended, until an effect ends the visit ([`Effect::is_end`]). A visit may be given up at any
 //! moment: nothing is lost but its answer. [`Isolate::take_errands`] has what steps leave to be done: visits without a listener.
 //!
-//! A pull: `begin` (what, who and where?), then [`Pull`] says which layer to ask next, and `stream` writes long answers. A
-//! push: `begin`, then `call` passes it on. A socket: `live`. The routes below `/spaces`: `spaces`. Errands: `errand`.
+//! A pull: `begin` (what, who and where?), then [`Pull`] says which layer to ask next, and `stream` writes long answers. Several
+//! pulls of one request: `pulls` makes visits of them. A push: `begin`, then `call` passes it on. A socket: `live`. The routes below `/spaces`: `spaces`. Errands: `errand`.
 
 mod answer;
 mod begin;
@@ -13,6 +13,7 @@ mod call;
 mod errand;
 mod live;
 mod pull;
+mod pulls;
 mod read;
 mod spaces;
 mod stream;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 
 pub use self::begin::parts_of_url;
 pub use self::call::{Called, Outgoing, Passed, PassedBody, unreached};
+pub use self::pulls::{Part, PartDone};
 use self::{call::Then, errand::Errand, pull::Pulling, read::ForHead, stream::Streaming};
 use super::isolate::Isolate;
 use crate::{
@@ -106,6 +108,8 @@ enum State {
     Calling(SpaceHash, Box<Then>),
     Passing,
     Pulling(Box<Pulling>),
+    /// For the visits of several pulls.
+    PullingSeveral,
     Streaming(Box<Streaming>),
     ReadingHead(ForHead),
     OpeningObject,
@@ -137,6 +141,8 @@ pub enum Event {
     Passed(Result<Passed, (ApiError, bool)>),
     /// Whether the (first) object is there. An error if KV failed.
     Opened(Result<bool, ()>),
+    /// How several pulls have ended, in their order.
+    Several(Vec<PartDone>),
     /// Whether somebody has read what was written.
     Sent(bool),
 }
@@ -235,6 +241,8 @@ pub enum Effect {
         /// As above, of each object.
         ttls_s: [u32; 2],
     },
+    /// Bring each of these visits to its end, side by side: [`Event::Several`].
+    Several(Vec<Part>),
     /// Call an object: [`Event::Called`].
     Call(Box<Outgoing>),
     /// Call an object and pass its answer on: [`Event::Passed`].
@@ -355,6 +363,7 @@ impl Isolate {
             }
             (State::Passing, Event::Passed(passed)) => self.has_passed(visit, passed, now),
             (State::Pulling(pulling), event) => self.pull_learns(visit, pulling, event, now),
+            (State::PullingSeveral, Event::Several(done)) => Ok(self.pulls_are_done(visit, done, now)),
             (State::Streaming(streaming), Event::Opened(opened)) => {
                 self.stream_opened(visit, *streaming, opened, now)
             }

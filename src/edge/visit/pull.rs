@@ -26,6 +26,8 @@ use crate::{
 pub(super) struct Pulling {
     pub(super) pull: Pull,
     before: Known,
+    /// How long the coordinator is waited for where nobody else can answer, in ms.
+    pub(super) waits_ms: u32,
 }
 
 impl Pulling {
@@ -53,7 +55,7 @@ impl Isolate {
         Ok(self.begin_pull(visit, PullRequest::from_body(body, &visit.target().hash)?, now))
     }
 
-    fn begin_pull(&mut self, visit: &Visit, request: PullRequest, now: Millis) -> Pulling {
+    pub(super) fn begin_pull(&mut self, visit: &Visit, request: PullRequest, now: Millis) -> Pulling {
         let target = visit.target();
         let format = negotiation::format(&visit.request.accept);
         let plan = ReadPlan::of(target.id.is_none(), self.config.publishes_eagerly);
@@ -62,7 +64,7 @@ impl Isolate {
         let written = self.writes.last(&target.hash, now);
         let mut pull = Pull::new(request, format, plan, memory, written);
         pull.spares_objects(self.object_requests.left(now));
-        Pulling { pull, before }
+        Pulling { pull, before, waits_ms: limits::CALL_TIMEOUT_MS }
     }
 
     /// Asks the next layer, until there is an answer.
@@ -101,9 +103,8 @@ impl Isolate {
                     return self.pull_on(visit, pulling, now);
                 }
                 let mut call = visit.call(Call::Pull(ask));
-                if pulling.pull.can_do_without() {
-                    call.timeout_ms = limits::PULL_TIMEOUT_MS;
-                }
+                let is_spare = pulling.pull.can_do_without();
+                call.timeout_ms = if is_spare { limits::PULL_TIMEOUT_MS } else { pulling.waits_ms };
                 return Ok(self.make_call(visit, call, Then::Pull(pulling), now));
             }
             Next::Fail(error) => {
@@ -168,7 +169,7 @@ impl Isolate {
 
     /// What a pull has learnt is remembered, and told to the location once the answer has left.
     fn remember_pull(&mut self, visit: &Visit, pulling: &Pulling) {
-        let Pulling { pull, before } = pulling;
+        let Pulling { pull, before, .. } = pulling;
         let after = pull.known();
         self.memory.remember(visit.target().scope(), after.clone(), pull.checked_at());
         if after != before && pull.source() != Source::Edge {

@@ -149,13 +149,6 @@ pub fn pong(space: Option<&SpaceId>, at: &Position) -> String {
     begun("pong", space, at, "") + "}"
 }
 
-/// The body of a push's answer, with a grant that was signed meanwhile.
-#[must_use]
-pub fn with_grant(body: &str, grant: &str, expires_in_ms: u64) -> String {
-    let body = body.strip_suffix('}').unwrap_or(body);
-    format!(r#"{body},"grant":"{grant}","grantExpiresIn":{expires_in_ms}}}"#)
-}
-
 /// The answer to a message that is done: with the body of the HTTP answer. A pull without one has brought nothing new.
 #[must_use]
 pub fn answer(n: u64, body: Option<&str>) -> String {
@@ -165,17 +158,22 @@ pub fn answer(n: u64, body: Option<&str>) -> String {
     }
 }
 
-/// The answer to a message that is refused: with the problem document of the HTTP answer, in which `request` names it. What HTTP says
-/// in `Retry-After` stands in the document.
+/// The answer to a message that is refused: with the problem document of the HTTP answer, in which `request` names it.
 #[must_use]
 pub fn refusal(n: u64, error: &ApiError, request: &str) -> String {
-    let (status, mut body) = (error.status(), error.body(request));
+    let (status, body) = (error.status(), problem(error, request));
+    format!(r#"{{"type":"answer","n":{n},"status":{status},"body":{body}}}"#)
+}
+
+/// The problem document of an answer that has no headers of its own: what HTTP says in `Retry-After` stands in it.
+pub(super) fn problem(error: &ApiError, request: &str) -> String {
+    let mut body = error.body(request);
     let said = matches!(error, ApiError::RateLimited { .. } | ApiError::UsedUp { .. });
     if let Some(seconds) = error.retry_after_s().filter(|_| !said) {
         body.pop();
         body += &format!(r#","retryAfter":{seconds}}}"#);
     }
-    format!(r#"{{"type":"answer","n":{n},"status":{status},"body":{body}}}"#)
+    body
 }
 
 /// The answer to a message that is too long, or whose answer would be. Nothing of it was done.
@@ -202,7 +200,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::{role::Role, sim::host::edges, version::Version};
+    use crate::{call::PushAnswer, role::Role, sim::host::edges, version::Version};
 
     fn at() -> Position {
         Position::parse("0mwrnsa6yk3v9q2.57").expect("a position")
@@ -269,6 +267,12 @@ mod tests {
                 &answer(7, Some(r#"{"version":57}"#)),
                 &Usage { messages: 1, rows_read: 4, rows_written: 3, ..Usage::default() },
             ),
+            "answer to a push that brings a grant" => {
+                let (position, results) = (at(), Vec::new());
+                let grant = Some(("a.b.c".to_owned(), 600_000));
+                let pushed = PushAnswer { position, results, more: false, changes: String::new(), grant };
+                answer(7, Some(&pushed.to_json()))
+            }
             "nothing new" => answer(7, None),
             "refusal" => refusal(7, &refused, "live-1-7"),
             "use HTTP" => use_http(7),

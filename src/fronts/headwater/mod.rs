@@ -5,6 +5,7 @@ pub mod body;
 pub mod live;
 pub mod negotiation;
 pub mod pull;
+pub mod pulls;
 pub mod reply;
 pub mod route;
 pub mod spaces;

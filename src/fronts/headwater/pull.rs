@@ -106,7 +106,7 @@ impl fmt::Display for Cursor {
 }
 
 /// The fields of a pull, in a body and in a query.
-const FIELDS: &[&str] = &["epoch", "since", "min", "consistency", "cursor"];
+pub(super) const FIELDS: &[&str; 5] = &["epoch", "since", "min", "consistency", "cursor"];
 
 impl PullRequest {
     /// Out of a JSON body. An empty one asks for everything.
@@ -115,7 +115,11 @@ impl PullRequest {
     /// [`ApiError::Malformed`] names the field.
     pub fn from_body(body: &[u8], space: &SpaceHash) -> Result<Self, ApiError> {
         let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-        let fields = Fields::of_body(body, "a pull", FIELDS)?;
+        Self::from_fields(&Fields::of_body(body, "a pull", FIELDS)?, space)
+    }
+
+    /// Out of the members of a JSON object, of which others may be something else.
+    pub(super) fn from_fields(fields: &Fields<'_>, space: &SpaceHash) -> Result<Self, ApiError> {
         // A position is a text, a bare version a number.
         let min = match fields.get("min")? {
             Some(json) if json.starts_with('"') => fields.text("min")?.map(|text| Min::position(&text)),

@@ -22,6 +22,8 @@ pub enum Route {
         /// POST.
         in_body: bool,
     },
+    /// `POST /sync/pulls`
+    Pulls,
     /// `GET|POST /sync/conflict`; whether it resolves.
     Conflict {
         /// POST.
@@ -136,6 +138,8 @@ impl Route {
                 "POST" => Ok(Self::Pull { in_body: true }),
                 _ => Err(ApiError::MethodNotAllowed("GET, HEAD, POST")),
             },
+            "/sync/pulls" if method == "POST" => Ok(Self::Pulls),
+            "/sync/pulls" => Err(ApiError::MethodNotAllowed("POST")),
             "/sync/conflict" => match method {
                 "GET" => Ok(Self::Conflict { resolves: false }),
                 "POST" => Ok(Self::Conflict { resolves: true }),
@@ -218,7 +222,7 @@ impl Route {
             // Of a code that is none there is nothing to find out here: it names a space that there is not.
             Self::Accept(code) => Ok(code.split('.').next().map(str::to_owned)),
             // Decoded first, because `sp%61ce` is the same name. Most requests have nothing to decode.
-            Self::Spaces => Ok(None),
+            Self::Spaces | Self::Pulls => Ok(None),
             _ if may_name_space(query) => {
                 let mut pairs = query_pairs(query)?.into_iter();
                 Ok(pairs.find_map(|(name, value)| (name == "space").then_some(value)))
@@ -235,6 +239,7 @@ impl Route {
             Self::Health
             | Self::Preflight
             | Self::Push
+            | Self::Pulls
             | Self::Conflict { .. }
             | Self::Live
             | Self::Spaces
@@ -251,6 +256,7 @@ impl Route {
             Self::Preflight => "preflight",
             Self::Push => "push",
             Self::Pull { .. } => "pull",
+            Self::Pulls => "pulls",
             Self::Conflict { resolves: false } => "conflicts",
             Self::Conflict { resolves: true } => "resolve",
             Self::Live => "live",
@@ -279,7 +285,7 @@ impl Route {
             }
             Self::Live => &["space", "usage"],
             Self::Spaces | Self::Space { route: SpaceRoute::Members, .. } => &["cursor"],
-            Self::Space { .. } | Self::Accept(_) => &[],
+            Self::Pulls | Self::Space { .. } | Self::Accept(_) => &[],
         };
         let mut seen = [false; 6];
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -369,6 +375,7 @@ mod tests {
             ("POST", "/health", "GET, HEAD"),
             ("HEAD", "/sync/push", "POST"),
             ("PUT", "/sync/pull", "GET, HEAD, POST"),
+            ("GET", "/sync/pulls", "POST"),
             ("POST", "/sync/live", "GET"),
             ("POST", "/spaces", "GET, HEAD"),
             ("POST", "/spaces/a", "GET, HEAD, PUT, DELETE"),
@@ -405,6 +412,7 @@ mod tests {
             ("GET", "/sync/pull", "sinse=1", "this route takes no parameter sinse"),
             ("GET", "/sync/pull", "since=1&since=2", "since is given twice"),
             ("POST", "/sync/pull", "since=1", "this route takes no parameter since"),
+            ("POST", "/sync/pulls", "space=team", "this route takes no parameter space"),
             ("POST", "/sync/push", "spaces=team", "this route takes no parameter spaces"),
             ("GET", "/sync/head", "%00=1", "this route takes no parameter of such a name"),
             ("PUT", "/spaces/team", "space=team", "this route takes no parameter space"),

@@ -1,0 +1,101 @@
+//! `POST /sync/pulls`: each of its pulls is a visit of its own, with its own space, rights and answer.
+
+use super::{Effect, Request, State, Visit};
+use crate::{
+    access::{target::Target, token::Bearer},
+    call::Usage,
+    edge::isolate::Isolate,
+    error::ApiError,
+    fronts::headwater::{
+        pulls::{OnePull, answers, pulls_of},
+        reply::Reply,
+        route::Route,
+    },
+    limits,
+    time::Millis,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// One of several pulls, begun.
+#[derive(Debug)]
+pub struct Part {
+    /// To be brought to its end like that of a request.
+    pub visit: Visit,
+    /// What it asks for.
+    pub effect: Effect,
+}
+
+/// How one of several pulls has ended.
+#[derive(Debug)]
+pub struct PartDone {
+    /// The visit.
+    pub visit: Visit,
+    /// Its answer.
+    pub answer: Result<Reply, ApiError>,
+}
+
+impl Isolate {
+    pub(super) fn begin_pulls(
+        &mut self,
+        visit: &mut Visit,
+        body: &[u8],
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let parts = pulls_of(body)?.into_iter().map(|json| self.begin_part(visit, json, now)).collect();
+        visit.state = State::PullingSeveral;
+        Ok(Effect::Several(parts))
+    }
+
+    /// What is wrong with one of them is its own answer.
+    fn begin_part(&mut self, several: &Visit, json: &str, now: Millis) -> Part {
+        let Request { host, id, now: came, .. } = &several.request;
+        let mut visit = Visit {
+            request: Request { host: host.clone(), id: id.clone(), now: *came, ..Request::default() },
+            route: Some(Route::Pull { in_body: true }),
+            target: None,
+            grant: String::new(),
+            origin: several.origin.clone(),
+            usage: Usage::default(),
+            told: Usage::default(),
+            writer: None,
+            state: State::Over,
+        };
+        let begun = self.begin_as_part(&mut visit, several.target().caller.clone(), json, now);
+        let effect = begun.unwrap_or_else(|error| self.answer(&visit, Err(error), now));
+        Part { visit, effect }
+    }
+
+    fn begin_as_part(
+        &mut self,
+        visit: &mut Visit,
+        caller: Bearer,
+        json: &str,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let pull = OnePull::read(json)?;
+        let mut target = Target::of(caller, pull.space.as_deref())?;
+        self.open(&mut target, &pull.grant, now)?;
+        let request = pull.request(&target.hash)?;
+        // The tag of an answer that brings nothing new, which has no body then.
+        visit.request.if_none_match = request.position().map(|own| format!("\"{own}\"")).unwrap_or_default();
+        visit.target = Some(target);
+        let mut pulling = self.begin_pull(visit, request, now);
+        // The others wait for it.
+        pulling.waits_ms = limits::PULL_TIMEOUT_MS;
+        self.pull_on(visit, Box::new(pulling), now)
+    }
+
+    pub(super) fn pulls_are_done(&mut self, visit: &mut Visit, done: Vec<PartDone>, now: Millis) -> Effect {
+        let (usages, replies): (Vec<_>, Vec<_>) =
+            done.into_iter().map(|part| (part.visit.usage(), part.answer)).unzip();
+        for usage in usages {
+            visit.usage.add(&usage);
+            // Each has noted for its own space what it has used.
+            visit.told.add(&usage);
+        }
+        let text = answers(&replies, visit.id());
+        self.answer(visit, Ok(Reply::json(200, text)), now)
+    }
+}
