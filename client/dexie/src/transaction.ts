@@ -60,10 +60,27 @@ function copies(own: Opened["own"]) {
   };
 }
 
+/** What is asked for seldom, and as it stands in the database. */
+function marksAndNotes(own: Opened["own"]): Pick<Tx, "marks" | "notes"> {
+  const [marks, notes] = [own<MarkRow>("_hw_marks"), own<NoteRow>("_hw_notes")];
+  return {
+    marks: {
+      add: async (load, keys) => void (await marks.add(keys.length > 0 ? [{ load, keys }] : [])),
+      all: async (load) => (await marks.where("load", load)).flatMap(({ keys }) => keys),
+      clear: async (load) => marks.delete((await marks.where("load", load)).map(({ n }) => n)),
+    },
+    notes: {
+      list: async (space) => (await notes.list()).filter((note) => !space || note.space === space),
+      add: async (note) => (await notes.add([note as NoteRow]))[0] as number,
+      put: (note) => notes.put([note]),
+      delete: (ns) => notes.delete(ns),
+    },
+  };
+}
+
 export function openTx({ own, app, tables, onSpace }: Opened): DexieTx {
   const stores = copies(own);
   const { outbox, sent, base, extra, spaces, meta } = stores;
-  const [marks, notes] = [own<MarkRow>("_hw_marks"), own<NoteRow>("_hw_notes")];
   const keeps = new Set<Key>();
   const rows = appRows({ tables, store: app }, keeps);
   /** How many records were kept at the beginning. */
@@ -71,7 +88,7 @@ export function openTx({ own, app, tables, onSpace }: Opened): DexieTx {
   /** The last of the outbox that has been absorbed, and may be gone from there. */
   let seen = 0;
   const tx: DexieTx = {
-    stores, rows,
+    stores, rows, ...marksAndNotes(own),
     outbox: {
       list: async (space) => (await outbox.list()).filter((row) => !space || row.space === space).sort((one, other) => one.seq - other.seq),
       last: async () => Math.max(seen, (await tx.outbox.list()).at(-1)?.seq ?? 0),
@@ -103,17 +120,6 @@ export function openTx({ own, app, tables, onSpace }: Opened): DexieTx {
         spaces.put([row]);
       },
       delete: async (space) => spaces.delete([space]),
-    },
-    marks: {
-      add: async (load, keys) => void (await marks.add(keys.length > 0 ? [{ load, keys }] : [])),
-      all: async (load) => (await marks.where("load", load)).flatMap(({ keys }) => keys),
-      clear: async (load) => marks.delete((await marks.where("load", load)).map(({ n }) => n)),
-    },
-    notes: {
-      list: async (space) => (await notes.list()).filter((note) => !space || note.space === space),
-      add: async (note) => (await notes.add([note as NoteRow]))[0] as number,
-      put: (note) => notes.put([note]),
-      delete: (ns) => notes.delete(ns),
     },
     meta: {
       get: async (key) => (await meta.get([key]))[0]?.value,
