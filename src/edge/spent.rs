@@ -1,17 +1,15 @@
 //! What the edge has used for spaces whose objects were not told yet: pulls that never reached them. It is handed over with the next
 //! call from this isolate, and lost with it.
 
-use std::collections::BTreeMap;
-
 use crate::{call::Usage, ids::SpaceHash};
 
-/// Spaces that are remembered; for one more, another goes.
-const SPACES_MAX: usize = 1_000;
+/// Spaces that are remembered; for one more, the first goes.
+const SPACES_MAX: usize = 256;
 
 /// Per space, what its object was not told.
 #[derive(Debug, Default)]
 pub struct Spent {
-    of: BTreeMap<SpaceHash, Usage>,
+    of: Vec<(SpaceHash, Usage)>,
 }
 
 impl Spent {
@@ -21,21 +19,19 @@ impl Spent {
         if used.is_nothing() {
             return;
         }
-        if !self.of.contains_key(space) && self.of.len() >= SPACES_MAX {
-            // Whichever follows by its hash: as good as any other, and nobody can choose it.
-            let next = self.of.range(space..).next().map(|(next, _)| next.clone());
-            let goes = next.or_else(|| self.of.keys().next().cloned());
-            goes.map(|goes| self.of.remove(&goes));
+        if let Some((_, own)) = self.of.iter_mut().find(|(of, _)| of == space) {
+            return own.add(&used);
         }
-        self.of.entry(space.clone()).or_default().add(&used);
+        if self.of.len() >= SPACES_MAX {
+            self.of.remove(0);
+        }
+        self.of.push((space.clone(), used));
     }
 
     /// Its object is about to be told. What does not arrive is lost: told twice, it would be counted twice.
     pub fn take(&mut self, space: &SpaceHash) -> Usage {
-        match planted!(SpentToldTwice) {
-            true => self.of.get(space).copied().unwrap_or_default(),
-            false => self.of.remove(space).unwrap_or_default(),
-        }
+        let Some(at) = self.of.iter().position(|(of, _)| of == space) else { return Usage::default() };
+        if planted!(SpentToldTwice) { self.of[at].1 } else { self.of.swap_remove(at).1 }
     }
 }
 
@@ -64,7 +60,7 @@ mod tests {
         for number in 0..3 * SPACES_MAX {
             spent.note(&space(number), &used);
             assert!(spent.of.len() <= SPACES_MAX);
-            assert!(spent.of.contains_key(&space(number)));
+            assert!(spent.of.iter().any(|(of, _)| *of == space(number)));
         }
     }
 }
