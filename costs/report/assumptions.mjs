@@ -40,7 +40,7 @@ export function assumptionsReport({ prices }) {
     "",
     ...table(["", "value", "why"], Object.entries(prices.assumptions).map(([name, { value, why }]) => [`\`${name}\``, typeof value === "number" ? String(value) : Object.entries(value).map(([what, of]) => `${what} ${of}`).join(", "), why]), { numbers: false }),
     "",
-    "A space has at most 10,000 sockets, and a user 100 of them. Devices of a space are open at the same time, and their polls and writes come evenly. What is written into parts anew when a space is folded is not in the bills: it",
+    "A space has at most 10,000 sockets, and a user 100 of them. Devices of a space are open at the same time, and their polls and writes come evenly. What is written into parts anew when a space is folded, and the deletion of those that it replaces, is not in the bills: it",
     "happens once for every mebibyte of edits, or for an eighth of the space.",
     "",
     "## What the other designs lack",
