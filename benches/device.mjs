@@ -68,6 +68,8 @@ export const namedFigures = (client) =>
     capture_bulk_vs_dexie: client.capture.bulk.ratio,
     live_p99_vs_broadcast: client.live.p99_ratio,
     live_p50_vs_broadcast: client.live.p50_ratio,
+    live_p99_vs_broadcast_update: client.live.p99_ratio_updated,
+    live_p50_vs_broadcast_update: client.live.p50_ratio_updated,
     socket_push_vs_http_8: client.eight.vs_http.ratio,
     socket_push_vs_http_32: client.many.vs_http.ratio,
     socket_push_vs_minimal_8: client.eight.vs_minimal.ratio,

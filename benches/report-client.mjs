@@ -15,6 +15,7 @@ function inBrowser({ first_load, capture, live }) {
     const ratio = live[`${figure}_ratio`];
     const goal = figure === "p99" ? target(ratio, 1.2) : ["", ""];
     table.push([`a change is seen elsewhere, ${figure}`, number(live.headwater[figure]), number(live.broadcast[figure]), ratio.toFixed(2), "", ...goal]);
+    table.push(["… beside a floor that calls `update` too", "", number(live.updated[figure]), live[`${figure}_ratio_updated`].toFixed(2), "", "", ""]);
   }
   return table;
 }

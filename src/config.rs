@@ -4,7 +4,9 @@ use std::{cell::RefCell, fmt::Display};
 
 use crate::{
     access::{cors, token::TokenConfig},
-    coordinator::{object::ObjectConfig, publication::PublicationConfig, rate::RateConfig},
+    coordinator::{
+        budget::BudgetMax, object::ObjectConfig, publication::PublicationConfig, rate::RateConfig,
+    },
     edge::config::EdgeConfig,
     limits::{self, DirectoryMax, Sizes},
     log::LogLevel,
@@ -17,9 +19,11 @@ const JURISDICTIONS: [&str; 4] = ["eu", "us", "fedramp", "fedramp-high"];
 
 /// Every name that [`Config::read`] asks for. The names are part of the contract with whoever deploys; `wrangler.toml` documents
 /// them.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 20] = [
     "ALLOWED_HEADERS",
     "ALLOWED_ORIGINS",
+    "BUDGET_KV_WRITES_PER_DAY",
+    "BUDGET_OBJECT_REQUESTS_PER_DAY",
     "ENVIRONMENT",
     "GRANT_SECRET",
     "GRANT_SECRET_OTHER",
@@ -59,6 +63,10 @@ impl Config {
         let days = |text: &str| text.parse::<f64>().ok().filter(|days| days.is_finite() && *days >= 0.0);
         let days = settings.parsed("RETAIN_TOMBSTONES_DAYS", 30.0, "a number of days", days);
         let level = settings.parsed("LOG_LEVEL", LogLevel::Info, "error, info or debug", LogLevel::named);
+        let budget = BudgetMax {
+            kv_writes: settings.budget("BUDGET_KV_WRITES_PER_DAY"),
+            object_requests: settings.budget("BUDGET_OBJECT_REQUESTS_PER_DAY"),
+        };
         let origins = settings.entries("ALLOWED_ORIGINS", cors::Allowed::parse);
         let has_headers = settings.text("ALLOWED_HEADERS").is_some_and(|list| list != "*");
         let headers = has_headers.then(|| settings.entries("ALLOWED_HEADERS", cors::header_name));
@@ -77,6 +85,7 @@ impl Config {
                 allowed_headers: headers,
                 publishes_eagerly: after_pulls == 0,
                 jurisdiction: settings.jurisdiction(),
+                counts_object_requests: budget.object_requests.is_some(),
                 log_level: level,
             },
             object: ObjectConfig {
@@ -93,6 +102,7 @@ impl Config {
                     space_per_s: per_second(settings.number("RATE_SPACE_PER_S", 500)),
                 },
                 directory: DirectoryMax::DEPLOYED,
+                budget,
             },
             environment: settings.text("ENVIRONMENT").unwrap_or_default(),
             problems: settings.problems.into_inner(),
@@ -143,6 +153,16 @@ impl<V: Fn(&str) -> Option<String>> Settings<V> {
         }
         self.problem(format!("JURISDICTION is none of {}: no space is reached", JURISDICTIONS.join(", ")));
         None
+    }
+
+    /// A bound for a day; none if it is not set, or not understood.
+    fn budget(&self, name: &str) -> Option<u32> {
+        let text = self.text(name)?;
+        let budget = text.parse().ok().filter(|budget| *budget > 0);
+        if budget.is_none() {
+            self.problem(format!("{name} is not a whole number from 1 on: there is no budget"));
+        }
+        budget
     }
 
     fn secret(&self, name: &str) -> Option<String> {
@@ -244,6 +264,8 @@ mod tests {
             ("PUBLISH_MAX_DELAY_MS", "15m", "a whole number: 900000 counts"),
             ("PUBLISH_INTERVAL_MS", "30.5", "a whole number: 30000 counts"),
             ("PUBLISH_INTERVAL_MS", "10", "is less than 1000: 1000 counts"),
+            ("BUDGET_KV_WRITES_PER_DAY", "0", "not a whole number from 1 on: there is no budget"),
+            ("BUDGET_OBJECT_REQUESTS_PER_DAY", "100k", "not a whole number from 1 on: there is no budget"),
             ("RATE_USER_PER_S", "-1", "a whole number: 100 counts"),
             ("RATE_SPACE_PER_S", "1e3", "a whole number: 500 counts"),
             ("RETAIN_TOMBSTONES_DAYS", "-1", "a number of days: 30 counts"),

@@ -89,6 +89,11 @@ pub enum ApiError {
     },
     /// A fault of ours or of the configuration; the log says which.
     Internal,
+    /// The day's budget of object requests has nothing left for this one.
+    OverBudget {
+        /// Seconds after which it has, or the day is over.
+        retry_after_s: u32,
+    },
     /// The coordinator has more to do than it can.
     Overloaded,
     /// A layer behind this one did not answer.
@@ -125,6 +130,7 @@ impl ApiError {
             Self::UnsupportedCoding => (415, "unsupported_media_type", "Unsupported content coding"),
             Self::RateLimited { .. } => (429, "rate_limited", "Too many requests"),
             Self::Internal => (500, "internal", "Internal error"),
+            Self::OverBudget { .. } => (503, "overloaded", "Over budget"),
             Self::Overloaded => (503, "overloaded", "Overloaded"),
             Self::Upstream => (503, "upstream", "Upstream failed"),
             Self::UsedUp { .. } => (503, "upstream", "Used up for today"),
@@ -162,6 +168,9 @@ impl ApiError {
             Self::UnsupportedCoding => "Send the body as it is, or with Content-Encoding: gzip.",
             Self::RateLimited { .. } => "Nothing was done. Repeat the request after Retry-After seconds.",
             Self::Internal => "Repeat the request; report its id if it fails again.",
+            Self::OverBudget { .. } => {
+                "Nothing was done: the day's budget of object requests runs low, until 00:00 UTC. Repeat the request after Retry-After seconds."
+            }
             Self::Overloaded => "Repeat the request after Retry-After seconds.",
             Self::Upstream => "Repeat the request after Retry-After seconds.",
             Self::UsedUp { .. } => {
@@ -188,7 +197,9 @@ impl ApiError {
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
             Self::Overloaded | Self::Upstream => Some(2),
-            Self::RateLimited { retry_after_s, .. } => Some(*retry_after_s),
+            Self::RateLimited { retry_after_s, .. } | Self::OverBudget { retry_after_s } => {
+                Some(*retry_after_s)
+            }
             Self::UsedUp { retry_after_s } => *retry_after_s,
             _ => None,
         }
@@ -245,6 +256,9 @@ impl ApiError {
             }
             Self::RateLimited { retry_after_s, .. } => json!({ "retryAfter": retry_after_s }),
             Self::UsedUp { retry_after_s } => json!({ "retryAfter": retry_after_s }),
+            Self::OverBudget { retry_after_s } => {
+                json!({ "retryAfter": retry_after_s, "budget": "object_requests" })
+            }
             Self::ClientForked { last, settled } => json!({ "last": last, "results": results(settled) }),
             _ => Value::Null,
         };

@@ -129,12 +129,25 @@ impl SpaceHash {
     pub fn directory(iss: &str, sub: &str) -> Self {
         Self(digest(&["directory", iss, sub]))
     }
+
+    /// The deployment's budget, of which there is one: no space either.
+    #[must_use]
+    pub fn budget() -> Self {
+        Self(digest(&["budget"]))
+    }
 }
 
 hash!(
     /// A user of a space, as the coordinator knows one: a hash of issuer and subject, so that no person's id is stored.
     UserHash
 );
+
+impl From<SpaceHash> for UserHash {
+    /// A space that calls another object, where otherwise a user does.
+    fn from(SpaceHash(space): SpaceHash) -> Self {
+        Self(space)
+    }
+}
 
 impl UserHash {
     /// The subject `sub` of the issuer `iss`.

@@ -1,7 +1,9 @@
 //! Time in the core. It is always handed in; nothing here reads a clock.
 
-const DAY_MS: u64 = 86_400_000;
-const HOUR_MS: u64 = 3_600_000;
+/// Milliseconds of a day.
+pub const DAY_MS: u64 = 86_400_000;
+/// Milliseconds of an hour.
+pub const HOUR_MS: u64 = 3_600_000;
 
 /// Milliseconds since the Unix epoch.
 #[derive(
@@ -21,6 +23,12 @@ impl Millis {
     #[must_use]
     pub const fn next_day(self) -> Self {
         Self((self.0 / DAY_MS + 1).saturating_mul(DAY_MS))
+    }
+
+    /// The day, counted from the Unix epoch, in UTC.
+    #[must_use]
+    pub const fn day(self) -> u64 {
+        self.0 / DAY_MS
     }
 
     /// Milliseconds from `earlier` to this time; 0 if that lies ahead, as it may between two machines' clocks.

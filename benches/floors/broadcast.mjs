@@ -14,11 +14,7 @@ export class Room extends DurableObject {
   }
 }
 
-let id;
-
+/** A room for each path. */
 export default {
-  fetch(request, env) {
-    id ??= env.ROOM.idFromName("bench");
-    return env.ROOM.get(id).fetch(request);
-  },
+  fetch: (request, env) => env.ROOM.get(env.ROOM.idFromName(new URL(request.url).pathname)).fetch(request),
 };

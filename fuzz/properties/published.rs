@@ -161,13 +161,14 @@ pub(crate) fn internal(bytes: &[u8]) {
             Call::Administer(asked) => {
                 let _ = small_space().administer(&user(), &asked, START.plus(1), 1);
             }
-            Call::Conflicts { .. } | Call::Directory(_) | Call::Listen { .. } => {}
+            Call::Conflicts { .. } | Call::Directory(_) | Call::Listen { .. } | Call::Budget(_) => {}
             Call::Push | Call::Resolve => panic!("the body of a push is a user's"),
         }
     }
 }
 
-const CALLS: [&str; 16] = [
+const CALLS: [&str; 17] = [
+    "budget",
     "listen",
     "conflicts",
     "pull",

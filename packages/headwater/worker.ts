@@ -10,9 +10,18 @@ import { objectOf, type OnCommit } from "./commits.ts";
 
 export type { Commit, OnCommit } from "./commits.ts";
 
-/** The Durable Object class, one object per space: `new_sqlite_classes = ["Coordinator"]`, bound as COORDINATOR. */
-export const Coordinator = CoordinatorClass as ObjectClass;
 export type ObjectClass = new (state: unknown, env: unknown) => object;
+
+/** Somebody has given an `onCommit`, which only the class of `createHeadwater` calls. */
+let wantsCommits = false;
+
+/** The Durable Object class, one object per space: `new_sqlite_classes = ["Coordinator"]`, bound as COORDINATOR. */
+export const Coordinator: ObjectClass = class Coordinator extends (CoordinatorClass as ObjectClass) {
+  constructor(state: unknown, env: unknown) {
+    super(state, env);
+    if (wantsCommits) console.error("onCommit is never called: export the Coordinator that createHeadwater gives, and not that of headwater/worker");
+  }
+};
 
 /** What a handler of `fetch` is given beside request and environment. */
 export interface Context {
@@ -79,6 +88,7 @@ export interface Headwater<Env> {
 export function createHeadwater<Env extends object>({ prefix = "", authenticate, tokenSeconds = 3600, onCommit }: HeadwaterOptions<Env> = {}): Headwater<Env> {
   const root = prefix.replace(/\/+$/, "");
   if (root !== "" && !root.startsWith("/")) throw new TypeError(`the prefix ${JSON.stringify(prefix)} must begin with "/"`);
+  wantsCommits ||= onCommit !== undefined;
   return {
     Coordinator: onCommit ? objectOf(onCommit) : Coordinator,
     async fetch(request, env, context) {

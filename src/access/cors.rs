@@ -2,7 +2,7 @@
 
 /// What an answer may show a page, beside the headers that every page may read.
 pub const EXPOSED: &str = "ETag, Date, WWW-Authenticate, Retry-After, Server-Timing, Headwater-Version, \
-                           Headwater-Position, Headwater-Source, Headwater-Age, Headwater-Request, Cache-Control, Vary";
+                           Headwater-Position, Headwater-Source, Headwater-Age, Headwater-Budget, Headwater-Request, Cache-Control, Vary";
 
 /// The headers of a request to which the protocol gives a meaning.
 const OWN_HEADERS: &str = "Authorization, Content-Type, Content-Encoding, If-None-Match, Headwater-Grant";

@@ -33,6 +33,8 @@ pub enum Destination {
     },
     /// A user's directory.
     Directory,
+    /// The deployment's budget. Whoever calls it on behalf of a space is that space.
+    Budget,
 }
 
 impl Destination {
@@ -41,6 +43,7 @@ impl Destination {
             Self::Private(_) => "private",
             Self::Shared { .. } => "shared",
             Self::Directory => "directory",
+            Self::Budget => "budget",
         }
     }
 
@@ -50,6 +53,7 @@ impl Destination {
             ("private", None, Some(scope)) => Some(Self::Private(scope)),
             ("shared", Some(id), scope) => Some(Self::Shared { id, scope }),
             ("directory", None, None) => Some(Self::Directory),
+            ("budget", None, None) => Some(Self::Budget),
             _ => None,
         }
     }
@@ -59,14 +63,14 @@ impl Destination {
     pub const fn scope(&self) -> Option<&Scope> {
         match self {
             Self::Private(scope) | Self::Shared { scope: Some(scope), .. } => Some(scope),
-            Self::Shared { scope: None, .. } | Self::Directory => None,
+            Self::Shared { scope: None, .. } | Self::Directory | Self::Budget => None,
         }
     }
 
     const fn id(&self) -> Option<&SpaceId> {
         match self {
             Self::Shared { id, .. } => Some(id),
-            Self::Private(_) | Self::Directory => None,
+            Self::Private(_) | Self::Directory | Self::Budget => None,
         }
     }
 }
@@ -130,6 +134,7 @@ mod tests {
                 format!(r#","for":"shared","scope":"{hash}.{epoch}","space":"team""#),
             ),
             (Destination::Directory, r#","for":"directory""#.to_owned()),
+            (Destination::Budget, r#","for":"budget""#.to_owned()),
         ] {
             let rest = r#""request":"r1","origin":"https://a.example"}"#;
             let text = format!(r#"{{"user":"{}"{fields},{rest}"#, user.as_str());

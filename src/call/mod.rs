@@ -3,6 +3,7 @@
 //! by an object that does not know it yet.
 
 mod administration;
+mod budget;
 mod caller;
 pub mod conflict;
 mod directory;
@@ -12,6 +13,7 @@ mod push;
 mod usage;
 
 pub use administration::{Administration, OnConflict, Person};
+pub use budget::{BUDGET_TIMEOUT_MS, BudgetAnswer, BudgetCall, LeaseAsk, Left};
 pub use caller::{Caller, Destination};
 pub use directory::{ASIDE_HEADER, Aside, DirectoryAnswer, DirectoryCall, Entry, Membership, Standing};
 pub use pull::{Ask, OrderedCursor, PullReply, Seen, decode_reply, encode_reply};
@@ -47,6 +49,8 @@ pub enum Call {
     Administer(Administration),
     /// What is asked of a user's directory.
     Directory(DirectoryCall),
+    /// What is asked of the deployment's budget.
+    Budget(BudgetCall),
 }
 
 impl Call {
@@ -61,6 +65,7 @@ impl Call {
             Self::Listen { .. } => "listen",
             Self::Administer(administration) => administration.name(),
             Self::Directory(_) => "directory",
+            Self::Budget(_) => "budget",
         }
     }
 
@@ -74,6 +79,7 @@ impl Call {
             Self::Listen { expires } => Written::default().and("expires", &expires.0.to_string()),
             Self::Administer(administration) => administration.written(),
             Self::Directory(call) => call.written(),
+            Self::Budget(call) => call.written(),
         }
         .end()
     }
@@ -95,6 +101,7 @@ impl Call {
             "pull" => Self::Pull(Box::new(Ask::read(&texts))),
             "listen" => Self::Listen { expires: Millis(texts.get("expires")?.parse().ok()?) },
             "directory" => Self::Directory(DirectoryCall::read(&texts)?),
+            "budget" => Self::Budget(BudgetCall::read(&texts)?),
             name => Self::Administer(Administration::read(name, &texts)?),
         };
         (call.body() == body).then_some(call)
@@ -126,7 +133,8 @@ impl Call {
             | Self::Conflicts { .. }
             | Self::Pull(_)
             | Self::Listen { .. }
-            | Self::Directory(_) => false,
+            | Self::Directory(_)
+            | Self::Budget(_) => false,
         }
     }
 }
@@ -251,6 +259,19 @@ mod tests {
                 r#"{"call":"note","space":"team","incarnation":"0mwrnsa6yk3v9q2","standing":"writer","at":"0mwrnsa6yk3v9q3.57"}"#,
             ),
         ];
+        let budget = |call, body| (Call::Budget(call), "budget", body);
+        let lease = LeaseAsk { writes: 8, is_first: true, is_urgent: true, requests: 2 };
+        let rest = rest.into_iter().chain([
+            budget(BudgetCall::Count { requests: 32 }, r#"{"call":"count","requests":"32"}"#),
+            budget(
+                BudgetCall::Lease(LeaseAsk { writes: 1, ..LeaseAsk::default() }),
+                r#"{"call":"lease","writes":"1"}"#,
+            ),
+            budget(
+                BudgetCall::Lease(lease),
+                r#"{"call":"lease","writes":"8","first":"yes","urgent":"yes","requests":"2"}"#,
+            ),
+        ]);
         let administer = |(administration, name, body)| (Call::Administer(administration), name, body);
         administrations().into_iter().map(administer).chain(rest).collect()
     }
@@ -302,6 +323,8 @@ mod tests {
             ("directory", r#"{"call":"forget"}"#),
             ("directory", r#"{"call":"hint","space":"../x"}"#),
             ("directory", r#"{"call":"list","cursor":"a/b"}"#),
+            ("budget", r#"{"call":"lease","writes":"0"}"#),
+            ("budget", r#"{"call":"count","requests":"x"}"#),
         ] {
             assert_eq!(Call::parse(name, body.as_bytes()), None, "{name} {body}");
         }

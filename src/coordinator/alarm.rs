@@ -4,7 +4,7 @@ use crate::{
     coordinator::{
         Coordinator,
         ledger::{Ledger, LedgerError, LedgerResult},
-        publication::{Durable, Effect, PutOutcome},
+        publication::{Durable, Effect, Leased, PutOutcome},
     },
     snapshot::head::HeadMetadata,
     time::Millis,
@@ -105,6 +105,11 @@ impl<L: Ledger> Coordinator<L> {
             // Until it has begun, a head would stand at a position that was another's.
             self.turn_failed(error, now);
         }
+    }
+
+    /// What the day's budget has said.
+    pub fn leased(&mut self, leased: Leased) {
+        self.publisher.leased(leased);
     }
 
     /// How a part's put ended.

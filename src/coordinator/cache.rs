@@ -20,6 +20,8 @@ pub struct Common {
     pub(super) places: Rc<RefCell<Places>>,
     /// When one of them has said that a day is used up: all of them meet that, each time that they wake.
     pub used_up: Rc<RefCell<Hourly>>,
+    /// When one of them has said that the day's budget was not reached.
+    pub unbudgeted: Rc<RefCell<Hourly>>,
 }
 
 /// What one space keeps. It can be lost between any two events.

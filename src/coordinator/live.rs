@@ -42,7 +42,7 @@ impl Listener {
         let (scope, space) = match &self.destination {
             Destination::Private(scope) => (Some(scope), None),
             Destination::Shared { id, scope } => (scope.as_ref(), Some(id)),
-            Destination::Directory => (None, None),
+            Destination::Directory | Destination::Budget => (None, None),
         };
         Written::default()
             .and("user", self.user.as_str())

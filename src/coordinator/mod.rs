@@ -4,11 +4,12 @@
 //! it in one section of the ledger, and answers what is done with what its client was missing. A pull that the edge cannot answer: [`Coordinator::pull`]. Publication
 //! to KV: `publication`, driven by the alarm (`alarm`). Who may do what, and what is done about it: `sharing`.
 //!
-//! Beside spaces there are directories: the lists of users' shared spaces ([`sharing::directory`]).
+//! Beside spaces there are directories: the lists of users' shared spaces ([`sharing::directory`]), and one [`budget`].
 //!
 //! Nothing here waits. What it keeps in memory can be lost at any moment: it is read again from the ledger.
 
 mod alarm;
+pub mod budget;
 pub mod cache;
 mod conflicts;
 pub mod crowd;

@@ -1,5 +1,6 @@
 //! The coordinator as a whole: what is claimed of pushes, pulls and publication.
 
+mod budget;
 mod caches;
 mod conflicts;
 mod directory;

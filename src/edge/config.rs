@@ -23,6 +23,8 @@ pub struct EdgeConfig {
     /// The jurisdiction in which objects are made and live; empty for anywhere. None where the setting is not understood: then no
     /// object is reached, because one that was made elsewhere stays there.
     pub jurisdiction: Option<String>,
+    /// Whether the deployment has a budget for a day's requests of objects.
+    pub counts_object_requests: bool,
     /// What is logged.
     pub log_level: LogLevel,
 }

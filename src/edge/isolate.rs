@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    directory, failures::FailureLines, live::Held, refusals::Refusals, streams::Streams, visit::Visit,
-    writes::Writes,
+    budget::ObjectRequests, directory, failures::FailureLines, live::Held, refusals::Refusals,
+    streams::Streams, visit::Visit, writes::Writes,
 };
 use crate::{
     access::{
@@ -36,6 +36,7 @@ pub struct Isolate {
     pub(super) memory: Memory,
     pub(super) writes: Writes,
     pub(super) refusals: Refusals,
+    pub(super) object_requests: ObjectRequests,
     pub(super) streams: Streams,
     /// Messages of sockets, where objects run.
     pub(super) messages: Held,
@@ -63,6 +64,7 @@ impl Isolate {
             memory: Memory::default(),
             writes: Writes::default(),
             refusals: Refusals::default(),
+            object_requests: ObjectRequests::new(config.counts_object_requests),
             streams: Streams::default(),
             messages: Held::default(),
             directories: directory::KnownEntries::default(),
@@ -119,13 +121,14 @@ impl Isolate {
         self.log_missing_key(signed)
     }
 
-    /// The origin of a request, if its pages may read answers.
-    pub(super) fn allowed_origin(&mut self, origin: &str) -> Option<String> {
+    /// The origin of a request to `host`, if its pages may read answers. Those of `host` itself may without being listed: their
+    /// browser asks nobody.
+    pub(super) fn allowed_origin(&mut self, origin: &str, host: &str) -> Option<String> {
         if origin.is_empty() {
             return None;
         }
         let is_allowed = cors::is_allowed(origin, &self.config.allowed_origins);
-        if !is_allowed && self.refused_origins.is_news(origin) {
+        if !is_allowed && origin != host && self.refused_origins.is_news(origin) {
             self.log(LogLevel::Info, "an origin is not in ALLOWED_ORIGINS", json!({ "origin": origin }));
         }
         is_allowed.then(|| origin.to_owned())

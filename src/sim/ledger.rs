@@ -26,6 +26,8 @@ pub struct MemoryLedger {
     /// With `Some(n)` the n-th further write fails, once. Every method that writes counts as one write. Storage does
     /// fail between two writes of a section, and whether anything is left of it can only be seen if a test can ask.
     pub fail_writes_after: Option<u64>,
+    /// Rows that were written, as storage of the platform bills them: a record has an entry in an index.
+    pub rows_written: u64,
     meta: Option<Meta>,
     records: BTreeMap<Key, Record>,
     keys: BTreeMap<Version, BTreeSet<Key>>,
@@ -60,7 +62,10 @@ impl MemoryLedger {
                 return Err(LedgerError::Failed("a write failed because a test said so".to_owned()));
             }
         }
-        rows.into_iter().for_each(|row| self.set(row));
+        for row in rows {
+            self.rows_written += if let Row::Record(..) = row { 2 } else { 1 };
+            self.set(row);
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Random worlds in every `cargo test`, that they can be replayed, and that their checkers notice planted faults.
 
 mod crashes;
+mod day;
 pub(crate) mod planted;
 mod schedules;
 

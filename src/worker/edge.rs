@@ -79,7 +79,7 @@ extern "C" {
 #[wasm_bindgen(module = "/js/calls.js")]
 extern "C" {
     #[wasm_bindgen(js_name = callObject)]
-    fn call_object(
+    pub(crate) fn call_object(
         env: &JsValue,
         name: &str,
         call: &str,

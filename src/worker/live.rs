@@ -137,6 +137,7 @@ impl Instance {
     /// A message has come.
     pub(crate) async fn hear(self: &Rc<Self>, socket: &JsValue, message: &JsValue) {
         let Ok(number) = u32::try_from(self.sockets.number_of(socket)) else { return };
+        self.object.borrow_mut().message_came();
         let heard = self.object.borrow_mut().live().hear(number, now()).map(|listener| listener.user.clone());
         if let Ok(user) = &heard
             && let Err(why) = self.take_in(number, user, message)

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use headwater::{
-    call::{Caller, Usage},
+    call::{BUDGET_TIMEOUT_MS, BudgetAnswer, BudgetCall, Call, Caller, Usage},
     coordinator::{
         ledger::{LedgerResult, Rows, SqlLedger},
         object::{Answer, Effect, Event, Expires, Moment, NoBody, Object, Said, Storage, Task},
@@ -11,16 +11,18 @@ use headwater::{
     edge::{isolate::Isolate, live::Conversations, pull::HEAD_TTL_S},
     error::ApiError,
     fronts::headwater::reply::Reply,
+    ids::SpaceHash,
     limits,
     snapshot::head::HeadMetadata,
     time::Millis,
 };
-use js_sys::{Promise, Uint8Array};
+use js_sys::{Array, Promise, Uint8Array};
 use wasm_bindgen::{JsCast, prelude::*};
 use wasm_bindgen_futures::JsFuture;
 use worker::{DurableObject, Env, Error, Request, Result, State, durable_object};
 
 use crate::{
+    edge::call_object,
     http, isolate,
     live::Sockets,
     log, now,
@@ -294,12 +296,22 @@ impl Instance {
             Effect::Delete { key } => {
                 Event::Put(in_words(delete_value(&self.env, &key, limits::PUT_TIMEOUT_MS).await))
             }
+            Effect::AskBudget(caller, call) => Event::Budget(self.ask_budget(&caller, call).await),
             Effect::Sign { user, scope, role } => {
                 let sign = |isolate: &mut Isolate| isolate.sign_grant(&user, &scope, role, now());
                 Event::Signed(isolate::with(&self.env, sign))
             }
             other => panic!("BUG: {other:?} ends a task"),
         }
+    }
+
+    async fn ask_budget(&self, caller: &Caller, call: BudgetCall) -> Option<BudgetAnswer> {
+        let (budget, call) = (SpaceHash::budget(), Call::Budget(call));
+        let (name, body) = (budget.as_str(), call.body());
+        let asked = call_object(&self.env, name, call.name(), &caller.to_text(), &body, BUDGET_TIMEOUT_MS);
+        let answer: Array = JsFuture::from(asked).await.ok()?.unchecked_into();
+        let is_done = answer.get(0).as_f64() == Some(200.0);
+        BudgetAnswer::parse(&answer.get(2).as_string().filter(|_| is_done)?)
     }
 
     async fn put(

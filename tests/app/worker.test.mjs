@@ -165,6 +165,22 @@ describe("headwater/worker", () => {
     }
   });
 
+  test("an onCommit that nobody would call is told to the log", async () => {
+    let said = "";
+    const script = `
+      import { createHeadwater } from "./index.js";
+      export { Coordinator } from "./index.js";
+      export default createHeadwater({ authenticate: () => ({ sub: "alice" }), onCommit() {} });`;
+    const worker = start(script, SECRETS, { handleRuntimeStdio: (...streams) => streams.forEach((stream) => stream.on("data", (chunk) => (said += chunk))) });
+    try {
+      const token = await (await worker.dispatchFetch("http://localhost/token", { method: "POST" })).text();
+      await worker.dispatchFetch("http://localhost/sync/pull?consistency=strong", { headers: { authorization: `Bearer ${token}` } });
+      await eventually("the log says which class to export", () => /onCommit is never called: export the Coordinator that createHeadwater gives/.test(said));
+    } finally {
+      await worker.dispose();
+    }
+  });
+
   test("below a prefix it answers, and leaves everything else to the Worker", async () => {
     assert.equal((await ask("/api/health")).status, 200);
     for (const path of ["/", "/health", "/apinot/health", "/sync/pull"]) assert.equal(await (await ask(path)).text(), "own route", path);

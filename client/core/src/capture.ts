@@ -9,6 +9,8 @@ export interface Edit {
   tx: string;
   at: number;
   changes: Change[];
+  /** `OutboxRow.early`. */
+  early?: true;
   waits?: { space: string; tx: string };
 }
 

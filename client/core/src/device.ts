@@ -8,14 +8,14 @@
  */
 
 import { attempt } from "./attempt.ts";
-import type { Effect, Event, TimerName } from "./events.ts";
+import type { Early, Effect, Event, TimerName } from "./events.ts";
 import { ask } from "./http.ts";
 import { SpaceMachine } from "./space.ts";
 import type { Ports, TokenReason, TokenSource } from "./ports.ts";
 import { type Answer, NO_ANSWER, pathOf, type Request } from "./requests.ts";
 import { LiveSocket } from "./socket.ts";
 import type { SpaceStatus, Tell } from "./status.ts";
-import type { SpaceId, Store } from "./store.ts";
+import type { SpaceId, SpaceRow, Store } from "./store.ts";
 import { Timers } from "./timers.ts";
 
 export interface DeviceOptions {
@@ -138,9 +138,14 @@ export class Device {
     return open ? this.#statusOf(open) : null;
   }
 
-  /** An edit was committed, here or in another tab: row `seq` of the outbox. */
-  captured(space: SpaceId, seq: number): void {
-    this.#tell(space, { type: "captured", seq });
+  /** An edit was committed, here or in another tab: row `seq` of the outbox. `early`: it was made while `ahead` gave a row. */
+  captured(space: SpaceId, seq: number, early?: Early): void {
+    this.#tell(space, { type: "captured", seq, early });
+  }
+
+  /** The row of the space, if an edit that is made now may be sent before it is numbered. */
+  ahead(space: SpaceId): SpaceRow | null {
+    return this.#spaces.get(space)?.machine.ahead(this.#options.ports.now()) ?? null;
   }
 
   /** The application gives up the mutation that is blocked. */

@@ -3,13 +3,22 @@
 import type { Page } from "./load.ts";
 import type { Answer, Live, Request } from "./requests.ts";
 import type { Tell } from "./status.ts";
-import type { Scope, Tx } from "./store.ts";
+import type { Key, OutboxRow, Scope, SpaceRow, Tx } from "./store.ts";
+
+/** A transaction of the app that was committed here and may be sent before it is numbered: all its rows of one space. */
+export interface Early {
+  rows: OutboxRow[];
+  /** The records of which there was no synced copy. */
+  fresh: Key[];
+  /** The row of the space as that transaction has read it. */
+  row: SpaceRow;
+}
 
 export type Event =
   /** This tab leads; `stolen`: by taking the lock from a leader that may still have a push on its way. */
   | { type: "open"; user: string; stolen?: boolean }
   /** An edit was committed, here or in another tab: row `seq` of the outbox. */
-  | { type: "captured"; seq: number }
+  | { type: "captured"; seq: number; early?: Early | undefined }
   /** Somebody wants to know what is new; `strong`: what the coordinator has. */
   | { type: "poll"; strong?: boolean }
   /** The connection is back, or somebody looks. */

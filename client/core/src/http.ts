@@ -10,8 +10,8 @@ import { Timers } from "./timers.ts";
 /** Nothing came for so long: the request counts as unanswered. */
 const TIMEOUT_MS = 30_000;
 /**
- * What one transaction of a load stores: about so many lines, or so many characters. Each takes some 15 requests of its own, which
- * take as long as 100 rows; the page stands still while one is handed to the database, about 0.2 s on a slow device.
+ * What one transaction of a load stores: about so many lines, or so many characters. Each takes 8 requests of its own, and a
+ * commit; the page stands still while one is handed to the database, about 0.2 s on a slow device.
  */
 const CHUNK_LINES = 4000;
 const CHUNK_LENGTH = 1 << 20;
@@ -26,16 +26,22 @@ export const initOf = (method: string, token: string, body: string): FetchInit =
   ...(body && { body }),
 });
 
+/** A request of the protocol as `fetch` takes it. */
+export function fetchable(url: string, token: string, { kind, space, body, grant, isStream }: Request): [url: string, init: FetchInit] {
+  const init = initOf("POST", token, body);
+  if (grant) init.headers["headwater-grant"] = grant;
+  init.headers["accept"] = isStream ? LINES : JSON_TYPE;
+  return [url + pathOf(kind, space), init];
+}
+
 /** Makes one request. `page` takes the parts of a stream, and the next one is not read before it has. */
 export async function ask(ports: Ports, url: string, token: string, request: Request, abort: AbortController, page: (page: Page, length: number) => Promise<void>): Promise<Answer> {
   const timers = new Timers<string>(ports);
   const alive = () => timers.set("", TIMEOUT_MS, () => abort.abort());
-  const init = initOf("POST", token, request.body);
-  if (request.grant) init.headers["headwater-grant"] = request.grant;
-  init.headers["accept"] = request.isStream ? LINES : JSON_TYPE;
+  const [target, init] = fetchable(url, token, request);
   alive();
   try {
-    const answer = await ports.fetch(url + pathOf(request.kind, request.space), { ...init, signal: abort.signal });
+    const answer = await ports.fetch(target, { ...init, signal: abort.signal });
     const { status, headers } = answer;
     const type = headers.get("content-type")?.split(";")[0] ?? "";
     if (status === 200 && type === LINES) {
@@ -60,22 +66,26 @@ async function readLines(answer: FetchAnswer, alive: () => void, page: (page: Pa
   let head = { epoch: "", version: 0, reset: false };
   let lines: Line[] = [];
   let length = 0;
-  const flush = async (end: boolean, cursor: string | null) => {
-    await page({ ...head, lines, cursor, end }, length);
+  let cursor: string | null = null;
+  const flush = async (end: boolean) => {
+    await page({ ...head, lines, cursor: end ? null : cursor, end }, length);
     head = { ...head, reset: false };
     lines = [];
     length = 0;
+    cursor = null;
   };
   const take = async (text: string) => {
     const line: StreamLine = JSON.parse(text);
+    // The end belongs to the page before it, where it has come with it: it would take a transaction of its own.
+    if (cursor !== null && !line.end) await flush(false);
     length += text.length + 1;
     if (line.collection !== undefined) {
       lines.push(line as Line);
-      if (lines.length >= CHUNK_LINES || length >= CHUNK_LENGTH) await flush(false, null);
+      if (lines.length >= CHUNK_LINES || length >= CHUNK_LENGTH) await flush(false);
     } else if (line.end) {
       head = { ...head, epoch: line.epoch ?? head.epoch, version: line.version ?? head.version };
-      await flush(true, null);
-    } else if (line.cursor !== undefined) await flush(false, line.cursor);
+      await flush(true);
+    } else if (line.cursor !== undefined) cursor = line.cursor;
     else if (line.epoch !== undefined) head = { epoch: line.epoch, version: line.version ?? 0, reset: line.reset === true };
   };
   let rest = "";
@@ -83,6 +93,7 @@ async function readLines(answer: FetchAnswer, alive: () => void, page: (page: Pa
     const parts = (rest + text).split("\n");
     rest = parts.pop() as string;
     for (const part of parts) if (part) await take(part);
+    if (cursor !== null) await flush(false);
   };
   const reader = answer.body?.getReader();
   if (!reader) return takeText(await answer.text());

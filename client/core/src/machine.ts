@@ -10,8 +10,8 @@
  * are made short in the build.
  */
 
-import type { Effect, Event, TimerName } from "./events.ts";
-import { type Asked, bringsAll, type Page, Wrong } from "./load.ts";
+import type { Early, Effect, Event, TimerName } from "./events.ts";
+import { bringsAll, Wrong } from "./load.ts";
 import { hold, openSpace } from "./opening.ts";
 import { Patience } from "./patience.ts";
 import { reaches } from "./positions.ts";
@@ -20,6 +20,7 @@ import type { Answer, Live, Request } from "./requests.ts";
 import type { Phase, SpaceStatus, Tell } from "./status.ts";
 import { DeviceFull, type Held, type HeldWhy, type Position, type Scope, type SentRow, type SpaceRow, StoreClosed, TermOver, type Tx } from "./store.ts";
 import { verdictOf } from "./verdict.ts";
+import type { Pull, Push, Work } from "./work.ts";
 
 export interface Options {
   space: string;
@@ -28,15 +29,10 @@ export interface Options {
   onConflict?: "reject" | "merge" | "overwrite";
 }
 
-export type Push = { kind: "push"; id: number; mutations: SentRow[]; since: boolean; client: string };
-/** `queue`: what has come and is not stored; `storing`: the transaction of what is being stored; `over`: nothing more comes. */
-export type Pull = { kind: "pull"; id: number; asked: Asked; queue: Page[]; storing: number; over: "" | "broken" | "page" };
-export type Work = { kind: "commit"; id: number; then: (result: never) => void } | { kind: "grant"; id: number } | Push | Pull;
-
 export const MINUTE = 60_000;
 const FULL_RETRY_MS = 5 * MINUTE;
 const PUSH_DELAY_MS = 50;
-const PUSH_DELAY_MAX_MS = 250;
+export const PUSH_DELAY_MAX_MS = 250;
 /** What touches no row of the app. */
 export const NOTHING: Scope = { collections: [], wake: "nothing" };
 
@@ -49,6 +45,7 @@ export abstract class Machine {
   protected options_: Options;
   protected row_: SpaceRow | null = null;
   protected pending_ = 0;
+  protected sent_ = 0;
   /** The `seq` of the outbox up to which edits are counted. */
   protected counted_ = 0;
   protected user_ = "";
@@ -206,8 +203,8 @@ export abstract class Machine {
     return this.ids_;
   }
 
-  protected stored_({ row, pending, counted }: Stored): void {
-    [this.row_, this.pending_, this.counted_] = [row, pending, counted];
+  protected stored_({ row, pending, counted, sent }: Stored): void {
+    [this.row_, this.pending_, this.counted_, this.sent_] = [row, pending, counted, sent];
     if (this.min_ && reaches(row.position, this.min_)) this.min_ = null;
   }
 
@@ -223,8 +220,13 @@ export abstract class Machine {
     });
   }
 
-  captured({ seq }: Of<"captured">): void {
-    if (seq > this.counted_) this.pending_ += 1;
+  captured({ seq, early }: Of<"captured">): void {
+    if (early && this.pushEarly_(early)) {
+      this.capturedAt_ = this.now_;
+      this.pending_ += early.rows.length;
+      return;
+    }
+    if (seq > this.counted_) this.pending_ += early?.rows.length ?? 1;
     this.hurry_();
     const since = this.pushTimerSince_ ?? this.now_;
     if (this.pushTimerSince_ !== null && this.now_ - since > PUSH_DELAY_MAX_MS - PUSH_DELAY_MS) return;
@@ -384,6 +386,7 @@ export abstract class Machine {
   }
 
   protected abstract push_(): void;
+  protected abstract pushEarly_(early: Early): boolean;
   protected abstract pull_(): void;
   abstract live(event: { message: Live }): void;
   abstract page(event: Of<"page">): void;

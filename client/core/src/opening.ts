@@ -14,7 +14,8 @@ export async function openSpace(tx: Tx, space: string, user: string, client: str
     const kept = globalThis.__PLANTED__ === "client id kept" ? ((await tx.meta.get("client")) as string) : client;
     await tx.spaces.put({ space, user, position: null, client: kept, next: 1, nextN: 1, acked: 0, load: null, min: null, held: null });
   }
-  const hasTried = (await openOf(tx, space)).some(({ tried }) => tried);
+  const isEarly = (await tx.outbox.list(space)).some(({ early }) => early) && globalThis.__PLANTED__ !== "early untried";
+  const hasTried = isEarly || (await openOf(tx, space)).some(({ tried }) => tried);
   return { ...(await change(tx, space, () => {})), hasTried };
 }
 

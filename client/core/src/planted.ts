@@ -19,6 +19,8 @@ export type Planted =
   | "changes of a part" // a push that leaves out mutations that may have been sent asks for changes: their echo
   | "base of the line" // a conflict shows as its base what a line has brought since the edit
   | "marks kept" // a load that begins again keeps what it had marked, though it may be deleted by now
+  | "early merged" // what may have been sent before it was numbered is numbered together with what came since
+  | "early untried" // a leader that finds such an edit pulls before it pushes: its echo
   | "client id kept"; // 19: a new database goes on under a client id that it was told
 
 declare global {

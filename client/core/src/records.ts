@@ -154,10 +154,13 @@ async function restOn(tx: Tx, space: string, done: SentRow[], keys: Key[]): Prom
 export interface Pending {
   pending: number;
   counted: number;
+  /** Numbered mutations, with those that are settled and that no pull has reached. */
+  sent: number;
 }
 export async function pendingOf(tx: Tx, space: string): Promise<Pending> {
-  const pending = (await openOf(tx, space)).length + (await tx.outbox.list(space)).length;
-  return { pending, counted: await tx.outbox.last() };
+  const sent = await tx.sent.list(space);
+  const pending = sent.filter(({ settled }) => !settled).length + (await tx.outbox.list(space)).length;
+  return { pending, counted: await tx.outbox.last(), sent: sent.length };
 }
 
 export interface Stored extends Pending {

@@ -68,7 +68,7 @@ export function pushBody(row: SpaceRow, mutations: SentRow[], since: boolean, on
 }
 
 /** The fields of a pull from where the client stands, or of the next page of the load under way. */
-export function pullBody({ position, load }: SpaceRow, min: Position | null, isStrong: boolean): Text {
+export function pullBody({ position, load }: Pick<SpaceRow, "position" | "load">, min: Position | null, isStrong: boolean): Text {
   const from = load?.since === 0 ? null : position;
   return JSON.stringify({
     ...(from && { epoch: from.epoch, since: from.version }),

@@ -1,13 +1,15 @@
 /** What the machine of a space does: pushes, pulls, grants, and live messages. When it does what, machine.ts decides. */
 
 import { type Asked, collectionsOf, giveUp, type Page, restartLoad, storePage } from "./load.ts";
-import { Machine, MINUTE, NOTHING, type Of, type Pull, type Push } from "./machine.ts";
-import { takeBatch } from "./numbering.ts";
+import { Machine, MINUTE, NOTHING, type Of, PUSH_DELAY_MAX_MS } from "./machine.ts";
+import type { Early } from "./events.ts";
+import { numberedEarly, takeBatch } from "./numbering.ts";
 import { later, positionOf, reaches } from "./positions.ts";
 import type { Line, Stored } from "./records.ts";
 import { type Answer, type Live, pullBody, pushBody } from "./requests.ts";
 import { type PushAnswer, type Pushed, type Settled, settle, withdrawFirst } from "./settle.ts";
-import type { Scope, SentRow, SpaceRow } from "./store.ts";
+import type { Position, Scope, SentRow, SpaceRow, Tx } from "./store.ts";
+import type { Pull, Push } from "./work.ts";
 
 const LIVE_MAX = 32;
 const GRANT_REFUSED_MAX_MS = 10 * MINUTE;
@@ -19,6 +21,8 @@ export class SpaceMachine extends Machine {
   protected grant_: { text: string; since: number; until: number } | null = null;
   protected grantRefusedSince_: number | null = null;
   protected grantRefusals_ = 0;
+  /** The position that the last pull was told to reach. */
+  protected minAsked_: Position | null = null;
 
   // ——— Pushes.
 
@@ -32,12 +36,33 @@ export class SpaceMachine extends Machine {
     });
   }
 
-  protected send_(mutations: SentRow[], isWhole: boolean): void {
+  /**
+   * The row of the space, if an edit that is made now may be sent as soon as it is written down, before it is numbered: nothing is
+   * under way and nothing waits, so whoever numbers it, now or after a crash, gives it the next number.
+   */
+  ahead(now: number): SpaceRow | null {
+    const { row_: row, patience_: patience } = this;
+    const isAlone = now - this.capturedAt_ > PUSH_DELAY_MAX_MS && this.pushTimerSince_ === null;
+    const isIdle = !this.work_ && this.phase_() === "idle" && !this.paused_ && !this.deviceFull_ && !patience.isProbing;
+    const isEmpty = this.pending_ + this.sent_ + this.live_.length === 0;
+    return row && isAlone && isIdle && isEmpty && !row.load && !row.min && row.user === this.user_ ? row : null;
+  }
+
+  /** Sends what has just been written down. Its number is stored with the answer, or before it is sent again. */
+  protected pushEarly_({ rows, fresh, row: { client, next } }: Early): boolean {
+    const row = this.ahead(this.now_);
+    if (row?.client !== client || row.next !== next) return false;
+    const mutation = numberedEarly(row, rows, fresh);
+    if (mutation) this.send_([mutation], true, true);
+    return mutation !== null;
+  }
+
+  protected send_(mutations: SentRow[], isWhole: boolean, isEarly = false): void {
     const row = this.row_ as SpaceRow;
     // Changes could hold the echo of mutations that were tried and are left out here: an addition would show twice.
     const since = (isWhole || globalThis.__PLANTED__ === "changes of a part") && !this.deviceFull_;
     const body = pushBody(row, mutations, since, this.options_.onConflict);
-    this.request_({ kind: "push", id: this.newId_(), mutations, since, client: row.client }, "pushing", { body });
+    this.request_({ kind: "push", id: this.newId_(), mutations, since, client: row.client, isEarly }, "pushing", { body });
   }
 
   protected pushTold_(work: Push, code: string, received: Answer): void {
@@ -59,7 +84,8 @@ export class SpaceMachine extends Machine {
     const pushed: Pushed = { client: work.client, mutations, since: work.since, newClient: this.options_.newId() };
     const isEmpty = code === "" && mutations.length > 0 && !answer.results?.length;
     if (code === "") patience.passed(mutations.length);
-    this.store_("pushing", ROWS, (tx, space) => settle(tx, space, pushed, answer), (settled) => {
+    const number = (tx: Tx, space: string) => work.isEarly && takeBatch(tx, space, 1);
+    this.store_("pushing", ROWS, async (tx, space) => (await number(tx, space), settle(tx, space, pushed, answer)), (settled) => {
       patience.unsure = settled.again;
       this.settled_(settled);
       // Overtaken, and nothing of it is settled: it is sent again, but not at once.
@@ -94,7 +120,10 @@ export class SpaceMachine extends Machine {
     else if (this.wished_.asked < this.wished_.all) this.wants_.pull = true;
     const since = load?.since ?? row.position?.version ?? 0;
     const asked = { begins: !load?.cursor, loadId: load?.id ?? this.options_.newId(), since, gaveUp: load?.gaveUp ?? false };
-    const body = pullBody(row, load?.gaveUp ? row.min : later(row.min, this.min_), this.wants_.strong);
+    // A first load asks for whatever there is, so that it can be begun before anything is known; a pull brings the rest.
+    const isFirst = !row.position && !load;
+    this.minAsked_ = isFirst || load?.gaveUp ? row.min : later(row.min, this.min_);
+    const body = pullBody(row, this.minAsked_, this.wants_.strong);
     const isStream = since === 0;
     if (isStream) this.progress_ ??= { lines: 0, bytes: 0 };
     const grant = isShared && this.grant_ ? { grant: this.grant_.text } : {};
@@ -175,7 +204,7 @@ export class SpaceMachine extends Machine {
     if (!this.wants_.pull) this.wants_.strong = false;
     this.wants_.push ||= this.pending_ > 0;
     // What it was told of has not come, though the server promises it: asked for again, but not at once.
-    if (this.row_?.min || this.min_) this.wait_();
+    if (this.row_?.min || (this.min_ && reaches(this.minAsked_, this.min_))) this.wait_();
   }
 
   // ——— Grants.

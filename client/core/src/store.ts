@@ -54,6 +54,11 @@ export interface OutboxRow {
   stale?: Key[];
   /** Conflicts behind which this was made. Set by the core. */
   after?: string[];
+  /**
+   * It may have been sent before it was numbered: the next number is that of its transaction, which becomes a mutation as it stands.
+   * Set where it is written down, when nothing else of its space waits (`SpaceMachine.ahead`).
+   */
+  early?: true;
   /** Not numbered before the mutation of this transaction in another space is applied; given up if it is not (moves). */
   waits?: { space: SpaceId; tx: string };
 }

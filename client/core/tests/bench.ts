@@ -114,6 +114,19 @@ export class Bench {
     await this.on({ type: "captured", seq: this.store.seq });
   }
 
+  /** Writes down what may be sent before it is numbered, and tells the machine of it unless it is `silent`. */
+  async editEarly(change: Change, silent = false): Promise<void> {
+    const ahead = this.machine.ahead(this.now);
+    assert.ok(ahead, "an edit that is made now may be sent early");
+    const fresh = this.store.rows.rows.has(`c ${change.id}`) ? [] : [`c ${change.id}`];
+    const tx = this.options.newId();
+    const rows = await this.store.commit(this.term, { wake: "rows" }, async (store) => {
+      await capture(store, { space: this.space, tx, at: 5, changes: [change], early: true });
+      return store.outbox.list();
+    });
+    if (!silent) await this.on({ type: "captured", seq: this.store.seq, early: { rows, fresh, row: structuredClone(ahead) } });
+  }
+
   /** A new leader over the same store, as after a reload. */
   async reopen(user = "user", stolen = false): Promise<void> {
     this.machine = new SpaceMachine(this.options);

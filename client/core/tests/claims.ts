@@ -47,6 +47,21 @@ async function moved(): Promise<[Bench, Bench]> {
 
 export const claims: Claim[] = [
   {
+    name: "what was sent before it was numbered is sent again before its echo is taken",
+    planted: "early untried",
+    async walk() {
+      const bench = await Bench.at(7, [line(7, "a", { n: 1 })]);
+      await bench.editEarly({ op: "add", collection: "c", id: "a", path: "n", by: 1 });
+      const opened = bench.reopen();
+      await bench.on({ type: "live", message: { type: "changes", epoch: EPOCH, from: 7, version: 8, changes: [line(8, "a", { n: 2 })] } });
+      await opened;
+      assert.deepEqual(bench.value("a"), { n: 2 });
+      assert.equal(bench.request.kind, "push");
+      await bench.pushed(8, [applied(1, 8)], [line(8, "a", { n: 2 })]);
+      assert.deepEqual([bench.value("a"), bench.row.position?.version], [{ n: 2 }, 8]);
+    },
+  },
+  {
     name: "an edit between two pages rests on what was seen where the load then brings another value",
     planted: "base of the end",
     async walk() {

@@ -20,6 +20,7 @@ const BY_SCHEDULES: Planted[] = [
   "no term",
   "no after",
   "client id kept",
+  "early merged",
 ];
 const RUNS_MAX = 1500;
 

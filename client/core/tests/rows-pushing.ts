@@ -22,6 +22,48 @@ row("push: captured", async () => {
     mutations: [{ id: 1, at: 5, base: 7, changes: [{ op: "put", collection: "c", id: "a", value: { mine: 1, b: 2 }, base: 0 }] }],
   });
 });
+row("push: early", async () => {
+  const bench = await Bench.at(7);
+  await bench.editEarly(put("a"));
+  assert.deepEqual([bench.phase, bench.machine.status.pending, bench.sent.length, bench.store.outbox.rows.size], ["pushing", 1, 0, 1]);
+  assert.deepEqual(bench.body, {
+    client: "id_000001", epoch: EPOCH, since: 7, acked: 0,
+    mutations: [{ id: 1, at: 5, base: 7, changes: [{ op: "put", collection: "c", id: "a", value: { mine: 1 }, base: 0 }] }],
+  });
+  assert.equal(bench.machine.ahead(bench.now + 1000), null, "one at a time");
+  await bench.edit(patch("a", { more: 1 }));
+  await bench.pushed(8, [applied(1, 8)], [line(8, "a", { mine: 1 })]);
+  assert.deepEqual([bench.value("a"), bench.row.acked, bench.row.position?.version], [{ mine: 1, more: 1 }, 1, 8]);
+  assert.deepEqual(bench.body.mutations.map(({ id }: { id: number }) => id), [2], "what came meanwhile is a mutation of its own");
+});
+row("push: early, not now", async () => {
+  const bench = await Bench.at(7);
+  await bench.editEarly(put("a"), true);
+  await bench.on({ type: "poll" });
+  const { row } = bench;
+  await bench.on({ type: "captured", seq: 1, early: { rows: [...bench.store.outbox.rows.values()], fresh: ["c a"], row } });
+  assert.equal(bench.request.kind, "pull", "one at a time");
+  assert.equal(bench.timers.get("push")?.ms, 0);
+});
+row("push: early, no answer", async () => {
+  const bench = await Bench.at(7);
+  await bench.editEarly(put("a"));
+  const { mutations } = bench.body;
+  await bench.edit(patch("a", { more: 1 }));
+  await bench.answer(0);
+  assert.equal(bench.phase, "unsure");
+  await bench.fire("wait");
+  assert.deepEqual(bench.body.mutations, mutations, "the same again, whatever came since");
+});
+row("open: an early edit is left", async () => {
+  const bench = await Bench.at(7);
+  await bench.editEarly(put("a"));
+  const { mutations } = bench.body;
+  await bench.edit(patch("a", { more: 1 }));
+  await bench.reopen();
+  assert.equal(bench.phase, "unsure");
+  assert.deepEqual(bench.body.mutations, mutations);
+});
 row("push: settled", async () => {
   const bench = await (await Bench.at(7)).pushing([put("a")]);
   await bench.pushed(9, [applied(1, 9)], [line(8, "b"), line(9, "a", { mine: 1 })]);

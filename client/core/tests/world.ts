@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { capture } from "../src/capture.ts";
-import type { Effect, Event, TimerName } from "../src/events.ts";
+import type { Early, Effect, Event, TimerName } from "../src/events.ts";
 import type { Page } from "../src/load.ts";
 import { SpaceMachine } from "../src/space.ts";
 import type { Change } from "../src/ops.ts";
@@ -209,8 +209,14 @@ export class World {
     this.edits.push({ device, space, key, mark, change, seen, isOver: change.op === "delete" });
     // Several edits in one transaction of the app, now and then.
     const tx = how % 5 === 0 && this.edits.length > 1 ? `tx-${device.name}-${space}-open` : this.newId();
-    await device.store.commit(device.store.term, { wake: "rows" }, (store) => capture(store, { space, tx, at: this.now, changes: [change] }));
-    if (device.leader) await this.tell(device.leader, space, { type: "captured", seq: device.store.seq });
+    const ahead = how % 5 > 1 ? device.leader?.machines.get(space)?.ahead(this.now) : null;
+    const early = await device.store.commit(device.store.term, { wake: "rows" }, async (store): Promise<Early | undefined> => {
+      const row = await store.spaces.get(space);
+      const isEarly = row && ahead && row.client === ahead.client && row.next === ahead.next && (await store.outbox.list()).length === 0;
+      await capture(store, { space, tx, at: this.now, changes: [change], ...(isEarly && { early: true }) });
+      return isEarly ? { row, rows: await store.outbox.list(), fresh: seen ? [] : [key] } : undefined;
+    });
+    if (device.leader) await this.tell(device.leader, space, { type: "captured", seq: device.store.seq, early });
   }
 
   /** Moves a record from the private space to the shared one: made there, and deleted here when that is applied. */

@@ -1,5 +1,5 @@
 // A device of the live bench: its database with one row, a query of that row, and a way to the other device. `start` is the client as
-// an app uses it; `startPlain` the least by hand: the row is put, sent, and put again where it arrives.
+// an app uses it; `startPlain` the least by hand: the row is written, sent, and put where it arrives.
 
 import { type Dexie, liveQuery } from "dexie";
 import type { Sync } from "../src/index.ts";
@@ -24,6 +24,12 @@ function watch(): void {
   });
 }
 
+/** Reads the row and writes what has changed of it. */
+async function update(n: number): Promise<void> {
+  const changed = await db.table("todos").update(ROW, { title: row(n).title, done: n % 2, n });
+  if (!changed) await db.table("todos").add(row(n));
+}
+
 /** Opens the database, and resolves when what others write is heard of. */
 export async function start(url: string, token: string, socket = true): Promise<void> {
   db = database();
@@ -31,14 +37,12 @@ export async function start(url: string, token: string, socket = true): Promise<
   await opened(db);
   await sync.ready;
   await sync.now();
-  write = async (n) => {
-    const changed = await db.table("todos").update(ROW, { title: row(n).title, done: n % 2, n });
-    if (!changed) await db.table("todos").add(row(n));
-  };
+  write = update;
   watch();
 }
 
-export async function startPlain(url: string): Promise<void> {
+/** `updates`: the row is written as `start` does it, and not put as a whole, which needs no read. */
+export async function startPlain(url: string, updates: boolean): Promise<void> {
   db = database();
   await opened(db);
   const socket = new WebSocket(url.replace(/^http/, "ws"));
@@ -48,7 +52,7 @@ export async function startPlain(url: string): Promise<void> {
     socket.onerror = reject;
   });
   write = async (n) => {
-    await db.table("todos").put(row(n));
+    await (updates ? update(n) : db.table("todos").put(row(n)));
     socket.send(JSON.stringify(row(n)));
   };
   watch();

@@ -61,13 +61,23 @@ async function all(synced: Synced, store: StoreOf<Row>, withRows: boolean): Prom
 
 type Rows = Tx["rows"];
 export interface AppRows extends Rows {
+  /** Fulfilled when everything that was asked for has been written. */
+  end(): Promise<unknown>;
   /** All rows of a table that can sync, with the spaces that they name. */
   list(synced: Synced): Promise<{ key: Key; space: SpaceId; value: Text }[]>;
 }
 
 /** `kept`: rows that the server does not know of and that are to stay. What is written by the core is none of them any more. */
 export function appRows(tables: Tables, kept: Set<Key>): AppRows {
+  const writing: Promise<unknown>[] = [];
+  const later = (write: Promise<unknown>) => {
+    // What fails is thrown at the end, if it is reached.
+    write.catch(() => {});
+    writing.push(write);
+  };
   return {
+    end: () => Promise.all(writing),
+
     async get(space, keys) {
       const texts = new Map<Key, Text | null>();
       await place(tables, space, keys.map((key) => ({ key })), true, async (synced, _, placed) => {
@@ -85,7 +95,10 @@ export function appRows(tables: Tables, kept: Set<Key>): AppRows {
         const free = placed.filter(({ isTaken }) => !isTaken);
         if (free.length === 0) return;
         const values = free.map(({ record, rowKey }) => synced.toRow(decode(record.value) as Row, rowKey, space));
-        const { failures } = await rows.mutate({ type: "put", values, ...(synced.outbound && { keys: free.map(({ rowKey }) => rowKey) }) });
+        const keys = synced.outbound && { keys: free.map(({ rowKey }) => rowKey) };
+        // Where nothing can refuse a row, nothing has to be waited for.
+        if (!rows.isUnique) return later(rows.write({ type: "put", values, ...keys }));
+        const { failures } = await rows.mutate({ type: "put", values, ...keys });
         const failed = Object.entries(failures).map(([i, error]) => {
           if (error?.name !== "ConstraintError") throw error;
           return free[Number(i)] as Placed<{ key: Key }>;
@@ -98,8 +111,8 @@ export function appRows(tables: Tables, kept: Set<Key>): AppRows {
     },
 
     async delete(space, keys) {
-      await place(tables, space, keys.map((key) => ({ key })), false, (_, rows, placed) =>
-        rows.delete(placed.filter(({ isTaken }) => !isTaken).map(({ rowKey }) => rowKey)));
+      await place(tables, space, keys.map((key) => ({ key })), false, async (_, rows, placed) =>
+        later(rows.delete(placed.filter(({ isTaken }) => !isTaken).map(({ rowKey }) => rowKey))));
     },
 
     async list(synced) {

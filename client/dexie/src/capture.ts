@@ -14,12 +14,15 @@ import type {
 import { memo } from "../../core/src/memo.ts";
 import type { SpaceId, SpaceRow } from "../../core/src/store.ts";
 import { Dexie } from "./dexie.ts";
+import type { Early } from "../../core/src/events.ts";
+import { EarlyRows } from "./early.ts";
 import { type Draft, encodeRow, outboxRows, spacesOf } from "./edits.ts";
 import { readMany, readRange } from "./old.ts";
 import { executeUpdates, refine, specsOf } from "./refine.ts";
 import { attempt } from "../../core/src/attempt.ts";
 import type { CapturedRow } from "./rows.ts";
 import { PRIVATE, type Row, type Synced } from "./schema.ts";
+import { ALL } from "./stores.ts";
 import { tap } from "./tap.ts";
 
 const { Promise: Later } = Dexie;
@@ -34,6 +37,9 @@ interface Pass {
   readonly spaces: Map<string, PromiseExtended<SpaceRow | undefined>>;
   /** Fulfilled when the rows of the earlier requests have been asked for, so that the outbox has the app's order. */
   noted: PromiseExtended<unknown>;
+  /** Whether the outbox was empty at the beginning; null: nobody has asked, because nothing can be sent early. */
+  vacant: PromiseExtended<boolean> | null;
+  readonly early: EarlyRows;
   /** There while an earlier request still reads before it writes: the next one must not overtake it. */
   reading: PromiseExtended<unknown> | null;
 }
@@ -46,6 +52,10 @@ export interface CaptureOptions {
   readonly unsynced: boolean;
   /** The device's clock, in milliseconds. */
   readonly now: () => number;
+  /** The row of a space, as the leader here knows it, if an edit that is made now may be sent before it is numbered. */
+  readonly ahead?: (space: SpaceId) => SpaceRow | null;
+  /** A transaction is complete that may be sent early. */
+  readonly completed?: (early: Early) => void;
 }
 
 /** The middleware, and the core below it: writes through that fire no hook and are not captured, and do wake `liveQuery`. */
@@ -58,7 +68,13 @@ export function createCapture(options: CaptureOptions): ReturnType<typeof tap> {
       transaction(stores, mode, durability) {
         const writes = mode === "readwrite" && stores.some((store) => options.tables.has(store));
         const all = writes ? [...new Set([...stores, "_hw_outbox", "_hw_spaces"])] : stores;
-        return core.transaction(all, mode, durability);
+        const trans = core.transaction(all, mode, durability);
+        // Before Dexie hears of it, and has every query run.
+        if (writes) (trans as unknown as IDBTransaction).addEventListener("complete", () => {
+          const early = passes.get(trans)?.early.get();
+          if (early) options.completed?.(early);
+        });
+        return trans;
       },
       table(name) {
         const synced = options.tables.get(name);
@@ -124,7 +140,7 @@ class CapturedTable {
   }
 
   #pass(trans: DBCoreTransaction): Pass {
-    return memo(this.#passes, trans, () => ({ tx: this.#options.newTransaction(), spaces: new Map(), noted: Later.resolve(), reading: null }));
+    return memo(this.#passes, trans, () => ({ tx: this.#options.newTransaction(), spaces: new Map(), noted: Later.resolve(), vacant: null, early: new EarlyRows(), reading: null }));
   }
 
   /** The space's row, read in this transaction: another tab's leader may have moved it since anybody looked. */
@@ -235,7 +251,10 @@ class CapturedTable {
   #write(request: DBCoreMutateRequest, drafts: PromiseExtended<Draft[]>): Answer {
     const { trans } = request;
     const pass = this.#pass(trans);
-    for (const space of this.#spacesAhead(request)) this.#space(trans, space);
+    for (const space of this.#spacesAhead(request)) {
+      this.#space(trans, space);
+      if (this.#options.ahead?.(space)) pass.vacant ??= this.#isVacant(trans);
+    }
     const done = this.#table.mutate(request) as Answer;
     const noted = Later.all([drafts, pass.noted])
       .then(([made]) => this.#rows(trans, made as Draft[]))
@@ -251,6 +270,11 @@ class CapturedTable {
     }) as Answer;
   }
 
+  #isVacant(trans: DBCoreTransaction): PromiseExtended<boolean> {
+    const query = { index: this.#outbox.schema.primaryKey, range: ALL };
+    return (this.#outbox.query({ trans, query, values: false, limit: 1 }) as PromiseExtended<{ result: unknown[] }>).then(({ result }) => result.length === 0, () => false);
+  }
+
   /** The spaces that are sure to be needed: asked for with the write, their rows are here when the old rows are. */
   #spacesAhead(request: DBCoreMutateRequest): Iterable<SpaceId> {
     if (this.#synced.spaceProperty === null) return [PRIVATE];
@@ -260,13 +284,17 @@ class CapturedTable {
 
   #rows(trans: DBCoreTransaction, drafts: Draft[]): PromiseExtended<CapturedRow[]> {
     const spaces = [...spacesOf(this.#synced, drafts)];
+    const { tx, early, vacant } = this.#pass(trans);
     const known = Later.all(spaces.map((space) => this.#space(trans, space))) as PromiseExtended<(SpaceRow | undefined)[]>;
-    return known.then((found) =>
-      outboxRows(this.#synced, drafts, {
-        tx: this.#pass(trans).tx, at: this.#options.now(), unsynced: this.#options.unsynced,
+    return (Later.all([known, vacant]) as PromiseExtended<[(SpaceRow | undefined)[], boolean | null]>).then(([found, isVacant]) => {
+      const known = new Map(spaces.map((space, i): [SpaceId, SpaceRow | undefined] => [space, found[i]]));
+      const rows = outboxRows(this.#synced, drafts, {
+        tx, at: this.#options.now(), unsynced: this.#options.unsynced, known,
         ...((trans as unknown as IDBTransaction).mode === "versionchange" && { upgrade: true }),
-        known: new Map(spaces.map((space, i): [SpaceId, SpaceRow | undefined] => [space, found[i]])),
-      }));
+      });
+      for (const row of rows) early.mark(row, isVacant === true, known.get(row.space), this.#options.ahead?.(row.space) ?? null);
+      return rows;
+    });
   }
 
   /** What is not written down must not stay: the transaction ends with it. */
@@ -274,7 +302,9 @@ class CapturedTable {
     if (rows.length === 0) return Later.resolve(rows);
     const added = (this.#outbox.mutate({ trans, type: "add", values: rows }) as Answer).then((answer) => {
       if (answer.numFailures > 0) throw Object.values(answer.failures)[0];
-      return rows.map((row, i): CapturedRow => ({ ...row, seq: answer.results?.[i] }));
+      const written = rows.map((row, i): CapturedRow => ({ ...row, seq: answer.results?.[i] }));
+      for (const row of written) this.#pass(trans).early.add(row);
+      return written;
     });
     added.catch(() => abort(trans));
     return added;
@@ -282,6 +312,7 @@ class CapturedTable {
 
   /** Some rows were refused, by a unique index or because the key was taken, and the transaction goes on without them. */
   #correct(trans: DBCoreTransaction, drafts: Draft[], rows: CapturedRow[], failures: Failures): PromiseExtended<unknown> {
+    this.#pass(trans).early.spoil();
     return this.#rows(trans, withoutRefused(drafts, failures)).then((right) => {
       const corrected = rows.map(({ seq, space, waits }) => ({ seq, ...right.find((one) => one.space === space && one.waits?.space === waits?.space) }));
       return Later.all([

@@ -1,3 +1,3 @@
 // What is used of Dexie, in one import: a bundle would have one for each file.
 
-export { cmp, Dexie, liveQuery, PropModification, RangeSet } from "dexie";
+export { cmp, Dexie, liveQuery, PropModification, rangesOverlap, RangeSet } from "dexie";

@@ -4,7 +4,7 @@ import type { Device } from "../../core/src/device.ts";
 import type { Tell } from "../../core/src/status.ts";
 import type { Store } from "../../core/src/store.ts";
 
-export type Driver = Pick<Device, "open" | "retry" | "close" | "captured" | "online" | "offline" | "visible" | "pause" | "resume" | "withdraw" | "signedIn" | "now" | "stop">;
+export type Driver = Pick<Device, "open" | "retry" | "close" | "captured" | "ahead" | "online" | "offline" | "visible" | "pause" | "resume" | "withdraw" | "signedIn" | "now" | "stop">;
 
 export interface Lead {
   store: Store;

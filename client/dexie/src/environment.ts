@@ -2,6 +2,7 @@
 
 import { Device, userOf } from "../../core/src/device.ts";
 import type { Ports, Socket, TokenSource } from "../../core/src/ports.ts";
+import { HeadStart } from "./head-start.ts";
 import type { Environment } from "./headwater.ts";
 import { newId } from "./new-id.ts";
 
@@ -52,8 +53,10 @@ function onPage(shown: (isVisible: boolean) => void, connected: () => void): () 
 }
 
 export function environmentOf({ url, token, policy = "merge" }: ServerOptions, ports: Ports): Environment {
+  const start = new HeadStart(url, ports, token);
   return {
-    startDriver: (lead) => new Device({ ...lead, url, ports, token, onConflict: policy }),
+    startDriver: (lead) => new Device({ ...lead, url, ports: { ...ports, fetch: start.fetch }, token: start.token, onConflict: policy }),
+    headStart: () => void start.begin(),
     locks: globalThis.navigator?.locks as Environment["locks"],
     channel: (name) => (typeof BroadcastChannel === "function" ? (new BroadcastChannel(name) as never) : undefined),
     newId, visible: isVisible, online: isOnline, onPage,

@@ -1,4 +1,6 @@
-// What can be wrong with a schema, a key or a value, said where the programmer sees it: at set-up or at the write.
+// The errors that an application sees: of a schema, a key or a value, at set-up or at the write; and of a wish that cannot be fulfilled now.
+
+import type { Status } from "./status.ts";
 
 /** The declared tables, or the options, cannot be synced as they are. Thrown by `headwater()`, before anything is opened. */
 export class SchemaError extends Error {
@@ -23,4 +25,19 @@ export class SpaceError extends Error {
   constructor(table: string, property: string) {
     super(`${table}: "${property}" must hold the id of a space, 1 to 64 of A-Z a-z 0-9 _ -, or nothing.`);
   }
+}
+
+/** A space is held: somebody has to do something before anything is synced. */
+export class HeldError extends Error {
+  override readonly name = "HeldError";
+  readonly reason: NonNullable<Status["reason"]>;
+  constructor(reason: NonNullable<Status["reason"]>) {
+    super(`space ${reason.space}: ${reason.why}${reason.detail ? `, ${reason.detail}` : ""}`);
+    this.reason = reason;
+  }
+}
+
+/** Nothing came of it in time, or there is no leader: the edits are in the outbox, and sync goes on by itself. */
+export class TimeoutError extends Error {
+  override readonly name = "TimeoutError";
 }

@@ -1,11 +1,13 @@
 // A Dexie database that syncs: what the app sees, put together.
 
-import type { Dexie as Database, Subscription } from "dexie";
+import type { Dexie as Database, ObservabilitySet, Subscription } from "dexie";
+import type { Early } from "../../core/src/events.ts";
 import type { SpaceStatus, Tell } from "../../core/src/status.ts";
-import type { NoteRow, SpaceRow } from "../../core/src/store.ts";
+import type { NoteRow, OutboxRow, SpaceRow } from "../../core/src/store.ts";
 import { createCapture } from "./capture.ts";
-import { Dexie, liveQuery } from "./dexie.ts";
+import { Dexie, liveQuery, rangesOverlap, RangeSet } from "./dexie.ts";
 import type { Driver, StartDriver } from "./driver.ts";
+import { HeldError, TimeoutError } from "./errors.ts";
 import { adopt, dropProposals, type Existing } from "./existing.ts";
 import { forget, forgetSpace } from "./forget.ts";
 import { Leader, type Locks } from "./leader.ts";
@@ -29,6 +31,8 @@ export interface SyncOptions {
 /** What a browser gives, and tests replace. */
 export interface Environment {
   startDriver: StartDriver;
+  /** The database is being made: the first load may be asked for before there is a leader. */
+  headStart?: () => void;
   locks: Locks | undefined;
   channel: (name: string) => Channel | undefined;
   newId: () => string;
@@ -40,21 +44,6 @@ export interface Environment {
   /** Calls when the page is shown or hidden, and when the connection is back or gone; gives what ends that. */
   onPage: (shown: (isVisible: boolean) => void, connected: () => void) => () => void;
   warn: (text: string) => void;
-}
-
-/** A space is held: somebody has to do something before anything is synced. */
-export class HeldError extends Error {
-  override readonly name = "HeldError";
-  readonly reason: NonNullable<Status["reason"]>;
-  constructor(reason: NonNullable<Status["reason"]>) {
-    super(`space ${reason.space}: ${reason.why}${reason.detail ? `, ${reason.detail}` : ""}`);
-    this.reason = reason;
-  }
-}
-
-/** Nothing came of it in time, or there is no leader: the edits are in the outbox, and sync goes on by itself. */
-export class TimeoutError extends Error {
-  override readonly name = "TimeoutError";
 }
 
 export class Headwater {
@@ -92,7 +81,10 @@ export class Headwater {
     let transactions = 0;
     const newTransaction = () => `${tab} ${++transactions}`;
     const { now } = environment;
-    const capture = createCapture({ tables: this.#tables, unsynced: existing === "keep", now, newTransaction });
+    const capture = createCapture({
+      tables: this.#tables, unsynced: existing === "keep", now, newTransaction,
+      ahead: (space) => this.#driver?.ahead(space) ?? null, completed: (early) => this.#completed(early),
+    });
     const silent = silentTap();
     db.use(capture.middleware);
     db.use(silent.middleware);
@@ -103,6 +95,8 @@ export class Headwater {
     this.#newReady();
     // Not awaited: the app's first query must not wait for a leader.
     db.on("ready", () => this.#open(tab), true);
+    // Outside of the transaction that makes it, in which Dexie calls this.
+    db.on("populate", () => void environment.after(0, () => this.#isPaused || this.#isClosed || !environment.online() || environment.headStart?.()));
     db.on("versionchange", () => this.#shut());
     db.on("close", () => this.#shut());
   }
@@ -218,19 +212,23 @@ export class Headwater {
 
   /** Notes and the first load are seen in every tab, from the database. */
   #watch(): void {
-    const watch = <T>(query: () => PromiseLike<T>, see: (value: T) => void) => {
+    const watch = <T>(query: () => PromiseLike<T>, see: (value: T) => void): Subscription => {
       const subscription: Subscription = liveQuery(query as () => Promise<T>).subscribe({ next: see, error: () => {} });
       this.#stops.push(() => subscription.unsubscribe());
+      return subscription;
     };
     const notes = this.#db.table<NoteRow>("_hw_notes");
     watch(() => notes.toArray(), (rows) => this.#see(rows));
-    const spaces = this.#db.table<SpaceRow>("_hw_spaces");
-    watch(() => spaces.get(PRIVATE), (row) => {
+    const loading = watch(() => this.#db.table<SpaceRow>("_hw_spaces").get(PRIVATE), (row) => {
       if (row?.position) this.#ready.resolve();
+      // The row changes with everything that comes, and has no more to say.
+      if (row?.position) loading.unsubscribe();
     });
     const outbox = `idb://${this.#db.name}/_hw_outbox/`;
-    const captured = (parts: Record<string, unknown>) => {
-      if (outbox in parts) void this.#look().catch(() => {});
+    const captured = (parts: ObservabilitySet) => {
+      const seqs = parts[outbox];
+      // What is in the driver's hands already needs no look.
+      if (seqs && rangesOverlap(seqs, new RangeSet(this.#told + 1, Infinity))) void this.#look().catch(() => {});
     };
     Dexie.on("storagemutated", captured);
     this.#stops.push(() => Dexie.on.storagemutated.unsubscribe(captured));
@@ -250,32 +248,35 @@ export class Headwater {
   }
 
   async #lead(term: number, stolen: boolean): Promise<void> {
-    const leader = this.#leader;
-    let spaces: Set<string>;
-    try {
-      spaces = await this.#store.commit(term, { wake: "nothing" }, async (tx) => {
-        await adopt(tx, this.#tables, this.#existing, this.#environment.now());
-        return new Set([PRIVATE, ...(await tx.spaces.list()).map(({ space }) => space)]);
-      });
-    } catch (error) {
-      // Whoever leads next tries again: no row from before may be overwritten by a load.
-      this.#environment.warn(`sync has not begun: ${error}`);
-      return leader?.deposed();
-    }
-    if (this.#leader !== leader || leader?.term !== term) return;
+    const leader = this.#leader as Leader;
+    // Every transaction of the driver comes after this one: no row from before may be overwritten by a load.
+    const adopting = this.#store.commit(term, { wake: "nothing" }, async (tx) => {
+      await adopt(tx, this.#tables, this.#existing, this.#environment.now());
+      return { spaces: await tx.spaces.list(), rows: await tx.outbox.list() };
+    });
     this.#spaces.clear();
-    this.#driver = this.#environment.startDriver({
+    const driver = this.#environment.startDriver({
       store: this.#store, term, stolen, tell: (tell) => this.#hearTell(tell), deposed: () => leader.deposed(),
     });
-    for (const space of spaces) this.#driver.open(space);
-    this.#driver.visible(this.#environment.visible());
-    if (!this.#environment.online()) this.#driver.offline();
-    if (this.#isPaused) this.#driver.pause();
+    this.#driver = driver;
+    if (this.#isPaused) driver.pause();
+    if (!this.#environment.online()) driver.offline();
+    driver.open(PRIVATE);
+    driver.visible(this.#environment.visible());
+    this.#told = 0;
+    try {
+      const { spaces, rows } = await adopting;
+      if (driver !== this.#driver) return;
+      for (const { space } of spaces) driver.open(space);
+      this.#tellOf(rows);
+    } catch (error) {
+      // Whoever leads next tries again.
+      this.#environment.warn(`sync has not begun: ${error}`);
+      return leader.deposed();
+    }
     this.#tabs?.say({ type: "lead" });
     this.#tabs?.askAgain();
     this.#decide();
-    this.#told = 0;
-    await this.#look().catch(() => {});
   }
 
   #follow(): void {
@@ -283,12 +284,24 @@ export class Headwater {
     this.#driver = null;
   }
 
+  /** Edits are written down here that can be sent before anything else is done. */
+  #completed(early: Early): void {
+    const seq = early.rows.at(-1)?.seq ?? 0;
+    if (!this.#driver || seq <= this.#told) return;
+    this.#told = seq;
+    this.#driver.captured(early.row.space, seq, early);
+  }
+
   /** Tells the driver of edits, made here or in another tab. */
   async #look(): Promise<void> {
     const driver = this.#driver;
     if (!driver) return;
     const rows = await this.#store.captured(this.#told);
-    if (driver !== this.#driver) return;
+    if (driver === this.#driver) this.#tellOf(rows);
+  }
+
+  #tellOf(rows: readonly OutboxRow[]): void {
+    const driver = this.#driver as Driver;
     // Another look may have told of some of them meanwhile.
     const fresh = rows.filter(({ seq }) => seq > this.#told);
     this.#told = Math.max(this.#told, rows.at(-1)?.seq ?? 0);
@@ -319,6 +332,7 @@ export class Headwater {
     const { now } = this.#environment;
     const status = combine([...this.#spaces.values()], this.#isPaused, this.status.value, now());
     this.status.set(this.#isClosed ? { ...status, phase: "closed" } : this.#isOutdated ? outdated(status) : status);
+    if (status.spaces.some(({ space, ready }) => space === PRIVATE && ready)) this.#ready.resolve();
     if (!status.reason) return this.#isRefused ? this.#newReady() : undefined;
     this.#isRefused = !status.spaces.some(({ space, ready }) => space === PRIVATE && ready);
     if (this.#isRefused) this.#ready.reject(new HeldError(status.reason));

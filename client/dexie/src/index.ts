@@ -28,10 +28,10 @@ export function headwater(db: Dexie, options: HeadwaterOptions): Sync {
 export { UnsupportedValueError, ValueTooLargeError } from "../../core/src/codec.ts";
 export type { SpaceStatus } from "../../core/src/status.ts";
 export type { ServerOptions } from "./environment.ts";
-export { KeyError, SchemaError, SpaceError } from "./errors.ts";
+export { HeldError, KeyError, SchemaError, SpaceError, TimeoutError } from "./errors.ts";
 export type { Existing } from "./existing.ts";
 export { UnsentError } from "./forget.ts";
-export { type Headwater, HeldError, type SyncOptions, TimeoutError } from "./headwater.ts";
+export type { Headwater, SyncOptions } from "./headwater.ts";
 export { newId } from "./new-id.ts";
 export type { Choice, Conflict, ConflictingRecord, OnConflict, Rejected } from "./notes.ts";
 export type { Observable, Observer, Subscription } from "./observable.ts";

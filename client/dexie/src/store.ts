@@ -12,12 +12,15 @@ import { STORE_NAMES, type Synced } from "./schema.ts";
 import { above, type StoreOf, storeOf } from "./stores.ts";
 import { zone } from "./zone.ts";
 import { tap } from "./tap.ts";
-import { ABSORBED, type DexieTx, KEPT, type MetaRow, openTx } from "./transaction.ts";
+import { type DexieTx, type MetaRow, openTx } from "./transaction.ts";
 
 export const LEADER = "leader";
 
 /** Below observability, and so seen by no query. */
 export const silentTap = () => tap("headwater-silent", -2);
+
+/** What tabs query. */
+const WATCHED = ["_hw_notes", "_hw_spaces"];
 
 export interface DexieStoreOptions {
   db: Database;
@@ -58,17 +61,17 @@ export class DexieStore implements Store {
         const trans = dexieTx.idbtrans as unknown as DBCoreTransaction;
         const run = zone();
         const through = (core: DBCore) => <Row>(name: string) => storeOf<Row>(core.table(name), trans, run);
-        const own = through(below());
-        const app = scope.wake === "nothing" ? through(silent()) : own;
+        const [seen, unseen] = [through(below()), through(silent())];
+        const app = scope.wake === "nothing" ? unseen : seen;
+        // A leader knows what it writes; others ask for notes and spaces, and the leader for what others have written down.
+        const own = <Row>(name: string) => (term === null || WATCHED.includes(name) ? seen<Row> : unseen<Row>)(name);
         const work = async () => {
-          const meta = own<MetaRow>("_hw_meta");
-          const [leader, absorbed, kept] = await meta.get([LEADER, ABSORBED, KEPT]);
-          if (term !== null && (leader?.value as LeaderRow | undefined)?.term !== term) throw new TermOver(`term ${term} is over`);
-          const tx = openTx({ own, app, tables, onSpace, kept: (kept?.value ?? []) as string[] });
-          await tx.absorb((absorbed?.value as number | undefined) ?? 0);
+          const tx = openTx({ own, app, tables, onSpace });
+          await tx.begin();
+          const leader = (await tx.meta.get(LEADER)) as LeaderRow | undefined;
+          if (term !== null && leader?.term !== term) throw new TermOver(`term ${term} is over`);
           const result = await body(tx);
-          await tx.end();
-          if (scope.wake === "everything") await this.#wakeAll(meta);
+          await Promise.all([tx.end(), scope.wake === "everything" && this.#wakeAll(seen<MetaRow>("_hw_meta"))]);
           return result;
         };
         return new Dexie.Promise<T>((resolve, reject) => {

@@ -28,8 +28,12 @@ export function storeOf<Row>(table: DBCoreTable, trans: DBCoreTransaction, run =
     /** Rows that an index gives for one value. */
     where: (index: string, value: unknown) =>
       query(true, { type: 1, lower: value, upper: value }, Infinity, table.schema.getIndexByKeyPath(index)) as Promise<Row[]>,
-    /** Writes and gives what failed. */
+    /** Writes, and gives what failed. */
     mutate,
+    /** Writes, and throws what failed. */
+    write,
+    /** Whether an index can refuse a row. */
+    isUnique: table.schema.indexes.some(({ unique }) => unique),
     /** Gives the keys of the rows. */
     add: (values: readonly Row[]) => write({ type: "add", values }, values.length),
     put: async (values: readonly Row[]) => void (await write({ type: "put", values }, values.length)),

@@ -1,15 +1,14 @@
 // One transaction of the core on the app's database.
 
 import { memo } from "../../core/src/memo.ts";
-import type { BaseRow, ExtraRow, Key, NoteRow, OutboxRow, SentRow, SpaceId, SpaceRow, Tx } from "../../core/src/store.ts";
+import type { BaseRow, ExtraRow, Key, NewOutboxRow, NoteRow, OutboxRow, SentRow, SpaceId, SpaceRow, Tx } from "../../core/src/store.ts";
 import { collectionOf } from "../../core/src/store.ts";
-import { type AppRows, appRows } from "./app-rows.ts";
+import { type AppRows, appRows, type Tables } from "./app-rows.ts";
 import type { CapturedRow } from "./rows.ts";
-import type { Row, StoreName, Synced } from "./schema.ts";
-import { above, beginning, type StoreOf } from "./stores.ts";
+import type { StoreName, Synced } from "./schema.ts";
+import { type CopyOf, copyOf } from "./copy.ts";
+import type { StoreOf } from "./stores.ts";
 
-/** From here on, all rows of a space are looked at before rows are asked for one by one: mostly there are few. */
-const FEW = 4;
 /** The last `seq` of the outbox of which the bases stand in `_hw_base`. */
 export const ABSORBED = "absorbed";
 /** Records of rows from before that stay local until they change (`existing: 'keep'`): no sweep deletes them. */
@@ -29,67 +28,81 @@ export interface Opened {
   /** What our own stores are written through: `liveQuery` sees it. */
   own: <Row>(name: string) => StoreOf<Row>;
   /** What the app's tables are written through: the same, or something that nobody watches. */
-  app: (name: string) => StoreOf<Row>;
+  app: Tables["store"];
   tables: ReadonlyMap<string, Synced>;
-  kept: readonly Key[];
   /** Told before a space's row is written, in the transaction. */
   onSpace: (tx: DexieTx, row: SpaceRow) => Promise<void>;
 }
 
 export interface DexieTx extends Tx {
   rows: AppRows;
-  stores: ReturnType<typeof ourStores>;
+  stores: ReturnType<typeof copies>;
   keep(keys: Key[]): void;
   /** Empties a store, one of the app's too. */
   clear(name: string): Promise<void>;
   /**
-   * Makes `base` rows for what has been captured since the last transaction, here or in another tab, in the order of the
-   * outbox: of two edits of one record the first knew its synced state.
+   * Reads what is needed in nearly every transaction, and makes `base` rows for what has been captured since the last one, here or
+   * in another tab, in the order of the outbox: of two edits of one record the first knew its synced state.
    */
-  absorb(absorbed: number): Promise<void>;
+  begin(): Promise<void>;
   /** Writes what the transaction has gathered. */
   end(): Promise<void>;
 }
 
-function ourStores(own: Opened["own"]) {
-  const store = <Row>(name: StoreName) => own<Row>(name);
+/** What is small, as this transaction sees it. */
+function copies(own: Opened["own"]) {
+  const copy = <Row>(name: StoreName, keyOf: (row: Row) => unknown) => copyOf(own<Row>(name), keyOf);
+  const named = ({ space, key }: { space: SpaceId; key: Key }) => [space, key];
   return {
-    outbox: store<OutboxRow>("_hw_outbox"), sent: store<SentRow>("_hw_sent"), base: store<BaseRow>("_hw_base"),
-    extra: store<ExtraRow>("_hw_extra"), spaces: store<SpaceRow>("_hw_spaces"), marks: store<MarkRow>("_hw_marks"),
-    notes: store<NoteRow>("_hw_notes"), meta: store<MetaRow>("_hw_meta"),
+    outbox: copy<OutboxRow & Partial<CapturedRow>>("_hw_outbox", ({ seq }) => seq), sent: copy<SentRow>("_hw_sent", ({ space, n }) => [space, n]),
+    base: copy<BaseRow>("_hw_base", named), extra: copy<ExtraRow>("_hw_extra", named),
+    spaces: copy<SpaceRow>("_hw_spaces", ({ space }) => space), meta: copy<MetaRow>("_hw_meta", ({ key }) => key),
   };
 }
 
-export function openTx({ own, app, tables, kept, onSpace }: Opened): DexieTx {
-  const stores = ourStores(own);
-  const { sent, extra, spaces, marks, notes, meta } = stores;
-  const keeps = new Set(kept);
-  const base = byKey(stores.base);
+export function openTx({ own, app, tables, onSpace }: Opened): DexieTx {
+  const stores = copies(own);
+  const { outbox, sent, base, extra, spaces, meta } = stores;
+  const [marks, notes] = [own<MarkRow>("_hw_marks"), own<NoteRow>("_hw_notes")];
+  const keeps = new Set<Key>();
+  const rows = appRows({ tables, store: app }, keeps);
+  /** How many records were kept at the beginning. */
+  let kept = 0;
   /** The last of the outbox that has been absorbed, and may be gone from there. */
   let seen = 0;
   const tx: DexieTx = {
-    stores,
-    rows: appRows({ tables, store: app }, keeps),
-    outbox: outboxOf(stores.outbox, () => seen),
-    sent: {
-      list: (space) => sent.list(beginning(space)),
-      put: (rows) => sent.put(rows),
-      delete: (space, ns) => sent.delete(ns.map((n) => [space, n])),
+    stores, rows,
+    outbox: {
+      list: async (space) => (await outbox.list()).filter((row) => !space || row.space === space).sort((one, other) => one.seq - other.seq),
+      last: async () => Math.max(seen, (await tx.outbox.list()).at(-1)?.seq ?? 0),
+      async add(rows) {
+        const seqs = (await own<NewOutboxRow>("_hw_outbox").add(rows)) as number[];
+        outbox.learn(rows.map((row, i) => ({ ...row, seq: seqs[i] as number })));
+        return seqs;
+      },
+      // What was before is in `_hw_base` by now.
+      put: async (rows) => outbox.put(rows.map(({ before: _, ...row }: OutboxRow & Partial<CapturedRow>) => row)),
+      delete: async (seqs) => outbox.delete(seqs),
     },
-    base,
+    sent: {
+      list: async (space) => (await sent.list()).filter((row) => row.space === space).sort((one, other) => one.n - other.n),
+      put: async (rows) => sent.put(rows),
+      delete: async (space, ns) => sent.delete(ns.map((n) => [space, n])),
+    },
+    base: byKey(base),
     extra: {
       ...byKey(extra),
-      waiting: async (collections) =>
-        [...(await extra.where("why", "taken")), ...(await extra.where("why", "unique"))].filter(({ key }) => collections.includes(collectionOf(key))),
+      waiting: async (collections) => (await extra.list()).filter(({ why, key }) => why !== "unknown" && collections.includes(collectionOf(key))),
     },
     spaces: {
-      get: async (space) => (await spaces.get([space]))[0],
+      // The core changes the row that it is given, and what stands in the database is still asked for.
+      get: async (space) => structuredClone((await spaces.get([space]))[0]),
       list: () => spaces.list(),
       put: async (row) => {
         await onSpace(tx, row);
-        await spaces.put([row]);
+        spaces.put([row]);
       },
-      delete: (space) => spaces.delete([space]),
+      delete: async (space) => spaces.delete([space]),
     },
     marks: {
       add: async (load, keys) => void (await marks.add(keys.length > 0 ? [{ load, keys }] : [])),
@@ -104,45 +117,34 @@ export function openTx({ own, app, tables, kept, onSpace }: Opened): DexieTx {
     },
     meta: {
       get: async (key) => (await meta.get([key]))[0]?.value,
-      put: (key, value) => meta.put([{ key, value }]),
+      put: async (key, value) => meta.put([{ key, value }]),
     },
     keep: (keys) => keys.forEach((key) => keeps.add(key)),
-    clear: (name) => own(name).clear(),
-    async absorb(absorbed) {
-      const rows = (await stores.outbox.list(above(absorbed))) as (OutboxRow & Partial<CapturedRow>)[];
-      seen = rows.at(-1)?.seq ?? absorbed;
-      for (const [space, bases] of firstBases(rows)) {
-        const there = await base.get(space, [...bases.keys()]);
-        await base.put([...bases.values()].filter((_, i) => !there[i]));
+    clear: (name) => ((name.startsWith("_hw_") && stores[name.slice(4) as keyof typeof stores]) || own(name)).clear(),
+    async begin() {
+      await Promise.all(Object.values(stores).map((store) => store.ahead()));
+      for (const key of ((await tx.meta.get(KEPT)) ?? []) as Key[]) keeps.add(key);
+      kept = keeps.size;
+      seen = ((await tx.meta.get(ABSORBED)) as number | undefined) ?? 0;
+      const fresh = ((await tx.outbox.list()) as (OutboxRow & Partial<CapturedRow>)[]).filter(({ seq }) => seq > seen);
+      for (const [space, bases] of firstBases(fresh)) {
+        const there = await base.get([...bases.keys()].map((key) => [space, key]));
+        base.put([...bases.values()].filter((_, i) => !there[i]));
       }
-      for (const key of rows.flatMap(({ keys }) => keys)) keeps.delete(key);
-      await meta.put(rows.slice(-1).map(({ seq }) => ({ key: ABSORBED, value: seq })));
+      for (const key of fresh.flatMap(({ keys }) => keys)) keeps.delete(key);
+      const last = fresh.at(-1);
+      if (last) await tx.meta.put(ABSORBED, (seen = last.seq));
     },
-    end: () => meta.put(keeps.size === kept.length ? [] : [{ key: KEPT, value: [...keeps] }]),
+    async end() {
+      if (keeps.size !== kept) await tx.meta.put(KEPT, [...keeps]);
+      await Promise.all([rows.end(), ...Object.values(stores).map((store) => store.write())]);
+    },
   };
   return tx;
 }
 
-/** The whole outbox is read, once until it changes: what touches a record is asked for again and again. */
-function outboxOf(store: StoreOf<OutboxRow>, seen: () => number): Tx["outbox"] {
-  let all: OutboxRow[] | null = null;
-  const changed = <T>(done: T): T => {
-    all = null;
-    return done;
-  };
-  const rows = async () => (all ??= await store.list());
-  return {
-    list: async (space) => (await rows()).filter((row) => !space || row.space === space),
-    last: async () => Math.max(seen(), (await rows()).at(-1)?.seq ?? 0),
-    add: async (rows) => changed((await store.add(rows as OutboxRow[])) as number[]),
-    // What was before is in `_hw_base` by now.
-    put: async (rows) => changed(await store.put(rows.map(({ before: _, ...row }: OutboxRow & Partial<CapturedRow>) => row as OutboxRow))),
-    delete: async (seqs) => changed(await store.delete(seqs)),
-  };
-}
-
 /** The bases that captured rows tell of, by space: of each record the first. */
-function firstBases(rows: (OutboxRow & Partial<CapturedRow>)[]): Map<SpaceId, Map<Key, BaseRow>> {
+export function firstBases(rows: Pick<Partial<CapturedRow> & OutboxRow, "space" | "keys" | "before">[]): Map<SpaceId, Map<Key, BaseRow>> {
   const firsts = new Map<SpaceId, Map<Key, BaseRow>>();
   for (const { space, keys, before = [] } of rows) {
     const bases = memo(firsts, space, () => new Map<Key, BaseRow>());
@@ -155,17 +157,12 @@ function firstBases(rows: (OutboxRow & Partial<CapturedRow>)[]): Map<SpaceId, Ma
 }
 
 /** Rows that space and key name. */
-function byKey<Row extends { key: Key }>(store: StoreOf<Row>) {
+function byKey<Row extends { space: SpaceId; key: Key }>(rows: CopyOf<Row>) {
   const named = (space: SpaceId, keys: Key[]) => keys.map((key) => [space, key]);
   return {
-    async get(space: SpaceId, keys: Key[]): Promise<(Row | undefined)[]> {
-      const all = keys.length > FEW ? await store.list(beginning(space), keys.length + 1) : null;
-      if (!all || all.length > keys.length) return store.get(named(space, keys));
-      const rows = new Map(all.map((row) => [row.key, row]));
-      return keys.map((key) => rows.get(key));
-    },
-    keys: async (space: SpaceId) => (await store.keys(beginning(space))).map((key) => (key as [SpaceId, Key])[1]),
-    put: (rows: Row[]) => store.put(rows),
-    delete: (space: SpaceId, keys: Key[]) => store.delete(named(space, keys)),
+    get: (space: SpaceId, keys: Key[]) => rows.get(named(space, keys)),
+    keys: async (space: SpaceId) => (await rows.list()).filter((row) => row.space === space).map(({ key }) => key),
+    put: async (list: Row[]) => rows.put(list),
+    delete: async (space: SpaceId, keys: Key[]) => rows.delete(named(space, keys)),
   };
 }

@@ -42,6 +42,54 @@ export const syncCases: Record<string, (assert: Assert) => Promise<void>> = {
     db.close();
   },
 
+  async "a lone edit is sent before it is numbered, and done once though its answer is lost and more is typed"(assert) {
+    const server = new Server();
+    server.write("todos", "s", { n: 0 });
+    const pushed: unknown[][] = [];
+    const { db, hw } = createApp(`sync-${newId()}`, async (asked) => {
+      const answer = await server.ask(asked);
+      if (asked.kind !== "push") return answer;
+      const outbox = (await db.table("_hw_outbox").toArray()) as { early?: true }[];
+      pushed.push([outbox.map(({ early }) => early), await db.table("_hw_sent").count()]);
+      if (pushed.length > 1) return answer;
+      await native(db.table("todos").update("s", { n: add(1) } as never));
+      return { status: 0, body: null };
+    });
+    await native(db.open());
+    await hw.ready;
+    await hw.now();
+    await native(db.table("todos").update("s", { n: add(1) } as never));
+    await until("it is pushed", () => pushed.length > 0);
+    await hw.now();
+    assert.deepEqual(pushed[0], [[true], 0]);
+    assert.deepEqual([server.value("todos s"), await db.table("todos").get("s")], [{ n: 2 }, { id: "s", n: 2 }]);
+    assert.deepEqual(server.pushes.map(({ mutations }) => mutations.map(({ id }) => id)), [[1], [1], [2]]);
+    await hw.close();
+    db.close();
+  },
+
+  async "two edits in one transaction are sent early as one, and none is where the transaction is aborted"(assert) {
+    const server = new Server();
+    const { db, hw } = start(server);
+    await native(db.open());
+    await hw.ready;
+    await hw.now();
+    const todos = db.table("todos");
+    const both = (fails: boolean) => native(db.transaction("rw", todos, async () => {
+      await todos.add({ id: "a", n: 1 });
+      await todos.add({ id: "b", n: 2 });
+      if (fails) throw new Error("on purpose");
+    }));
+    await both(true).catch(() => {});
+    await both(false);
+    await until("it is pushed", () => server.pushes.length > 0);
+    await hw.now();
+    assert.deepEqual(server.pushes.map(({ mutations }) => mutations.map(({ changes }) => changes.length)), [[2]]);
+    assert.deepEqual([await db.table("_hw_outbox").count(), await db.table("_hw_base").count()], [0, 0]);
+    await hw.close();
+    db.close();
+  },
+
   async "hooks of the app see nothing of what comes, and it is not pushed back"(assert) {
     const server = new Server();
     const { db, hw } = start(server);

@@ -34,6 +34,8 @@ enum WaitsFor {
     /// Its place among the turns of all objects of the isolate.
     Place,
     HeadRead,
+    /// A lease for what is about to be put.
+    Lease(Box<Put>),
     ObjectPut,
     ObjectDeleted,
     /// With its metadata.
@@ -42,7 +44,14 @@ enum WaitsFor {
     Sleep,
 }
 
-/// A head that is about to be put.
+/// What is about to be put.
+#[derive(Debug)]
+enum Put {
+    Part { key: String, value: String, ttl_s: u64 },
+    Head(Head),
+}
+
+/// A head that is.
 #[derive(Debug)]
 struct Head {
     key: String,
@@ -53,6 +62,7 @@ struct Head {
 
 impl<S: Storage> Object<S> {
     pub(super) fn begin_turn(&mut self, task: &mut Task, at: Moment) -> Effect {
+        self.alarm_came();
         let watchdog = self.space().begin_turn(at.now);
         let waits_for = WaitsFor::Watchdog(None);
         task.state =
@@ -93,6 +103,18 @@ impl<S: Storage> Object<S> {
             (WaitsFor::HeadRead, Event::Head(head)) => {
                 core.head_was_read(head.map_err(|()| ApiError::Upstream)?.as_ref(), now, random);
             }
+            (WaitsFor::Lease(_), Event::Budget(answer)) => {
+                let WaitsFor::Lease(put) = turn.waits_for else { unreachable!("BUG: it has just matched") };
+                let turn = Turn { waits_for: WaitsFor::HeadRead, ..turn };
+                // What was deleted meanwhile is not put any more.
+                if core.is_gone() {
+                    return Ok(self.next_of_turn(task, turn, now));
+                }
+                return Ok(match self.lease_came(answer, now) {
+                    Ok(()) => self.put(task, turn, *put, now),
+                    Err(outcome) => self.was_not_put(task, turn, &put, outcome, now),
+                });
+            }
             (WaitsFor::ObjectPut, Event::Put(put)) => {
                 let outcome = self.outcome(put);
                 self.space().object_was_put(outcome, now);
@@ -131,13 +153,37 @@ impl<S: Storage> Object<S> {
             publication::Effect::ReadHead { key } => (WaitsFor::HeadRead, Effect::ReadHead { key }),
             publication::Effect::PutObject { key, body: value, ttl_s } => {
                 turn.bytes += value.len();
-                let expires = Expires::In(ttl_s);
-                (WaitsFor::ObjectPut, Effect::Put { key, value, metadata: None, expires })
+                return self.lease_and_put(task, turn, Put::Part { key, value, ttl_s }, now);
             }
             publication::Effect::DeleteObject { key } => (WaitsFor::ObjectDeleted, Effect::Delete { key }),
             publication::Effect::PutHead { key, value, metadata, expiration_s } => {
                 let head = Head { key, value, metadata, expiration_s };
                 turn.bytes += head.value.len();
+                return self.lease_and_put(task, turn, Put::Head(head), now);
+            }
+            publication::Effect::Sleep(alarm) => (WaitsFor::Sleep, Effect::SetAlarm(alarm)),
+        };
+        task.state = State::Turn(Box::new(Turn { waits_for, ..turn }));
+        effect
+    }
+
+    /// Puts it, if the day's budget has a lease for it.
+    fn lease_and_put(&mut self, task: &mut Task, turn: Turn, put: Put, now: Millis) -> Effect {
+        if self.takes_leased(now) {
+            return self.put(task, turn, put, now);
+        }
+        let asked = self.ask_for_lease(matches!(put, Put::Part { .. }), now);
+        task.state = State::Turn(Box::new(Turn { waits_for: WaitsFor::Lease(Box::new(put)), ..turn }));
+        asked
+    }
+
+    fn put(&mut self, task: &mut Task, mut turn: Turn, put: Put, now: Millis) -> Effect {
+        let (waits_for, effect) = match put {
+            Put::Part { key, value, ttl_s } => {
+                let expires = Expires::In(ttl_s);
+                (WaitsFor::ObjectPut, Effect::Put { key, value, metadata: None, expires })
+            }
+            Put::Head(head) => {
                 // After a long turn the watchdog would fire before a head that is put now must have landed.
                 if now.since(turn.watched_from) <= self.space().publisher().landing_ms() / 4 {
                     return put_head(task, turn, head);
@@ -146,10 +192,24 @@ impl<S: Storage> Object<S> {
                 let watchdog = self.space().watchdog(now);
                 (WaitsFor::Watchdog(Some(head)), Effect::SetAlarm(Some(watchdog)))
             }
-            publication::Effect::Sleep(alarm) => (WaitsFor::Sleep, Effect::SetAlarm(alarm)),
         };
         task.state = State::Turn(Box::new(Turn { waits_for, ..turn }));
         effect
+    }
+
+    fn was_not_put(
+        &mut self,
+        task: &mut Task,
+        turn: Turn,
+        put: &Put,
+        outcome: PutOutcome,
+        now: Millis,
+    ) -> Effect {
+        match put {
+            Put::Part { .. } => self.space().object_was_put(outcome, now),
+            Put::Head(_) => self.space().head_was_put(outcome, now),
+        }
+        self.next_of_turn(task, turn, now)
     }
 
     /// Which alarm is set is not known, if any is: the platform's own retries are what is left.

@@ -15,6 +15,7 @@
 
 mod administer;
 mod alarm;
+mod budget;
 mod claim;
 mod directory;
 mod failing;
@@ -28,6 +29,7 @@ use std::collections::BTreeMap;
 
 use administer::Administering;
 use alarm::Turn;
+use budget::Lease;
 use claim::Claimant;
 use failing::tell_until_when;
 pub use live::{Applicant, Joined};
@@ -37,6 +39,7 @@ use task::{Purpose, State};
 
 use super::{
     Coordinator,
+    budget::{Budget, BudgetMax},
     cache::Common,
     crowd::Crowd,
     ledger::{Ledger, LedgerError, LedgerResult, Rows},
@@ -89,6 +92,8 @@ pub struct ObjectConfig {
     pub rate: RateConfig,
     /// What it keeps as a directory.
     pub directory: DirectoryMax,
+    /// What a day has for all objects of the deployment.
+    pub budget: BudgetMax,
 }
 
 /// When something happens, and chance.
@@ -110,6 +115,10 @@ pub struct Object<S: Storage> {
     core: Option<Coordinator<S::Ledger>>,
     /// Instead of a space, where the object is a directory.
     directory: Option<Directory<S::Ledger>>,
+    /// The same, where it is the deployment's budget.
+    budget: Option<Budget<S::Ledger>>,
+    /// What it has leased.
+    lease: Lease,
     common: Common,
     rate: Rate,
     /// Bodies from their arrival to their answer.
@@ -135,6 +144,8 @@ impl<S: Storage> Object<S> {
             config,
             core: None,
             directory: None,
+            budget: None,
+            lease: Lease::default(),
             common,
             rate: Rate::new(config.rate, now),
             held: Shares::new(limits::BODIES_HELD_MAX),
@@ -161,10 +172,11 @@ impl<S: Storage> Object<S> {
     where
         S: Storage<Ledger = S> + Ledger,
     {
-        match (&mut self.core, &mut self.directory) {
-            (Some(core), _) => core.ledger(),
-            (None, Some(directory)) => directory.ledger(),
-            (None, None) => &mut self.storage,
+        match (&mut self.core, &mut self.directory, &mut self.budget) {
+            (Some(core), _, _) => core.ledger(),
+            (None, Some(directory), _) => directory.ledger(),
+            (None, None, Some(budget)) => budget.ledger(),
+            (None, None, None) => &mut self.storage,
         }
     }
 
@@ -322,9 +334,11 @@ impl<S: Storage> Object<S> {
                 self.open_first(task, Some(push), at)
             }
             Purpose::Call { caller, name } => {
-                match Call::is_owners_by_name(name) {
-                    true => self.rate.admit_owners(&caller.user, at.now)?,
-                    false => self.rate.admit(&caller.user, at.now)?,
+                match (&caller.destination, Call::is_owners_by_name(name)) {
+                    // Nobody but our own objects and isolates asks it.
+                    (Destination::Budget, _) => {}
+                    (_, true) => self.rate.admit_owners(&caller.user, at.now)?,
+                    (_, false) => self.rate.admit(&caller.user, at.now)?,
                 }
                 task.state = State::Receiving;
                 Ok(Effect::ReadBody { limit: limits::CALL_BYTES_MAX })
@@ -346,24 +360,15 @@ impl<S: Storage> Object<S> {
         self.read(task, body, at)
     }
 
-    /// A call has said what it asks for. A directory answers nothing else, and nothing else answers for one.
+    /// A call has said what it asks for. A directory, or the budget, answers nothing else, and nothing else answers for one.
     fn called(&mut self, task: &mut Task, call: Call, at: Moment) -> Result<Effect, ApiError> {
-        let is_for_directory =
-            task.caller().is_some_and(|caller| caller.destination == Destination::Directory);
-        match (is_for_directory, call) {
-            (true, Call::Directory(call)) => self.ask_directory(task, &call, at),
-            (true, _) | (false, Call::Directory(_)) => Err(ApiError::Internal),
-            (false, call) => self.open_first(task, Some(call), at),
+        match (task.caller().map(|caller| &caller.destination), call) {
+            (Some(Destination::Directory), Call::Directory(call)) => self.ask_directory(task, &call, at),
+            (Some(Destination::Budget), Call::Budget(call)) => self.ask_budget(task, &call, at),
+            (Some(Destination::Directory | Destination::Budget), _)
+            | (_, Call::Directory(_) | Call::Budget(_)) => Err(ApiError::Internal),
+            (_, call) => self.open_first(task, Some(call), at),
         }
-    }
-
-    /// Asks for the alarm that is set, which an instance that begins does not know.
-    fn open_first(&mut self, task: &mut Task, call: Option<Call>, at: Moment) -> Result<Effect, ApiError> {
-        if self.core.is_some() {
-            return self.is_open(task, call, at);
-        }
-        task.state = State::Opening(call);
-        Ok(Effect::ReadAlarm)
     }
 
     fn space(&mut self) -> &mut Coordinator<S::Ledger> {

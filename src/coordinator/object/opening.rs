@@ -1,6 +1,6 @@
 //! The first event of an instance opens the space.
 
-use super::{Effect, Moment, Object, Storage, Task};
+use super::{Effect, Moment, Object, State, Storage, Task};
 use crate::{
     call::{Administration, Call, Destination, Person},
     coordinator::{Coordinator, ledger::LedgerResult},
@@ -21,6 +21,20 @@ enum Opening<'a> {
 }
 
 impl<S: Storage> Object<S> {
+    /// Asks for the alarm that is set, which an instance that begins does not know.
+    pub(super) fn open_first(
+        &mut self,
+        task: &mut Task,
+        call: Option<Call>,
+        at: Moment,
+    ) -> Result<Effect, ApiError> {
+        if self.core.is_some() {
+            return self.is_open(task, call, at);
+        }
+        task.state = State::Opening(call);
+        Ok(Effect::ReadAlarm)
+    }
+
     /// Opens the space for a task, unless another has done so meanwhile.
     pub(super) fn open(
         &mut self,
@@ -38,7 +52,9 @@ impl<S: Storage> Object<S> {
                 Some(Destination::Shared { id, .. }),
                 Some(Call::Administer(Administration::Create { owner })),
             ) => Opening::Made(id, owner),
-            (Some(Destination::Shared { .. } | Destination::Directory) | None, _) => Opening::Known,
+            (Some(Destination::Shared { .. } | Destination::Directory | Destination::Budget) | None, _) => {
+                Opening::Known
+            }
         };
         let opened =
             self.open_storage(opening, alarm, at).map_err(|error| self.storage_failed(&error, at.now))?;
@@ -62,7 +78,7 @@ impl<S: Storage> Object<S> {
             Some(Call::Listen { expires }) => self.listen(task, expires),
             Some(Call::Conflicts { after }) => self.conflicts(task, after, at),
             Some(Call::Administer(administration)) => self.administer(task, administration, at),
-            Some(Call::Directory(_)) => panic!("BUG: a directory is no space"),
+            Some(Call::Directory(_) | Call::Budget(_)) => panic!("BUG: this is no space"),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use super::{Administering, Applicant, Claimant, Turn};
 use crate::{
-    call::{Aside, Ask, Call, Caller, PullReply, PushAnswer, Reading, encode_reply},
+    call::{
+        Aside, Ask, BudgetAnswer, BudgetCall, Call, Caller, PullReply, PushAnswer, Reading, encode_reply,
+    },
     coordinator::{ledger::Rows, live::Listener, places::Place, push::queue::Ticket},
     error::{ApiError, is_used_up},
     ids::UserHash,
@@ -105,6 +107,8 @@ pub enum Event {
     Head(Result<Option<HeadMetadata>, ()>),
     /// KV has taken a value, or deleted one, or has said why not, in its own words.
     Put(Result<(), String>),
+    /// What the budget has answered; none if it was not reached.
+    Budget(Option<BudgetAnswer>),
     /// A grant, and when it ends.
     Signed(Result<(String, Millis), ApiError>),
 }
@@ -165,6 +169,8 @@ pub enum Effect {
         /// Where.
         key: String,
     },
+    /// Ask the deployment's budget on behalf of the space, with [`crate::call::BUDGET_TIMEOUT_MS`]: [`Event::Budget`].
+    AskBudget(Box<Caller>, BudgetCall),
     /// Sign a grant for the caller: [`Event::Signed`].
     Sign {
         /// The caller.

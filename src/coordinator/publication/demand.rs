@@ -150,6 +150,9 @@ impl Publisher {
             wanted.max(interval.unwrap_or(now))
         });
         let due = [regular, self.row.put_again_at].into_iter().flatten().min()?;
+        // What the day's budget has said does not count where readers hold a history that is over.
+        let leased = self.row.leased.filter(|_| !self.is_urgent(&durable.meta.epoch));
+        let due = due.max(leased.map_or(due, |leased| leased.wait_until));
         // workerd can lose an alarm that is set to the present from within an alarm (workerd#6866).
         Some(due.max(self.row.retry_at.unwrap_or(due)).max(now.plus(1)))
     }
@@ -170,6 +173,8 @@ impl Publisher {
         self.row.retry_at = Some(match outcome {
             // The day's writes come back at 00:00 UTC (kv/platform/limits).
             PutOutcome::Exhausted => Millis((now.0 / DAY_MS + 1) * DAY_MS),
+            // The budget has said when.
+            PutOutcome::Unleased => now,
             PutOutcome::Done | PutOutcome::Refused | PutOutcome::Unknown => {
                 now.plus(wait.min(BACKOFF_MS_MAX))
             }

@@ -48,6 +48,8 @@ pub enum PutOutcome {
     Refused,
     /// The account's daily writes are used up.
     Exhausted,
+    /// It was not sent, because the day's budget has left nothing for what can wait.
+    Unleased,
     /// Nobody knows: an error or no answer. It may still land.
     Unknown,
 }

@@ -18,14 +18,14 @@ mod row;
 pub use demand::PublicationConfig;
 pub use effect::{Effect, PutOutcome};
 pub use replaced::ReplacedPart;
-pub use row::{Building, PartRow, PublicationRow, Published, RunRow};
+pub use row::{Building, Leased, PartRow, PublicationRow, Published, RunRow};
 
 use super::ledger::{Ledger, LedgerResult, Meta};
 use crate::{
     limits::Sizes,
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
-    version::{Position, Version},
+    version::{Epoch, Position, Version},
 };
 
 /// How long objects and heads live, in ms: 30 days. What is still needed is put again in time.
@@ -153,6 +153,17 @@ impl Publisher {
     #[must_use]
     pub fn landing_ms(&self) -> u64 {
         self.config.landing_ms()
+    }
+
+    /// Whether readers have to be told of another history than the one that KV holds.
+    #[must_use]
+    pub fn is_urgent(&self, epoch: &Epoch) -> bool {
+        self.row.published.as_ref().is_some_and(|published| published.position.epoch != *epoch)
+    }
+
+    /// Notes what the day's budget has said. It stands in the row when that is written next.
+    pub fn leased(&mut self, leased: Leased) {
+        self.row.leased = Some(leased);
     }
 
     /// Ends a turn that could not be carried out.

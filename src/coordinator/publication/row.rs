@@ -33,8 +33,20 @@ pub struct PublicationRow {
     pub put_again_at: Option<Millis>,
     /// Whether to publish although nothing is new: something in KV is missing, or old.
     pub renew: bool,
+    /// What the day's budget has said, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leased: Option<Leased>,
     /// Parts that are to be deleted, and those whose deletion may not have landed.
     pub replaced: Vec<ReplacedPart>,
+}
+
+/// What a space notes of the last lease that it has asked the day's budget for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leased {
+    /// The day, counted from the Unix epoch.
+    pub day: u64,
+    /// Before that nothing is put that can wait.
+    pub wait_until: Millis,
 }
 
 /// A head that KV has accepted.
@@ -118,9 +130,11 @@ impl PublicationRow {
     /// was published is, and what is unsettled.
     #[must_use]
     pub fn without_records(&self, sizes: &Sizes) -> Self {
-        let Self { published, base, delta, building, attempts, retry_at, put_again_at, replaced, .. } =
-            self.clone();
-        let mut row = Self { published, attempts, retry_at, put_again_at, replaced, ..Self::default() };
+        let Self {
+            published, base, delta, building, attempts, retry_at, put_again_at, leased, replaced, ..
+        } = self.clone();
+        let mut row =
+            Self { published, attempts, retry_at, put_again_at, leased, replaced, ..Self::default() };
         let runs = base.into_iter().chain(delta).chain(building.map(|building| building.run));
         row.replace(runs.flat_map(|run| run.parts).collect(), sizes.replaced_min);
         row

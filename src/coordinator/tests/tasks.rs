@@ -8,6 +8,7 @@ use super::{
 use crate::{
     call::{Call, Caller, Destination, DirectoryCall},
     coordinator::{
+        budget::BudgetMax,
         cache::Common,
         ledger::LedgerError,
         object::{Answer, Effect, Event, Moment, Object, ObjectConfig, Said, Task},
@@ -18,7 +19,8 @@ use crate::{
 
 pub(super) const AT: Moment = Moment { now: START, random: 7 };
 pub(super) const CONFIG: ObjectConfig =
-    ObjectConfig { publication: BY_DEMAND, rate: UNBOUNDED, directory: SMALL };
+    ObjectConfig { publication: BY_DEMAND, rate: UNBOUNDED, directory: SMALL, budget: NO_BUDGET };
+const NO_BUDGET: BudgetMax = BudgetMax { kv_writes: None, object_requests: None };
 const USED_UP: &str = "Exceeded allowed rows written in Durable Objects free tier.";
 
 /// An instance of a space that alice has just made, and whose first publication no alarm is set for.

@@ -3,12 +3,13 @@
 //! The shell asks [`Pull::next`], carries out what it says, reports with a `learn_*` method, and asks again until there is
 //! an answer. Layers, nearest first: the isolate's memory, the location's cache, KV, the coordinator.
 
+mod fresh;
 mod serve;
 
 use std::rc::Rc;
 
 use crate::{
-    call::{Ask, PullReply, Seen},
+    call::{Ask, Left, PullReply, Seen},
     edge::known::{Known, KnownHead, Overlay, Wanted},
     error::ApiError,
     fronts::headwater::{
@@ -32,9 +33,6 @@ pub const OVERLAY_KEPT_MS: u64 = 20 * LOCATION_MS;
 pub const HEAD_TTL_S: u32 = 30;
 /// `cacheTtl` of objects, which never change, in seconds; and of a second look: a location may remember that one was missing.
 pub const OBJECT_TTLS_S: [u32; 2] = [86_400, HEAD_TTL_S];
-/// How long a head is served without asking the coordinator whether it is still the newest, in ms: KV may keep an old
-/// one, or lose its writer, for ever.
-const CONFIRM_MS: u64 = 10 * 60_000;
 
 /// Which layers answer which pulls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +71,8 @@ pub struct Pull {
     request: PullRequest,
     format: Format,
     plan: ReadPlan,
+    /// How much is left of the day's requests of objects.
+    left: Left,
     known: Known,
     checked_at: Millis,
     /// Where the space stood after the last write that is known of at this location.
@@ -102,6 +102,7 @@ impl Pull {
             request,
             format,
             plan,
+            left: Left::Enough,
             known,
             checked_at,
             written,
@@ -218,7 +219,11 @@ impl Pull {
 
     fn pull(&mut self, now: Millis) -> Next {
         let is_lenient = |failure: &ApiError| match failure {
-            ApiError::Overloaded | ApiError::Upstream | ApiError::UsedUp { .. } | ApiError::Internal => true,
+            ApiError::Overloaded
+            | ApiError::OverBudget { .. }
+            | ApiError::Upstream
+            | ApiError::UsedUp { .. }
+            | ApiError::Internal => true,
             ApiError::RateLimited { .. } => self.takes_what_there_is(),
             _ => false,
         };
@@ -353,48 +358,6 @@ impl Pull {
         self.asked = false;
         self.restart = true;
         self.missed = hash;
-    }
-
-    fn confirmed_at(&self) -> Millis {
-        let published = self.known.head.as_ref().map(|head| head.metadata.p);
-        let asked = self.known.overlay.as_ref().map(|overlay| overlay.asked_at);
-        published.max(asked).unwrap_or_default()
-    }
-
-    /// Whether what is known may be served without looking further.
-    fn is_fresh(&self, now: Millis) -> bool {
-        let confirmed_for = now.since(self.confirmed_at());
-        if !self.plan.increments_from_kv {
-            return confirmed_for <= LOCATION_MS;
-        }
-        let read_at = self.known.head.as_ref().map(|head| head.read_at);
-        let seen_at = read_at.max(self.known.overlay.as_ref().map(|overlay| overlay.asked_at));
-        let seen = seen_at.is_some_and(|at| now.since(at) <= LOCATION_MS);
-        let confirmed = confirmed_for <= CONFIRM_MS || self.request.consistency == Consistency::Eventual;
-        seen && confirmed
-    }
-
-    /// Whether what is known is as new as the last write that is known of. Where it is not, the coordinator says what is: its
-    /// storage may have gone back to before that write.
-    fn shows_writes(&self) -> bool {
-        self.written.is_none() || self.known.position() >= self.written
-    }
-
-    /// Whether KV could know more than this location does. It is not asked for what was written a moment ago.
-    fn kv_may_help(&self, now: Millis) -> bool {
-        if self.kv_seen.is_some() {
-            return false;
-        }
-        // What the coordinator is asked about anyway, and can answer alone, needs no key; a stream of objects does.
-        let is_load = self.request.since == Version::ZERO && self.format == Format::Ndjson;
-        let looks = self.plan.increments_from_kv && self.shows_writes();
-        if !is_load && !looks && self.request.consistency != Consistency::Eventual {
-            return false;
-        }
-        self.known.head.as_ref().is_none_or(|head| {
-            now.since(head.read_at) > LOCATION_MS
-                || (head.body.is_none() && self.wanted().wants(&head.metadata))
-        })
     }
 }
 

@@ -21,7 +21,7 @@ impl Isolate {
     /// A request begins; `header` gives those of its headers that only some requests need. Memory answers most of them at
     /// once.
     pub fn begin(&mut self, request: Request, header: &dyn Fn(&str) -> String) -> (Visit, Effect) {
-        let origin = self.allowed_origin(&request.origin);
+        let origin = self.allowed_origin(&request.origin, &request.host);
         let now = request.now;
         let route = Route::of(&request.method, &request.path);
         let (grant, usage, state) = (String::new(), Usage::default(), State::Over);
@@ -41,7 +41,14 @@ impl Isolate {
     ) -> Result<Effect, ApiError> {
         match &route {
             Route::Health => {
-                let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }).to_string();
+                let mut body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") });
+                if self.object_requests.has_budget() {
+                    let (requests, writes) =
+                        (self.object_requests.left(now), self.object_requests.kv_writes_left(now));
+                    body["budget"] =
+                        json!({ "objectRequests": requests.as_str(), "kvWrites": writes.as_str() });
+                }
+                let body = body.to_string();
                 visit.route = Some(route);
                 return Ok(self.answer(visit, Ok(Reply::json(200, body)), now));
             }

@@ -2,7 +2,7 @@
 
 use super::{Effect, Errand, Event, State, Visit, pull::Pulling, spaces::Creating};
 use crate::{
-    call::{Aside, Call, Caller, DirectoryCall, conflict},
+    call::{Aside, BUDGET_TIMEOUT_MS, BudgetCall, Call, Caller, Destination, DirectoryCall, conflict},
     edge::isolate::Isolate,
     error::{ApiError, is_used_up},
     fronts::headwater::{
@@ -115,6 +115,13 @@ impl Visit {
         Box::new(Outgoing { object: target.hash.clone(), call, caller, timeout_ms: limits::CALL_TIMEOUT_MS })
     }
 
+    /// What the budget is told in the name of the caller.
+    pub(super) fn budget_call(&self, call: BudgetCall) -> Box<Outgoing> {
+        let call = self.call(Call::Budget(call));
+        let caller = Caller { destination: Destination::Budget, ..call.caller };
+        Box::new(Outgoing { object: SpaceHash::budget(), caller, timeout_ms: BUDGET_TIMEOUT_MS, ..*call })
+    }
+
     /// A call by the caller to a directory.
     pub(super) fn directory_call(&self, directory: SpaceHash, call: DirectoryCall) -> Box<Outgoing> {
         let directory = self.target().directory(directory);
@@ -134,7 +141,7 @@ impl Isolate {
         now: Millis,
     ) -> Effect {
         if self.check_refusal(&call, now).is_ok() || planted!(RefusalIgnored) {
-            return send(visit, call, then);
+            return self.send(visit, call, then, now);
         }
         let hold_ms = self.refusals.hold_ms(&call.caller.user, now);
         visit.state = State::HeldBack(call, Box::new(then));
@@ -143,10 +150,30 @@ impl Isolate {
 
     /// Whether an object has told a caller to come back later. What only an owner may do it admits whatever the space has left.
     pub(super) fn check_refusal(&self, call: &Outgoing, now: Millis) -> Result<(), ApiError> {
-        match self.refusals.check(&call.caller.user, &call.object, now) {
+        let (user, is_pull) = (&call.caller.user, matches!(call.call, Call::Pull(_)));
+        match self.object_requests.check(user, is_pull, now) {
+            Err(over) if !call.call.is_owners() => return Err(over),
+            _ => {}
+        }
+        match self.refusals.check(user, &call.object, now) {
             Err(ApiError::RateLimited { of_space: true, .. }) if call.call.is_owners() => Ok(()),
             checked => checked,
         }
+    }
+
+    /// The call leaves. It is counted, but for calls of the budget, which counts those itself.
+    pub(super) fn send(&mut self, visit: &mut Visit, call: Box<Outgoing>, then: Then, now: Millis) -> Effect {
+        let chance = visit.request.id.bytes().fold(now.0, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+        if !matches!(call.call, Call::Budget(_)) && self.object_requests.count(chance) {
+            self.errands.push(visit.errand(Errand::CountRequests));
+        }
+        if let Then::Pass(source) = then {
+            visit.state = State::Passing;
+            return Effect::Pass(call, source);
+        }
+        visit.usage.object += 1;
+        visit.state = State::Calling(call.object.clone(), Box::new(then));
+        Effect::Call(call)
     }
 
     pub(super) fn held_back(
@@ -157,7 +184,7 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         match (self.check_refusal(&call, now), then) {
-            (Ok(()), then) => Ok(send(visit, call, then)),
+            (Ok(()), then) => Ok(self.send(visit, call, then, now)),
             (Err(refused), Then::Pass(PassedBody::Request { .. })) => {
                 visit.state = State::Draining(refused);
                 Ok(Effect::Drain)
@@ -260,17 +287,6 @@ impl Isolate {
             self.errands.push(visit.errand(Errand::TellWritten { wait_ms }));
         }
     }
-}
-
-/// The call leaves.
-pub(super) fn send(visit: &mut Visit, call: Box<Outgoing>, then: Then) -> Effect {
-    if let Then::Pass(source) = then {
-        visit.state = State::Passing;
-        return Effect::Pass(call, source);
-    }
-    visit.usage.object += 1;
-    visit.state = State::Calling(call.object.clone(), Box::new(then));
-    Effect::Call(call)
 }
 
 /// Why an object was not reached, by "overloaded" or what the platform says. Retrying an overloaded one makes it worse

@@ -4,15 +4,16 @@ use std::rc::Rc;
 
 use super::{
     Called, Effect, Event, Outgoing, State, Visit,
-    call::{Then, send},
+    call::Then,
     pull::{cache_base, cached_writes},
 };
 use crate::{
     call::{
-        Administration, Aside, Ask, Call, DirectoryAnswer, DirectoryCall, OrderedCursor, PullReply,
-        decode_reply,
+        Administration, Aside, Ask, BudgetAnswer, BudgetCall, Call, DirectoryAnswer, DirectoryCall,
+        OrderedCursor, PullReply, decode_reply,
     },
     edge::{
+        budget::COUNTED_AT_ONCE,
         directory::{Delivery, DeliveryStep},
         isolate::Isolate,
         known::{KnownHead, Overlay},
@@ -37,6 +38,8 @@ pub(super) enum Errand {
     Deliver(Box<Delivery>),
     /// Leave a hint of the space in this directory.
     Hint(SpaceHash),
+    /// Tell the budget of requests that objects have had.
+    CountRequests,
     /// Write the pages of a pull one after the other.
     WritePages(Paging),
     /// Wait until a stream of objects is over.
@@ -69,6 +72,7 @@ impl Isolate {
             Errand::TellWritten { wait_ms } => self.tell_written(visit, wait_ms, event, now),
             Errand::Deliver(delivery) => self.deliver(visit, delivery, event, now),
             Errand::Hint(directory) => self.hint(visit, directory, &event, now),
+            Errand::CountRequests => self.count_requests(visit, event, now),
             Errand::WritePages(paging) => self.write_pages(visit, paging, event, now),
             Errand::AwaitStream(stream) => match event {
                 Event::Begun => waits(visit, Errand::AwaitStream(stream), Effect::AwaitStream),
@@ -132,6 +136,18 @@ impl Isolate {
         }
     }
 
+    fn count_requests(&mut self, visit: &mut Visit, event: Event, now: Millis) -> Effect {
+        let Event::Called(Called { result, .. }) = event else {
+            let call = visit.budget_call(BudgetCall::Count { requests: COUNTED_AT_ONCE });
+            return self.send(visit, call, Then::Errand(Box::new(Errand::CountRequests)), now);
+        };
+        // Where it was not reached, what it said last holds.
+        if let Some(answer) = result.ok().and_then(|body| BudgetAnswer::parse(&body)) {
+            self.object_requests.learn(&visit.target().caller.user, &answer, now);
+        }
+        Effect::Rest
+    }
+
     fn write_pages(&mut self, visit: &mut Visit, mut paging: Paging, event: Event, now: Millis) -> Effect {
         // Access ends with the token, also in the middle of an answer.
         let is_over = now >= visit.target().caller.expires;
@@ -192,7 +208,7 @@ impl Isolate {
     ) -> Effect {
         call.timeout_ms = limits::DIRECTORY_TIMEOUT_MS;
         match self.check_refusal(&call, now) {
-            Ok(()) => send(visit, call, Then::Errand(Box::new(errand))),
+            Ok(()) => self.send(visit, call, Then::Errand(Box::new(errand)), now),
             Err(_) => Effect::Rest,
         }
     }

@@ -3,7 +3,7 @@
 use super::{Called, Effect, Event, State, Visit, call::Then, errand::Errand};
 use crate::{
     access::target::Target,
-    call::{Call, decode_reply},
+    call::{Call, Left, decode_reply},
     edge::{
         isolate::Isolate,
         known::Known,
@@ -60,7 +60,9 @@ impl Isolate {
         let memory = self.memory.recall(target.scope());
         let before = memory.0.clone();
         let written = self.writes.last(&target.hash, now);
-        Pulling { pull: Pull::new(request, format, plan, memory, written), before }
+        let mut pull = Pull::new(request, format, plan, memory, written);
+        pull.spares_objects(self.object_requests.left(now));
+        Pulling { pull, before }
     }
 
     /// Asks the next layer, until there is an answer.
@@ -87,8 +89,13 @@ impl Isolate {
             Next::Ask(ask) => {
                 // Whoever takes what there is does not wait for a refusal.
                 let Target { caller, hash, .. } = visit.target();
-                if pulling.pull.takes_what_there_is()
-                    && let Err(refused) = self.refusals.check(&caller.user, hash, now)
+                let refused = match pulling.pull.takes_what_there_is() {
+                    true => self.refusals.check(&caller.user, hash, now),
+                    false => Ok(()),
+                };
+                let may_ask = || self.object_requests.check(&caller.user, true, now);
+                if let Err(refused) = refused.and_then(|()| may_ask())
+                    && (pulling.pull.takes_what_there_is() || pulling.pull.can_do_without())
                 {
                     pulling.pull.coordinator_failed(refused);
                     return self.pull_on(visit, pulling, now);
@@ -188,7 +195,10 @@ fn page(visit: &Visit, pull: &Pull, answer: &PullAnswer, now: Millis) -> Reply {
 
 pub(super) fn headers(pull: &Pull, answer: &PullAnswer, tag: String, now: Millis) -> PullHeaders {
     let position = answer.position().clone();
-    PullHeaders { tag, position, source: pull.source(), age_ms: pull.age_ms(now) }
+    let left = pull.objects_left();
+    let ends_s = now.next_day().since(now).div_ceil(1_000);
+    let budget = (left > Left::Enough).then(|| format!("object-requests={}, ends={ends_s}", left.as_str()));
+    PullHeaders { tag, position, source: pull.source(), age_ms: pull.age_ms(now), budget }
 }
 
 /// Where a space's entries stand in the location's cache: under our own host, on a path that answers 404 from outside.

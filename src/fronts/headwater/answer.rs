@@ -160,6 +160,9 @@ pub fn whole_stream(answer: &PullAnswer) -> Option<String> {
     Some(stream_start(position, reset) + lines + &stream_end(position))
 }
 
+/// The header that says how much is left of the day's budget of object requests.
+const BUDGET_HEADER: &str = "Headwater-Budget";
+
 /// What the headers of a pull's answer say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullHeaders {
@@ -171,16 +174,20 @@ pub struct PullHeaders {
     pub source: Source,
     /// Milliseconds since the state was published.
     pub age_ms: u64,
+    /// What is left of the day's budget of object requests, if that runs low.
+    pub budget: Option<String>,
 }
 
 impl PullHeaders {
     /// As `name\nvalue\n` pairs, for a stream.
     #[must_use]
     pub fn for_stream(&self) -> String {
-        let Self { tag, position, source, age_ms } = self;
+        let Self { tag, position, source, age_ms, budget } = self;
+        let budget =
+            budget.as_ref().map_or_else(String::new, |budget| format!("{BUDGET_HEADER}\n{budget}\n"));
         format!(
             "Content-Type\n{}\nETag\n{tag}\nHeadwater-Version\n{}\nHeadwater-Source\n{}\n\
-             Headwater-Age\n{}\n",
+             Headwater-Age\n{}\n{budget}",
             crate::fronts::headwater::NDJSON,
             position.version,
             source.as_str(),
@@ -188,10 +195,12 @@ impl PullHeaders {
         )
     }
 
-    /// The values of `ETag`, `Headwater-Version`, `Headwater-Source` and `Headwater-Age`, each with a line feed.
+    /// The values of `ETag`, `Headwater-Version`, `Headwater-Source`, `Headwater-Age` and `Headwater-Budget`, each with a line feed.
+    /// The last is empty where there is no such header.
     #[must_use]
     pub fn values(&self) -> String {
-        let Self { tag, position, source, age_ms } = self;
-        format!("{tag}\n{}\n{}\n{}\n", position.version, source.as_str(), age_ms / 1000)
+        let Self { tag, position, source, age_ms, budget } = self;
+        let budget = budget.as_deref().unwrap_or_default();
+        format!("{tag}\n{}\n{}\n{}\n{budget}\n", position.version, source.as_str(), age_ms / 1000)
     }
 }

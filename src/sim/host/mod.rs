@@ -2,13 +2,18 @@
 //! left but storage and the alarm. A turn of the alarm goes one half of an effect at a time. A push may wait for its body, and
 //! then waits for a slice. What else a call waits for is over at once: no other task runs in between.
 
+mod budget;
 mod messages;
 mod pushes;
 mod sockets;
 mod tasks;
 mod turn;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+};
 
 use super::{Rng, directory::SMALL, kv::Kv, ledger::MemoryLedger};
 use crate::{
@@ -16,6 +21,7 @@ use crate::{
     call::{Administration, Aside, Ask, Call, Person},
     coordinator::{
         Coordinator,
+        budget::BudgetMax,
         ledger::{LedgerResult, MetaTable, PrivateTable, Rows},
         object::{Answer, Object, ObjectConfig, Said, Storage, Task},
         publication::PublicationConfig,
@@ -96,6 +102,8 @@ pub struct Host {
     pub is_unreachable: bool,
     /// Calls that arrived.
     pub requests: u64,
+    /// How often the budget was asked in vain.
+    pub unbudgeted: u64,
     /// Writes of all sections, refused ones included: whoever goes through them one by one has to know how many there are.
     pub writes: u64,
     /// How often the alarm was to be set or deleted.
@@ -117,6 +125,8 @@ pub struct Host {
     /// When the instance began, and how many calls of each user it has admitted since.
     admitted: (Millis, BTreeMap<UserHash, u64>),
     turn: Option<Turn>,
+    /// The deployment's budget, if it has one.
+    budget: Option<Rc<RefCell<Self>>>,
     /// Handlers of the alarm that failed in a row.
     failed_handlers: u32,
     sockets: Sockets,
@@ -133,18 +143,25 @@ impl Host {
             deaths: 0,
             is_unreachable: false,
             requests: 0,
+            unbudgeted: 0,
             writes: 0,
             alarms_set: 0,
             object: None,
             rows: MemoryLedger::default(),
             scope,
             id,
-            config: ObjectConfig { publication, rate: UNBOUNDED, directory: SMALL },
+            config: ObjectConfig {
+                publication,
+                rate: UNBOUNDED,
+                directory: SMALL,
+                budget: BudgetMax::default(),
+            },
             rng,
             receiving: BTreeMap::new(),
             waiting: Vec::new(),
             admitted: (Millis(0), BTreeMap::new()),
             turn: None,
+            budget: None,
             failed_handlers: 0,
             sockets: Sockets::default(),
         }

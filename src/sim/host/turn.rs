@@ -93,6 +93,7 @@ impl Host {
                 Event::Put(in_words(kv.put(&key, entry, now)))
             }
             Effect::Delete { key } => Event::Put(in_words(kv.delete(&key, now))),
+            Effect::AskBudget(caller, call) => Event::Budget(self.ask_budget(&caller, call, now)),
             other => panic!("BUG: no turn asks for {other:?}"),
         };
         self.turn = Some(Turn { task, happened });
@@ -107,5 +108,6 @@ fn in_words(outcome: PutOutcome) -> Result<(), String> {
         PutOutcome::Refused => Err("KV PUT failed: 429 Too Many Requests".to_owned()),
         PutOutcome::Exhausted => Err("KV put() limit exceeded for the day.".to_owned()),
         PutOutcome::Unknown => Err("timeout".to_owned()),
+        PutOutcome::Unleased => panic!("BUG: KV knows of no budget"),
     }
 }

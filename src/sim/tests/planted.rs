@@ -48,6 +48,13 @@ pub(crate) enum Fault {
     HeldByTheDead,
     /// An answer leaves over a socket before what it says is durable.
     SaidBeforeDurable,
+    // The day's budget.
+    /// More is leased than is left.
+    LeasedAboveTheBudget,
+    /// A lease is answered and not noted.
+    LeaseNotNoted,
+    /// What was leased once is put for as long as the instance lives.
+    LeaseNeverEnds,
     // Publication.
     /// The head goes ahead of its objects: parts are noted that were never put.
     PartsNotPut,
@@ -444,6 +451,15 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
 /// Whether a fault is planted in this thread.
 pub(crate) fn is_on(fault: Fault) -> bool {
     PLANTED.get() == Some(fault)
+}
+
+/// Whether `check` notices a fault, which is on while it runs.
+pub(crate) fn is_noticed(fault: Fault, check: impl FnOnce() + panic::UnwindSafe) -> bool {
+    silence_planted_panics();
+    PLANTED.set(Some(fault));
+    let noticed = panic::catch_unwind(check).is_err();
+    PLANTED.set(None);
+    noticed
 }
 
 /// Worlds with a planted fault are meant to panic; all other panics of this process are still printed.

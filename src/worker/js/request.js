@@ -61,7 +61,7 @@ export function respond(status, body, headers) {
 
 // The answer to most requests, a pull's, with headers that are known beforehand: a literal is built in half the time.
 export function respondPull(status, body, values) {
-  const [etag, version, source, age, id, timing, origin, exposed] = values.split("\n");
+  const [etag, version, source, age, budget, id, timing, origin, exposed] = values.split("\n");
   const headers = {
     "Cache-Control": "no-store",
     Date: httpDate(),
@@ -73,6 +73,7 @@ export function respondPull(status, body, values) {
     "Server-Timing": timing,
     Vary: "Authorization, Origin, Accept, Accept-Encoding, Headwater-Grant",
   };
+  if (budget !== "") headers["Headwater-Budget"] = budget;
   if (status !== 304) headers["Content-Type"] = "application/json";
   if (origin !== "") {
     headers["Access-Control-Allow-Origin"] = origin;
