@@ -17,10 +17,21 @@ const EAGER = { eager: { variables: { PUBLISH_AFTER_PULLS: "0" } } };
 /** What was published before a script reads it is older than a location takes for new, and younger than it has confirmed. */
 const AHEAD_MS = 120_000;
 
+const ATTEMPTS = 3;
+
+/** What scripts count on a stage of their own. */
 async function on(options, ...scripts) {
-  const stage = await Stage.set(options);
-  for (const script of scripts) await script(stage);
-  return stage.strike();
+  for (let attempt = 1; ; attempt += 1) {
+    const stage = await Stage.set(options);
+    try {
+      for (const script of scripts) await script(stage);
+      return await stage.strike();
+    } catch (error) {
+      await stage.runtime.stop({ mayPanic: true });
+      // A runtime that the machine has held for 5 s closes its connections; then nobody knows what was done, and it all begins again.
+      if (error.cause?.code !== "UND_ERR_SOCKET" || attempt === ATTEMPTS) throw error;
+    }
+  }
 }
 
 /** Counts by path, in the order of their names; each is `{n, used}`: what was used for doing it n times. */

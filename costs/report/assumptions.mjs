@@ -3,7 +3,7 @@
 import { amount, money, table, whole } from "./words.mjs";
 
 const LACKS = [
-  ["KV-naive", "Two that push at once lose one of the two edits. KV takes one write a second to a key."],
+  ["KV-naive", "Two that push at once lose one of the two edits. KV takes one write a second to a key. Every push leaves a whole snapshot behind for a day, whose storage is not in its bills."],
   ["Object only", "Every poll reaches the one object, which Cloudflare's documentation puts at a few hundred requests a second with writes. Nothing is known of repeated pushes."],
   ["Object + cache", "The same; a reader may be shown its own write late."],
   ["D1", "One database for all spaces: 10 GB at most, and all writes pass one place. Nothing is known of repeated pushes."],
@@ -32,7 +32,7 @@ export function assumptionsReport({ prices }) {
     "",
     "What is counted is shown by meters so:",
     "",
-    ...table(["one", "shows as"], operations.map(([name, shown]) => [`\`${name}\``, Object.entries(shown).map(([meter, by]) => `${by} of ${prices.meters[meter].title.toLowerCase()}`).join(", ")]), { numbers: false }),
+    ...table(["one", "shows as"], operations.map(([name, shown]) => [`\`${name}\``, Object.entries(shown).map(([meter, by]) => `${by} of ${prices.meters[meter].title}`).join(", ")]), { numbers: false }),
     "",
     "## Assumptions",
     "",
@@ -40,7 +40,7 @@ export function assumptionsReport({ prices }) {
     "",
     ...table(["", "value", "why"], Object.entries(prices.assumptions).map(([name, { value, why }]) => [`\`${name}\``, typeof value === "number" ? String(value) : Object.entries(value).map(([what, of]) => `${what} ${of}`).join(", "), why]), { numbers: false }),
     "",
-    "A space has at most 10,000 sockets, and a user 100 of them. Devices of a space are open at the same time, and their polls and writes come evenly. What is written into parts anew when a space is folded is not in the bills: it",
+    "A space has at most 10,000 sockets, and a user 100 of them. Devices of a space are open at the same time, and their polls and writes come evenly. What is written into parts anew when a space is folded, and the deletion of those that it replaces, is not in the bills: it",
     "happens once for every mebibyte of edits, or for an eighth of the space.",
     "",
     "## What the other designs lack",
@@ -59,7 +59,7 @@ export function peersReport({ peers }) {
     "",
     peers.note,
     "",
-    ...table(["", "plan", "list price", "source, read"], peers.peers.map(({ name, plan: of, prices, source, date }) => [name, of, prices, `[${new URL(source).host}](${source}), ${date}`]), { numbers: false }),
+    ...table(["", "plan", "list price", "source, as of"], peers.peers.map(({ name, plan: of, prices, source, date }) => [name, of, prices, `[${new URL(source).host}](${source}), ${date}`]), { numbers: false }),
   ];
   return { "peers.md": page };
 }

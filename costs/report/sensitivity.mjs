@@ -28,7 +28,7 @@ function part(name, { title, text, first, x, xs, words, series }) {
   const spread = ticks.x.filter(([value], at) => at === 0 || value > xs.at(-1) / 12);
   const chart = lines(title, { series, ticks: { ...ticks, x: spread }, x, y: "$ per million" });
   return {
-    page: [`## ${title}`, "", text, "", `![Lines: ${title.toLowerCase()}](${name}.svg)`, "", ...table_(first, xs, series, words), ""],
+    page: [`## ${title}`, "", text, "", `![Lines: ${title}](${name}.svg)`, "", ...table_(first, xs, series, words), ""],
     file: { [`${name}.svg`]: chart },
   };
 }
