@@ -120,11 +120,12 @@ const times = (count, shares) => shares.map(([path, share]) => [path, share * co
 export const PUBLICATION = "push.and_publication - push";
 
 /** Publications in a month: of each space one in each window in which something was written. */
-function publications({ spaces, publish_s }, { pushes, open_s }, asked) {
+function publications({ spaces, publish_s, hours, days }, { pushes, open_s }, asked) {
   const perSecond = asked / spaces / open_s;
   const demanded = perSecond > 0 ? PUBLISH_AFTER_PULLS / perSecond : Infinity;
   const window = Math.max(PUBLISH_INTERVAL_S, Math.min(publish_s, demanded));
-  return Math.min(pushes, (spaces * open_s) / window);
+  // A window that is longer than the day's work is over before the next day's.
+  return Math.min(pushes, spaces * days * Math.max(1, (hours * SECONDS_PER_HOUR) / window));
 }
 
 function kvFirst(profile, month, { fresh_s, lag_share }) {

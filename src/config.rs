@@ -60,6 +60,8 @@ impl Config {
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Self {
         let settings = Settings { var, problems: RefCell::default() };
         let after_pulls = settings.number("PUBLISH_AFTER_PULLS", 50);
+        let delay_ms = settings.text("PUBLISH_MAX_DELAY_MS");
+        let delay_ms = delay_ms.map(|_| settings.number("PUBLISH_MAX_DELAY_MS", 15 * 60_000));
         let days = |text: &str| text.parse::<f64>().ok().filter(|days| days.is_finite() && *days >= 0.0);
         let days = settings.parsed("RETAIN_TOMBSTONES_DAYS", 30.0, "a number of days", days);
         let level = settings.parsed("LOG_LEVEL", LogLevel::Info, "error, info or debug", LogLevel::named);
@@ -91,7 +93,8 @@ impl Config {
             object: ObjectConfig {
                 publication: PublicationConfig {
                     after_pulls: u32::try_from(after_pulls).unwrap_or(u32::MAX),
-                    max_delay_ms: settings.number("PUBLISH_MAX_DELAY_MS", 15 * 60_000),
+                    max_delay_ms: delay_ms.unwrap_or(15 * 60_000),
+                    private_max_delay_ms: delay_ms.unwrap_or(6 * 60 * 60_000),
                     // KV takes one write per second to a key.
                     interval_ms: settings.at_least(1_000, "PUBLISH_INTERVAL_MS", 30_000),
                     retain_ms: (days * DAY_MS) as u64,
@@ -218,9 +221,17 @@ mod tests {
             (publication.after_pulls, publication.max_delay_ms, publication.interval_ms),
             (50, 900_000, 30_000)
         );
+        assert_eq!(publication.private_max_delay_ms, 21_600_000);
         assert_eq!(publication, crate::sim::BY_DEMAND, "worlds are published as deployments are");
         assert_eq!(publication.retain_ms, 30 * 86_400_000);
         assert_eq!(config.object.rate, RateConfig { user_per_s: 100, space_per_s: 500 });
+    }
+
+    #[test]
+    fn a_delay_that_is_set_counts_for_private_spaces_too() {
+        let config = Config::read(|name| (name == "PUBLISH_MAX_DELAY_MS").then(|| "1000".to_owned()));
+        let publication = config.object.publication;
+        assert_eq!((publication.max_delay_ms, publication.private_max_delay_ms), (1_000, 1_000));
     }
 
     #[test]

@@ -12,7 +12,7 @@ const [prices, counts, profiles] = await Promise.all(["prices", "counts", "profi
 /** The ends of the sliders. A slider moves by factors, so that one user and ten thousand are both easy to hit. */
 const RANGES = {
   spaces: [1, 100_000], users: [1, 10_000], devices: [1, 10], hours: [0.25, 24], days: [1, 30], poll_s: [1, 3600], edits: [0.01, 10_000],
-  edits_per_push: [1, 50], opens: [1, 50], loads: [0.1, 30], kib: [20, 65_536], locations: [1, 300], publish_s: [30, 900],
+  edits_per_push: [1, 50], opens: [1, 50], loads: [0.1, 30], kib: [20, 65_536], locations: [1, 300], publish_s: [30, 21_600],
 };
 const WHOLE = ["spaces", "users", "locations", "kib", "publish_s"];
 const STEPS = 1000;

@@ -59,11 +59,20 @@ function against(data) {
     ...dearer,
     `- **If you only poll, and others have to see a change within a minute or so.** Polls of a shared space show what is published, which by default is up to ten minutes old. Published every ${SOON_S} s, ${dearest.title.toLowerCase()} cost $${money(dearest.then)} by polling instead of $${money(dearest.now)}. Over sockets changes are seen at once, however late they are published.`,
     ...(free.length > 0 ? [`- **On the free plan, with many spaces that write.** ${listed(free)}; a design without KV would fit.`] : []),
-    `- **Where hardly anybody reads what is written.** A publication costs $${money(publication)} per million, and pays if before the next change ${Math.ceil(byCache)} polls are answered from a cache because of it, or ${Math.ceil(byLoad)} new devices load a mebibyte. For that reason the defaults wait 15 minutes, or for 50 pulls.`,
+    `- **Where hardly anybody reads what is written.** A publication costs $${money(publication)} per million, and pays if before the next change ${Math.ceil(byCache)} polls are answered from a cache because of it, or ${Math.ceil(byLoad)} new devices load a mebibyte. For that reason the defaults wait for 50 pulls, at most 15 minutes in a shared space and 6 hours in a private one.`,
     `- **If you take sockets for a merit of KV.** They make the difference in all of these bills, and an object without KV can have them. Of what ${teams.title.toLowerCase()} use with sockets in a month, $${money(marginal("sockets", teams, data))} before anything is included, $${money((published * publication) / 1_000_000)} is for publications. An object alone would save that, and answer every first load itself.`,
     `- **For the price of a read.** A KV read costs ${money(read / object)} times an object request. What KV buys is the bytes of first loads, reads close to the user, and reads that go on while an object is slow or down.`,
     "- **Where the content is public.** R2 behind a CDN answers polls for next to nothing, if anybody who knows the address may read.",
   ];
+}
+
+/** Edits between two publications of a private space, whose delay is six hours: eight bursts of three. */
+const EDITS_PUBLISHED = 24;
+
+/** Dollars per million edits, of which a push of `path` takes so many. */
+function published(path, edits, { counts, prices }) {
+  const dollars = (path) => perMillion(each(path, counts), prices, { time: false });
+  return dollars(path) / edits + dollars(PUBLICATION) / EDITS_PUBLISHED;
 }
 
 const TARGETS = [
@@ -73,10 +82,12 @@ const TARGETS = [
     return polls.reduce((sum, [path, times]) => sum + times * perMillion(each(path, counts), prices, { time: false }), 0) / traffic(profiles.hot_space).pulls;
   }],
   ["10,000 readers of that space for a month with sockets, without the base and what is included", 2, (data) => marginal("sockets", data.profiles.hot_space, data)],
-  ["a push by HTTP in bursts of three with their publication, per million", 3.1, (data) => perMillion(each("push.three_and_publication", data.counts), data.prices, { time: false }) / 3],
-  ["a month of an active user (1,000 pulls, 900 pushes by HTTP, a publication for each three)", 0.004, (data) => {
+  ["an edit in bursts of three, one push each over a socket, per million, with a publication for each eight bursts", 3.1, (data) => published("push.socket", 1, data)],
+  ["the same by HTTP", 3.1, (data) => published("push", 1, data)],
+  ["the same, the three of a burst in one push over a socket", 3.1, (data) => published("push.socket.of_three_edits", 3, data)],
+  ["a month of an active user (1,000 pulls, 900 pushes by HTTP), who is published once a day", 0.004, (data) => {
     const dollars = (path, times) => (perMillion(each(path, data.counts), data.prices, { time: false }) * times) / 1_000_000;
-    return dollars("pull.nothing.coordinator", 1000) + dollars("push", 900) + dollars(PUBLICATION, 300);
+    return dollars("pull.nothing.coordinator", 1000) + dollars("push", 900) + dollars(PUBLICATION, 30);
   }],
   ["a socket that says nothing: operations", 0, ({ counts }) => Object.values(counts["socket.idle"].used).reduce((sum, count) => sum + count, 0)],
 ];

@@ -48,10 +48,6 @@ async function ofOneChange(stage) {
     await edit(at);
     await publish();
   });
-  await stage.each("push.three_and_publication", N, begin, async (_, at) => {
-    for (const one of [1, 2, 3]) await edit(at * 10 + one);
-    await publish();
-  });
 }
 
 /** A publication that KV refuses once, and one of whose put nobody knows whether it came. */

@@ -74,6 +74,7 @@ pub struct Settings {
 pub const EAGER: PublicationConfig = PublicationConfig {
     after_pulls: 0,
     max_delay_ms: 1_000,
+    private_max_delay_ms: 1_000,
     interval_ms: 1_000,
     retain_ms: 30 * DAY_MS,
     sizes: Sizes::DEPLOYED,
@@ -82,6 +83,7 @@ pub const EAGER: PublicationConfig = PublicationConfig {
 pub const BY_DEMAND: PublicationConfig = PublicationConfig {
     after_pulls: 50,
     max_delay_ms: 15 * 60_000,
+    private_max_delay_ms: 6 * 3_600_000,
     interval_ms: 30_000,
     retain_ms: 30 * DAY_MS,
     sizes: Sizes::DEPLOYED,

@@ -16,8 +16,11 @@ const BACKOFF_MS_MAX: u64 = 15 * 60_000;
 pub struct PublicationConfig {
     /// Pulls answered by the coordinator that are worth one publication. 0: publish as soon as the interval allows.
     pub after_pulls: u32,
-    /// Longest delay after the first unpublished change, in ms.
+    /// Longest delay after the first unpublished change of a shared space, in ms: polls of its members show what is published.
     pub max_delay_ms: u64,
+    /// The same of a private space, in ms. Its polls and first loads ask the coordinator for what is newer, so an older head
+    /// costs them a few rows.
+    pub private_max_delay_ms: u64,
     /// Shortest time between two publications, in ms. KV's own cache hides anything faster than 30 s.
     pub interval_ms: u64,
     /// How long deletions are remembered, in ms.
@@ -143,8 +146,11 @@ impl Publisher {
             let urgent = self.row.renew
                 || self.pulls_answered >= self.config.after_pulls
                 || self.unpublished_bytes > self.config.sizes.tail_max;
-            let wanted =
-                if urgent { now } else { self.behind_since.unwrap_or(now).plus(self.config.max_delay_ms) };
+            let delay_ms = match durable.meta.space {
+                Some(_) => self.config.max_delay_ms,
+                None => self.config.private_max_delay_ms,
+            };
+            let wanted = if urgent { now } else { self.behind_since.unwrap_or(now).plus(delay_ms) };
             let interval =
                 self.row.published.as_ref().map(|published| published.at.plus(self.config.interval_ms));
             wanted.max(interval.unwrap_or(now))
