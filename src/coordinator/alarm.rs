@@ -112,6 +112,11 @@ impl<L: Ledger> Coordinator<L> {
         self.publisher.leased(leased);
     }
 
+    /// As [`Publisher::budget_is`](crate::coordinator::publication::Publisher::budget_is).
+    pub fn budget_is(&mut self, kv_writes: Option<u32>) {
+        self.publisher.budget_is(kv_writes);
+    }
+
     /// How a part's put ended.
     pub fn object_was_put(&mut self, outcome: PutOutcome, now: Millis) {
         if self.is_gone() {

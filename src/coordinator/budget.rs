@@ -27,6 +27,9 @@ const KV_RESERVE: u64 = 20;
 const REQUESTS_RESERVE: u64 = 10;
 /// Whoever has made more than one in so many of all requests may have to pause: of many who make few each, nobody has.
 const SHARE: u64 = 4;
+/// The longest pause, in seconds. Where few people use a deployment, whoever has made most requests may be all of them, so a pause
+/// slows down and stops nobody: an edit that nobody takes is worse than a request too many.
+const PAUSE_S_MAX: u64 = 60;
 /// How many of those who have made the most requests on a day are remembered.
 const CALLERS_COUNTED: usize = 16;
 /// Over how long after 00:00 UTC those are spread who have waited for it, in ms.
@@ -150,7 +153,8 @@ impl Rest {
 impl Spent {
     /// What was spent on the day of `now`. A clock that has gone back does not begin a day anew.
     fn on(&self, now: Millis) -> Self {
-        match now.day() > self.day {
+        // Nor does a row from some day far ahead, written by a clock that was wrong, hold until then.
+        match now.day() > self.day || self.day > now.day() + 1 {
             true => Self { day: now.day(), ..Self::default() },
             false => self.clone(),
         }
@@ -173,7 +177,9 @@ impl Spent {
         let next_day = rest.rest_ms + spread(space);
         let wait_ms = match writes {
             0 => next_day,
-            _ if rest.is_behind() => (rest.rest_ms * self.spaces.max(1) / rest.open().max(1)).min(next_day),
+            _ if rest.is_behind() => {
+                (rest.rest_ms * self.spaces.max(1) * u64::from(writes) / rest.open().max(1)).min(next_day)
+            }
             _ => 0,
         };
         BudgetAnswer { writes, wait_ms, ..BudgetAnswer::default() }
@@ -191,7 +197,7 @@ impl Spent {
         }
         // As many again take so long that half of what is left is still there for others when the day ends.
         let rest_s = rest.rest_ms.div_ceil(1_000);
-        let pause_s = (2 * rest_s * requests / rest.left.max(1)).clamp(1, rest_s);
+        let pause_s = (2 * rest_s * requests / rest.left.max(1)).clamp(1, PAUSE_S_MAX);
         BudgetAnswer { pause_s: u32::try_from(pause_s).unwrap_or(u32::MAX), ..BudgetAnswer::default() }
     }
 

@@ -54,6 +54,10 @@ impl ObjectRequests {
 
     /// What the budget has answered to the last count, which was in the name of `user`.
     pub(super) fn learn(&mut self, user: &UserHash, answer: &BudgetAnswer, now: Millis) {
+        // What was said of a day that is over says nothing of this one.
+        if answer.day < now.day() {
+            return;
+        }
         self.left = (answer.object_requests, answer.kv_writes, now.next_day());
         self.pauses.retain(|(_, until)| *until > now);
         if answer.pause_s > 0 {
@@ -95,7 +99,7 @@ mod tests {
     use crate::sim::START;
 
     fn answer(object_requests: Left, pause_s: u32) -> BudgetAnswer {
-        BudgetAnswer { object_requests, pause_s, ..BudgetAnswer::default() }
+        BudgetAnswer { object_requests, pause_s, day: START.day(), ..BudgetAnswer::default() }
     }
 
     #[test]
@@ -130,5 +134,7 @@ mod tests {
         );
         let tomorrow = START.next_day();
         assert_eq!((requests.check(&bob, true, tomorrow), requests.left(tomorrow)), (Ok(()), Left::Enough));
+        requests.learn(&bob, &answer(Left::Nothing, 60), tomorrow);
+        assert_eq!(requests.left(tomorrow), Left::Enough, "an answer of yesterday that comes late");
     }
 }

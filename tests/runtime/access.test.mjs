@@ -256,14 +256,14 @@ describe("errors and logs", () => {
   test("a wrong path is 404, a wrong method 405, as problems with request ids of their own", async () => {
     const authorization = `Bearer ${runtime.token(runtime.subject())}`;
     const seen = new Set();
-    for (const path of ["/", "/sync", "/sync/pull//", "/sync/pulls", "/SYNC/pull", "/.hw/x", "/favicon.ico"]) {
+    for (const path of ["/", "/sync", "/sync/pull//", "/sync/pullss", "/SYNC/pull", "/.hw/x", "/favicon.ico"]) {
       seen.add((await assertProblem(await ask("GET", path, undefined, { authorization }), 404, "not_found")).request);
     }
-    for (const [method, path] of [["PUT", "/sync/pull"], ["GET", "/sync/push"], ["DELETE", "/sync/head"], ["POST", "/health"]]) {
+    for (const [method, path] of [["PUT", "/sync/pull"], ["GET", "/sync/push"], ["GET", "/sync/pulls"], ["DELETE", "/sync/head"], ["POST", "/health"]]) {
       const answer = await ask(method, path, undefined, { authorization });
       seen.add((await assertProblem(answer, 405, "method_not_allowed")).request);
     }
-    assert.equal(seen.size, 11, "no request id twice");
+    assert.equal(seen.size, 12, "no request id twice");
   });
 
   test("every answer has a request id and a date, and may not be stored", async () => {

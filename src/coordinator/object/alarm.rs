@@ -13,6 +13,7 @@ use crate::{
     log::LogLevel,
     snapshot::head::HeadMetadata,
     time::Millis,
+    version::Epoch,
 };
 
 /// A turn under way.
@@ -34,8 +35,8 @@ enum WaitsFor {
     /// Its place among the turns of all objects of the isolate.
     Place,
     HeadRead,
-    /// A lease for what is about to be put.
-    Lease(Box<Put>),
+    /// A lease for what is about to be put, of the state of an epoch.
+    Lease(Box<(Put, Epoch)>),
     ObjectPut,
     ObjectDeleted,
     /// With its metadata.
@@ -104,14 +105,18 @@ impl<S: Storage> Object<S> {
                 core.head_was_read(head.map_err(|()| ApiError::Upstream)?.as_ref(), now, random);
             }
             (WaitsFor::Lease(_), Event::Budget(answer)) => {
-                let WaitsFor::Lease(put) = turn.waits_for else { unreachable!("BUG: it has just matched") };
+                let WaitsFor::Lease(waits) = turn.waits_for else { unreachable!("BUG: it has just matched") };
+                let (put, epoch) = *waits;
                 let turn = Turn { waits_for: WaitsFor::HeadRead, ..turn };
                 // What was deleted meanwhile is not put any more.
                 if core.is_gone() {
                     return Ok(self.next_of_turn(task, turn, now));
                 }
+                let is_over = core.position().epoch != epoch;
                 return Ok(match self.lease_came(answer, now) {
-                    Ok(()) => self.put(task, turn, *put, now),
+                    // Nor is what stood there before the space was emptied.
+                    Ok(()) if is_over => self.was_not_put(task, turn, &put, PutOutcome::Refused, now),
+                    Ok(()) => self.put(task, turn, put, now),
                     Err(outcome) => self.was_not_put(task, turn, &put, outcome, now),
                 });
             }
@@ -172,8 +177,12 @@ impl<S: Storage> Object<S> {
         if self.takes_leased(now) {
             return self.put(task, turn, put, now);
         }
+        if !self.may_ask_for_lease(now) {
+            return self.was_not_put(task, turn, &put, PutOutcome::Unleased, now);
+        }
         let asked = self.ask_for_lease(matches!(put, Put::Part { .. }), now);
-        task.state = State::Turn(Box::new(Turn { waits_for: WaitsFor::Lease(Box::new(put)), ..turn }));
+        let waits = Box::new((put, self.space().position().epoch));
+        task.state = State::Turn(Box::new(Turn { waits_for: WaitsFor::Lease(waits), ..turn }));
         asked
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Lease {
     alarms: u32,
     /// … and messages.
     messages: u32,
+    /// Until then the budget is not asked, because it was not reached.
+    unreached_until: Millis,
 }
 
 impl<S: Storage> Object<S> {
@@ -40,9 +42,9 @@ impl<S: Storage> Object<S> {
         call: &BudgetCall,
         at: Moment,
     ) -> Result<Effect, ApiError> {
-        self.storage.take_rows();
+        self.take_rows();
         let answered = self.budget_answer(task, call, at);
-        let rows = self.storage.take_rows();
+        let rows = self.take_rows();
         let answer = answered.map_err(|error| self.storage_failed(&error, at.now))?;
         Ok(Effect::Answer(Answer::said(Said::Text(answer.to_text()), rows)))
     }
@@ -76,6 +78,11 @@ impl<S: Storage> Object<S> {
         is_leased
     }
 
+    /// Whether there is somebody to ask.
+    pub(super) fn may_ask_for_lease(&self, now: Millis) -> bool {
+        now >= self.lease.unreached_until
+    }
+
     pub(super) fn ask_for_lease(&mut self, is_part: bool, now: Millis) -> Effect {
         let requests = self.lease.alarms + self.lease.messages / MESSAGES_OF_REQUEST;
         (self.lease.alarms, self.lease.messages) = (0, self.lease.messages % MESSAGES_OF_REQUEST);
@@ -96,6 +103,7 @@ impl<S: Storage> Object<S> {
 
     /// What the budget has answered. An error is how the put ends without having been sent.
     pub(super) fn lease_came(&mut self, answer: Option<BudgetAnswer>, now: Millis) -> Result<(), PutOutcome> {
+        let kv_writes = self.config.budget.kv_writes;
         let answer = answer.unwrap_or_else(|| self.lease_unanswered(now));
         if answer.day != now.day() {
             // Two clocks do not agree which day it is: they will.
@@ -103,7 +111,11 @@ impl<S: Storage> Object<S> {
         }
         let core = self.space();
         let is_urgent = core.publisher().is_urgent(&core.position().epoch);
-        core.leased(Leased { day: answer.day, wait_until: now.plus(answer.wait_ms) });
+        // A turn of many parts leases several times, and waits for all of them.
+        let waits = core.publisher().row().leased.filter(|leased| leased.day == answer.day);
+        let from = waits.map_or(now, |leased| leased.wait_until.max(now));
+        let wait_until = if answer.writes > 0 { from } else { now }.plus(answer.wait_ms);
+        core.leased(Leased { day: answer.day, of: kv_writes, wait_until });
         (self.lease.day, self.lease.writes) = (answer.day, answer.writes);
         if self.takes_leased(now) {
             return Ok(());
@@ -113,6 +125,7 @@ impl<S: Storage> Object<S> {
 
     /// The space goes on without the budget, but slowly.
     fn lease_unanswered(&mut self, now: Millis) -> BudgetAnswer {
+        self.lease.unreached_until = now.plus(HOUR_MS);
         if self.common.unbudgeted.borrow_mut().is_due(now) {
             self.log.push((
                 LogLevel::Error,

@@ -62,6 +62,8 @@ impl<S: Storage> Object<S> {
         opened.take_over_meter(std::mem::take(&mut self.metering.before));
         self.live.opened(opened.position());
         self.core = Some(opened);
+        let kv_writes = self.config.budget.kv_writes;
+        self.space().budget_is(kv_writes);
         Ok(())
     }
 

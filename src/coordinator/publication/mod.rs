@@ -174,6 +174,11 @@ impl Publisher {
         self.row.leased = Some(leased);
     }
 
+    /// The deployment's budget for a day. What was said under another says nothing any more.
+    pub fn budget_is(&mut self, kv_writes: Option<u32>) {
+        self.row.leased = self.row.leased.filter(|leased| kv_writes.is_some() && leased.of == kv_writes);
+    }
+
     /// Ends a turn that could not be carried out.
     pub fn break_off(&mut self) {
         self.turn = None;

@@ -52,6 +52,8 @@ pub struct PublicationRow {
 pub struct Leased {
     /// The day, counted from the Unix epoch.
     pub day: u64,
+    /// Of how many values for that day.
+    pub of: Option<u32>,
     /// Before that nothing is put that can wait.
     pub wait_until: Millis,
 }

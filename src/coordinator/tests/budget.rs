@@ -16,6 +16,9 @@ use crate::{
 };
 
 const MINUTE_MS: u64 = 60_000;
+/// Private spaces that are published as often as shared ones.
+const EACH_QUARTER: PublicationConfig =
+    PublicationConfig { private_max_delay_ms: BY_DEMAND.max_delay_ms, ..BY_DEMAND };
 /// 00:00 UTC of some day.
 const MIDNIGHT: Millis = START.next_day();
 
@@ -96,7 +99,7 @@ fn spaces_put_no_more_than_they_have_leased(seed: u64) {
     let mut spaces: Vec<_> = (0..6)
         .map(|number| {
             let scope = Scope::private(&space_of(number));
-            let mut host = Host::new(Some(scope), None, BY_DEMAND, Rng::new(rng.any()));
+            let mut host = Host::new(Some(scope), None, EACH_QUARTER, Rng::new(rng.any()));
             host.set_budget(kv_writes(max), Some(Rc::clone(&budget)));
             (host, 0)
         })
@@ -227,7 +230,7 @@ fn who_makes_more_requests_than_are_left_for_all_others_pauses_and_nobody_else_d
     for _ in 0..200 {
         paused = paused.max(count(&mut host, "mallory", 32, noon).pause_s);
     }
-    assert!(paused > 60, "{paused}");
+    assert_eq!(paused, 60, "slowed down, and not stopped");
     let left = count(&mut host, "alice", 32, noon);
     assert_eq!((left.pause_s, left.object_requests), (0, Left::Low));
     for number in 0..100 {
@@ -235,13 +238,80 @@ fn who_makes_more_requests_than_are_left_for_all_others_pauses_and_nobody_else_d
         assert_eq!(pause_s, 0, "one of many with little each");
     }
     let again = count(&mut host, "mallory", 32, noon);
-    assert!(again.pause_s > paused, "who has made the most is remembered among many: {again:?}");
+    assert_eq!(again.pause_s, 60, "who has made the most is remembered among many");
     for _ in 0..50 {
         count(&mut host, "alice", 32, noon);
     }
     assert_eq!(count(&mut host, "bob", 1, noon).object_requests, Left::Reserve);
     let tomorrow = count(&mut host, "mallory", 32, noon.plus(DAY_MS));
     assert_eq!((tomorrow.pause_s, tomorrow.object_requests), (0, Left::Enough));
+}
+
+#[test]
+fn whoever_is_all_of_a_deployment_is_slowed_down_and_not_stopped() {
+    let mut host = budget(object_requests(1_000), 1);
+    let evening = MIDNIGHT.plus(DAY_MS / 2);
+    for _ in 0..60 {
+        assert!(count(&mut host, "alice", 32, evening).pause_s <= 60);
+    }
+}
+
+#[test]
+fn a_day_far_ahead_that_a_wrong_clock_has_noted_does_not_hold() {
+    let mut host = budget(kv_writes(100), 1);
+    lease(&mut host, 1, one(true), MIDNIGHT.plus(40 * DAY_MS));
+    let today = lease(&mut host, 1, one(true), MIDNIGHT).expect("it is reached");
+    assert_eq!((today.day, today.writes), (MIDNIGHT.day(), 1));
+}
+
+/// A space that has published under a budget and has to wait.
+fn waiting() -> (Host, Kv, Rc<RefCell<Host>>) {
+    let scarce = Rc::new(RefCell::new(budget(kv_writes(2), 1)));
+    let mut host = Host::new(Some(Scope::private(&space_of(1))), None, EACH_QUARTER, Rng::new(1));
+    host.set_budget(kv_writes(2), Some(Rc::clone(&scarce)));
+    let mut kv = Kv::new(1, Rng::new(1));
+    write(&mut host, 1, MIDNIGHT);
+    let due = host.alarm.expect("it is set");
+    host.begin_turn(due);
+    while host.step(&mut kv, due) {}
+    assert_eq!(kv.puts.len(), 1);
+    (host, kv, scarce)
+}
+
+fn write(host: &mut Host, last: u64, now: Millis) {
+    let change = put(last, "r", &format!("{{\"x\":{last}}}"));
+    let pushed = host.push(&[(user("alice"), &body("client-1", &[change]))], now);
+    assert!(pushed[0].is_ok(), "{pushed:?}");
+}
+
+#[test]
+fn a_budget_that_is_raised_or_taken_away_counts_at_once() {
+    for max in [Some(1_000), None] {
+        let (mut host, _, budget) = waiting();
+        let now = MIDNIGHT.plus(HOUR_MS);
+        write(&mut host, 2, now);
+        assert!(host.alarm.expect("it is set").since(now) > HOUR_MS);
+        host.set_budget(BudgetMax { kv_writes: max, object_requests: None }, Some(budget));
+        write(&mut host, 3, now);
+        assert!(host.alarm.expect("it is set").since(now) <= EACH_QUARTER.max_delay_ms, "{max:?}");
+    }
+}
+
+#[test]
+fn what_stood_there_before_a_new_epoch_is_not_put_with_a_lease_that_comes_after_it() {
+    let budget = Rc::new(RefCell::new(budget(kv_writes(100), 1)));
+    let mut host = Host::new(Some(Scope::private(&space_of(1))), None, EACH_QUARTER, Rng::new(1));
+    host.set_budget(kv_writes(100), Some(Rc::clone(&budget)));
+    let mut kv = Kv::new(1, Rng::new(1));
+    write(&mut host, 1, MIDNIGHT);
+    let due = host.alarm.expect("it is set");
+    host.begin_turn(due);
+    while budget.borrow().requests == 0 {
+        assert!(host.step(&mut kv, due), "it asks for a lease");
+    }
+    host.reset_epoch(due, due).expect("a write");
+    while host.step(&mut kv, due) {}
+    assert_eq!(kv.puts.len(), 0);
 }
 
 #[test]
@@ -264,13 +334,11 @@ fn the_row_is_the_text_that_budgets_in_the_field_have() {
 
 #[test]
 fn a_space_that_does_not_reach_the_budget_publishes_once_an_hour() {
-    let mut host = Host::new(Some(Scope::private(&space_of(1))), None, BY_DEMAND, Rng::new(1));
+    let mut host = Host::new(Some(Scope::private(&space_of(1))), None, EACH_QUARTER, Rng::new(1));
     host.set_budget(kv_writes(100), None);
     let (mut kv, mut now) = (Kv::new(1, Rng::new(1)), START);
     for last in 1..=240 {
-        let change = put(last, "r", &format!("{{\"x\":{last}}}"));
-        let pushed = host.push(&[(user("alice"), &body("client-1", &[change]))], now);
-        assert!(pushed[0].is_ok(), "{pushed:?}");
+        write(&mut host, last, now);
         now = now.plus(MINUTE_MS);
         if host.alarm_is_due(now) {
             host.begin_turn(now);

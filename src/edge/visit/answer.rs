@@ -52,6 +52,10 @@ impl Isolate {
             "route": visit.route.as_ref().map_or("none", Route::name), "status": status,
             "request": visit.request.id, "ms": now.since(visit.request.now),
         });
+        if visit.is_part() {
+            // The line of the request has the sum.
+            fields["part"] = true.into();
+        }
         for (meter, number) in visit.usage.to_log() {
             fields[&meter] = number;
         }

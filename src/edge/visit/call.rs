@@ -153,10 +153,7 @@ impl Isolate {
     /// Whether an object has told a caller to come back later. What only an owner may do it admits whatever the space has left.
     pub(super) fn check_refusal(&self, call: &Outgoing, now: Millis) -> Result<(), ApiError> {
         let (user, is_pull) = (&call.caller.user, matches!(call.call, Call::Pull(_)));
-        match self.object_requests.check(user, is_pull, now) {
-            Err(over) if !call.call.is_owners() => return Err(over),
-            _ => {}
-        }
+        self.object_requests.check(user, is_pull, now)?;
         match self.refusals.check(user, &call.object, now) {
             Err(ApiError::RateLimited { of_space: true, .. }) if call.call.is_owners() => Ok(()),
             checked => checked,

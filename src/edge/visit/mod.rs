@@ -327,6 +327,11 @@ impl Visit {
         self.route.as_ref().expect("BUG: an errand has no route")
     }
 
+    /// Whether it is one of several pulls of a request. Only a request has a path.
+    fn is_part(&self) -> bool {
+        self.route.is_some() && self.request.path.is_empty()
+    }
+
     /// An errand of this visit: about its target, in its name.
     fn errand(&self, errand: Errand) -> Self {
         let Request { host, id, .. } = &self.request;

@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn what_the_server_says_are_the_texts_of_the_fixtures() {
         let told = fixtures().told;
-        assert_eq!(told.len(), 12);
+        assert_eq!(told.len(), 13);
         for Told { name, text } in told {
             assert_eq!(said(&name).as_deref(), Some(text.as_str()), "{name}");
         }

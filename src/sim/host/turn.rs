@@ -102,7 +102,10 @@ impl Host {
                 self.bill(&Usage { kv_deleted: 1, ..Usage::default() });
                 Event::Put(in_words(kv.delete(&key, now)))
             }
-            Effect::AskBudget(caller, call) => Event::Budget(self.ask_budget(&caller, call, now)),
+            Effect::AskBudget(caller, call) => {
+                self.bill(&Usage { object: 1, ..Usage::default() });
+                Event::Budget(self.ask_budget(&caller, call, now))
+            }
             other => panic!("BUG: no turn asks for {other:?}"),
         };
         self.turn = Some(Turn { task, happened });

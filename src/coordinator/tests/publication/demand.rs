@@ -17,11 +17,11 @@ fn wait(world: &World) -> Option<u64> {
 fn the_first_unpublished_change_is_published_after_the_longest_delay() {
     let mut world = by_demand();
     put(&mut world, "r", 100);
-    assert_eq!(wait(&world), Some(15 * 60_000));
-    world.pass(10 * 60_000);
+    assert_eq!(wait(&world), Some(BY_DEMAND.private_max_delay_ms));
+    world.pass(5 * 3_600_000);
     put(&mut world, "s", 100);
-    assert_eq!(wait(&world), Some(5 * 60_000), "a later change does not put it off");
-    world.pass(5 * 60_000);
+    assert_eq!(wait(&world), Some(3_600_000), "a later change does not put it off");
+    world.pass(3_600_000);
     assert!(world.fire_alarm());
     assert_eq!((head_version(&world), world.spaces[0].host.alarm), (2, None));
 }
@@ -31,7 +31,7 @@ fn fifty_answered_pulls_are_worth_a_publication() {
     let mut world = by_demand();
     put(&mut world, "r", 100);
     pulls(&mut world, 49);
-    assert_eq!(wait(&world), Some(15 * 60_000));
+    assert_eq!(wait(&world), Some(BY_DEMAND.private_max_delay_ms));
     pulls(&mut world, 1);
     assert_eq!(wait(&world), Some(1));
     assert_settles(&mut world, "fifty pulls");
@@ -43,7 +43,7 @@ fn fifty_answered_pulls_are_worth_a_publication() {
 fn a_tail_that_would_not_fit_is_published_at_once() {
     let mut world = by_demand();
     put(&mut world, "r", 200_000);
-    assert_eq!(wait(&world), Some(15 * 60_000));
+    assert_eq!(wait(&world), Some(BY_DEMAND.private_max_delay_ms));
     put(&mut world, "s", 100_000);
     assert_eq!(wait(&world), Some(1));
 }
@@ -127,7 +127,7 @@ fn i8_a_space_that_goes_idle_is_published_by_its_alarm_although_nobody_remembers
     let mut world = by_demand();
     put(&mut world, "r", 100);
     world.spaces[0].host.kill();
-    world.pass(15 * 60_000);
+    world.pass(BY_DEMAND.private_max_delay_ms);
     assert!(world.fire_alarm());
     assert_eq!((head_version(&world), world.spaces[0].host.alarm), (1, None));
 }

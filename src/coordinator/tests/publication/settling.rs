@@ -23,7 +23,7 @@ fn missing(world: &World) -> usize {
 fn h07_a_first_put_that_lands_after_the_second_is_put_right() {
     let mut world = by_demand();
     put(&mut world, "r", 100);
-    world.pass(15 * 60_000);
+    world.pass(BY_DEMAND.private_max_delay_ms);
     world.kv.script.push_back(PutFault::Late(100_000));
     world.fire_alarm();
     put(&mut world, "s", 100);

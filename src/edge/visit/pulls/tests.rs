@@ -92,7 +92,7 @@ fn what_is_wrong_with_one_of_several_pulls_is_its_own_answer_and_the_others_go_o
         done.push(PartDone { visit: part, answer: *answer });
     }
     let effect = isolate.step(&mut visit, Event::Several(done), START);
-    assert_eq!(visit.usage(), Usage { cache: 3, kv: 1, object: 1, ..Usage::default() });
+    assert_eq!(visit.usage(), Usage { worker: 1, cache: 3, kv: 1, object: 1, ..Usage::default() });
     let Effect::Answer(answer) = effect else { panic!("{effect:?}") };
     let Ok(Reply { status: 200, body: Body::Text(text), .. }) = *answer else { panic!("{answer:?}") };
     let told: Value = serde_json::from_str(&text).expect("JSON");
