@@ -15,6 +15,7 @@
 
 mod administer;
 mod alarm;
+mod answer;
 mod budget;
 mod claim;
 mod directory;
@@ -30,13 +31,14 @@ use std::collections::BTreeMap;
 
 use administer::Administering;
 use alarm::Turn;
+pub use answer::{Answer, Said};
 use budget::Lease;
 use claim::Claimant;
 use failing::tell_until_when;
 pub use live::{Applicant, Joined};
 use metering::Metering;
 use push::{Waiting, commit};
-pub use task::{Answer, Effect, Event, Expires, NoBody, Said, Task};
+pub use task::{Effect, Event, Expires, NoBody, Task};
 use task::{Purpose, State};
 
 use super::{
@@ -369,17 +371,6 @@ impl<S: Storage> Object<S> {
             return Ok(Effect::LetOthers);
         }
         self.read(task, body, at)
-    }
-
-    /// A call has said what it asks for. A directory, or the budget, answers nothing else, and nothing else answers for one.
-    fn called(&mut self, task: &mut Task, call: Call, at: Moment) -> Result<Effect, ApiError> {
-        match (task.caller().map(|caller| &caller.destination), call) {
-            (Some(Destination::Directory), Call::Directory(call)) => self.ask_directory(task, &call, at),
-            (Some(Destination::Budget), Call::Budget(call)) => self.ask_budget(task, &call, at),
-            (Some(Destination::Directory | Destination::Budget), _)
-            | (_, Call::Directory(_) | Call::Budget(_)) => Err(ApiError::Internal),
-            (_, call) => self.open_first(task, Some(call), at),
-        }
     }
 
     fn space(&mut self) -> &mut Coordinator<S::Ledger> {

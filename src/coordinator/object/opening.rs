@@ -67,6 +67,17 @@ impl<S: Storage> Object<S> {
         Ok(())
     }
 
+    /// A call has said what it asks for. A directory, or the budget, answers nothing else, and nothing else answers for one.
+    pub(super) fn called(&mut self, task: &mut Task, call: Call, at: Moment) -> Result<Effect, ApiError> {
+        match (task.caller().map(|caller| &caller.destination), call) {
+            (Some(Destination::Directory), Call::Directory(call)) => self.ask_directory(task, &call, at),
+            (Some(Destination::Budget), Call::Budget(call)) => self.ask_budget(task, &call, at),
+            (Some(Destination::Directory | Destination::Budget), _)
+            | (_, Call::Directory(_) | Call::Budget(_)) => Err(ApiError::Internal),
+            (_, call) => self.open_first(task, Some(call), at),
+        }
+    }
+
     /// Goes on with what was asked for; an alarm asks for nothing.
     pub(super) fn is_open(
         &mut self,

@@ -498,12 +498,12 @@ impl Deployment {
         loop {
             for mut errand in self.isolate.take_errands() {
                 let effect = self.isolate.step(&mut errand, Event::Begun, self.now);
-                self.meters.kv_reads += u64::from(errand.usage().kv);
+                self.meters.kv_reads += errand.usage().kv;
                 drop(self.drive(&mut errand, effect, space, ""));
             }
             let event = match effect {
                 Effect::Answer(answer) => {
-                    self.meters.kv_reads += u64::from(visit.usage().kv);
+                    self.meters.kv_reads += visit.usage().kv;
                     return *answer;
                 }
                 Effect::Rest => return Err(ApiError::Internal),
