@@ -139,31 +139,8 @@ impl PublicationRow {
     /// was published is, and what is unsettled.
     #[must_use]
     pub fn without_records(&self, sizes: &Sizes) -> Self {
-        let Self {
-            published,
-            base,
-            delta,
-            building,
-            attempts,
-            retry_at,
-            put_again_at,
-            leased,
-            replaced,
-            used,
-            folded,
-            ..
-        } = self.clone();
-        let mut row = Self {
-            published,
-            attempts,
-            retry_at,
-            put_again_at,
-            leased,
-            replaced,
-            used,
-            folded,
-            ..Self::default()
-        };
+        let mut row = Self { renew: false, ..self.clone() };
+        let (base, delta, building) = (row.base.take(), row.delta.take(), row.building.take());
         let runs = base.into_iter().chain(delta).chain(building.map(|building| building.run));
         row.replace(runs.flat_map(|run| run.parts).collect(), sizes.replaced_min);
         row
