@@ -236,9 +236,10 @@ export class Device {
 
   // ——— Effects.
 
-  #tell(space: SpaceId, event: Event): void {
+  /** `of`: whose event it is. A space may have been closed and opened again since, and every machine counts its effects from 1. */
+  #tell(space: SpaceId, event: Event, of?: Open): void {
     const open = this.#spaces.get(space);
-    if (!open) return;
+    if (!open || (of && of !== open)) return;
     for (const effect of open.machine.on(event, this.#options.ports.now())) this.#carryOut(space, open, effect);
     this.#watched();
   }
@@ -249,8 +250,8 @@ export class Device {
       case "commit": {
         const { id, scope, body } = effect;
         open.writing = store.commit(this.#options.term, scope, body).then(
-          (result) => this.#tell(space, { type: "committed", id, result }),
-          (error) => this.#tell(space, { type: "failed", id, error }),
+          (result) => this.#tell(space, { type: "committed", id, result }, open),
+          (error) => this.#tell(space, { type: "failed", id, error }, open),
         );
         return;
       }
@@ -289,26 +290,26 @@ export class Device {
 
   async #send(space: SpaceId, open: Open, id: number, request: Request): Promise<void> {
     const { ports, url } = this.#options;
+    const abort = new AbortController();
+    open.aborts.set(id, abort);
     const before = this.#token;
     const token = await (this.#asking ?? before ?? this.#newToken("start"));
     let answer: Answer | null = NO_ANSWER;
     // Somebody else may have signed in meanwhile: what was to be sent is not theirs.
     const isOthers = before !== null && token !== null && userOf(before) !== userOf(token);
-    if (token !== null && !isOthers && !this.#isOffline) {
+    if (token !== null && !isOthers && !this.#isOffline && !abort.signal.aborted) {
       answer = (await open.socket?.ask(request)) ?? null;
       if (answer === null) {
-        const abort = new AbortController();
-        open.aborts.set(id, abort);
-        const isAlone = request.kind !== "pull" || request.isStream || this.#spaces.size < 2;
+        const isAlone = abort.signal.aborted || request.kind !== "pull" || request.isStream || this.#spaces.size < 2;
         answer = (isAlone ? null : await this.#together.ask(request, token, abort)) ?? (await ask(ports, url, token, request, abort, async (page, bytes) => {
           // The next part is read and parsed while this one is written, and no further.
           await open.writing;
-          this.#tell(space, { type: "page", id, page, bytes });
+          this.#tell(space, { type: "page", id, page, bytes }, open);
         }));
-        open.aborts.delete(id);
       }
-    } else if (token === null) this.#tell(space, { type: "token", user: null });
-    this.#tell(space, { type: "answer", id, answer });
+    } else if (token === null) this.#tell(space, { type: "token", user: null }, open);
+    open.aborts.delete(id);
+    this.#tell(space, { type: "answer", id, answer }, open);
   }
 
   // ——— Polls.
@@ -368,6 +369,7 @@ export class Device {
 
   /** Asks for the next token in time. A clock that is wrong must not make it ask without end. */
   #renewIn(ms: number): void {
+    if (this.#isStopped) return;
     const wait = Math.min(Math.max(ms, TOKEN_AHEAD_MS / 2), 2 ** 31 - 1);
     this.#timers.set("token", wait, () => void this.#newToken("expiring"));
   }

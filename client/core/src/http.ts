@@ -46,14 +46,22 @@ type TakePage = (page: Page, length: number) => Promise<void>;
 export async function ask(ports: Ports, url: string, token: string, request: Request, abort: AbortController, page?: TakePage): Promise<Answer> {
   const timers = new Timers<string>(ports);
   const alive = () => timers.set("", TIMEOUT_MS, () => abort.abort());
+  const { signal } = abort;
   const [target, init] = fetchable(url, token, request);
   alive();
   try {
-    if (ports.pack && request.body.length >= PACKED_FROM) {
-      init.body = await ports.pack(request.body);
-      init.headers["content-encoding"] = "gzip";
+    if (request.body.length >= PACKED_FROM) {
+      const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+      // What cannot be packed goes as it is.
+      const packed = await Promise.race([aborted, (async () => ports.pack?.(request.body))().catch(() => {})]);
+      if (packed) {
+        init.body = packed;
+        init.headers["content-encoding"] = "gzip";
+      }
     }
-    const answer = await ports.fetch(target, { ...init, signal: abort.signal });
+    // Whatever was waited for: nothing goes out that is not wanted any more.
+    signal.throwIfAborted();
+    const answer = await ports.fetch(target, { ...init, signal });
     const { status, headers } = answer;
     const type = headers.get("content-type")?.split(";")[0] ?? "";
     if (page && status === 200 && type === LINES) {

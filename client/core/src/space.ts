@@ -86,8 +86,14 @@ export class SpaceMachine extends Machine {
     const pushed: Pushed = { client: work.client, mutations, since: work.since, newClient: this.options_.newId() };
     const isEmpty = code === "" && mutations.length > 0 && !answer.results?.length;
     if (code === "") patience.passed(mutations.length);
-    const number = (tx: Tx, space: string) => work.isEarly && takeBatch(tx, space, 1);
-    this.store_("pushing", ROWS, async (tx, space) => (await number(tx, space), settle(tx, space, pushed, answer)), (settled) => {
+    const settling = async (tx: Tx, space: string): Promise<Settled> => {
+      const batch = work.isEarly && (await takeBatch(tx, space, 1));
+      const isSame = ([one]: SentRow[], [other]: SentRow[]) => one?.num === other?.num && one?.changes === other?.changes;
+      // Something else has its number: what that is to the server, only the server knows.
+      if (batch && !isSame(batch.mutations, mutations)) return { ...batch, added: [], released: false, again: true };
+      return settle(tx, space, pushed, answer);
+    };
+    this.store_("pushing", ROWS, settling, (settled) => {
       patience.unsure = settled.again;
       this.settled_(settled);
       // Overtaken, and nothing of it is settled: it is sent again, but not at once.

@@ -8,7 +8,7 @@ import { verdictOf } from "./verdict.ts";
 /** As many as the server takes. */
 const PULLS_MAX = 5;
 
-type Waiting = [request: Request, token: string, resolve: (answer: Answer | null) => void];
+type Waiting = [request: Request, token: string, resolve: (answer: Answer | null) => void, signal: AbortSignal];
 type Told = { alone?: true; status: number; body?: Body };
 
 const textOf = ([{ space, grant, body }]: Waiting): string =>
@@ -29,12 +29,13 @@ export class Together {
     const { promise, resolve } = Promise.withResolvers<Answer | null>();
     // Of the others an answer is still wanted.
     signal.addEventListener("abort", () => resolve(NO_ANSWER));
-    if (this.#waiting.push([request, token, resolve]) === 1) this.#ports.setTimeout(this.#go, 0);
+    if (this.#waiting.push([request, token, resolve, signal]) === 1) this.#ports.setTimeout(this.#go, 0);
     return promise;
   }
 
   #go = (): void => {
-    while (this.#waiting[0]) void this.#several(this.#waiting.splice(0, PULLS_MAX));
+    const wanted = this.#waiting.splice(0).filter(([, , , { aborted }]) => !aborted);
+    while (wanted[0]) void this.#several(wanted.splice(0, PULLS_MAX));
   };
 
   async #several(all: Waiting[]): Promise<void> {
@@ -42,7 +43,9 @@ export class Together {
     // One is enough for a request of its own. Another token, which has come meanwhile, may be another user's.
     const isSeveral = all.length > 1 && all.every((one) => one[1] === token);
     const request: Request = { kind: "pulls", space: "~", body: `{"pulls":[${all.map(textOf)}]}`, isStream: false };
-    const answer = isSeveral ? await ask(this.#ports, this.#url, token, request, new AbortController()) : null;
+    const abort = new AbortController();
+    for (const [, , , signal] of all) signal.addEventListener("abort", () => all.every((one) => one[3].aborted) && abort.abort());
+    const answer = isSeveral ? await ask(this.#ports, this.#url, token, request, abort) : null;
     const told = answer?.body?.["pulls"] as Told[] | undefined;
     // What is said of the request as a whole holds for each of them, unless it is that they do not go together.
     const ofEach = answer && !/told|bug/.test(verdictOf(answer)) ? answer : null;

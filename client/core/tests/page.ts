@@ -9,7 +9,7 @@ import { type Push, type Reply, Server } from "./server.ts";
 import { MemoryStore } from "./store.ts";
 
 export const EPOCH = "0aaaaaaaaaaa";
-export const jwt = (sub: string, n = 0) => `h.${btoa(JSON.stringify({ iss: "i", sub, n })).replace(/=+$/, "")}.s`;
+export const jwt = (sub: string, n = 0, exp?: number) => `h.${btoa(JSON.stringify({ iss: "i", sub, n, exp })).replace(/=+$/, "")}.s`;
 export const settle = async () => {
   for (let turn = 0; turn < 60; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 };
@@ -55,6 +55,10 @@ export class PageOfApp {
   timers = new Map<number, { at: number; fn: () => void }>();
   ids = 0;
   deposed = 0;
+  /** Requests that were left "open" and are wanted no more. */
+  aborted = 0;
+  /** The next token, when it comes. */
+  #slow: Promise<string> | null = null;
   /** The user has been removed from s1. */
   isForbidden = false;
   /** How many grants pushes have brought. */
@@ -65,7 +69,7 @@ export class PageOfApp {
   instead: (FetchAnswer | null | "open")[] = [];
   device: Device;
 
-  constructor({ sockets = false, ...options }: Partial<DeviceOptions> & { sockets?: boolean } = {}) {
+  constructor({ sockets = false, pack, ...options }: Partial<DeviceOptions> & { sockets?: boolean; pack?: Ports["pack"] } = {}) {
     const ports: Ports = {
       now: () => this.time,
       date: () => 1_700_000_000_000 + this.time,
@@ -78,7 +82,7 @@ export class PageOfApp {
       clearTimeout: (timer) => void this.timers.delete(timer as number),
       fetch: (url, init) => this.#fetch(url, init),
       // What it is packed to is the platform's; here it stays as it is.
-      pack: async (text) => new Blob([text]),
+      pack: pack ?? (async (text) => new Blob([text])),
       log: (...all) => this.logs.push(all),
       ...(sockets && {
         socket: (_url: string, protocols: string[]) => {
@@ -90,6 +94,7 @@ export class PageOfApp {
     };
     const token: DeviceOptions["token"] = async ({ reason }) => {
       this.asked.push(reason);
+      if (this.#slow) return this.#slow;
       return (this.tokens.length > 1 ? this.tokens.shift() : this.tokens[0]) ?? null;
     };
     this.device = new Device({ url: "https://sync.test", store: this.store, ports, token, term: 1, tell: (tell) => this.tells.push(tell), deposed: () => (this.deposed += 1), ...options });
@@ -101,7 +106,7 @@ export class PageOfApp {
     this.requests.push({ path, body, headers: init.headers });
     if (this.instead.length > 0) {
       const answer = this.instead.shift();
-      if (answer === "open") return new Promise((_, reject) => init.signal?.addEventListener("abort", () => reject(new Error("aborted"))));
+      if (answer === "open") return new Promise((_, reject) => init.signal?.addEventListener("abort", () => reject(new Error(`aborted ${(this.aborted += 1)}`))));
       if (!answer) throw new TypeError("no connection");
       return answer;
     }
@@ -141,6 +146,13 @@ export class PageOfApp {
       if (!page.more) return lines.map((line) => JSON.stringify(line));
       cursor = page.cursor;
     }
+  }
+
+  /** From now on a token comes when it is given. */
+  slowToken(): PromiseWithResolvers<string> {
+    const token = Promise.withResolvers<string>();
+    this.#slow = token.promise;
+    return token;
   }
 
   edit(...changes: Change[]): Promise<void> {

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { Bench, EPOCH, LATER, line, patch, put } from "./bench.ts";
+import type { OutboxRow } from "../src/store.ts";
 import { applied, row } from "./rows.ts";
 
 row("push: captured", async () => {
@@ -44,6 +45,18 @@ row("push: early, not now", async () => {
   await bench.on({ type: "captured", seq: 1, early: { rows: [...bench.store.outbox.rows.values()], fresh: ["c a"], row } });
   assert.equal(bench.request.kind, "pull", "one at a time");
   assert.equal(bench.timers.get("push")?.ms, 0);
+});
+row("push: early, numbered otherwise", async () => {
+  const bench = await Bench.at(7);
+  await bench.editEarly(put("a"));
+  const [queued] = [...bench.store.outbox.rows.values()] as [OutboxRow];
+  await bench.store.commit(1, { wake: "rows" }, (tx) => tx.outbox.put([{ ...queued, changes: [JSON.stringify(put("a", { other: 1 }))] }]));
+  await bench.pushed(8, [applied(1, 8)], [line(8, "a", { mine: 1 })]);
+  assert.deepEqual([bench.phase, bench.machine.status.pending, bench.row.acked], ["unsure", 1, 0]);
+  await bench.refuse(409, "client_forked", { last: 0, results: [] });
+  assert.notEqual(bench.body.client, "id_000001");
+  await bench.pushed(9, [applied(1, 9)], [line(9, "a", { other: 1 })]);
+  assert.deepEqual([bench.value("a"), bench.machine.status.pending], [{ other: 1 }, 0]);
 });
 row("push: early, no answer", async () => {
   const bench = await Bench.at(7);

@@ -56,6 +56,11 @@ export function copyOf<Row>(store: StoreOf<Row>, keyOf: (row: Row) => unknown) {
       if (!isWhole) await read();
       return [...rows.values()].filter((row) => row !== undefined);
     },
+    /** All rows that have one of these values, which an index gives. */
+    async where<Name extends keyof Row & string>(index: Name, values: Row[Name][]): Promise<Row[]> {
+      if (!isWhole) for (const found of await Promise.all(values.map((value) => store.where(index, value)))) learn(found);
+      return [...rows.values()].flatMap((row) => (row && values.includes(row[index]) ? [row] : []));
+    },
     /** Of rows that the database has by now. */
     learn,
     put(list: readonly Row[]): void {

@@ -18,6 +18,8 @@ export class HeadStart {
   /** A token that nobody has taken yet. */
   #asked: Promise<string | null> | null = null;
   #unused: unknown;
+  /** Counts the starts that were given up: what was asked for one of them is of no use. */
+  #run = 0;
   #begun: { url: string; init: FetchInit; answer: Promise<FetchAnswer>; abort: AbortController } | null = null;
 
   constructor(url: string, ports: Ports, token: TokenSource) {
@@ -25,11 +27,13 @@ export class HeadStart {
   }
 
   async begin(): Promise<void> {
+    this.#giveUp();
+    const run = this.#run;
     this.#asked = Promise.resolve(this.#token({ reason: "start" }));
     this.#unused = this.#ports.setTimeout(() => this.#giveUp(), UNUSED_MS);
     // Whoever takes the token hears why there is none.
     const token = await this.#asked.catch(() => null);
-    if (token === null) return;
+    if (token === null || run !== this.#run) return;
     const body = pullBody({ position: null, load: null }, null, false);
     const [url, init] = fetchable(this.#url, token, { kind: "pull", space: PRIVATE, body, isStream: true });
     const abort = new AbortController();
@@ -39,6 +43,8 @@ export class HeadStart {
   }
 
   #giveUp(): void {
+    this.#run += 1;
+    this.#ports.clearTimeout(this.#unused);
     this.#asked = null;
     this.#begun?.abort.abort();
     this.#begun = null;

@@ -186,7 +186,7 @@ export class Headwater {
     this.#isOutdated = isOutdated(this.#db);
     this.#leader = this.#isOutdated ? null : new Leader({
       ...this.#environment, name, tab, terms: dexieTerms(this.#db),
-      onLead: (term, stolen) => void this.#lead(term, stolen),
+      onLead: (term, stolen) => this.#lead(term, stolen),
       onFollow: () => this.#follow(),
     });
     // Outside of the transaction zone in which Dexie calls this.
@@ -272,7 +272,7 @@ export class Headwater {
     } catch (error) {
       // Whoever leads next tries again.
       this.#environment.warn(`sync has not begun: ${error}`);
-      return leader.deposed();
+      throw error;
     }
     this.#tabs?.say({ type: "lead" });
     this.#tabs?.askAgain();

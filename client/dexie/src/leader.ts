@@ -38,7 +38,8 @@ export interface LeaderOptions {
   visible: () => boolean;
   /** Calls back after some milliseconds; gives what stops that. */
   after: (ms: number, call: () => void) => () => void;
-  onLead: (term: number, stolen: boolean) => void;
+  /** Rejects where the lead cannot be begun: it is given up, and asked for again later. */
+  onLead: (term: number, stolen: boolean) => Promise<void>;
   onFollow: () => void;
 }
 
@@ -48,6 +49,9 @@ export const LEASE_MS = 15_000;
 /** So long a push of a leader may still arrive from which the lock was taken. */
 const STOLEN_MS = 60_000;
 const LEASE_BEAT_MS = 5_000;
+/** A lead that could not be begun is asked for again after so long, twice as long each time. */
+const AGAIN_MS = 5_000;
+const AGAIN_MAX_MS = 5 * 60_000;
 /** A beat that says that nobody leads. */
 const FREE = -1;
 
@@ -58,6 +62,9 @@ export class Leader {
   #stop: () => void = () => {};
   #waiting: AbortController | null = null;
   #closed = false;
+  #failures = 0;
+  /** Ends the pause after a lead that could not be begun. */
+  #resting: (() => void) | null = null;
   /** When this tab first saw the beat that stands: only what is seen here to be old counts, whatever the clocks say. */
   #seen = { beat: Number.NaN, at: 0 };
 
@@ -81,6 +88,7 @@ export class Leader {
     const term = this.#term;
     this.#closed = true;
     this.#stop();
+    this.#resting?.();
     this.#waiting?.abort();
     this.#follow();
     // A lock is free by now; of a lease somebody has to say so.
@@ -92,6 +100,17 @@ export class Leader {
   deposed(): void {
     this.#follow();
     if (!this.#closed && this.#options.locks && !this.#waiting) this.#wait(false);
+  }
+
+  /** The database cannot be written, or not as the lead needs it (closed, full): whoever waits next may do better. */
+  #failed(): void {
+    this.#follow();
+    if (this.#closed || !this.#options.locks) return;
+    this.#resting?.();
+    this.#resting = this.#options.after(Math.min(AGAIN_MS * 2 ** this.#failures++, AGAIN_MAX_MS), () => {
+      this.#resting = null;
+      this.#wait(false);
+    });
   }
 
   /** Looks at once, as when the page has become visible again. */
@@ -123,8 +142,7 @@ export class Leader {
     try {
       await this.#begin(stolen);
     } catch {
-      // The database cannot be written (closed, or full): whoever waits next may do better.
-      this.#follow();
+      this.#failed();
     }
     return promise;
   }
@@ -139,7 +157,10 @@ export class Leader {
     });
     if (this.#closed || !row || (this.#options.locks && !this.#release)) return this.#follow();
     this.#term = row.term;
-    onLead(row.term, row.stolen !== null);
+    onLead(row.term, row.stolen !== null).then(
+      () => (this.#failures = 0),
+      () => this.#term === row.term && this.#failed(),
+    );
   }
 
   #follow(): void {
@@ -184,7 +205,7 @@ export class Leader {
     if (beat !== this.#seen.beat) this.#seen = { beat, at: now() };
     const silence = now() - this.#seen.at;
     if (!locks) return !row || beat === FREE ? this.#begin(false) : silence >= LEASE_MS ? this.#begin(true) : undefined;
-    if (visible() && silence >= SILENCE_MS) {
+    if (visible() && silence >= SILENCE_MS && !this.#resting) {
       this.#seen = { beat: Number.NaN, at: now() };
       this.#wait(true);
     }

@@ -109,7 +109,7 @@ export function openTx({ own, app, tables, onSpace }: Opened): DexieTx {
     base: byKey(base),
     extra: {
       ...byKey(extra),
-      waiting: async (collections) => (await extra.list()).filter(({ why, key }) => why !== "unknown" && collections.includes(collectionOf(key))),
+      waiting: async (collections) => (await extra.where("why", ["taken", "unique"])).filter(({ key }) => collections.includes(collectionOf(key))),
     },
     spaces: {
       // The core changes the row that it is given, and what stands in the database is still asked for.

@@ -28,6 +28,7 @@ export interface Captured {
   db: Dexie;
   store: DexieStore;
   below: ReturnType<typeof createCapture>["below"];
+  silent: ReturnType<typeof silentTap>["below"];
   /** The operations written down since the last call, parsed. */
   taken(): Promise<Record<string, unknown>[]>;
   rows(): Promise<CapturedRow[]>;
@@ -56,5 +57,5 @@ export async function openCaptured(options: { position?: Position | null; unsync
     await db.table("_hw_outbox").clear();
     return all.flatMap((row) => row.changes.map((text) => JSON.parse(text) as Record<string, unknown>));
   };
-  return { db, store, below, rows, taken };
+  return { db, store, below, silent: silent.below, rows, taken };
 }

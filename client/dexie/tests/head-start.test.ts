@@ -4,7 +4,7 @@ import "fake-indexeddb/auto";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Device } from "../../core/src/device.ts";
-import type { FetchInit } from "../../core/src/ports.ts";
+import type { FetchInit, Ports } from "../../core/src/ports.ts";
 import { portsOf } from "../src/environment.ts";
 import { HeadStart } from "../src/head-start.ts";
 import { createApp, fetchFrom, newId, TOKEN } from "./app.ts";
@@ -66,4 +66,27 @@ test("what was begun for another token is given up, and asked for again", async 
   assert.ok(begun);
   await start.fetch(begun.url, { ...begun.init, headers: { ...begun.init.headers, authorization: "Bearer other" } });
   assert.deepEqual([asked.length, begun.init.signal?.aborted], [2, true]);
+});
+
+test("a start that was given up asks for nothing when its token comes at last, and a second one gives up the first", async () => {
+  const asked: FetchInit[] = [];
+  const timers: (() => void)[] = [];
+  const tokens: PromiseWithResolvers<string>[] = [];
+  const ports: Ports = {
+    ...portsOf({ socket: false }), setTimeout: (fn) => timers.push(fn), clearTimeout: () => {},
+    fetch: (_, init) => (asked.push(init), new Promise(() => {})),
+  };
+  const start = new HeadStart("", ports, () => {
+    const token = Promise.withResolvers<string>();
+    tokens.push(token);
+    return token.promise;
+  });
+  const begun = [start.begin()];
+  timers[0]?.();
+  begun.push(start.begin(), start.begin());
+  for (const token of tokens) token.resolve(TOKEN);
+  await Promise.all(begun);
+  assert.deepEqual([tokens.length, asked.length, asked[0]?.signal?.aborted], [3, 1, false]);
+  void start.begin();
+  assert.equal(asked[0]?.signal?.aborted, true);
 });

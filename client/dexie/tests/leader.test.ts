@@ -80,6 +80,8 @@ class Tab {
   visible = true;
   frozen = false;
   leads = 0;
+  /** What a lead begins with fails. */
+  fails = false;
   readonly leader: Leader;
   readonly world: World;
   readonly steals: boolean[] = [];
@@ -97,9 +99,10 @@ class Tab {
         },
       },
       after: (ms, call) => world.after(this, ms, call),
-      onLead: (term, stolen) => {
+      onLead: async (term, stolen) => {
         this.leads = term;
         this.steals.push(stolen);
+        if (this.fails) throw new Error("no room");
       },
       onFollow: () => (this.leads = 0),
     });
@@ -176,6 +179,30 @@ describe("leader", () => {
     assert.equal(tab.leads, 0);
     await world.pass(1_000);
     assert.equal(tab.leads, 2);
+  });
+
+  test("a lead that cannot be begun is given up, and asked for again ever more seldom; another tab may do better", async () => {
+    const world = new World();
+    const tab = new Tab(world, "1");
+    tab.fails = true;
+    await world.pass(4_000);
+    assert.deepEqual([tab.leads, tab.steals.length], [0, 1]);
+    await world.pass(600_000);
+    assert.ok(tab.steals.length >= 5 && tab.steals.length <= 9, `${tab.steals.length} times in ten minutes`);
+    const other = new Tab(world, "2");
+    await world.pass(1_000);
+    assert.ok(other.leads > 0);
+    tab.fails = false;
+    await world.pass(300_000);
+    world.kill(other);
+    await world.pass(1_000);
+    assert.ok(tab.leads > other.leads);
+    // Whoever has led begins anew.
+    tab.fails = true;
+    tab.leader.deposed();
+    const before = tab.steals.length;
+    await world.pass(6_000);
+    assert.equal(tab.steals.length, before + 2);
   });
 
   test("without locks a lease of 15 s decides, and a leader that comes late to its beat finds the term over", async () => {

@@ -170,6 +170,31 @@ export const storeCases: Record<string, (assert: Assert) => Promise<void>> = {
     assert.deepEqual(seen, [["todos a", "todos c"], [], ["unknown", undefined], ["cards c"], ["cards c"], true, 0, [9, 10], POSITION]);
   },
 
+  async "what waits for its place is found among many rows of collections that nobody knows, and few of them are read"(assert) {
+    const { db, store, silent } = await openCaptured();
+    const extra = (key: string, why: string) => ({ space: "~", key, value: text({ n: 1 }), why });
+    await db.table("_hw_extra").bulkPut(Array.from({ length: 300 }, (_, n) => extra(`none ${n}`, "unknown")));
+    await db.table("_hw_extra").bulkPut([extra("todos a", "taken"), extra("todos b", "unique"), extra("users c", "unique"), extra("todos d", "taken")]);
+    const core = silent().table("_hw_extra");
+    const query = core.query;
+    let read = 0;
+    core.query = async (request) => {
+      const answer = await query(request);
+      read += answer.result.length;
+      return answer;
+    };
+    const waiting = await store.commit(1, ALL, async (tx) => {
+      await tx.extra.delete("~", ["todos a"]);
+      await tx.extra.put([{ space: "~", key: "todos d", value: "{}", why: "unknown" }, { space: "b1", key: "todos e", value: "{}", why: "taken" }]);
+      const found = await tx.extra.waiting(["todos"]);
+      await tx.rows.put("~", [{ key: "todos z", value: "{}" }]);
+      return found.map(({ key }) => key).sort();
+    });
+    core.query = query;
+    assert.deepEqual(waiting, ["todos b", "todos e"]);
+    assert.ok(read < 50, `${read} rows were read`);
+  },
+
   async "an edit of the app during a commit is written down after it, on what the commit left"(assert) {
     const { db, store, rows } = await openCaptured();
     await store.commit(1, ALL, (tx) => tx.rows.put("~", [{ key: "todos a", value: text({ n: 1 }) }]));

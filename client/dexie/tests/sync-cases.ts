@@ -1,6 +1,8 @@
 // The whole of the package with a server in memory, as cases that run in Node and in a browser.
 
-import { add, Dexie, liveQuery } from "dexie";
+import { add, type DBCoreTable, Dexie, liveQuery } from "dexie";
+import { Device } from "../../core/src/device.ts";
+import { portsOf } from "../src/environment.ts";
 import type { Assert } from "./capture-cases.ts";
 import { createApp, newId, type AppOptions } from "./app.ts";
 import { Server } from "./server.ts";
@@ -38,6 +40,46 @@ export const syncCases: Record<string, (assert: Assert) => Promise<void>> = {
     subscription.unsubscribe();
     assert.deepEqual([hw.status.value.pending, hw.status.value.phase], [0, "idle"]);
     assert.deepEqual([await db.table("_hw_base").count(), await db.table("_hw_sent").count(), await db.table("_hw_outbox").count()], [0, 0, 0]);
+    await hw.close();
+    db.close();
+  },
+
+  async "a lead that finds no room to begin is given up, and the application is asked for a token again only after a pause"(assert) {
+    const server = new Server();
+    const paused: (() => void)[] = [];
+    let [isFull, led] = [true, 0];
+    const full = (table: DBCoreTable): DBCoreTable => ({
+      ...table,
+      mutate: async (request) => {
+        const isAdoption = request.type === "put" && request.values.some(({ key }) => key === "tables");
+        if (isAdoption && isFull) throw new DOMException("no room", "QuotaExceededError");
+        return table.mutate(request);
+      },
+    });
+    const { db, hw, warnings } = start(server, {
+      environment: {
+        locks: { request: (_, __, hold) => hold() },
+        after: (ms, call) => {
+          if (ms === 0) setTimeout(call, 0);
+          else if (ms === 5000) paused.push(call);
+          return () => {};
+        },
+        startDriver: (lead) => {
+          led += 1;
+          return new Device({ ...lead, url: "", token: async () => null, ports: { ...portsOf({ socket: false }), log: () => {} } });
+        },
+      },
+    });
+    db.use({ stack: "dbcore", name: "full", level: -3, create: (core) => ({ ...core, table: (name) => (name === "_hw_meta" ? full(core.table(name)) : core.table(name)) }) });
+    await native(db.open());
+    const said = () => warnings.filter((text) => text.startsWith("sync has not begun")).length;
+    await until("it is said", () => said() > 0);
+    await moment(100);
+    assert.deepEqual([led, said(), paused.length], [1, 1, 1]);
+    isFull = false;
+    paused[0]?.();
+    await until("it leads", () => led === 2 && hw.status.value.phase === "held");
+    assert.equal(said(), 1);
     await hw.close();
     db.close();
   },
