@@ -184,8 +184,9 @@ describe("one browser", () => {
       pushes.push([request.headers()["content-encoding"], request.postDataBuffer()?.length ?? 0]);
     });
     const long = "milk, eggs — and é😀 ".repeat(8_000);
+    // The first one goes at once, and alone; those that follow it go together.
     await device.page.evaluate(async (long) => {
-      for (const id of ["a", "b"]) await hw.add({ id, title: long });
+      for (const id of ["a", "b", "c"]) await hw.add({ id, title: long });
     }, long);
     await device.now();
     const { records } = await runtime.truth(sub);
