@@ -36,8 +36,9 @@ fn where_no_socket_gets_through_polls_are_within_the_free_plan_too() {
 
 #[test]
 fn of_sixty_people_publications_are_stretched_and_nobody_is_refused_anything() {
-    let plan = Plan { people: 60, budget: FREE, has_sockets: true, seed: 3 };
-    let mut day = day("sixty people with sockets", &plan);
+    let budget = BudgetMax { kv_writes: Some(400), ..FREE };
+    let plan = Plan { people: 60, budget, has_sockets: true, seed: 3 };
+    let mut day = day("sixty people with sockets, with 400 KV writes", &plan);
     assert!(!day.above().contains(&"KV writes".to_owned()));
     assert_eq!((day.refusals(), day.out_of_sync()), (0, 0));
     assert!(day.told().iter().any(|told| told.ends_with("kvWrites low")), "the state says so");

@@ -542,6 +542,7 @@ impl Deployment {
             }
             Effect::Pass(call, _) => {
                 let Space { host, .. } = &mut self.spaces[space];
+                host.bill(&call.caller.spent);
                 let ended = host.call_by_edge(&call, &mut self.kv, &self.granter, self.now);
                 let event = passed(&ended.told, ended.at.as_ref(), ended.aside.as_ref());
                 self.said = ended.told;
@@ -569,6 +570,8 @@ impl Deployment {
             }
             _ => {
                 let Space { host, .. } = &mut self.spaces[space];
+                // What edges use is counted here for all spaces together.
+                host.bill(&call.caller.spent);
                 called(&host.call_by_edge(call, &mut self.kv, &self.granter, self.now))
             }
         }
