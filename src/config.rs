@@ -8,6 +8,7 @@ use crate::{
         budget::BudgetMax, object::ObjectConfig, publication::PublicationConfig, rate::RateConfig,
     },
     edge::config::EdgeConfig,
+    fronts::read_push,
     limits::{self, DirectoryMax, Sizes},
     log::LogLevel,
 };
@@ -106,6 +107,7 @@ impl Config {
                 },
                 directory: DirectoryMax::DEPLOYED,
                 budget,
+                read_push,
             },
             environment: settings.text("ENVIRONMENT").unwrap_or_default(),
             problems: settings.problems.into_inner(),

@@ -8,6 +8,9 @@ pub use sockets::*;
 
 /// Bytes of a request body. The contract's; the platform would take 100 MB.
 pub const BODY_BYTES_MAX: usize = 4 * MIB;
+/// Bytes of the body of `POST /dexie/sync`. This client puts all that is pending into one request, and one that is refused for its
+/// length stops it for good; what is read of it stays text, so that twice the length of a push has room in memory.
+pub const DEXIE_BODY_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 /// Mutations of one push.
 pub const MUTATIONS_MAX: usize = 500;
 /// Changes of one push.
@@ -137,6 +140,11 @@ pub const BODY_IDLE_MS: u32 = 10_000;
 pub const BODY_BYTES_PER_S: u32 = 1_000;
 /// How long the edge waits for the whole of a body, in ms: 4 MiB at 35 KB/s.
 pub const BODY_TOTAL_MS: u32 = 120_000;
+/// Bytes of record lines in the answer to a push of another front, and as many of records that it names: what is left comes with the
+/// next answer, because its client knows no pages.
+pub const WORDED_BYTES_MAX: usize = MIB;
+/// Records that are read in one go for such an answer.
+pub const WORDED_KEYS_AT_ONCE: usize = 500;
 /// Bytes of changes that ride on the answer to a push.
 const PIGGYBACK_BYTES_MAX: usize = 64 * KIB;
 /// Bytes of `theirs` in the answer to a push.

@@ -17,11 +17,12 @@ pub use budget::{BUDGET_TIMEOUT_MS, BudgetAnswer, BudgetCall, LeaseAsk, Left};
 pub use caller::{Caller, Destination};
 pub use directory::{ASIDE_HEADER, Aside, DirectoryAnswer, DirectoryCall, Entry, Membership, Standing};
 pub use pull::{Ask, OrderedCursor, PullReply, Seen, decode_reply, encode_reply};
-pub use push::{PushAnswer, PushRequest, Reading, with_grant};
+pub use push::{PushAnswer, PushRequest, ReadPush, Reading, with_grant};
 pub use usage::Usage;
 
 use crate::{
     json::{Texts, Written},
+    limits,
     time::Millis,
     version::Version,
 };
@@ -33,6 +34,8 @@ pub enum Call {
     Push,
     /// `POST /sync/conflict`. Its body is the user's.
     Resolve,
+    /// `POST /dexie/sync` with changes. Its body is the user's.
+    Dexie,
     /// `GET /sync/conflict`: a page of open conflicts.
     Conflicts {
         /// Opened after this version.
@@ -62,6 +65,7 @@ impl Call {
         match self {
             Self::Push => "push",
             Self::Resolve => "resolve",
+            Self::Dexie => "dexie",
             Self::Conflicts { .. } => "conflicts",
             Self::Pull(_) => "pull",
             Self::Listen { .. } => "listen",
@@ -75,7 +79,7 @@ impl Call {
     #[must_use]
     pub fn body(&self) -> String {
         match self {
-            Self::Push | Self::Resolve => Written::default(),
+            Self::Push | Self::Resolve | Self::Dexie => Written::default(),
             Self::Conflicts { after } => Written::default().and("after", &after.to_string()),
             Self::Pull(ask) => ask.written(),
             Self::Listen { expires, tells_usage } => Written::default()
@@ -91,7 +95,13 @@ impl Call {
     /// The push that [`Self::name`] named. Its body is a user's, as long as those may be, and is let in only for whoever may push.
     #[must_use]
     pub fn push(name: &str) -> Option<Self> {
-        [Self::Push, Self::Resolve].into_iter().find(|push| push.name() == name)
+        [Self::Push, Self::Resolve, Self::Dexie].into_iter().find(|push| push.name() == name)
+    }
+
+    /// Bytes that the body of a push has at most.
+    #[must_use]
+    pub const fn body_bytes_max(&self) -> usize {
+        if matches!(self, Self::Dexie) { limits::DEXIE_BODY_BYTES_MAX } else { limits::BODY_BYTES_MAX }
     }
 
     /// The call of any other name. None for what [`Self::body`] does not write: an object that would overlook what a newer edge
@@ -137,6 +147,7 @@ impl Call {
             Self::Administer(administration) => administration.is_owners(),
             Self::Push
             | Self::Resolve
+            | Self::Dexie
             | Self::Conflicts { .. }
             | Self::Pull(_)
             | Self::Listen { .. }
@@ -296,7 +307,7 @@ mod tests {
             assert_eq!(Call::parse(name, body.as_bytes()), Some(call), "{consequence}");
             assert_eq!((Call::push(name), Call::is_owners_by_name(name)), (None, call_is_owners));
         }
-        for (push, name) in [(Call::Push, "push"), (Call::Resolve, "resolve")] {
+        for (push, name) in [(Call::Push, "push"), (Call::Resolve, "resolve"), (Call::Dexie, "dexie")] {
             assert_eq!(push.name(), name, "pushes would fail while a deployment is under way");
             assert_eq!((Call::push(name), Call::parse(name, b"{}")), (Some(push), None));
         }

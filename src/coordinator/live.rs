@@ -75,7 +75,8 @@ impl Listener {
     #[must_use]
     pub fn as_caller(&self) -> Caller {
         let (user, destination) = (self.user.clone(), self.destination.clone());
-        Caller { user, destination, request: String::new(), origin: String::new(), spent: Usage::default() }
+        let (request, origin, sub) = (String::new(), String::new(), String::new());
+        Caller { user, destination, request, origin, sub, spent: Usage::default() }
     }
 }
 

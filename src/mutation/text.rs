@@ -5,7 +5,7 @@ use crate::{
     json::{Fields, Misfit, members, text_of},
     limits,
     mutation::{
-        Change, Decision, Mutation, MutationDigest, Op, RejectCode, Rejection, Resolution, Submitted,
+        Change, Decision, Intent, Mutation, MutationDigest, Op, RejectCode, Rejection, Resolution, Submitted,
         canonical::canonical,
     },
     value::{self, Path, Refused},
@@ -40,7 +40,11 @@ impl Submitted {
     /// How many changes it counts for: for one, if it has none or is rejected.
     #[must_use]
     pub fn changes(&self) -> usize {
-        self.mutation.as_ref().map_or(0, Mutation::size).max(1)
+        match &self.intent {
+            Intent::Mutation(mutation) => mutation.size().max(1),
+            Intent::Transaction(transaction) => transaction.size().max(1),
+            Intent::Rejected(_) => 1,
+        }
     }
 
     /// Parses a mutation, which depends on its text alone.
@@ -70,7 +74,7 @@ impl Submitted {
         let twice = Rejection::new(RejectCode::InvalidValue, "an object has a name twice");
         let mutation = mutation.and_then(|mutation| if has_repeated { Err(twice) } else { Ok(mutation) });
         let changes = fields.get("changes").ok().flatten().filter(|_| mutation.is_ok()).unwrap_or_default();
-        Ok(Self { id: id.get(), digest, changes: changes.to_owned(), mutation })
+        Ok(Self { id: id.get(), digest, changes: changes.to_owned(), intent: mutation.into() })
     }
 }
 

@@ -308,6 +308,7 @@ fn a_call_for_a_socket_of_a_private_space_opens_it_and_brings_no_grant() {
         destination: Destination::Private(scope()),
         request: String::new(),
         origin: String::new(),
+        sub: String::new(),
         spent: crate::call::Usage::default(),
     };
     let mut task = Task::call(call.name(), caller, || 0);

@@ -103,6 +103,7 @@ impl Host {
             destination,
             request: String::new(),
             origin: String::new(),
+            sub: String::new(),
             spent: Usage::default(),
         }
     }
