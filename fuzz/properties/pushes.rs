@@ -185,7 +185,7 @@ pub(crate) fn resolutions(body: &[u8]) {
     assert_eq!(push.mutations.len(), 1);
     let submitted = &push.mutations[0];
     assert_eq!(Some(submitted.id), member("id").and_then(number));
-    if let Ok(mutation) = &submitted.mutation {
+    if let Some(mutation) = submitted.intent.mutation() {
         assert!(
             mutation.changes.is_empty() && mutation.after.is_empty(),
             "it resolves and does nothing else"
