@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    budget::ObjectRequests, directory, failures::FailureLines, live::Held, refusals::Refusals, spent::Spent,
+    budget::ObjectRequests, directory, failures::FailureLines, grants::Grants, live::Held, refusals::Refusals, spent::Spent,
     streams::Streams, visit::Visit, writes::Writes,
 };
 use crate::{
@@ -34,6 +34,8 @@ pub struct Isolate {
     pub(super) granter: Granter,
     pub(super) inviter: Inviter,
     pub(super) memory: Memory,
+    /// Of shared spaces that clients of Dexie Cloud read.
+    pub(super) grants: Grants,
     pub(super) writes: Writes,
     pub(super) refusals: Refusals,
     pub(super) object_requests: ObjectRequests,
@@ -63,6 +65,7 @@ impl Isolate {
             granter,
             inviter,
             memory: Memory::default(),
+            grants: Grants::default(),
             writes: Writes::default(),
             refusals: Refusals::default(),
             object_requests: ObjectRequests::new(config.counts_object_requests),

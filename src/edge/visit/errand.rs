@@ -54,6 +54,8 @@ pub(super) struct Paging {
     pub(super) text: String,
     pub(super) position: Position,
     pub(super) next: Option<OrderedCursor>,
+    /// As of [`Effect::StreamObjects`].
+    pub(super) owned: Option<String>,
     /// What it holds of the isolate.
     pub(super) stream: u64,
 }
@@ -170,7 +172,11 @@ impl Isolate {
                     return waits(visit, Errand::WritePages(paging), Effect::Close);
                 };
                 let position = Position { epoch, version };
-                paging = Paging { text: lines.to_owned(), position, next, stream: paging.stream };
+                let text = match &paging.owned {
+                    None => lines.to_owned(),
+                    Some(owned) => muts_of_lines(lines, owned),
+                };
+                paging = Paging { text, position, next, ..paging };
             }
             // It is closed, or nobody reads it.
             _ => {
@@ -182,6 +188,11 @@ impl Isolate {
         }
         let mut text = std::mem::take(&mut paging.text);
         match &paging.next {
+            _ if paging.owned.is_some() => {
+                if paging.next.is_none() {
+                    text.push_str(END_OF_MUTS);
+                }
+            }
             Some(cursor) => {
                 let cursor = Cursor::Ordered(cursor.clone());
                 text.push_str(&answer::stream_cursor(&cursor, &visit.target().hash));

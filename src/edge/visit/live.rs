@@ -30,7 +30,8 @@ impl Isolate {
     /// The socket is the object's answer.
     pub(super) fn listen(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         let tells_usage = tells_usage(&visit.request.query)?;
-        let call = visit.call(Call::Listen { expires: visit.target().caller.expires, tells_usage });
+        let call =
+            visit.call(Call::Listen { expires: visit.target().caller.expires, tells_usage, peer: None });
         Ok(self.make_call(visit, call, Then::Pass(PassedBody::Upgrade), now))
     }
 }

@@ -10,6 +10,8 @@
 mod answer;
 mod begin;
 mod call;
+#[cfg(feature = "dexie")]
+mod dexie;
 mod errand;
 mod live;
 mod pull;
@@ -87,6 +89,9 @@ pub struct Visit {
     usage: Usage,
     /// What of it objects were told.
     told: Usage,
+    /// What a sync of Dexie Cloud knows of itself.
+    #[cfg(feature = "dexie")]
+    sync: Option<Box<dexie::Sync>>,
     /// What writes the body of its answer, or waits until it is sent.
     writer: Option<Box<Self>>,
     state: State,
@@ -236,6 +241,8 @@ pub enum Effect {
         objects: Vec<(String, String)>,
         /// The last text.
         end: String,
+        /// What stands before the fields of each value, where records are sent as operations of Dexie Cloud.
+        owned: Option<String>,
         /// After how long the stream ends, wherever it has got to.
         lasts_ms: u32,
         /// As above, of each object.

@@ -1,12 +1,13 @@
 // Streams whose bytes do not enter wasm.
 
 import { drop, readObject } from "./kv.js";
+import { toMuts } from "./muts.js";
 
 // Streams `start`, then the objects under `keys`, after each of them its line of `between`, then `end`. Their bytes do
 // not pass through wasm, nor through JavaScript. Resolves to [stream, promise of its end], or to null when the first object
 // is missing. When a later one is missing or breaks, the stream ends without `end`: the client goes on from the last cursor. So it
-// does after `lastsMs`. So many are opened `ahead`.
-export async function streamObjects(env, start, keys, between, end, lastsMs, cacheTtls, ahead) {
+// does after `lastsMs`. So many are opened `ahead`. Where values are `owned`, objects are sent as operations of Dexie Cloud.
+export async function streamObjects(env, start, keys, between, end, lastsMs, cacheTtls, ahead, owned) {
   // What wasm hands over is its own memory, and moves with it.
   const ttls = [...cacheTtls];
   const opened = [];
@@ -41,7 +42,8 @@ export async function streamObjects(env, start, keys, between, end, lastsMs, cac
       open(index + ahead);
       if (object === null) return write(before);
       await write(before);
-      await object.pipeTo(writable, { preventClose: true, preventAbort: true, signal });
+      const lines = owned === undefined ? object : object.pipeThrough(toMuts(owned), { signal });
+      await lines.pipeTo(writable, { preventClose: true, preventAbort: true, signal });
       before = between[index];
     }
     return write(before + end);
