@@ -3,8 +3,14 @@
 use serde_json::json;
 
 use super::{Effect, Request, State, Visit, live, pull::Pulling};
+#[cfg(feature = "dexie")]
+use crate::fronts::dexie::route::DexieCall;
 use crate::{
-    access::{cors, target::Target, token::Bearer},
+    access::{
+        cors::{self, Credentials},
+        target::Target,
+        token::Bearer,
+    },
     call::{Call, Usage},
     edge::{identity::Identity, isolate::Isolate},
     error::ApiError,
@@ -16,6 +22,9 @@ use crate::{
     limits,
     time::Millis,
 };
+
+#[cfg(feature = "dexie")]
+const NOT_HERE: ApiError = ApiError::NotFound("This server does not have that.");
 
 impl Isolate {
     /// A request begins; `header` gives those of its headers that only some requests need. Memory answers most of them at
@@ -56,11 +65,20 @@ impl Isolate {
             Route::Preflight => {
                 let asked = header("access-control-request-headers");
                 let listed = self.config.allowed_headers.as_deref();
-                let preflight = cors::preflight(visit.origin(), &asked, listed);
+                let preflight = match visit.credentials() {
+                    Credentials::Omitted => cors::preflight(visit.origin(), &asked, listed),
+                    Credentials::Included => cors::preflight_with_credentials(visit.origin()),
+                };
                 visit.route = Some(route);
                 return Ok(self.answer(visit, Ok(Reply::empty(204, Headers::Named(preflight))), now));
             }
             Route::Live => live::prepare(visit, header)?,
+            #[cfg(feature = "dexie")]
+            Route::Dexie(dexie) => {
+                let call = dexie.call;
+                visit.route = Some(route);
+                return self.begin_dexie(visit, call);
+            }
             route if route.reads_published() && may_name_space(&visit.request.query) => {
                 visit.grant = header("headwater-grant");
             }
@@ -69,6 +87,16 @@ impl Isolate {
         visit.route = Some(route);
         let identity = self.identify_token(&visit.request.authorization, visit.request.now)?;
         self.identified(visit, identity, now)
+    }
+
+    #[cfg(feature = "dexie")]
+    fn begin_dexie(&mut self, _visit: &mut Visit, call: DexieCall) -> Result<Effect, ApiError> {
+        match call {
+            DexieCall::Sync => Err(NOT_HERE),
+            DexieCall::Changes => Err(NOT_HERE),
+            DexieCall::Token => Err(NOT_HERE),
+            DexieCall::Missing => Err(NOT_HERE),
+        }
     }
 
     /// It is known who is calling, or the platform has to be asked first.
@@ -173,6 +201,8 @@ impl Isolate {
                 let code = code.clone();
                 self.accept(visit, &code, now)
             }
+            #[cfg(feature = "dexie")]
+            Route::Dexie(_) => Err(NOT_HERE),
             Route::Health | Route::Preflight => panic!("BUG: nobody has to call for this route"),
         }
     }

@@ -30,14 +30,17 @@ pub use self::pulls::{Part, PartDone};
 use self::{call::Then, errand::Errand, pull::Pulling, read::ForHead, stream::Streaming};
 use super::isolate::Isolate;
 use crate::{
-    access::target::Target,
+    access::{cors::Credentials, target::Target},
     call::Usage,
     edge::{
         identity::{Asked, TokenEffect, TokenEvent},
         known::{Known, KnownHead, Overlay, Wanted},
     },
     error::ApiError,
-    fronts::headwater::{body::Coding, reply::Reply, route::Route},
+    fronts::{
+        credentials_of,
+        headwater::{body::Coding, reply::Reply, route::Route},
+    },
     ids::{SpaceHash, UserHash},
     snapshot::keys::Scope,
     time::Millis,
@@ -285,6 +288,12 @@ impl Visit {
     #[must_use]
     pub fn origin(&self) -> Option<&str> {
         self.origin.as_deref()
+    }
+
+    /// Whether those pages send credentials along.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        credentials_of(&self.request.path)
     }
 
     /// What it has cost.

@@ -1,0 +1,3 @@
+//! The protocol of `dexie-cloud-addon`, as that client speaks it.
+
+pub mod route;
