@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    budget::ObjectRequests, directory, failures::FailureLines, grants::Grants, live::Held, refusals::Refusals, spent::Spent,
+    budget::ObjectRequests, directory, failures::FailureLines, live::Held, refusals::Refusals, spent::Spent,
     streams::Streams, visit::Visit, writes::Writes,
 };
 use crate::{
@@ -35,7 +35,8 @@ pub struct Isolate {
     pub(super) inviter: Inviter,
     pub(super) memory: Memory,
     /// Of shared spaces that clients of Dexie Cloud read.
-    pub(super) grants: Grants,
+    #[cfg(feature = "dexie")]
+    pub(super) grants: super::grants::Grants,
     pub(super) writes: Writes,
     pub(super) refusals: Refusals,
     pub(super) object_requests: ObjectRequests,
@@ -65,7 +66,8 @@ impl Isolate {
             granter,
             inviter,
             memory: Memory::default(),
-            grants: Grants::default(),
+            #[cfg(feature = "dexie")]
+            grants: Default::default(),
             writes: Writes::default(),
             refusals: Refusals::default(),
             object_requests: ObjectRequests::new(config.counts_object_requests),

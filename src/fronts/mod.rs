@@ -38,3 +38,15 @@ pub fn read_push(push: &Call, body: Vec<u8>, _caller: &Caller) -> Result<Box<dyn
         _ => Box::new(PushRequest::read(body)?),
     })
 }
+
+/// The end of an answer of Dexie Cloud that is written in pieces.
+pub const END_OF_CHANGES: &str = "]}";
+
+/// Record lines of a user's, as a further piece of such an answer.
+#[must_use]
+pub fn further_changes(lines: &str, sub: &str) -> String {
+    #[cfg(feature = "dexie")]
+    return dexie::answer::further(lines, sub);
+    #[cfg(not(feature = "dexie"))]
+    panic!("BUG: nobody has asked for an answer to {sub} with {} bytes", lines.len());
+}

@@ -2,7 +2,7 @@
 //! here.
 
 use crate::{
-    call::{Call, decode_reply},
+    call::{Call, decode_reply, live::News},
     edge::{
         known::Known,
         pull::{Next, Pull, ReadPlan},
@@ -18,26 +18,18 @@ use crate::{
 
 /// A look for what a client is missing.
 #[derive(Debug)]
-pub struct CatchUp(Box<Pull>);
+pub struct CatchUp {
+    own: Position,
+    pull: Box<Pull>,
+}
 
 /// How it goes on.
 #[derive(Debug)]
 pub enum CatchUpStep {
     /// Call the object, and tell [`CatchUp::answered`] what it says.
     Ask(CatchUp, Call),
-    /// This is missing.
-    Done(Missing),
-}
-
-/// What a client is missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
-    /// Nothing.
-    Nothing,
-    /// These record lines, with which it stands there.
-    Lines(Position, String),
-    /// More than a message holds, or nobody can say now: it has to pull.
-    More,
+    /// This is news to the client, if anything is.
+    Done(Option<News>),
 }
 
 impl CatchUp {
@@ -52,7 +44,8 @@ impl CatchUp {
             cursor: None,
         };
         let memory = (Known::default(), Millis(0));
-        Self(Box::new(Pull::new(request, Format::Json, ReadPlan::of(true, false), memory, None))).go_on(now)
+        let pull = Pull::new(request, Format::Json, ReadPlan::of(true, false), memory, None);
+        Self { own: own.clone(), pull: Box::new(pull) }.go_on(now)
     }
 
     /// The object has answered.
@@ -60,21 +53,30 @@ impl CatchUp {
     pub fn answered(mut self, body: Result<Option<String>, ApiError>, now: Millis) -> CatchUpStep {
         let body = body.map(Option::unwrap_or_default);
         match body.as_deref().ok().and_then(decode_reply) {
-            Some((reply, lines)) => self.0.learn_reply(reply, lines, now),
-            None => return CatchUpStep::Done(Missing::More),
+            Some((reply, lines)) => self.pull.learn_reply(reply, lines, now),
+            None => return CatchUpStep::Done(Some(self.something())),
         }
         self.go_on(now)
     }
 
     fn go_on(mut self, now: Millis) -> CatchUpStep {
-        match self.0.next(now) {
-            Next::Ask(ask) => CatchUpStep::Ask(self, Call::Pull(ask)),
-            Next::Answer(PullAnswer::Nothing { .. }) => CatchUpStep::Done(Missing::Nothing),
+        let news = match self.pull.next(now) {
+            Next::Ask(ask) => return CatchUpStep::Ask(self, Call::Pull(ask)),
+            Next::Answer(PullAnswer::Nothing { position }) if position == self.own => None,
             Next::Answer(PullAnswer::Changes { position, reset: false, lines }) => {
-                CatchUpStep::Done(Missing::Lines(position, lines))
+                Some(News::Changes { from: self.own.version, at: position, lines })
             }
-            Next::Answer(_) | Next::Fail(_) => CatchUpStep::Done(Missing::More),
+            Next::Answer(answer) => Some(News::Version(answer.position().clone())),
+            // Nobody can say now what it is: whoever pulls is told what is wrong.
+            Next::Fail(_) => Some(self.something()),
             Next::Cache | Next::Kv => panic!("BUG: a strong pull asks the coordinator"),
-        }
+        };
+        CatchUpStep::Done(news)
+    }
+
+    /// That there is something.
+    fn something(&self) -> News {
+        let Position { epoch, version } = &self.own;
+        News::Version(Position { epoch: epoch.clone(), version: version.next() })
     }
 }

@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub use catch_up::{CatchUp, CatchUpStep, Missing};
+pub use catch_up::{CatchUp, CatchUpStep};
 pub use exchange::{Effect, Event, Exchange, Sender};
 pub(super) use held::Held;
 use held::Holder;

@@ -35,8 +35,19 @@ impl Isolate {
         let route = Route::of(&request.method, &request.path);
         let (grant, target, state) = (String::new(), None, State::Over);
         let (usage, told) = (Usage { worker: 1, ..Usage::default() }, Usage::default());
-        let mut visit =
-            Visit { request, route: None, target, grant, origin, usage, told, writer: None, state };
+        let mut visit = Visit {
+            request,
+            route: None,
+            target,
+            grant,
+            origin,
+            usage,
+            told,
+            #[cfg(feature = "dexie")]
+            sync: None,
+            writer: None,
+            state,
+        };
         let begun = route.and_then(|route| self.begin_route(&mut visit, route, header, now));
         let effect = begun.unwrap_or_else(|error| self.answer(&visit, Err(error), now));
         (visit, effect)
@@ -77,7 +88,7 @@ impl Isolate {
             Route::Dexie(dexie) => {
                 let call = dexie.call;
                 visit.route = Some(route);
-                return self.begin_dexie(visit, call);
+                return self.begin_dexie(visit, call, header, now);
             }
             route if route.reads_published() && may_name_space(&visit.request.query) => {
                 visit.grant = header("headwater-grant");
@@ -90,10 +101,16 @@ impl Isolate {
     }
 
     #[cfg(feature = "dexie")]
-    fn begin_dexie(&mut self, _visit: &mut Visit, call: DexieCall) -> Result<Effect, ApiError> {
+    fn begin_dexie(
+        &mut self,
+        visit: &mut Visit,
+        call: DexieCall,
+        header: &dyn Fn(&str) -> String,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
         match call {
-            DexieCall::Sync => Err(NOT_HERE),
-            DexieCall::Changes => Err(NOT_HERE),
+            DexieCall::Sync => self.begin_sync(visit, &header("content-length"), now),
+            DexieCall::Changes => self.begin_changes(visit, header, now),
             DexieCall::Token => Err(NOT_HERE),
             DexieCall::Missing => Err(NOT_HERE),
         }
@@ -202,7 +219,7 @@ impl Isolate {
                 self.accept(visit, &code, now)
             }
             #[cfg(feature = "dexie")]
-            Route::Dexie(_) => Err(NOT_HERE),
+            Route::Dexie(route) => self.serve_dexie(visit, route.call, now),
             Route::Health | Route::Preflight => panic!("BUG: nobody has to call for this route"),
         }
     }
@@ -213,6 +230,11 @@ impl Isolate {
         body: Result<Vec<u8>, ApiError>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
+        #[cfg(feature = "dexie")]
+        if visit.sync.is_some() {
+            self.check_again(visit, now)?;
+            return self.sync_received(visit, body?, now);
+        }
         let is_pull = matches!(visit.route(), Route::Pull { .. });
         let body = body.map_err(|error| match error {
             ApiError::TooLarge(_) if !is_pull => ApiError::TooLarge("A body has at most 16 KiB here."),
@@ -249,7 +271,7 @@ impl Isolate {
     }
 }
 
-fn read_body(visit: &mut Visit, limit: usize) -> Result<Effect, ApiError> {
+pub(super) fn read_body(visit: &mut Visit, limit: usize) -> Result<Effect, ApiError> {
     let (user, coding) = (visit.target().caller.user.clone(), Coding::of(&visit.request.content_encoding)?);
     visit.state = State::Receiving;
     Ok(Effect::ReadBody { user, coding, limit })

@@ -5,8 +5,9 @@
 //! grant that the edge asks for itself, because this client cannot bring one.
 
 use super::{
-    Effect, PassedBody, State, Visit,
+    Effect, PassedBody, Visit,
     call::{Called, Then},
+    live,
     pull::Pulling,
     stream::Objects,
 };
@@ -16,14 +17,16 @@ use crate::{
     error::ApiError,
     fronts::{
         dexie::{
-            answer::{Answered, END, Owner},
+            LastPull, Standing,
+            answer::{self, END, NOTHING, further, muts},
             live::Peer,
             pull::Asked,
+            route::DexieCall,
         },
         headwater::{
             answer::{Format, PullAnswer},
             body::Coding,
-            pull::{Consistency, PullRequest},
+            pull::{Consistency, PullRequest, query_pairs},
             reply::{Body, Headers, Reply},
         },
     },
@@ -43,16 +46,52 @@ pub(super) struct Sync {
     asked: Option<Asked>,
 }
 
-impl Sync {
-    /// A request whose body has so many bytes.
-    pub(super) fn of_length(length: &str) -> Self {
-        Self { length: length.parse().ok(), asked: None }
-    }
-}
-
 impl Isolate {
+    pub(super) fn begin_sync(
+        &mut self,
+        visit: &mut Visit,
+        length: &str,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        visit.sync = Some(Box::new(Sync { length: length.parse().ok(), asked: None }));
+        if visit.request.authorization.is_empty() {
+            let reply = Reply::json(200, answer::anonymous());
+            return Ok(self.answer(visit, Ok(reply), now));
+        }
+        let identity = self.identify_token(&visit.request.authorization, visit.request.now)?;
+        self.identified(visit, identity, now)
+    }
+
+    /// The token stands in the query, because this client opens its socket without headers of its own.
+    pub(super) fn begin_changes(
+        &mut self,
+        visit: &mut Visit,
+        header: &dyn Fn(&str) -> String,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        live::check_upgrade(visit, header)?;
+        let query = query_pairs(&visit.request.query)?;
+        let token = query.iter().find(|(name, _)| name == "token");
+        visit.request.authorization = token.map(|(_, token)| format!("Bearer {token}")).unwrap_or_default();
+        let identity = self.identify_token(&visit.request.authorization, visit.request.now)?;
+        self.identified(visit, identity, now)
+    }
+
+    pub(super) fn serve_dexie(
+        &mut self,
+        visit: &mut Visit,
+        call: DexieCall,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match call {
+            DexieCall::Sync => self.sync(visit, now),
+            DexieCall::Changes => self.listen_to_changes(visit, now),
+            DexieCall::Token | DexieCall::Missing => panic!("BUG: nobody has to call for this route"),
+        }
+    }
+
     /// What is longer than a pull can be is a push.
-    pub(super) fn sync(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
+    fn sync(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         let length = visit.sync.as_ref().and_then(|sync| sync.length);
         match length {
             Some(length) if length <= limits::DEXIE_PULL_BYTES_MAX => {
@@ -86,13 +125,17 @@ impl Isolate {
         body: Vec<u8>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        let body = text_of_body(body)?;
-        let asked = Asked::read(&body)?;
-        if asked.has_changes {
-            return self.pass_sync(visit, (Some(body), PassedBody::Call), now);
+        let asked = Asked::read(&body, &visit.target().caller.person.sub)?;
+        match asked {
+            Asked::Push => {
+                let body = text_of_body(body)?;
+                self.pass_sync(visit, (Some(body), PassedBody::Call), now)
+            }
+            Asked::Pull { .. } => {
+                visit.sync = Some(Box::new(Sync { length: None, asked: Some(asked) }));
+                self.sync_pull(visit, now)
+            }
         }
-        visit.sync = Some(Box::new(Sync { length: None, asked: Some(asked) }));
-        self.sync_pull(visit, now)
     }
 
     fn sync_pull(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
@@ -105,9 +148,9 @@ impl Isolate {
                 return Ok(self.make_call(visit, call, Then::Grant, now));
             }
         }
-        let own = asked(visit).position();
+        let own = last_pull(visit).and_then(|last| last.position.as_ref());
         let request = PullRequest {
-            epoch: own.as_ref().map(|own| own.epoch.clone()),
+            epoch: own.map(|own| own.epoch.clone()),
             since: own.map(|own| own.version).unwrap_or_default(),
             min: None,
             consistency: Consistency::Session,
@@ -139,35 +182,36 @@ impl Isolate {
         answer: PullAnswer,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        let target = visit.target();
-        let owner = Owner::of(&target.caller.person.sub);
         let is_reset = match &answer {
             PullAnswer::Nothing { .. } => false,
             PullAnswer::Changes { reset, .. } | PullAnswer::Page { reset, .. } => *reset,
             PullAnswer::Load(load) => load.reset,
         };
-        let answered = Answered::of(asked(visit), &owner, answer.position(), is_reset);
-        let head = answered.head(&target.hash);
+        let (space, sub) = (&visit.target().hash, &visit.target().caller.person.sub);
+        let last = last_pull(visit);
+        let standing = Standing::of(last, answer.position(), is_reset);
+        let head = answer::head(&standing, sub, space.as_str(), "");
+        // Whoever has nothing has nothing that is gone.
+        let has_something = last.and_then(|last| last.position.as_ref()).is_some() && !is_reset;
+        let whole = |lines: &str| head.clone() + &muts(lines, sub, has_something) + END;
         let reply = |body| Reply { status: 200, headers: Headers::Named(JSON_HEADERS.to_owned()), body };
-        let whole = |lines: &str| head.clone() + &answered.muts(lines, &owner) + END;
-        let text = match &answer {
-            _ if !answered.brings_changes() => whole(""),
+        let text = match answer {
+            _ if !standing.sends_changes => whole(""),
             PullAnswer::Nothing { .. } => whole(""),
-            PullAnswer::Changes { lines, .. } | PullAnswer::Page { lines, next: None, .. } => whole(lines),
+            PullAnswer::Changes { lines, .. } | PullAnswer::Page { lines, next: None, .. } => whole(&lines),
             PullAnswer::Page { position, lines, next, .. } => {
-                let (position, next) = (position.clone(), next.clone());
-                let text = head.clone() + &answered.muts(lines, &owner);
-                self.begin_pages(visit, text, (position, next), Some(owner.fields()), now)?;
+                let (text, owned) = (head + NOTHING + &further(&lines, sub), Some(sub.clone()));
+                self.begin_pages(visit, text, (position, next), owned, now)?;
                 return Ok(self.pull_is_done(visit, &pulling, reply(Body::Written), now));
             }
             PullAnswer::Load(load) if load.parts.is_empty() => whole(&load.lines),
             PullAnswer::Load(load) => {
                 pulling.pull.reads_objects();
                 let objects = Objects {
-                    start: head,
+                    start: head + NOTHING,
                     between: vec![String::new(); load.parts.len()],
-                    end: answered.muts(&load.lines, &owner) + END,
-                    owned: Some(owner.fields()),
+                    end: further(&load.lines, sub) + END,
+                    owned: Some(sub.clone()),
                 };
                 let headers = JSON_HEADERS.to_owned();
                 return self.open_objects(visit, pulling, (&load.parts, objects), headers, now);
@@ -177,7 +221,7 @@ impl Isolate {
     }
 
     /// `GET /dexie/changes`: the socket is the object's answer.
-    pub(super) fn listen_to_changes(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
+    fn listen_to_changes(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         let expires = visit.target().caller.expires;
         let peer = Peer::new(&visit.target().caller.person.sub).to_text();
         let call = visit.call(Call::Listen { expires, tells_usage: false, peer: Some(peer) });
@@ -185,7 +229,10 @@ impl Isolate {
     }
 }
 
-fn asked(visit: &Visit) -> &Asked {
-    let asked = visit.sync.as_ref().and_then(|sync| sync.asked.as_ref());
-    asked.expect("BUG: a sync pulls that was not read")
+/// What whoever pulls has; none if it has nothing of ours.
+fn last_pull(visit: &Visit) -> Option<&LastPull> {
+    match visit.sync.as_ref()?.asked.as_ref()? {
+        Asked::Pull { last_pull, .. } => last_pull.as_ref(),
+        Asked::Push => None,
+    }
 }

@@ -20,7 +20,10 @@ use crate::{
         pull::{LOCATION_MS, OVERLAY_KEPT_MS},
         writes::{WRITTEN_MS, to_tell},
     },
-    fronts::headwater::{answer, pull::Cursor, spaces::directory_of},
+    fronts::{
+        END_OF_CHANGES, further_changes,
+        headwater::{answer, pull::Cursor, spaces::directory_of},
+    },
     ids::SpaceHash,
     limits,
     time::Millis,
@@ -174,7 +177,7 @@ impl Isolate {
                 let position = Position { epoch, version };
                 let text = match &paging.owned {
                     None => lines.to_owned(),
-                    Some(owned) => muts_of_lines(lines, owned),
+                    Some(owned) => further_changes(lines, owned),
                 };
                 paging = Paging { text, position, next, ..paging };
             }
@@ -190,7 +193,7 @@ impl Isolate {
         match &paging.next {
             _ if paging.owned.is_some() => {
                 if paging.next.is_none() {
-                    text.push_str(END_OF_MUTS);
+                    text.push_str(END_OF_CHANGES);
                 }
             }
             Some(cursor) => {

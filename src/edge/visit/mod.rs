@@ -355,7 +355,19 @@ impl Visit {
         let (target, origin) = (self.target.clone(), self.origin.clone());
         let (usage, state) = (Usage::default(), State::Errand(Box::new(errand)));
         let (grant, told) = (String::new(), Usage::default());
-        Self { request, route: None, target, grant, origin, usage, told, writer: None, state }
+        Self {
+            request,
+            route: None,
+            target,
+            grant,
+            origin,
+            usage,
+            told,
+            #[cfg(feature = "dexie")]
+            sync: None,
+            writer: None,
+            state,
+        }
     }
 }
 

@@ -60,6 +60,8 @@ impl Isolate {
             origin: several.origin.clone(),
             usage: Usage::default(),
             told: Usage::default(),
+            #[cfg(feature = "dexie")]
+            sync: None,
             writer: None,
             state: State::Over,
         };

@@ -126,3 +126,8 @@ export function bytesOf(message, limit) {
   const bytes = new TextEncoder().encode(message);
   return bytes.length > limit ? null : bytes;
 }
+
+// A message that is a text of so many characters at most.
+export function shortText(message, limit) {
+  return typeof message === "string" && message.length <= limit ? message : undefined;
+}
