@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Effect, Request, State, Visit, live, pull::Pulling};
 #[cfg(feature = "dexie")]
-use crate::fronts::dexie::route::DexieCall;
+use crate::fronts::dexie::route::{DexieCall, DexieRoute};
 use crate::{
     access::{
         cors::{self, Credentials},
@@ -111,7 +111,7 @@ impl Isolate {
         match call {
             DexieCall::Sync => self.begin_sync(visit, &header("content-length"), now),
             DexieCall::Changes => self.begin_changes(visit, header, now),
-            DexieCall::Token => Err(NOT_HERE),
+            DexieCall::Token => self.read_token_request(visit),
             DexieCall::Missing => Err(NOT_HERE),
         }
     }
@@ -240,6 +240,10 @@ impl Isolate {
             ApiError::TooLarge(_) if !is_pull => ApiError::TooLarge("A body has at most 16 KiB here."),
             error => error,
         })?;
+        #[cfg(feature = "dexie")]
+        if let Route::Dexie(DexieRoute { call: DexieCall::Token, .. }) = visit.route() {
+            return self.token_requested(visit, &body, now);
+        }
         self.check_again(visit, now)?;
         if is_pull {
             let pulling = self.begin_post(visit, &body, now)?;
