@@ -58,8 +58,9 @@ impl Isolate {
             let reply = Reply::json(200, answer::anonymous());
             return Ok(self.answer(visit, Ok(reply), now));
         }
-        let identity = self.identify_token(&visit.request.authorization, visit.request.now)?;
-        self.identified(visit, identity, now)
+        let session = visit.request.authorization.strip_prefix("Bearer ").unwrap_or_default();
+        let caller = self.identify_session(session, visit.request.now)?;
+        self.begin_as(visit, caller, now)
     }
 
     /// The token stands in the query, because this client opens its socket without headers of its own.
@@ -72,9 +73,9 @@ impl Isolate {
         live::check_upgrade(visit, header)?;
         let query = query_pairs(&visit.request.query)?;
         let token = query.iter().find(|(name, _)| name == "token");
-        visit.request.authorization = token.map(|(_, token)| format!("Bearer {token}")).unwrap_or_default();
-        let identity = self.identify_token(&visit.request.authorization, visit.request.now)?;
-        self.identified(visit, identity, now)
+        let session = token.map_or("", |(_, token)| token.as_str());
+        let caller = self.identify_session(session, visit.request.now)?;
+        self.begin_as(visit, caller, now)
     }
 
     pub(super) fn serve_dexie(
