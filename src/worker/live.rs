@@ -80,7 +80,9 @@ impl Instance {
         let response = match joined {
             Ok(joined) => {
                 let (greeting, protocol) = match joined.is_foreign {
-                    false => (live::greeting(self.object.borrow().space_id(), &joined.greeting), live::PROTOCOL),
+                    false => {
+                        (live::greeting(self.object.borrow().space_id(), &joined.greeting), live::PROTOCOL)
+                    }
                     true => (String::new(), ""),
                 };
                 let aside = aside.map(Aside::to_text);
