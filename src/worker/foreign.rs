@@ -67,7 +67,7 @@ impl Instance {
         }
         let own = peer.at().cloned();
         if own.is_none() {
-            self.sockets.send(&[number], peer.sends_to_pull());
+            self.sockets.send(&[number], peer.sent_to_pull());
         }
         let is_told = {
             let mut object = self.object.borrow_mut();

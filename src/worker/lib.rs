@@ -5,6 +5,8 @@
 
 mod analytics;
 mod edge;
+#[cfg(feature = "dexie")]
+mod foreign;
 mod head;
 mod http;
 mod isolate;

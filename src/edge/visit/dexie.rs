@@ -30,6 +30,7 @@ use crate::{
             reply::{Body, Headers, Reply},
         },
     },
+    ids::SpaceHash,
     json::{text_field, text_of_body},
     limits,
     time::Millis,
@@ -55,7 +56,7 @@ impl Isolate {
     ) -> Result<Effect, ApiError> {
         visit.sync = Some(Box::new(Sync { length: length.parse().ok(), asked: None }));
         if visit.request.authorization.is_empty() {
-            let reply = Reply::json(200, answer::anonymous());
+            let reply = Reply::json(200, answer::anonymous(&SpaceHash::private("", "rlm-public")));
             return Ok(self.answer(visit, Ok(reply), now));
         }
         let session = visit.request.authorization.strip_prefix("Bearer ").unwrap_or_default();
