@@ -59,7 +59,7 @@ extern "C" {
         lasts_ms: u32,
         ttls_s: &[u32],
         ahead: usize,
-        owned: Option<&str>,
+        sub: Option<&str>,
     ) -> Promise;
     type TextPipe;
     #[wasm_bindgen(constructor)]
@@ -279,14 +279,14 @@ impl Carrier {
             }
             Effect::ReadHead { scope, ttl_s, .. } => read_head(env, &scope.head_key(), *ttl_s),
             Effect::OpenObject { key, ttls_s } => read_object(env, key, ttls_s),
-            Effect::StreamObjects { start, objects, end, owned, lasts_ms, ttls_s } => {
+            Effect::StreamObjects { start, objects, end, sub, lasts_ms, ttls_s } => {
                 let (keys, between) = (Array::new(), Array::new());
                 for (key, text) in objects {
                     keys.push(&key.into());
                     between.push(&text.into());
                 }
-                let (ahead, owned) = (limits::OBJECTS_AHEAD, owned.as_deref());
-                stream_objects(env, start, &keys, &between, end, *lasts_ms, ttls_s, ahead, owned)
+                let (ahead, sub) = (limits::OBJECTS_AHEAD, sub.as_deref());
+                stream_objects(env, start, &keys, &between, end, *lasts_ms, ttls_s, ahead, sub)
             }
             Effect::Call(call) => {
                 let (name, caller, body) = (call.object.as_str(), call.caller.to_text(), call.call.body());

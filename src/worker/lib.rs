@@ -5,7 +5,7 @@
 
 mod analytics;
 mod edge;
-#[cfg(feature = "dexie")]
+#[cfg_attr(not(feature = "dexie"), path = "foreign_none.rs")]
 mod foreign;
 mod head;
 mod http;

@@ -21,7 +21,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 use crate::{
-    analytics, isolate, now,
+    analytics, foreign, isolate, now,
     object::{Body, Instance, random},
     panic::UnderWay,
     tokens,
@@ -56,7 +56,7 @@ extern "C" {
     #[wasm_bindgen(method, js_name = numberOf)]
     fn number_of(this: &Sockets, socket: &JsValue) -> i32;
     #[wasm_bindgen(method)]
-    fn send(this: &Sockets, numbers: &[u32], text: &str);
+    pub(crate) fn send(this: &Sockets, numbers: &[u32], text: &str);
     #[wasm_bindgen(method)]
     fn close(this: &Sockets, numbers: &[u32], text: Option<&str>, code: u16, why: &str);
     #[wasm_bindgen(method)]

@@ -202,8 +202,8 @@ impl Isolate {
             PullAnswer::Nothing { .. } => whole(""),
             PullAnswer::Changes { lines, .. } | PullAnswer::Page { lines, next: None, .. } => whole(&lines),
             PullAnswer::Page { position, lines, next, .. } => {
-                let (text, owned) = (head + NOTHING + &further(&lines, sub), Some(sub.clone()));
-                self.begin_pages(visit, text, (position, next), owned, now)?;
+                let (text, sub) = (head + NOTHING + &further(&lines, sub), Some(sub.clone()));
+                self.begin_pages(visit, text, (position, next), sub, now)?;
                 return Ok(self.pull_is_done(visit, &pulling, reply(Body::Written), now));
             }
             PullAnswer::Load(load) if load.parts.is_empty() => whole(&load.lines),
@@ -213,7 +213,7 @@ impl Isolate {
                     start: head + NOTHING,
                     between: vec![String::new(); load.parts.len()],
                     end: further(&load.lines, sub) + END,
-                    owned: Some(sub.clone()),
+                    sub: Some(sub.clone()),
                 };
                 let headers = JSON_HEADERS.to_owned();
                 return self.open_objects(visit, pulling, (&load.parts, objects), headers, now);

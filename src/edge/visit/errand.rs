@@ -58,7 +58,7 @@ pub(super) struct Paging {
     pub(super) position: Position,
     pub(super) next: Option<OrderedCursor>,
     /// As of [`Effect::StreamObjects`].
-    pub(super) owned: Option<String>,
+    pub(super) sub: Option<String>,
     /// What it holds of the isolate.
     pub(super) stream: u64,
 }
@@ -175,9 +175,9 @@ impl Isolate {
                     return waits(visit, Errand::WritePages(paging), Effect::Close);
                 };
                 let position = Position { epoch, version };
-                let text = match &paging.owned {
+                let text = match &paging.sub {
                     None => lines.to_owned(),
-                    Some(owned) => further_changes(lines, owned),
+                    Some(sub) => further_changes(lines, sub),
                 };
                 paging = Paging { text, position, next, ..paging };
             }
@@ -191,7 +191,7 @@ impl Isolate {
         }
         let mut text = std::mem::take(&mut paging.text);
         match &paging.next {
-            _ if paging.owned.is_some() => {
+            _ if paging.sub.is_some() => {
                 if paging.next.is_none() {
                     text.push_str(END_OF_CHANGES);
                 }

@@ -227,8 +227,8 @@ pub enum Effect {
         objects: Vec<(String, String)>,
         /// The last text.
         end: String,
-        /// What stands before the fields of each value, where records are sent as operations of Dexie Cloud.
-        owned: Option<String>,
+        /// Whose records they are, where they are sent as operations of Dexie Cloud.
+        sub: Option<String>,
         /// After how long the stream ends, wherever it has got to.
         lasts_ms: u32,
         /// As above, of each object.

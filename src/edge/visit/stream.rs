@@ -42,7 +42,7 @@ pub(super) struct Objects {
     /// The last text.
     pub(super) end: String,
     /// As of [`Effect::StreamObjects`].
-    pub(super) owned: Option<String>,
+    pub(super) sub: Option<String>,
 }
 
 impl Isolate {
@@ -95,12 +95,12 @@ impl Isolate {
         visit: &mut Visit,
         text: String,
         (position, next): (Position, Option<OrderedCursor>),
-        owned: Option<String>,
+        sub: Option<String>,
         now: Millis,
     ) -> Result<(), ApiError> {
         let bytes = limits::STREAM_COPIES * text.len().max(limits::STREAM_PAGE_BYTES);
         let stream = self.begin_stream(visit, bytes, read_until(now), now)?;
-        let paging = Paging { text, position, next, owned, stream };
+        let paging = Paging { text, position, next, sub, stream };
         visit.writer = Some(Box::new(visit.errand(Errand::WritePages(paging))));
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Isolate {
             start: answer::stream_start(&load.position, load.reset) + &name_of(0),
             between: (0..load.parts.len()).map(behind).collect(),
             end: load.lines.clone() + &answer::stream_end(&load.position),
-            owned: None,
+            sub: None,
         };
         self.open_objects(visit, pulling, (&load.parts, objects), headers, now)
     }
@@ -147,7 +147,7 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         let target = visit.target();
-        let Objects { start, between, end, owned } = objects;
+        let Objects { start, between, end, sub } = objects;
         let key = |part: &PartName| target.scope().object_key(&part.sha256.0);
         let objects: Vec<_> = parts.iter().map(key).zip(between).collect();
         let first = parts.first().expect("BUG: a load without objects is streamed").sha256.0.clone();
@@ -159,7 +159,7 @@ impl Isolate {
         let stream = self.begin_stream(visit, bytes, now.plus(u64::from(lasts_ms)), now)?;
         visit.usage.kv += objects.len() as u64;
         visit.state = State::Streaming(Box::new(Streaming { pulling, headers, first, stream }));
-        Ok(Effect::StreamObjects { start, objects, end, owned, lasts_ms, ttls_s: OBJECT_TTLS_S })
+        Ok(Effect::StreamObjects { start, objects, end, sub, lasts_ms, ttls_s: OBJECT_TTLS_S })
     }
 
     /// Nothing has been sent yet: if the first object is not there, the coordinator takes over.

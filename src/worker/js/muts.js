@@ -5,9 +5,11 @@ const LINE = /^\{"version":\d+,"collection":"([^"]+)","id":("(?:[^"\\]|\\.)*"),(
 // Operations are so long at most: what is applied in one go takes memory at the client.
 const KEYS_MAX = 500;
 
-// Makes `,{"table":…,"muts":[…]}` of lines: neighbouring ones of one collection and kind are one operation. `owned` stands before
-// the fields of each value: the last of two equal names counts, so what a record has itself stays.
-export function toMuts(owned) {
+// Makes `,{"table":…,"muts":[…]}` of lines: neighbouring ones of one collection and kind are one operation. Values say that they
+// belong to `sub`, before their own fields: the last of two equal names counts, so what a record says itself stays.
+export function toMuts(sub) {
+  const id = JSON.stringify(sub);
+  const owned = `"realmId":${id},"owner":${id}`;
   const decoder = new TextDecoder();
   const encoder = new TextEncoder();
   let rest = "";

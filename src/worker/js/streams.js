@@ -6,8 +6,9 @@ import { toMuts } from "./muts.js";
 // Streams `start`, then the objects under `keys`, after each of them its line of `between`, then `end`. Their bytes do
 // not pass through wasm, nor through JavaScript. Resolves to [stream, promise of its end], or to null when the first object
 // is missing. When a later one is missing or breaks, the stream ends without `end`: the client goes on from the last cursor. So it
-// does after `lastsMs`. So many are opened `ahead`. Where values are `owned`, objects are sent as operations of Dexie Cloud.
-export async function streamObjects(env, start, keys, between, end, lastsMs, cacheTtls, ahead, owned) {
+// does after `lastsMs`. So many are opened `ahead`. With `sub` objects are sent as operations of Dexie Cloud,
+// on records of that user.
+export async function streamObjects(env, start, keys, between, end, lastsMs, cacheTtls, ahead, sub) {
   // What wasm hands over is its own memory, and moves with it.
   const ttls = [...cacheTtls];
   const opened = [];
@@ -42,7 +43,7 @@ export async function streamObjects(env, start, keys, between, end, lastsMs, cac
       open(index + ahead);
       if (object === null) return write(before);
       await write(before);
-      const lines = owned === undefined ? object : object.pipeThrough(toMuts(owned), { signal });
+      const lines = sub === undefined ? object : object.pipeThrough(toMuts(sub), { signal });
       await lines.pipeTo(writable, { preventClose: true, preventAbort: true, signal });
       before = between[index];
     }
