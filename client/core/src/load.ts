@@ -1,5 +1,6 @@
 /** What pulls bring, in transactions: single answers, and loads of several pages with a sweep at the end. */
 
+import { announce } from "./announced.ts";
 import { reaches } from "./positions.ts";
 import { applyLines, basesOf, change, distinct, dropSettled, type Line, rebase, refold, type Stored, write } from "./records.ts";
 import type { Key, Load, OutboxRow, Position, SpaceRow, Tx } from "./store.ts";
@@ -71,6 +72,7 @@ async function takePage(tx: Tx, row: SpaceRow, page: Page, asked: Asked): Promis
   if (page.end) {
     if (load.sweep) for (const key of await sweep(tx, row, new Set(keys))) folded.add(key);
     await arrive(tx, row, page, isPaged);
+    if (isPaged || load.sweep) await announce(tx, row, null);
     for (const key of await dropSettled(tx, row, load.gaveUp)) folded.add(key);
   } else {
     if (load.sweep) await tx.marks.add(load.id, keys);
