@@ -68,6 +68,35 @@ describe("two browsers of one user", () => {
     });
   }
 
+  test("the phone shows a conflict of the laptop, by name until its contents can be fetched, and ends it for both", async () => {
+    const sub = runtime.subject();
+    const [laptop, phone] = [await (await Device.of(sub)).begun(), await (await Device.of(sub)).begun()];
+    await laptop.add({ id: "a", title: "milk", amount: 1 });
+    await until("both have it", () => phone.sees({ id: "a", title: "milk", amount: 1 }));
+    await phone.context.route(/sync\/conflict/, (route) => (route.request().method() === "GET" ? route.abort() : route.continue()));
+    await laptop.context.setOffline(true);
+    await phone.update("a", { title: "oat milk" });
+    await phone.now();
+    await laptop.update("a", { title: "soy milk" });
+    await laptop.context.setOffline(false);
+    await until("the laptop shows it", async () => (await laptop.conflicts()).length === 1);
+    await until("the phone shows it too", async () => (await phone.conflicts()).length === 1);
+    const howItIs = (device: Device) => device.page.evaluate(() => hw.synced().conflicts.value.map(({ isElsewhere, isFetched }) => ({ isElsewhere, isFetched })));
+    assert.deepEqual([await howItIs(laptop), await howItIs(phone)], [[{ isElsewhere: false, isFetched: true }], [{ isElsewhere: true, isFetched: false }]]);
+    assert.deepEqual((await phone.conflicts())[0]?.records.map(({ table, key, mine }) => [table, key, mine]), [["todos", "a", undefined]]);
+    await phone.context.unroute(/sync\/conflict/);
+    await until("the contents have come", async () => (await howItIs(phone))[0]?.isFetched === true);
+    const row = (title: string) => ({ id: "a", title, amount: 1 });
+    const [conflict] = await phone.conflicts();
+    assert.deepEqual(conflict?.records.map(({ base, mine, theirs }) => [base, mine, theirs]), [[undefined, row("soy milk"), row("oat milk")]]);
+    await phone.page.evaluate(() => hw.resolve("mine"));
+    for (const device of [laptop, phone]) {
+      await until("both show the decision", () => device.sees(row("soy milk")));
+      await until("no conflict is left", async () => (await device.conflicts()).length === 0);
+      assert.deepEqual(await device.page.evaluate(() => hw.rejected()), []);
+    }
+  });
+
   test("a conflict shows what the edit was made on, where the other's comes before it is sent", async () => {
     const sub = runtime.subject();
     const [one, other] = [await (await Device.of(sub)).begun(), await (await Device.of(sub)).begun()];
