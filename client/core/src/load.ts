@@ -41,11 +41,15 @@ function refuse({ position }: SpaceRow, load: Load, { epoch, version, reset }: P
 /** A full state is being brought: of an edit made meanwhile nobody can say yet what it rests on. */
 export const bringsAll = ({ load }: SpaceRow): boolean => load?.since === 0;
 
-const newLoad = ({ position }: SpaceRow, asked: Asked): Load => ({
+/**
+ * A full state without a word of the server that it replaces what is here comes to who has nothing, not even where the space was empty:
+ * then no record can have gone, and rows of which nobody has been told yet stay.
+ */
+const newLoad = (asked: Asked): Load => ({
   id: asked.loadId,
   cursor: null,
   since: asked.since,
-  sweep: asked.since === 0 && position !== null,
+  sweep: false,
   dirty: false,
   gaveUp: asked.gaveUp,
 });
@@ -56,7 +60,7 @@ export const storePage = (tx: Tx, space: string, page: Page, asked: Asked): Prom
 
 async function takePage(tx: Tx, row: SpaceRow, page: Page, asked: Asked): Promise<void> {
   const isPaged = row.load !== null;
-  const load = row.load ?? newLoad(row, asked);
+  const load = row.load ?? newLoad(asked);
   refuse(row, load, page);
   if (page.reset) {
     // What came before this page is no part of the state that begins here, so what it brought may have to be swept.

@@ -3,11 +3,12 @@
 import "fake-indexeddb/auto";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { adoptCases } from "./adopt-cases.ts";
 import { captureCases } from "./capture-cases.ts";
 import { storeCases } from "./store-cases.ts";
 import { syncCases } from "./sync-cases.ts";
 
-for (const [what, cases] of Object.entries({ capture: captureCases, "the store": storeCases, sync: syncCases })) {
+for (const [what, cases] of Object.entries({ capture: captureCases, "the store": storeCases, sync: syncCases, adopt: adoptCases })) {
   describe(`${what} on fake-indexeddb`, () => {
     for (const [name, run] of Object.entries(cases)) test(name, () => run(assert as never));
   });
