@@ -1,6 +1,6 @@
 // Rows that were written past capture are taken up by hand: cases that run in Node and in a browser.
 
-import type { Dexie } from "dexie";
+import { Dexie } from "dexie";
 import { asker, portsOf } from "../src/environment.ts";
 import { type AppOptions, createApp, fetchFrom, newId, TOKEN } from "./app.ts";
 import type { Assert } from "./capture-cases.ts";
@@ -23,7 +23,7 @@ const left = new Set<() => Promise<void>>();
 export const closeLeft = () => Promise.all([...left].map((close) => close()));
 
 /** An app that has loaded what the server has. `meanwhile`: what happens around the first answer with everything. */
-async function begun(server: Server, options: AppOptions = {}, meanwhile: { before?: () => unknown; after?: () => unknown } = {}) {
+async function begun(server: Server, options: AppOptions = {}, meanwhile: { before?: () => unknown; after?: () => unknown } = {}, name = `adopt-${newId()}`) {
   const ports = { ...portsOf({ socket: false }), newId, fetch: (url: string, init: Parameters<typeof fetchFrom>[2]) => fetchFrom((asked) => server.ask(asked), url, init) };
   const asks = asker("", ports, async () => TOKEN);
   const ask: typeof asks = async (request) => {
@@ -34,7 +34,7 @@ async function begun(server: Server, options: AppOptions = {}, meanwhile: { befo
     await after?.();
     return answer;
   };
-  const app = createApp(`adopt-${newId()}`, (asked) => server.ask(asked), { ...options, environment: { ask } });
+  const app = createApp(name, (asked) => server.ask(asked), { ...options, environment: { ask } });
   await native(app.db.open());
   await app.hw.now();
   server.pushes.length = 0;
@@ -146,20 +146,34 @@ export const adoptCases: Record<string, (assert: Assert) => Promise<void>> = {
     await close();
   },
 
-  async "rows that were kept local are adopted, and a row with an edit that waits is left to it"(assert) {
+  async "a row with an edit that waits is left to it"(assert) {
     const server = new Server();
     server.write("todos", "a", { n: 1 });
-    const { db, hw, close } = await begun(server, { existing: "keep" }, {
+    const { db, hw, close } = await begun(server, {}, {
       after: async () => {
         server.isDown = true;
         await db.table("todos").update("a", { m: 1 });
         await past(db, (store) => void store.put({ id: "a", n: 9, m: 1 }));
       },
     });
-    await past(db, (store) => void store.put({ id: "a", n: 5 }));
-    const told = await hw.adopt("todos");
-    server.isDown = false;
-    assert.deepEqual(told, { created: 0, changed: 0, refused: [] });
+    assert.deepEqual(await hw.adopt("todos"), { created: 0, changed: 0, refused: [] });
+    assert.equal(await db.table("_hw_outbox").count(), 1);
+    await close();
+  },
+
+  async "rows that were kept local are adopted"(assert) {
+    const server = new Server();
+    server.write("todos", "a", { n: 1 });
+    const name = `adopt-${newId()}`;
+    const old = new Dexie(name);
+    old.version(1).stores({ todos: "id, done", users: "id, &email" });
+    await old.table("todos").bulkAdd([{ id: "kept", n: 1 }, { id: "other", n: 1 }]);
+    old.close();
+    const { db, hw, close } = await begun(server, { existing: "keep" }, {}, name);
+    assert.deepEqual([await db.table("todos").count(), server.version], [3, 1]);
+    assert.deepEqual(await hw.adopt("todos"), { created: 2, changed: 0, refused: [] });
+    await hw.now();
+    assert.deepEqual([server.value("todos kept"), server.value("todos other")], [{ n: 1 }, { n: 1 }]);
     await close();
   },
 };
