@@ -152,7 +152,7 @@ export interface SpaceRow {
   /** A position that a push was told of and that the next pull has to reach. */
   min: Position | null;
   held: Held | null;
-  /** Conflicts of other devices are noted of which the contents are not here. */
+  /** Notes of other devices' conflicts wait for their contents. */
   unread?: true;
 }
 

@@ -9,6 +9,15 @@ declare const hw: typeof InPage;
 
 useDevices();
 
+/** Two devices of one user, with their sockets, which both have a row. */
+async function withRow(row: object): Promise<[Device, Device]> {
+  const sub = runtime.subject();
+  const [one, other] = [await (await Device.of(sub)).begun(), await (await Device.of(sub)).begun()];
+  await one.add(row);
+  await until("both have it", () => other.sees(row));
+  return [one, other];
+}
+
 describe("two browsers of one user", () => {
   test("a todo of one comes up in the other's query, through the socket", async () => {
     const sub = runtime.subject();
@@ -69,10 +78,7 @@ describe("two browsers of one user", () => {
   }
 
   test("the phone shows a conflict of the laptop, by name until its contents can be fetched, and ends it for both", async () => {
-    const sub = runtime.subject();
-    const [laptop, phone] = [await (await Device.of(sub)).begun(), await (await Device.of(sub)).begun()];
-    await laptop.add({ id: "a", title: "milk", amount: 1 });
-    await until("both have it", () => phone.sees({ id: "a", title: "milk", amount: 1 }));
+    const [laptop, phone] = await withRow({ id: "a", title: "milk", amount: 1 });
     await phone.context.route(/sync\/conflict/, (route) => (route.request().method() === "GET" ? route.abort() : route.continue()));
     await laptop.context.setOffline(true);
     await phone.update("a", { title: "oat milk" });
@@ -98,10 +104,7 @@ describe("two browsers of one user", () => {
   });
 
   test("a conflict shows what the edit was made on, where the other's comes before it is sent", async () => {
-    const sub = runtime.subject();
-    const [one, other] = [await (await Device.of(sub)).begun(), await (await Device.of(sub)).begun()];
-    await one.add({ id: "a", title: "milk" });
-    await until("both have it", () => other.sees({ id: "a", title: "milk" }));
+    const [one, other] = await withRow({ id: "a", title: "milk" });
     await other.context.setOffline(true);
     await one.update("a", { title: "oat milk" });
     await one.now();
