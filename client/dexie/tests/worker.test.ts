@@ -18,6 +18,16 @@ async function withRow(row: object): Promise<[Device, Device]> {
   return [one, other];
 }
 
+/** Both edit the title of the row, and the edit of `late` arrives second. */
+async function contest(late: Device, early: Device): Promise<void> {
+  await late.context.setOffline(true);
+  await early.update("a", { title: "oat milk" });
+  await early.now();
+  await late.update("a", { title: "soy milk" });
+  await late.context.setOffline(false);
+  await until("the conflict is shown", async () => (await late.conflicts()).length === 1);
+}
+
 describe("two browsers of one user", () => {
   test("a todo of one comes up in the other's query, through the socket", async () => {
     const sub = runtime.subject();
@@ -80,12 +90,7 @@ describe("two browsers of one user", () => {
   test("the phone shows a conflict of the laptop, by name until its contents can be fetched, and ends it for both", async () => {
     const [laptop, phone] = await withRow({ id: "a", title: "milk", amount: 1 });
     await phone.context.route(/sync\/conflict/, (route) => (route.request().method() === "GET" ? route.abort() : route.continue()));
-    await laptop.context.setOffline(true);
-    await phone.update("a", { title: "oat milk" });
-    await phone.now();
-    await laptop.update("a", { title: "soy milk" });
-    await laptop.context.setOffline(false);
-    await until("the laptop shows it", async () => (await laptop.conflicts()).length === 1);
+    await contest(laptop, phone);
     await until("the phone shows it too", async () => (await phone.conflicts()).length === 1);
     const howItIs = (device: Device) => device.page.evaluate(() => hw.synced().conflicts.value.map(({ isElsewhere, isFetched }) => ({ isElsewhere, isFetched })));
     assert.deepEqual([await howItIs(laptop), await howItIs(phone)], [[{ isElsewhere: false, isFetched: true }], [{ isElsewhere: true, isFetched: false }]]);
@@ -105,12 +110,7 @@ describe("two browsers of one user", () => {
 
   test("a conflict shows what the edit was made on, where the other's comes before it is sent", async () => {
     const [one, other] = await withRow({ id: "a", title: "milk" });
-    await other.context.setOffline(true);
-    await one.update("a", { title: "oat milk" });
-    await one.now();
-    await other.update("a", { title: "soy milk" });
-    await other.context.setOffline(false);
-    await until("it is shown", async () => (await other.conflicts()).length === 1);
+    await contest(other, one);
     const [conflict] = await other.conflicts();
     assert.deepEqual(conflict?.records.map(({ base, mine, theirs }) => [base, mine, theirs].map((row) => row?.["title"])), [["milk", "soy milk", "oat milk"]]);
   });
