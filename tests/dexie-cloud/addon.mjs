@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { eventually } from "../runtime/harness.mjs";
 import { Line } from "./line.mjs";
 
 const PROCESS = fileURLToPath(new URL("process.mjs", import.meta.url));
@@ -51,7 +52,7 @@ export class Addon {
   #ask(call, ...args) {
     this.#n += 1;
     this.#process.send({ n: this.#n, call, args });
-    return this.#answer(this.#n, `${call} ${args[0]}`);
+    return this.#answer(this.#n, `${call} ${args[0] ?? ""}`);
   }
 
   /** Opens the database, again if it is open, with the settings it had and these besides. */
@@ -69,8 +70,13 @@ export class Addon {
 
   /** Sends what there is and takes what there is, and waits for it. */
   async sync() {
-    await this.run((db) => db.cloud.sync({ purpose: "pull", wait: true }));
+    await this.#ask("sync");
     return this;
+  }
+
+  /** Sends what there is, and waits until nothing is left to send. Where nothing is, nothing is asked. */
+  push() {
+    return this.run((db) => db.cloud.sync({ purpose: "push" }));
   }
 
   rows(table) {
@@ -79,6 +85,12 @@ export class Addon {
 
   row(table, key) {
     return this.run((db, table, key) => db.table(table).get(key), table, key);
+  }
+
+  /** Waits until a function there, as for `run`, gives something true, and returns it. */
+  until(condition, ...args) {
+    const shown = () => `${condition} is true; the addon said: ${this.said.join("").slice(-1_000)}`;
+    return eventually(shown, () => this.run(condition, ...args), PATIENCE_MS);
   }
 
   /** What the device keeps of the server: {serverRevision, realms, …}. */

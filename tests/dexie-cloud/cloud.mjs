@@ -4,6 +4,8 @@ import { after, before } from "node:test";
 import { startRuntime } from "../runtime/harness.mjs";
 import { Addon } from "./addon.mjs";
 
+export { STORES } from "./stores.mjs";
+
 /** Users that sign in without an issuer, if the deployment lets them. */
 export const DEMO_USERS = ["foo@demo.local", "bar@demo.local", "issue2228@demo.local"];
 

@@ -68,8 +68,8 @@ describe("when an answer is lost", () => {
     await one.sync();
     await one.run((db) => db.counters.update("c", { n: add(1) }));
     const lost = one.line.loses("sync", { where: isPush });
-    await one.run((db) => db.cloud.sync({ purpose: "push" })).catch(() => {});
-    await one.run((db) => db.cloud.sync({ purpose: "push" }));
+    await one.push().catch(() => {});
+    await one.push();
     await two.sync();
     assert.equal(lost.hits, 1);
     assert.deepEqual([await one.pending(), (await one.row("counters", "c")).n, (await two.row("counters", "c")).n], [0, 1, 1]);
@@ -110,7 +110,7 @@ describe("when an answer is lost", () => {
     await one.sync();
     await one.run((db) => db.counters.update("c", { n: add(1) }));
     one.line.loses("sync", { where: isPush, times: 2 });
-    await one.run((db) => db.cloud.sync({ purpose: "push" })).catch(() => {});
+    await one.push().catch(() => {});
     await one.run(async (db) => {
       await db.counters.update("c", { n: add(10) });
       await db.counters.update("d", { n: add(100) });
@@ -131,7 +131,7 @@ describe("when an answer is lost", () => {
     await two.sync();
     await one.run((db) => db.notes.where("kind").equals("old").delete());
     const lost = one.line.loses("sync", { where: isPush, times: 2 });
-    await one.run((db) => db.cloud.sync({ purpose: "push" })).catch(() => {});
+    await one.push().catch(() => {});
     await two.run((db) => db.notes.put({ id: "c", kind: "old" }));
     await two.sync();
     await one.open();
@@ -150,8 +150,8 @@ describe("when an answer is lost", () => {
       for (let n = 0; n < 500; n += 1) await db.counters.update("c", { n: add(1) });
     });
     one.line.loses("sync", { where: isPush });
-    await one.run((db) => db.cloud.sync({ purpose: "push" })).catch(() => {});
-    await one.run((db) => db.cloud.sync({ purpose: "push" }));
+    await one.push().catch(() => {});
+    await one.push();
     await two.sync();
     assert.equal((await two.row("counters", "c")).n, 500);
   });

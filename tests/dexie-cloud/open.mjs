@@ -2,14 +2,7 @@
 
 import { Dexie } from "dexie";
 import dexieCloud from "dexie-cloud-addon";
-
-/** The tables of these tests: generated ids, ids of the app's own, keys of two parts. */
-export const STORES = {
-  items: "@id, title, n, kind",
-  notes: "id, title, n, kind, *tags, [kind+n]",
-  counters: "id, kind",
-  pairs: "[a+b], n",
-};
+import { STORES } from "./stores.mjs";
 
 /** The ten lines that an app needs: the token of its own issuer becomes what the addon wants. */
 async function exchange(url, token, publicKey) {

@@ -19,6 +19,12 @@ const calls = {
     db?.close();
     db = await openCloud(settings);
   },
+  async sync() {
+    // The addon takes for the end of this sync the first time of one that it has not heard of yet, so it has to know of all before.
+    const { timestamp = 0 } = (await db.table("$syncState").get("syncState")) ?? {};
+    while ((db.cloud.persistedSyncState.value?.timestamp ?? 0) < timestamp) await new Promise((resolve) => setTimeout(resolve, 5));
+    await db.cloud.sync({ purpose: "pull", wait: true });
+  },
   run: (text, ...args) => (0, eval)(`(${text})`)(db, ...args),
 };
 
