@@ -9,6 +9,13 @@ export { STORES } from "./stores.mjs";
 /** Users that sign in without an issuer, if the deployment lets them. */
 export const DEMO_USERS = ["foo@demo.local", "bar@demo.local", "issue2228@demo.local"];
 
+/** The Worker, which somebody has to stop. */
+export async function startCloud(options = {}) {
+  const cloud = new Cloud();
+  await cloud.start(options);
+  return cloud;
+}
+
 /** Starts the Worker before the tests of a file and ends it, with all devices, behind them. */
 export function useCloud(options = {}) {
   const cloud = new Cloud();
