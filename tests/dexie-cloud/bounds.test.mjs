@@ -135,6 +135,16 @@ describe("what is large", () => {
     await assertSameRows([one, two], ["notes"]);
   });
 
+  test("more than 16 MiB in one request is 413, which names no other reason", async () => {
+    const one = await cloud.device(cloud.user());
+    const { headers, body } = one.syncs.at(-1);
+    const values = [{ id: "n", text: "x".repeat(17 * KIB * KIB) }];
+    const changes = [{ table: "notes", muts: [{ type: "upsert", keys: ["n"], values, txid: "large", opNo: 1 }] }];
+    const init = { method: "POST", headers: { authorization: headers.authorization, "content-type": "application/tson" } };
+    const answer = await fetch(`${cloud.origin}/dexie/sync`, { ...init, body: JSON.stringify({ ...body, changes }) });
+    assert.equal(answer.status, 413);
+  });
+
   test("one transaction of 2,500 rows is taken whole", async () => {
     const user = cloud.user();
     const [one, two] = await cloud.devices(2, user);

@@ -154,10 +154,15 @@ describe("the socket itself", () => {
     return { socket, told, hears, serverRevision };
   }
 
-  test("answers the addon's ping, which keeps it open", async () => {
-    const { socket, hears } = await open(cloud.user());
+  test("answers the addon's ping, which keeps it open, and the native one's in the same space", async () => {
+    const user = cloud.user();
+    const { socket, hears } = await open(user);
+    const native = await listen(cloud.runtime, cloud.native(user).token);
+    await native.ping();
     socket.send('{"type":"ping"}');
     await hears("pong");
+    await native.ping();
+    await native.close();
     socket.close();
   });
 

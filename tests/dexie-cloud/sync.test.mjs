@@ -102,6 +102,28 @@ describe("two devices of one user", () => {
     assert.equal((await two.row("notes", "n")).title, "meanwhile");
   });
 
+  test("a sync with nothing new changes nothing, and is answered with where the device is", async () => {
+    const one = await cloud.device(cloud.user());
+    await one.run((db) => db.notes.put({ id: "n", n: 1 }));
+    await one.sync();
+    const before = (await one.syncState()).serverRevision;
+    await one.sync();
+    const { status, answer } = one.syncs.at(-1);
+    assert.deepEqual([status, answer.serverRevision, answer.changes], [200, before, []]);
+  });
+
+  test("a slash at the end of the address does not count", async () => {
+    const user = cloud.user();
+    const [one, two] = [await cloud.closed(user, { live: true }), await cloud.device(user)];
+    await one.open({ url: `${one.line.origin}/dexie/` });
+    await one.run((db) => db.notes.put({ id: "n", n: 1 }));
+    await one.until((db) => db.cloud.webSocketStatus.value === "connected");
+    await two.run((db) => db.notes.put({ id: "m", n: 2 }));
+    await two.sync();
+    await one.until(async (db) => (await db.notes.get("m"))?.n === 2);
+    assert.ok(one.syncs.every(({ path }) => path === "/dexie//sync"), one.syncs.map(({ path }) => path).join());
+  });
+
   test("a user sees nothing of another user", async () => {
     const [alice, bob] = [await cloud.device(cloud.user("alice")), await cloud.device(cloud.user("bob"))];
     await alice.run((db) => db.notes.put({ id: "n", title: "mine" }));

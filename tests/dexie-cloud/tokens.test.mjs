@@ -6,6 +6,7 @@ import { ISSUER } from "../runtime/harness.mjs";
 import { DEMO_USERS, useCloud } from "./cloud.mjs";
 
 const cloud = useCloud();
+const OAUTH = "urn:ietf:params:oauth";
 
 /** What the addon keeps of the user who has signed in. */
 const login = (device) => device.run(async (db) => (await db.table("$logins").toArray()).at(-1));
@@ -28,11 +29,10 @@ describe("signing in", () => {
   test("with a token that is not good gives nothing", async () => {
     const [now, sub] = [Math.floor(Date.now() / 1000), cloud.user()];
     const { runtime } = cloud;
-    const tokens = [
-      runtime.token(sub, {}, { secret: "another secret" }), runtime.token(sub, { exp: now - 600 }), runtime.token(sub, { iss: "https://else.test" }), "nonsense", "",
-    ];
+    const forged = runtime.token(sub, {}, { secret: "another secret" });
+    const tokens = [forged, runtime.token(sub, { exp: now - 600 }), runtime.token(sub, { iss: "https://else.test" }), "nonsense", ""];
     for (const subject_token of tokens) {
-      const grant = { grant_type: "urn:ietf:params:oauth:grant-type:token-exchange", subject_token, subject_token_type: "urn:ietf:params:oauth:token-type:jwt" };
+      const grant = { grant_type: `${OAUTH}:grant-type:token-exchange`, subject_token, subject_token_type: `${OAUTH}:token-type:jwt` };
       const answer = await ask({ ...grant, public_key: "" });
       assert.ok(answer.status >= 400 && answer.status < 500, `${answer.status} for ${subject_token}`);
       assert.ok(!(await answer.text()).includes("accessToken"));
@@ -54,7 +54,8 @@ describe("signing in", () => {
   });
 
   test("in the ways that belong to another service is answered 404, which says what to do", async () => {
-    for (const grant of [{ grant_type: "otp", email: "a@b.example" }, { grant_type: "authorization_code", code: "x" }, { grant_type: "client_credentials", client_id: "x" }]) {
+    const others = [{ grant_type: "otp", email: "a@b.example" }, { grant_type: "authorization_code", code: "x" }, { grant_type: "client_credentials" }];
+    for (const grant of others) {
       const answer = await ask({ ...grant, scopes: ["ACCESS_DB"], public_key: "" });
       assert.equal(answer.status, 404, grant.grant_type);
       assert.match(await answer.text(), /fetchTokens/);
@@ -99,7 +100,7 @@ describe("a session", () => {
     }
   });
 
-  test("is good on the addon's routes only, and the app's own token not there", async () => {
+  test("is good on the addon's routes only, and a refresh token nowhere", async () => {
     const user = cloud.user();
     const one = await cloud.device(user);
     const { accessToken, refreshToken } = await login(one);
@@ -109,7 +110,7 @@ describe("a session", () => {
     }
     const { text } = one.syncs.at(-1);
     const headers = { authorization: `Bearer ${refreshToken}`, "content-type": "application/tson" };
-    assert.equal((await fetch(`${cloud.origin}/dexie/sync`, { method: "POST", headers, body: text })).status, 401, "a refresh token is no session");
+    assert.equal((await fetch(`${cloud.origin}/dexie/sync`, { method: "POST", headers, body: text })).status, 401, "a refresh token is not a session");
   });
 
   test("that the server does not take keeps the queue, and the realm of the device", async () => {
