@@ -41,12 +41,25 @@ class Device {
 }
 
 class Tab {
+  /** What the page has said on its console. */
+  said = [];
+
   constructor(page, settings) {
     Object.assign(this, { page, settings });
+    page.on("console", (message) => this.said.push(message.text()));
   }
 
-  async open() {
-    await this.page.evaluate((settings) => hw.open(settings), this.settings);
+  /** Calls a function of the page; a page that never answers is a failure which says what it said last. */
+  async ask(name, ...args) {
+    const { promise: late, reject } = Promise.withResolvers();
+    const fail = () => reject(new Error(`not within 50 s: ${name} ${args[0]}\nThe page said:\n${this.said.slice(-40).join("\n")}`));
+    const timer = setTimeout(fail, 50_000);
+    const asked = this.page.evaluate(([name, args]) => hw[name](...args), [name, args]);
+    return Promise.race([asked, late]).finally(() => clearTimeout(timer));
+  }
+
+  open() {
+    return this.ask("open", this.settings);
   }
 
   async reload() {
@@ -55,7 +68,7 @@ class Tab {
   }
 
   run(action, ...args) {
-    return this.page.evaluate(([text, args]) => hw.run(text, args), [String(action), args]);
+    return this.ask("run", String(action), args);
   }
 
   until(condition, ...args) {
@@ -156,8 +169,7 @@ describe("a page of another origin", { concurrency: true }, () => {
     device.line.cut();
     await tab.run((db) => db.notes.update("n", { n: add(1) }));
     await cloud.native(device.user).push(put("m", 2));
-    await tab.page.reload();
-    await tab.open();
+    await tab.reload();
     assert.equal((await tab.run((db) => db.notes.get("n"))).n, 1);
     await tab.run((db) => db.notes.update("n", { n: add(1) }));
     device.line.mend();
@@ -191,8 +203,8 @@ describe("what the addon's own tests demand", () => {
   /** Plays a case of upstream.mjs in a page of its own. */
   async function play(name, who = user) {
     const device = await Device.of(null);
-    const tab = await device.tab({ open: false, token: undefined }).catch(() => null);
-    return tab.page.evaluate(([name, url, user]) => hw.play(name, url, user), [name, tab.settings.url, who]);
+    const tab = await device.tab({ open: false });
+    return tab.ask("play", name, tab.settings.url, who);
   }
 
   test("propmods on a row that is not there stop nothing, and those on one that is there are done", async () => {
