@@ -135,7 +135,7 @@ export function answerReport(data) {
       ["[peers](peers.md)", "list prices of hosted services"],
     ], { numbers: false }),
     "",
-    "`npm run costs` counts every operation anew on the local runtime and writes these pages; nothing in them is written by hand, and a second run writes the same bytes, on a busy machine too. A test in",
+    "`npm run costs` counts every operation anew on the local runtime and writes these pages; nothing in them is written by hand, and a second run writes the same bytes. A test in",
     "`npm test` fails when a path uses more or less than [costs/counts.json](../../costs/counts.json) has, and says what that is in a year of the hot shared space. To try",
     "your own rates: `npm start`, then `/costs`.",
   ];
