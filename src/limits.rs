@@ -1,16 +1,15 @@
 //! Every bound, with its reason.
 
+mod dexie;
 mod invitations;
 mod sockets;
 
+pub use dexie::*;
 pub use invitations::*;
 pub use sockets::*;
 
 /// Bytes of a request body. The contract's; the platform would take 100 MB.
 pub const BODY_BYTES_MAX: usize = 4 * MIB;
-/// Bytes of the body of `POST /dexie/sync`. This client puts all that is pending into one request, and one that is refused for its
-/// length stops it for good; what is read of it stays text, so that twice the length of a push has room in memory.
-pub const DEXIE_BODY_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 /// Mutations of one push.
 pub const MUTATIONS_MAX: usize = 500;
 /// Changes of one push.

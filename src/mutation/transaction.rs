@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
-use super::{Change, MutationResult};
+use super::{Change, MutationResult, Rejection};
 use crate::{
     ids::{Collection, Key, RecordId},
     version::Position,
@@ -44,7 +44,7 @@ pub struct Scanned {
 
 /// Tells a transaction from any other of its client: the first 72 bits of the SHA-256 of the id that the client has given it, in
 /// base64. A client that has not heard how it ended sends it again under the same id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token([u8; Self::LEN]);
 
 impl Token {
@@ -74,11 +74,11 @@ pub trait Transaction: Debug {
     fn token(&self) -> Option<Token>;
 
     /// What it comes to now: at most one change for each record, each [`super::Op::Put`] of a value that may be stored, or
-    /// [`super::Op::Delete`], without a base. Empty if it changes nothing.
+    /// [`super::Op::Delete`], without a base. Empty if it changes nothing. Or why nothing of it is done.
     ///
     /// # Errors
     /// When storage cannot be read.
-    fn derive(&self, view: &mut dyn View) -> Result<Vec<Change>, Unread>;
+    fn derive(&self, view: &mut dyn View) -> Result<Result<Vec<Change>, Rejection>, Unread>;
 
     /// About how many records it changes: those that it names.
     fn size(&self) -> usize;

@@ -147,7 +147,11 @@ impl Plan {
         let mut view = Planned { plan: self, ledger, failed: None };
         let derived = transaction.derive(&mut view);
         let failed = view.failed.take();
-        let changes = derived.map_err(|Unread| failed.expect("BUG: a front could not read what was read"))?;
+        let derived = derived.map_err(|Unread| failed.expect("BUG: a front could not read what was read"))?;
+        let changes = match derived {
+            Ok(changes) => changes,
+            Err(rejection) => return Ok(Settled::Rejected(rejection)),
+        };
         if !self.has_room_for_all(ledger, &changes)? {
             return Ok(Settled::Rejected(too_many_collections()));
         }
