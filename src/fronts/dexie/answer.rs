@@ -183,3 +183,59 @@ pub(super) fn rejections<'a>(
     });
     of_transactions.chain(of_names).collect::<Vec<_>>().join(",")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn line(id: usize, rest: &str) -> String {
+        format!("{{\"version\":{},\"collection\":\"todos\",\"id\":\"r{id}\",{rest}}}\n", id + 1)
+    }
+
+    fn read(muts: &str) -> Vec<Value> {
+        serde_json::from_str(&format!("[{muts}]")).expect("JSON")
+    }
+
+    #[test]
+    fn neighbours_of_one_kind_are_one_operation_of_so_many_keys() {
+        let count = 2 * limits::DEXIE_KEYS_AT_ONCE + 1;
+        let lines: String = (0..count).map(|id| line(id, r#""value":{"n":1}"#)).collect();
+        let sets = read(&muts(&(lines + &line(count, r#""deleted":true"#)), "alice", true));
+        let keys = sets.iter().map(|set| set["muts"][0]["keys"].as_array().expect("keys").len());
+        assert_eq!(keys.collect::<Vec<_>>(), [500, 500, 1, 1]);
+        assert_eq!(sets[2]["muts"][0]["values"].as_array().map(Vec::len), Some(1));
+        assert_eq!(sets[3]["muts"][0]["type"], "delete");
+    }
+
+    #[test]
+    fn a_value_is_its_users_unless_it_says_something_else() {
+        let lines = [r#""value":{}"#, r#""value":{"a":"}"}"#, r#""value":{"owner":"bob","realmId":"rlm-x"}"#];
+        let lines: String = lines.iter().enumerate().map(|(id, rest)| line(id, rest)).collect();
+        let sets = read(&muts(&lines, "al\"ice", true));
+        let values = sets[0]["muts"][0]["values"].as_array().expect("values").clone();
+        let own = |value: &Value| (value["realmId"].clone(), value["owner"].clone());
+        assert_eq!(own(&values[0]), ("al\"ice".into(), "al\"ice".into()));
+        assert_eq!(values[1]["a"], "}");
+        assert_eq!(own(&values[2]), ("rlm-x".into(), "bob".into()), "of two equal names the last one counts");
+    }
+
+    #[test]
+    fn what_is_reserved_is_not_told_nor_what_a_new_client_cannot_have() {
+        let reserved = line(1, r#""value":{}"#).replace("todos", "$conflicts");
+        let deleted = line(2, r#""deleted":true"#);
+        assert_eq!(muts(&(reserved.clone() + &deleted), "alice", false), "");
+        assert_eq!(read(&muts(&(reserved + &deleted), "alice", true)).len(), 1);
+        assert_eq!(muts("", "alice", true), "");
+    }
+
+    #[test]
+    fn whoever_has_not_signed_in_sees_the_empty_realm_of_everybody() {
+        let space = SpaceHash::private("https://issuer.example", "alice");
+        let answer: Value = serde_json::from_str(&anonymous(&space)).expect("JSON");
+        assert_eq!(answer["realms"], serde_json::json!(["rlm-public"]));
+        assert_eq!(answer["changes"], serde_json::json!([]));
+        assert_eq!(answer["serverRevision"], ANONYMOUS_REVISION, "without one no socket is opened");
+    }
+}

@@ -116,3 +116,91 @@ impl Peer {
         Some(Self { sub: texts.get("sub").map(str::to_owned), ready })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::version::Version;
+
+    const LINES: &str = "{\"version\":57,\"collection\":\"todos\",\"id\":\"a\",\"value\":{}}\n{\"version\":58,\"collection\":\"todos\",\"id\":\"b\",\"deleted\":true}\n";
+
+    fn at(version: u64) -> Position {
+        Position::parse(&format!("0mwrnsa6yk3v9q2.{version}")).expect("a position")
+    }
+
+    fn ready(revision: &str) -> String {
+        format!(r#"{{"type":"ready","rev":"{revision}","realmSetHash":"aGFzaA=="}}"#)
+    }
+
+    fn changes(from: u64, lines: &str) -> News {
+        News::Changes { from: Version::new(from).expect("a version"), at: at(58), lines: lines.to_owned() }
+    }
+
+    fn peer(revision: &str) -> Peer {
+        let mut peer = Peer::new("alice");
+        assert!(peer.hear(&ready(revision)));
+        peer
+    }
+
+    #[test]
+    fn who_is_ready_is_told_once_what_is_new_from_where_they_are() {
+        let mut peer = peer("0mwrnsa6yk3v9q2.57");
+        let news = peer.news(&changes(50, LINES));
+        assert_eq!(
+            news.as_deref(),
+            Some(
+                r#"{"type":"changes","baseRev":"0mwrnsa6yk3v9q2.57","realmSetHash":"aGFzaA==","newRev":"0mwrnsa6yk3v9q2.58","changes":[{"table":"todos","muts":[{"type":"delete","keys":["b"]}]}]}"#
+            )
+        );
+        assert_eq!(peer.news(&changes(50, LINES)), None, "until it is ready again");
+        assert!(peer.hear(&ready("0mwrnsa6yk3v9q2.58")));
+        assert_eq!(peer.news(&changes(50, LINES)), None, "it has them");
+        assert!(peer.is_ready());
+    }
+
+    #[test]
+    fn who_cannot_be_told_by_changes_is_told_to_pull() {
+        let long = LINES.repeat(limits::DEXIE_NEWS_MAX / LINES.len() + 1);
+        for (revision, news) in [
+            ("0mwrnsa6yk3v9q1.99", changes(0, LINES)),
+            ("[1,\\\"5\\\"]", changes(0, LINES)),
+            ("0mwrnsa6yk3v9q2.49", changes(50, LINES)),
+            ("0mwrnsa6yk3v9q2.57", changes(50, &long)),
+            ("0mwrnsa6yk3v9q2.57", News::Version(at(58))),
+        ] {
+            assert_eq!(peer(revision).news(&news).as_deref(), Some(REALMS_CHANGED), "{revision}");
+        }
+        let mut long = Peer::new(&"x".repeat(1024));
+        long.hear(&ready("0mwrnsa6yk3v9q2.57"));
+        assert_eq!(long.news(&changes(50, LINES)).as_deref(), Some(REALMS_CHANGED));
+    }
+
+    #[test]
+    fn who_has_said_nothing_is_told_nothing() {
+        let mut peer = Peer::new("alice");
+        for message in
+            ["", "{", r#"{"type":"ping"}"#, r#"{"type":"ready"#, &" ".repeat(limits::DEXIE_MESSAGE_MAX + 1)]
+        {
+            assert!(!peer.hear(message), "{message}");
+        }
+        assert_eq!(peer.news(&changes(0, LINES)), None);
+    }
+
+    #[test]
+    fn what_is_kept_with_a_socket_is_pinned_because_sockets_outlive_deployments() {
+        let text = r#"{"sub":"alice","hash":"aGFzaA==","rev":"0mwrnsa6yk3v9q2.57"}"#;
+        assert_eq!(peer("0mwrnsa6yk3v9q2.57").to_text(), text);
+        let mut long = Peer::new(&"\u{1}".repeat(85));
+        long.hear(&format!(
+            r#"{{"type":"ready","rev":"{}.1","realmSetHash":"{}"}}"#,
+            "a".repeat(32),
+            "\\u0001".repeat(64)
+        ));
+        assert!(long.sub.is_some() && long.to_text().len() <= 1024, "{}", long.to_text().len());
+        for peer in
+            [peer("0mwrnsa6yk3v9q2.57"), peer("of another server"), Peer::new("alice"), Peer::new(""), long]
+        {
+            assert_eq!(Peer::parse(&peer.to_text()), Some(peer));
+        }
+    }
+}

@@ -145,7 +145,10 @@ impl SyncReading {
             let found = table.collection.as_ref().map_err(|rule| *rule);
             let found = found.and_then(|of| key_of(of, key).ok_or(NO_ID));
             match found {
-                Ok(key) if self.touched.len() < limits::DEXIE_TOUCHED_MAX => {
+                Ok(key)
+                    if self.touched.len() < limits::DEXIE_TOUCHED_MAX
+                        && self.touched_bytes < limits::DEXIE_TOUCHED_BYTES_MAX =>
+                {
                     let bytes = key.collection.as_str().len() + key.id.as_str().len() + limits::NAME_BYTES;
                     self.touched_bytes += if self.touched.insert(key) { bytes } else { 0 };
                 }
@@ -158,6 +161,9 @@ impl SyncReading {
         }
         if table.collection.is_err() {
             return Ok(Some(at.len()));
+        }
+        if self.push.ops.len() >= limits::DEXIE_OPS_MAX {
+            return Err(ApiError::TooLarge("A request has at most 100,000 operations."));
         }
         let (name, number) = (table.name, fields.number);
         let id = fields.txid.map(|id| (place(id, &self.push.body) as u32, text_of(id)));
