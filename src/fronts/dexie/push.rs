@@ -13,7 +13,7 @@ use super::{
     derive::key_of,
     envelope::Envelope,
     op::OpFields,
-    request::{Known, Operations, Place, Push, RefusedPlace},
+    request::{KnownTransaction, OpPlace, Operations, Push, RefusedPlace},
 };
 use crate::{
     call::{Caller, Destination, PushRequest, ReadPush},
@@ -173,7 +173,8 @@ impl SyncReading {
         let known = &mut self.push.transactions[transaction as usize];
         known.keys += keys;
         known.bytes += at.len() as u32;
-        let place = Place { transaction, number, at: at.start as u32, length: at.len() as u32, table: name };
+        let place =
+            OpPlace { transaction, number, at: at.start as u32, length: at.len() as u32, table: name };
         self.push.ops.push(place);
         Ok(Some(at.len()))
     }
@@ -190,7 +191,7 @@ impl SyncReading {
         if let Some(token) = token {
             self.known.insert(token, number);
         }
-        self.push.transactions.push(Known { token, id, keys: 0, bytes: 0 });
+        self.push.transactions.push(KnownTransaction { token, id, keys: 0, bytes: 0 });
         Ok(number)
     }
 

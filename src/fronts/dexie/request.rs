@@ -22,8 +22,8 @@ pub(super) struct Push {
     pub(super) last_pull: Option<LastPull>,
     pub(super) primary_keys: BTreeMap<String, Vec<String>>,
     /// In the order of their transactions, and of their numbers in them.
-    pub(super) ops: Vec<Place>,
-    pub(super) transactions: Vec<Known>,
+    pub(super) ops: Vec<OpPlace>,
+    pub(super) transactions: Vec<KnownTransaction>,
     pub(super) touched: Vec<Key>,
     pub(super) refused: Vec<RefusedPlace>,
 }
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Push {
 
 /// Where an operation stands in the body, and the name of its table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct OpPlace {
     pub(super) transaction: u32,
     pub(super) number: u32,
     pub(super) at: u32,
@@ -49,7 +49,7 @@ pub(super) struct Place {
 
 /// What is known of a transaction before its turn.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Known {
+pub(super) struct KnownTransaction {
     pub(super) token: Option<Token>,
     /// Where its id stands in the body.
     pub(super) id: Option<u32>,
@@ -83,7 +83,7 @@ impl Push {
 pub(super) struct Operations {
     pub(super) push: Rc<Push>,
     pub(super) ops: Range<usize>,
-    pub(super) known: Known,
+    pub(super) known: KnownTransaction,
 }
 
 impl Transaction for Operations {
