@@ -37,7 +37,7 @@ pub fn credentials_of_call(name: &str) -> Credentials {
 pub fn read_push(push: &Call, body: Vec<u8>, caller: &Caller) -> Result<Box<dyn ReadPush>, ApiError> {
     Ok(match push {
         #[cfg(feature = "dexie")]
-        Call::Dexie => Box::new(dexie::push::Reading::of(body, caller)?),
+        Call::Dexie => Box::new(dexie::push::SyncReading::of(body, caller)?),
         #[cfg(not(feature = "dexie"))]
         Call::Dexie => {
             return Err(ApiError::NotFound("this server was built without the front of that client"));
