@@ -58,30 +58,3 @@ pub fn further_changes(lines: &str, sub: &str) -> String {
     #[cfg(not(feature = "dexie"))]
     panic!("BUG: nobody has asked for an answer to {sub} with {} bytes", lines.len());
 }
-
-#[cfg(all(test, feature = "dexie"))]
-mod tests {
-    use super::*;
-    use crate::{
-        call::Usage,
-        fronts::headwater::reply::{AllHeaders, Reply},
-    };
-
-    #[test]
-    fn an_object_answers_pages_that_send_credentials_as_the_edge_does() {
-        let told = |credentials| {
-            let reply = Reply::of_object(Err(ApiError::Overloaded), None, None, "r");
-            let AllHeaders::Named(headers) =
-                reply.all_headers("r", (Some("https://app.example"), credentials), Usage::default())
-            else {
-                panic!("not a pull")
-            };
-            headers.contains("Access-Control-Allow-Credentials\ntrue\n")
-        };
-        assert!(told(credentials_of_call("dexie")) && told(credentials_of("//dexie/sync")));
-        for name in ["push", "resolve", "pull", "listen"] {
-            assert!(!told(credentials_of_call(name)), "{name}");
-        }
-        assert!(!told(credentials_of("/sync/push")));
-    }
-}
