@@ -1,8 +1,10 @@
 //! Every bound, with its reason.
 
+mod dexie;
 mod invitations;
 mod sockets;
 
+pub use dexie::*;
 pub use invitations::*;
 pub use sockets::*;
 
@@ -137,6 +139,11 @@ pub const BODY_IDLE_MS: u32 = 10_000;
 pub const BODY_BYTES_PER_S: u32 = 1_000;
 /// How long the edge waits for the whole of a body, in ms: 4 MiB at 35 KB/s.
 pub const BODY_TOTAL_MS: u32 = 120_000;
+/// Bytes of record lines in the answer to a push of another front, and as many of records that it names: what is left comes with the
+/// next answer, because its client knows no pages.
+pub const WORDED_BYTES_MAX: usize = MIB;
+/// Records that are read in one go for such an answer.
+pub const WORDED_KEYS_AT_ONCE: usize = 500;
 /// Bytes of changes that ride on the answer to a push.
 const PIGGYBACK_BYTES_MAX: usize = 64 * KIB;
 /// Bytes of `theirs` in the answer to a push.

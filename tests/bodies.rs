@@ -10,7 +10,7 @@ use std::{
 };
 
 use headwater::{
-    call::PushRequest,
+    call::{PushRequest, ReadPush},
     config::Config,
     coordinator::Coordinator,
     error::ApiError,
@@ -316,7 +316,7 @@ fn i11_no_body_takes_more_than_its_length_five_times_over_to_read() {
             Ok(push) => format!(
                 "{} mutations, {} rejected",
                 push.mutations.len(),
-                push.mutations.iter().filter(|one| one.mutation.is_err()).count()
+                push.mutations.iter().filter(|one| one.intent.mutation().is_none()).count()
             ),
             Err(error) => format!("{} {}", error.status(), error.code()),
         };

@@ -71,6 +71,7 @@ impl Talk {
             destination,
             request: String::new(),
             origin: String::new(),
+            sub: String::new(),
             spent: Usage::default(),
         };
         Self { isolate, conversations, host, twin, caller, scope }

@@ -87,7 +87,7 @@ pub(super) fn only<'a>(object: &'a str, name: &str) -> Option<&'a str> {
 fn assert_submitted(submitted: &Submitted, text: &str) {
     assert_eq!(Some(submitted.id), only(text, "id").and_then(number));
     assert_same(submitted, text);
-    let Ok(mutation) = &submitted.mutation else { return };
+    let Some(mutation) = submitted.intent.mutation() else { return };
     let names = members(text).expect("a mutation is an object");
     assert!(names.iter().all(|(name, _)| MUTATION.contains(&name.as_str())), "nothing is passed over");
     let changes = only(text, "changes").expect("a mutation has changes");
@@ -185,7 +185,7 @@ pub(crate) fn resolutions(body: &[u8]) {
     assert_eq!(push.mutations.len(), 1);
     let submitted = &push.mutations[0];
     assert_eq!(Some(submitted.id), member("id").and_then(number));
-    if let Ok(mutation) = &submitted.mutation {
+    if let Some(mutation) = submitted.intent.mutation() {
         assert!(
             mutation.changes.is_empty() && mutation.after.is_empty(),
             "it resolves and does nothing else"

@@ -79,6 +79,7 @@ impl Target {
             destination: self.destination(),
             request: request.to_owned(),
             origin: origin.unwrap_or_default().to_owned(),
+            sub: String::new(),
             spent: call::Usage::default(),
         }
     }

@@ -18,6 +18,8 @@ pub struct Caller {
     pub request: String,
     /// The origin whose pages may read the answer, or empty.
     pub origin: String,
+    /// The subject, where a front's answers name it, or empty.
+    pub sub: String,
     /// What the edge has used for the space since it called its object last: Worker requests, looks into the cache, reads of KV.
     pub spent: Usage,
 }
@@ -82,7 +84,7 @@ impl Caller {
     /// As it travels.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let Self { user, destination, request, origin, spent } = self;
+        let Self { user, destination, request, origin, sub, spent } = self;
         let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         Written::default()
             .and("user", user.as_str())
@@ -91,6 +93,7 @@ impl Caller {
             .and_some("space", destination.id().map(SpaceId::to_string))
             .and_some("request", some(request))
             .and_some("origin", some(origin))
+            .and_some("sub", some(sub))
             .and_some("spent", spent_text(spent))
             .end()
     }
@@ -110,6 +113,7 @@ impl Caller {
             destination: Destination::read(texts.get("for")?, id, scope)?,
             request: text("request"),
             origin: text("origin"),
+            sub: text("sub"),
             spent: texts.get("spent").map_or_else(Usage::default, spent_of),
         })
     }
@@ -142,6 +146,7 @@ mod tests {
             destination,
             request: "r1".to_owned(),
             origin: "https://a.example".to_owned(),
+            sub: "alice".to_owned(),
             spent: Usage { worker: 2, cache: 3, kv: 1, ..Usage::default() },
         };
         let (hash, epoch) = ("cd".repeat(32), "0mwrnsa6yk3v9q2");
@@ -157,7 +162,7 @@ mod tests {
             (Destination::Directory, r#","for":"directory""#.to_owned()),
             (Destination::Budget, r#","for":"budget""#.to_owned()),
         ] {
-            let rest = r#""request":"r1","origin":"https://a.example","spent":"2.3.1"}"#;
+            let rest = r#""request":"r1","origin":"https://a.example","sub":"alice","spent":"2.3.1"}"#;
             let text = format!(r#"{{"user":"{}"{fields},{rest}"#, user.as_str());
             let consequence = "every request would fail while a deployment is under way";
             assert_eq!(caller(destination.clone()).to_text(), text, "{consequence}");

@@ -17,11 +17,12 @@ pub use budget::{BUDGET_TIMEOUT_MS, BudgetAnswer, BudgetCall, LeaseAsk, Left};
 pub use caller::{Caller, Destination};
 pub use directory::{ASIDE_HEADER, Aside, DirectoryAnswer, DirectoryCall, Entry, Membership, Standing};
 pub use pull::{Ask, OrderedCursor, PullReply, Seen, decode_reply, encode_reply};
-pub use push::{PushAnswer, PushRequest, Reading, with_grant};
+pub use push::{PushAnswer, PushRequest, ReadPush, Reading, with_grant};
 pub use usage::Usage;
 
 use crate::{
     json::{Texts, Written},
+    limits,
     time::Millis,
     version::Version,
 };
@@ -33,6 +34,8 @@ pub enum Call {
     Push,
     /// `POST /sync/conflict`. Its body is the user's.
     Resolve,
+    /// `POST /dexie/sync` with changes. Its body is the user's.
+    Dexie,
     /// `GET /sync/conflict`: a page of open conflicts.
     Conflicts {
         /// Opened after this version.
@@ -46,6 +49,8 @@ pub enum Call {
         expires: Millis,
         /// Whether answers over the socket say what they have used.
         tells_usage: bool,
+        /// What a front keeps with the socket that is not our own.
+        peer: Option<String>,
     },
     /// Whatever else is done about a space.
     Administer(Administration),
@@ -62,6 +67,7 @@ impl Call {
         match self {
             Self::Push => "push",
             Self::Resolve => "resolve",
+            Self::Dexie => "dexie",
             Self::Conflicts { .. } => "conflicts",
             Self::Pull(_) => "pull",
             Self::Listen { .. } => "listen",
@@ -75,12 +81,13 @@ impl Call {
     #[must_use]
     pub fn body(&self) -> String {
         match self {
-            Self::Push | Self::Resolve => Written::default(),
+            Self::Push | Self::Resolve | Self::Dexie => Written::default(),
             Self::Conflicts { after } => Written::default().and("after", &after.to_string()),
             Self::Pull(ask) => ask.written(),
-            Self::Listen { expires, tells_usage } => Written::default()
+            Self::Listen { expires, tells_usage, peer } => Written::default()
                 .and("expires", &expires.0.to_string())
-                .and_some("usage", tells_usage.then(|| "yes".to_owned())),
+                .and_some("usage", tells_usage.then(|| "yes".to_owned()))
+                .and_some("peer", peer.clone()),
             Self::Administer(administration) => administration.written(),
             Self::Directory(call) => call.written(),
             Self::Budget(call) => call.written(),
@@ -91,7 +98,13 @@ impl Call {
     /// The push that [`Self::name`] named. Its body is a user's, as long as those may be, and is let in only for whoever may push.
     #[must_use]
     pub fn push(name: &str) -> Option<Self> {
-        [Self::Push, Self::Resolve].into_iter().find(|push| push.name() == name)
+        [Self::Push, Self::Resolve, Self::Dexie].into_iter().find(|push| push.name() == name)
+    }
+
+    /// Bytes that the body of a push has at most.
+    #[must_use]
+    pub const fn body_bytes_max(&self) -> usize {
+        if matches!(self, Self::Dexie) { limits::DEXIE_BODY_BYTES_MAX } else { limits::BODY_BYTES_MAX }
     }
 
     /// The call of any other name. None for what [`Self::body`] does not write: an object that would overlook what a newer edge
@@ -105,7 +118,8 @@ impl Call {
             "pull" => Self::Pull(Box::new(Ask::read(&texts))),
             "listen" => {
                 let expires = Millis(texts.get("expires")?.parse().ok()?);
-                Self::Listen { expires, tells_usage: texts.get("usage") == Some("yes") }
+                let (tells_usage, peer) = (texts.get("usage") == Some("yes"), texts.get("peer"));
+                Self::Listen { expires, tells_usage, peer: peer.map(str::to_owned) }
             }
             "directory" => Self::Directory(DirectoryCall::read(&texts)?),
             "budget" => Self::Budget(BudgetCall::read(&texts)?),
@@ -137,6 +151,7 @@ impl Call {
             Self::Administer(administration) => administration.is_owners(),
             Self::Push
             | Self::Resolve
+            | Self::Dexie
             | Self::Conflicts { .. }
             | Self::Pull(_)
             | Self::Listen { .. }
@@ -250,11 +265,14 @@ mod tests {
         let pull = |ask, body| (Call::Pull(Box::new(ask)), "pull", body);
         let directory = |call, body| (Call::Directory(call), "directory", body);
         let expires = Millis(1_795_341_182_000);
-        let listen = |tells_usage, body| (Call::Listen { expires, tells_usage }, "listen", body);
+        let listen = |tells_usage, peer: Option<&str>, body| {
+            (Call::Listen { expires, tells_usage, peer: peer.map(str::to_owned) }, "listen", body)
+        };
         let rest = vec![
             (Call::Conflicts { after: version(7) }, "conflicts", r#"{"after":"7"}"#),
-            listen(false, r#"{"expires":"1795341182000"}"#),
-            listen(true, r#"{"expires":"1795341182000","usage":"yes"}"#),
+            listen(false, None, r#"{"expires":"1795341182000"}"#),
+            listen(true, None, r#"{"expires":"1795341182000","usage":"yes"}"#),
+            listen(false, Some("dexie"), r#"{"expires":"1795341182000","peer":"dexie"}"#),
             pull(Ask::default(), "{}"),
             pull(Ask { seen: Seen::Nothing, ..Ask::default() }, r#"{"seen":"nothing"}"#),
             pull(
@@ -296,7 +314,7 @@ mod tests {
             assert_eq!(Call::parse(name, body.as_bytes()), Some(call), "{consequence}");
             assert_eq!((Call::push(name), Call::is_owners_by_name(name)), (None, call_is_owners));
         }
-        for (push, name) in [(Call::Push, "push"), (Call::Resolve, "resolve")] {
+        for (push, name) in [(Call::Push, "push"), (Call::Resolve, "resolve"), (Call::Dexie, "dexie")] {
             assert_eq!(push.name(), name, "pushes would fail while a deployment is under way");
             assert_eq!((Call::push(name), Call::parse(name, b"{}")), (Some(push), None));
         }

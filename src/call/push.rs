@@ -1,6 +1,6 @@
 //! A push as it travels: the request, which an edge passes on as it comes, and the answer.
 
-use std::ops::Range;
+use std::{fmt::Debug, ops::Range, rc::Rc};
 
 use super::OnConflict;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     ids::ClientId,
     json::{Fields, text_of_body},
     limits,
-    mutation::{MutationResult, Submitted, joined_lines},
+    mutation::{MutationResult, Submitted, Wording, joined_lines},
     version::{Epoch, Position, Version},
 };
 
@@ -29,11 +29,31 @@ pub struct PushRequest {
     pub on_conflict: Option<OnConflict>,
     /// Whether the answer shall bring a grant, where the space is a shared one.
     pub wants_grant: bool,
-    /// With consecutive ids.
+    /// With consecutive ids; what has a wording consists of transactions alone.
     pub mutations: Vec<Submitted>,
+    /// How a front wants it answered that is not our own. Its epoch and version say what its client has, and are no condition.
+    pub wording: Option<Rc<dyn Wording>>,
 }
 
-/// A push that is being read. A long body can be read with others heard in between.
+/// A push that a front is reading. A long body can be read with others heard in between.
+pub trait ReadPush: Debug {
+    /// Reads the next parts: one, and more until they have so many bytes. Returns whether some are left.
+    ///
+    /// # Errors
+    /// Why the whole push is refused.
+    fn go_on(&mut self, bytes_max: usize) -> Result<bool, ApiError>;
+
+    /// Bytes that the push takes at most once all of it is read and what is not kept of its text is gone.
+    fn weight(&self) -> usize;
+
+    /// Reads what is left.
+    ///
+    /// # Errors
+    /// Why the whole push is refused.
+    fn finish(self: Box<Self>) -> Result<PushRequest, ApiError>;
+}
+
+/// A push of our own front that is being read.
 #[derive(Debug)]
 pub struct Reading {
     /// With the mutations that were read so far.
@@ -68,6 +88,7 @@ impl Reading {
                 .transpose()?,
             wants_grant: envelope.flag("wantsGrant")?,
             mutations: Vec::new(),
+            wording: None,
         };
         let (body, left) = (String::new(), Vec::new().into_iter());
         Ok(Self { push, changes: 0, follows: 0, named: 0, kept: 0, body, left })
@@ -79,18 +100,27 @@ impl Reading {
         Ok(Self { body: mutation, left: vec![whole].into_iter(), ..Self::of(envelope)? })
     }
 
-    /// Reads the next mutations: one, and more until they have so many bytes. Returns whether some are left.
+    /// Reads what is left.
     ///
     /// # Errors
+    /// As [`PushRequest::read`].
+    pub fn finish(mut self) -> Result<PushRequest, ApiError> {
+        self.go_on(usize::MAX)?;
+        self.push.check()?;
+        Ok(self.push)
+    }
+}
+
+impl ReadPush for Reading {
     /// As [`PushRequest::read`]. A push ends where its changes are too many: no list of all that a body can hold is made.
-    pub fn go_on(&mut self, bytes_max: usize) -> Result<bool, ApiError> {
+    fn go_on(&mut self, bytes_max: usize) -> Result<bool, ApiError> {
         let mut bytes = 0;
         while bytes < bytes_max {
             let Some(at) = self.left.next() else { return Ok(false) };
             let text = &self.body[at];
             let one = Submitted::parse(text)?;
             bytes += text.len();
-            if let Ok(mutation) = &one.mutation {
+            if let Some(mutation) = one.intent.mutation() {
                 self.changes += mutation.size();
                 self.follows += mutation.after.len();
                 self.named += mutation.named;
@@ -116,23 +146,15 @@ impl Reading {
         Ok(!self.left.as_slice().is_empty())
     }
 
-    /// Bytes that the push takes at most once all of it is read and its own text is gone.
-    #[must_use]
-    pub fn weight(&self) -> usize {
+    fn weight(&self) -> usize {
         2 * self.kept
             + (self.named + self.follows) * limits::NAME_BYTES_PARSED
             + self.changes * limits::CHANGE_BYTES_PARSED
             + self.push.mutations.len() * limits::MUTATION_BYTES_PARSED
     }
 
-    /// Reads what is left.
-    ///
-    /// # Errors
-    /// As [`PushRequest::read`].
-    pub fn finish(mut self) -> Result<PushRequest, ApiError> {
-        self.go_on(usize::MAX)?;
-        self.push.check()?;
-        Ok(self.push)
+    fn finish(self: Box<Self>) -> Result<PushRequest, ApiError> {
+        Self::finish(*self)
     }
 }
 
@@ -206,12 +228,17 @@ pub struct PushAnswer {
     pub changes: String,
     /// A grant of the space, and how long it is good, in ms.
     pub grant: Option<(String, u64)>,
+    /// All of it, as a front has worded it that is not our own.
+    pub worded: Option<String>,
 }
 
 impl PushAnswer {
     /// The body.
     #[must_use]
     pub fn to_json(&self) -> String {
+        if let Some(worded) = &self.worded {
+            return worded.clone();
+        }
         let results: Vec<String> = self.results.iter().map(MutationResult::to_json).collect();
         let body = format!(
             "{{\"epoch\":\"{}\",\"version\":{},\"results\":[{}],\"reset\":false,\"more\":{},\"changes\":[{}]}}",

@@ -25,6 +25,7 @@ pub mod rate;
 pub mod sharing;
 #[cfg(test)]
 mod tests;
+mod worded;
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -271,12 +272,17 @@ impl<L: Ledger> Coordinator<L> {
 
     /// The answer to a settled push: its results, and what the client was missing if that is little.
     fn answer(&mut self, waiting: &Waiting, progress: Progress) -> Done {
+        if let Some(wording) = &waiting.push.wording {
+            let worded = self.word(waiting, wording.as_ref(), &progress.results);
+            let answer = worded.map_err(|error| self.storage_failed(error));
+            return Done { ticket: waiting.ticket, answer, work: progress.work, written: None };
+        }
         let (position, since) = (self.position(), waiting.push.since);
         let lines = since.map_or(Ok(None), |since| self.changes_since(since));
         let answer = lines.map(|lines| {
             let more = since.is_some() && lines.is_none();
             let changes = lines.unwrap_or_default();
-            PushAnswer { position, results: progress.results, more, changes, grant: None }
+            PushAnswer { position, results: progress.results, more, changes, grant: None, worded: None }
         });
         Done { ticket: waiting.ticket, answer, work: progress.work, written: None }
     }

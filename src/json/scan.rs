@@ -138,11 +138,19 @@ pub fn elements(array: &str) -> impl Iterator<Item = &str> {
     let body = array_body(array);
     let mut at = 0;
     std::iter::from_fn(move || {
-        let start = space_end(body.as_bytes(), at);
-        let end = value_end(body.as_bytes(), start);
-        at = space_end(body.as_bytes(), end) + 1;
-        body.get(start..end).map(str::trim_ascii_end).filter(|element| !element.is_empty())
+        let (element, next) = element_at(body, at)?;
+        at = next;
+        body.get(element)
     })
+}
+
+/// Where the element stands in the body of an array that is the first from `at` on, and from where on the next one is: for whoever
+/// goes on later.
+pub(crate) fn element_at(body: &str, at: usize) -> Option<(Range<usize>, usize)> {
+    let start = space_end(body.as_bytes(), at);
+    let end = value_end(body.as_bytes(), start);
+    let element = body.get(start..end).map(str::trim_ascii_end).filter(|element| !element.is_empty())?;
+    Some((start..start + element.len(), space_end(body.as_bytes(), end) + 1))
 }
 
 /// The index of the first byte from `at` on that is no white space.

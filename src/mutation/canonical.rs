@@ -17,6 +17,14 @@ pub(super) fn canonical(json: &str) -> (String, bool) {
     (writer.out, writer.has_repeated)
 }
 
+/// Whether an object in a value has a name twice. `json` as in [`canonical`].
+pub(super) fn has_repeated(json: &str) -> bool {
+    let (ends, out) = (ends_of(json), String::with_capacity(json.len()));
+    let mut writer = Writer { json, at: 0, ends, next: 0, out, has_repeated: false };
+    writer.value(Place::Value, 0);
+    writer.has_repeated
+}
+
 /// Where something stands: what a member means, and whether it counts, depends on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {

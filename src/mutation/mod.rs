@@ -4,14 +4,17 @@ mod canonical;
 mod resolve;
 mod result;
 mod text;
+mod transaction;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
 pub use resolve::{Decision, Resolution};
 pub use result::{MutationResult, Obstacle, Settled, There, joined_lines};
+pub(crate) use text::storable;
+pub use transaction::{Outcome, Scanned, Token, Transaction, Unread, View, Wording};
 
 use crate::{
     ids::Key,
@@ -30,7 +33,32 @@ pub struct Submitted {
     /// The text of its `changes`, without white space: what is parked if it conflicts. Empty for what cannot be.
     pub changes: String,
     /// What to apply.
-    pub mutation: Result<Mutation, Rejection>,
+    pub intent: Intent,
+}
+
+/// What a client wants of records.
+#[derive(Debug, Clone)]
+pub enum Intent {
+    /// This.
+    Mutation(Mutation),
+    /// What its front will find out when its turn comes.
+    Transaction(Rc<dyn Transaction>),
+    /// Something that cannot be.
+    Rejected(Rejection),
+}
+
+impl Intent {
+    /// What is known before its turn comes.
+    #[must_use]
+    pub fn mutation(&self) -> Option<&Mutation> {
+        if let Self::Mutation(mutation) = self { Some(mutation) } else { None }
+    }
+}
+
+impl From<Result<Mutation, Rejection>> for Intent {
+    fn from(read: Result<Mutation, Rejection>) -> Self {
+        read.map_or_else(Self::Rejected, Self::Mutation)
+    }
 }
 
 /// The first characters of the SHA-256, in base64, of a mutation's canonical text: 30 bits. A client's row has one for each

@@ -1,12 +1,14 @@
 //! Out of bytes, a push. What may fail the whole request and what only its mutation is the contract's "Envelope".
 
+use std::borrow::Cow;
+
 use crate::{
     ids::{Collection, Key, RecordId},
     json::{Fields, Misfit, members, text_of},
     limits,
     mutation::{
-        Change, Decision, Mutation, MutationDigest, Op, RejectCode, Rejection, Resolution, Submitted,
-        canonical::canonical,
+        Change, Decision, Intent, Mutation, MutationDigest, Op, RejectCode, Rejection, Resolution, Submitted,
+        canonical::{canonical, has_repeated},
     },
     value::{self, Path, Refused},
     version::{ConflictId, Epoch, Version},
@@ -40,7 +42,11 @@ impl Submitted {
     /// How many changes it counts for: for one, if it has none or is rejected.
     #[must_use]
     pub fn changes(&self) -> usize {
-        self.mutation.as_ref().map_or(0, Mutation::size).max(1)
+        match &self.intent {
+            Intent::Mutation(mutation) => mutation.size().max(1),
+            Intent::Transaction(transaction) => transaction.size().max(1),
+            Intent::Rejected(_) => 1,
+        }
     }
 
     /// Parses a mutation, which depends on its text alone.
@@ -66,11 +72,9 @@ impl Submitted {
             None if is_too_long => Err(Rejection::new(RejectCode::TooLarge, "a mutation has at most 1 MiB")),
             None => mutation(&fields),
         };
-        // Readers differ in which of the two they take, and some refuse the whole answer that it stands in.
-        let twice = Rejection::new(RejectCode::InvalidValue, "an object has a name twice");
-        let mutation = mutation.and_then(|mutation| if has_repeated { Err(twice) } else { Ok(mutation) });
+        let mutation = mutation.and_then(|mutation| if has_repeated { Err(twice()) } else { Ok(mutation) });
         let changes = fields.get("changes").ok().flatten().filter(|_| mutation.is_ok()).unwrap_or_default();
-        Ok(Self { id: id.get(), digest, changes: changes.to_owned(), mutation })
+        Ok(Self { id: id.get(), digest, changes: changes.to_owned(), intent: mutation.into() })
     }
 }
 
@@ -298,6 +302,27 @@ fn on_path(op: &str, fields: &Fields<'_>) -> Result<Op, Rejection> {
 fn path(json: &str) -> Result<Path, Rejection> {
     let text = text_of(json).ok_or_else(|| Rejection::invalid("a path is a text"))?;
     Path::parse(&text).map_err(refused)
+}
+
+/// Of two members of one name readers differ in which they take, and some refuse the whole answer that they stand in.
+fn twice() -> Rejection {
+    Rejection::new(RejectCode::InvalidValue, "an object has a name twice")
+}
+
+/// Valid JSON as it may be a record's value: an object without white space, within the limits.
+///
+/// # Errors
+/// Why it may not.
+pub(crate) fn storable(json: &str) -> Result<Cow<'_, str>, Rejection> {
+    let kept = value::compact(json);
+    if let Some(unfit) = kept.unfit {
+        return Err(refused(unfit));
+    }
+    if !kept.text.starts_with('{') {
+        return Err(Rejection::invalid("a value is not an object"));
+    }
+    fits(&kept.text, 0)?;
+    if has_repeated(&kept.text) { Err(twice()) } else { Ok(kept.text) }
 }
 
 fn refused(refused: Refused) -> Rejection {

@@ -33,11 +33,11 @@ export const initOf = (method: string, token: string, body: string): FetchInit =
 });
 
 /** A request of the protocol as `fetch` takes it. */
-export function fetchable(url: string, token: string, { kind, space, body, grant, isStream }: Request): [url: string, init: FetchInit] {
-  const init = initOf("POST", token, body);
+export function fetchable(url: string, token: string, { kind, space, body, grant, cursor, isStream }: Request): [url: string, init: FetchInit] {
+  const init = initOf(kind === "conflict" ? "GET" : "POST", token, body);
   if (grant) init.headers["headwater-grant"] = grant;
   init.headers["accept"] = isStream ? LINES : JSON_TYPE;
-  return [url + pathOf(kind, space), init];
+  return [url + pathOf(kind, space, cursor), init];
 }
 
 type TakePage = (page: Page, length: number) => Promise<void>;

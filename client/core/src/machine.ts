@@ -174,7 +174,8 @@ export abstract class Machine {
     }
     if (this.wants_.push) return this.push_();
     const isBehind = this.min_ !== null && !this.isPullDelayed_;
-    if (mayPull && (this.wants_.pull || isBehind)) this.pull_();
+    if (mayPull && (this.wants_.pull || isBehind)) return this.pull_();
+    if (mayPull && row.unread) this.list_();
   }
 
   /** One transaction; what it stores is known when `then` is called. */
@@ -191,16 +192,14 @@ export abstract class Machine {
     this.effects_.push({ type: "commit", id, scope, body: (tx) => body(tx, this.options_.space) });
   }
 
-  protected request_(work: Work, purpose: Phase, request: { body: string; grant?: string; isStream?: boolean }): void {
+  protected request_(work: Work, purpose: Phase, request: Partial<Request> & { body: string }): void {
     this.purpose_ = purpose;
     this.work_ = work;
-    const { space } = this.options_;
-    this.effects_.push({ type: "send", id: work.id, request: { kind: work.kind as Request["kind"], space, isStream: false, ...request } });
+    this.effects_.push({ type: "send", id: work.id, request: { kind: work.kind as Request["kind"], space: this.options_.space, isStream: false, ...request } });
   }
 
   protected newId_(): number {
-    this.ids_ += 1;
-    return this.ids_;
+    return (this.ids_ += 1);
   }
 
   protected stored_({ row, pending, counted, sent }: Stored): void {
@@ -272,8 +271,7 @@ export abstract class Machine {
   }
 
   protected hold_(why: HeldWhy, detail = ""): void {
-    const held = { why, detail };
-    this.held_ = held;
+    const held = (this.held_ = { why, detail });
     this.patience_.reset();
     this.store_("held", NOTHING, (tx, space) => hold(tx, space, held));
   }
@@ -368,8 +366,7 @@ export abstract class Machine {
     switch (verdict) {
       case "token":
         if (patience.isTokenNew) return this.hold_("signed-out", body?.detail);
-        patience.isTokenNew = true;
-        this.waitsForToken_ = true;
+        patience.isTokenNew = this.waitsForToken_ = true;
         this.effects_.push({ type: "token" });
         return;
       case "grant":
@@ -378,7 +375,8 @@ export abstract class Machine {
         return patience.late(mutations) ? undefined : this.hold_("timeout", body?.detail);
       case "told":
         if (work.kind === "push") return this.pushTold_(work, code, answer);
-        return work.kind === "pull" ? this.pullTold_(work, code, answer) : this.granted_(answer);
+        if (work.kind === "pull") return this.pullTold_(work, code, answer);
+        return work.kind === "grant" ? this.granted_(answer) : this.listed_(answer);
       default:
         if (verdict === "bug") this.log_(`refused: ${code}`, { body, work });
         return this.hold_(verdict, body?.detail ?? code);
@@ -394,6 +392,8 @@ export abstract class Machine {
   protected abstract storedPage_(work: Pull, stored: Stored): void;
   protected abstract pushTold_(work: Push, code: string, answer: Answer): void;
   protected abstract pullTold_(work: Pull, code: string, answer: Answer): void;
+  protected abstract list_(): void;
+  protected abstract listed_(answer: Answer): void;
   protected abstract granted_(answer: Answer): void;
   protected abstract refuseGrant_(detail?: string): void;
   protected abstract withdrawFirst_(code: string): void;

@@ -96,8 +96,14 @@ impl<S: Storage> Object<S> {
         };
         let user = core.scope().space().into();
         let (request, origin) = (String::new(), String::new());
-        let caller =
-            Caller { user, destination: Destination::Budget, request, origin, spent: Usage::default() };
+        let caller = Caller {
+            user,
+            destination: Destination::Budget,
+            request,
+            origin,
+            sub: String::new(),
+            spent: Usage::default(),
+        };
         Effect::AskBudget(Box::new(caller), BudgetCall::Lease(ask))
     }
 

@@ -52,7 +52,7 @@ use super::{
     rate::{Rate, RateConfig},
 };
 use crate::{
-    call::{Call, Destination, PushAnswer},
+    call::{Call, Caller, Destination, PushAnswer, ReadPush},
     coordinator::{
         push::queue::{Queue, Ticket},
         sharing::directory::Directory,
@@ -98,7 +98,12 @@ pub struct ObjectConfig {
     pub directory: DirectoryMax,
     /// What a day has for all objects of the deployment.
     pub budget: BudgetMax,
+    /// Begins to read the body of a push, of whichever front.
+    pub read_push: BeginPush,
 }
+
+/// How the body of a push begins to be read.
+pub type BeginPush = fn(&Call, Vec<u8>, &Caller) -> Result<Box<dyn ReadPush>, ApiError>;
 
 /// When something happens, and chance.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use super::{Answer, Claimant, Effect, Moment, Object, Purpose, Said, State, Storage, Task};
 use crate::{
-    call::{Call, Caller, PushAnswer, PushRequest, Reading},
+    call::{Caller, PushAnswer, PushRequest, ReadPush},
     coordinator::{
         ledger::Rows,
         places::Look,
@@ -58,7 +58,8 @@ impl<S: Storage> Object<S> {
         match self.common.places.borrow_mut().look(place, at.now) {
             Look::Inside => {
                 task.state = State::Receiving;
-                Ok(Effect::ReadBody { limit: limits::BODY_BYTES_MAX })
+                let Purpose::Push { push, .. } = &task.purpose else { panic!("BUG: only a push enters") };
+                Ok(Effect::ReadBody { limit: push.body_bytes_max() })
             }
             Look::Again(in_ms) => {
                 task.state = State::Entering;
@@ -71,19 +72,16 @@ impl<S: Storage> Object<S> {
     /// Looks for the mutations of a body.
     pub(super) fn read(&mut self, task: &mut Task, body: Vec<u8>, at: Moment) -> Result<Effect, ApiError> {
         let length = body.len();
-        let begun = match &task.purpose {
-            Purpose::Push { push: Call::Resolve, .. } => PushRequest::read_resolutions(body),
-            Purpose::Push { .. } | Purpose::Call { .. } | Purpose::Alarm | Purpose::News => {
-                PushRequest::read(body)
-            }
+        let Purpose::Push { caller, push, .. } = &task.purpose else {
+            panic!("BUG: only a push has a body of a user's")
         };
-        match begun {
+        match (self.config.read_push)(push, body, caller) {
             // Others are heard after that too.
             Ok(reading) if length > limits::READ_BYTES_MAX => {
-                task.state = State::Reading(Box::new(reading), length);
+                task.state = State::Reading(reading, length);
                 Ok(Effect::LetOthers)
             }
-            Ok(reading) => self.read_on(task, Box::new(reading), length, at),
+            Ok(reading) => self.read_on(task, reading, length, at),
             Err(error) => Err(self.unread(task, length, error, at)),
         }
     }
@@ -92,7 +90,7 @@ impl<S: Storage> Object<S> {
     pub(super) fn read_on(
         &mut self,
         task: &mut Task,
-        mut reading: Box<Reading>,
+        mut reading: Box<dyn ReadPush>,
         length: usize,
         at: Moment,
     ) -> Result<Effect, ApiError> {

@@ -2,11 +2,10 @@
 
 use super::{Administering, Answer, Claimant, Turn};
 use crate::{
-    call::{Ask, BudgetAnswer, BudgetCall, Call, Caller, PushRequest, Reading, Usage},
+    call::{Ask, BudgetAnswer, BudgetCall, Call, Caller, PushRequest, ReadPush, Usage},
     coordinator::{live::Listener, places::Place, push::queue::Ticket},
     error::{ApiError, is_used_up},
     ids::UserHash,
-    limits,
     role::Role,
     snapshot::{head::HeadMetadata, keys::Scope},
     time::Millis,
@@ -68,7 +67,7 @@ pub(super) enum State {
     /// For others to have been heard before its body is looked at, …
     Unread(Vec<u8>),
     /// … and between the mutations of a long one, of so many bytes.
-    Reading(Box<Reading>, usize),
+    Reading(Box<dyn ReadPush>, usize),
     Pausing(Box<Ask>),
     /// For the grant that the answer to its push brings along; with what the push costs, in units.
     Granting(Box<PushRequest>, u64),
@@ -133,12 +132,9 @@ pub enum NoBody {
 
 /// What a task asks for.
 #[derive(Debug)]
-#[cfg_attr(
-    not(target_arch = "wasm32"),
-    expect(
-        clippy::large_enum_variant,
-        reason = "each is moved once, and a box would be an allocation for each answer"
-    )
+#[expect(
+    clippy::large_enum_variant,
+    reason = "each is moved once, and a box would be an allocation for each answer"
 )]
 pub enum Effect {
     /// Look when the platform will wake the object: [`Event::Alarm`].
@@ -230,7 +226,10 @@ impl Task {
     #[must_use]
     pub fn call(name: &str, caller: Caller, length: impl FnOnce() -> usize) -> Self {
         Self::new(match Call::push(name) {
-            Some(push) => Purpose::Push { caller, push, length: length().min(limits::BODY_BYTES_MAX) },
+            Some(push) => {
+                let length = length().min(push.body_bytes_max());
+                Purpose::Push { caller, push, length }
+            }
             None => Purpose::Call { caller, name: name.to_owned() },
         })
     }
@@ -299,7 +298,10 @@ impl Task {
     pub(super) fn lacks_body(&self, why: NoBody) -> ApiError {
         match (why, &self.purpose) {
             (NoBody::BrokenOff, _) => ApiError::Malformed("the body broke off".to_owned()),
-            (NoBody::TooLong, Purpose::Push { .. }) => ApiError::TooLarge("A body has at most 4 MiB."),
+            (NoBody::TooLong, Purpose::Push { push: Call::Push | Call::Resolve, .. }) => {
+                ApiError::TooLarge("A body has at most 4 MiB.")
+            }
+            (NoBody::TooLong, Purpose::Push { .. }) => ApiError::TooLarge("A body has at most 8 MiB."),
             (NoBody::TooLong, Purpose::Call { .. } | Purpose::Alarm | Purpose::News) => {
                 ApiError::TooLarge("A call has at most 64 KiB.")
             }

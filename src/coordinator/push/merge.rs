@@ -193,7 +193,7 @@ mod tests {
     fn change(text: &str) -> Change {
         let body = format!(r#"{{"client":"c_9f2k1m0a","mutations":[{{"id":1,"changes":[{text}]}}]}}"#);
         let push = PushRequest::parse(body.as_bytes()).expect("a push");
-        push.mutations[0].mutation.clone().expect("a mutation").changes[0].clone()
+        push.mutations[0].intent.mutation().expect("a mutation").changes[0].clone()
     }
 
     fn record(key: &Key, (at, writer, foreign): (u64, u64, u64)) -> Record {

@@ -4,3 +4,4 @@ mod merge;
 pub(super) mod numbering;
 pub(super) mod plan;
 pub mod queue;
+mod tokens;

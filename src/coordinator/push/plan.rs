@@ -6,6 +6,7 @@
 mod draft;
 mod judge;
 mod part;
+mod transactions;
 mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,7 +176,7 @@ impl Plan {
 
     /// Reads the records that mutations name, together: each alone takes several times as long.
     fn read_ahead<L: Ledger>(&mut self, ledger: &L, mutations: &[Submitted]) -> LedgerResult<()> {
-        let mutations = mutations.iter().filter_map(|submitted| submitted.mutation.as_ref().ok());
+        let mutations = mutations.iter().filter_map(|submitted| submitted.intent.mutation());
         let keys = mutations.flat_map(|mutation| &mutation.changes).map(|change| &change.key);
         let unknown = keys.filter(|key| !self.records.contains_key(key) && !self.ahead.contains_key(key));
         let unknown: Vec<_> = unknown.collect::<BTreeSet<_>>().into_iter().collect();
@@ -184,6 +185,19 @@ impl Plan {
             self.ahead.extend(unknown.into_iter().cloned().zip(records));
         }
         Ok(())
+    }
+
+    /// What is remembered of a client.
+    fn client<L: Ledger>(
+        &self,
+        ledger: &L,
+        remembered: &Clients,
+        name: &(UserHash, ClientId),
+    ) -> LedgerResult<Option<Client>> {
+        match self.clients.get(name).or_else(|| remembered.get(name)) {
+            Some(client) => Ok(Some(client.clone())),
+            None => ledger.client(&name.0, &name.1),
+        }
     }
 
     fn record<L: Ledger>(&mut self, ledger: &L, key: &Key) -> LedgerResult<Option<&Record>> {

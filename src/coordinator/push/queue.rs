@@ -11,7 +11,7 @@ use crate::{
     error::ApiError,
     ids::UserHash,
     limits::{self, SliceMax},
-    mutation::{MutationResult, Submitted},
+    mutation::{Intent, MutationResult, Submitted},
     version::Position,
 };
 
@@ -204,11 +204,15 @@ fn weight(mutations: &[Submitted]) -> (usize, usize) {
 
 /// How much a resolution re-applies, only its plan knows.
 fn weight_of_one(submitted: &Submitted) -> (usize, usize) {
-    let changes = match &submitted.mutation {
-        Ok(mutation) if !mutation.resolutions.is_empty() => limits::CHANGES_MAX,
+    let changes = match &submitted.intent {
+        Intent::Mutation(mutation) if !mutation.resolutions.is_empty() => limits::CHANGES_MAX,
         _ => submitted.changes(),
     };
-    (changes, submitted.changes.len())
+    let bytes = match &submitted.intent {
+        Intent::Transaction(transaction) => transaction.bytes(),
+        Intent::Mutation(_) | Intent::Rejected(_) => submitted.changes.len(),
+    };
+    (changes, bytes)
 }
 
 /// How many of these mutations one slice settles: one at least.

@@ -69,7 +69,7 @@ impl Site {
         self.billed.add(&spent);
         let (request, origin) = (String::new(), String::new());
         let destination = Destination::Private(scope());
-        let caller = Caller { user: user("alice"), destination, request, origin, spent };
+        let caller = Caller { user: user("alice"), destination, request, origin, sub: String::new(), spent };
         self.run(&mut Task::call(call.name(), caller, || text.len()), text).expect("an answer")
     }
 

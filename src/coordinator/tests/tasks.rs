@@ -13,13 +13,14 @@ use crate::{
         ledger::LedgerError,
         object::{Answer, Effect, Event, Moment, Object, ObjectConfig, Said, Task},
     },
+    fronts::read_push,
     log::LogLevel,
     sim::{directory::SMALL, host::UNBOUNDED},
 };
 
 pub(super) const AT: Moment = Moment { now: START, random: 7 };
 pub(super) const CONFIG: ObjectConfig =
-    ObjectConfig { publication: BY_DEMAND, rate: UNBOUNDED, directory: SMALL, budget: NO_BUDGET };
+    ObjectConfig { publication: BY_DEMAND, rate: UNBOUNDED, directory: SMALL, budget: NO_BUDGET, read_push };
 const NO_BUDGET: BudgetMax = BudgetMax { kv_writes: None, object_requests: None };
 const USED_UP: &str = "Exceeded allowed rows written in Durable Objects free tier.";
 
@@ -41,6 +42,7 @@ pub(super) fn task(user_name: &str, scope: Scope, call: &Call) -> Task {
         destination,
         request: String::new(),
         origin: String::new(),
+        sub: String::new(),
         spent: Usage::default(),
     };
     Task::call(call.name(), caller, || 2)
@@ -134,7 +136,7 @@ fn pushed_by_http(envelope: &str, scope: Option<&Scope>) -> (Answer, bool) {
     let destination = Destination::Shared { id: team(), scope: scope.cloned() };
     let caller = {
         let (request, origin, spent) = (String::new(), String::new(), Usage::default());
-        Caller { user: user("alice"), destination, request, origin, spent }
+        Caller { user: user("alice"), destination, request, origin, sub: String::new(), spent }
     };
     if scope.is_none() {
         task = Task::call(Call::Push.name(), caller, || 2);
@@ -222,6 +224,7 @@ fn why_the_storage_of_a_directory_fails_is_for_the_log_and_not_for_its_user() {
         destination: Destination::Directory,
         request,
         origin,
+        sub: String::new(),
         spent: Usage::default(),
     };
     let mut task = Task::call(call.name(), caller, || 2);
@@ -310,7 +313,14 @@ fn pushing(common: &Common, length: usize, now: Millis) -> (Object<MemoryLedger>
     let (mut object, scope) = instance_with(common);
     let destination = Destination::Shared { id: team(), scope: Some(scope) };
     let (request, origin) = (String::new(), String::new());
-    let caller = Caller { user: user("alice"), destination, request, origin, spent: Usage::default() };
+    let caller = Caller {
+        user: user("alice"),
+        destination,
+        request,
+        origin,
+        sub: String::new(),
+        spent: Usage::default(),
+    };
     let mut task = Task::call(Call::Push.name(), caller, || length);
     let at = Moment { now, ..AT };
     assert!(matches!(object.step(&mut task, Event::Begun, at), Effect::ReadAlarm));

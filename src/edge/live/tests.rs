@@ -185,6 +185,7 @@ fn alice() -> Sender {
         destination,
         request: String::new(),
         origin: String::new(),
+        sub: String::new(),
         spent: Usage::default(),
     };
     Sender { caller, role: Role::Owner, tells_usage: false }
@@ -199,6 +200,7 @@ fn bob_of_team() -> Sender {
         destination,
         request: String::new(),
         origin: String::new(),
+        sub: String::new(),
         spent: Usage::default(),
     };
     Sender { caller, role: Role::Writer, tells_usage: false }

@@ -7,6 +7,7 @@ use crate::{
     edge::isolate::Isolate,
     error::ApiError,
     fronts::headwater::{
+        answer::Format,
         pulls::{OnePull, answers, pulls_of},
         reply::Reply,
         route::Route,
@@ -59,6 +60,8 @@ impl Isolate {
             origin: several.origin.clone(),
             usage: Usage::default(),
             told: Usage::default(),
+            #[cfg(feature = "dexie")]
+            sync: None,
             writer: None,
             state: State::Over,
         };
@@ -81,7 +84,7 @@ impl Isolate {
         // The tag of an answer that brings nothing new, which has no body then.
         visit.request.if_none_match = request.position().map(|own| format!("\"{own}\"")).unwrap_or_default();
         visit.target = Some(target);
-        let mut pulling = self.begin_pull(visit, request, now);
+        let mut pulling = self.begin_pull(visit, request, Format::Json, now);
         // The others wait for it.
         pulling.waits_ms = limits::PULL_TIMEOUT_MS;
         self.pull_on(visit, Box::new(pulling), now)

@@ -270,7 +270,14 @@ mod tests {
             "answer to a push that brings a grant" => {
                 let (position, results) = (at(), Vec::new());
                 let grant = Some(("a.b.c".to_owned(), 600_000));
-                let pushed = PushAnswer { position, results, more: false, changes: String::new(), grant };
+                let pushed = PushAnswer {
+                    position,
+                    results,
+                    more: false,
+                    changes: String::new(),
+                    grant,
+                    worded: None,
+                };
                 answer(7, Some(&pushed.to_json()))
             }
             "nothing new" => answer(7, None),

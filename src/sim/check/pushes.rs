@@ -61,7 +61,7 @@ impl Oracle {
                     assert!(is_rejected, "I11: mutation {mark} cannot be applied and was {settled:?}");
                 }
                 (Intent::Changes(changes, grounds), settled) => {
-                    let Ok(mutation) = &submitted.mutation else {
+                    let Some(mutation) = submitted.intent.mutation() else {
                         panic!("I11: mutation {mark} was refused: {submitted:?}")
                     };
                     let (changes, grounds) = (&*changes, &*grounds);
@@ -112,7 +112,7 @@ impl Oracle {
     ) {
         let (mut keys, mut conflicts) = (BTreeSet::new(), BTreeSet::new());
         for (push, results) in pushes {
-            let mutations = push.mutations.iter().filter_map(|submitted| submitted.mutation.as_ref().ok());
+            let mutations = push.mutations.iter().filter_map(|submitted| submitted.intent.mutation());
             keys.extend(mutations.flat_map(|mutation| &mutation.changes).map(|change| &change.key));
             conflicts.extend(results.iter().filter_map(|result| match &result.settled {
                 Settled::Conflict { id, .. } => Some(id),

@@ -124,6 +124,15 @@ impl Plan {
         let made = draft.values.iter().filter(|(_, entry)| entry.before.is_none() && entry.value.is_some());
         let mut names = BTreeSet::new();
         names.extend(made.map(|(key, _)| key.collection.as_str()));
+        self.has_room_for_collections(ledger, names)
+    }
+
+    /// Whether the space may have these collections too.
+    pub(super) fn has_room_for_collections<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        names: BTreeSet<&str>,
+    ) -> LedgerResult<bool> {
         if names.is_empty() {
             return Ok(true);
         }

@@ -14,7 +14,7 @@ use crate::{
     error::ApiError,
     ids::{ClientId, UserHash},
     limits::{self, SliceMax},
-    mutation::{MutationResult, Settled, Submitted},
+    mutation::{Intent, MutationResult, Settled, Submitted},
     time::Millis,
     version::{ConflictId, Position},
 };
@@ -51,13 +51,13 @@ impl Plan {
         now: Millis,
     ) -> LedgerResult<Result<Part, ApiError>> {
         let (push, work_before) = (&waiting.push, self.work());
+        if push.wording.is_some() {
+            return self.part_of_transactions(ledger, remembered, waiting, max, now).map(Ok);
+        }
         let anybody = planted!(ClientIdIsAnybodys).then(|| UserHash::new("", ""));
         let user = anybody.as_ref().unwrap_or(&waiting.user);
         let name = (user.clone(), push.client.clone());
-        let known = match self.clients.get(&name).or_else(|| remembered.get(&name)) {
-            Some(client) => Some(client.clone()),
-            None => ledger.client(user, &push.client)?,
-        };
+        let known = self.client(ledger, remembered, &name)?;
         let mut history = History::of(known.as_ref());
         let settled = match self.admit(&history, push) {
             Ok(settled) => settled,
@@ -121,7 +121,9 @@ impl Plan {
             return Err(ApiError::EpochMismatch { position, last, settled, more });
         }
         let settled = history.admit(push)?;
-        if planted!(BadMutationBlocks) && push.mutations.iter().any(|submitted| submitted.mutation.is_err()) {
+        if planted!(BadMutationBlocks)
+            && push.mutations.iter().any(|submitted| matches!(submitted.intent, Intent::Rejected(_)))
+        {
             return Err(ApiError::Internal);
         }
         Ok(if planted!(RepeatsApplied) { Vec::new() } else { settled })
@@ -141,9 +143,10 @@ impl Plan {
             if is_much && at > 0 {
                 break;
             }
-            let settled = match &submitted.mutation {
-                Ok(mutation) => self.mutation(ledger, submitted, mutation, by)?,
-                Err(rejection) => Settled::Rejected(rejection.clone()),
+            let settled = match &submitted.intent {
+                Intent::Mutation(mutation) => self.mutation(ledger, submitted, mutation, by)?,
+                Intent::Rejected(rejection) => Settled::Rejected(rejection.clone()),
+                Intent::Transaction(_) => panic!("BUG: a transaction has come in a push of mutations"),
             };
             if let Settled::Conflict { id, .. } = &settled
                 && !by.unacknowledged.contains(id)
@@ -158,7 +161,7 @@ impl Plan {
         Ok(())
     }
 
-    fn newcomer(&mut self, user: &UserHash) -> u64 {
+    pub(super) fn newcomer(&mut self, user: &UserHash) -> u64 {
         self.newcomers.insert(user.clone());
         self.meta.writers += 1;
         self.meta.writers

@@ -216,8 +216,14 @@ impl Deployment {
                 let call = Call::Administer(Administration::SetMember { person, role: Role::Writer });
                 let destination = Destination::Shared { id: id.clone(), scope: None };
                 let (request, origin) = (String::new(), String::new());
-                let caller =
-                    Caller { user: user(owner), destination, request, origin, spent: Usage::default() };
+                let caller = Caller {
+                    user: user(owner),
+                    destination,
+                    request,
+                    origin,
+                    sub: String::new(),
+                    spent: Usage::default(),
+                };
                 let call = Outgoing { object: SpaceHash::shared(id), call, caller, timeout_ms: 1_000 };
                 let ended = space.host.call_by_edge(&call, &mut self.kv, &self.granter, self.now);
                 assert!(ended.told.is_ok(), "a member: {:?}", ended.told);

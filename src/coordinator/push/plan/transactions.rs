@@ -1,0 +1,198 @@
+//! Pushes of other fronts: transactions, of which each becomes mutations when its turn comes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    coordinator::{
+        ledger::{Client, Ledger, LedgerError, LedgerResult},
+        metering::DailyUsage,
+        push::{
+            plan::{
+                Clients, Plan,
+                draft::too_many_collections,
+                part::{Author, Part},
+            },
+            queue::{self, Progress, Waiting},
+            tokens::Tokens,
+        },
+    },
+    ids::{Collection, Key, RecordId},
+    limits::{self, SliceMax},
+    mutation::{
+        Change, Intent, Mutation, MutationResult, Op, Scanned, Settled, Submitted, Transaction, Unread, View,
+    },
+    time::Millis,
+};
+
+/// A plan as a front sees it.
+struct Planned<'a, L> {
+    plan: &'a mut Plan,
+    ledger: &'a L,
+    failed: Option<LedgerError>,
+}
+
+impl<L> Planned<'_, L> {
+    fn unread(&mut self, error: LedgerError) -> Unread {
+        self.failed = Some(error);
+        Unread
+    }
+}
+
+impl<L: Ledger> View for Planned<'_, L> {
+    fn value(&mut self, key: &Key) -> Result<Option<String>, Unread> {
+        match self.plan.record(self.ledger, key) {
+            Ok(record) => Ok(record.and_then(|record| record.value(key)).map(str::to_owned)),
+            Err(error) => Err(self.unread(error)),
+        }
+    }
+
+    fn records(
+        &mut self,
+        of: &Collection,
+        after: Option<&RecordId>,
+        count: usize,
+    ) -> Result<Scanned, Unread> {
+        let stored = self.ledger.records_of(of, after, count).map_err(|error| self.unread(error))?;
+        let next = stored.last().map(|(id, _)| id.clone()).filter(|_| stored.len() >= count);
+        self.plan.work.read += stored.iter().map(|(_, value)| value.len()).sum::<usize>();
+        // What is planned takes the place of what is stored, as far as that reaches.
+        let mut records: BTreeMap<_, _> = stored.into_iter().collect();
+        let planned = self.plan.changed.iter().filter(|key| key.collection == *of);
+        for key in planned {
+            let is_behind = after.is_none_or(|after| key.id > *after);
+            if !is_behind || next.as_ref().is_some_and(|next| key.id > *next) {
+                continue;
+            }
+            let record = self.plan.records.get(key).and_then(Option::as_ref);
+            match record.and_then(|record| record.value(key)) {
+                Some(value) => records.insert(key.id.clone(), value.to_owned()),
+                None => records.remove(&key.id),
+            };
+        }
+        Ok(Scanned { records: records.into_iter().collect(), next })
+    }
+}
+
+impl Plan {
+    /// Plans as many transactions of a push as one slice takes, behind what was planned before. None is done twice.
+    pub(super) fn part_of_transactions<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        remembered: &Clients,
+        waiting: &Waiting,
+        max: SliceMax,
+        now: Millis,
+    ) -> LedgerResult<Part> {
+        let (push, user, work_before) = (&waiting.push, &waiting.user, self.work());
+        let name = (user.clone(), push.client.clone());
+        let known = self.client(ledger, remembered, &name)?;
+        let mut tokens = Tokens::of(known.as_ref());
+        if let Some(since) = push.since.filter(|_| push.epoch.as_ref() == Some(&self.meta.epoch)) {
+            tokens.forget(since);
+        }
+        let mut progress = waiting.progress.clone().unwrap_or_else(|| Progress::begin(0));
+        let rest = &push.mutations[progress.results.len()..];
+        if rest.is_empty() {
+            return Ok(Part { progress, is_whole: true });
+        }
+        let writer = known.as_ref().map_or_else(|| self.newcomer(user), |client| client.writer);
+        let by =
+            Author { user, client: &push.client, writer, on_conflict: None, unacknowledged: Vec::new(), now };
+        for (at, submitted) in rest[..queue::fitting(rest, max)].iter().enumerate() {
+            if self.work() > limits::GROUP_WORK_MAX && at > 0 {
+                break;
+            }
+            let Intent::Transaction(transaction) = &submitted.intent else {
+                panic!("BUG: a push that has a wording has a mutation that is no transaction")
+            };
+            let result = self.once(ledger, submitted, transaction.as_ref(), &mut tokens, &by)?;
+            progress.results.push(result);
+        }
+        let usage = known.map_or_else(DailyUsage::default, |client| client.usage);
+        let client = Client { writer, last: 0, acked: 0, used_at: now, history: tokens.text(), usage };
+        self.clients.insert(name, client);
+        progress.work += self.work() - work_before;
+        let is_whole = progress.results.len() == push.mutations.len();
+        Ok(Part { progress, is_whole })
+    }
+
+    /// Does a transaction, unless that was done before.
+    fn once<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        submitted: &Submitted,
+        transaction: &dyn Transaction,
+        tokens: &mut Tokens,
+        by: &Author<'_>,
+    ) -> LedgerResult<MutationResult> {
+        let (id, token) = (submitted.id, transaction.token());
+        if let Some(version) = token.and_then(|token| tokens.get(token)) {
+            return Ok(MutationResult { id, settled: Settled::Applied(version), duplicate: true });
+        }
+        let settled = self.transaction(ledger, submitted, transaction, by)?;
+        if let Some(token) = token {
+            tokens.note(token, self.version);
+        }
+        Ok(MutationResult { id, settled, duplicate: false })
+    }
+
+    /// Makes mutations of a transaction, each within the limits of one, and applies them: all, or none.
+    fn transaction<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        submitted: &Submitted,
+        transaction: &dyn Transaction,
+        by: &Author<'_>,
+    ) -> LedgerResult<Settled> {
+        let mut view = Planned { plan: self, ledger, failed: None };
+        let derived = transaction.derive(&mut view);
+        let failed = view.failed.take();
+        let derived = derived.map_err(|Unread| failed.expect("BUG: a front could not read what was read"))?;
+        let changes = match derived {
+            Ok(changes) => changes,
+            Err(rejection) => return Ok(Settled::Rejected(rejection)),
+        };
+        if !self.has_room_for_all(ledger, &changes)? {
+            return Ok(Settled::Rejected(too_many_collections()));
+        }
+        let mut settled = Settled::Applied(self.version);
+        for changes in self.steps(ledger, changes)? {
+            let mutation =
+                Mutation { epoch: None, after: Vec::new(), changes, resolutions: Vec::new(), named: 0 };
+            settled = self.mutation(ledger, submitted, &mutation, by)?;
+            assert!(
+                matches!(settled, Settled::Applied(_) | Settled::Missing(_)),
+                "BUG: a step of a transaction is not applied: {settled:?}"
+            );
+        }
+        Ok(settled)
+    }
+
+    /// The changes, cut where they are as many as one mutation may have, or read and write as much.
+    fn steps<L: Ledger>(&mut self, ledger: &L, changes: Vec<Change>) -> LedgerResult<Vec<Vec<Change>>> {
+        let (mut steps, mut bytes) = (Vec::<Vec<Change>>::new(), 0);
+        for change in changes {
+            let before = self.record(ledger, &change.key)?.map_or(0, |record| record.line.len());
+            let after = if let Op::Put(value) = &change.op { value.len() } else { 0 };
+            bytes += before + after;
+            match steps.last_mut() {
+                Some(step)
+                    if step.len() < limits::MUTATION_CHANGES_MAX && bytes <= limits::MUTATION_VALUES_MAX =>
+                {
+                    step.push(change);
+                }
+                _ => {
+                    bytes = before + after;
+                    steps.push(vec![change]);
+                }
+            }
+        }
+        Ok(steps)
+    }
+
+    fn has_room_for_all<L: Ledger>(&mut self, ledger: &L, changes: &[Change]) -> LedgerResult<bool> {
+        let written = changes.iter().filter(|change| matches!(change.op, Op::Put(_)));
+        let names: BTreeSet<_> = written.map(|change| change.key.collection.as_str()).collect();
+        self.has_room_for_collections(ledger, names)
+    }
+}

@@ -1,0 +1,74 @@
+//! The answer to a push of another front: how what it names stands now, and what its client was missing.
+
+use super::{
+    Coordinator,
+    ledger::{Ledger, LedgerResult, Lines, deleted_line},
+    push::queue::Waiting,
+};
+use crate::{
+    call::PushAnswer,
+    ids::Key,
+    limits,
+    mutation::{MutationResult, Outcome, Wording},
+    version::{Position, Version},
+};
+
+impl<L: Ledger> Coordinator<L> {
+    pub(super) fn word(
+        &self,
+        waiting: &Waiting,
+        wording: &dyn Wording,
+        results: &[MutationResult],
+    ) -> LedgerResult<PushAnswer> {
+        let position = self.position();
+        let from = self.missing_above(waiting);
+        let lines = match from {
+            Some(from) => self.ledger.lines_after(from, limits::WORDED_BYTES_MAX)?,
+            None => Lines::default(),
+        };
+        let reached = from.map(|_| {
+            let version = lines.last.filter(|_| lines.more).unwrap_or(position.version);
+            Position { epoch: position.epoch.clone(), version }
+        });
+        let told = from.zip(reached.as_ref()).map(|(from, reached)| (from, reached.version));
+        let touched = self.standing_of_all(wording.touched(), told)?;
+        let outcome = Outcome { reached: reached.as_ref(), changes: &lines.text, touched: &touched, results };
+        let worded = Some(wording.say(&outcome));
+        let (results, more, changes, grant) = (Vec::new(), false, String::new(), None);
+        Ok(PushAnswer { position, results, more, changes, grant, worded })
+    }
+
+    /// Above which version its client is missing what there is; none if that cannot be said by changes.
+    fn missing_above(&self, waiting: &Waiting) -> Option<Version> {
+        let since = waiting.push.since.unwrap_or_default();
+        if since == Version::ZERO {
+            return Some(since);
+        }
+        let is_ours = waiting.push.epoch.as_ref() == Some(&self.meta.epoch);
+        (is_ours && since >= self.meta.horizon && since <= self.version).then_some(since)
+    }
+
+    /// The lines of these records, but for those between two versions, as far as the answer has room.
+    fn standing_of_all(&self, keys: &[Key], told: Option<(Version, Version)>) -> LedgerResult<String> {
+        let mut text = String::new();
+        let mut left = keys;
+        while !left.is_empty() && text.len() < limits::WORDED_BYTES_MAX {
+            let some: Vec<_> = left.iter().take(limits::WORDED_KEYS_AT_ONCE).collect();
+            let records = self.ledger.records(&some, limits::WORDED_BYTES_MAX)?;
+            for (key, record) in some.iter().zip(&records) {
+                match record {
+                    None => text.push_str(&format!("{{\"version\":0,{}\n", deleted_line(key))),
+                    Some(record) => {
+                        let version = record.clock.version;
+                        if !told.is_some_and(|(from, reached)| version > from && version <= reached) {
+                            text.push_str(&record.published_line());
+                        }
+                    }
+                }
+            }
+            assert!(!records.is_empty(), "BUG: of records that were asked for none was told");
+            left = &left[records.len()..];
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,195 @@
+//! What this client is answered: the present state of records, as operations on its tables. Lines are cut as text, and values are
+//! passed on as they are.
+
+use super::Standing;
+use crate::{
+    ids::SpaceHash,
+    json::{json_text, string_end},
+    limits,
+    mutation::Rejection,
+};
+
+/// The realm that everybody sees. Here it is empty.
+const PUBLIC_REALM: &str = r#""rlm-public""#;
+/// The revision of whoever has not signed in.
+pub const ANONYMOUS_REVISION: &str = "anonymous";
+/// The end of an answer, behind its changes.
+pub const END: &str = "]}";
+/// Rejections that are told, of names that cannot be.
+const REFUSED_TOLD: usize = 100;
+
+/// An answer up to its changes, which follow as [`muts`], with commas between them, and [`END`]. `rejections` are JSON objects, as
+/// [`rejections`] makes them, or nothing.
+#[must_use]
+pub fn head(standing: &Standing, sub: &str, space: &str, rejections: &str) -> String {
+    let own = if standing.has_own { json_text(sub) + "," } else { String::new() };
+    let revision = json_text(&standing.revision);
+    format!(
+        r#"{{"serverRevision":{revision},"dbId":"{space}","realms":[{own}{PUBLIC_REALM}],"inviteRealms":[],"schema":{{}},"rejections":[{rejections}],"changes":["#
+    )
+}
+
+/// What changes nothing, of a table that every client has: what comes behind it always has a comma before.
+pub const NOTHING: &str = r#"{"table":"members","muts":[]}"#;
+
+/// Record lines behind other operations of an answer.
+#[must_use]
+pub fn further(lines: &str, sub: &str) -> String {
+    let muts = muts(lines, sub, true);
+    if muts.is_empty() { muts } else { format!(",{muts}") }
+}
+
+/// The answer to whoever has not signed in, or to a call without a user.
+#[must_use]
+pub fn anonymous(space: &SpaceHash) -> String {
+    let standing = Standing { has_own: false, revision: ANONYMOUS_REVISION.to_owned(), sends_changes: false };
+    head(&standing, "", space.as_str(), "") + END
+}
+
+/// Record lines as operations, with commas between them: nothing for no lines. Values say that they belong to their user, unless
+/// they say something else. Without deletions where a client cannot have what is gone.
+#[must_use]
+pub fn muts(lines: &str, sub: &str, with_deletions: bool) -> String {
+    let sub = json_text(sub);
+    let owned = format!(r#"{{"realmId":{sub},"owner":{sub}"#);
+    let mut muts = Muts { owned: &owned, text: String::new(), begun: None, values: String::new() };
+    for line in lines.split_terminator('\n').filter_map(Line::of) {
+        if !line.collection.starts_with('$') && (with_deletions || line.value.is_some()) {
+            muts.push(&line);
+        }
+    }
+    muts.end();
+    muts.text
+}
+
+/// A record line: the texts that are put together anew.
+struct Line<'a> {
+    collection: &'a str,
+    /// With its quotes.
+    id: &'a str,
+    /// None of a deletion.
+    value: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    /// None of what is not a record line.
+    fn of(line: &'a str) -> Option<Self> {
+        let (_, rest) = line.split_once(r#","collection":""#)?;
+        let (collection, rest) = rest.split_once(r#"","id":"#)?;
+        let (id, rest) = rest.split_at_checked(string_end(rest.as_bytes(), 0))?;
+        let value = rest.strip_prefix(r#","value":"#).and_then(|rest| rest.strip_suffix('}'));
+        if value.is_none() && rest != r#","deleted":true}"# {
+            return None;
+        }
+        Some(Self { collection, id, value })
+    }
+}
+
+/// Operations being written: neighbouring lines of one collection and kind are one.
+struct Muts<'a> {
+    /// How an owned value begins.
+    owned: &'a str,
+    text: String,
+    begun: Option<Begun<'a>>,
+    /// Of the operation that was begun.
+    values: String,
+}
+
+/// The operation whose keys are written.
+struct Begun<'a> {
+    collection: &'a str,
+    is_deletion: bool,
+    keys: usize,
+}
+
+impl<'a> Muts<'a> {
+    fn push(&mut self, line: &Line<'a>) {
+        let is_deletion = line.value.is_none();
+        let goes_on = self.begun.as_ref().is_some_and(|begun| {
+            begun.collection == line.collection
+                && begun.is_deletion == is_deletion
+                && begun.keys < limits::DEXIE_KEYS_AT_ONCE
+        });
+        if !goes_on {
+            self.end();
+            let kind = if is_deletion { "delete" } else { "upsert" };
+            let comma = if self.text.is_empty() { "" } else { "," };
+            let collection = line.collection;
+            self.text += &format!(r#"{comma}{{"table":"{collection}","muts":[{{"type":"{kind}","keys":["#);
+        }
+        let begun = self.begun.get_or_insert(Begun { collection: line.collection, is_deletion, keys: 0 });
+        if begun.keys > 0 {
+            self.text.push(',');
+        }
+        self.text.push_str(line.id);
+        if let Some(value) = line.value {
+            if begun.keys > 0 {
+                self.values.push(',');
+            }
+            let rest = value.strip_prefix('{').unwrap_or(value);
+            self.values.extend([self.owned, if rest == "}" { "" } else { "," }, rest]);
+        }
+        begun.keys += 1;
+    }
+
+    fn end(&mut self) {
+        let Some(begun) = self.begun.take() else { return };
+        if begun.is_deletion {
+            self.text.push_str("]}]}");
+        } else {
+            self.text.extend([r#"],"values":["#, &self.values, "]}]}"]);
+            self.values.clear();
+        }
+    }
+}
+
+/// A record whose names cannot be, as they are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused<'a> {
+    pub(super) table: &'a str,
+    pub(super) key: &'a str,
+    pub(super) rule: &'static str,
+}
+
+/// That these records are not there, as far as an answer has room: the rows that the client has made of them go.
+pub(super) fn corrections<'a>(refused: impl Iterator<Item = Refused<'a>>) -> String {
+    let (mut text, mut table): (String, Option<&str>) = (String::new(), None);
+    for Refused { table: of, key, .. } in refused {
+        if text.len() + key.len() > limits::WORDED_BYTES_MAX {
+            break;
+        }
+        if table == Some(of) {
+            text.push(',');
+        } else {
+            text.push_str(if table.is_some() { "]}]}," } else { "" });
+            text += &format!(r#"{{"table":{of},"muts":[{{"type":"delete","keys":["#);
+            table = Some(of);
+        }
+        text.push_str(key);
+    }
+    text.push_str(if table.is_some() { "]}]}" } else { "" });
+    text
+}
+
+/// What was not done, and why. The client does not read it; whoever looks for a lost edit does.
+pub(super) fn rejections<'a>(
+    rejected: impl Iterator<Item = (&'a Rejection, Option<&'a str>)>,
+    refused: impl Iterator<Item = Refused<'a>>,
+) -> String {
+    let rejection = |name: &str, message: &str, rest: &str| {
+        format!(r#"{{"name":"{name}","message":{}{rest}}}"#, json_text(message))
+    };
+    let of_transactions = rejected.map(|(why, id)| {
+        let id = id.map_or_else(String::new, |id| format!(r#","txid":{id}"#));
+        rejection(why.code.as_str(), &why.detail, &id)
+    });
+    let of_names = refused.take(REFUSED_TOLD).map(|Refused { table, key, rule }| {
+        let names = if table.len() + key.len() > 1024 {
+            String::new()
+        } else {
+            format!(r#","table":{table},"key":{key}"#)
+        };
+        rejection("invalid_value", rule, &names)
+    });
+    of_transactions.chain(of_names).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,240 @@
+//! What a transaction comes to, when its turn comes.
+
+use std::collections::BTreeMap;
+
+use super::{
+    op::{Condition, Fields, Op},
+    push::Push,
+    spec::{changed, too_much},
+    tson::given,
+};
+use crate::{
+    ids::{Collection, Key, RecordId},
+    json::{Members, elements, json_text, text_of},
+    limits,
+    mutation::{self, Change, RejectCode, Rejection, Unread, View, storable},
+};
+
+/// Why nothing of a transaction is done now.
+pub(super) enum Stop {
+    Unread,
+    Rejected(Rejection),
+}
+
+impl From<Unread> for Stop {
+    fn from(Unread: Unread) -> Self {
+        Self::Unread
+    }
+}
+
+impl From<Rejection> for Stop {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+/// A transaction that is being derived.
+pub(super) struct Deriving<'a> {
+    push: &'a Push,
+    view: &'a mut dyn View,
+    /// What its operations have left so far: values, and none of what they have removed.
+    left: BTreeMap<Key, Option<String>>,
+    /// Bytes of those values.
+    bytes: usize,
+    /// Bytes that it may still go through.
+    work: usize,
+    /// Records that it may still compare with conditions, …
+    records: usize,
+    /// … and their bytes.
+    record_bytes: usize,
+}
+
+impl<'a> Deriving<'a> {
+    pub(super) fn new(push: &'a Push, view: &'a mut dyn View) -> Self {
+        Self {
+            push,
+            view,
+            left: BTreeMap::new(),
+            bytes: 0,
+            work: limits::DEXIE_WORK_MAX,
+            records: limits::DEXIE_SCANNED_MAX,
+            record_bytes: limits::DEXIE_SCANNED_BYTES_MAX,
+        }
+    }
+
+    /// Does an operation on a collection behind those before it.
+    pub(super) fn op(&mut self, of: &Collection, table: &str, text: &str) -> Result<(), Stop> {
+        let fields = Fields::of(text);
+        let Some(op) = fields.op() else { return Ok(()) };
+        let keys = || elements(fields.keys.unwrap_or_default()).map(|key| key_of(of, key));
+        match op {
+            Op::Insert { values } => {
+                for (key, value) in keys().zip(elements(values)) {
+                    self.put(key, value)?;
+                }
+            }
+            Op::Upsert { values, specs } => {
+                let mut specs = elements(specs.unwrap_or_default());
+                for (key, value) in keys().zip(elements(values)) {
+                    match specs.next().and_then(given) {
+                        Some(spec) => self.change_or_put(key, table, spec, value)?,
+                        None => self.put(key, value)?,
+                    }
+                }
+            }
+            Op::Update { specs } => {
+                let first = elements(specs).next();
+                let mut specs = elements(specs);
+                for key in keys() {
+                    if let (Some(key), Some(spec)) = (key, specs.next().and_then(given).or(first)) {
+                        self.change(&key, table, spec)?;
+                    }
+                }
+            }
+            Op::Modify { spec, criteria } => match self.meant(of, criteria)? {
+                Some(ids) => {
+                    for id in ids {
+                        self.change(&Key { collection: of.clone(), id }, table, spec)?;
+                    }
+                }
+                None => {
+                    for key in keys().flatten() {
+                        self.change(&key, table, spec)?;
+                    }
+                }
+            },
+            Op::Delete { criteria } => {
+                let meant = self.meant(of, criteria)?.unwrap_or_default();
+                let meant = meant.into_iter().map(|id| Key { collection: of.clone(), id });
+                for key in keys().flatten().chain(meant) {
+                    self.leave(key, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The changes.
+    pub(super) fn changes(self) -> Vec<Change> {
+        let op = |value: Option<String>| value.map_or(mutation::Op::Delete, mutation::Op::Put);
+        self.left.into_iter().map(|(key, value)| Change { key, base: None, op: op(value) }).collect()
+    }
+
+    fn put(&mut self, key: Option<Key>, value: &str) -> Result<(), Stop> {
+        let Some(key) = key else { return Ok(()) };
+        let value = stored(value, &self.push.sub)?;
+        self.leave(key, Some(value))
+    }
+
+    fn change_or_put(&mut self, key: Option<Key>, table: &str, spec: &str, value: &str) -> Result<(), Stop> {
+        let Some(key) = key else { return Ok(()) };
+        if self.change(&key, table, spec)? { Ok(()) } else { self.put(Some(key), value) }
+    }
+
+    /// Changes a record, if it is there. Whether it is.
+    fn change(&mut self, key: &Key, table: &str, spec: &str) -> Result<bool, Stop> {
+        let Some(before) = self.value(key)? else { return Ok(false) };
+        let primary = self.push.primary_key_of(table);
+        let after = changed(&before, spec, primary, &mut self.work)?;
+        let after = stored(&after, &self.push.sub)?;
+        if after != before {
+            self.leave(key.clone(), Some(after))?;
+        }
+        Ok(true)
+    }
+
+    fn value(&mut self, key: &Key) -> Result<Option<String>, Stop> {
+        let value = match self.left.get(key) {
+            Some(left) => left.clone(),
+            None => self.view.value(key)?,
+        };
+        let bytes = value.as_ref().map_or(0, String::len);
+        self.work = self.work.checked_sub(bytes).ok_or_else(too_much)?;
+        Ok(value)
+    }
+
+    fn leave(&mut self, key: Key, value: Option<String>) -> Result<(), Stop> {
+        self.bytes += value.as_ref().map_or(0, String::len);
+        if let Some(Some(before)) = self.left.insert(key, value) {
+            self.bytes -= before.len();
+        }
+        if self.left.len() > limits::DEXIE_CHANGES_MAX || self.bytes > limits::DEXIE_VALUES_MAX {
+            let rule = "a transaction changes at most 50,000 records, and leaves values of at most 16 MiB";
+            return Err(Rejection::new(RejectCode::TooLarge, rule).into());
+        }
+        Ok(())
+    }
+
+    /// The records that a condition means now, with what the operations before have left. None where there is no condition, or where
+    /// it would be too much work: then the keys count that the client has found.
+    fn meant(
+        &mut self,
+        of: &Collection,
+        condition: Option<Condition<'_>>,
+    ) -> Result<Option<Vec<RecordId>>, Stop> {
+        let Some((condition, criteria)) = condition.and_then(|it| Some((it, it.read()?))) else {
+            return Ok(None);
+        };
+        let mut meant = Vec::new();
+        if condition.is_repeated || criteria.is_never() {
+            return Ok(Some(meant));
+        }
+        let sub = &self.push.sub;
+        let mut after: Option<RecordId> = None;
+        loop {
+            if self.records == 0 {
+                return Ok(None);
+            }
+            let page = self.view.records(of, after.as_ref(), limits::DEXIE_SCANNED_AT_ONCE)?;
+            for (id, value) in page.records {
+                let bytes = self.record_bytes.checked_sub(value.len());
+                let left = self.records.checked_sub(1).zip(bytes);
+                let Some((records, bytes)) = left else {
+                    self.records = 0;
+                    return Ok(None);
+                };
+                (self.records, self.record_bytes) = (records, bytes);
+                let key = Key { collection: of.clone(), id };
+                if !self.left.contains_key(&key) && criteria.means(key.id.as_str(), &value, sub) {
+                    meant.push(key.id);
+                }
+            }
+            match page.next {
+                // A page may be empty, but is never the same again.
+                Some(next) if after.as_ref() < Some(&next) => after = Some(next),
+                _ => break,
+            }
+        }
+        let left = self.left.iter().filter(|(key, _)| key.collection == *of);
+        for (key, value) in left {
+            if value.as_ref().is_some_and(|value| criteria.means(key.id.as_str(), value, sub)) {
+                meant.push(key.id.clone());
+            }
+        }
+        Ok(Some(meant))
+    }
+}
+
+/// The record of a key that is given as a JSON string; none of what names none.
+pub(super) fn key_of(of: &Collection, key: &str) -> Option<Key> {
+    let id = RecordId::parse(&text_of(key)?).ok()?;
+    Some(Key { collection: of.clone(), id })
+}
+
+/// A value as it is stored: without what says that it belongs to its user, which is so of whatever says nothing else, and without
+/// the mark that the client puts on it again.
+fn stored(value: &str, sub: &str) -> Result<String, Rejection> {
+    let value = storable(value)?;
+    let own = json_text(sub);
+    let is_left_out = |name: &str, value: &str| match name {
+        r#""realmId""# | r#""owner""# => value == own || text_of(value).is_some_and(|user| user == sub),
+        r#""_hasBlobRefs""# => true,
+        _ => false,
+    };
+    if !Members::of(&value).any(|member| is_left_out(member.name, member.value)) {
+        return Ok(value.into_owned());
+    }
+    let kept = Members::of(&value).filter(|member| !is_left_out(member.name, member.value));
+    let kept: Vec<_> = kept.map(|member| format!("{}:{}", member.name, member.value)).collect();
+    Ok(format!("{{{}}}", kept.join(",")))
+}

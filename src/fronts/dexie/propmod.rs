@@ -1,0 +1,132 @@
+//! What is added to a property, or removed from it, whatever it is by then. Its client has done the same to its own row, so the
+//! result is that of its code, also where that is odd.
+
+use std::collections::BTreeSet;
+
+use super::tson::{Value, encoded};
+use crate::json::{elements, json_text, members, text_of};
+
+/// A change of what stands there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PropMod<'a> {
+    add: Option<&'a str>,
+    remove: Option<&'a str>,
+    replace_prefix: Option<&'a str>,
+}
+
+/// What becomes of a property.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nothing: its client could not have done it either.
+    Unchanged,
+    /// It has none any more.
+    Undefined,
+    /// This.
+    Now(String),
+}
+
+impl<'a> PropMod<'a> {
+    /// Of a value in a change; none of any other value.
+    pub(super) fn of(value: &'a str) -> Option<Self> {
+        let member = |object, wanted| members(object).filter(|(name, _)| *name == wanted).last();
+        let is_tagged = member(value, r#""$t""#).is_some_and(|(_, kind)| kind == r#""PropModification""#);
+        let spec = if is_tagged { value } else { member(value, r#""@@propmod""#)?.1 };
+        let given = |name| member(spec, name).map(|(_, value)| value);
+        let given = |name| given(name).filter(|value| Value::of(value) != Value::Undefined);
+        Some(Self {
+            add: given(r#""add""#),
+            remove: given(r#""remove""#),
+            replace_prefix: given(r#""replacePrefix""#),
+        })
+    }
+
+    /// What it makes of what stands there.
+    pub(super) fn execute(&self, there: Option<&str>) -> Outcome {
+        let value = there.map_or(Value::Undefined, Value::of);
+        if let Some(term) = self.add {
+            return match Value::of(term) {
+                Value::Array(more) => {
+                    Outcome::Now(sorted(elements_of(&value).chain(elements(more)).collect()))
+                }
+                Value::Number(term) => {
+                    let number = value.to_number();
+                    Outcome::Now(encoded(if number.is_nan() { 0.0 } else { number } + term))
+                }
+                Value::BigInt(term) => big(&value, term),
+                _ => Outcome::Unchanged,
+            };
+        }
+        if let Some(term) = self.remove {
+            return match Value::of(term) {
+                Value::Array(less) => {
+                    let gone: BTreeSet<_> = elements(less).filter_map(same).collect();
+                    let stays = |element: &&str| same(element).is_none_or(|element| !gone.contains(&element));
+                    Outcome::Now(sorted(elements_of(&value).filter(stays).collect()))
+                }
+                Value::Number(term) => Outcome::Now(encoded(value.to_number() - term)),
+                Value::BigInt(term) => {
+                    term.checked_neg().map_or(Outcome::Unchanged, |term| big(&value, term))
+                }
+                _ => Outcome::Unchanged,
+            };
+        }
+        match (self.replaced(&value), there) {
+            (Some(text), _) => Outcome::Now(json_text(&text)),
+            (None, Some(there)) if value != Value::Undefined => Outcome::Now(there.to_owned()),
+            (None, _) => Outcome::Undefined,
+        }
+    }
+
+    fn replaced(&self, value: &Value<'_>) -> Option<String> {
+        let Value::Text(text) = value else { return None };
+        let mut pair = elements(self.replace_prefix?);
+        let prefix = text_of(pair.next()?).filter(|prefix| !prefix.is_empty())?;
+        let by = text_of(pair.next()?)?;
+        let text = text_of(text)?;
+        Some(format!("{by}{}", text.strip_prefix(&*prefix)?))
+    }
+}
+
+fn elements_of<'a>(value: &Value<'a>) -> impl Iterator<Item = &'a str> {
+    elements(if let Value::Array(array) = value { array } else { "" })
+}
+
+/// In the order of `sort()`: by their texts, and what is undefined last.
+fn sorted(mut all: Vec<&str>) -> String {
+    all.sort_by_cached_key(|element| match Value::of(element) {
+        Value::Undefined => (true, Vec::new()),
+        value => (false, super::key::in_utf16_order(&value.to_text())),
+    });
+    format!("[{}]", all.join(","))
+}
+
+/// What is equal by `includes()` is equal here; none of what equals itself alone.
+fn same(element: &str) -> Option<(u8, Vec<u8>)> {
+    Some(match Value::of(element) {
+        Value::Undefined => (0, Vec::new()),
+        Value::Null => (1, Vec::new()),
+        Value::Boolean(boolean) => (2, vec![u8::from(boolean)]),
+        number @ Value::Number(_) => (3, number.to_text().into_owned()),
+        bigint @ Value::BigInt(_) => (4, bigint.to_text().into_owned()),
+        text @ Value::Text(_) => (5, text.to_text().into_owned()),
+        _ => return None,
+    })
+}
+
+/// As `BigInt()` takes a value, and 0 for what it does not take.
+fn big(value: &Value<'_>, term: i128) -> Outcome {
+    let number = match value {
+        Value::BigInt(number) => *number,
+        Value::Boolean(boolean) => i128::from(*boolean),
+        Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e38 => *number as i128,
+        Value::Text(_) => std::str::from_utf8(&value.to_text()).ok().map_or(0, |text| {
+            let text = text.trim();
+            text.parse().unwrap_or_default()
+        }),
+        _ => 0,
+    };
+    match number.checked_add(term) {
+        Some(sum) => Outcome::Now(format!(r#"{{"$t":"bigint","v":"{sum}"}}"#)),
+        None => Outcome::Unchanged,
+    }
+}

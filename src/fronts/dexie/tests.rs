@@ -1,0 +1,4 @@
+//! Requests of the client, as a space takes and answers them.
+
+mod derived;
+mod vectors;

@@ -1,0 +1,38 @@
+//! Bounds of the front of another client, which knows none: whatever it has to say comes in one request.
+
+use super::{BODY_BYTES_MAX, KIB, MIB};
+
+/// Bytes of the body of `POST /dexie/sync`. This client puts all that is pending into one request, and one that is refused for its
+/// length stops it for good; what is read of it stays text, so that twice the length of a push has room in memory.
+pub const DEXIE_BODY_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+/// Bytes of a body that may be a pull. A longer one is a push, and is passed on unread.
+pub const DEXIE_PULL_BYTES_MAX: usize = 64 * KIB;
+/// Transactions of one request: an app that writes records one by one may have as many after weeks without a network. As many are
+/// remembered in the client's row until it has heard how they ended.
+pub const DEXIE_TRANSACTIONS_MAX: usize = 20_000;
+/// Records that an answer says the state of because the request names them: more have no room in it.
+pub const DEXIE_TOUCHED_MAX: usize = 20_000;
+/// Records that one transaction changes: an import is one transaction, and is planned in memory.
+pub const DEXIE_CHANGES_MAX: usize = 50_000;
+/// Bytes of the values that one transaction leaves, all records together.
+pub const DEXIE_VALUES_MAX: usize = 16 * MIB;
+/// Bytes of texts that one transaction reads and writes on the way, an object counted as often as a field of it is changed.
+pub const DEXIE_WORK_MAX: usize = 64 * MIB;
+/// Records that the criteria of one transaction are compared with. Those behind them fall back to what the client has found, …
+pub const DEXIE_SCANNED_MAX: usize = 20_000;
+/// … and bytes of those records.
+pub const DEXIE_SCANNED_BYTES_MAX: usize = 16 * MIB;
+/// Records that are read at once for that: of 256 KiB each at most.
+pub const DEXIE_SCANNED_AT_ONCE: usize = 64;
+/// Tables of which it is remembered how their primary keys are called.
+pub const DEXIE_TABLES_MAX: usize = 256;
+/// Keys of one operation of an answer.
+pub const DEXIE_KEYS_AT_ONCE: usize = 500;
+/// Bytes of changes that are told over a socket at once. What is more is fetched.
+pub const DEXIE_NEWS_MAX: usize = 64 * KIB;
+/// Bytes of a message over a socket that is listened to: a short text, but for those of documents, which have no answer here.
+pub const DEXIE_MESSAGE_MAX: usize = 4 * KIB;
+/// Bytes that an operation of a request takes in memory beside its text, …
+pub const DEXIE_OP_BYTES: usize = 20;
+/// … and a transaction.
+pub const DEXIE_TRANSACTION_BYTES: usize = 256;
