@@ -10,7 +10,7 @@
  * are made short in the build.
  */
 
-import type { Early, Effect, Event, TimerName } from "./events.ts";
+import type { Early, Effect, Event, Options, TimerName } from "./events.ts";
 import { bringsAll, Wrong } from "./load.ts";
 import { hold, openSpace } from "./opening.ts";
 import { Patience } from "./patience.ts";
@@ -21,13 +21,6 @@ import type { Phase, SpaceStatus, Tell } from "./status.ts";
 import { DeviceFull, type Held, type HeldWhy, type Position, type Scope, type SentRow, type SpaceRow, StoreClosed, TermOver, type Tx } from "./store.ts";
 import { verdictOf } from "./verdict.ts";
 import type { Pull, Push, Work } from "./work.ts";
-
-export interface Options {
-  space: string;
-  newId: () => string;
-  /** `onConflict` of every push; absent: what the collection says. */
-  onConflict?: "reject" | "merge" | "overwrite";
-}
 
 export const MINUTE = 60_000;
 const FULL_RETRY_MS = 5 * MINUTE;
@@ -56,6 +49,8 @@ export abstract class Machine {
   protected paused_ = false;
   protected offline_ = false;
   protected deviceFull_ = false;
+  /** The day's budget has nothing left for pulls. */
+  protected unbudgeted_ = false;
   protected patience_ = new Patience();
   protected wants_ = { push: false, pull: false, strong: false, withdraw: false };
   /** A position that a live message has told of. */
@@ -116,7 +111,7 @@ export abstract class Machine {
     // While an answer is being stored it is known.
     if (this.patience_.unsure && !(this.work_?.kind === "commit" && this.purpose_ === "pushing")) return "unsure";
     if (this.patience_.waitsUntil !== null || this.waitsForToken_ || this.offline_) return "waiting";
-    if (!this.work_) return row.position ? "idle" : "loading";
+    if (!this.work_) return this.unbudgeted_ ? "waiting" : row.position ? "idle" : "loading";
     return this.purpose_ === "pulling" && (!row.position || row.load?.since === 0) ? "loading" : this.purpose_;
   }
 
@@ -164,7 +159,7 @@ export abstract class Machine {
     if (this.wants_.withdraw) return this.withdrawFirst_("blocked");
     // A push of which nothing is known comes before everything, and a pull that a push has asked for before the next push.
     if (this.patience_.unsure && !bringsAll(row)) return this.push_();
-    const mayPull = !this.deviceFull_;
+    const mayPull = !this.deviceFull_ && !this.unbudgeted_;
     if (mayPull && (!row.position || row.load || row.min)) return this.pull_();
     // Under an epoch that has ended nothing can be pushed: the pull has to come first, when there is room for it.
     if (!row.position || bringsAll(row) || (row.min && row.min.epoch !== row.position.epoch)) return;
@@ -244,6 +239,7 @@ export abstract class Machine {
     if (name === "wait") this.patience_.goOn();
     else if (name === "pull") this.isPullDelayed_ = false;
     else if (name === "full") this.deviceFull_ = false;
+    else if (name === "budget") this.unbudgeted_ = false;
     else {
       this.pushTimerSince_ = null;
       this.wants_.push = true;
@@ -360,7 +356,10 @@ export abstract class Machine {
     if (verdict !== "token") patience.isTokenNew = false;
     if (isLater) {
       if (work.kind === "push") patience.kept(verdict === "foreign", mutations, status);
-      return this.wait_(retryAfter);
+      if (work.kind !== "pull" || !body?.["budget"] || !retryAfter) return this.wait_(retryAfter);
+      // That may be hours. Pushes go on: the last of a day is kept for them.
+      this.unbudgeted_ = true;
+      return this.later_("budget", retryAfter, MINUTE);
     }
     patience.answered(code);
     switch (verdict) {

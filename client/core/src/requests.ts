@@ -27,6 +27,8 @@ export interface Answer {
   retryAfter?: number | undefined;
   /** `Headwater-Position`. */
   position?: string | null;
+  /** `Headwater-Budget`: for so many milliseconds the deployment's requests run low; NaN: they do not. */
+  lowFor?: number | undefined;
 }
 
 export type Body = Answer["body"];

@@ -2,8 +2,7 @@
 
 import assert from "node:assert/strict";
 import { capture } from "../src/capture.ts";
-import type { Effect, Event, TimerName } from "../src/events.ts";
-import type { Options } from "../src/machine.ts";
+import type { Effect, Event, Options, TimerName } from "../src/events.ts";
 import { SpaceMachine } from "../src/space.ts";
 import type { Change } from "../src/ops.ts";
 import type { Answer, Request } from "../src/requests.ts";

@@ -207,10 +207,14 @@ fn page(visit: &Visit, pull: &Pull, answer: &PullAnswer, now: Millis) -> Reply {
 
 pub(super) fn headers(pull: &Pull, answer: &PullAnswer, tag: String, now: Millis) -> PullHeaders {
     let position = answer.position().clone();
-    let left = pull.objects_left();
-    let ends_s = now.next_day().since(now).div_ceil(1_000);
-    let budget = (left > Left::Enough).then(|| format!("object-requests={}, ends={ends_s}", left.as_str()));
+    let budget = budget(pull.objects_left(), now);
     PullHeaders { tag, position, source: pull.source(), age_ms: pull.age_ms(now), budget }
+}
+
+/// What `Headwater-Budget` says, if the day's requests of objects run low.
+pub(super) fn budget(left: Left, now: Millis) -> Option<String> {
+    let ends_s = now.next_day().since(now).div_ceil(1_000);
+    (left > Left::Enough).then(|| format!("object-requests={}, ends={ends_s}", left.as_str()))
 }
 
 /// Where a space's entries stand in the location's cache: under our own host, on a path that answers 404 from outside.

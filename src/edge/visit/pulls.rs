@@ -1,13 +1,13 @@
 //! `POST /sync/pulls`: each of its pulls is a visit of its own, with its own space, rights and answer.
 
-use super::{Effect, Request, State, Visit};
+use super::{Effect, Request, State, Visit, pull::budget};
 use crate::{
     access::{target::Target, token::Bearer},
     call::Usage,
     edge::isolate::Isolate,
     error::ApiError,
     fronts::headwater::{
-        answer::Format,
+        answer::{BUDGET_HEADER, Format},
         pulls::{OnePull, answers, pulls_of},
         reply::Reply,
         route::Route,
@@ -98,7 +98,11 @@ impl Isolate {
             // Each has noted for its own space what it has used.
             visit.told.add(&usage);
         }
-        let text = answers(&replies, visit.id());
-        self.answer(visit, Ok(Reply::json(200, text)), now)
+        let reply = Reply::json(200, answers(&replies, visit.id()));
+        let reply = match budget(self.object_requests.left(now), now) {
+            Some(budget) => reply.with(BUDGET_HEADER, &budget),
+            None => reply,
+        };
+        self.answer(visit, Ok(reply), now)
     }
 }
