@@ -92,9 +92,9 @@ export function lines(title, { series, ticks, x, y, width = WIDTH }) {
   return frame(width, height, title, body);
 }
 
-/** Five steps from 0 to a round number at or above the greatest, with their words. */
-export function steps(greatest, words) {
+/** Five steps from 0 to a round number at or above the greatest, with their words; whole steps where there are no parts of what is counted. */
+export function steps(greatest, words, { isWhole = false } = {}) {
   const power = 10 ** Math.floor(Math.log10(greatest / 4));
-  const step = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((factor) => factor * power).find((size) => size * 4 >= greatest);
+  const step = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((factor) => factor * power).find((size) => size * 4 >= greatest && (!isWhole || Number.isInteger(size)));
   return [0, 1, 2, 3, 4].map((at) => [at * step, words(at * step)]);
 }

@@ -10,8 +10,8 @@ export const counts = {
   d1_rows_read: 0, d1_rows_written: 0, r2_class_a: 0, r2_class_b: 0,
 };
 
-/** What nobody bills: how often an instance of an object began, and for how many ms they ran. */
-const seen = { instances: 0, object_ms: 0 };
+/** What nobody bills: how often an instance of an object began, for how many ms they ran, and how many of their events are under way. */
+const seen = { instances: 0, object_ms: 0, under_way: 0 };
 
 const bound = (real, name) => (typeof real[name] === "function" ? real[name].bind(real) : real[name]);
 
@@ -98,10 +98,12 @@ export function countedClass(make, isControl = () => false) {
 
     async #run(count, work) {
       counts[count] += 1;
+      seen.under_way += 1;
       const begun = performance.now();
       try {
         return await work();
       } finally {
+        seen.under_way -= 1;
         seen.object_ms += performance.now() - begun;
         addRows();
       }

@@ -79,8 +79,9 @@ export class Stage {
   }
 
   /**
-   * What has been used so far, with what is done after the answers. Of what is looked up in the cache only that at locations whose clock
-   * stands still: after a push an isolate looks once a second, so how often depends on the machine. Look-ups are free.
+   * What has been used so far, with what is done after the answers: it waits for all that is under way, at the locations and in the objects.
+   * Of what is looked up in the cache only that at locations whose clock stands still: after a push an isolate looks once a second, so how
+   * often depends on the machine. Look-ups are free.
    */
   async counts() {
     const stopped = [...this.#stopped.keys()];
@@ -88,7 +89,10 @@ export class Stage {
       await eventually(`nothing goes on at ${at}`, async () => (await this.runtime.platform(at)).used.after === 0);
     }
     const all = this.runtime.locations.map(async (at) => {
-      const { counts } = await (await this.runtime.fetch(at, "/__counts")).json();
+      const counts = await eventually(`no event of an object is under way at ${at}`, async () => {
+        const { counts, seen } = await (await this.runtime.fetch(at, "/__counts")).json();
+        return seen.under_way === 0 && counts;
+      });
       return stopped.includes(at) ? counts : { ...counts, cache_lookups: 0 };
     });
     return sum(await Promise.all(all));
@@ -113,16 +117,6 @@ export class Stage {
     const names = Object.keys(await this.counts());
     const total = names.map((name) => [name, all.reduce((count, one) => count + (one[name] ?? 0), 0)]);
     this.results[id] = { n, used: Object.fromEntries(total.filter(([, count]) => count !== 0)) };
-  }
-
-  /** Waits until a user's object asks nothing more of its storage: what a large push leaves to do goes on for a moment after its answer. */
-  async quiet(sub) {
-    for (let [last, same] = [-1, 0]; same < 5; ) {
-      const { journal } = await this.runtime.object(sub);
-      same = journal.length === last ? same + 1 : 0;
-      last = journal.length;
-      await new Promise((later) => setTimeout(later, 100));
-    }
   }
 
   /** From now on the alarms that a user's object sets are lost. */

@@ -247,8 +247,8 @@ async function published(device) {
   progress("");
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(`  … waited ${seconds} s until KV held that version. With the default settings a space is published when more than`);
-  console.log("    256 KiB are new, after 50 pulls that the coordinator answered, or after 15 minutes, but never twice within");
-  console.log(`    30 s.${pulls > 0 ? ` Meanwhile this demo pulled ${pulls} times, standing in for other devices.` : ""}`);
+  console.log("    256 KiB are new, after 50 pulls that the coordinator answered, or after 6 hours (15 minutes in a shared");
+  console.log(`    space), but never twice within 30 s.${pulls > 0 ? ` Meanwhile this demo pulled ${pulls} times, standing in for other devices.` : ""}`);
 }
 
 // Changes of every kind. Returns one mutation each, and applies the same to `records`, which is what must come out.

@@ -26,7 +26,7 @@ async function announce(port, server) {
     const answer = await fetch(`${url}/health`).catch(() => null);
     if (answer?.ok) {
       const demo = port === DEFAULT_PORT ? "npm run demo" : `HEADWATER_URL=${url} npm run demo`;
-      console.log(`\nHeadwater serves ${url}\n  in a browser: notes for several people; open two windows beside each other\n  in another terminal: \`${demo}\`\nCtrl-C ends it.\n`);
+      console.log(`\nHeadwater serves ${url}\n  in a browser: notes for several people; open two windows beside each other\n  what it would cost: ${url}/costs\n  in another terminal: \`${demo}\`\nCtrl-C ends it.\n`);
       return;
     }
     await new Promise((later) => setTimeout(later, 200));

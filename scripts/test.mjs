@@ -16,6 +16,14 @@ function attempt(name, work) {
   }
 }
 
+function testOnRuntime(files) {
+  // Most of the time they wait, for clocks of their own runtimes; by default there would be as many as cores but one.
+  const options = ["--test", "--test-concurrency=2", "--test-reporter=spec"];
+  // On the platform as it is; that takes no longer (tests/runtime/platform.mjs).
+  const platform = { PLATFORM: process.env.PLATFORM ?? "real" };
+  run(tools.node, [...options, files], "See the failed tests above.", platform);
+}
+
 await main(() => {
   setup();
   // All of them run even when one fails: a broken core should not hide what the runtime has to say.
@@ -23,11 +31,11 @@ await main(() => {
     attempt("core: cargo test", () => run("cargo", ["test", "--locked"], "See the failed tests above.")),
     attempt("runtime: the built Worker in workerd", () => {
       build();
-      // Most of the time they wait, for clocks of their own runtimes; by default there would be as many as cores but one.
-      const options = ["--test", "--test-concurrency=2", "--test-reporter=spec"];
-      // On the platform as it is; that takes no longer (tests/runtime/platform.mjs).
-      const platform = { PLATFORM: process.env.PLATFORM ?? "real" };
-      run(tools.node, [...options, "tests/runtime/*.test.mjs"], "See the failed tests above.", platform);
+      testOnRuntime("tests/runtime/*.test.mjs");
+    }),
+    attempt("dexie-cloud: the addon as it is published, and the built Worker", () => {
+      build();
+      testOnRuntime("tests/dexie-cloud/*.test.mjs");
     }),
     attempt("client, app and costs: models, the built Worker, Chromium", () => {
       run(tools.node, ["scripts/pack.mjs"], "See above.");

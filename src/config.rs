@@ -3,28 +3,35 @@
 use std::{cell::RefCell, fmt::Display};
 
 use crate::{
-    access::{cors, token::TokenConfig},
+    access::{
+        cors,
+        token::{DEMO_ISSUER, TokenConfig},
+    },
     coordinator::{
         budget::BudgetMax, object::ObjectConfig, publication::PublicationConfig, rate::RateConfig,
     },
-    edge::config::EdgeConfig,
+    edge::config::{DexieConfig, EdgeConfig},
     fronts::read_push,
     limits::{self, DirectoryMax, Sizes},
     log::LogLevel,
 };
 
 const DAY_MS: f64 = 86_400_000.0;
+/// More days than any client will ask for sessions with one sign-in.
+const REFRESH_DAYS_MAX: u32 = 3_650;
 
 /// Where the platform keeps objects if it is told to (durable-objects/reference/data-location).
 const JURISDICTIONS: [&str; 4] = ["eu", "us", "fedramp", "fedramp-high"];
 
 /// Every name that [`Config::read`] asks for. The names are part of the contract with whoever deploys; `wrangler.toml` documents
 /// them.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 22] = [
     "ALLOWED_HEADERS",
     "ALLOWED_ORIGINS",
     "BUDGET_KV_WRITES_PER_DAY",
     "BUDGET_OBJECT_REQUESTS_PER_DAY",
+    "DEXIE_DEMO_USERS",
+    "DEXIE_REFRESH_DAYS",
     "ENVIRONMENT",
     "GRANT_SECRET",
     "GRANT_SECRET_OTHER",
@@ -65,6 +72,9 @@ impl Config {
         let delay_ms = delay_ms.map(|_| settings.number("PUBLISH_MAX_DELAY_MS", 15 * 60_000));
         let days = |text: &str| text.parse::<f64>().ok().filter(|days| days.is_finite() && *days >= 0.0);
         let days = settings.parsed("RETAIN_TOMBSTONES_DAYS", 30.0, "a number of days", days);
+        let refresh_days = |text: &str| text.parse().ok().filter(|days| *days <= REFRESH_DAYS_MAX);
+        let form = "a whole number of days up to 3650";
+        let refresh_days = settings.parsed("DEXIE_REFRESH_DAYS", 30, form, refresh_days);
         let level = settings.parsed("LOG_LEVEL", LogLevel::Info, "error, info or debug", LogLevel::named);
         let budget = BudgetMax {
             kv_writes: settings.budget("BUDGET_KV_WRITES_PER_DAY"),
@@ -79,13 +89,17 @@ impl Config {
                     secret: settings.secret("JWT_SECRET"),
                     keys: settings.text("JWT_KEYS"),
                     keys_url: settings.text("JWKS_URL"),
-                    issuers: settings.list("JWT_ISSUER"),
+                    issuers: settings.issuers(),
                     audiences: settings.list("JWT_AUDIENCE"),
                 },
                 grant_secret: settings.secret("GRANT_SECRET"),
                 other_grant_secret: settings.secret("GRANT_SECRET_OTHER"),
                 allowed_origins: origins,
                 allowed_headers: headers,
+                dexie: DexieConfig {
+                    demo_users: settings.list("DEXIE_DEMO_USERS").unwrap_or_default(),
+                    refresh_days,
+                },
                 publishes_eagerly: after_pulls == 0,
                 jurisdiction: settings.jurisdiction(),
                 counts_object_requests: budget.object_requests.is_some(),
@@ -142,6 +156,16 @@ impl<V: Fn(&str) -> Option<String>> Settings<V> {
             self.problem(format!("{name} has no entries: nothing matches it"));
         }
         list
+    }
+
+    /// Issuers, without the one that is nobody's.
+    fn issuers(&self) -> Option<Vec<String>> {
+        let mut issuers = self.list("JWT_ISSUER")?;
+        if issuers.iter().any(|issuer| issuer == DEMO_ISSUER) {
+            self.problem(format!("JWT_ISSUER names {DEMO_ISSUER}, of which no token is good"));
+            issuers.retain(|issuer| issuer != DEMO_ISSUER);
+        }
+        Some(issuers)
     }
 
     /// The entries of a list that can be used.
@@ -289,11 +313,16 @@ mod tests {
             ("GRANT_SECRET", "not-so-secret", "less than 32 bytes"),
             ("JWT_ISSUER", " , ", "no entries"),
             ("JWT_AUDIENCE", ",", "no entries"),
+            ("JWT_ISSUER", "headwater-demo", "of which no token is good"),
+            ("DEXIE_DEMO_USERS", ",", "no entries"),
+            ("DEXIE_REFRESH_DAYS", "month", "a whole number of days up to 3650: 30 counts"),
+            ("DEXIE_REFRESH_DAYS", "3651", "a whole number of days up to 3650: 30 counts"),
         ] {
             let config = Config::read(|asked| (asked == name).then(|| text.to_owned()));
             let [problem] = &config.problems[..] else { panic!("{name}: {:?}", config.problems) };
             assert!(problem.starts_with(name) && problem.contains(says), "{problem}");
-            assert!(text.len() < 4 || !problem.contains(text), "{problem}");
+            let is_shown = text.len() >= 4 && problem.contains(text) && text != DEMO_ISSUER;
+            assert!(!is_shown, "{problem}");
         }
         assert_eq!(Config::read(|_| None).problems, [""; 0]);
     }

@@ -100,7 +100,8 @@ function growth(data) {
   const most = Math.max(...series.flatMap(({ points }) => points.map(([, total]) => total)));
   // In a narrow chart every other number has room.
   const sparse = (all) => (width() < 500 ? all.filter((_, at) => at % 2 === 0) : all);
-  const ticks = { x: sparse(steps(sizes.at(-1), whole)), y: steps(most, (dollars) => `$${whole(dollars)}`) };
+  const dollars = (count) => `$${Number.isInteger(count) ? whole(count) : money(count)}`;
+  const ticks = { x: sparse(steps(sizes.at(-1), whole, { isWhole: true })), y: steps(most, dollars) };
   return lines(grows === "users" ? "By the users of a space" : "By the number of spaces", { series, ticks, x: grows, y: "$ a month", width: width() });
 }
 

@@ -24,7 +24,7 @@ function answer(data) {
   const lines = all(data).map(({ profile, bills }) => {
     const cheapest = Math.min(...bills.map(({ total }) => total));
     const best = bills.filter(({ total }) => total === cheapest).map(({ title }) => title);
-    const who = best.length > 3 ? `${best.length} of ${bills.length} designs` : listed(best);
+    const who = best.length > 3 ? best.length === bills.length ? "all are the same" : `${best.length} of ${bills.length} designs` : listed(best);
     const [polling, sockets] = ["kv_first", "sockets"].map((design) => money(totalOf(bills, design).total));
     return `- **${profile.title}**: $${sockets} a month with sockets, $${polling} by polling. Cheapest: ${who}, $${money(cheapest)}.`;
   });
@@ -109,7 +109,10 @@ export function answerReport(data) {
     "",
     ...overview(data),
     "",
-    "With sockets a device hears of changes for nothing, and its pushes cost a twentieth of an object request. By polling, the Worker requests of the polls are most of any bill,",
+    "*KV-first* is Headwater. *KV-naive* keeps each space's snapshot in KV, *object only* has one Durable Object answer everything, *object + cache* has the location's cache",
+    "before it, and *D1* and *R2* hold the records in KV's place.",
+    "",
+    "With sockets a device hears of changes for nothing, since what an object sends is not billed, and its pushes cost a twentieth of an object request. By polling, the Worker requests of the polls are most of any bill,",
     "whatever stands behind them. What the profiles do is in [bills](bills.md), and what the other designs lack in [assumptions](assumptions.md#what-the-other-designs-lack).",
     "",
     "## When not to use KV-first",
@@ -132,7 +135,7 @@ export function answerReport(data) {
       ["[peers](peers.md)", "list prices of hosted services"],
     ], { numbers: false }),
     "",
-    "`npm run costs` counts every operation anew on the local runtime and writes these pages; nothing in them is written by hand, and on a machine that does nothing else a second run writes the same bytes. A test in",
+    "`npm run costs` counts every operation anew on the local runtime and writes these pages; nothing in them is written by hand, and a second run writes the same bytes. A test in",
     "`npm test` fails when a path uses more or less than [costs/counts.json](../../costs/counts.json) has, and says what that is in a year of the hot shared space. To try",
     "your own rates: `npm start`, then `/costs`.",
   ];

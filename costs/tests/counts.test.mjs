@@ -22,16 +22,6 @@ function yearly(path, counts) {
   return ways.map((dollars) => dollars * YEAR);
 }
 
-/** The part of what a path reads that a busy machine may add or leave out: behind a long answer an object goes on for a moment. */
-const READING_MAX = 0.01;
-
-/** Whether two counts differ in rows read only, and in less than that part of them: a row more of a push is none of it. */
-function isReading(before, now) {
-  const rest = ({ n, used: { rows_read: _, ...used } }) => JSON.stringify({ n, used });
-  const [old, fresh] = [before, now].map(({ used }) => used.rows_read ?? 0);
-  return rest(before) === rest(now) && Math.abs(fresh - old) < READING_MAX * old;
-}
-
 function differences(before, now) {
   const names = [...new Set([...Object.keys(before), ...Object.keys(now)])];
   return names.flatMap((path) => {
@@ -39,7 +29,6 @@ function differences(before, now) {
     if (old === fresh) return [];
     const line = `${path}: ${old ?? "not counted"} → ${fresh ?? "not counted"}`;
     if (!old || !fresh) return [line];
-    if (isReading(before[path], now[path])) return [];
     const [then, next] = [before, now].map((one) => yearly(path, { ...before, [path]: one[path] }));
     const [polling, sockets] = next.map((dollars, at) => dollars - then[at]);
     const each_ = perMillion(each(path, now), prices) - perMillion(each(path, before), prices);

@@ -4,6 +4,9 @@
 pub const EXPOSED: &str = "ETag, Date, WWW-Authenticate, Retry-After, Server-Timing, Headwater-Version, \
                            Headwater-Position, Headwater-Source, Headwater-Age, Headwater-Budget, Headwater-Request, Cache-Control, Vary";
 
+/// The same, where pages send credentials along: the addon for Dexie reads these of a server that limits it.
+const EXPOSED_MORE: &str = ", Ratelimit-Limit, Ratelimit-Remaining, Ratelimit-Reset";
+
 /// The headers of a request to which the protocol gives a meaning.
 const OWN_HEADERS: &str = "Authorization, Content-Type, Content-Encoding, If-None-Match, Headwater-Grant";
 
@@ -119,14 +122,28 @@ impl RefusedOrigins {
     }
 }
 
+/// Whether pages send credentials along with their requests. Then a browser wants to be told that they may, and takes no `*` for a
+/// list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credentials {
+    /// No: the protocol has none but `Authorization`.
+    Omitted,
+    /// Yes. Nothing here reads them.
+    Included,
+}
+
 /// Headers for an allowed origin, as `name\nvalue\n` pairs; none for any other, whose pages the browser then keeps from
 /// reading the answer.
 #[must_use]
-pub fn headers(origin: Option<&str>) -> String {
+pub fn headers(origin: Option<&str>, credentials: Credentials) -> String {
+    let (more, allowed) = match credentials {
+        Credentials::Omitted => ("", ""),
+        Credentials::Included => (EXPOSED_MORE, "Access-Control-Allow-Credentials\ntrue\n"),
+    };
     match origin {
         Some(origin) => format!(
-            "Access-Control-Allow-Origin\n{origin}\nAccess-Control-Expose-Headers\n{EXPOSED}\n\
-             Timing-Allow-Origin\n{origin}\n"
+            "Access-Control-Allow-Origin\n{origin}\nAccess-Control-Expose-Headers\n{EXPOSED}{more}\n\
+             Timing-Allow-Origin\n{origin}\n{allowed}"
         ),
         None => String::new(),
     }
@@ -152,6 +169,14 @@ pub fn preflight(origin: Option<&str>, asked: &str, listed: Option<&[String]>) -
         "Access-Control-Allow-Methods\nGET, HEAD, POST, PUT, DELETE\nAccess-Control-Allow-Headers\n{names}\n\
          Access-Control-Max-Age\n7200\n"
     )
+}
+
+/// The same where pages send credentials along: what that protocol has, by name, whatever is asked for.
+#[must_use]
+pub fn preflight_with_credentials(origin: Option<&str>) -> String {
+    let allowed = "Access-Control-Allow-Methods\nGET, POST, PUT, OPTIONS\nAccess-Control-Allow-Headers\n\
+                   authorization, content-type\nAccess-Control-Max-Age\n7200\n";
+    origin.map_or("", |_| allowed).to_owned()
 }
 
 /// An entry of `ALLOWED_HEADERS`.
@@ -188,7 +213,10 @@ mod tests {
         for origin in ["https://app.example.evil", "http://app.example", "null", "https://APP.example", "*"] {
             assert!(!is_allowed(origin, &list), "{origin}");
         }
-        assert_eq!(headers(None), "");
+        for credentials in [Credentials::Omitted, Credentials::Included] {
+            assert_eq!(headers(None, credentials), "");
+        }
+        assert_eq!(preflight_with_credentials(None), "");
         assert_eq!(preflight(None, "x-a", None), "");
     }
 
@@ -302,6 +330,18 @@ mod tests {
         let listed = ["traceparent".to_owned(), "If-None-Match".to_owned()];
         assert_eq!(allowed("baggage", Some(&listed)), ", traceparent");
         assert_eq!(allowed("baggage", Some(&[])), "");
+    }
+
+    #[test]
+    fn pages_that_send_credentials_are_told_that_they_may_and_everything_by_name() {
+        let origin = Some("https://app.example");
+        let told = headers(origin, Credentials::Included) + &preflight_with_credentials(origin);
+        assert!(told.contains("Access-Control-Allow-Credentials\ntrue\n"));
+        assert!(told.contains("Access-Control-Allow-Headers\nauthorization, content-type\n"));
+        assert!(told.contains("Access-Control-Allow-Methods\nGET, POST, PUT, OPTIONS\n"));
+        assert!(told.contains("Vary, Ratelimit-Limit, Ratelimit-Remaining, Ratelimit-Reset\n"));
+        assert!(!told.contains('*'), "which means a header of this name to them");
+        assert!(!headers(origin, Credentials::Omitted).contains("Credentials"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    access::signer::Signer,
     error::ApiError,
     ids::{SpaceHash, UserHash},
     json::text_field,
@@ -17,17 +18,11 @@ use crate::{
     version::Epoch,
 };
 use base64ct::{Base64UrlUnpadded, Encoding};
-use jwt_compact::{
-    Algorithm, AlgorithmSignature,
-    alg::{Hs256, Hs256Key},
-};
 
 /// Stands before the secret in the key, so that a grant is no token and a token no grant, even if both have one secret.
 const DOMAIN: &str = "headwater grant\n";
 /// `{"alg":"HS256","typ":"JWT"}`: the header of every grant, and no other is one.
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
-/// Bytes of a signature. jwt-compact panics for any other number.
-const SIGNATURE_BYTES: usize = 32;
 
 /// A verified grant.
 #[derive(Debug, Clone)]
@@ -41,10 +36,7 @@ struct Verified {
 /// Signs grants, and verifies each once: an isolate sees the same one with every pull of a client.
 #[derive(Debug)]
 pub struct Granter {
-    key: Option<Hs256Key>,
-    /// Grants under this one are good too: while a secret changes, objects and isolates that keep the old one for minutes sign
-    /// with it.
-    other: Option<Hs256Key>,
+    signer: Signer,
     known: BTreeMap<String, Verified>,
 }
 
@@ -52,8 +44,7 @@ impl Granter {
     /// A granter that signs with this secret, if there is one, and verifies with another one too, if there is that.
     #[must_use]
     pub fn new(secret: Option<&str>, other: Option<&str>) -> Self {
-        let key = |secret: &str| Hs256Key::new(format!("{DOMAIN}{secret}").as_bytes());
-        Self { key: secret.map(key), other: other.map(key), known: BTreeMap::new() }
+        Self { signer: Signer::new(DOMAIN, secret, other), known: BTreeMap::new() }
     }
 
     /// A grant for `user` to read the space under `scope`, and when it ends.
@@ -67,14 +58,11 @@ impl Granter {
         role: Role,
         now: Millis,
     ) -> Result<(String, Millis), ApiError> {
-        let key = self.key.as_ref().ok_or(ApiError::Internal)?;
         // Tokens count in seconds.
         let ends = Millis(now.plus(limits::GRANT_MS).0 / 1000 * 1000);
         let claims = claims(user, scope, role, ends).ok_or(ApiError::Internal)?;
-        let signed = format!("{HEADER}.{}", Base64UrlUnpadded::encode_string(claims.as_bytes()));
-        let signature = Hs256.sign(key, signed.as_bytes());
-        let signature = Base64UrlUnpadded::encode_string(&AlgorithmSignature::as_bytes(&signature));
-        Ok((format!("{signed}.{signature}"), ends))
+        let claims = Base64UrlUnpadded::encode_string(claims.as_bytes());
+        Ok((self.signer.sign(&format!("{HEADER}.{claims}"))?, ends))
     }
 
     /// Under what the keys of `space` stand, if `grant` lets `user` read it.
@@ -89,9 +77,7 @@ impl Granter {
         space: &SpaceHash,
         now: Millis,
     ) -> Result<Scope, ApiError> {
-        if self.key.is_none() {
-            return Err(ApiError::Internal);
-        }
+        self.signer.check()?;
         let known = self.known.get(grant).cloned();
         let verified = known.or_else(|| self.verify(grant)).ok_or(ApiError::GrantRequired)?;
         // Of a grant that ends later than any of ours, somebody else has the secret.
@@ -113,15 +99,8 @@ impl Granter {
         if grant.len() > limits::GRANT_BYTES_MAX {
             return None;
         }
-        let (signed, signature) = grant.rsplit_once('.')?;
-        let (header, text) = signed.split_once('.')?;
-        let signature = Base64UrlUnpadded::decode_vec(signature).ok()?;
-        if header != HEADER || signature.len() != SIGNATURE_BYTES {
-            return None;
-        }
-        let signature = AlgorithmSignature::try_from_slice(&signature).ok()?;
-        let is_of = |key: &Hs256Key| Hs256.verify_signature(&signature, key, signed.as_bytes());
-        if !self.key.iter().chain(&self.other).any(is_of) {
+        let (header, text) = self.signer.read(grant)?.split_once('.')?;
+        if header != HEADER {
             return None;
         }
         let text = Base64UrlUnpadded::decode_vec(text).ok()?;
@@ -166,6 +145,10 @@ fn claims(user: &UserHash, scope: &Scope, role: Role, ends: Millis) -> Option<St
 
 #[cfg(test)]
 mod tests {
+    use jwt_compact::{
+        Algorithm, AlgorithmSignature,
+        alg::{Hs256, Hs256Key},
+    };
     use serde_json::{Value, json};
 
     use super::*;

@@ -3,5 +3,8 @@
 pub mod cors;
 pub mod grant;
 pub mod invitation;
+#[cfg(feature = "dexie")]
+pub mod session;
+mod signer;
 pub mod target;
 pub mod token;

@@ -49,6 +49,8 @@ pub enum Call {
         expires: Millis,
         /// Whether answers over the socket say what they have used.
         tells_usage: bool,
+        /// What a front keeps with the socket that is not our own.
+        peer: Option<String>,
     },
     /// Whatever else is done about a space.
     Administer(Administration),
@@ -82,9 +84,10 @@ impl Call {
             Self::Push | Self::Resolve | Self::Dexie => Written::default(),
             Self::Conflicts { after } => Written::default().and("after", &after.to_string()),
             Self::Pull(ask) => ask.written(),
-            Self::Listen { expires, tells_usage } => Written::default()
+            Self::Listen { expires, tells_usage, peer } => Written::default()
                 .and("expires", &expires.0.to_string())
-                .and_some("usage", tells_usage.then(|| "yes".to_owned())),
+                .and_some("usage", tells_usage.then(|| "yes".to_owned()))
+                .and_some("peer", peer.clone()),
             Self::Administer(administration) => administration.written(),
             Self::Directory(call) => call.written(),
             Self::Budget(call) => call.written(),
@@ -115,7 +118,8 @@ impl Call {
             "pull" => Self::Pull(Box::new(Ask::read(&texts))),
             "listen" => {
                 let expires = Millis(texts.get("expires")?.parse().ok()?);
-                Self::Listen { expires, tells_usage: texts.get("usage") == Some("yes") }
+                let (tells_usage, peer) = (texts.get("usage") == Some("yes"), texts.get("peer"));
+                Self::Listen { expires, tells_usage, peer: peer.map(str::to_owned) }
             }
             "directory" => Self::Directory(DirectoryCall::read(&texts)?),
             "budget" => Self::Budget(BudgetCall::read(&texts)?),
@@ -261,11 +265,14 @@ mod tests {
         let pull = |ask, body| (Call::Pull(Box::new(ask)), "pull", body);
         let directory = |call, body| (Call::Directory(call), "directory", body);
         let expires = Millis(1_795_341_182_000);
-        let listen = |tells_usage, body| (Call::Listen { expires, tells_usage }, "listen", body);
+        let listen = |tells_usage, peer: Option<&str>, body| {
+            (Call::Listen { expires, tells_usage, peer: peer.map(str::to_owned) }, "listen", body)
+        };
         let rest = vec![
             (Call::Conflicts { after: version(7) }, "conflicts", r#"{"after":"7"}"#),
-            listen(false, r#"{"expires":"1795341182000"}"#),
-            listen(true, r#"{"expires":"1795341182000","usage":"yes"}"#),
+            listen(false, None, r#"{"expires":"1795341182000"}"#),
+            listen(true, None, r#"{"expires":"1795341182000","usage":"yes"}"#),
+            listen(false, Some("dexie"), r#"{"expires":"1795341182000","peer":"dexie"}"#),
             pull(Ask::default(), "{}"),
             pull(Ask { seen: Seen::Nothing, ..Ask::default() }, r#"{"seen":"nothing"}"#),
             pull(

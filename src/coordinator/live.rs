@@ -35,6 +35,8 @@ pub struct Listener {
     pub role: Role,
     /// Whether answers say what they have used.
     pub tells_usage: bool,
+    /// What a front keeps with the socket that is not our own.
+    pub peer: Option<String>,
 }
 
 impl Listener {
@@ -53,6 +55,7 @@ impl Listener {
             .and_some("scope", scope.map(Scope::to_string))
             .and_some("space", space.map(SpaceId::to_string))
             .and_some("usage", self.tells_usage.then(|| "yes".to_owned()))
+            .and_some("peer", self.peer.clone())
             .end()
     }
 
@@ -68,7 +71,8 @@ impl Listener {
         let user = UserHash::parse(texts.get("user")?).ok()?;
         let (expires, role) = (texts.get("expires")?.parse().ok()?, Role::parse(texts.get("role")?)?);
         let tells_usage = texts.get("usage") == Some("yes");
-        Some(Self { user, destination, expires: Millis(expires), role, tells_usage })
+        let peer = texts.get("peer").map(str::to_owned);
+        Some(Self { user, destination, expires: Millis(expires), role, tells_usage, peer })
     }
 
     /// Whoever sends a message over the socket, as a caller.
@@ -85,8 +89,10 @@ impl Listener {
 pub enum Outlet {
     /// Tell these.
     Tell(Vec<u32>, News),
-    /// Close these.
+    /// Close these, over which our own front speaks.
     Close(Vec<u32>, Closing),
+    /// Close these, over which another one does.
+    CloseForeign(Vec<u32>, Closing),
     /// Keep this text with that socket.
     Note(u32, String),
     /// Answer pings with this position once all that was written is durable. Nobody may hear before that what can still be lost.
@@ -155,6 +161,18 @@ impl Live {
         self.listeners.get(&socket)
     }
 
+    /// What a front keeps with a socket that is not our own.
+    #[must_use]
+    pub fn peer(&self, socket: u32) -> Option<&str> {
+        self.listeners.get(&socket)?.peer.as_deref()
+    }
+
+    /// Up to where whoever listens was told; none while the space was not opened.
+    #[must_use]
+    pub fn told(&self) -> Option<&Position> {
+        self.told.as_ref()
+    }
+
     /// Whoever listens has a socket more, which gets a number; `here` is where the space stands.
     ///
     /// # Errors
@@ -185,6 +203,14 @@ impl Live {
             self.out.push(Outlet::Note(socket, listener.to_text()));
         }
         expires.since(now)
+    }
+
+    /// A front keeps something else with its socket from now on.
+    pub fn keep(&mut self, socket: u32, peer: String) {
+        if let Some(listener) = self.listeners.get_mut(&socket).filter(|it| it.peer.as_ref() != Some(&peer)) {
+            listener.peer = Some(peer);
+            self.out.push(Outlet::Note(socket, listener.to_text()));
+        }
     }
 
     /// A socket has ended.
@@ -244,11 +270,16 @@ impl Live {
 
     /// Closes sockets.
     pub fn close(&mut self, sockets: Vec<u32>, why: Closing) {
-        for socket in &sockets {
+        let is_foreign = |socket: &u32| self.peer(*socket).is_some();
+        let (foreign, ours): (Vec<_>, Vec<_>) = sockets.into_iter().partition(is_foreign);
+        for socket in foreign.iter().chain(&ours) {
             self.left(*socket);
         }
-        if !sockets.is_empty() {
-            self.out.push(Outlet::Close(sockets, why));
+        if !foreign.is_empty() {
+            self.out.push(Outlet::CloseForeign(foreign, why.clone()));
+        }
+        if !ours.is_empty() {
+            self.out.push(Outlet::Close(ours, why));
         }
     }
 

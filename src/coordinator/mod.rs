@@ -33,13 +33,12 @@ use cache::Cache;
 use conflicts::parking::Parking;
 use ledger::{Ledger, LedgerError, LedgerResult, Meta};
 use metering::{Due, Meter};
-pub use sharing::administration::Administered;
-
 use publication::{Durable, PublicationConfig, Publisher};
 use push::{
     plan::{Part, Plan},
     queue::{Done, MayBegin, Progress, Queue, Waiting},
 };
+pub use sharing::administration::Administered;
 
 use crate::{
     call::{Administration, PushAnswer},

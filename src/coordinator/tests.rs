@@ -16,6 +16,7 @@ mod pushes;
 mod spaces;
 mod storage;
 mod tasks;
+mod transactions;
 
 use std::collections::BTreeMap;
 

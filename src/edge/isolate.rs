@@ -8,6 +8,8 @@ use super::{
     budget::ObjectRequests, directory, failures::FailureLines, live::Held, refusals::Refusals, spent::Spent,
     streams::Streams, visit::Visit, writes::Writes,
 };
+#[cfg(feature = "dexie")]
+use crate::access::session::Sessions;
 use crate::{
     access::{
         cors::{self, RefusedOrigins},
@@ -33,7 +35,12 @@ pub struct Isolate {
     pub(super) verifier: Verifier,
     pub(super) granter: Granter,
     pub(super) inviter: Inviter,
+    #[cfg(feature = "dexie")]
+    pub(super) sessions: Sessions,
     pub(super) memory: Memory,
+    /// Of shared spaces that clients of Dexie Cloud read.
+    #[cfg(feature = "dexie")]
+    pub(super) grants: super::grants::Grants,
     pub(super) writes: Writes,
     pub(super) refusals: Refusals,
     pub(super) object_requests: ObjectRequests,
@@ -56,13 +63,17 @@ impl Isolate {
     #[must_use]
     pub fn new(config: EdgeConfig, problems: &[String], unknown: &[&str], has_limiter: bool) -> Self {
         let verifier = Verifier::new(&config.token);
-        let granter = Granter::new(config.grant_secret.as_deref(), config.other_grant_secret.as_deref());
-        let inviter = Inviter::new(config.grant_secret.as_deref(), config.other_grant_secret.as_deref());
+        let (secret, other) = (config.grant_secret.as_deref(), config.other_grant_secret.as_deref());
+        let (granter, inviter) = (Granter::new(secret, other), Inviter::new(secret, other));
         let mut isolate = Self {
             verifier,
             granter,
             inviter,
+            #[cfg(feature = "dexie")]
+            sessions: Sessions::new(secret, other),
             memory: Memory::default(),
+            #[cfg(feature = "dexie")]
+            grants: Default::default(),
             writes: Writes::default(),
             refusals: Refusals::default(),
             object_requests: ObjectRequests::new(config.counts_object_requests),

@@ -4,6 +4,8 @@ mod budget;
 pub mod config;
 pub mod directory;
 mod failures;
+#[cfg(feature = "dexie")]
+mod grants;
 pub mod identity;
 pub mod isolate;
 pub mod known;

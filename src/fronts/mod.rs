@@ -6,9 +6,27 @@ pub mod dexie;
 pub mod headwater;
 
 use crate::{
+    access::cors::Credentials,
     call::{Call, Caller, PushRequest, ReadPush},
     error::ApiError,
 };
+
+/// Whether pages send credentials along with requests for a path.
+#[must_use]
+pub fn credentials_of(path: &str) -> Credentials {
+    #[cfg(feature = "dexie")]
+    if dexie::route::is_below_dexie(path) {
+        return Credentials::Included;
+    }
+    let _ = path;
+    Credentials::Omitted
+}
+
+/// The same of requests that are passed on to an object as the call of this name.
+#[must_use]
+pub fn credentials_of_call(name: &str) -> Credentials {
+    if name == Call::Dexie.name() { Credentials::Included } else { Credentials::Omitted }
+}
 
 /// Begins to read the body of a push, whichever front it is of.
 ///
@@ -27,4 +45,43 @@ pub fn read_push(push: &Call, body: Vec<u8>, caller: &Caller) -> Result<Box<dyn 
         Call::Resolve => Box::new(PushRequest::read_resolutions(body)?),
         _ => Box::new(PushRequest::read(body)?),
     })
+}
+
+/// The end of an answer of Dexie Cloud that is written in pieces.
+pub const END_OF_CHANGES: &str = "]}";
+
+/// Record lines of a user's, as a further piece of such an answer.
+#[must_use]
+pub fn further_changes(lines: &str, sub: &str) -> String {
+    #[cfg(feature = "dexie")]
+    return dexie::answer::further(lines, sub);
+    #[cfg(not(feature = "dexie"))]
+    panic!("BUG: nobody has asked for an answer to {sub} with {} bytes", lines.len());
+}
+
+#[cfg(all(test, feature = "dexie"))]
+mod tests {
+    use super::*;
+    use crate::{
+        call::Usage,
+        fronts::headwater::reply::{AllHeaders, Reply},
+    };
+
+    #[test]
+    fn an_object_answers_pages_that_send_credentials_as_the_edge_does() {
+        let told = |credentials| {
+            let reply = Reply::of_object(Err(ApiError::Overloaded), None, None, "r");
+            let AllHeaders::Named(headers) =
+                reply.all_headers("r", (Some("https://app.example"), credentials), Usage::default())
+            else {
+                panic!("not a pull")
+            };
+            headers.contains("Access-Control-Allow-Credentials\ntrue\n")
+        };
+        assert!(told(credentials_of_call("dexie")) && told(credentials_of("//dexie/sync")));
+        for name in ["push", "resolve", "pull", "listen"] {
+            assert!(!told(credentials_of_call(name)), "{name}");
+        }
+        assert!(!told(credentials_of("/sync/push")));
+    }
 }

@@ -249,7 +249,11 @@ impl World {
             }
             Effect::Call(call) => {
                 let (object, caller) = (self.spaces[space].hash.clone(), exchange.caller().clone());
-                let called = self.call_object(space, &Outgoing { object, call, caller, timeout_ms: 0 }, None);
+                let called = self.call_object(
+                    space,
+                    &Outgoing { object, call, caller, timeout_ms: 0, body: None },
+                    None,
+                );
                 if let Ok(body) = &called.told {
                     let (caller, space) = (exchange.caller(), &self.spaces[space]);
                     let scope = caller.destination.scope().expect("a socket is of a space");

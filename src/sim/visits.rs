@@ -148,7 +148,7 @@ impl World {
                 assert!(!is_garbled, "I6: a head was taken whose bytes had changed");
                 Event::Head(head)
             }
-            Effect::StreamObjects { start, objects, end, lasts_ms: _, ttls_s } => {
+            Effect::StreamObjects { start, objects, end, sub: _, lasts_ms: _, ttls_s } => {
                 Event::Opened(self.stream_objects(driven, start, &objects, &end, ttls_s, around))
             }
             Effect::Several(parts) => Event::Several(self.carry_parts(driven, parts, around)),

@@ -59,6 +59,7 @@ extern "C" {
         lasts_ms: u32,
         ttls_s: &[u32],
         ahead: usize,
+        sub: Option<&str>,
     ) -> Promise;
     type TextPipe;
     #[wasm_bindgen(constructor)]
@@ -278,13 +279,14 @@ impl Carrier {
             }
             Effect::ReadHead { scope, ttl_s, .. } => read_head(env, &scope.head_key(), *ttl_s),
             Effect::OpenObject { key, ttls_s } => read_object(env, key, ttls_s),
-            Effect::StreamObjects { start, objects, end, lasts_ms, ttls_s } => {
+            Effect::StreamObjects { start, objects, end, sub, lasts_ms, ttls_s } => {
                 let (keys, between) = (Array::new(), Array::new());
                 for (key, text) in objects {
                     keys.push(&key.into());
                     between.push(&text.into());
                 }
-                stream_objects(env, start, &keys, &between, end, *lasts_ms, ttls_s, limits::OBJECTS_AHEAD)
+                let (ahead, sub) = (limits::OBJECTS_AHEAD, sub.as_deref());
+                stream_objects(env, start, &keys, &between, end, *lasts_ms, ttls_s, ahead, sub)
             }
             Effect::Call(call) => {
                 let (name, caller, body) = (call.object.as_str(), call.caller.to_text(), call.call.body());
@@ -302,11 +304,12 @@ impl Carrier {
     }
 
     fn pass(&self, call: &Outgoing, source: PassedBody) -> Promise {
-        let Outgoing { object, call, caller, timeout_ms } = call;
+        let body = call.body();
+        let Outgoing { object, call, caller, timeout_ms, .. } = call;
         let (env, object, name, text) = (&self.env, object.as_str(), call.name(), caller.to_text());
         match source {
-            PassedBody::Call => pass_on(env, object, name, &text, &call.body(), *timeout_ms, "call"),
-            PassedBody::Upgrade => pass_on(env, object, name, &text, &call.body(), *timeout_ms, "upgrade"),
+            PassedBody::Call => pass_on(env, object, name, &text, &body, *timeout_ms, "call"),
+            PassedBody::Upgrade => pass_on(env, object, name, &text, &body, *timeout_ms, "upgrade"),
             PassedBody::Request { coding, limit, expires } => {
                 let (request, user, is_gzip) = (self.request(), caller.user.as_str(), coding == Coding::Gzip);
                 let expires = expires.0 as f64;

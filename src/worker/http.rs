@@ -5,9 +5,12 @@ use headwater::{
     coordinator::object::NoBody,
     edge::visit::{self, Called, Visit},
     error::ApiError,
-    fronts::headwater::{
-        body::refusal_of,
-        reply::{AllHeaders, Body, Reply},
+    fronts::{
+        credentials_of_call,
+        headwater::{
+            body::refusal_of,
+            reply::{AllHeaders, Body, Reply},
+        },
     },
     limits,
     time::Millis,
@@ -118,7 +121,7 @@ pub(crate) async fn call_bytes(request: &Request, limit: usize) -> Result<Vec<u8
 
 /// The headers of a reply to a visit.
 pub(crate) fn headers(reply: &Reply, visit: &Visit) -> AllHeaders {
-    reply.all_headers(visit.id(), visit.origin(), visit.usage())
+    reply.all_headers(visit.id(), (visit.origin(), visit.credentials()), visit.usage())
 }
 
 /// A body that is there.
@@ -137,14 +140,18 @@ pub(crate) fn respond_with(status: u16, body: &JsValue, headers: AllHeaders) -> 
     }
 }
 
-/// What an object answers to the request `id` from a page of `origin`.
+/// What an object answers to the call `name` for the request `id` from a page of `origin`.
 pub(crate) fn respond_as_object(
     reply: &Reply,
-    id: &str,
-    origin: Option<&str>,
+    name: &str,
+    (id, origin): (&str, Option<&str>),
     usage: Usage,
 ) -> Result<JsValue, JsValue> {
-    respond_with(reply.status, &body(&reply.body), reply.all_headers(id, origin, usage))
+    respond_with(
+        reply.status,
+        &body(&reply.body),
+        reply.all_headers(id, (origin, credentials_of_call(name)), usage),
+    )
 }
 
 /// A body that was read, or why there is none.

@@ -5,6 +5,8 @@
 
 mod analytics;
 mod edge;
+#[cfg_attr(not(feature = "dexie"), path = "foreign_none.rs")]
+mod foreign;
 mod head;
 mod http;
 mod isolate;

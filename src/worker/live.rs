@@ -21,7 +21,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 use crate::{
-    analytics, isolate, now,
+    analytics, foreign, isolate, now,
     object::{Body, Instance, random},
     panic::UnderWay,
     tokens,
@@ -56,7 +56,7 @@ extern "C" {
     #[wasm_bindgen(method, js_name = numberOf)]
     fn number_of(this: &Sockets, socket: &JsValue) -> i32;
     #[wasm_bindgen(method)]
-    fn send(this: &Sockets, numbers: &[u32], text: &str);
+    pub(crate) fn send(this: &Sockets, numbers: &[u32], text: &str);
     #[wasm_bindgen(method)]
     fn close(this: &Sockets, numbers: &[u32], text: Option<&str>, code: u16, why: &str);
     #[wasm_bindgen(method)]
@@ -79,10 +79,15 @@ impl Instance {
         let joined = self.object.borrow_mut().join(applicant, Moment { now: now(), random: random() });
         let response = match joined {
             Ok(joined) => {
-                let greeting = live::greeting(self.object.borrow().space_id(), &joined.greeting);
+                let (greeting, protocol) = match joined.is_foreign {
+                    false => {
+                        (live::greeting(self.object.borrow().space_id(), &joined.greeting), live::PROTOCOL)
+                    }
+                    true => (String::new(), ""),
+                };
                 let aside = aside.map(Aside::to_text);
                 let (socket, note) = (joined.socket, &joined.note);
-                let accepted = self.sockets.accept(socket, note, &greeting, live::PROTOCOL, aside.as_deref());
+                let accepted = self.sockets.accept(socket, note, &greeting, protocol, aside.as_deref());
                 if accepted.is_none() {
                     self.object.borrow_mut().live().left(socket);
                 }
@@ -99,12 +104,24 @@ impl Instance {
 
     /// Does with sockets what the object has decided.
     pub(crate) fn carry_out_live(self: &Rc<Self>) {
-        let outlets = self.object.borrow_mut().live().take();
+        loop {
+            let outlets = self.object.borrow_mut().live().take();
+            if outlets.is_empty() {
+                return;
+            }
+            self.carry_out_outlets(outlets);
+        }
+    }
+
+    fn carry_out_outlets(self: &Rc<Self>, outlets: Vec<Outlet>) {
         for outlet in outlets {
             let object = self.object.borrow();
             match outlet {
                 Outlet::Tell(numbers, news) => {
-                    self.sockets.send(&numbers, &live::news(object.space_id(), &news));
+                    let text = live::news(object.space_id(), &news);
+                    drop(object);
+                    let ours = self.tell_foreign(numbers, &news);
+                    self.sockets.send(&ours, &text);
                 }
                 Outlet::Close(numbers, why) => {
                     drop(object);
@@ -113,6 +130,10 @@ impl Instance {
                     for number in numbers {
                         self.forget_conversation(number);
                     }
+                }
+                Outlet::CloseForeign(numbers, why) => {
+                    let (text, code, why) = foreign::closing(&why);
+                    self.sockets.close(&numbers, text, code, why);
                 }
                 Outlet::Note(number, note) => self.sockets.keep(number, &note),
                 Outlet::AnswerPings(at) => {
@@ -139,6 +160,10 @@ impl Instance {
         self.object.borrow_mut().message_came(now());
         let Ok(number) = u32::try_from(self.sockets.number_of(socket)) else { return };
         let heard = self.object.borrow_mut().live().hear(number, now()).map(|listener| listener.user.clone());
+        if self.object.borrow_mut().live().peer(number).is_some() {
+            self.hear_foreign(number, message).await;
+            return;
+        }
         if let Ok(user) = &heard
             && let Err(why) = self.take_in(number, user, message)
         {

@@ -185,7 +185,7 @@ impl DurableObject for Coordinator {
         };
         let reply = Reply::of_object(result.map(Said::into_text), at.as_ref(), aside.as_ref(), &id);
         let response: web_sys::Response =
-            http::respond_as_object(&reply, &id, origin, used)?.unchecked_into();
+            http::respond_as_object(&reply, &name, (&id, origin), used)?.unchecked_into();
         Ok(response.into())
     }
 

@@ -33,4 +33,9 @@ test("one value is put on a day that has one, all pushes are taken, and a pull t
   const { code, budget, retryAfter } = pull.body;
   const told = [pull.status, code, budget, pull.response.headers.get("retry-after")];
   assert.deepEqual(told, [503, "overloaded", "object_requests", `${retryAfter}`]);
+  const headers = { "content-type": "application/json" };
+  const several = await last.ask("/sync/pulls", { method: "POST", headers, body: JSON.stringify({ pulls: [{ consistency: "strong" }] }) });
+  assert.deepEqual([several.status, several.body.pulls[0].status, several.body.pulls[0].body.budget], [200, 503, "object_requests"]);
+  const [, left, ends] = /^object-requests=(\w+), ends=(\d+)$/.exec(several.response.headers.get("headwater-budget"));
+  assert.ok(["reserve", "nothing"].includes(left) && Math.abs(ends - several.body.pulls[0].body.retryAfter) <= 1);
 });

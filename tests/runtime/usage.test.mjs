@@ -104,6 +104,24 @@ describe("usage", () => {
     await Promise.all([plain.close(), asked.close()]);
   });
 
+  test("each of several pulls has a line of its own that says `part`, and the line of the request has the sum", async () => {
+    const member = new Member(runtime, "member");
+    const id = await member.create(spaceId("parts"));
+    await member.put(id, "a");
+    const list = [{ consistency: "strong" }, { space: id, grant: await member.grant(id), consistency: "strong" }, { space: "~", sinse: 1 }];
+    const answer = await member.ask("POST", "/sync/pulls", { body: { pulls: list } });
+    const request = answer.response.headers.get("headwater-request");
+    const of = () => linesOf(runtime, "request").filter((line) => line.request === request);
+    const lines = await eventually("the request is in the log", () => of().some(({ part }) => !part) && of());
+    const whole = lines.at(-1);
+    const parts = lines.slice(0, -1);
+    assert.deepEqual([whole.route, whole.part, whole.workerRequests], ["pulls", undefined, 1]);
+    assert.deepEqual(parts.map(({ route, part }) => [route, part]), list.map(() => ["pull", true]));
+    assert.deepEqual(parts.map(({ status, code }) => code ?? status).sort(), [200, 200, "malformed"]);
+    assert.equal(whole.objectRequests, 2);
+    for (const meter of ["objectRequests", "rowsRead"]) assert.equal(parts.reduce((sum, line) => sum + (line[meter] ?? 0), 0), whole[meter], meter);
+  });
+
   test("each alarm and each message has a line and a point, and so has each request, with what its object has used", async () => {
     const owner = new Member(runtime, "owner");
     const id = await owner.create(spaceId("points"));

@@ -47,7 +47,7 @@ export type Choice = "mine" | "theirs" | { key: Key; value: unknown }[];
 export async function resolve(tx: Tx, note: ConflictNote, choice: Choice, edit: { tx: string; at: number }): Promise<void> {
   const row = await tx.spaces.get(note.space);
   // "mine" repeats what was done, and a patch of what somebody has deleted does nothing: then the records are written as the edit left them.
-  if (choice === "mine" && note.records.every(({ theirs }) => theirs === null)) choice = note.records.map(({ key, mine }) => ({ key, value: mine && JSON.parse(mine) }));
+  if (choice === "mine" && note.records[0] && note.records.every(({ theirs }) => theirs === null)) choice = note.records.map(({ key, mine }) => ({ key, value: mine ? JSON.parse(mine) : null }));
   const taken = typeof choice === "string" ? { take: choice } : { records: choice.map((one) => recordOf(one, note)) };
   const change = JSON.stringify({ op: "resolve", conflict: note.conflict, ...taken });
   await tx.outbox.add([{ ...edit, space: note.space, ...seen(row), changes: [change], keys: [""] }]);

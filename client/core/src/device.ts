@@ -38,6 +38,8 @@ export interface DeviceOptions {
 const SOCKETS_MAX = 8;
 const POLL_VISIBLE_MS = 60_000;
 const POLL_HIDDEN_MS = 15 * 60_000;
+/** While the deployment's requests run low; what a location knows is good for as long then. */
+const POLL_LOW_MS = 5 * 60_000;
 const TOKEN_AHEAD_MS = 60_000;
 
 interface Open {
@@ -74,6 +76,7 @@ export class Device {
   #isOffline = false;
   #isPaused = false;
   #isStopped = false;
+  #lowUntil = 0;
   #watchers = new Set<() => void>();
 
   constructor(options: DeviceOptions) {
@@ -309,6 +312,7 @@ export class Device {
       }
     } else if (token === null) this.#tell(space, { type: "token", user: null }, open);
     open.aborts.delete(id);
+    this.#runsLow(answer.lowFor);
     this.#tell(space, { type: "answer", id, answer }, open);
   }
 
@@ -316,12 +320,21 @@ export class Device {
 
   /** Without a socket, what is new is asked for now and then, of all such spaces at once. */
   #schedulePoll(): void {
-    const { chance } = this.#options.ports;
-    const ms = (this.#isVisible ? POLL_VISIBLE_MS : POLL_HIDDEN_MS) * (0.75 + chance() / 2);
-    this.#timers.set("poll", ms, () => {
+    const { ports } = this.#options;
+    const visible = ports.now() < this.#lowUntil ? POLL_LOW_MS : POLL_VISIBLE_MS;
+    this.#timers.set("poll", (this.#isVisible ? visible : POLL_HIDDEN_MS) * (0.75 + ports.chance() / 2), () => {
       for (const [space, { socket }] of this.#spaces) if (!socket?.isOpen) this.#tell(space, { type: "poll" });
       this.#schedulePoll();
     });
+  }
+
+  /** For so many milliseconds, of which every answer says the same end. */
+  #runsLow(ms = Number.NaN): void {
+    const now = this.#options.ports.now();
+    if (!(ms > 0) || now < this.#lowUntil || this.#isStopped) return;
+    this.#lowUntil = now + ms;
+    // The next poll was set for a day that has enough.
+    this.#schedulePoll();
   }
 
   // ——— The token.

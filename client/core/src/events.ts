@@ -5,6 +5,13 @@ import type { Answer, Live, Request } from "./requests.ts";
 import type { Tell } from "./status.ts";
 import type { Key, OutboxRow, Scope, SpaceRow, Tx } from "./store.ts";
 
+export interface Options {
+  space: string;
+  newId: () => string;
+  /** `onConflict` of every push; absent: what the collection says. */
+  onConflict?: "reject" | "merge" | "overwrite";
+}
+
 /** A transaction of the app that was committed here and may be sent before it is numbered: all its rows of one space. */
 export interface Early {
   rows: OutboxRow[];
@@ -41,7 +48,7 @@ export type Event =
   | { type: "withdraw" }
   | { type: "close" };
 
-export type TimerName = "wait" | "push" | "pull" | "full";
+export type TimerName = "wait" | "push" | "pull" | "full" | "budget";
 
 export type Effect =
   | { type: "commit"; id: number; scope: Scope; body: (tx: Tx) => Promise<unknown> }

@@ -33,11 +33,11 @@ export const initOf = (method: string, token: string, body: string): FetchInit =
 });
 
 /** A request of the protocol as `fetch` takes it. */
-export function fetchable(url: string, token: string, { kind, space, body, grant, isStream }: Request): [url: string, init: FetchInit] {
-  const init = initOf("POST", token, body);
+export function fetchable(url: string, token: string, { kind, space, body, grant, cursor, isStream }: Request): [url: string, init: FetchInit] {
+  const init = initOf(kind === "conflict" ? "GET" : "POST", token, body);
   if (grant) init.headers["headwater-grant"] = grant;
   init.headers["accept"] = isStream ? LINES : JSON_TYPE;
-  return [url + pathOf(kind, space), init];
+  return [url + pathOf(kind, space, cursor), init];
 }
 
 type TakePage = (page: Page, length: number) => Promise<void>;
@@ -64,14 +64,15 @@ export async function ask(ports: Ports, url: string, token: string, request: Req
     const answer = await ports.fetch(target, { ...init, signal });
     const { status, headers } = answer;
     const type = headers.get("content-type")?.split(";")[0] ?? "";
+    const lowFor = Number(/ends=(\d+)/.exec(headers.get("headwater-budget") ?? "")?.[1]) * 1000;
     if (page && status === 200 && type === LINES) {
       await readLines(answer, alive, page);
-      return { status, body: {} };
+      return { status, body: {}, lowFor };
     }
     const text = await answer.text();
     // A page of a proxy is no answer of the protocol, whatever its status.
     const body = /^application\/(problem\+)?json$/.test(type) ? attempt(() => JSON.parse(text)) : null;
-    return { ...answerOf(status, typeof body === "object" ? body : null, headers.get("retry-after")), position: headers.get("headwater-position") };
+    return { ...answerOf(status, typeof body === "object" ? body : null, headers.get("retry-after")), position: headers.get("headwater-position"), lowFor };
   } catch {
     return NO_ANSWER;
   } finally {

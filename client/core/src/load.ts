@@ -1,5 +1,6 @@
 /** What pulls bring, in transactions: single answers, and loads of several pages with a sweep at the end. */
 
+import { announce } from "./announced.ts";
 import { reaches } from "./positions.ts";
 import { applyLines, basesOf, change, distinct, dropSettled, type Line, rebase, refold, type Stored, write } from "./records.ts";
 import type { Key, Load, OutboxRow, Position, SpaceRow, Tx } from "./store.ts";
@@ -40,11 +41,15 @@ function refuse({ position }: SpaceRow, load: Load, { epoch, version, reset }: P
 /** A full state is being brought: of an edit made meanwhile nobody can say yet what it rests on. */
 export const bringsAll = ({ load }: SpaceRow): boolean => load?.since === 0;
 
-const newLoad = ({ position }: SpaceRow, asked: Asked): Load => ({
+/**
+ * A full state without a word of the server that it replaces what is here comes to who has nothing, not even where the space was empty:
+ * then no record can have gone, and rows of which nobody has been told yet stay.
+ */
+const newLoad = (asked: Asked): Load => ({
   id: asked.loadId,
   cursor: null,
   since: asked.since,
-  sweep: asked.since === 0 && position !== null,
+  sweep: false,
   dirty: false,
   gaveUp: asked.gaveUp,
 });
@@ -55,7 +60,7 @@ export const storePage = (tx: Tx, space: string, page: Page, asked: Asked): Prom
 
 async function takePage(tx: Tx, row: SpaceRow, page: Page, asked: Asked): Promise<void> {
   const isPaged = row.load !== null;
-  const load = row.load ?? newLoad(row, asked);
+  const load = row.load ?? newLoad(asked);
   refuse(row, load, page);
   if (page.reset) {
     // What came before this page is no part of the state that begins here, so what it brought may have to be swept.
@@ -71,6 +76,7 @@ async function takePage(tx: Tx, row: SpaceRow, page: Page, asked: Asked): Promis
   if (page.end) {
     if (load.sweep) for (const key of await sweep(tx, row, new Set(keys))) folded.add(key);
     await arrive(tx, row, page, isPaged);
+    if (isPaged || load.sweep) await announce(tx, row, null);
     for (const key of await dropSettled(tx, row, load.gaveUp)) folded.add(key);
   } else {
     if (load.sweep) await tx.marks.add(load.id, keys);

@@ -10,7 +10,7 @@
  * are made short in the build.
  */
 
-import type { Early, Effect, Event, TimerName } from "./events.ts";
+import type { Early, Effect, Event, Options, TimerName } from "./events.ts";
 import { bringsAll, Wrong } from "./load.ts";
 import { hold, openSpace } from "./opening.ts";
 import { Patience } from "./patience.ts";
@@ -21,13 +21,6 @@ import type { Phase, SpaceStatus, Tell } from "./status.ts";
 import { DeviceFull, type Held, type HeldWhy, type Position, type Scope, type SentRow, type SpaceRow, StoreClosed, TermOver, type Tx } from "./store.ts";
 import { verdictOf } from "./verdict.ts";
 import type { Pull, Push, Work } from "./work.ts";
-
-export interface Options {
-  space: string;
-  newId: () => string;
-  /** `onConflict` of every push; absent: what the collection says. */
-  onConflict?: "reject" | "merge" | "overwrite";
-}
 
 export const MINUTE = 60_000;
 const FULL_RETRY_MS = 5 * MINUTE;
@@ -56,6 +49,8 @@ export abstract class Machine {
   protected paused_ = false;
   protected offline_ = false;
   protected deviceFull_ = false;
+  /** The day's budget has nothing left for pulls. */
+  protected unbudgeted_ = false;
   protected patience_ = new Patience();
   protected wants_ = { push: false, pull: false, strong: false, withdraw: false };
   /** A position that a live message has told of. */
@@ -116,7 +111,7 @@ export abstract class Machine {
     // While an answer is being stored it is known.
     if (this.patience_.unsure && !(this.work_?.kind === "commit" && this.purpose_ === "pushing")) return "unsure";
     if (this.patience_.waitsUntil !== null || this.waitsForToken_ || this.offline_) return "waiting";
-    if (!this.work_) return row.position ? "idle" : "loading";
+    if (!this.work_) return this.unbudgeted_ ? "waiting" : row.position ? "idle" : "loading";
     return this.purpose_ === "pulling" && (!row.position || row.load?.since === 0) ? "loading" : this.purpose_;
   }
 
@@ -164,7 +159,7 @@ export abstract class Machine {
     if (this.wants_.withdraw) return this.withdrawFirst_("blocked");
     // A push of which nothing is known comes before everything, and a pull that a push has asked for before the next push.
     if (this.patience_.unsure && !bringsAll(row)) return this.push_();
-    const mayPull = !this.deviceFull_;
+    const mayPull = !this.deviceFull_ && !this.unbudgeted_;
     if (mayPull && (!row.position || row.load || row.min)) return this.pull_();
     // Under an epoch that has ended nothing can be pushed: the pull has to come first, when there is room for it.
     if (!row.position || bringsAll(row) || (row.min && row.min.epoch !== row.position.epoch)) return;
@@ -174,7 +169,8 @@ export abstract class Machine {
     }
     if (this.wants_.push) return this.push_();
     const isBehind = this.min_ !== null && !this.isPullDelayed_;
-    if (mayPull && (this.wants_.pull || isBehind)) this.pull_();
+    if (mayPull && (this.wants_.pull || isBehind)) return this.pull_();
+    if (mayPull && row.unread) this.list_();
   }
 
   /** One transaction; what it stores is known when `then` is called. */
@@ -191,16 +187,14 @@ export abstract class Machine {
     this.effects_.push({ type: "commit", id, scope, body: (tx) => body(tx, this.options_.space) });
   }
 
-  protected request_(work: Work, purpose: Phase, request: { body: string; grant?: string; isStream?: boolean }): void {
+  protected request_(work: Work, purpose: Phase, request: Partial<Request> & { body: string }): void {
     this.purpose_ = purpose;
     this.work_ = work;
-    const { space } = this.options_;
-    this.effects_.push({ type: "send", id: work.id, request: { kind: work.kind as Request["kind"], space, isStream: false, ...request } });
+    this.effects_.push({ type: "send", id: work.id, request: { kind: work.kind as Request["kind"], space: this.options_.space, isStream: false, ...request } });
   }
 
   protected newId_(): number {
-    this.ids_ += 1;
-    return this.ids_;
+    return (this.ids_ += 1);
   }
 
   protected stored_({ row, pending, counted, sent }: Stored): void {
@@ -245,6 +239,7 @@ export abstract class Machine {
     if (name === "wait") this.patience_.goOn();
     else if (name === "pull") this.isPullDelayed_ = false;
     else if (name === "full") this.deviceFull_ = false;
+    else if (name === "budget") this.unbudgeted_ = false;
     else {
       this.pushTimerSince_ = null;
       this.wants_.push = true;
@@ -272,8 +267,7 @@ export abstract class Machine {
   }
 
   protected hold_(why: HeldWhy, detail = ""): void {
-    const held = { why, detail };
-    this.held_ = held;
+    const held = (this.held_ = { why, detail });
     this.patience_.reset();
     this.store_("held", NOTHING, (tx, space) => hold(tx, space, held));
   }
@@ -362,14 +356,16 @@ export abstract class Machine {
     if (verdict !== "token") patience.isTokenNew = false;
     if (isLater) {
       if (work.kind === "push") patience.kept(verdict === "foreign", mutations, status);
-      return this.wait_(retryAfter);
+      if (work.kind !== "pull" || !body?.["budget"] || !retryAfter) return this.wait_(retryAfter);
+      // That may be hours. Pushes go on: the last of a day is kept for them.
+      this.unbudgeted_ = true;
+      return this.later_("budget", retryAfter, MINUTE);
     }
     patience.answered(code);
     switch (verdict) {
       case "token":
         if (patience.isTokenNew) return this.hold_("signed-out", body?.detail);
-        patience.isTokenNew = true;
-        this.waitsForToken_ = true;
+        patience.isTokenNew = this.waitsForToken_ = true;
         this.effects_.push({ type: "token" });
         return;
       case "grant":
@@ -378,7 +374,8 @@ export abstract class Machine {
         return patience.late(mutations) ? undefined : this.hold_("timeout", body?.detail);
       case "told":
         if (work.kind === "push") return this.pushTold_(work, code, answer);
-        return work.kind === "pull" ? this.pullTold_(work, code, answer) : this.granted_(answer);
+        if (work.kind === "pull") return this.pullTold_(work, code, answer);
+        return work.kind === "grant" ? this.granted_(answer) : this.listed_(answer);
       default:
         if (verdict === "bug") this.log_(`refused: ${code}`, { body, work });
         return this.hold_(verdict, body?.detail ?? code);
@@ -394,6 +391,8 @@ export abstract class Machine {
   protected abstract storedPage_(work: Pull, stored: Stored): void;
   protected abstract pushTold_(work: Push, code: string, answer: Answer): void;
   protected abstract pullTold_(work: Pull, code: string, answer: Answer): void;
+  protected abstract list_(): void;
+  protected abstract listed_(answer: Answer): void;
   protected abstract granted_(answer: Answer): void;
   protected abstract refuseGrant_(detail?: string): void;
   protected abstract withdrawFirst_(code: string): void;

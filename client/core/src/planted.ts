@@ -21,6 +21,8 @@ export type Planted =
   | "marks kept" // a load that begins again keeps what it had marked, though it may be deleted by now
   | "early merged" // what may have been sent before it was numbered is numbered together with what came since
   | "early untried" // a leader that finds such an edit pulls before it pushes: its echo
+  | "adopted from behind" // rows are compared with a state of the server that is older than they are
+  | "closed conflict kept" // a conflict that another device has resolved stays on the screen
   | "client id kept"; // 19: a new database goes on under a client id that it was told
 
 declare global {

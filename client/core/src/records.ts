@@ -3,6 +3,7 @@
  * always the one folded over the other.
  */
 
+import { announce } from "./announced.ts";
 import { type Change, fold } from "./ops.ts";
 import { reaches } from "./positions.ts";
 import { type BaseRow, collectionOf, type ExtraRow, type Key, keyOf, type OutboxRow, type Position, type SentRow, type SpaceRow, type Text, type Tx } from "./store.ts";
@@ -118,6 +119,7 @@ export async function applyLines(tx: Tx, row: SpaceRow, lines: Line[], epoch: st
   });
   await rebase(tx, row, changed);
   await write(tx, space, plain);
+  await announce(tx, row, keys);
   return { keys, touched: changed.map(({ row: { key } }) => key) };
 }
 

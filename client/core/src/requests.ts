@@ -4,10 +4,13 @@ import { textOf } from "./positions.ts";
 import type { Position, SentRow, SpaceRow, Text } from "./store.ts";
 
 export interface Request {
-  kind: "push" | "pull" | "pulls" | "grant";
+  /** "conflict": the list of open conflicts. */
+  kind: "push" | "pull" | "pulls" | "grant" | "conflict";
   space: string;
-  /** The JSON text of the body; "" for a grant. */
+  /** The JSON text of the body; "" for a grant and for a list, which go by HTTP only. */
   body: Text;
+  /** Where the list goes on. */
+  cursor?: string;
   /** For a pull of a shared space. */
   grant?: string;
   /** The answer is wanted as lines, while they come. */
@@ -24,6 +27,8 @@ export interface Answer {
   retryAfter?: number | undefined;
   /** `Headwater-Position`. */
   position?: string | null;
+  /** `Headwater-Budget`: for so many milliseconds the deployment's requests run low; NaN: they do not. */
+  lowFor?: number | undefined;
 }
 
 export type Body = Answer["body"];
@@ -36,8 +41,11 @@ export function answerOf(status: number, body: Body = null, header?: string | nu
 }
 
 /** Where requests of this kind go for a space. */
-export const pathOf = (kind: Request["kind"] | "live", space: string): string =>
-  kind === "grant" ? `/spaces/${space}/grant` : `/sync/${kind}${space === "~" ? "" : `?space=${space}`}`;
+export function pathOf(kind: Request["kind"] | "live", space: string, cursor?: string): string {
+  if (kind === "grant") return `/spaces/${space}/grant`;
+  const query = [space === "~" ? "" : `space=${space}`, cursor ? `cursor=${cursor}` : ""].filter(Boolean).join("&");
+  return `/sync/${kind}${query && "?"}${query}`;
+}
 
 /** A message of a socket that is not an answer. */
 export interface Live {

@@ -180,7 +180,9 @@ class Settling {
     await this.remove_(sent);
     await this.closeConflicts_(sent, "");
     const known = (await this.conflicts_()).find((note) => note.conflict === conflict);
-    const note: ConflictNote | Omit<ConflictNote, "n"> = known ?? { kind: "conflict", space, conflict, records: [], changes: [] };
+    // What has been announced before the result came says less than the result.
+    const isNew = !known || known.fetched !== undefined;
+    const note: ConflictNote | Omit<ConflictNote, "n"> = isNew ? { ...(known && { n: known.n }), kind: "conflict", space, conflict, records: [], changes: [] } : known;
     const theirs = new Map(records.map((one) => [keyOf(one.collection, one.id), one]));
     this.touch_([...theirs.keys()]);
     const keys = distinct([...sent.keys, ...theirs.keys()]).filter(Boolean);
@@ -190,7 +192,7 @@ class Settling {
       const base = was === undefined ? value : was;
       let record = note.records.find((one) => one.key === key);
       if (!record) note.records.push((record = { key, base, mine: base }));
-      record.mine = fold(record.mine, changesOn(sent, key));
+      record.mine = fold(record.mine ?? null, changesOn(sent, key));
       const there = theirs.get(key);
       if (there?.deleted) record.theirs = null;
       else if (there?.theirs !== undefined) record.theirs = JSON.stringify(there.theirs);

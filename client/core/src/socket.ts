@@ -89,7 +89,7 @@ export class LiveSocket {
 
   /** Sends a request; null: it has to go by HTTP. */
   async ask({ kind, body, isStream }: Request): Promise<Answer | null> {
-    return !this.isOpen || kind === "grant" || isStream || isLonger(body, BODY_MAX) ? null : this.#send(kind, `"body":${body}`);
+    return !this.isOpen || !body || isStream || isLonger(body, BODY_MAX) ? null : this.#send(kind, `"body":${body}`);
   }
 
   /** A new token for the open socket. */

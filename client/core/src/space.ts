@@ -1,5 +1,6 @@
 /** What the machine of a space does: pushes, pulls, grants, and live messages. When it does what, machine.ts decides. */
 
+import { type Listed, readConflicts } from "./announced.ts";
 import { type Asked, collectionsOf, giveUp, type Page, restartLoad, storePage } from "./load.ts";
 import { Machine, MINUTE, NOTHING, type Of, PUSH_DELAY_MAX_MS } from "./machine.ts";
 import type { Early } from "./events.ts";
@@ -213,6 +214,21 @@ export class SpaceMachine extends Machine {
     this.wants_.push ||= this.pending_ > 0;
     // What it was told of has not come, though the server promises it: asked for again, but not at once.
     if (this.row_?.min || (this.min_ && reaches(this.minAsked_, this.min_))) this.wait_();
+  }
+
+  // ——— Conflicts of other devices.
+
+  protected list_(cursor = ""): void {
+    this.request_({ kind: "conflict", id: this.newId_() }, "pulling", { body: "", ...(cursor && { cursor }) });
+  }
+
+  protected listed_({ body }: Answer): void {
+    const { conflicts, cursor } = body as { conflicts?: Listed[]; cursor?: string | null };
+    if (!conflicts) return this.wait_();
+    this.store_("pulling", NOTHING, (tx, space) => readConflicts(tx, space, conflicts, !cursor), ({ row, added }) => {
+      if (added.length > 0) this.tell_({ type: "notes", space: row.space, added });
+      if (row.unread && cursor) this.list_(cursor);
+    });
   }
 
   // ——— Grants.

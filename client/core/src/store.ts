@@ -152,6 +152,8 @@ export interface SpaceRow {
   /** A position that a push was told of and that the next pull has to reach. */
   min: Position | null;
   held: Held | null;
+  /** Notes of other devices' conflicts wait for their contents. */
+  unread?: true;
 }
 
 /** Why nothing is sent for a space, until the application says so. */
@@ -188,11 +190,15 @@ export interface ConflictNote {
   changes: Text[];
   /** A resolution has been captured. */
   resolving?: true;
+  /** Another device of the user has opened it: whether its contents are here, or only the names of its records. Absent: this device has. */
+  fetched?: boolean;
 }
 export interface NotedRecord {
   key: Key;
-  base: Text | null;
-  mine: Text | null;
+  /** Absent: another device has made the edit. */
+  base?: Text | null;
+  /** Absent: not here yet, or `theirs` is absent for an edit of another device. */
+  mine?: Text | null;
   /** null: deleted; absent: the server had no room to say. */
   theirs?: Text | null;
   /** The version of `theirs`. */

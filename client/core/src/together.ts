@@ -51,7 +51,7 @@ export class Together {
     const ofEach = answer && !/told|bug/.test(verdictOf(answer)) ? answer : null;
     all.forEach(([, , resolve], at) => {
       const one = told?.[at];
-      resolve(one && !one.alone ? answerOf(one.status, one.body) : ofEach);
+      resolve(one && !one.alone ? { ...answerOf(one.status, one.body), lowFor: answer?.lowFor } : ofEach);
     });
   }
 }

@@ -7,4 +7,4 @@ import type { SentRow } from "./store.ts";
 export type Push = { kind: "push"; id: number; mutations: SentRow[]; since: boolean; client: string; isEarly: boolean };
 /** `queue`: what has come and is not stored; `storing`: the transaction of what is being stored; `over`: nothing more comes. */
 export type Pull = { kind: "pull"; id: number; asked: Asked; queue: Page[]; storing: number; over: "" | "broken" | "page" };
-export type Work = { kind: "commit"; id: number; then: (result: never) => void } | { kind: "grant"; id: number } | Push | Pull;
+export type Work = { kind: "commit"; id: number; then: (result: never) => void } | { kind: "grant" | "conflict"; id: number } | Push | Pull;

@@ -2,8 +2,7 @@
 
 import assert from "node:assert/strict";
 import { capture } from "../src/capture.ts";
-import type { Effect, Event, TimerName } from "../src/events.ts";
-import type { Options } from "../src/machine.ts";
+import type { Effect, Event, Options, TimerName } from "../src/events.ts";
 import { SpaceMachine } from "../src/space.ts";
 import type { Change } from "../src/ops.ts";
 import type { Answer, Request } from "../src/requests.ts";
@@ -16,6 +15,10 @@ export const LATER = "0bbbbbbbbbbb";
 export const line = (version: number, id: string, value: unknown = { v: version }) => ({ version, collection: "c", id, ...(value === null ? { deleted: true } : { value }) });
 export const put = (id: string, value: object = { mine: 1 }): Change => ({ op: "put", collection: "c", id, value: value as never });
 export const patch = (id: string, set: object): Change => ({ op: "patch", collection: "c", id, set: set as never });
+/** The record of an open conflict of the user `h1`, and the conflict as it is listed. */
+export const announcement = (version: number, conflict: string, ...ids: string[]) =>
+  ({ version, collection: "$conflicts", id: conflict, value: { user: "h1", client: "other", at: 1, records: ids.map((id) => ({ collection: "c", id })), count: ids.length } });
+export const listed = (conflict: string, changes: unknown[], records: unknown[]) => ({ conflict, user: "h1", client: "other", at: 1, mutations: [{ id: 1, changes }], records });
 
 export class Bench {
   store = new MemoryStore();

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { reaches } from "../src/positions.ts";
+import type { ConflictNote } from "../src/store.ts";
 import { type Device, type Edit, SPACES, type World } from "./world.ts";
 
 /** After every transaction of a device. */
@@ -41,6 +42,13 @@ export function checkEnd(world: World): void {
     for (const conflict of server.model.parked.keys()) {
       const isShown = world.devices.some(({ store }) => [...store.notes.rows.values()].some((note) => note.kind === "conflict" && note.conflict === conflict));
       assert.ok(isShown, `conflict ${conflict} is shown`);
+    }
+    // Announcements of a shared space say nothing to a device that does not know its members.
+    for (const { name, store } of space === "~" ? world.devices : []) {
+      const notes = [...store.notes.rows.values()].filter((note) => note.kind === "conflict" && note.space === space) as ConflictNote[];
+      const isWhole = ({ fetched, changes }: ConflictNote) => fetched !== false && changes.length > 0;
+      for (const id of server.model.parked.keys()) assert.ok(notes.some((note) => note.conflict === id && isWhole(note)), `${name} shows ${id} as a whole`);
+      for (const { fetched, conflict } of notes) assert.ok(fetched === undefined || server.model.parked.has(conflict), `${name} shows ${conflict}, which is closed`);
     }
   }
   for (const edit of world.edits) {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { capture, resolve } from "../src/capture.ts";
 import type { Planted } from "../src/planted.ts";
 import type { ConflictNote } from "../src/store.ts";
-import { Bench, EPOCH, LATER, line, patch, put } from "./bench.ts";
+import { announcement, Bench, EPOCH, LATER, line, patch, put } from "./bench.ts";
 
 export interface Claim {
   name: string;
@@ -72,6 +72,17 @@ export const claims: Claim[] = [
       await bench.page({ version: 10, lines: [line(10, "a", { v: 10 })], end: true });
       const [{ base, changes }] = bench.body.mutations;
       assert.equal(changes[0].base ?? base, 0);
+    },
+  },
+  {
+    name: "a conflict that another device has resolved leaves the screen of the one that had opened it",
+    planted: "closed conflict kept",
+    async walk() {
+      const bench = await (await Bench.at(7, [line(7, "a")])).pushing([patch("a", { mine: 1 })]);
+      await bench.pushed(8, [conflict(1, "x1", [{ collection: "c", id: "a", version: 7, theirs: { v: 7 } }])], [announcement(8, "x1", "a")]);
+      assert.deepEqual(codes(bench), ["x1"]);
+      await bench.on({ type: "live", message: { type: "changes", epoch: EPOCH, from: 8, version: 9, changes: [{ version: 9, collection: "$conflicts", id: "x1", deleted: true }] } });
+      assert.deepEqual(codes(bench), []);
     },
   },
   {

@@ -63,6 +63,8 @@ export class PageOfApp {
   isForbidden = false;
   /** How many grants pushes have brought. */
   grants = 0;
+  /** What answers to pulls have beside what they always have. */
+  pullHeaders: Record<string, string> = {};
   /** The spaces whose answers do not fit among others. */
   alone: string[] = [];
   /** Answers instead of the server, once each; null: no answer; "open": none until the request is aborted. */
@@ -110,12 +112,12 @@ export class PageOfApp {
       if (!answer) throw new TypeError("no connection");
       return answer;
     }
-    if (path === "/sync/pulls") return json(this.#several(body.pulls));
+    if (path === "/sync/pulls") return json(this.#several(body.pulls), this.pullHeaders);
     if (path.includes("s1") && this.isForbidden) return json({ status: 403, body: { code: "forbidden" } });
     if (path.endsWith("/grant")) return json({ status: 200, body: { grant: "g1", expiresIn: 600_000, role: "writer" } });
     if (path.startsWith("/sync/push")) return json(this.#pushed(path, body));
-    if (init.headers["accept"] !== "application/x-ndjson") return json(this.server.pull(body));
-    return stream(this.linesOf(body));
+    if (init.headers["accept"] !== "application/x-ndjson") return json(this.server.pull(body), this.pullHeaders);
+    return stream(this.linesOf(body), false, this.pullHeaders);
   }
 
   /** With the next grant of a shared space, if one is wanted. */
@@ -195,7 +197,7 @@ export const json = ({ status, body }: Reply, headers: Record<string, string> = 
 };
 export const html = (status: number): FetchAnswer => ({ status, headers: headersOf({ "content-type": "text/html" }), body: null, text: async () => "<p>no</p>" });
 /** A stream in pieces of seven bytes; `cut`: it breaks off in the middle of the last line. */
-export function stream(lines: string[], cut = false): FetchAnswer {
+export function stream(lines: string[], cut = false, headers: Record<string, string> = {}): FetchAnswer {
   const bytes = new TextEncoder().encode(`${lines.join("\n")}\n`).slice(0, cut ? -5 : undefined);
   let at = 0;
   const body = new ReadableStream<Uint8Array>({
@@ -205,6 +207,6 @@ export function stream(lines: string[], cut = false): FetchAnswer {
       else controller.close();
     },
   });
-  return { status: 200, headers: headersOf({ "content-type": "application/x-ndjson" }), body, text: async () => "" };
+  return { status: 200, headers: headersOf({ "content-type": "application/x-ndjson", ...headers }), body, text: async () => "" };
 }
 export const write = (server: Server, id: string, value: object) => server.write([{ op: "put", collection: "c", id, value }]);

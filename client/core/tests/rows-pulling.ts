@@ -181,6 +181,24 @@ row("pull: no answer", async () => {
   }
   assert.deepEqual(waits, [1000, 2000, 4000, 8000]);
 });
+row("pull: the day's budget is used up", async () => {
+  const bench = await Bench.at(7, [line(7, "a")]);
+  await bench.on({ type: "poll" });
+  await bench.answer(503, { code: "overloaded", budget: "object_requests" }, { retryAfter: 7_200_000 });
+  assert.deepEqual([bench.phase, bench.timers.get("budget")?.ms, bench.timers.has("wait")], ["waiting", 7_200_000, false]);
+  for (const type of ["poll", "online"] as const) await bench.on({ type });
+  assert.equal(bench.sends.length, 0);
+  await bench.pushing([put("b")]);
+  await bench.pushed(8, [{ id: 1, status: "applied", version: 8 }]);
+  assert.deepEqual([bench.phase, bench.sent.length, bench.sends.length], ["waiting", 0, 0]);
+  await bench.fire("budget");
+  assert.equal(bench.phase, "pulling", "the day is over");
+  await bench.pulled(8);
+  // As any other refusal does: a push has no other day.
+  await bench.pushing([put("c")]);
+  await bench.answer(503, { code: "overloaded", budget: "object_requests" }, { retryAfter: 60_000 });
+  assert.equal(bench.timers.get("wait")?.ms, 60_000);
+});
 row("pull: no grant", async () => {
   const bench = new Bench("s1");
   await bench.on({ type: "open", user: "user" });

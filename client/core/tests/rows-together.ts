@@ -130,3 +130,30 @@ row("poll: another token comes", async () => {
   assert.deepEqual(phases(page, 2), idle(2));
   page.device.stop();
 });
+
+row("poll: requests run low", async () => {
+  // It is said of a load, of a pull alone, and of several together.
+  for (const [count, isLoad] of [[1, true], [1, false], [2, false]] as const) {
+    const page = new PageOfApp();
+    const low = () => (page.pullHeaders = { "headwater-budget": "object-requests=low, ends=1200" });
+    write(page.server, "first", { n: 1 });
+    if (isLoad) low();
+    for (const space of SPACES.slice(0, count)) page.device.open(space);
+    await page.pass(1000);
+    low();
+    if (!isLoad) await page.pass(60_000);
+    page.requests = [];
+    // The poll that was set before is not made either.
+    await page.pass(298_000);
+    assert.equal(page.requests.length, 0);
+    await page.pass(2000);
+    assert.deepEqual(paths(page), [count === 1 ? "/sync/pull" : "/sync/pulls"]);
+    // It has ended, and the next day has enough.
+    page.pullHeaders = {};
+    await page.pass(900_000);
+    page.requests = [];
+    await page.pass(300_000);
+    assert.equal(page.requests.filter(({ path }) => path.startsWith("/sync/")).length, 5);
+    page.device.stop();
+  }
+});

@@ -19,7 +19,7 @@ interface Kept {
 interface Model {
   version: number;
   records: Map<string, Kept>;
-  parked: Map<string, { client: string; numbers: number[]; changes: unknown[] }>;
+  parked: Map<string, { client: string; numbers: number[]; changes: unknown[]; touched: Map<string, { collection: string; id: string }> }>;
   copy(): Model;
   judge(client: string, mutation: unknown, onConflict?: string): Judged;
   step(client: string, changed: Map<string, unknown>): void;
@@ -228,6 +228,21 @@ export class Server {
     const more = rest.length > changes.length;
     const next = more && lastLine ? `${this.epoch}|${lastLine["version"]}|${nameOf(lastLine)}|${begun}|${isFull ? "full" : ""}` : null;
     return { status: 200, body: { epoch: this.epoch, version, reset, more, cursor: next, changes } };
+  }
+
+  /** The open conflicts, a few a page: all devices are the same user's. */
+  list(cursor?: string): Reply {
+    const all = [...this.model.parked];
+    const from = Number(cursor ?? 0);
+    const conflicts = all.slice(from, from + this.pageMax).map(([conflict, { client, changes, touched }]) => {
+      const records = [...touched].map(([key, named]) => {
+        const { value, version = 0 } = this.model.records.get(key) ?? {};
+        return { ...named, version, ...(value === undefined ? { deleted: true } : { theirs: value }) };
+      });
+      return { conflict, client, mutations: [{ id: 1, changes }], records };
+    });
+    const more = all.length > from + this.pageMax;
+    return { status: 200, body: { epoch: this.epoch, version: this.model.version, conflicts, more, cursor: more ? String(from + this.pageMax) : null } };
   }
 
   /** What stands here, as a device that has synced shows it. */

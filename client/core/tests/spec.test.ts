@@ -1,5 +1,6 @@
 // Every row of SPEC.md, by its name.
 
+import "./rows-conflicts.ts";
 import "./rows-everywhere.ts";
 import "./rows-pulling.ts";
 import "./rows-pushing.ts";

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { weigh } from "../../build.mjs";
 
 /** Bytes, minified and gzipped, rounded up to a hundred from what they were when this was written. Dexie itself is not in them. */
-const AT_MOST = { core: 16_300, dexie: 30_900 };
+const AT_MOST = { core: 17_100, dexie: 33_100 };
 
 test("neither package grows unnoticed", async () => {
   const weights: Record<string, number> = await weigh();

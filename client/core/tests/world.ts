@@ -165,6 +165,10 @@ export class World {
       flight.answer = { status: 200, body: { grant: "grant", expiresIn: 600_000, role: "owner" } };
       return;
     }
+    if (request.kind === "conflict") {
+      flight.answer = server.list(request.cursor);
+      return;
+    }
     const body = JSON.parse(request.body);
     const reply = request.kind === "push" ? server.push(body as Push, breakAfter) : server.pull(body, cursorExpired);
     flight.answer = reply;

@@ -6,7 +6,7 @@ import { collectionOf, idOf, type Key, keyOf, type SpaceId, type Text, type Tx, 
 import { encodeRow } from "./edits.ts";
 import type { Key as RowKey } from "./keys.ts";
 import { PRIVATE, type Row, type Synced } from "./schema.ts";
-import type { StoreOf } from "./stores.ts";
+import { ALL, above, type StoreOf } from "./stores.ts";
 
 /** A record that has a key in its table, and the row under it, if rows are asked for. */
 interface Placed<Record> {
@@ -65,6 +65,8 @@ export interface AppRows extends Rows {
   end(): Promise<unknown>;
   /** All rows of a table that can sync, with the spaces that they name. */
   list(synced: Synced): Promise<{ key: Key; space: SpaceId; value: Text }[]>;
+  /** Rows of a table with their keys, in the order of those: so many behind one, or from the first. */
+  scan(synced: Synced, after: unknown, limit: number): Promise<[key: unknown, row: Row][]>;
 }
 
 /** `kept`: rows that the server does not know of and that are to stay. What is written by the core is none of them any more. */
@@ -121,6 +123,13 @@ export function appRows(tables: Tables, kept: Set<Key>): AppRows {
         const value = space === undefined ? null : textOf(synced, id, row as Row);
         return value === null ? [] : [{ key, space: space as SpaceId, value }];
       });
+    },
+
+    async scan({ name }, after, limit) {
+      const store = tables.store(name);
+      const range = after === undefined ? ALL : above(after);
+      const rows = await store.list(range, limit);
+      return (await store.keys(range, limit)).map((key, i) => [key, rows[i] as Row]);
     },
 
     async keys(space) {

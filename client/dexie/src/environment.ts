@@ -1,10 +1,34 @@
 // What a browser gives: the one place that reaches for its globals.
 
 import { Device, userOf } from "../../core/src/device.ts";
-import type { Ports, Socket, TokenSource } from "../../core/src/ports.ts";
+import { ask } from "../../core/src/http.ts";
+import type { Ports, Socket, TokenReason, TokenSource } from "../../core/src/ports.ts";
+import { type Answer, NO_ANSWER, type Request } from "../../core/src/requests.ts";
+import type { StartDriver } from "./driver.ts";
 import { HeadStart } from "./head-start.ts";
-import type { Environment } from "./headwater.ts";
+import type { Locks } from "./leader.ts";
 import { newId } from "./new-id.ts";
+import type { Channel } from "./tabs.ts";
+
+/** What a browser gives, and tests replace. */
+export interface Environment {
+  startDriver: StartDriver;
+  /** The database is being made: the first load may be asked for before there is a leader. */
+  headStart?: () => void;
+  locks: Locks | undefined;
+  channel: (name: string) => Channel | undefined;
+  newId: () => string;
+  now: () => number;
+  visible: () => boolean;
+  /** What the browser says of the connection. */
+  online: () => boolean;
+  after: (ms: number, call: () => void) => () => void;
+  /** Calls when the page is shown or hidden, and when the connection is back or gone; gives what ends that. */
+  onPage: (shown: (isVisible: boolean) => void, connected: () => void) => () => void;
+  warn: (text: string) => void;
+  /** Asks the server, beside what the leader asks. */
+  ask: (request: Request) => Promise<Answer>;
+}
 
 export interface ServerOptions {
   /** Where the Worker is, `https://sync.example.com`. */
@@ -53,6 +77,15 @@ function onPage(shown: (isVisible: boolean) => void, connected: () => void): () 
   return () => end.abort();
 }
 
+/** Asks with a token of its own, and once more with another one if that is refused. */
+export const asker = (url: string, ports: Ports, token: TokenSource) =>
+  async function asks(request: Request, reason: TokenReason = "start"): Promise<Answer> {
+    const text = await token({ reason });
+    if (text === null) return { ...NO_ANSWER, body: { code: "unauthenticated", detail: "nobody is signed in" } };
+    const answer = await ask(ports, url, text, request, new AbortController());
+    return answer.status === 401 && reason === "start" ? asks(request, "refused") : answer;
+  };
+
 export function environmentOf({ url, token, policy = "merge" }: ServerOptions, ports: Ports): Environment {
   const start = new HeadStart(url, ports, token);
   return {
@@ -62,6 +95,7 @@ export function environmentOf({ url, token, policy = "merge" }: ServerOptions, p
     channel: (name) => (typeof BroadcastChannel === "function" ? (new BroadcastChannel(name) as never) : undefined),
     newId, visible: isVisible, online: isOnline, onPage,
     now: ports.date,
+    ask: asker(url, ports, token),
     after(ms, call) {
       const timer = setTimeout(call, ms);
       return () => clearTimeout(timer);

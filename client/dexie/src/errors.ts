@@ -19,11 +19,11 @@ export class KeyError extends Error {
   }
 }
 
-/** A row names a space by something that is no space's id. */
+/** A row names a space by something that is not the id of a space, or not of one that is open. */
 export class SpaceError extends Error {
   override readonly name = "SpaceError";
-  constructor(table: string, property: string) {
-    super(`${table}: "${property}" must hold the id of a space, 1 to 64 of A-Z a-z 0-9 _ -, or nothing.`);
+  constructor(table: string, property: string, what = "the id of a space, 1 to 64 of A-Z a-z 0-9 _ -") {
+    super(`${table}: "${property}" must hold ${what}, or nothing.`);
   }
 }
 
@@ -40,4 +40,24 @@ export class HeldError extends Error {
 /** Nothing came of it in time, or there is no leader: the edits are in the outbox, and sync goes on by itself. */
 export class TimeoutError extends Error {
   override readonly name = "TimeoutError";
+}
+
+/** A refusal of the server, with its code. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+  readonly status: number;
+  readonly code: string;
+  constructor(status: number, code: string, detail: string) {
+    super(`${code}: ${detail}`);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** Sync has overtaken what was asked for again and again, or a new history has begun meanwhile. To be tried again. */
+export class BusyError extends Error {
+  override readonly name = "BusyError";
+  constructor(table: string) {
+    super(`${table}: too much has changed meanwhile. What is adopted stays so; call again for the rest.`);
+  }
 }

@@ -22,7 +22,7 @@ const CHUNK = 500;
  * down as creations on top of what the first load brings: those that it brings too, and that differ, become conflicts, so
  * nothing is lost. Records that have come before the app had the table are moved into it.
  */
-export async function adopt(tx: DexieTx, tables: ReadonlyMap<string, Synced>, existing: Existing, at: number): Promise<void> {
+export async function takeExisting(tx: DexieTx, tables: ReadonlyMap<string, Synced>, existing: Existing, at: number): Promise<void> {
   const known = new Set((await tx.meta.get(KNOWN)) as string[] | undefined);
   const fresh = [...tables.values()].filter(({ name }) => !known.has(name));
   if (fresh.length === 0) return;
@@ -73,7 +73,7 @@ async function settleIn(tx: DexieTx, come: ExtraRow[], edited: ReadonlySet<Key>)
   }
 }
 
-const isSame = (left: Text, right: Text): boolean => left === right || sorted(JSON.parse(left)) === sorted(JSON.parse(right));
+export const isSame = (left: Text, right: Text): boolean => left === right || sorted(JSON.parse(left)) === sorted(JSON.parse(right));
 const sorted = (tree: unknown): string =>
   JSON.stringify(tree, (_, value: unknown) =>
     isObject(value)

@@ -4,20 +4,22 @@ import type { Dexie as Database, ObservabilitySet, Subscription } from "dexie";
 import type { Early } from "../../core/src/events.ts";
 import type { SpaceStatus, Tell } from "../../core/src/status.ts";
 import type { NoteRow, OutboxRow, SpaceRow } from "../../core/src/store.ts";
+import { adopt, type Adopted } from "./adopt.ts";
 import { createCapture } from "./capture.ts";
 import { Dexie, liveQuery, rangesOverlap, RangeSet } from "./dexie.ts";
-import type { Driver, StartDriver } from "./driver.ts";
+import type { Driver } from "./driver.ts";
+import type { Environment } from "./environment.ts";
 import { HeldError, TimeoutError } from "./errors.ts";
-import { adopt, dropProposals, type Existing } from "./existing.ts";
+import { dropProposals, type Existing, takeExisting } from "./existing.ts";
 import { forget, forgetSpace } from "./forget.ts";
-import { Leader, type Locks } from "./leader.ts";
+import { Leader } from "./leader.ts";
 import { automatic, type Conflict, type Decider, type OnConflict, type Rejected, shown } from "./notes.ts";
 import { Observable } from "./observable.ts";
 import { isOutdated, outdated } from "./outdated.ts";
 import { type Collections, declareStores, PRIVATE, readCollections, type Synced } from "./schema.ts";
 import { combine, type Status } from "./status.ts";
 import { DexieStore, silentTap } from "./store.ts";
-import { type Channel, type Message, Tabs, type Wish } from "./tabs.ts";
+import { type Message, Tabs, type Wish } from "./tabs.ts";
 import { dexieTerms } from "./terms.ts";
 
 export interface SyncOptions {
@@ -26,24 +28,6 @@ export interface SyncOptions {
   onConflict?: "ask" | OnConflict;
   /** What becomes of rows that were there before their table was synced. "upload" is the default. */
   existing?: Existing;
-}
-
-/** What a browser gives, and tests replace. */
-export interface Environment {
-  startDriver: StartDriver;
-  /** The database is being made: the first load may be asked for before there is a leader. */
-  headStart?: () => void;
-  locks: Locks | undefined;
-  channel: (name: string) => Channel | undefined;
-  newId: () => string;
-  now: () => number;
-  visible: () => boolean;
-  /** What the browser says of the connection. */
-  online: () => boolean;
-  after: (ms: number, call: () => void) => () => void;
-  /** Calls when the page is shown or hidden, and when the connection is back or gone; gives what ends that. */
-  onPage: (shown: (isVisible: boolean) => void, connected: () => void) => () => void;
-  warn: (text: string) => void;
 }
 
 export class Headwater {
@@ -125,6 +109,17 @@ export class Headwater {
       throw reason ? new HeldError(reason) : error;
     });
     return Promise.race([done, promise]).finally(cancel);
+  }
+
+  /**
+   * Uploads the rows of a synced table that were written past capture, by an old build of the app or an import: those that the server
+   * does not have, and what differs in those that it has. A row that is gone here stays on the server. It needs a connection, and asks
+   * for everything that the spaces of the table have. `timeoutMs`: for being up to date, as of `now`. Rejects as `now` does, with
+   * `SchemaError` for a table that is not synced, and with `RefusedError` or `BusyError`; what was adopted by then is adopted.
+   */
+  adopt(table: string, within: { timeoutMs?: number } = {}): Promise<Adopted> {
+    const isOpen = (name: string) => this.status.value.spaces.some(({ space, phase }) => space === name && phase !== "closed");
+    return adopt({ ...this.#decider, ask: this.#environment.ask, upToDate: () => this.now(within), isOpen }, table);
   }
 
   /** Nothing is sent or asked for until `resume`, or the next start of the app. Edits are written down as ever. */
@@ -251,7 +246,7 @@ export class Headwater {
     const leader = this.#leader as Leader;
     // Every transaction of the driver comes after this one: no row from before may be overwritten by a load.
     const adopting = this.#store.commit(term, { wake: "nothing" }, async (tx) => {
-      await adopt(tx, this.#tables, this.#existing, this.#environment.now());
+      await takeExisting(tx, this.#tables, this.#existing, this.#environment.now());
       return { spaces: await tx.spaces.list(), rows: await tx.outbox.list() };
     });
     this.#spaces.clear();

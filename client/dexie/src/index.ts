@@ -25,10 +25,11 @@ export function headwater(db: Dexie, options: HeadwaterOptions): Sync {
   return Object.assign(sync, { spaces });
 }
 
+export type { Adopted } from "./adopt.ts";
 export { UnsupportedValueError, ValueTooLargeError } from "../../core/src/codec.ts";
 export type { SpaceStatus } from "../../core/src/status.ts";
 export type { ServerOptions } from "./environment.ts";
-export { HeldError, KeyError, SchemaError, SpaceError, TimeoutError } from "./errors.ts";
+export { BusyError, HeldError, KeyError, RefusedError, SchemaError, SpaceError, TimeoutError } from "./errors.ts";
 export type { Existing } from "./existing.ts";
 export { UnsentError } from "./forget.ts";
 export type { Headwater, SyncOptions } from "./headwater.ts";
@@ -36,5 +37,5 @@ export { newId } from "./new-id.ts";
 export type { Choice, Conflict, ConflictingRecord, OnConflict, Rejected } from "./notes.ts";
 export type { Observable, Observer, Subscription } from "./observable.ts";
 export type { CollectionOptions, Collections, Row } from "./schema.ts";
-export { type Member, RefusedError, type Role, type Spaces } from "./spaces.ts";
+export type { Member, Role, Spaces } from "./spaces.ts";
 export type { Status } from "./status.ts";

@@ -13,17 +13,23 @@ export type Choice = "mine" | "theirs" | { rows: (Row | null)[] };
 export interface ConflictingRecord {
   table: string;
   key: unknown;
-  /** The rows: as it was when this device made its edit, as the edit left it, and as it stands on the server. Null: deleted. */
-  base: Row | null;
-  mine: Row | null;
-  /** Undefined: the server's answer had no room for it. It is in the table. */
+  /** The row as it was when the edit was made. Null: it was not there. Undefined: another device has made the edit. */
+  base: Row | null | undefined;
+  /** The row as the edit leaves it. Null: deleted. Undefined: another device has made the edit, and its contents are not here. */
+  mine: Row | null | undefined;
+  /** The row as it stands on the server. Null: deleted. Undefined: the server's answer had no room for it. It is in the table. */
   theirs: Row | null | undefined;
 }
 
 export interface Conflict {
   id: string;
   space: string;
+  /** While `isFetched` is false: those that the server has named, 100 at most. */
   records: ConflictingRecord[];
+  /** Another device of the user has made the edit. */
+  isElsewhere: boolean;
+  /** The contents are here. Of an edit made elsewhere they come when there is a connection. */
+  isFetched: boolean;
   /** Writes the decision down; it is carried out like an edit, also later and offline. */
   resolve(choice: Choice): Promise<void>;
 }
@@ -40,7 +46,7 @@ export interface Rejected {
   discard(): Promise<void>;
 }
 
-/** The last word of the app on one record, asked before a person is. Undefined: a person is asked. */
+/** The last word of the app on one record that this device has edited, asked before a person is. Undefined: a person is asked. */
 export type OnConflict = (record: ConflictingRecord) => "mine" | "theirs" | Row | null | undefined | Promise<"mine" | "theirs" | Row | null | undefined>;
 
 export interface Decider {
@@ -54,8 +60,8 @@ function recordOf({ tables }: Decider, space: string, { key, base, mine, theirs 
   const [name, id] = [collectionOf(key), idOf(key)];
   const table = tables.get(name);
   const rowKey = table?.keyOf(id);
-  const rowOf = <None>(text: Text | None): Row | None => {
-    if (typeof text !== "string") return text as None;
+  const rowOf = (text: Text | null | undefined): Row | null | undefined => {
+    if (typeof text !== "string") return text;
     const value = decode(text) as Row;
     return table && rowKey !== undefined ? table.toRow(value, rowKey, space) : value;
   };
@@ -104,6 +110,7 @@ export function shown(decider: Decider, notes: readonly NoteRow[]): { conflicts:
     } else if (!note.resolving) {
       conflicts.push({
         id: note.conflict, space: note.space, records: note.records.map((record) => recordOf(decider, note.space, record)),
+        isElsewhere: note.fetched !== undefined, isFetched: note.fetched !== false,
         resolve: (choice) => decide(decider, note, choice),
       });
     }
@@ -136,7 +143,8 @@ export function automatic(ask: OnConflict): (conflicts: readonly Conflict[]) => 
   };
   return async (conflicts) => {
     for (const conflict of conflicts) {
-      if (begun.has(conflict.id)) continue;
+      // The device that has made the edit asks its own app: two answers to one conflict would be one too many.
+      if (conflict.isElsewhere || begun.has(conflict.id)) continue;
       begun.add(conflict.id);
       const choice = await choose(conflict);
       if (choice) await conflict.resolve(choice);

@@ -4,6 +4,7 @@ import type { Ports, TokenSource } from "../../core/src/ports.ts";
 import { attempt } from "../../core/src/attempt.ts";
 import { userOf } from "../../core/src/device.ts";
 import { initOf } from "../../core/src/http.ts";
+import { RefusedError } from "./errors.ts";
 
 export type Role = "reader" | "writer" | "owner";
 
@@ -11,18 +12,6 @@ export interface Member {
   sub: string;
   user: string;
   role: Role;
-}
-
-/** A refusal of the server, with its code. */
-export class RefusedError extends Error {
-  override readonly name = "RefusedError";
-  readonly status: number;
-  readonly code: string;
-  constructor(status: number, code: string, detail: string) {
-    super(`${code}: ${detail}`);
-    this.status = status;
-    this.code = code;
-  }
 }
 
 export interface SpacesOptions {

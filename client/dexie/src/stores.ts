@@ -24,7 +24,7 @@ export function storeOf<Row>(table: DBCoreTable, trans: DBCoreTransaction, run =
     get: async (keys: unknown[]): Promise<(Row | undefined)[]> => (keys.length === 0 ? [] : run(() => table.getMany({ trans, keys }))),
     /** All rows of a range, in the order of their keys. */
     list: (range = ALL, limit?: number) => query(true, range, limit) as Promise<Row[]>,
-    keys: (range = ALL) => query(false, range),
+    keys: (range = ALL, limit?: number) => query(false, range, limit),
     /** Rows that an index gives for one value. */
     where: (index: string, value: unknown) =>
       query(true, { type: 1, lower: value, upper: value }, Infinity, table.schema.getIndexByKeyPath(index)) as Promise<Row[]>,

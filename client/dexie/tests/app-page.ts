@@ -50,3 +50,13 @@ export const conflicts = () => sync.conflicts.value.map(({ space, records }) => 
 export const rejected = () => sync.rejected.value.map(({ code, detail }) => ({ code, detail }));
 export const resolve = (choice: "mine" | "theirs") => sync.conflicts.value[0]?.resolve(choice);
 export const synced = () => sync;
+/** Writes rows and deletes others as a build without the package does. */
+export const past = (rows: object[], gone: string[]): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const transaction = db.backendDB().transaction("todos", "readwrite");
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+    for (const row of rows) transaction.objectStore("todos").put(row);
+    for (const key of gone) transaction.objectStore("todos").delete(key);
+  });
+export const adopt = () => sync.adopt("todos").then(({ refused, ...told }) => ({ ...told, refused: refused.map(({ key }) => key) }));

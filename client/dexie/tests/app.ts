@@ -1,10 +1,10 @@
 // An app for tests: a database that syncs with a server that is asked by a function.
 
 import { Dexie } from "dexie";
-import { Headwater, type Environment, type SyncOptions } from "../src/headwater.ts";
+import { Headwater, type SyncOptions } from "../src/headwater.ts";
 import { Device } from "../../core/src/device.ts";
 import type { FetchAnswer, FetchInit } from "../../core/src/ports.ts";
-import { portsOf } from "../src/environment.ts";
+import { asker, type Environment, portsOf } from "../src/environment.ts";
 import type { Answered, Asked } from "./server.ts";
 
 let ids = 0;
@@ -43,6 +43,7 @@ export function createApp(name: string, ask: (asked: Asked) => Promise<Answered>
     channel: (name) => new BroadcastChannel(name) as never,
     newId,
     now: Date.now,
+    ask: asker("", ports, async () => TOKEN),
     visible: () => typeof document === "undefined" || document.visibilityState === "visible",
     online: () => true,
     after: (ms, call) => {

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { Page } from "playwright-core";
 import { type Browser, startBrowser } from "./browser.ts";
+import { adoptCases } from "./adopt-cases.ts";
 import { captureCases } from "./capture-cases.ts";
 import { storeCases } from "./store-cases.ts";
 import { syncCases } from "./sync-cases.ts";
@@ -17,7 +18,7 @@ before(async () => {
 });
 after(() => browser?.stop());
 
-for (const [what, cases] of Object.entries({ capture: captureCases, "the store": storeCases, sync: syncCases })) {
+for (const [what, cases] of Object.entries({ capture: captureCases, "the store": storeCases, sync: syncCases, adopt: adoptCases })) {
   describe(`${what} in Chromium`, () => {
     for (const name of Object.keys(cases)) {
       test(name, async () => {

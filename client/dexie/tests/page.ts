@@ -1,6 +1,7 @@
 // What the pages of the tests hold: the cases, and an assert that works in a browser.
 
 import type { Assert } from "./capture-cases.ts";
+import { adoptCases } from "./adopt-cases.ts";
 import { captureCases } from "./capture-cases.ts";
 import { liveQuery } from "dexie";
 import { createApp } from "./app.ts";
@@ -35,7 +36,7 @@ const assert: Assert = {
     ),
 };
 
-const all = { ...captureCases, ...storeCases, ...syncCases };
+const all = { ...captureCases, ...storeCases, ...syncCases, ...adoptCases };
 export const run = (name: string): Promise<void> => (all[name] as (assert: Assert) => Promise<void>)(assert);
 
 // An app in each page, for the tests of several tabs. The server is in the test's process.

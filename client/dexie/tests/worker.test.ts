@@ -9,6 +9,25 @@ declare const hw: typeof InPage;
 
 useDevices();
 
+/** Two devices of one user, with their sockets, which both have a row. */
+async function withRow(row: object): Promise<[Device, Device]> {
+  const sub = runtime.subject();
+  const [one, other] = [await (await Device.of(sub)).begun(), await (await Device.of(sub)).begun()];
+  await one.add(row);
+  await until("both have it", () => other.sees(row));
+  return [one, other];
+}
+
+/** Both edit the title of the row, and the edit of `late` arrives second. */
+async function contest(late: Device, early: Device): Promise<void> {
+  await late.context.setOffline(true);
+  await early.update("a", { title: "oat milk" });
+  await early.now();
+  await late.update("a", { title: "soy milk" });
+  await late.context.setOffline(false);
+  await until("the conflict is shown", async () => (await late.conflicts()).length === 1);
+}
+
 describe("two browsers of one user", () => {
   test("a todo of one comes up in the other's query, through the socket", async () => {
     const sub = runtime.subject();
@@ -68,17 +87,30 @@ describe("two browsers of one user", () => {
     });
   }
 
+  test("the phone shows a conflict of the laptop, by name until its contents can be fetched, and ends it for both", async () => {
+    const [laptop, phone] = await withRow({ id: "a", title: "milk", amount: 1 });
+    await phone.context.route(/sync\/conflict/, (route) => (route.request().method() === "GET" ? route.abort() : route.continue()));
+    await contest(laptop, phone);
+    await until("the phone shows it too", async () => (await phone.conflicts()).length === 1);
+    const howItIs = (device: Device) => device.page.evaluate(() => hw.synced().conflicts.value.map(({ isElsewhere, isFetched }) => ({ isElsewhere, isFetched })));
+    assert.deepEqual([await howItIs(laptop), await howItIs(phone)], [[{ isElsewhere: false, isFetched: true }], [{ isElsewhere: true, isFetched: false }]]);
+    assert.deepEqual((await phone.conflicts())[0]?.records.map(({ table, key, mine }) => [table, key, mine]), [["todos", "a", undefined]]);
+    await phone.context.unroute(/sync\/conflict/);
+    await until("the contents have come", async () => (await howItIs(phone))[0]?.isFetched === true);
+    const row = (title: string) => ({ id: "a", title, amount: 1 });
+    const [conflict] = await phone.conflicts();
+    assert.deepEqual(conflict?.records.map(({ base, mine, theirs }) => [base, mine, theirs]), [[undefined, row("soy milk"), row("oat milk")]]);
+    await phone.page.evaluate(() => hw.resolve("mine"));
+    for (const device of [laptop, phone]) {
+      await until("both show the decision", () => device.sees(row("soy milk")));
+      await until("no conflict is left", async () => (await device.conflicts()).length === 0);
+      assert.deepEqual(await device.page.evaluate(() => hw.rejected()), []);
+    }
+  });
+
   test("a conflict shows what the edit was made on, where the other's comes before it is sent", async () => {
-    const sub = runtime.subject();
-    const [one, other] = [await (await Device.of(sub)).begun(), await (await Device.of(sub)).begun()];
-    await one.add({ id: "a", title: "milk" });
-    await until("both have it", () => other.sees({ id: "a", title: "milk" }));
-    await other.context.setOffline(true);
-    await one.update("a", { title: "oat milk" });
-    await one.now();
-    await other.update("a", { title: "soy milk" });
-    await other.context.setOffline(false);
-    await until("it is shown", async () => (await other.conflicts()).length === 1);
+    const [one, other] = await withRow({ id: "a", title: "milk" });
+    await contest(other, one);
     const [conflict] = await other.conflicts();
     assert.deepEqual(conflict?.records.map(({ base, mine, theirs }) => [base, mine, theirs].map((row) => row?.["title"])), [["milk", "soy milk", "oat milk"]]);
   });
@@ -144,6 +176,35 @@ describe("two users", () => {
     assert.equal(await guest.sees({ id: "own", title: "bread" }), true);
     assert.deepEqual(await owner.page.evaluate((list) => hw.synced().spaces.members(list).then((all) => all.map(({ role }) => role)), list), ["owner"]);
     assert.deepEqual([(await guest.status()).reason, ...guest.complaints], [null]);
+  });
+});
+
+describe("rows that an old build has written past capture", () => {
+  test("are adopted by two tabs at once, each row once, and reach the other device; what they are not about stays", async () => {
+    const sub = runtime.subject();
+    const [one, other] = [await (await Device.of(sub)).begun(), await (await Device.of(sub)).begun()];
+    const list = await one.page.evaluate(() => hw.synced().spaces.create());
+    await other.page.evaluate((list) => hw.synced().spaces.open(list), list);
+    await one.add({ id: "a", title: "milk", amount: 1 });
+    await one.add({ id: "b", list, title: "bread", amount: 1 });
+    await one.add({ id: "c", title: "rice" });
+    for (const device of [one, other]) await device.now();
+    const tab = await one.tab();
+    await one.page.evaluate((list) => hw.past([{ id: "a", title: "milk", amount: 2 }, { id: "b", list, title: "bread", done: true }, { id: "d", list, title: "new" }, { id: "e", list: "not-open" }], ["c"]), list);
+    await other.update("a", { title: "oat milk" });
+    const told = await Promise.all([one.page, tab].map((page) => page.evaluate(() => hw.adopt())));
+    const sum = (of: (one: (typeof told)[number]) => number) => told.reduce((all, one) => all + of(one), 0);
+    assert.deepEqual([told.map(({ refused }) => refused), sum(({ created }) => created)], [[["e"], ["e"]], 1]);
+    // What the other device has written meanwhile has replaced the row that was changed past capture, or is merged with it.
+    assert.ok([1, 2].includes(sum(({ changed }) => changed)), JSON.stringify(told));
+    for (const device of [one, other]) await device.now();
+    const rows = Object.fromEntries((await other.rows()).map((row) => [row["id"], row]));
+    const isOver = sum(({ changed }) => changed) === 1;
+    assert.deepEqual(rows, {
+      a: { id: "a", title: "oat milk", amount: isOver ? 1 : 2 }, b: { id: "b", list, title: "bread", done: true }, c: { id: "c", title: "rice" }, d: { id: "d", list, title: "new" },
+    });
+    assert.deepEqual(await tab.evaluate(() => hw.adopt()), { created: 0, changed: 0, refused: ["e"] });
+    assert.deepEqual([await one.conflicts(), ...one.complaints, ...other.complaints], [[]]);
   });
 });
 

@@ -37,7 +37,7 @@ function Decision({ session: { db }, conflict, onClose }: { session: Session; co
   if (!record || conflict.records.length > 1 || !record.mine || !(record.theirs ?? current)) {
     return (
       <Dialog title="Yours or theirs?" onClose={onClose}>
-        <p>{conflict.records.length === 1 ? "One of you has deleted it." : `${conflict.records.length} notes were changed together.`}</p>
+        <p>{!conflict.isFetched ? "You edited it on another device. What you wrote there is shown when there is a connection." : conflict.records.length === 1 ? "One of you has deleted it." : `${conflict.records.length} notes were changed together.`}</p>
         {conflict.records.map((one) => <Versions key={String(one.key)} record={one} theirs={one.theirs as Row | null | undefined} />)}
         <footer>
           <button type="button" onClick={() => decide("theirs")}>Keep theirs</button>

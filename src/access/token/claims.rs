@@ -17,6 +17,9 @@ use crate::{
 /// Leeway between the issuer's clock and ours.
 const LEEWAY_S: i64 = 60;
 
+/// The issuer of users who sign in without one. No token that names it is good, so that nobody else's issuer can make it.
+pub const DEMO_ISSUER: &str = "headwater-demo";
+
 /// A caller whose token is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {
@@ -29,6 +32,19 @@ pub struct Bearer {
     pub person: Rc<Subject>,
     /// Until when the token is good, with the leeway.
     pub expires: Millis,
+}
+
+impl Bearer {
+    /// The subject `sub` of the issuer `iss`, until `expires`.
+    #[must_use]
+    pub fn of(iss: &str, sub: &str, expires: Millis) -> Self {
+        Self {
+            user: UserHash::new(iss, sub),
+            private_space: SpaceHash::private(iss, sub),
+            person: Rc::new(Subject { iss: iss.to_owned(), sub: sub.to_owned() }),
+            expires,
+        }
+    }
 }
 
 /// Whom a token names.
@@ -116,11 +132,9 @@ impl Demands {
         })?;
         let iss = known.iss.as_deref().unwrap_or_default();
         let expires = u64::try_from(expiration.timestamp_millis()).unwrap_or(0);
-        Ok(Bearer {
-            user: UserHash::new(iss, sub),
-            private_space: SpaceHash::private(iss, sub),
-            person: Rc::new(Subject { iss: iss.to_owned(), sub: sub.to_owned() }),
-            expires: Millis(expires).plus(LEEWAY_S.unsigned_abs() * 1000),
-        })
+        if iss == DEMO_ISSUER {
+            return refused("iss is that of users without an issuer");
+        }
+        Ok(Bearer::of(iss, sub, Millis(expires).plus(LEEWAY_S.unsigned_abs() * 1000)))
     }
 }

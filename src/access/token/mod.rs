@@ -21,7 +21,7 @@ use jwt_compact::{
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 pub use self::{
-    claims::{Bearer, Subject},
+    claims::{Bearer, DEMO_ISSUER, Subject},
     keys::{Algorithm, PublicKey},
 };
 use self::{
@@ -357,7 +357,7 @@ fn is_trustworthy(url: &str) -> bool {
 }
 
 /// The token of a `Bearer` header; the scheme is not case-sensitive (RFC 9110, 11.1).
-fn bearer(authorization: &str) -> Option<&str> {
+pub(crate) fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     let token = token.trim();
     let sound =

@@ -28,8 +28,10 @@ pub struct Joined {
     pub socket: u32,
     /// What the platform keeps with it.
     pub note: String,
-    /// What it is told first.
+    /// What it is told first, where our own front speaks over it.
     pub greeting: Greeting,
+    /// Whether another front does.
+    pub is_foreign: bool,
 }
 
 impl<S: Storage> Object<S> {
@@ -59,6 +61,7 @@ impl<S: Storage> Object<S> {
         let role = self.space().admit(&listener.user, Role::Reader).map_err(Closing::Lost)?;
         listener.role = role;
         let (here, note, expires) = (self.space().position(), listener.to_text(), listener.expires);
+        let is_foreign = listener.peer.is_some();
         let socket = self.live.join(listener, &here, at.now)?;
         let greeting = Greeting {
             at: here,
@@ -66,7 +69,7 @@ impl<S: Storage> Object<S> {
             reconnect_within_ms: self.live.reconnect_within_ms(),
             membership: grant.map(|(grant, ends)| Granted { role, grant, expires_in_ms: ends.since(at.now) }),
         };
-        Ok(Joined { socket, note, greeting })
+        Ok(Joined { socket, note, greeting, is_foreign })
     }
 
     /// A user sends a message that costs more than its answer: whether the user may have more of this object.
@@ -82,7 +85,7 @@ impl<S: Storage> Object<S> {
     pub(super) fn listen(
         &mut self,
         task: &mut Task,
-        (expires, tells_usage): (Millis, bool),
+        (expires, tells_usage, peer): (Millis, bool, Option<String>),
     ) -> Result<Effect, ApiError> {
         let user = task.user().clone();
         let role = self.space().admit(&user, Role::Reader)?;
@@ -91,7 +94,7 @@ impl<S: Storage> Object<S> {
             Some(id) => Destination::Shared { id, scope: Some(scope.clone()) },
             None => Destination::Private(scope.clone()),
         };
-        let listener = Listener { user: user.clone(), destination, expires, role, tells_usage };
+        let listener = Listener { user: user.clone(), destination, expires, role, tells_usage, peer };
         if let Destination::Private(_) = listener.destination {
             let said = Said::Listening(Box::new(Applicant { listener, grant: None }));
             return Ok(Effect::Answer(Answer::said(said, self.take_rows())));

@@ -49,14 +49,12 @@ use super::{
     ledger::{Ledger, LedgerError, LedgerResult, Rows},
     live::Live,
     publication::PublicationConfig,
+    push::queue::{Queue, Ticket},
     rate::{Rate, RateConfig},
+    sharing::directory::Directory,
 };
 use crate::{
     call::{Call, Caller, Destination, PushAnswer, ReadPush},
-    coordinator::{
-        push::queue::{Queue, Ticket},
-        sharing::directory::Directory,
-    },
     error::ApiError,
     limits::{self, DirectoryMax},
     log::LogLine,

@@ -89,7 +89,9 @@ impl<S: Storage> Object<S> {
             None => Ok(self.begin_turn(task, at)),
             Some(Call::Push | Call::Resolve | Call::Dexie) => self.let_in(task, at),
             Some(Call::Pull(ask)) => self.pull(task, ask, at),
-            Some(Call::Listen { expires, tells_usage }) => self.listen(task, (expires, tells_usage)),
+            Some(Call::Listen { expires, tells_usage, peer }) => {
+                self.listen(task, (expires, tells_usage, peer))
+            }
             Some(Call::Conflicts { after }) => self.conflicts(task, after, at),
             Some(Call::Administer(administration)) => self.administer(task, administration, at),
             Some(Call::Directory(_) | Call::Budget(_)) => panic!("BUG: this is no space"),

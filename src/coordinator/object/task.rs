@@ -132,12 +132,9 @@ pub enum NoBody {
 
 /// What a task asks for.
 #[derive(Debug)]
-#[cfg_attr(
-    not(target_arch = "wasm32"),
-    expect(
-        clippy::large_enum_variant,
-        reason = "each is moved once, and a box would be an allocation for each answer"
-    )
+#[expect(
+    clippy::large_enum_variant,
+    reason = "each is moved once, and a box would be an allocation for each answer"
 )]
 pub enum Effect {
     /// Look when the platform will wake the object: [`Event::Alarm`].

@@ -1,6 +1,10 @@
 //! The day's budget: that the leases of a day are never more than it has, and how it is shared out.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use super::*;
 use crate::{
@@ -347,4 +351,43 @@ fn a_space_that_does_not_reach_the_budget_publishes_once_an_hour() {
     }
     assert!((3..=5).contains(&kv.puts.len()), "{} in four hours", kv.puts.len());
     assert_eq!(host.unbudgeted, kv.puts.len() as u64);
+}
+
+#[test]
+fn many_parts_are_put_one_an_hour_while_the_budget_is_not_reached_and_all_that_are_left_once_it_is() {
+    let scope = Scope::private(&space_of(1));
+    let budget = Rc::new(RefCell::new(budget(kv_writes(100), 1)));
+    let mut host = Host::new(Some(scope.clone()), None, EACH_QUARTER, Rng::new(1));
+    host.set_budget(kv_writes(100), Some(Rc::clone(&budget)));
+    let (mut kv, mut now) = (Kv::new(1, Rng::new(1)), MIDNIGHT);
+    // Six megabytes, of which a part takes one to one and a half.
+    for number in 1..=24 {
+        let change = put(number, &format!("r{number}"), &format!("{{\"x\":\"{}\"}}", "x".repeat(250_000)));
+        let pushed = host.push(&[(user("alice"), &body("client-1", &[change]))], now);
+        assert!(pushed[0].is_ok(), "{pushed:?}");
+    }
+    let mut pass = |minutes: u64, kv: &mut Kv| {
+        for _ in 0..minutes {
+            now = now.plus(MINUTE_MS);
+            if host.alarm_is_due(now) {
+                host.begin_turn(now);
+                while host.step(kv, now) {}
+            }
+        }
+    };
+    budget.borrow_mut().is_unreachable = true;
+    pass(30, &mut kv);
+    for hour in 1..=3 {
+        assert_eq!(kv.puts.len(), hour, "one value in hour {hour}");
+        pass(60, &mut kv);
+    }
+    let head = scope.head_key();
+    assert!(kv.puts.iter().all(|(key, _)| *key != head), "no head names what is not there");
+    budget.borrow_mut().is_unreachable = false;
+    pass(60, &mut kv);
+    let keys: Vec<_> = kv.puts.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys.last(), Some(&head.as_str()), "the head comes last");
+    let distinct: BTreeSet<_> = keys.iter().collect();
+    assert_eq!(distinct.len(), keys.len(), "no part is put twice: {keys:?}");
+    assert!(keys.len() > 5, "{keys:?}");
 }

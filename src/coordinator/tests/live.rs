@@ -71,7 +71,7 @@ impl Hall {
     }
 
     fn apply(&mut self, name: &str, expires: Millis) -> Result<Box<Applicant>, ApiError> {
-        let call = Call::Listen { expires, tells_usage: false };
+        let call = Call::Listen { expires, tells_usage: false, peer: None };
         let mut task = self.task(name, &call);
         match self.run(&mut task, &call.body())? {
             Said::Listening(applicant) => Ok(applicant),
@@ -120,6 +120,7 @@ fn what_is_kept_with_a_socket_is_pinned_because_it_may_outlive_the_build_that_wr
         expires: Millis(1_795_341_182_000),
         role: Role::Writer,
         tells_usage: false,
+        peer: None,
     };
     let shared = scope(&format!("{hash}.{epoch}"));
     for (destination, rest) in [
@@ -138,6 +139,9 @@ fn what_is_kept_with_a_socket_is_pinned_because_it_may_outlive_the_build_that_wr
     let asked = Listener { tells_usage: true, ..listener(Destination::Private(scope(&hash))) };
     assert!(asked.to_text().ends_with(r#","usage":"yes"}"#));
     assert_eq!(Listener::parse(&asked.to_text()), Some(asked));
+    let foreign = Listener { peer: Some("7 x".to_owned()), ..listener(Destination::Private(scope(&hash))) };
+    assert!(foreign.to_text().ends_with(r#","peer":"7 x"}"#));
+    assert_eq!(Listener::parse(&foreign.to_text()), Some(foreign));
     for text in ["", "{}", r#"{"user":"ab"}"#] {
         assert_eq!(Listener::parse(text), None, "{text}");
     }
@@ -302,7 +306,7 @@ fn sockets_are_bounded_for_each_user_and_for_the_space() {
 #[test]
 fn a_call_for_a_socket_of_a_private_space_opens_it_and_brings_no_grant() {
     let mut object = Object::new(MemoryLedger::default(), CONFIG, Common::default(), START);
-    let call = Call::Listen { expires: START.plus(1_000), tells_usage: false };
+    let call = Call::Listen { expires: START.plus(1_000), tells_usage: false, peer: None };
     let caller = crate::call::Caller {
         user: user("alice"),
         destination: Destination::Private(scope()),

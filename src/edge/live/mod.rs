@@ -5,6 +5,7 @@
 //! [`Exchange`] is the serving of one, driven as a visit is. Until its turn a message is held where it came, outside of the
 //! module, as `T`: only how it begins has been looked at.
 
+mod catch_up;
 mod exchange;
 mod held;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
+pub use catch_up::{CatchUp, CatchUpStep};
 pub use exchange::{Effect, Event, Exchange, Sender};
 pub(super) use held::Held;
 use held::Holder;

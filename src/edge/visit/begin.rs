@@ -3,8 +3,14 @@
 use serde_json::json;
 
 use super::{Effect, Request, State, Visit, live, pull::Pulling};
+#[cfg(feature = "dexie")]
+use crate::fronts::dexie::route::{DexieCall, DexieRoute};
 use crate::{
-    access::{cors, target::Target, token::Bearer},
+    access::{
+        cors::{self, Credentials},
+        target::Target,
+        token::Bearer,
+    },
     call::{Call, Usage},
     edge::{identity::Identity, isolate::Isolate},
     error::ApiError,
@@ -17,6 +23,9 @@ use crate::{
     time::Millis,
 };
 
+#[cfg(feature = "dexie")]
+const NOT_HERE: ApiError = ApiError::NotFound("This server does not have that.");
+
 impl Isolate {
     /// A request begins; `header` gives those of its headers that only some requests need. Memory answers most of them at
     /// once.
@@ -26,8 +35,19 @@ impl Isolate {
         let route = Route::of(&request.method, &request.path);
         let (grant, target, state) = (String::new(), None, State::Over);
         let (usage, told) = (Usage { worker: 1, ..Usage::default() }, Usage::default());
-        let mut visit =
-            Visit { request, route: None, target, grant, origin, usage, told, writer: None, state };
+        let mut visit = Visit {
+            request,
+            route: None,
+            target,
+            grant,
+            origin,
+            usage,
+            told,
+            #[cfg(feature = "dexie")]
+            sync: None,
+            writer: None,
+            state,
+        };
         let begun = route.and_then(|route| self.begin_route(&mut visit, route, header, now));
         let effect = begun.unwrap_or_else(|error| self.answer(&visit, Err(error), now));
         (visit, effect)
@@ -56,11 +76,20 @@ impl Isolate {
             Route::Preflight => {
                 let asked = header("access-control-request-headers");
                 let listed = self.config.allowed_headers.as_deref();
-                let preflight = cors::preflight(visit.origin(), &asked, listed);
+                let preflight = match visit.credentials() {
+                    Credentials::Omitted => cors::preflight(visit.origin(), &asked, listed),
+                    Credentials::Included => cors::preflight_with_credentials(visit.origin()),
+                };
                 visit.route = Some(route);
                 return Ok(self.answer(visit, Ok(Reply::empty(204, Headers::Named(preflight))), now));
             }
             Route::Live => live::prepare(visit, header)?,
+            #[cfg(feature = "dexie")]
+            Route::Dexie(dexie) => {
+                let call = dexie.call;
+                visit.route = Some(route);
+                return self.begin_dexie(visit, call, header, now);
+            }
             route if route.reads_published() && may_name_space(&visit.request.query) => {
                 visit.grant = header("headwater-grant");
             }
@@ -69,6 +98,22 @@ impl Isolate {
         visit.route = Some(route);
         let identity = self.identify_token(&visit.request.authorization, visit.request.now)?;
         self.identified(visit, identity, now)
+    }
+
+    #[cfg(feature = "dexie")]
+    fn begin_dexie(
+        &mut self,
+        visit: &mut Visit,
+        call: DexieCall,
+        header: &dyn Fn(&str) -> String,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match call {
+            DexieCall::Sync => self.begin_sync(visit, &header("content-length"), now),
+            DexieCall::Changes => self.begin_changes(visit, header, now),
+            DexieCall::Token => self.read_token_request(visit),
+            DexieCall::Missing => Err(NOT_HERE),
+        }
     }
 
     /// It is known who is calling, or the platform has to be asked first.
@@ -173,6 +218,8 @@ impl Isolate {
                 let code = code.clone();
                 self.accept(visit, &code, now)
             }
+            #[cfg(feature = "dexie")]
+            Route::Dexie(route) => self.serve_dexie(visit, route.call, now),
             Route::Health | Route::Preflight => panic!("BUG: nobody has to call for this route"),
         }
     }
@@ -183,11 +230,20 @@ impl Isolate {
         body: Result<Vec<u8>, ApiError>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
+        #[cfg(feature = "dexie")]
+        if visit.sync.is_some() {
+            self.check_again(visit, now)?;
+            return self.sync_received(visit, body?, now);
+        }
         let is_pull = matches!(visit.route(), Route::Pull { .. });
         let body = body.map_err(|error| match error {
             ApiError::TooLarge(_) if !is_pull => ApiError::TooLarge("A body has at most 16 KiB here."),
             error => error,
         })?;
+        #[cfg(feature = "dexie")]
+        if let Route::Dexie(DexieRoute { call: DexieCall::Token, .. }) = visit.route() {
+            return self.token_requested(visit, &body, now);
+        }
         self.check_again(visit, now)?;
         if is_pull {
             let pulling = self.begin_post(visit, &body, now)?;
@@ -219,7 +275,7 @@ impl Isolate {
     }
 }
 
-fn read_body(visit: &mut Visit, limit: usize) -> Result<Effect, ApiError> {
+pub(super) fn read_body(visit: &mut Visit, limit: usize) -> Result<Effect, ApiError> {
     let (user, coding) = (visit.target().caller.user.clone(), Coding::of(&visit.request.content_encoding)?);
     visit.state = State::Receiving;
     Ok(Effect::ReadBody { user, coding, limit })

@@ -27,6 +27,16 @@ pub struct Outgoing {
     pub caller: Caller,
     /// After how long nobody waits for it any more, in ms.
     pub timeout_ms: u32,
+    /// The body of the request, where that was read to know that it has to be passed on.
+    pub body: Option<String>,
+}
+
+impl Outgoing {
+    /// What is sent along.
+    #[must_use]
+    pub fn body(&self) -> String {
+        self.body.clone().unwrap_or_else(|| self.call.body())
+    }
 }
 
 /// What is passed on.
@@ -104,6 +114,9 @@ pub(super) enum Then {
     Create(Creating),
     /// The code of an invitation is signed.
     Invite,
+    /// It gives a grant to a sync of Dexie Cloud.
+    #[cfg(feature = "dexie")]
+    Grant,
     Errand(Box<Errand>),
     /// The whole is passed on.
     Pass(PassedBody),
@@ -114,7 +127,8 @@ impl Visit {
     pub(super) fn call(&self, call: Call) -> Box<Outgoing> {
         let target = self.target();
         let caller = target.as_caller(self.id(), self.origin());
-        Box::new(Outgoing { object: target.hash.clone(), call, caller, timeout_ms: limits::CALL_TIMEOUT_MS })
+        let timeout_ms = limits::CALL_TIMEOUT_MS;
+        Box::new(Outgoing { object: target.hash.clone(), call, caller, timeout_ms, body: None })
     }
 
     /// What the budget is told in the name of the caller.
@@ -212,6 +226,8 @@ impl Isolate {
                 Ok(self.answer(visit, Ok(Reply::json(200, body)), now))
             }
             Then::Invite => self.invited(visit, called, now),
+            #[cfg(feature = "dexie")]
+            Then::Grant => self.sync_granted(visit, called, now),
             Then::Create(creating) => self.go_on_creating(visit, creating, called, now),
             Then::Errand(errand) => Ok(self.run_errand(visit, *errand, Event::Called(called), now)),
             Then::Pass(_) => Err(called.result.err().unwrap_or(ApiError::Internal)),

@@ -20,7 +20,10 @@ use crate::{
         pull::{LOCATION_MS, OVERLAY_KEPT_MS},
         writes::{WRITTEN_MS, to_tell},
     },
-    fronts::headwater::{answer, pull::Cursor, spaces::directory_of},
+    fronts::{
+        END_OF_CHANGES, further_changes,
+        headwater::{answer, pull::Cursor, spaces::directory_of},
+    },
     ids::SpaceHash,
     limits,
     time::Millis,
@@ -54,6 +57,8 @@ pub(super) struct Paging {
     pub(super) text: String,
     pub(super) position: Position,
     pub(super) next: Option<OrderedCursor>,
+    /// As of [`Effect::StreamObjects`].
+    pub(super) sub: Option<String>,
     /// What it holds of the isolate.
     pub(super) stream: u64,
 }
@@ -170,7 +175,11 @@ impl Isolate {
                     return waits(visit, Errand::WritePages(paging), Effect::Close);
                 };
                 let position = Position { epoch, version };
-                paging = Paging { text: lines.to_owned(), position, next, stream: paging.stream };
+                let text = match &paging.sub {
+                    None => lines.to_owned(),
+                    Some(sub) => further_changes(lines, sub),
+                };
+                paging = Paging { text, position, next, ..paging };
             }
             // It is closed, or nobody reads it.
             _ => {
@@ -182,6 +191,11 @@ impl Isolate {
         }
         let mut text = std::mem::take(&mut paging.text);
         match &paging.next {
+            _ if paging.sub.is_some() => {
+                if paging.next.is_none() {
+                    text.push_str(END_OF_CHANGES);
+                }
+            }
             Some(cursor) => {
                 let cursor = Cursor::Ordered(cursor.clone());
                 text.push_str(&answer::stream_cursor(&cursor, &visit.target().hash));

@@ -12,17 +12,23 @@ use crate::{
 /// Takes from a request what only a socket has. Browsers do not ask before they open one of another origin, and no answer is kept
 /// from a page: so one whose origin may not read answers is refused here.
 pub(super) fn prepare(visit: &mut Visit, header: &dyn Fn(&str) -> String) -> Result<(), ApiError> {
+    check_upgrade(visit, header)?;
+    visit.request.authorization = authorization(&header("sec-websocket-protocol")).unwrap_or_default();
+    Ok(())
+}
+
+/// Whether a request may become a socket.
+pub(super) fn check_upgrade(visit: &Visit, header: &dyn Fn(&str) -> String) -> Result<(), ApiError> {
     if !is_upgrade(&header("upgrade")) {
         return Err(ApiError::Malformed("this route is a WebSocket: send Upgrade: websocket".to_owned()));
     }
-    let request = &mut visit.request;
+    let request = &visit.request;
     let is_foreign = !request.origin.is_empty() && request.origin != request.host && visit.origin.is_none();
     if is_foreign {
         return Err(ApiError::Forbidden(
             "Pages of this origin may not open sockets: list it in ALLOWED_ORIGINS.",
         ));
     }
-    request.authorization = authorization(&header("sec-websocket-protocol")).unwrap_or_default();
     Ok(())
 }
 
@@ -30,7 +36,8 @@ impl Isolate {
     /// The socket is the object's answer.
     pub(super) fn listen(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         let tells_usage = tells_usage(&visit.request.query)?;
-        let call = visit.call(Call::Listen { expires: visit.target().caller.expires, tells_usage });
+        let call =
+            visit.call(Call::Listen { expires: visit.target().caller.expires, tells_usage, peer: None });
         Ok(self.make_call(visit, call, Then::Pass(PassedBody::Upgrade), now))
     }
 }

@@ -10,68 +10,53 @@
 mod answer;
 mod begin;
 mod call;
+#[cfg(feature = "dexie")]
+mod dexie;
 mod errand;
 mod live;
 mod pull;
 mod pulls;
 mod read;
+mod request;
 mod spaces;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "dexie")]
+mod token;
 
 use std::rc::Rc;
 
 pub use self::begin::parts_of_url;
 pub use self::call::{Called, Outgoing, Passed, PassedBody, unreached};
 pub use self::pulls::{Part, PartDone};
+pub use self::request::Request;
+#[cfg(feature = "dexie")]
+use self::token::Granting;
 use self::{call::Then, errand::Errand, pull::Pulling, read::ForHead, stream::Streaming};
 use super::isolate::Isolate;
+#[cfg(feature = "dexie")]
+use crate::fronts::dexie::{
+    route::{DexieCall, DexieRoute},
+    token::refusal,
+};
 use crate::{
-    access::target::Target,
+    access::{cors::Credentials, target::Target},
     call::Usage,
     edge::{
         identity::{Asked, TokenEffect, TokenEvent},
         known::{Known, KnownHead, Overlay, Wanted},
     },
     error::ApiError,
-    fronts::headwater::{body::Coding, reply::Reply, route::Route},
+    fronts::{
+        credentials_of,
+        headwater::{body::Coding, reply::Reply, route::Route},
+    },
     ids::{SpaceHash, UserHash},
     snapshot::keys::Scope,
     time::Millis,
     version::Position,
 };
-
-/// A request as it comes, but for its body. An absent header is empty.
-#[derive(Debug, Clone, Default)]
-pub struct Request {
-    /// The method.
-    pub method: String,
-    /// Scheme and host of its URL.
-    pub host: String,
-    /// The path of its URL.
-    pub path: String,
-    /// The query of its URL, as it is written.
-    pub query: String,
-    /// `Authorization`
-    pub authorization: String,
-    /// `If-None-Match`
-    pub if_none_match: String,
-    /// `Accept`
-    pub accept: String,
-    /// `Accept-Encoding`; empty unless `Accept` can prefer NDJSON.
-    pub accept_encoding: String,
-    /// `Origin`
-    pub origin: String,
-    /// `Content-Type`
-    pub content_type: String,
-    /// `Content-Encoding`
-    pub content_encoding: String,
-    /// When it came.
-    pub now: Millis,
-    /// Its id.
-    pub id: String,
-}
 
 /// A request under way, or an errand.
 #[derive(Debug)]
@@ -87,6 +72,9 @@ pub struct Visit {
     usage: Usage,
     /// What of it objects were told.
     told: Usage,
+    /// What a sync of Dexie Cloud knows of itself.
+    #[cfg(feature = "dexie")]
+    sync: Option<Box<dexie::Sync>>,
     /// What writes the body of its answer, or waits until it is sent.
     writer: Option<Box<Self>>,
     state: State,
@@ -103,6 +91,9 @@ enum State {
     /// For a body that nobody wants; then the request is refused.
     Draining(ApiError),
     Receiving,
+    /// For the platform, before there are tokens.
+    #[cfg(feature = "dexie")]
+    Granting(Box<Granting>),
     /// Before an object is called that has told the caller to come back later.
     HeldBack(Box<Outgoing>, Box<Then>),
     Calling(SpaceHash, Box<Then>),
@@ -236,6 +227,8 @@ pub enum Effect {
         objects: Vec<(String, String)>,
         /// The last text.
         end: String,
+        /// Whose records they are, where they are sent as operations of Dexie Cloud.
+        sub: Option<String>,
         /// After how long the stream ends, wherever it has got to.
         lasts_ms: u32,
         /// As above, of each object.
@@ -280,6 +273,12 @@ impl Visit {
         self.origin.as_deref()
     }
 
+    /// Whether those pages send credentials along.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        credentials_of(&self.request.path)
+    }
+
     /// What it has cost.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -305,7 +304,11 @@ impl Visit {
     /// The answer as HTTP has it.
     #[must_use]
     pub fn reply(&self, answer: Result<Reply, ApiError>) -> Reply {
-        answer.unwrap_or_else(|error| Reply::problem(&error, self.id(), &self.request.authorization))
+        answer.unwrap_or_else(|error| match &self.route {
+            #[cfg(feature = "dexie")]
+            Some(Route::Dexie(DexieRoute { call: DexieCall::Token, .. })) => refusal(&error, self.id()),
+            _ => Reply::problem(&error, self.id(), &self.request.authorization),
+        })
     }
 
     /// The answer that the request may be repeated, should the module break off before there is another.
@@ -339,7 +342,19 @@ impl Visit {
         let (target, origin) = (self.target.clone(), self.origin.clone());
         let (usage, state) = (Usage::default(), State::Errand(Box::new(errand)));
         let (grant, told) = (String::new(), Usage::default());
-        Self { request, route: None, target, grant, origin, usage, told, writer: None, state }
+        Self {
+            request,
+            route: None,
+            target,
+            grant,
+            origin,
+            usage,
+            told,
+            #[cfg(feature = "dexie")]
+            sync: None,
+            writer: None,
+            state,
+        }
     }
 }
 
@@ -356,6 +371,10 @@ impl Isolate {
             (State::Identifying(asked), Event::Token(event)) => {
                 let identity = self.token_learns(asked, event, (visit.request.now, now))?;
                 self.identified(visit, identity, now)
+            }
+            #[cfg(feature = "dexie")]
+            (State::Granting(granting), Event::Token(event)) => {
+                self.granting_learns(visit, *granting, event, now)
             }
             (State::Limiting(pulling), Event::MayPass(may_pass)) => {
                 self.limited(visit, pulling, may_pass, now)

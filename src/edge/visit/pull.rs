@@ -43,7 +43,8 @@ impl Pulling {
 impl Isolate {
     pub(super) fn begin_get(&mut self, visit: &Visit, now: Millis) -> Result<Pulling, ApiError> {
         let pairs = query_pairs(&visit.request.query)?;
-        Ok(self.begin_pull(visit, PullRequest::from_query(&pairs, &visit.target().hash)?, now))
+        let request = PullRequest::from_query(&pairs, &visit.target().hash)?;
+        Ok(self.begin_pull(visit, request, negotiation::format(&visit.request.accept), now))
     }
 
     pub(super) fn begin_post(
@@ -52,12 +53,18 @@ impl Isolate {
         body: &[u8],
         now: Millis,
     ) -> Result<Pulling, ApiError> {
-        Ok(self.begin_pull(visit, PullRequest::from_body(body, &visit.target().hash)?, now))
+        let request = PullRequest::from_body(body, &visit.target().hash)?;
+        Ok(self.begin_pull(visit, request, negotiation::format(&visit.request.accept), now))
     }
 
-    pub(super) fn begin_pull(&mut self, visit: &Visit, request: PullRequest, now: Millis) -> Pulling {
+    pub(super) fn begin_pull(
+        &mut self,
+        visit: &Visit,
+        request: PullRequest,
+        format: Format,
+        now: Millis,
+    ) -> Pulling {
         let target = visit.target();
-        let format = negotiation::format(&visit.request.accept);
         let plan = ReadPlan::of(target.id.is_none(), self.config.publishes_eagerly);
         let memory = self.memory.recall(target.scope());
         let before = memory.0.clone();
@@ -110,6 +117,10 @@ impl Isolate {
             Next::Fail(error) => {
                 self.remember_pull(visit, &pulling);
                 return Err(error);
+            }
+            #[cfg(feature = "dexie")]
+            Next::Answer(answer) if visit.sync.is_some() => {
+                return self.sync_answer(visit, pulling, answer, now);
             }
             Next::Answer(answer) if pulling.pull.format() == Format::Json => {
                 let page = page(visit, &pulling.pull, &answer, visit.request.now);
@@ -196,10 +207,14 @@ fn page(visit: &Visit, pull: &Pull, answer: &PullAnswer, now: Millis) -> Reply {
 
 pub(super) fn headers(pull: &Pull, answer: &PullAnswer, tag: String, now: Millis) -> PullHeaders {
     let position = answer.position().clone();
-    let left = pull.objects_left();
-    let ends_s = now.next_day().since(now).div_ceil(1_000);
-    let budget = (left > Left::Enough).then(|| format!("object-requests={}, ends={ends_s}", left.as_str()));
+    let budget = budget(pull.objects_left(), now);
     PullHeaders { tag, position, source: pull.source(), age_ms: pull.age_ms(now), budget }
+}
+
+/// What `Headwater-Budget` says, if the day's requests of objects run low.
+pub(super) fn budget(left: Left, now: Millis) -> Option<String> {
+    let ends_s = now.next_day().since(now).div_ceil(1_000);
+    (left > Left::Enough).then(|| format!("object-requests={}, ends={ends_s}", left.as_str()))
 }
 
 /// Where a space's entries stand in the location's cache: under our own host, on a path that answers 404 from outside.

@@ -1,12 +1,13 @@
 //! `POST /sync/pulls`: each of its pulls is a visit of its own, with its own space, rights and answer.
 
-use super::{Effect, Request, State, Visit};
+use super::{Effect, Request, State, Visit, pull::budget};
 use crate::{
     access::{target::Target, token::Bearer},
     call::Usage,
     edge::isolate::Isolate,
     error::ApiError,
     fronts::headwater::{
+        answer::{BUDGET_HEADER, Format},
         pulls::{OnePull, answers, pulls_of},
         reply::Reply,
         route::Route,
@@ -59,6 +60,8 @@ impl Isolate {
             origin: several.origin.clone(),
             usage: Usage::default(),
             told: Usage::default(),
+            #[cfg(feature = "dexie")]
+            sync: None,
             writer: None,
             state: State::Over,
         };
@@ -81,7 +84,7 @@ impl Isolate {
         // The tag of an answer that brings nothing new, which has no body then.
         visit.request.if_none_match = request.position().map(|own| format!("\"{own}\"")).unwrap_or_default();
         visit.target = Some(target);
-        let mut pulling = self.begin_pull(visit, request, now);
+        let mut pulling = self.begin_pull(visit, request, Format::Json, now);
         // The others wait for it.
         pulling.waits_ms = limits::PULL_TIMEOUT_MS;
         self.pull_on(visit, Box::new(pulling), now)
@@ -95,7 +98,11 @@ impl Isolate {
             // Each has noted for its own space what it has used.
             visit.told.add(&usage);
         }
-        let text = answers(&replies, visit.id());
-        self.answer(visit, Ok(Reply::json(200, text)), now)
+        let reply = Reply::json(200, answers(&replies, visit.id()));
+        let reply = match budget(self.object_requests.left(now), now) {
+            Some(budget) => reply.with(BUDGET_HEADER, &budget),
+            None => reply,
+        };
+        self.answer(visit, Ok(reply), now)
     }
 }

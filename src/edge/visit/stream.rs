@@ -6,6 +6,7 @@ use super::{
     pull::{Pulling, headers},
 };
 use crate::{
+    call::OrderedCursor,
     edge::{isolate::Isolate, pull::OBJECT_TTLS_S},
     error::ApiError,
     fronts::headwater::{
@@ -18,6 +19,7 @@ use crate::{
     limits,
     snapshot::head::PartName,
     time::Millis,
+    version::Position,
 };
 
 /// A stream of objects that is being opened.
@@ -28,6 +30,19 @@ pub(super) struct Streaming {
     first: ContentHash,
     /// What it holds of the isolate.
     stream: u64,
+}
+
+/// What is streamed beside the parts of a load.
+#[derive(Debug)]
+pub(super) struct Objects {
+    /// The first text.
+    pub(super) start: String,
+    /// The text behind each part.
+    pub(super) between: Vec<String>,
+    /// The last text.
+    pub(super) end: String,
+    /// As of [`Effect::StreamObjects`].
+    pub(super) sub: Option<String>,
 }
 
 impl Isolate {
@@ -63,11 +78,7 @@ impl Isolate {
             }
             (None, PullAnswer::Page { position, reset, next, lines }) => {
                 let text = answer::stream_start(&position, reset) + &lines;
-                let until = read_until(now);
-                let bytes = limits::STREAM_COPIES * text.len().max(limits::STREAM_PAGE_BYTES);
-                let stream = self.begin_stream(visit, bytes, until, now)?;
-                let paging = Paging { text, position, next, stream };
-                visit.writer = Some(Box::new(visit.errand(Errand::WritePages(paging))));
+                self.begin_pages(visit, text, (position, next), None, now)?;
                 Body::Written
             }
             (None, PullAnswer::Nothing { .. } | PullAnswer::Changes { .. }) => {
@@ -76,6 +87,22 @@ impl Isolate {
         };
         let reply = Reply { status: 200, headers: Headers::Named(headers), body };
         Ok(self.pull_is_done(visit, &pulling, reply, now))
+    }
+
+    /// Makes room for pages that an errand writes, of which this is the first one.
+    pub(super) fn begin_pages(
+        &mut self,
+        visit: &mut Visit,
+        text: String,
+        (position, next): (Position, Option<OrderedCursor>),
+        sub: Option<String>,
+        now: Millis,
+    ) -> Result<(), ApiError> {
+        let bytes = limits::STREAM_COPIES * text.len().max(limits::STREAM_PAGE_BYTES);
+        let stream = self.begin_stream(visit, bytes, read_until(now), now)?;
+        let paging = Paging { text, position, next, sub, stream };
+        visit.writer = Some(Box::new(visit.errand(Errand::WritePages(paging))));
+        Ok(())
     }
 
     /// Makes room for an answer beside those of others.
@@ -100,14 +127,30 @@ impl Isolate {
         let target = visit.target();
         // The name of each stands before it, so behind the one before.
         let name_of = |index: usize| load.parts.get(index).map(answer::stream_object).unwrap_or_default();
-        let part = |(index, part): (usize, &PartName)| {
-            let behind = cursor_after(load, index, &target.hash) + &name_of(index + 1);
-            (target.scope().object_key(&part.sha256.0), behind)
+        let behind = |index| cursor_after(load, index, &target.hash) + &name_of(index + 1);
+        let objects = Objects {
+            start: answer::stream_start(&load.position, load.reset) + &name_of(0),
+            between: (0..load.parts.len()).map(behind).collect(),
+            end: load.lines.clone() + &answer::stream_end(&load.position),
+            sub: None,
         };
-        let objects: Vec<_> = load.parts.iter().enumerate().map(part).collect();
-        let first = load.parts.first().expect("BUG: a load without objects is streamed").sha256.0.clone();
-        let start = answer::stream_start(&load.position, load.reset) + &name_of(0);
-        let end = load.lines.clone() + &answer::stream_end(&load.position);
+        self.open_objects(visit, pulling, (&load.parts, objects), headers, now)
+    }
+
+    /// Opens a stream of these parts of a load, with texts between them.
+    pub(super) fn open_objects(
+        &mut self,
+        visit: &mut Visit,
+        pulling: Box<Pulling>,
+        (parts, objects): (&[PartName], Objects),
+        headers: String,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let target = visit.target();
+        let Objects { start, between, end, sub } = objects;
+        let key = |part: &PartName| target.scope().object_key(&part.sha256.0);
+        let objects: Vec<_> = parts.iter().map(key).zip(between).collect();
+        let first = parts.first().expect("BUG: a load without objects is streamed").sha256.0.clone();
         let between: usize = objects.iter().map(|(key, cursor)| key.len() + cursor.len()).sum();
         // Access ends with the token, also in the middle of an answer.
         let left_ms = u32::try_from(target.caller.expires.since(now)).unwrap_or(u32::MAX);
@@ -116,7 +159,7 @@ impl Isolate {
         let stream = self.begin_stream(visit, bytes, now.plus(u64::from(lasts_ms)), now)?;
         visit.usage.kv += objects.len() as u64;
         visit.state = State::Streaming(Box::new(Streaming { pulling, headers, first, stream }));
-        Ok(Effect::StreamObjects { start, objects, end, lasts_ms, ttls_s: OBJECT_TTLS_S })
+        Ok(Effect::StreamObjects { start, objects, end, sub, lasts_ms, ttls_s: OBJECT_TTLS_S })
     }
 
     /// Nothing has been sent yet: if the first object is not there, the coordinator takes over.

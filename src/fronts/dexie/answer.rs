@@ -29,6 +29,16 @@ pub fn head(standing: &NextPull, sub: &str, space: &str, rejections: &str) -> St
     )
 }
 
+/// What changes nothing, of a table that every client has: what comes behind it always has a comma before.
+pub const NOTHING: &str = r#"{"table":"members","muts":[]}"#;
+
+/// Record lines behind other operations of an answer.
+#[must_use]
+pub fn further(lines: &str, sub: &str) -> String {
+    let muts = muts(lines, sub, true);
+    if muts.is_empty() { muts } else { format!(",{muts}") }
+}
+
 /// The answer to whoever has not signed in, or to a call without a user.
 #[must_use]
 pub fn anonymous(space: &SpaceHash) -> String {

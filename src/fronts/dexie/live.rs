@@ -96,6 +96,12 @@ impl Peer {
         ))
     }
 
+    /// It is told to pull, and waits for nothing until it is ready again.
+    pub fn sent_to_pull(&mut self) -> &'static str {
+        self.ready = None;
+        REALMS_CHANGED
+    }
+
     /// What the platform keeps with the socket while its object sleeps: at most 1 KiB.
     #[must_use]
     pub fn to_text(&self) -> String {

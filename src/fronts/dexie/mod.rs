@@ -17,7 +17,9 @@ mod propmod;
 pub mod pull;
 pub mod push;
 mod request;
+pub mod route;
 mod spec;
+pub mod token;
 mod tson;
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ pub fn whole_stream(answer: &PullAnswer) -> Option<String> {
 }
 
 /// The header that says how much is left of the day's budget of object requests.
-const BUDGET_HEADER: &str = "Headwater-Budget";
+pub const BUDGET_HEADER: &str = "Headwater-Budget";
 
 /// What the headers of a pull's answer say.
 #[derive(Debug, Clone, PartialEq, Eq)]

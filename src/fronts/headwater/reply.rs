@@ -1,7 +1,7 @@
 //! An answer as HTTP has it: status, headers, body.
 
 use crate::{
-    access::cors,
+    access::cors::{self, Credentials},
     call::{ASIDE_HEADER, Aside, Usage},
     error::ApiError,
     fronts::headwater::{PROBLEM_JSON, answer::PullHeaders},
@@ -125,13 +125,19 @@ impl Reply {
         self
     }
 
-    /// The headers, with what every answer carries: to the request `id` from a page of `origin` that may read it.
+    /// The headers, with what every answer carries: to the request `id` from a page of `origin` that may read it. A pull that is
+    /// answered as JSON is never one that pages send with credentials.
     #[must_use]
-    pub fn all_headers(&self, id: &str, origin: Option<&str>, usage: Usage) -> AllHeaders {
+    pub fn all_headers(
+        &self,
+        id: &str,
+        (origin, credentials): (Option<&str>, Credentials),
+        usage: Usage,
+    ) -> AllHeaders {
         let timing = usage.server_timing();
         match &self.headers {
             Headers::Named(headers) => {
-                let cors = cors::headers(origin);
+                let cors = cors::headers(origin, credentials);
                 AllHeaders::Named(format!(
                     "{headers}{OF_ALL}{cors}Headwater-Request\n{id}\nServer-Timing\n{timing}\n"
                 ))

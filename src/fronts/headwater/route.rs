@@ -1,5 +1,7 @@
 //! Which route a request is for.
 
+#[cfg(feature = "dexie")]
+use crate::fronts::dexie::route::{DexieRoute, is_below_dexie};
 use crate::{
     error::ApiError,
     fronts::headwater::pull::{percent_decoded, query_pairs},
@@ -46,6 +48,9 @@ pub enum Route {
     },
     /// `POST /invitations/{code}`
     Accept(String),
+    /// `/dexie/…`, the other protocol's.
+    #[cfg(feature = "dexie")]
+    Dexie(DexieRoute),
 }
 
 /// What is done about a space, as far as method and path say it. Subjects and collections are decoded.
@@ -123,6 +128,10 @@ impl Route {
     pub fn of(method: &str, path: &str) -> Result<Self, ApiError> {
         if method == "OPTIONS" {
             return Ok(Self::Preflight);
+        }
+        #[cfg(feature = "dexie")]
+        if is_below_dexie(path) {
+            return DexieRoute::of(method, path).map(Self::Dexie);
         }
         let method = if method == "HEAD" { "GET" } else { method };
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -223,6 +232,8 @@ impl Route {
             Self::Accept(code) => Ok(code.split('.').next().map(str::to_owned)),
             // Decoded first, because `sp%61ce` is the same name. Most requests have nothing to decode.
             Self::Spaces | Self::Pulls => Ok(None),
+            #[cfg(feature = "dexie")]
+            Self::Dexie(route) => Ok(route.space.clone()),
             _ if may_name_space(query) => {
                 let mut pairs = query_pairs(query)?.into_iter();
                 Ok(pairs.find_map(|(name, value)| (name == "space").then_some(value)))
@@ -245,6 +256,8 @@ impl Route {
             | Self::Spaces
             | Self::Space { .. }
             | Self::Accept(_) => false,
+            #[cfg(feature = "dexie")]
+            Self::Dexie(_) => false,
         }
     }
 
@@ -265,6 +278,8 @@ impl Route {
             Self::Spaces => "spaces",
             Self::Space { route, .. } => route.name(),
             Self::Accept(_) => "accept",
+            #[cfg(feature = "dexie")]
+            Self::Dexie(route) => route.call.name(),
         }
     }
 }
@@ -278,6 +293,9 @@ impl Route {
     pub fn check_query(&self, query: &str) -> Result<(), ApiError> {
         let known: &[&str] = match self {
             Self::Health | Self::Preflight => return Ok(()),
+            // Its clients send more than means something here.
+            #[cfg(feature = "dexie")]
+            Self::Dexie(_) => return Ok(()),
             Self::Pull { in_body: false } => &["space", "epoch", "since", "min", "consistency", "cursor"],
             Self::Conflict { resolves: false } => &["space", "cursor"],
             Self::Push | Self::Pull { .. } | Self::Conflict { .. } | Self::Head | Self::Object(_) => {

@@ -131,7 +131,7 @@ impl Host {
         }
         match self.call_as(call, caller, Means::announced(length), now) {
             Called::Receives(task) => {
-                self.receiving.insert(self.requests, task);
+                self.receiving.insert(self.requests, *task);
                 Ok(self.requests)
             }
             other => Err(other.refusal()),

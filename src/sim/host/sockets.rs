@@ -72,7 +72,8 @@ impl Host {
         if self.is_unreachable {
             return Err(ApiError::Upstream);
         }
-        let (call, caller) = (Call::Listen { expires, tells_usage: false }, self.caller(user, None));
+        let (call, caller) =
+            (Call::Listen { expires, tells_usage: false, peer: None }, self.caller(user, None));
         let granter = granter();
         let means = Means { granter: Some(&granter), ..Means::announced(0) };
         let called = self.call_as(&call, &caller, means, now);
@@ -190,7 +191,7 @@ impl Host {
         for outlet in object.live().take() {
             match outlet {
                 Outlet::Tell(numbers, news) => self.tell(&numbers, &news, now),
-                Outlet::Close(numbers, why) => {
+                Outlet::Close(numbers, why) | Outlet::CloseForeign(numbers, why) => {
                     assert!(why != Closing::Restart, "I8: a socket that has slept is not known any more");
                     for number in numbers {
                         self.sockets.open.remove(&number);

@@ -50,7 +50,7 @@ pub(super) enum Called {
     /// It has happened, and whoever called is told that it has not: the alarm could not be set.
     Unarmed(Answer, ApiError),
     /// Its body is waited for.
-    Receives(Task),
+    Receives(Box<Task>),
     /// It waits for a slice.
     Waits,
     /// The instance died. What it would have answered, if what it wrote remains.
@@ -118,7 +118,7 @@ impl Host {
         let means = Means { body, ..means };
         let called = self.go_on(&mut task, Event::Begun, means, now);
         self.count_admitted(user, &called, now);
-        if matches!(called, Called::Waits) { Called::Receives(task) } else { called }
+        if matches!(called, Called::Waits) { Called::Receives(Box::new(task)) } else { called }
     }
 
     /// I8: nobody takes more of an object than the rate allows. Each call that is admitted costs a unit at least.

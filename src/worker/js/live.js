@@ -20,13 +20,14 @@ export class Sockets {
     return this.notes.splice(0).join("\n");
   }
 
-  // The answer to a request for a socket, which gets this number and is told this first. None where the platform takes no more.
+  // The answer to a request for a socket, which gets this number and is told this first, if anything. None where the platform takes
+  // no more.
   accept(number, note, greeting, protocol, aside) {
     const { 0: client, 1: server } = new WebSocketPair();
     if (!this.accepted(server)) return undefined;
     this.open.set(number, server);
     this.keep(number, note);
-    server.send(greeting);
+    if (greeting !== "") server.send(greeting);
     return upgraded(client, protocol, aside);
   }
 
@@ -104,9 +105,12 @@ function end(socket, text, code, why) {
   }
 }
 
-// `aside` is for the edge alone.
+// Without a protocol where the client has named none. `aside` is for the edge alone.
 function upgraded(webSocket, protocol, aside) {
-  const headers = { "Sec-WebSocket-Protocol": protocol, ...(aside !== undefined && { "Headwater-Aside": aside }) };
+  const headers = {
+    ...(protocol !== "" && { "Sec-WebSocket-Protocol": protocol }),
+    ...(aside !== undefined && { "Headwater-Aside": aside }),
+  };
   return new Response(null, { status: 101, webSocket, headers });
 }
 
@@ -121,4 +125,9 @@ export function bytesOf(message, limit) {
   if (message.length > limit) return null;
   const bytes = new TextEncoder().encode(message);
   return bytes.length > limit ? null : bytes;
+}
+
+// A message that is a text of so many characters at most.
+export function shortText(message, limit) {
+  return typeof message === "string" && message.length <= limit ? message : undefined;
 }

@@ -5,8 +5,9 @@ import { drop, readObject } from "./kv.js";
 // Streams `start`, then the objects under `keys`, after each of them its line of `between`, then `end`. Their bytes do
 // not pass through wasm, nor through JavaScript. Resolves to [stream, promise of its end], or to null when the first object
 // is missing. When a later one is missing or breaks, the stream ends without `end`: the client goes on from the last cursor. So it
-// does after `lastsMs`. So many are opened `ahead`.
-export async function streamObjects(env, start, keys, between, end, lastsMs, cacheTtls, ahead) {
+// does after `lastsMs`. So many are opened `ahead`. With `sub` objects are sent as operations of Dexie Cloud,
+// on records of that user.
+export async function streamObjects(env, start, keys, between, end, lastsMs, cacheTtls, ahead, sub) {
   // What wasm hands over is its own memory, and moves with it.
   const ttls = [...cacheTtls];
   const opened = [];
@@ -41,7 +42,8 @@ export async function streamObjects(env, start, keys, between, end, lastsMs, cac
       open(index + ahead);
       if (object === null) return write(before);
       await write(before);
-      await object.pipeTo(writable, { preventClose: true, preventAbort: true, signal });
+      const lines = sub === undefined ? object : object.pipeThrough(toMuts(sub), { signal });
+      await lines.pipeTo(writable, { preventClose: true, preventAbort: true, signal });
       before = between[index];
     }
     return write(before + end);
@@ -81,4 +83,58 @@ export class TextPipe {
   close() {
     return this.writer.close();
   }
+}
+
+// A record line. What becomes of it, `src/fronts/dexie/answer.rs` makes of lines that wasm has.
+const LINE = /^\{"version":\d+,"collection":"([^"]+)","id":("(?:[^"\\]|\\.)*"),(?:"value":(\{.*\})|"deleted":true)\}$/s;
+// Operations are so long at most: what is applied in one go takes memory at the client.
+const KEYS_MAX = 500;
+
+// Makes `,{"table":…,"muts":[…]}` of lines: neighbouring ones of one collection and kind are one operation. Values say that they
+// belong to `sub`, before their own fields: the last of two equal names counts, so what a record says itself stays.
+function toMuts(sub) {
+  const id = JSON.stringify(sub);
+  const owned = `"realmId":${id},"owner":${id}`;
+  const decoder = new TextDecoder();
+  const encoder = new TextEncoder();
+  let rest = "";
+  return new TransformStream({
+    transform(chunk, controller) {
+      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+      rest = lines.pop();
+      const text = mutsOf(lines, owned);
+      if (text !== "") controller.enqueue(encoder.encode(text));
+    },
+    // What is left is no line: an object that is cut off has broken.
+    flush(controller) {
+      if (rest + decoder.decode() !== "") controller.error(new Error("an object ends within a line"));
+    },
+  });
+}
+
+function mutsOf(lines, owned) {
+  const texts = [];
+  let open;
+  const close = () => {
+    if (open === undefined) return;
+    const values = open.values === undefined ? "" : `,"values":[${open.values.join(",")}]`;
+    const type = open.values === undefined ? "delete" : "upsert";
+    texts.push(`,{"table":"${open.table}","muts":[{"type":"${type}","keys":[${open.keys.join(",")}]${values}}]}`);
+    open = undefined;
+  };
+  for (const line of lines) {
+    const parts = LINE.exec(line);
+    if (parts === null) throw new Error("this is no record line");
+    const [, table, id, value] = parts;
+    if (table.startsWith("$")) continue;
+    const goesOn = open?.table === table && (open.values === undefined) === (value === undefined);
+    if (!goesOn || open.keys.length === KEYS_MAX) {
+      close();
+      open = { table, keys: [], values: value === undefined ? undefined : [] };
+    }
+    open.keys.push(id);
+    if (value !== undefined) open.values.push(value === "{}" ? `{${owned}}` : `{${owned},${value.slice(1)}`);
+  }
+  close();
+  return texts.join("");
 }

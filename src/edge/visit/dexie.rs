@@ -1,0 +1,240 @@
+//! `POST /dexie/sync` and `GET /dexie/changes`: what the client of Dexie Cloud calls, answered out of the same layers as any pull, or
+//! by the same object.
+//!
+//! A sync with changes is a push and is passed on, unread where it is long. One without is a pull. A shared space is opened by a
+//! grant that the edge asks for itself, because this client cannot bring one.
+
+use super::{
+    Effect, PassedBody, Visit,
+    call::{Called, Then},
+    live,
+    pull::Pulling,
+    stream::Objects,
+};
+use crate::{
+    call::{Administration, Call},
+    edge::isolate::Isolate,
+    error::ApiError,
+    fronts::{
+        dexie::{
+            LastPull, NextPull,
+            answer::{self, END, NOTHING, further, muts},
+            live::Peer,
+            pull::SyncRequest,
+            route::DexieCall,
+        },
+        headwater::{
+            answer::{Format, PullAnswer},
+            body::Coding,
+            pull::{Consistency, PullRequest, query_pairs},
+            reply::{Body, Headers, Reply},
+        },
+    },
+    ids::SpaceHash,
+    json::{text_field, text_of_body},
+    limits,
+    time::Millis,
+};
+
+const JSON_HEADERS: &str = "Content-Type\napplication/json\n";
+
+/// A sync under way.
+#[derive(Debug, Default)]
+pub(super) struct Sync {
+    /// Bytes of its body, if they are known.
+    length: Option<usize>,
+    /// What it pulls, once it has been read.
+    asked: Option<SyncRequest>,
+}
+
+impl Isolate {
+    pub(super) fn begin_sync(
+        &mut self,
+        visit: &mut Visit,
+        length: &str,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        visit.sync = Some(Box::new(Sync { length: length.parse().ok(), asked: None }));
+        if visit.request.authorization.is_empty() {
+            let reply = Reply::json(200, answer::anonymous(&SpaceHash::private("", "rlm-public")));
+            return Ok(self.answer(visit, Ok(reply), now));
+        }
+        let session = visit.request.authorization.strip_prefix("Bearer ").unwrap_or_default();
+        let caller = self.identify_session(session, visit.request.now)?;
+        self.begin_as(visit, caller, now)
+    }
+
+    /// The token stands in the query, because this client opens its socket without headers of its own.
+    pub(super) fn begin_changes(
+        &mut self,
+        visit: &mut Visit,
+        header: &dyn Fn(&str) -> String,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        live::check_upgrade(visit, header)?;
+        let query = query_pairs(&visit.request.query)?;
+        let token = query.iter().find(|(name, _)| name == "token");
+        let session = token.map_or("", |(_, token)| token.as_str());
+        let caller = self.identify_session(session, visit.request.now)?;
+        self.begin_as(visit, caller, now)
+    }
+
+    pub(super) fn serve_dexie(
+        &mut self,
+        visit: &mut Visit,
+        call: DexieCall,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        match call {
+            DexieCall::Sync => self.sync(visit, now),
+            DexieCall::Changes => self.listen_to_changes(visit, now),
+            DexieCall::Token | DexieCall::Missing => panic!("BUG: nobody has to call for this route"),
+        }
+    }
+
+    /// What is longer than a pull can be is a push.
+    fn sync(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
+        let length = visit.sync.as_ref().and_then(|sync| sync.length);
+        match length {
+            Some(length) if length <= limits::DEXIE_PULL_BYTES_MAX => {
+                super::begin::read_body(visit, limits::DEXIE_PULL_BYTES_MAX)
+            }
+            _ => {
+                let coding = Coding::of(&visit.request.content_encoding)?;
+                let expires = visit.target().caller.expires;
+                let limit = limits::DEXIE_BODY_BYTES_MAX;
+                self.pass_sync(visit, (None, PassedBody::Request { coding, limit, expires }), now)
+            }
+        }
+    }
+
+    fn pass_sync(
+        &mut self,
+        visit: &mut Visit,
+        (body, source): (Option<String>, PassedBody),
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let mut call = visit.call(Call::Dexie);
+        visit.target().caller.person.sub.clone_into(&mut call.caller.sub);
+        call.body = body;
+        Ok(self.make_call(visit, call, Then::Pass(source), now))
+    }
+
+    /// The body of a short sync has come.
+    pub(super) fn sync_received(
+        &mut self,
+        visit: &mut Visit,
+        body: Vec<u8>,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let asked = SyncRequest::read(&body, &visit.target().caller.person.sub)?;
+        match asked {
+            SyncRequest::Push => {
+                let body = text_of_body(body)?;
+                self.pass_sync(visit, (Some(body), PassedBody::Call), now)
+            }
+            SyncRequest::Pull { .. } => {
+                visit.sync = Some(Box::new(Sync { length: None, asked: Some(asked) }));
+                self.sync_pull(visit, now)
+            }
+        }
+    }
+
+    fn sync_pull(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
+        if visit.target().scope.is_none() {
+            let grant = self.grants.get(visit.target(), now);
+            let target = visit.target.as_mut().expect("BUG: nobody knows who is calling");
+            let is_open = grant.is_some_and(|grant| self.open(target, &grant, now).is_ok());
+            if !is_open {
+                let call = visit.call(Call::Administer(Administration::Grant { claim: None }));
+                return Ok(self.make_call(visit, call, Then::Grant, now));
+            }
+        }
+        let own = last_pull(visit).and_then(|last| last.position.as_ref());
+        let request = PullRequest {
+            epoch: own.map(|own| own.epoch.clone()),
+            since: own.map(|own| own.version).unwrap_or_default(),
+            min: None,
+            consistency: Consistency::Session,
+            cursor: None,
+        };
+        let pulling = self.begin_pull(visit, request, Format::Ndjson, now);
+        self.pull_on(visit, Box::new(pulling), now)
+    }
+
+    /// The object has given a grant for the space, or not.
+    pub(super) fn sync_granted(
+        &mut self,
+        visit: &mut Visit,
+        called: Called,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let grant = text_field(&called.result?, "grant").ok_or(ApiError::Upstream)?;
+        let target = visit.target.as_mut().expect("BUG: nobody knows who is calling");
+        self.open(target, &grant, now)?;
+        self.grants.learn(visit.target(), grant, now);
+        self.sync_pull(visit, now)
+    }
+
+    /// A pull is answered.
+    pub(super) fn sync_answer(
+        &mut self,
+        visit: &mut Visit,
+        mut pulling: Box<Pulling>,
+        answer: PullAnswer,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        let is_reset = match &answer {
+            PullAnswer::Nothing { .. } => false,
+            PullAnswer::Changes { reset, .. } | PullAnswer::Page { reset, .. } => *reset,
+            PullAnswer::Load(load) => load.reset,
+        };
+        let (space, sub) = (&visit.target().hash, &visit.target().caller.person.sub);
+        let last = last_pull(visit);
+        let standing = NextPull::of(last, answer.position(), is_reset);
+        let head = answer::head(&standing, sub, space.as_str(), "");
+        // Whoever has nothing has nothing that is gone.
+        let has_something = last.and_then(|last| last.position.as_ref()).is_some() && !is_reset;
+        let whole = |lines: &str| head.clone() + &muts(lines, sub, has_something) + END;
+        let reply = |body| Reply { status: 200, headers: Headers::Named(JSON_HEADERS.to_owned()), body };
+        let text = match answer {
+            _ if !standing.sends_changes => whole(""),
+            PullAnswer::Nothing { .. } => whole(""),
+            PullAnswer::Changes { lines, .. } | PullAnswer::Page { lines, next: None, .. } => whole(&lines),
+            PullAnswer::Page { position, lines, next, .. } => {
+                let (text, sub) = (head + NOTHING + &further(&lines, sub), Some(sub.clone()));
+                self.begin_pages(visit, text, (position, next), sub, now)?;
+                return Ok(self.pull_is_done(visit, &pulling, reply(Body::Written), now));
+            }
+            PullAnswer::Load(load) if load.parts.is_empty() => whole(&load.lines),
+            PullAnswer::Load(load) => {
+                pulling.pull.reads_objects();
+                let objects = Objects {
+                    start: head + NOTHING,
+                    between: vec![String::new(); load.parts.len()],
+                    end: further(&load.lines, sub) + END,
+                    sub: Some(sub.clone()),
+                };
+                let headers = JSON_HEADERS.to_owned();
+                return self.open_objects(visit, pulling, (&load.parts, objects), headers, now);
+            }
+        };
+        Ok(self.pull_is_done(visit, &pulling, reply(Body::Text(text)), now))
+    }
+
+    /// `GET /dexie/changes`: the socket is the object's answer.
+    fn listen_to_changes(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
+        let expires = visit.target().caller.expires;
+        let peer = Peer::new(&visit.target().caller.person.sub).to_text();
+        let call = visit.call(Call::Listen { expires, tells_usage: false, peer: Some(peer) });
+        Ok(self.make_call(visit, call, Then::Pass(PassedBody::Upgrade), now))
+    }
+}
+
+/// What whoever pulls has; none if it has nothing of ours.
+fn last_pull(visit: &Visit) -> Option<&LastPull> {
+    match visit.sync.as_ref()?.asked.as_ref()? {
+        SyncRequest::Pull { last_pull, .. } => last_pull.as_ref(),
+        SyncRequest::Push => None,
+    }
+}

@@ -1,0 +1,101 @@
+//! Sockets of an object over which the client of Dexie Cloud speaks.
+
+use std::rc::Rc;
+
+use headwater::{
+    call::live::{Closing, News},
+    coordinator::object::{Answer, Said, Task},
+    edge::live::{CatchUp, CatchUpStep},
+    fronts::dexie::live::{Peer, TOKEN_EXPIRED},
+    limits,
+    version::Position,
+};
+use wasm_bindgen::prelude::*;
+
+use crate::{
+    now,
+    object::{Body, Instance},
+};
+
+#[wasm_bindgen(module = "/js/live.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = shortText)]
+    fn short_text(message: &JsValue, limit: usize) -> Option<String>;
+}
+
+/// What a socket that is closed is told before, and the code of its end and why.
+pub(crate) fn closing(why: &Closing) -> (Option<&'static str>, u16, &'static str) {
+    match why {
+        Closing::Expired => (Some(TOKEN_EXPIRED), 1000, ""),
+        Closing::Lost(_) => (None, 1008, ""),
+        Closing::Full => (None, 1013, ""),
+        Closing::Restart => (None, 1012, ""),
+        Closing::Violation(why) => (None, 1008, why),
+    }
+}
+
+impl Instance {
+    /// Tells those of these sockets over which this client speaks, each what it waits for. Gives back the others.
+    pub(crate) fn tell_foreign(&self, numbers: Vec<u32>, news: &News) -> Vec<u32> {
+        let is_foreign = |number: &u32| self.object.borrow_mut().live().peer(*number).is_some();
+        let (foreign, ours) = numbers.into_iter().partition::<Vec<_>, _>(is_foreign);
+        for number in foreign {
+            self.tell_peer(number, news);
+        }
+        ours
+    }
+
+    fn tell_peer(&self, number: u32, news: &News) {
+        let peer = self.peer(number);
+        let Some(mut peer) = peer else { return };
+        if let Some(text) = peer.news(news) {
+            self.object.borrow_mut().live().keep(number, peer.to_text());
+            self.sockets.send(&[number], &text);
+        }
+    }
+
+    fn peer(&self, number: u32) -> Option<Peer> {
+        self.object.borrow_mut().live().peer(number).and_then(Peer::parse)
+    }
+
+    /// A message has come. A client that says where it stands is told what it is missing, now or with the next commit.
+    pub(crate) async fn hear_foreign(self: &Rc<Self>, number: u32, message: &JsValue) {
+        let Some(text) = short_text(message, limits::DEXIE_MESSAGE_MAX) else { return };
+        let Some(mut peer) = self.peer(number) else { return };
+        if !peer.hear(&text) {
+            return;
+        }
+        let own = peer.at().cloned();
+        if own.is_none() {
+            self.sockets.send(&[number], peer.sent_to_pull());
+        }
+        let is_told = {
+            let mut object = self.object.borrow_mut();
+            object.live().keep(number, peer.to_text());
+            object.live().told() == own.as_ref()
+        };
+        self.carry_out_live();
+        let Some(own) = own.filter(|_| !is_told) else { return };
+        if let Some(news) = self.catch_up(number, &own).await {
+            self.tell_peer(number, &news);
+            self.carry_out_live();
+        }
+    }
+
+    async fn catch_up(self: &Rc<Self>, number: u32, own: &Position) -> Option<News> {
+        let mut step = CatchUp::begin(own, now());
+        loop {
+            match step {
+                CatchUpStep::Done(news) => return news,
+                CatchUpStep::Ask(looks, call) => {
+                    let caller = self.object.borrow_mut().live().listener(number)?.as_caller();
+                    let body = call.body();
+                    let task = Task::message(call.name(), caller, || body.len());
+                    let answer = self.run(task, Body::Text(body.clone())).await;
+                    let said = answer.unwrap_or_else(Answer::unreadable).result.map(Said::into_text);
+                    step = looks.answered(said, now());
+                }
+            }
+        }
+    }
+}
