@@ -217,14 +217,17 @@ impl<L: Ledger> Coordinator<L> {
         let mut parts = Vec::with_capacity(slice.len());
         for waiting in slice {
             let rest = waiting.progress.as_ref().filter(|_| planted!(RestNotAdmitted));
-            let admitted = sharing::members::admit(&self.ledger, &self.meta, &waiting.user, Role::Writer)?;
-            if let Err(refused) = admitted.or_else(|refused| {
-                if rest.is_some() || planted!(AnybodyPushes) { Ok(Role::Reader) } else { Err(refused) }
-            }) {
-                parts.push(Err(refused));
-                continue;
-            }
-            let part = plan.part(&self.ledger, &clients, waiting, sizes.slice, now)?;
+            let needed = if waiting.push.wording.is_some() { Role::Reader } else { Role::Writer };
+            let admitted = sharing::members::admit(&self.ledger, &self.meta, &waiting.user, needed)?;
+            let role = match admitted {
+                Ok(role) => role,
+                Err(_) if rest.is_some() || planted!(AnybodyPushes) => Role::Writer,
+                Err(refused) => {
+                    parts.push(Err(refused));
+                    continue;
+                }
+            };
+            let part = plan.part(&self.ledger, &clients, (waiting, role), sizes.slice, now)?;
             let goes_on = part.as_ref().is_ok_and(|part| !part.is_whole);
             parts.push(part);
             // The next one may be of the same client, or there is no room for it.
