@@ -108,7 +108,8 @@ impl Plan {
             tokens.forget(since);
         }
         let mut progress = waiting.progress.clone().unwrap_or_else(|| Progress::begin(0));
-        let rest = &push.mutations[progress.results.len()..];
+        let begin = progress.results.len();
+        let rest = &push.mutations[begin..];
         if rest.is_empty() {
             return Ok(Part { progress, is_whole: true });
         }
@@ -125,9 +126,12 @@ impl Plan {
             let result = self.once(ledger, submitted, transaction.as_ref(), &mut tokens, &by)?;
             progress.results.push(result);
         }
-        let usage = known.map_or_else(DailyUsage::default, |client| client.usage);
-        let client = Client { writer, last: 0, acked: 0, used_at: now, history: tokens.text(), usage };
-        self.clients.insert(name, client);
+        // What was all done before leaves the row as it is.
+        if progress.results[begin..].iter().any(|result| !result.duplicate) {
+            let usage = known.map_or_else(DailyUsage::default, |client| client.usage);
+            let client = Client { writer, last: 0, acked: 0, used_at: now, history: tokens.text(), usage };
+            self.clients.insert(name, client);
+        }
         progress.work += self.work() - work_before;
         let is_whole = progress.results.len() == push.mutations.len();
         Ok(Part { progress, is_whole })
