@@ -66,15 +66,17 @@ impl Instance {
             return;
         }
         let own = peer.at().cloned();
-        if own.is_none() {
-            self.sockets.send(&[number], peer.sent_to_pull());
-        }
+        let sent_to_pull = peer.sent_to_pull();
         let is_told = {
             let mut object = self.object.borrow_mut();
             object.live().keep(number, peer.to_text());
             object.live().told() == own.as_ref()
         };
         self.carry_out_live();
+        if let Some(text) = sent_to_pull {
+            self.sockets.send(&[number], text);
+            return;
+        }
         let Some(own) = own.filter(|_| !is_told) else { return };
         if let Some(news) = self.catch_up(number, &own).await {
             self.tell_peer(number, &news);

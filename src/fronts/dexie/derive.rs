@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    op::{Condition, Fields, Op},
-    push::Push,
+    op::{Condition, OpFields, Operation},
+    request::Push,
     spec::{changed, too_much},
     tson::given,
 };
@@ -64,16 +64,16 @@ impl<'a> Deriving<'a> {
 
     /// Does an operation on a collection behind those before it.
     pub(super) fn op(&mut self, of: &Collection, table: &str, text: &str) -> Result<(), Stop> {
-        let fields = Fields::of(text);
+        let fields = OpFields::of(text);
         let Some(op) = fields.op() else { return Ok(()) };
         let keys = || elements(fields.keys.unwrap_or_default()).map(|key| key_of(of, key));
         match op {
-            Op::Insert { values } => {
+            Operation::Insert { values } => {
                 for (key, value) in keys().zip(elements(values)) {
                     self.put(key, value)?;
                 }
             }
-            Op::Upsert { values, specs } => {
+            Operation::Upsert { values, specs } => {
                 let mut specs = elements(specs.unwrap_or_default());
                 for (key, value) in keys().zip(elements(values)) {
                     match specs.next().and_then(given) {
@@ -82,7 +82,7 @@ impl<'a> Deriving<'a> {
                     }
                 }
             }
-            Op::Update { specs } => {
+            Operation::Update { specs } => {
                 let first = elements(specs).next();
                 let mut specs = elements(specs);
                 for key in keys() {
@@ -91,7 +91,7 @@ impl<'a> Deriving<'a> {
                     }
                 }
             }
-            Op::Modify { spec, criteria } => match self.meant(of, criteria)? {
+            Operation::Modify { spec, criteria } => match self.meant(of, criteria)? {
                 Some(ids) => {
                     for id in ids {
                         self.change(&Key { collection: of.clone(), id }, table, spec)?;
@@ -103,7 +103,7 @@ impl<'a> Deriving<'a> {
                     }
                 }
             },
-            Op::Delete { criteria } => {
+            Operation::Delete { criteria } => {
                 let meant = self.meant(of, criteria)?.unwrap_or_default();
                 let meant = meant.into_iter().map(|id| Key { collection: of.clone(), id });
                 for key in keys().flatten().chain(meant) {
