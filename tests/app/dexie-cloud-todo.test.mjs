@@ -25,13 +25,13 @@ describe("the to-do lists", () => {
     return sub;
   }
 
-  /** A browser of its own in which somebody has signed in, or has opened a link and then signed in. */
-  async function open(user, link = `${stage.url}/dexie-cloud-todo/`) {
+  /** A browser of its own in which somebody has signed in. */
+  async function open(user) {
     const context = await stage.browser.context.browser().newContext();
     const page = await context.newPage();
     page.setDefaultTimeout(40_000);
     page.on("pageerror", (error) => complaints.push(String(error)));
-    await page.goto(link);
+    await page.goto(`${stage.url}/dexie-cloud-todo/`);
     await page.getByRole("button", { name: user, exact: true }).click();
     return page;
   }
@@ -72,9 +72,11 @@ describe("the to-do lists", () => {
   }
 
   test("a list that two people share comes by a link, and both have lists of their own besides", async () => {
-    const [alice, bob] = [await open(person("alice")), await open(person("bob"), `${stage.url}/dexie-cloud-todo/`)];
+    const [alice, bob] = [await open(person("alice")), await open(person("bob"))];
     await add(alice, "Mine");
     await press(alice, "New shared list");
+    // Until then she still sees her own.
+    await alice.getByRole("button", { name: "Shared list 1" }).waitFor();
     await inSync(alice);
     await add(alice, "Ours");
     await press(alice, "Invite by a link");
