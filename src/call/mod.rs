@@ -17,7 +17,7 @@ pub use budget::{BUDGET_TIMEOUT_MS, BudgetAnswer, BudgetCall, LeaseAsk, Left};
 pub use caller::{Caller, Destination};
 pub use directory::{ASIDE_HEADER, Aside, DirectoryAnswer, DirectoryCall, Entry, Membership, Standing};
 pub use pull::{Ask, OrderedCursor, PullReply, Seen, decode_reply, encode_reply};
-pub use push::{PushAnswer, PushRequest, ReadPush, Reading, with_grant};
+pub use push::{BeginPush, PushAnswer, PushRequest, ReadPush, Reading, with_grant};
 pub use usage::Usage;
 
 use crate::{

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use headwater::{
-    call::live::{Closing, News},
+    call::live::News,
     coordinator::object::{Answer, Said, Task},
     edge::live::{CatchUp, CatchUpStep},
-    fronts::dexie::live::{Peer, TOKEN_EXPIRED},
+    fronts::dexie::live::Peer,
     limits,
     version::Position,
 };
@@ -23,16 +23,7 @@ extern "C" {
     fn short_text(message: &JsValue, limit: usize) -> Option<String>;
 }
 
-/// What a socket that is closed is told before, and the code of its end and why.
-pub(crate) fn closing(why: &Closing) -> (Option<&'static str>, u16, &'static str) {
-    match why {
-        Closing::Expired => (Some(TOKEN_EXPIRED), 1000, ""),
-        Closing::Lost(_) => (None, 1008, ""),
-        Closing::Full => (None, 1013, ""),
-        Closing::Restart => (None, 1012, ""),
-        Closing::Violation(why) => (None, 1008, why),
-    }
-}
+pub(crate) use headwater::fronts::dexie::live::closing;
 
 impl Instance {
     /// Tells those of these sockets over which this client speaks, each what it waits for. Gives back the others.

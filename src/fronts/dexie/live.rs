@@ -5,7 +5,7 @@ use sha1::{Digest, Sha1};
 
 use super::answer::muts;
 use crate::{
-    call::live::News,
+    call::live::{Closing, News},
     json::{Texts, Written, json_text},
     limits,
     snapshot::lines::version_of,
@@ -143,6 +143,18 @@ impl Peer {
         let ready = texts.get("hash").map(|hash| Ready { at, hash: hash.to_owned() });
         let text = |name| texts.get(name).map(str::to_owned);
         Some(Self { sub: text("sub"), ready, sent_for: text("sent") })
+    }
+}
+
+/// What a socket that is closed is told before, and the code of its end and why.
+#[must_use]
+pub const fn closing(why: &Closing) -> (Option<&'static str>, u16, &'static str) {
+    match why {
+        Closing::Expired => (Some(TOKEN_EXPIRED), 1000, ""),
+        Closing::Lost(_) => (None, 1008, ""),
+        Closing::Full => (None, 1013, ""),
+        Closing::Restart => (None, 1012, ""),
+        Closing::Violation(why) => (None, 1008, why),
     }
 }
 

@@ -238,6 +238,10 @@ fn a_condition_on_more_records_than_are_looked_through_means_the_keys_of_its_cli
     let any = r#""criteria":{"index":{"$t":"undefined"},"range":{"type":3,"lower":{"$t":"number","v":"-Infinity"},"upper":[[]]}}"#;
     let push = on(&format!(r#"{{"type":"modify","keys":["r000007"],{any},"changeSpec":{{"a":2}}}}"#));
     assert_eq!(store.settle(&push), [Ok(1)]);
+    let chunks = on(&format!(
+        r#"{{"type":"modify","keys":["r000007"],{any},"changeSpec":{{"a":4}},"txid":"t"}},{{"type":"modify","keys":["r000008"],{any},"changeSpec":{{"a":4}},"isAdditionalChunk":true,"txid":"t"}}"#
+    ));
+    assert_eq!(store.settle(&chunks), [Ok(2)], "in all operations that its keys stand in");
     store.0.pop_last();
     let push = on(&format!(r#"{{"type":"modify","keys":["r000007"],{any},"changeSpec":{{"a":3}}}}"#));
     assert_eq!(store.settle(&push), [Ok(limits::DEXIE_SCANNED_MAX)]);
