@@ -129,7 +129,7 @@ function listRealms(rows) {
     tables.set(table, (tables.get(table) ?? 0) + 1);
   }
   for (const [realm, tables] of realms) console.log(`${realm}: ${[...tables].map(([table, count]) => `${table} ${count}`).join(", ")}`);
-  console.log(`${realms.size} realms. Import one with --realm.`);
+  console.log(`Realms: ${realms.size}. Import one with --realm.`);
 }
 
 function subjectOf(token) {
@@ -158,8 +158,8 @@ async function importRealm(rows, { realm, space: id }, url, token) {
       else failed.push(`${push[at].collection} ${push[at].id}: ${status === "conflict" ? "somebody has made it meanwhile" : `${code}, ${detail}`}`);
     }
   }
-  console.log(`${made} rows are imported, ${records.length - absent.length} stood there already and are as they were.`);
-  if (ofTheService.length > 0) console.log(`${ofTheService.length} rows of realms, members and roles are left out: see docs/DEXIE-CLOUD.md.`);
+  console.log(`Rows imported: ${made}. There already, and left as they were: ${records.length - absent.length}.`);
+  if (ofTheService.length > 0) console.log(`Left out, of realms, members and roles: ${ofTheService.length}. See docs/DEXIE-CLOUD.md.`);
   for (const line of failed) console.error(`not imported: ${line}`);
   return failed.length === 0;
 }
