@@ -18,7 +18,7 @@ await main(() => {
   console.log("\n== types of the client and the app");
   // The app goes by the types that the client's build has made.
   run(tools.node, ["client/build.mjs"], "The message is above.");
-  for (const project of ["client", "examples/notes"]) run(tools.node, ["node_modules/typescript/bin/tsc", "--project", project, "--noEmit"], "Repair what is named above.");
+  for (const project of ["client", "examples/notes", "examples/dexie-cloud-todo"]) run(tools.node, ["node_modules/typescript/bin/tsc", "--project", project, "--noEmit"], "Repair what is named above.");
   const isWhole = checkDependencies();
   console.log(isWhole ? "\nAll checks passed." : "\nAll checks passed but those marked NOT CHECKED.");
 });

@@ -113,6 +113,7 @@ function localSettings() {
     GRANT_SECRET: secret(),
     ENVIRONMENT: "development",
     ALLOWED_ORIGINS: "http://localhost:5173,http://127.0.0.1:5173",
+    DEXIE_DEMO_USERS: "alice@demo.local,bob@demo.local",
     // Soon enough to be seen by somebody who looks on.
     PUBLISH_MAX_DELAY_MS: "20000",
   };

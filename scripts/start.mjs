@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { parseArgs } from "node:util";
-import { SERVED, buildApp, copyApp } from "./app.mjs";
+import { SERVED, buildApps, copyApps } from "./app.mjs";
 import { build } from "./build.mjs";
 import { Stop, main, root, setup, tools, wranglerEnv } from "./setup.mjs";
 
@@ -26,7 +26,7 @@ async function announce(port, server) {
     const answer = await fetch(`${url}/health`).catch(() => null);
     if (answer?.ok) {
       const demo = port === DEFAULT_PORT ? "npm run demo" : `HEADWATER_URL=${url} npm run demo`;
-      console.log(`\nHeadwater serves ${url}\n  in a browser: notes for several people; open two windows beside each other\n  what it would cost: ${url}/costs\n  in another terminal: \`${demo}\`\nCtrl-C ends it.\n`);
+      console.log(`\nHeadwater serves ${url}\n  in a browser: notes for several people; open two windows beside each other\n  an app with dexie-cloud-addon: ${url}/dexie-cloud-todo/\n  what it would cost: ${url}/costs\n  in another terminal: \`${demo}\`\nCtrl-C ends it.\n`);
       return;
     }
     await new Promise((later) => setTimeout(later, 200));
@@ -54,7 +54,7 @@ await main(async () => {
   await requireFreePort(port);
   setup();
   build();
-  buildApp();
-  copyApp();
+  buildApps();
+  copyApps();
   await announce(port, serve(port));
 });

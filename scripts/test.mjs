@@ -1,6 +1,6 @@
 // `npm test`: every test, first those of the core on this machine, then those on the real runtime, then those of the client and the app.
 
-import { buildApp } from "./app.mjs";
+import { buildApps } from "./app.mjs";
 import { build } from "./build.mjs";
 import { Stop, main, run, setup, tools } from "./setup.mjs";
 
@@ -39,7 +39,7 @@ await main(() => {
     }),
     attempt("client, app and costs: models, the built Worker, Chromium", () => {
       run(tools.node, ["scripts/pack.mjs"], "See above.");
-      buildApp();
+      buildApps();
       const files = ["client/core/tests/*.test.ts", "client/dexie/tests/*.test.ts", "tests/app/*.test.mjs", "costs/tests/*.test.mjs"];
       run(tools.node, ["--test", "--test-concurrency=2", "--test-reporter=spec", ...files], "See the failed tests above.");
     }),

@@ -22,6 +22,7 @@
 //! 4. [`coordinator::push`]: `numbering` (new, settled or forked?), `plan/judge` (applied, parked or rejected?), for that
 //!    [`coordinator::conflicts`] (does it follow what is parked, what does it resolve?) and `merge` (does it conflict, what does
 //!    it make of its record? with [`value`]), `plan` (all of it in memory), then [`coordinator::ledger`], in one section.
+//!    A push of the other front (`fronts/dexie`) brings transactions, which become mutations here: `plan/transactions`.
 //! 5. The answer, with what the client was missing.
 //! 6. Later: [`coordinator::publication`] cuts parts ([`snapshot::part`]) and the head ([`snapshot::head`]).
 //!

@@ -1,4 +1,4 @@
-// The notes app in Chromium before the real Worker: one address for both, as where it is deployed.
+// An example app in Chromium before the real Worker: one address for both, as where it is deployed.
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
@@ -12,7 +12,6 @@ import { startChromium } from "../runtime/chromium.mjs";
 import { eventually, startRuntime } from "../runtime/harness.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const DIST = join(root, "examples/notes/dist");
 /** Where the tests put what they have seen; a few of these stand in the README. */
 const PICTURES = join(root, ".headwater/pictures");
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json", ".map": "application/json" };
@@ -26,9 +25,11 @@ export class Stage {
   location = "home";
   #hold = null;
 
-  static async set(options) {
-    if (!existsSync(join(DIST, "index.html"))) throw new Error("The app is not built. Run `npm test`, or `npm start` once.");
+  /** `app`: its folder, and the path below which it is served, unless it is the notes. */
+  static async set({ app = "notes", ...options }) {
     const stage = new Stage();
+    Object.assign(stage, { dist: join(root, "examples", app, "dist"), base: app === "notes" ? "/" : `/${app}/` });
+    if (!existsSync(join(stage.dist, "index.html"))) throw new Error("The app is not built. Run `npm test`, or `npm start` once.");
     stage.runtime = await startRuntime(options);
     stage.browser = await startChromium();
     stage.server = createServer((asked, answer) => stage.#serve(asked, answer));
@@ -61,8 +62,8 @@ export class Stage {
   async #serve(asked, answer) {
     const path = new URL(asked.url, this.url).pathname;
     if (path === "/development-users.json") return answer.end(JSON.stringify({ users: this.#users() }));
-    const file = join(DIST, path === "/" ? "index.html" : path);
-    if (file.startsWith(DIST) && existsSync(file)) return answer.writeHead(200, { "content-type": TYPES[extname(file)] }).end(readFileSync(file));
+    const file = path.startsWith(this.base) ? join(this.dist, path.slice(this.base.length) || "index.html") : "";
+    if (file.startsWith(this.dist) && existsSync(file)) return answer.writeHead(200, { "content-type": TYPES[extname(file)] }).end(readFileSync(file));
     try {
       const hold = path === "/sync/pull" ? this.#hold : null;
       const headers = { ...asked.headers };

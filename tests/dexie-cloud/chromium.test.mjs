@@ -188,6 +188,19 @@ describe("a page of another origin", { concurrency: true }, () => {
     await arrives(device.user, "the edit, once,", ({ value }) => value.n === 1);
   });
 
+  test("keeps a file in its row, because there is no place for files, and another device has it", async () => {
+    const user = cloud.user();
+    const [one, two] = [await Device.of(user), await Device.of(user)];
+    const [laptop, phone] = [await one.tab(), await two.tab()];
+    await laptop.run((db) => db.notes.put({ id: "n", photo: new Blob([new Uint8Array(5_000).fill(7)], { type: "image/png" }) }));
+    await phone.until(async (db) => (await db.notes.get("n")) !== undefined);
+    const photo = await phone.run(async (db) => {
+      const { photo } = await db.notes.get("n");
+      return [photo instanceof Blob, photo.type, [...new Uint8Array(await photo.arrayBuffer())].filter((byte) => byte === 7).length];
+    });
+    assert.deepEqual(photo, [true, "image/png", 5_000]);
+  });
+
   test("that nobody looks at gives its socket up, and has everything again when somebody does", async () => {
     const device = await Device.of(cloud.user());
     const tab = await device.tab();
