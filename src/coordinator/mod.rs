@@ -273,7 +273,7 @@ impl<L: Ledger> Coordinator<L> {
     /// The answer to a settled push: its results, and what the client was missing if that is little.
     fn answer(&mut self, waiting: &Waiting, progress: Progress) -> Done {
         if let Some(wording) = &waiting.push.wording {
-            let worded = self.word(waiting, wording.as_ref(), &progress.results);
+            let worded = self.word(waiting, wording.as_ref(), progress.results);
             let answer = worded.map_err(|error| self.storage_failed(error));
             return Done { ticket: waiting.ticket, answer, work: progress.work, written: None };
         }

@@ -142,6 +142,12 @@ impl World {
                 self.network.send(Message::Pushed(sender, sent, Rc::new(answer)), self.now);
             }
             Waiting::Message(connection) => self.push_is_done(connection, answer),
+            Waiting::Sync { syncing, mut driven } => {
+                self.pass_push(&mut driven, answer.as_ref().err(), at);
+                let stood = answer.as_ref().ok().map(|answer| answer.position.clone());
+                let answer = answer.map(|answer| answer.to_json());
+                self.network.send(Message::Synced(syncing, Rc::new(answer), stood), self.now);
+            }
         }
     }
 

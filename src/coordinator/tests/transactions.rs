@@ -6,7 +6,8 @@ use super::*;
 use crate::{
     limits,
     mutation::{
-        Change, Intent, MutationDigest, Op, Outcome, Submitted, Token, Transaction, Unread, View, Wording,
+        Change, Intent, MutationDigest, Op, Outcome, Rejection, Submitted, Token, Transaction, Unread, View,
+        Wording,
     },
 };
 
@@ -26,7 +27,7 @@ impl Transaction for Counts {
         self.token.map(Token::of)
     }
 
-    fn derive(&self, view: &mut dyn View) -> Result<Vec<Change>, Unread> {
+    fn derive(&self, view: &mut dyn View) -> Result<Result<Vec<Change>, Rejection>, Unread> {
         let (mut count, mut after) = (0, None);
         loop {
             let some = view.records(&Collection::stored("c"), after.as_ref(), 2)?;
@@ -39,7 +40,7 @@ impl Transaction for Counts {
         let value = format!(r#"{{"n":{count},"padding":"{}"}}"#, "x".repeat(self.padding));
         let changes =
             self.into.iter().map(|id| Change { key: key(id), base: None, op: Op::Put(value.clone()) });
-        Ok(changes.collect())
+        Ok(Ok(changes.collect()))
     }
 
     fn size(&self) -> usize {

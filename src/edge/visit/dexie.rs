@@ -151,6 +151,7 @@ impl Isolate {
             }
         }
         let own = last_pull(visit).and_then(|last| last.position.as_ref());
+        let own = own.filter(|_| !planted!(AnswerBelowLastPull));
         let request = PullRequest {
             epoch: own.map(|own| own.epoch.clone()),
             since: own.map(|own| own.version).unwrap_or_default(),

@@ -35,7 +35,7 @@ pub const NOTHING: &str = r#"{"table":"members","muts":[]}"#;
 /// Record lines behind other operations of an answer.
 #[must_use]
 pub fn further(lines: &str, sub: &str) -> String {
-    let muts = muts(lines, sub, true);
+    let muts = muts(lines, sub, !planted!(DeletionsLeftOutOfLoad));
     if muts.is_empty() { muts } else { format!(",{muts}") }
 }
 

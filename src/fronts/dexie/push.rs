@@ -351,6 +351,7 @@ impl Transaction for Operations {
             let at = op.at as usize;
             match deriving.op(&of, &table, &self.push.body[at..at + op.length as usize]) {
                 Ok(()) => {}
+                Err(Stop::Rejected(_)) if planted!(RestOfRejectedDone) => {}
                 Err(Stop::Rejected(rejection)) => return Ok(Err(rejection)),
                 Err(Stop::Unread) => return Err(Unread),
             }

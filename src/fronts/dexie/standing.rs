@@ -29,6 +29,9 @@ impl Standing {
             (_, false) => Self { has_own: true, revision: at, sends_changes: true },
             (true, true) => Self { has_own: false, revision: at, sends_changes: true },
             // It has just been reset: what it got then would stay although it is gone.
+            (false, true) if planted!(ResetAnsweredTwice) => {
+                Self { has_own: true, revision: at, sends_changes: true }
+            }
             (false, true) => Self::unmoved(last),
         }
     }
@@ -36,7 +39,8 @@ impl Standing {
     /// Of an answer that leaves its client where it is, and brings it nothing but the state of some records.
     #[must_use]
     pub fn unmoved(last: &LastPull) -> Self {
-        Self { has_own: true, revision: last.revision.clone(), sends_changes: false }
+        let has_own = !planted!(RealmLeftOut);
+        Self { has_own, revision: last.revision.clone(), sends_changes: false }
     }
 }
 

@@ -60,7 +60,7 @@ impl<L: Ledger> View for Planned<'_, L> {
         let planned = self.plan.changed.iter().filter(|key| key.collection == *of);
         for key in planned {
             let is_behind = after.is_none_or(|after| key.id > *after);
-            if !is_behind || next.as_ref().is_some_and(|next| key.id > *next) {
+            if !is_behind || planted!(ScanUnplanned) || next.as_ref().is_some_and(|next| key.id > *next) {
                 continue;
             }
             let record = self.plan.records.get(key).and_then(Option::as_ref);
@@ -88,7 +88,7 @@ impl Plan {
         let known = self.client(ledger, remembered, &name)?;
         let mut tokens = Tokens::of(known.as_ref());
         if let Some(since) = push.since.filter(|_| push.epoch.as_ref() == Some(&self.meta.epoch)) {
-            tokens.forget(since);
+            tokens.forget(if planted!(ForgottenTooEarly) { self.version } else { since });
         }
         let mut progress = waiting.progress.clone().unwrap_or_else(|| Progress::begin(0));
         let rest = &push.mutations[progress.results.len()..];

@@ -224,7 +224,8 @@ impl Deployment {
                     sub: String::new(),
                     spent: Usage::default(),
                 };
-                let call = Outgoing { object: SpaceHash::shared(id), call, caller, timeout_ms: 1_000 };
+                let call =
+                    Outgoing { object: SpaceHash::shared(id), call, caller, timeout_ms: 1_000, body: None };
                 let ended = space.host.call_by_edge(&call, &mut self.kv, &self.granter, self.now);
                 assert!(ended.told.is_ok(), "a member: {:?}", ended.told);
             }
