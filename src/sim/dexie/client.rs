@@ -61,8 +61,8 @@ pub struct DexieClient {
     pub sent: Option<Sent>,
     /// For whoever checks it: rows that it knows as of a later state than its revision says.
     pub ahead: BTreeMap<Name, Position>,
-    /// Whether something has told it to pull.
-    pub is_poked: bool,
+    /// Whether its last sync has failed: what it hears then it does not take in, but syncs.
+    pub has_failed: bool,
     name: String,
     identity: u64,
     requests: u64,
@@ -117,7 +117,7 @@ impl DexieClient {
             last_pull: None,
             sent: None,
             ahead: BTreeMap::new(),
-            is_poked: false,
+            has_failed: false,
             name: format!("addon{number:02}"),
             identity: 0,
             requests: 0,
@@ -222,7 +222,7 @@ impl DexieClient {
 
     /// It waits no more for an answer: its connection is gone.
     pub fn give_up(&mut self) {
-        self.sent = None;
+        self.has_failed |= self.sent.take().is_some();
     }
 
     /// Whether it waits for the answer to this request.
@@ -234,6 +234,7 @@ impl DexieClient {
     /// Takes in an answer, all at once: what was sent goes, rows of realms that are not named go, and then come the changes,
     /// beneath what was done meanwhile.
     pub fn take(&mut self, answer: &Answer) {
+        self.has_failed = false;
         let sent = self.sent.take().map_or(0, |sent| sent.transactions);
         self.pending.drain(..sent);
         let had = self.last_pull.take().map(|last| last.realms).unwrap_or_default();

@@ -125,7 +125,9 @@ impl World {
         let (own, hash) = (addon.last_pull.as_ref().map(|last| last.revision.clone()), addon.realms_hash());
         let follows = message["baseRev"].as_str() == own.as_deref();
         match message["type"].as_str() {
-            Some("changes") if message["realmSetHash"] != hash => self.pull_for_line(client),
+            Some("changes") if addon.has_failed || message["realmSetHash"] != hash => {
+                self.pull_for_line(client)
+            }
             Some("changes") if follows => {
                 let revision = message["newRev"].as_str().expect("a revision");
                 let changes = message["changes"].as_array().expect("changes").clone();

@@ -19,7 +19,8 @@ use crate::{
     ids::{Collection, Key, RecordId},
     limits::{self, SliceMax},
     mutation::{
-        Change, Intent, Mutation, MutationResult, Op, Scanned, Settled, Submitted, Transaction, Unread, View,
+        Change, Intent, Mutation, MutationResult, Op, Scanned, Settled, Submitted, Token, Transaction,
+        Unread, View,
     },
     time::Millis,
 };
@@ -88,7 +89,16 @@ impl Plan {
         let known = self.client(ledger, remembered, &name)?;
         let mut tokens = Tokens::of(known.as_ref());
         if let Some(since) = push.since.filter(|_| push.epoch.as_ref() == Some(&self.meta.epoch)) {
-            tokens.forget(if planted!(ForgottenTooEarly) { self.version } else { since });
+            let sent = push.mutations.iter().filter_map(|submitted| match &submitted.intent {
+                Intent::Transaction(transaction) => transaction.token(),
+                Intent::Mutation(_) | Intent::Rejected(_) => None,
+            });
+            let sent: Vec<_> = sent.collect();
+            let (since, sent) = match planted!(ForgottenTooEarly) {
+                true => (self.version, BTreeSet::new()),
+                false => (since, sent.iter().map(Token::as_str).collect()),
+            };
+            tokens.forget(since, &sent);
         }
         let mut progress = waiting.progress.clone().unwrap_or_else(|| Progress::begin(0));
         let rest = &push.mutations[progress.results.len()..];
