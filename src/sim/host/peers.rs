@@ -75,14 +75,27 @@ impl Host {
         let live = self.object.as_mut().expect("it runs").live();
         live.keep(socket, peer.to_text());
         let is_told = live.told() == own.as_ref();
-        self.sockets.catching_up = Some(socket);
-        if let Some(own) = own.filter(|_| !is_told)
-            && let Some(news) = self.catch_up(socket, &own, now)
-        {
-            self.tell_peer(socket, &news);
+        if let Some(own) = own.filter(|_| !is_told) {
+            self.sockets.catching_up.insert(socket, own);
         }
-        self.sockets.catching_up = None;
         self.carry_out_live(now);
+        // Others get their turn before whoever asks the object is answered.
+        if self.rng.chance(50) {
+            self.catch_up_all(now);
+        }
+    }
+
+    /// Those are told what they are missing that have said where they stand.
+    pub(super) fn catch_up_all(&mut self, now: Millis) {
+        while let Some((socket, own)) = self.sockets.catching_up.first_key_value() {
+            let (socket, own) = (*socket, own.clone());
+            let news = self.catch_up(socket, &own, now);
+            self.sockets.catching_up.remove(&socket);
+            if let Some(news) = news {
+                self.tell_peer(socket, &news);
+            }
+            self.carry_out_live(now);
+        }
     }
 
     fn catch_up(&mut self, socket: u32, own: &Position, now: Millis) -> Option<News> {

@@ -51,8 +51,8 @@ pub(super) struct Sockets {
     told: Vec<(usize, News)>,
     /// What clients of Dexie Cloud were told since the last look, and over which connections.
     pub(super) said: Vec<(usize, u64, String)>,
-    /// Whose client is just being told what it is missing.
-    pub(super) catching_up: Option<u32>,
+    /// Whose clients have said where they stand, and have yet to be told what they are missing.
+    pub(super) catching_up: BTreeMap<u32, Position>,
     /// What is said over them.
     pub(super) conversations: Option<Conversations<Spoken>>,
     /// The isolate in which the object runs. It outlives instances.
@@ -124,6 +124,7 @@ impl Host {
     pub fn sleep(&mut self) {
         let is_busy =
             self.in_turn() || self.held() != (0, 0) || self.has_pushes() || self.sockets.gathering.is_some();
+        let is_busy = is_busy || !self.sockets.catching_up.is_empty();
         if self.object.is_some() && !is_busy {
             self.check_used();
             self.rows = self.take_rows();
@@ -159,6 +160,7 @@ impl Host {
     pub(super) fn end_sockets(&mut self) {
         self.sockets.open.clear();
         self.sockets.gathering = None;
+        self.sockets.catching_up.clear();
         self.sockets.conversations = None;
     }
 
@@ -176,6 +178,7 @@ impl Host {
 
     /// A task that waits tells more, if it may by now.
     pub fn gather(&mut self, now: Millis) {
+        self.catch_up_all(now);
         let Some((mut task, _)) = self.sockets.gathering.take_if(|(_, until)| *until <= now) else { return };
         let ended: Result<Effect, Died> = self.step_task(&mut task, Event::Resumed, &mut |_| {}, now);
         assert!(matches!(ended, Ok(Effect::Rest) | Err(_)), "it has nothing else to do");
@@ -258,7 +261,7 @@ impl Host {
         let Some(here) = self.running().map(Coordinator::position) else { return };
         let is_told =
             |socket: &Socket| Self::is_peer_told(socket, &here).unwrap_or_else(|| socket.told == here);
-        let waits = |number: &u32| self.sockets.catching_up != Some(*number);
+        let waits = |number: &u32| !self.sockets.catching_up.contains_key(number);
         let mut open = self.sockets.open.iter().filter(|(number, _)| waits(number));
         let all = self.sockets.gathering.is_some() || open.all(|(_, socket)| is_told(socket));
         assert!(all, "I8: a socket was not told of a commit");
