@@ -189,5 +189,5 @@ macro_rules! parsers {
 
 parsers! {
     push 2000, resolutions 1000, pull_query 2000, pull_body 2000, cursor 2000, route 1000, token 1000, jwks 1000, head 1000, lines 1000, parts 100,
-    internal 1000, value 2000, operations 1000, messages 500
+    internal 1000, value 2000, operations 1000, messages 500, dexie 1000, dexie_live 1000
 }

@@ -5,6 +5,7 @@
 // Each fuzz target includes all of them and runs one.
 #![allow(dead_code, unused_imports)]
 
+mod dexie;
 mod messages;
 mod published;
 mod pulls;
@@ -13,6 +14,7 @@ mod spaces;
 mod token;
 mod values;
 
+pub(crate) use dexie::{dexie, dexie_live};
 pub(crate) use messages::messages;
 pub(crate) use published::{head, internal, lines, parts};
 pub(crate) use pulls::{cursor, pull_body, pull_query, route};

@@ -17,12 +17,13 @@ pub use budget::{BUDGET_TIMEOUT_MS, BudgetAnswer, BudgetCall, LeaseAsk, Left};
 pub use caller::{Caller, Destination};
 pub use directory::{ASIDE_HEADER, Aside, DirectoryAnswer, DirectoryCall, Entry, Membership, Standing};
 pub use pull::{Ask, OrderedCursor, PullReply, Seen, decode_reply, encode_reply};
-pub use push::{PushAnswer, PushRequest, ReadPush, Reading, with_grant};
+pub use push::{BeginPush, PushAnswer, PushRequest, ReadPush, Reading, with_grant};
 pub use usage::Usage;
 
 use crate::{
     json::{Texts, Written},
     limits,
+    role::Role,
     time::Millis,
     version::Version,
 };
@@ -101,6 +102,13 @@ impl Call {
         [Self::Push, Self::Resolve, Self::Dexie].into_iter().find(|push| push.name() == name)
     }
 
+    /// The role that whoever makes a push has at least, so that it is let in. A front that cannot refuse one lets in readers too, whose
+    /// transactions are rejected.
+    #[must_use]
+    pub const fn role_of_push(&self) -> Role {
+        if matches!(self, Self::Dexie) { Role::Reader } else { Role::Writer }
+    }
+
     /// Bytes that the body of a push has at most.
     #[must_use]
     pub const fn body_bytes_max(&self) -> usize {
@@ -166,7 +174,6 @@ mod tests {
     use super::*;
     use crate::{
         ids::{Collection, ContentHash, SpaceId, UserHash},
-        role::Role,
         version::{Epoch, Position},
     };
 

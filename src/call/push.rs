@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, ops::Range, rc::Rc};
 
-use super::OnConflict;
+use super::{Call, Caller, OnConflict};
 use crate::{
     error::ApiError,
     ids::ClientId,
@@ -34,6 +34,9 @@ pub struct PushRequest {
     /// How a front wants it answered that is not our own. Its epoch and version say what its client has, and are no condition.
     pub wording: Option<Rc<dyn Wording>>,
 }
+
+/// How the body of a push begins to be read, whichever front it is of.
+pub type BeginPush = fn(&Call, Vec<u8>, &Caller) -> Result<Box<dyn ReadPush>, ApiError>;
 
 /// A push that a front is reading. A long body can be read with others heard in between.
 pub trait ReadPush: Debug {

@@ -9,6 +9,7 @@
 //! Nothing here waits. What it keeps in memory can be lost at any moment: it is read again from the ledger.
 
 mod alarm;
+mod answer;
 pub mod budget;
 pub mod cache;
 mod conflicts;
@@ -25,7 +26,6 @@ pub mod rate;
 pub mod sharing;
 #[cfg(test)]
 mod tests;
-mod worded;
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -33,16 +33,15 @@ use cache::Cache;
 use conflicts::parking::Parking;
 use ledger::{Ledger, LedgerError, LedgerResult, Meta};
 use metering::{Due, Meter};
-pub use sharing::administration::Administered;
-
 use publication::{Durable, PublicationConfig, Publisher};
 use push::{
     plan::{Part, Plan},
-    queue::{Done, MayBegin, Progress, Queue, Waiting},
+    queue::{Done, MayBegin, Queue, Waiting},
 };
+pub use sharing::administration::Administered;
 
 use crate::{
-    call::{Administration, PushAnswer},
+    call::Administration,
     error::ApiError,
     ids::{SpaceId, UserHash},
     limits,
@@ -218,14 +217,17 @@ impl<L: Ledger> Coordinator<L> {
         let mut parts = Vec::with_capacity(slice.len());
         for waiting in slice {
             let rest = waiting.progress.as_ref().filter(|_| planted!(RestNotAdmitted));
-            let admitted = sharing::members::admit(&self.ledger, &self.meta, &waiting.user, Role::Writer)?;
-            if let Err(refused) = admitted.or_else(|refused| {
-                if rest.is_some() || planted!(AnybodyPushes) { Ok(Role::Reader) } else { Err(refused) }
-            }) {
-                parts.push(Err(refused));
-                continue;
-            }
-            let part = plan.part(&self.ledger, &clients, waiting, sizes.slice, now)?;
+            let needed = if waiting.push.wording.is_some() { Role::Reader } else { Role::Writer };
+            let admitted = sharing::members::admit(&self.ledger, &self.meta, &waiting.user, needed)?;
+            let role = match admitted {
+                Ok(role) => role,
+                Err(_) if rest.is_some() || planted!(AnybodyPushes) => Role::Writer,
+                Err(refused) => {
+                    parts.push(Err(refused));
+                    continue;
+                }
+            };
+            let part = plan.part(&self.ledger, &clients, (waiting, role), sizes.slice, now)?;
             let goes_on = part.as_ref().is_ok_and(|part| !part.is_whole);
             parts.push(part);
             // The next one may be of the same client, or there is no room for it.
@@ -268,23 +270,6 @@ impl<L: Ledger> Coordinator<L> {
         })?;
         self.meter.was_written(&due);
         Ok(())
-    }
-
-    /// The answer to a settled push: its results, and what the client was missing if that is little.
-    fn answer(&mut self, waiting: &Waiting, progress: Progress) -> Done {
-        if let Some(wording) = &waiting.push.wording {
-            let worded = self.word(waiting, wording.as_ref(), progress.results);
-            let answer = worded.map_err(|error| self.storage_failed(error));
-            return Done { ticket: waiting.ticket, answer, work: progress.work, written: None };
-        }
-        let (position, since) = (self.position(), waiting.push.since);
-        let lines = since.map_or(Ok(None), |since| self.changes_since(since));
-        let answer = lines.map(|lines| {
-            let more = since.is_some() && lines.is_none();
-            let changes = lines.unwrap_or_default();
-            PushAnswer { position, results: progress.results, more, changes, grant: None, worded: None }
-        });
-        Done { ticket: waiting.ticket, answer, work: progress.work, written: None }
     }
 
     /// The lines above `since`, if they are so few that they ride on the answer to a push, or on the news of a commit to whoever

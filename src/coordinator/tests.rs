@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    call::PushRequest,
+    call::{PushAnswer, PushRequest},
     coordinator::ledger::{ClientTable, ConflictTable, MetaTable, PrivateTable, RecordTable},
     ids::{ClientId, Collection, Key, RecordId, SpaceHash, SpaceId},
     mutation::{RejectCode, Settled},

@@ -37,7 +37,7 @@ pub fn credentials_of_call(name: &str) -> Credentials {
 pub fn read_push(push: &Call, body: Vec<u8>, caller: &Caller) -> Result<Box<dyn ReadPush>, ApiError> {
     Ok(match push {
         #[cfg(feature = "dexie")]
-        Call::Dexie => Box::new(dexie::push::Reading::of(body, caller)?),
+        Call::Dexie => Box::new(dexie::push::SyncReading::of(body, caller)?),
         #[cfg(not(feature = "dexie"))]
         Call::Dexie => {
             return Err(ApiError::NotFound("this server was built without the front of that client"));
@@ -57,31 +57,4 @@ pub fn further_changes(lines: &str, sub: &str) -> String {
     return dexie::answer::further(lines, sub);
     #[cfg(not(feature = "dexie"))]
     panic!("BUG: nobody has asked for an answer to {sub} with {} bytes", lines.len());
-}
-
-#[cfg(all(test, feature = "dexie"))]
-mod tests {
-    use super::*;
-    use crate::{
-        call::Usage,
-        fronts::headwater::reply::{AllHeaders, Reply},
-    };
-
-    #[test]
-    fn an_object_answers_pages_that_send_credentials_as_the_edge_does() {
-        let told = |credentials| {
-            let reply = Reply::of_object(Err(ApiError::Overloaded), None, None, "r");
-            let AllHeaders::Named(headers) =
-                reply.all_headers("r", (Some("https://app.example"), credentials), Usage::default())
-            else {
-                panic!("not a pull")
-            };
-            headers.contains("Access-Control-Allow-Credentials\ntrue\n")
-        };
-        assert!(told(credentials_of_call("dexie")) && told(credentials_of("//dexie/sync")));
-        for name in ["push", "resolve", "pull", "listen"] {
-            assert!(!told(credentials_of_call(name)), "{name}");
-        }
-        assert!(!told(credentials_of("/sync/push")));
-    }
 }

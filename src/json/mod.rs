@@ -14,6 +14,8 @@ pub(crate) use canonical::{order_of_names, push_number, push_text};
 pub(crate) use fields::{Fields, Misfit, text_of_body};
 pub(crate) use object::{Texts, Written};
 pub(crate) use scalar::{Scalar, decoded, number, number_text};
-pub(crate) use scan::{Members, array_body, before, element_at, string_end};
+#[cfg(feature = "dexie")]
+pub(crate) use scan::element_at;
+pub(crate) use scan::{Members, array_body, before, string_end};
 pub use scan::{elements, fields, members, touched, touched_among};
 pub use text::{json_text, text_field, text_of};

@@ -10,8 +10,12 @@ pub const DEXIE_PULL_BYTES_MAX: usize = 64 * KIB;
 /// Transactions of one request: an app that writes records one by one may have as many after weeks without a network. As many are
 /// remembered in the client's row until it has heard how they ended.
 pub const DEXIE_TRANSACTIONS_MAX: usize = 20_000;
+/// Operations of one request, of which this client writes none shorter than 80 bytes.
+pub const DEXIE_OPS_MAX: usize = 100_000;
 /// Records that an answer says the state of because the request names them: more have no room in it.
 pub const DEXIE_TOUCHED_MAX: usize = 20_000;
+/// Bytes that their names take in memory.
+pub const DEXIE_TOUCHED_BYTES_MAX: usize = 2 * MIB;
 /// Records that one transaction changes: an import is one transaction, and is planned in memory.
 pub const DEXIE_CHANGES_MAX: usize = 50_000;
 /// Bytes of the values that one transaction leaves, all records together.

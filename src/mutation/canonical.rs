@@ -18,6 +18,7 @@ pub(super) fn canonical(json: &str) -> (String, bool) {
 }
 
 /// Whether an object in a value has a name twice. `json` as in [`canonical`].
+#[cfg(feature = "dexie")]
 pub(super) fn has_repeated(json: &str) -> bool {
     let (ends, out) = (ends_of(json), String::with_capacity(json.len()));
     let mut writer = Writer { json, at: 0, ends, next: 0, out, has_repeated: false };

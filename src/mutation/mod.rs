@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 pub use resolve::{Decision, Resolution};
 pub use result::{MutationResult, Obstacle, Settled, There, joined_lines};
+#[cfg(feature = "dexie")]
 pub(crate) use text::storable;
 pub use transaction::{Outcome, Scanned, Token, Transaction, Unread, View, Wording};
 

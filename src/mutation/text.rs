@@ -1,14 +1,12 @@
 //! Out of bytes, a push. What may fail the whole request and what only its mutation is the contract's "Envelope".
 
-use std::borrow::Cow;
-
 use crate::{
     ids::{Collection, Key, RecordId},
     json::{Fields, Misfit, members, text_of},
     limits,
     mutation::{
         Change, Decision, Intent, Mutation, MutationDigest, Op, RejectCode, Rejection, Resolution, Submitted,
-        canonical::{canonical, has_repeated},
+        canonical::canonical,
     },
     value::{self, Path, Refused},
     version::{ConflictId, Epoch, Version},
@@ -313,7 +311,8 @@ fn twice() -> Rejection {
 ///
 /// # Errors
 /// Why it may not.
-pub(crate) fn storable(json: &str) -> Result<Cow<'_, str>, Rejection> {
+#[cfg(feature = "dexie")]
+pub(crate) fn storable(json: &str) -> Result<std::borrow::Cow<'_, str>, Rejection> {
     let kept = value::compact(json);
     if let Some(unfit) = kept.unfit {
         return Err(refused(unfit));
@@ -322,7 +321,7 @@ pub(crate) fn storable(json: &str) -> Result<Cow<'_, str>, Rejection> {
         return Err(Rejection::invalid("a value is not an object"));
     }
     fits(&kept.text, 0)?;
-    if has_repeated(&kept.text) { Err(twice()) } else { Ok(kept.text) }
+    if super::canonical::has_repeated(&kept.text) { Err(twice()) } else { Ok(kept.text) }
 }
 
 fn refused(refused: Refused) -> Rejection {

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use headwater::{
-    call::live::{Closing, News},
+    call::live::News,
     coordinator::object::{Answer, Said, Task},
     edge::live::{CatchUp, CatchUpStep},
-    fronts::dexie::live::{Peer, TOKEN_EXPIRED},
+    fronts::dexie::live::Peer,
     limits,
     version::Position,
 };
@@ -23,16 +23,7 @@ extern "C" {
     fn short_text(message: &JsValue, limit: usize) -> Option<String>;
 }
 
-/// What a socket that is closed is told before, and the code of its end and why.
-pub(crate) fn closing(why: &Closing) -> (Option<&'static str>, u16, &'static str) {
-    match why {
-        Closing::Expired => (Some(TOKEN_EXPIRED), 1000, ""),
-        Closing::Lost(_) => (None, 1008, ""),
-        Closing::Full => (None, 1013, ""),
-        Closing::Restart => (None, 1012, ""),
-        Closing::Violation(why) => (None, 1008, why),
-    }
-}
+pub(crate) use headwater::fronts::dexie::live::closing;
 
 impl Instance {
     /// Tells those of these sockets over which this client speaks, each what it waits for. Gives back the others.
@@ -66,15 +57,17 @@ impl Instance {
             return;
         }
         let own = peer.at().cloned();
-        if own.is_none() {
-            self.sockets.send(&[number], peer.sent_to_pull());
-        }
+        let sent_to_pull = peer.sent_to_pull();
         let is_told = {
             let mut object = self.object.borrow_mut();
             object.live().keep(number, peer.to_text());
             object.live().told() == own.as_ref()
         };
         self.carry_out_live();
+        if let Some(text) = sent_to_pull {
+            self.sockets.send(&[number], text);
+            return;
+        }
         let Some(own) = own.filter(|_| !is_told) else { return };
         if let Some(news) = self.catch_up(number, &own).await {
             self.tell_peer(number, &news);

@@ -60,7 +60,7 @@ class Cloud {
   }
 
   /** A client of the native protocol. */
-  native(user) {
-    return this.runtime.device(user);
+  native(user, options) {
+    return this.runtime.device(user, options);
   }
 }

@@ -112,7 +112,7 @@ describe("a location that lags", () => {
     await native.push([put("n", { n: 0 })]);
     await cloud.runtime.kv("far", user, { set: { staleMs: 3_600_000 } });
     // The far location has seen this state, and goes on seeing it.
-    await cloud.native(user).pull({ at: "far" });
+    await cloud.native(user, { at: "far" }).pull();
     one.line.leadsTo(await cloud.runtime.url("far"));
     await one.sync();
     for (let n = 1; n <= 5; n += 1) {
@@ -145,7 +145,7 @@ describe("a location that lags", () => {
     const native = cloud.native(user);
     await native.load("notes", Array.from({ length: 300 }, (_, n) => [`r${n}`, { n }]));
     await cloud.runtime.kv("far", user, { set: { staleMs: 3_600_000 } });
-    await cloud.native(user).pull({ at: "far" });
+    await cloud.native(user, { at: "far" }).pull();
     await native.push([put("late", { n: 1 }), { op: "delete", collection: "notes", id: "r7" }]);
     const one = await cloud.closed(user, { live: true });
     one.line.leadsTo(await cloud.runtime.url("far"));

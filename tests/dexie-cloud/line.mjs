@@ -152,8 +152,10 @@ export class Line {
 
   #forward({ method, url, headers }, bytes) {
     const { hostname, port } = this.#target;
+    // A connection of its own for each: one that was used before may be closed by the runtime while the next request is on its way.
+    const to = { hostname, port, method, path: url, agent: false, headers: { ...headers, "content-length": bytes.length } };
     return new Promise((resolve, reject) => {
-      const forwarded = request({ hostname, port, method, path: url, headers: { ...headers, "content-length": bytes.length } });
+      const forwarded = request(to);
       forwarded.on("error", reject).on("response", (response) => {
         bytesOf(response).then((bytes) => resolve({ status: response.statusCode, headers: response.headers, bytes }), reject);
       });

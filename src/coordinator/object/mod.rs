@@ -49,14 +49,12 @@ use super::{
     ledger::{Ledger, LedgerError, LedgerResult, Rows},
     live::Live,
     publication::PublicationConfig,
+    push::queue::{Queue, Ticket},
     rate::{Rate, RateConfig},
+    sharing::directory::Directory,
 };
 use crate::{
-    call::{Call, Caller, Destination, PushAnswer, ReadPush},
-    coordinator::{
-        push::queue::{Queue, Ticket},
-        sharing::directory::Directory,
-    },
+    call::{BeginPush, Call, Destination, PushAnswer},
     error::ApiError,
     limits::{self, DirectoryMax},
     log::LogLine,
@@ -101,9 +99,6 @@ pub struct ObjectConfig {
     /// Begins to read the body of a push, of whichever front.
     pub read_push: BeginPush,
 }
-
-/// How the body of a push begins to be read.
-pub type BeginPush = fn(&Call, Vec<u8>, &Caller) -> Result<Box<dyn ReadPush>, ApiError>;
 
 /// When something happens, and chance.
 #[derive(Debug, Clone, Copy)]

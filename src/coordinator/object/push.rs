@@ -34,11 +34,11 @@ impl<S: Storage> Object<S> {
     /// Lets the body in, unless its user may not push: then nothing of it enters memory, in which there is room for four such
     /// bodies at once, and the user pays for it.
     pub(super) fn let_in(&mut self, task: &mut Task, at: Moment) -> Result<Effect, ApiError> {
-        let Purpose::Push { caller: Caller { user, .. }, length, .. } = &task.purpose else {
+        let Purpose::Push { caller: Caller { user, .. }, push, length } = &task.purpose else {
             panic!("BUG: only a push is let in")
         };
         let core = self.core.as_mut().expect("BUG: the space was not opened");
-        if let Err(refused) = core.admit(user, Role::Writer)
+        if let Err(refused) = core.admit(user, push.role_of_push())
             && !planted!(StrangerLetIn)
         {
             self.rate.charge_refused(user, rate::cost(*length, 0), at.now);
@@ -126,7 +126,8 @@ impl<S: Storage> Object<S> {
     ) -> Result<Effect, ApiError> {
         let units = rate::cost(length, push.changes());
         // Who may not push does not get to say that storage has gone back either; that may have changed with the body.
-        let role = match self.space().admit(task.user(), Role::Writer) {
+        let needed = if push.wording.is_some() { Role::Reader } else { Role::Writer };
+        let role = match self.space().admit(task.user(), needed) {
             Ok(role) => role,
             Err(error) => return Err(self.unread(task, length, error, at)),
         };

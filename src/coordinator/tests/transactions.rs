@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     limits,
     mutation::{
-        Change, Intent, MutationDigest, Op, Outcome, Rejection, Submitted, Token, Transaction, Unread, View,
-        Wording,
+        Change, Intent, MutationDigest, Op, Outcome, RejectCode, Rejection, Settled, Submitted, Token,
+        Transaction, Unread, View, Wording,
     },
 };
 
@@ -28,6 +28,9 @@ impl Transaction for Counts {
     }
 
     fn derive(&self, view: &mut dyn View) -> Result<Result<Vec<Change>, Rejection>, Unread> {
+        if self.into.is_empty() {
+            return Ok(Err(Rejection::new(RejectCode::InvalidValue, "it writes nowhere")));
+        }
         let (mut count, mut after) = (0, None);
         loop {
             let some = view.records(&Collection::stored("c"), after.as_ref(), 2)?;
@@ -64,7 +67,11 @@ impl Wording for Plainly {
     fn say(&self, outcome: &Outcome<'_>) -> String {
         let Outcome { reached, changes, touched, results } = outcome;
         let reached = reached.map_or("nowhere".to_owned(), |reached| reached.version.to_string());
-        let done = results.iter().map(|result| if result.duplicate { "again" } else { "done" });
+        let done = results.iter().map(|result| match result.settled {
+            Settled::Rejected(_) => "rejected",
+            _ if result.duplicate => "again",
+            _ => "done",
+        });
         let lines = |text: &str| {
             text.lines().map(|line| line.split(',').next().unwrap_or_default()).collect::<String>()
         };
@@ -123,6 +130,14 @@ fn a_transaction_is_done_once_however_often_it_comes_and_wherever_the_object_has
         desk.transact(push("dx_00000002", None, vec![counts(Some("t1"), &["a"])], &[])),
         r#"2 {"version":2  done"#
     );
+}
+
+#[test]
+fn a_transaction_that_its_front_rejects_changes_nothing_and_stops_no_other() {
+    let mut desk = Desk::new();
+    let transactions = vec![counts(Some("t1"), &[]), counts(Some("t2"), &["a"])];
+    let told = desk.transact(push(DX, None, transactions, &["b"]));
+    assert_eq!(told, r#"1 {"version":1 {"version":0 rejected,done"#);
 }
 
 #[test]

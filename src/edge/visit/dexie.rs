@@ -17,10 +17,10 @@ use crate::{
     error::ApiError,
     fronts::{
         dexie::{
-            LastPull, Standing,
+            LastPull, NextPull,
             answer::{self, END, NOTHING, further, muts},
             live::Peer,
-            pull::Asked,
+            pull::SyncRequest,
             route::DexieCall,
         },
         headwater::{
@@ -44,7 +44,7 @@ pub(super) struct Sync {
     /// Bytes of its body, if they are known.
     length: Option<usize>,
     /// What it pulls, once it has been read.
-    asked: Option<Asked>,
+    asked: Option<SyncRequest>,
 }
 
 impl Isolate {
@@ -127,13 +127,13 @@ impl Isolate {
         body: Vec<u8>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        let asked = Asked::read(&body, &visit.target().caller.person.sub)?;
+        let asked = SyncRequest::read(&body, &visit.target().caller.person.sub)?;
         match asked {
-            Asked::Push => {
+            SyncRequest::Push => {
                 let body = text_of_body(body)?;
                 self.pass_sync(visit, (Some(body), PassedBody::Call), now)
             }
-            Asked::Pull { .. } => {
+            SyncRequest::Pull { .. } => {
                 visit.sync = Some(Box::new(Sync { length: None, asked: Some(asked) }));
                 self.sync_pull(visit, now)
             }
@@ -192,11 +192,9 @@ impl Isolate {
         };
         let (space, sub) = (&visit.target().hash, &visit.target().caller.person.sub);
         let last = last_pull(visit);
-        let standing = Standing::of(last, answer.position(), is_reset);
+        let standing = NextPull::of(last, answer.position(), is_reset);
         let head = answer::head(&standing, sub, space.as_str(), "");
-        // Whoever has nothing has nothing that is gone.
-        let has_something = last.and_then(|last| last.position.as_ref()).is_some() && !is_reset;
-        let whole = |lines: &str| head.clone() + &muts(lines, sub, has_something) + END;
+        let whole = |lines: &str| head.clone() + &muts(lines, sub) + END;
         let reply = |body| Reply { status: 200, headers: Headers::Named(JSON_HEADERS.to_owned()), body };
         let text = match answer {
             _ if !standing.sends_changes => whole(""),
@@ -235,7 +233,7 @@ impl Isolate {
 /// What whoever pulls has; none if it has nothing of ours.
 fn last_pull(visit: &Visit) -> Option<&LastPull> {
     match visit.sync.as_ref()?.asked.as_ref()? {
-        Asked::Pull { last_pull, .. } => last_pull.as_ref(),
-        Asked::Push => None,
+        SyncRequest::Pull { last_pull, .. } => last_pull.as_ref(),
+        SyncRequest::Push => None,
     }
 }

@@ -3,14 +3,14 @@
 use std::rc::Rc;
 
 use super::{
-    Called, Effect, Event, Outgoing, State, Visit,
+    Called, Effect, Event, Outgoing, Request, State, Visit,
     call::Then,
     pull::{cache_base, cached_writes},
 };
 use crate::{
     call::{
         Administration, Aside, Ask, BudgetAnswer, BudgetCall, Call, DirectoryAnswer, DirectoryCall,
-        OrderedCursor, PullReply, decode_reply,
+        OrderedCursor, PullReply, Usage, decode_reply,
     },
     edge::{
         budget::COUNTED_AT_ONCE,
@@ -61,6 +61,30 @@ pub(super) struct Paging {
     pub(super) sub: Option<String>,
     /// What it holds of the isolate.
     pub(super) stream: u64,
+}
+
+impl Visit {
+    /// An errand of this visit: about its target, in its name.
+    pub(super) fn errand(&self, errand: Errand) -> Self {
+        let Request { host, id, .. } = &self.request;
+        let request = Request { host: host.clone(), id: id.clone(), ..Request::default() };
+        let (target, origin) = (self.target.clone(), self.origin.clone());
+        let (usage, state) = (Usage::default(), State::Errand(Box::new(errand)));
+        let (grant, told) = (String::new(), Usage::default());
+        Self {
+            request,
+            route: None,
+            target,
+            grant,
+            origin,
+            usage,
+            told,
+            #[cfg(feature = "dexie")]
+            sync: None,
+            writer: None,
+            state,
+        }
+    }
 }
 
 impl Isolate {

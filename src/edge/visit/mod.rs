@@ -334,28 +334,6 @@ impl Visit {
     fn is_part(&self) -> bool {
         self.route.is_some() && self.request.path.is_empty()
     }
-
-    /// An errand of this visit: about its target, in its name.
-    fn errand(&self, errand: Errand) -> Self {
-        let Request { host, id, .. } = &self.request;
-        let request = Request { host: host.clone(), id: id.clone(), ..Request::default() };
-        let (target, origin) = (self.target.clone(), self.origin.clone());
-        let (usage, state) = (Usage::default(), State::Errand(Box::new(errand)));
-        let (grant, told) = (String::new(), Usage::default());
-        Self {
-            request,
-            route: None,
-            target,
-            grant,
-            origin,
-            usage,
-            told,
-            #[cfg(feature = "dexie")]
-            sync: None,
-            writer: None,
-            state,
-        }
-    }
 }
 
 impl Isolate {

@@ -1,7 +1,7 @@
 //! What this client is answered: the present state of records, as operations on its tables. Lines are cut as text, and values are
 //! passed on as they are.
 
-use super::Standing;
+use super::NextPull;
 use crate::{
     ids::SpaceHash,
     json::{json_text, string_end},
@@ -21,7 +21,7 @@ const REFUSED_TOLD: usize = 100;
 /// An answer up to its changes, which follow as [`muts`], with commas between them, and [`END`]. `rejections` are JSON objects, as
 /// [`rejections`] makes them, or nothing.
 #[must_use]
-pub fn head(standing: &Standing, sub: &str, space: &str, rejections: &str) -> String {
+pub fn head(standing: &NextPull, sub: &str, space: &str, rejections: &str) -> String {
     let own = if standing.has_own { json_text(sub) + "," } else { String::new() };
     let revision = json_text(&standing.revision);
     format!(
@@ -35,26 +35,26 @@ pub const NOTHING: &str = r#"{"table":"members","muts":[]}"#;
 /// Record lines behind other operations of an answer.
 #[must_use]
 pub fn further(lines: &str, sub: &str) -> String {
-    let muts = muts(lines, sub, !planted!(DeletionsLeftOutOfLoad));
+    let muts = muts(lines, sub);
     if muts.is_empty() { muts } else { format!(",{muts}") }
 }
 
 /// The answer to whoever has not signed in, or to a call without a user.
 #[must_use]
 pub fn anonymous(space: &SpaceHash) -> String {
-    let standing = Standing { has_own: false, revision: ANONYMOUS_REVISION.to_owned(), sends_changes: false };
+    let standing = NextPull { has_own: false, revision: ANONYMOUS_REVISION.to_owned(), sends_changes: false };
     head(&standing, "", space.as_str(), "") + END
 }
 
 /// Record lines as operations, with commas between them: nothing for no lines. Values say that they belong to their user, unless
-/// they say something else. Without deletions where a client cannot have what is gone.
+/// they say something else. With deletions, also for whoever has nothing yet: lines of a load may bring a record and then its end.
 #[must_use]
-pub fn muts(lines: &str, sub: &str, with_deletions: bool) -> String {
+pub fn muts(lines: &str, sub: &str) -> String {
     let sub = json_text(sub);
     let owned = format!(r#"{{"realmId":{sub},"owner":{sub}"#);
     let mut muts = Muts { owned: &owned, text: String::new(), begun: None, values: String::new() };
     for line in lines.split_terminator('\n').filter_map(Line::of) {
-        if !line.collection.starts_with('$') && (with_deletions || line.value.is_some()) {
+        if !line.collection.starts_with('$') && (!planted!(DeletionsLeftOutOfLoad) || line.value.is_some()) {
             muts.push(&line);
         }
     }
@@ -145,16 +145,16 @@ impl<'a> Muts<'a> {
 
 /// A record whose names cannot be, as they are written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Refused<'a> {
+pub(super) struct RefusedKey<'a> {
     pub(super) table: &'a str,
     pub(super) key: &'a str,
     pub(super) rule: &'static str,
 }
 
 /// That these records are not there, as far as an answer has room: the rows that the client has made of them go.
-pub(super) fn corrections<'a>(refused: impl Iterator<Item = Refused<'a>>) -> String {
+pub(super) fn corrections<'a>(refused: impl Iterator<Item = RefusedKey<'a>>) -> String {
     let (mut text, mut table): (String, Option<&str>) = (String::new(), None);
-    for Refused { table: of, key, .. } in refused {
+    for RefusedKey { table: of, key, .. } in refused {
         if text.len() + key.len() > limits::WORDED_BYTES_MAX {
             break;
         }
@@ -174,7 +174,7 @@ pub(super) fn corrections<'a>(refused: impl Iterator<Item = Refused<'a>>) -> Str
 /// What was not done, and why. The client does not read it; whoever looks for a lost edit does.
 pub(super) fn rejections<'a>(
     rejected: impl Iterator<Item = (&'a Rejection, Option<&'a str>)>,
-    refused: impl Iterator<Item = Refused<'a>>,
+    refused: impl Iterator<Item = RefusedKey<'a>>,
 ) -> String {
     let rejection = |name: &str, message: &str, rest: &str| {
         format!(r#"{{"name":"{name}","message":{}{rest}}}"#, json_text(message))
@@ -183,7 +183,7 @@ pub(super) fn rejections<'a>(
         let id = id.map_or_else(String::new, |id| format!(r#","txid":{id}"#));
         rejection(why.code.as_str(), &why.detail, &id)
     });
-    let of_names = refused.take(REFUSED_TOLD).map(|Refused { table, key, rule }| {
+    let of_names = refused.take(REFUSED_TOLD).map(|RefusedKey { table, key, rule }| {
         let names = if table.len() + key.len() > 1024 {
             String::new()
         } else {
@@ -192,4 +192,59 @@ pub(super) fn rejections<'a>(
         rejection("invalid_value", rule, &names)
     });
     of_transactions.chain(of_names).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn line(id: usize, rest: &str) -> String {
+        format!("{{\"version\":{},\"collection\":\"todos\",\"id\":\"r{id}\",{rest}}}\n", id + 1)
+    }
+
+    fn read(muts: &str) -> Vec<Value> {
+        serde_json::from_str(&format!("[{muts}]")).expect("JSON")
+    }
+
+    #[test]
+    fn neighbours_of_one_kind_are_one_operation_of_so_many_keys() {
+        let count = 2 * limits::DEXIE_KEYS_AT_ONCE + 1;
+        let lines: String = (0..count).map(|id| line(id, r#""value":{"n":1}"#)).collect();
+        let sets = read(&muts(&(lines + &line(count, r#""deleted":true"#)), "alice"));
+        let keys = sets.iter().map(|set| set["muts"][0]["keys"].as_array().expect("keys").len());
+        assert_eq!(keys.collect::<Vec<_>>(), [500, 500, 1, 1]);
+        assert_eq!(sets[2]["muts"][0]["values"].as_array().map(Vec::len), Some(1));
+        assert_eq!(sets[3]["muts"][0]["type"], "delete");
+    }
+
+    #[test]
+    fn a_value_is_its_users_unless_it_says_something_else() {
+        let lines = [r#""value":{}"#, r#""value":{"a":"}"}"#, r#""value":{"owner":"bob","realmId":"rlm-x"}"#];
+        let lines: String = lines.iter().enumerate().map(|(id, rest)| line(id, rest)).collect();
+        let sets = read(&muts(&lines, "al\"ice"));
+        let values = sets[0]["muts"][0]["values"].as_array().expect("values").clone();
+        let own = |value: &Value| (value["realmId"].clone(), value["owner"].clone());
+        assert_eq!(own(&values[0]), ("al\"ice".into(), "al\"ice".into()));
+        assert_eq!(values[1]["a"], "}");
+        assert_eq!(own(&values[2]), ("rlm-x".into(), "bob".into()), "of two equal names the last one counts");
+    }
+
+    #[test]
+    fn what_is_reserved_is_not_told_nor_what_a_new_client_cannot_have() {
+        let reserved = line(1, r#""value":{}"#).replace("todos", "$conflicts");
+        let deleted = line(2, r#""deleted":true"#);
+        assert_eq!(read(&muts(&(reserved + &deleted), "alice")).len(), 1);
+        assert_eq!(muts("", "alice"), "");
+    }
+
+    #[test]
+    fn whoever_has_not_signed_in_sees_the_empty_realm_of_everybody() {
+        let space = SpaceHash::private("https://issuer.example", "alice");
+        let answer: Value = serde_json::from_str(&anonymous(&space)).expect("JSON");
+        assert_eq!(answer["realms"], serde_json::json!(["rlm-public"]));
+        assert_eq!(answer["changes"], serde_json::json!([]));
+        assert_eq!(answer["serverRevision"], ANONYMOUS_REVISION, "without one no socket is opened");
+    }
 }

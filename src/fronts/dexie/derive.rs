@@ -1,10 +1,10 @@
 //! What a transaction comes to, when its turn comes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use super::{
-    op::{Condition, Fields, Op},
-    push::Push,
+    op::{Condition, OpFields, Operation},
+    request::Push,
     spec::{changed, too_much},
     tson::given,
 };
@@ -47,6 +47,8 @@ pub(super) struct Deriving<'a> {
     records: usize,
     /// … and their bytes.
     record_bytes: usize,
+    /// Whether those were too many: from then on the keys count that the client has found.
+    falls_back: bool,
 }
 
 impl<'a> Deriving<'a> {
@@ -59,21 +61,22 @@ impl<'a> Deriving<'a> {
             work: limits::DEXIE_WORK_MAX,
             records: limits::DEXIE_SCANNED_MAX,
             record_bytes: limits::DEXIE_SCANNED_BYTES_MAX,
+            falls_back: false,
         }
     }
 
     /// Does an operation on a collection behind those before it.
     pub(super) fn op(&mut self, of: &Collection, table: &str, text: &str) -> Result<(), Stop> {
-        let fields = Fields::of(text);
+        let fields = OpFields::of(text);
         let Some(op) = fields.op() else { return Ok(()) };
         let keys = || elements(fields.keys.unwrap_or_default()).map(|key| key_of(of, key));
         match op {
-            Op::Insert { values } => {
+            Operation::Insert { values } => {
                 for (key, value) in keys().zip(elements(values)) {
                     self.put(key, value)?;
                 }
             }
-            Op::Upsert { values, specs } => {
+            Operation::Upsert { values, specs } => {
                 let mut specs = elements(specs.unwrap_or_default());
                 for (key, value) in keys().zip(elements(values)) {
                     match specs.next().and_then(given) {
@@ -82,7 +85,7 @@ impl<'a> Deriving<'a> {
                     }
                 }
             }
-            Op::Update { specs } => {
+            Operation::Update { specs } => {
                 let first = elements(specs).next();
                 let mut specs = elements(specs);
                 for key in keys() {
@@ -94,7 +97,7 @@ impl<'a> Deriving<'a> {
                     }
                 }
             }
-            Op::Modify { spec, criteria } => match self.meant(of, criteria)? {
+            Operation::Modify { spec, criteria } => match self.meant(of, criteria)? {
                 Some(ids) => {
                     for id in ids {
                         self.change(&Key { collection: of.clone(), id }, table, spec)?;
@@ -106,7 +109,7 @@ impl<'a> Deriving<'a> {
                     }
                 }
             },
-            Op::Delete { criteria } => {
+            Operation::Delete { criteria } => {
                 let meant = self.meant(of, criteria)?.unwrap_or_default();
                 let meant = meant.into_iter().map(|id| Key { collection: of.clone(), id });
                 for key in keys().flatten().chain(meant) {
@@ -179,6 +182,9 @@ impl<'a> Deriving<'a> {
         let Some((condition, criteria)) = condition.and_then(|it| Some((it, it.read()?))) else {
             return Ok(None);
         };
+        if self.falls_back {
+            return Ok(None);
+        }
         let mut meant = Vec::new();
         if (condition.is_repeated && !planted!(ChunkMetAgain)) || criteria.is_never() {
             return Ok(Some(meant));
@@ -186,18 +192,11 @@ impl<'a> Deriving<'a> {
         let sub = &self.push.sub;
         let mut after: Option<RecordId> = None;
         loop {
-            if self.records == 0 {
-                return Ok(None);
-            }
             let page = self.view.records(of, after.as_ref(), limits::DEXIE_SCANNED_AT_ONCE)?;
             for (id, value) in page.records {
-                let bytes = self.record_bytes.checked_sub(value.len());
-                let left = self.records.checked_sub(1).zip(bytes);
-                let Some((records, bytes)) = left else {
-                    self.records = 0;
+                if !self.may_look_at(value.len()) {
                     return Ok(None);
-                };
-                (self.records, self.record_bytes) = (records, bytes);
+                }
                 let key = Key { collection: of.clone(), id };
                 if !self.left.contains_key(&key) && criteria.means(key.id.as_str(), &value, sub) {
                     meant.push(key.id);
@@ -209,13 +208,29 @@ impl<'a> Deriving<'a> {
                 _ => break,
             }
         }
-        let left = self.left.iter().filter(|(key, _)| key.collection == *of);
-        for (key, value) in left {
+        let first = Key { collection: of.clone(), id: RecordId::stored("") };
+        let left = mem::take(&mut self.left);
+        let mut is_whole = true;
+        for (key, value) in left.range(first..).take_while(|(key, _)| key.collection == *of) {
+            is_whole = self.may_look_at(value.as_ref().map_or(0, String::len));
+            if !is_whole {
+                break;
+            }
             if value.as_ref().is_some_and(|value| criteria.means(key.id.as_str(), value, sub)) {
                 meant.push(key.id.clone());
             }
         }
-        Ok(Some(meant))
+        self.left = left;
+        Ok(is_whole.then_some(meant))
+    }
+
+    /// Whether one more record of so many bytes may be compared with a condition.
+    fn may_look_at(&mut self, bytes: usize) -> bool {
+        match self.records.checked_sub(1).zip(self.record_bytes.checked_sub(bytes)) {
+            Some((records, bytes)) => (self.records, self.record_bytes) = (records, bytes),
+            None => self.falls_back = true,
+        }
+        !self.falls_back
     }
 }
 

@@ -9,7 +9,7 @@ use super::tson::Value;
 
 /// A key: its variants stand in the order of keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
+pub(super) enum IndexKey {
     Number(Ordered),
     /// In ms.
     Date(Ordered),
@@ -33,7 +33,7 @@ impl Ordered {
     }
 }
 
-impl Key {
+impl IndexKey {
     /// Of a value; none of one that is no key.
     pub(super) fn of(value: &str) -> Option<Self> {
         Self::at(value, 0)

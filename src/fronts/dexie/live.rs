@@ -1,8 +1,11 @@
 //! `GET /dexie/changes`: the messages of sockets, and what is known of who is at the other end.
 
+use base64ct::{Base64, Encoding};
+use sha1::{Digest, Sha1};
+
 use super::answer::muts;
 use crate::{
-    call::live::News,
+    call::live::{Closing, News},
     json::{Texts, Written, json_text},
     limits,
     snapshot::lines::version_of,
@@ -24,6 +27,17 @@ pub struct Peer {
     /// None of a subject that is too long to be kept.
     sub: Option<String>,
     ready: Option<Ready>,
+    /// The hash of its realms for which it was sent to pull last: that helps once, or never.
+    sent_for: Option<String>,
+}
+
+/// As what this client reckons its realms: the SHA-1 of their list, in base64 (`computeRealmSetHash` of the addon).
+fn hash_of_realms(sub: &str) -> String {
+    let own = format!(r#"{{"realmId":{},"accepted":true}}"#, json_text(sub));
+    let public = r#"{"realmId":"rlm-public","accepted":true}"#;
+    let is_first = sub.encode_utf16().lt("rlm-public".encode_utf16());
+    let list = if is_first { format!("[{own},{public}]") } else { format!("[{public},{own}]") };
+    Base64::encode_string(&Sha1::digest(list.as_bytes()))
 }
 
 /// Where a client says that it is.
@@ -39,7 +53,8 @@ impl Peer {
     /// A client of a user's that has said nothing.
     #[must_use]
     pub fn new(sub: &str) -> Self {
-        Self { sub: Some(sub.to_owned()).filter(|sub| json_text(sub).len() <= SUBJECT_MAX), ready: None }
+        let sub = Some(sub.to_owned()).filter(|sub| json_text(sub).len() <= SUBJECT_MAX);
+        Self { sub, ready: None, sent_for: None }
     }
 
     /// Takes in a message. Whether its client has said where it is: then it is told what it has not.
@@ -54,6 +69,18 @@ impl Peer {
         let (at, hash) = if hash.len() <= HASH_MAX { (at, hash) } else { (None, "") };
         self.ready = Some(Ready { at, hash: hash.to_owned() });
         true
+    }
+
+    /// What it is told where its realms are not what they should be, because it has just been reset, or where it stands at no position
+    /// of ours. Then it waits for nothing until it is ready again.
+    pub fn sent_to_pull(&mut self) -> Option<&'static str> {
+        let (ready, sub) = (self.ready.as_ref()?, self.sub.as_ref()?);
+        let is_right = ready.hash == hash_of_realms(sub) || self.sent_for.as_ref() == Some(&ready.hash);
+        if is_right && ready.at.is_some() {
+            return None;
+        }
+        self.sent_for = self.ready.take().map(|ready| ready.hash);
+        Some(REALMS_CHANGED)
     }
 
     /// Where it is, if it waits for news.
@@ -89,17 +116,11 @@ impl Peer {
         }
         let new: String =
             lines.split_inclusive('\n').filter(|line| version_of(line) > here.version).collect();
-        let changes = muts(&new, self.sub.as_ref()?, true);
+        let changes = muts(&new, self.sub.as_ref()?);
         let hash = json_text(hash);
         Some(format!(
             r#"{{"type":"changes","baseRev":"{here}","realmSetHash":{hash},"newRev":"{at}","changes":[{changes}]}}"#
         ))
-    }
-
-    /// It is told to pull, and waits for nothing until it is ready again.
-    pub fn sent_to_pull(&mut self) -> &'static str {
-        self.ready = None;
-        REALMS_CHANGED
     }
 
     /// What the platform keeps with the socket while its object sleeps: at most 1 KiB.
@@ -110,6 +131,7 @@ impl Peer {
             .and_some("sub", self.sub.clone())
             .and_some("hash", ready.map(|ready| ready.hash.clone()))
             .and_some("rev", ready.and_then(|ready| ready.at.as_ref()).map(Position::to_string))
+            .and_some("sent", self.sent_for.clone())
             .end()
     }
 
@@ -119,6 +141,138 @@ impl Peer {
         let texts = Texts::parse(text)?;
         let at = texts.get("rev").and_then(Position::parse);
         let ready = texts.get("hash").map(|hash| Ready { at, hash: hash.to_owned() });
-        Some(Self { sub: texts.get("sub").map(str::to_owned), ready })
+        let text = |name| texts.get(name).map(str::to_owned);
+        Some(Self { sub: text("sub"), ready, sent_for: text("sent") })
+    }
+}
+
+/// What a socket that is closed is told before, and the code of its end and why.
+#[must_use]
+pub const fn closing(why: &Closing) -> (Option<&'static str>, u16, &'static str) {
+    match why {
+        Closing::Expired => (Some(TOKEN_EXPIRED), 1000, ""),
+        Closing::Lost(_) => (None, 1008, ""),
+        Closing::Full => (None, 1013, ""),
+        Closing::Restart => (None, 1012, ""),
+        Closing::Violation(why) => (None, 1008, why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::version::Version;
+
+    const LINES: &str = "{\"version\":57,\"collection\":\"todos\",\"id\":\"a\",\"value\":{}}\n{\"version\":58,\"collection\":\"todos\",\"id\":\"b\",\"deleted\":true}\n";
+
+    fn at(version: u64) -> Position {
+        Position::parse(&format!("0mwrnsa6yk3v9q2.{version}")).expect("a position")
+    }
+
+    fn ready(revision: &str) -> String {
+        format!(r#"{{"type":"ready","rev":"{revision}","realmSetHash":"aGFzaA=="}}"#)
+    }
+
+    fn changes(from: u64, lines: &str) -> News {
+        News::Changes { from: Version::new(from).expect("a version"), at: at(58), lines: lines.to_owned() }
+    }
+
+    fn peer(revision: &str) -> Peer {
+        let mut peer = Peer::new("alice");
+        assert!(peer.hear(&ready(revision)));
+        peer
+    }
+
+    #[test]
+    fn who_is_ready_is_told_once_what_is_new_from_where_they_are() {
+        let mut peer = peer("0mwrnsa6yk3v9q2.57");
+        let news = peer.news(&changes(50, LINES));
+        assert_eq!(
+            news.as_deref(),
+            Some(
+                r#"{"type":"changes","baseRev":"0mwrnsa6yk3v9q2.57","realmSetHash":"aGFzaA==","newRev":"0mwrnsa6yk3v9q2.58","changes":[{"table":"todos","muts":[{"type":"delete","keys":["b"]}]}]}"#
+            )
+        );
+        assert_eq!(peer.news(&changes(50, LINES)), None, "until it is ready again");
+        assert!(peer.hear(&ready("0mwrnsa6yk3v9q2.58")));
+        assert_eq!(peer.news(&changes(50, LINES)), None, "it has them");
+        assert!(peer.is_ready());
+    }
+
+    #[test]
+    fn who_cannot_be_told_by_changes_is_told_to_pull() {
+        let long = LINES.repeat(limits::DEXIE_NEWS_MAX / LINES.len() + 1);
+        for (revision, news) in [
+            ("0mwrnsa6yk3v9q1.99", changes(0, LINES)),
+            ("[1,\\\"5\\\"]", changes(0, LINES)),
+            ("0mwrnsa6yk3v9q2.49", changes(50, LINES)),
+            ("0mwrnsa6yk3v9q2.57", changes(50, &long)),
+            ("0mwrnsa6yk3v9q2.57", News::Version(at(58))),
+        ] {
+            assert_eq!(peer(revision).news(&news).as_deref(), Some(REALMS_CHANGED), "{revision}");
+        }
+        let mut long = Peer::new(&"x".repeat(1024));
+        long.hear(&ready("0mwrnsa6yk3v9q2.57"));
+        assert_eq!(long.news(&changes(50, LINES)).as_deref(), Some(REALMS_CHANGED));
+    }
+
+    #[test]
+    fn who_has_said_nothing_is_told_nothing() {
+        let mut peer = Peer::new("alice");
+        for message in
+            ["", "{", r#"{"type":"ping"}"#, r#"{"type":"ready"#, &" ".repeat(limits::DEXIE_MESSAGE_MAX + 1)]
+        {
+            assert!(!peer.hear(message), "{message}");
+        }
+        assert_eq!(peer.news(&changes(0, LINES)), None);
+    }
+
+    #[test]
+    fn what_is_kept_with_a_socket_is_pinned_because_sockets_outlive_deployments() {
+        let text = r#"{"sub":"alice","hash":"aGFzaA==","rev":"0mwrnsa6yk3v9q2.57"}"#;
+        assert_eq!(peer("0mwrnsa6yk3v9q2.57").to_text(), text);
+        let mut long = Peer::new(&"\u{1}".repeat(85));
+        long.hear(&format!(
+            r#"{{"type":"ready","rev":"{}.1","realmSetHash":"{}"}}"#,
+            "a".repeat(32),
+            "\\u0001".repeat(64)
+        ));
+        assert!(long.sub.is_some() && long.to_text().len() <= 1024, "{}", long.to_text().len());
+        for peer in
+            [peer("0mwrnsa6yk3v9q2.57"), peer("of another server"), Peer::new("alice"), Peer::new(""), long]
+        {
+            assert_eq!(Peer::parse(&peer.to_text()), Some(peer));
+        }
+    }
+
+    fn ready_with(hash: &str) -> String {
+        format!(r#"{{"type":"ready","rev":"0mwrnsa6yk3v9q2.57","realmSetHash":"{hash}"}}"#)
+    }
+
+    #[test]
+    fn the_hash_of_realms_is_the_addons() {
+        assert_eq!(hash_of_realms("alice"), "D9NBTUYzfhwc4HUh62Q/mncSDOI=");
+        assert_eq!(hash_of_realms("zoë \"z\""), "tuB5MJCuHMuqZBgSQmBJ/TPBS2k=");
+    }
+
+    #[test]
+    fn who_has_lost_the_realm_is_sent_to_pull_once() {
+        let mut peer = Peer::new("alice");
+        assert!(peer.hear(&ready_with("other")));
+        assert_eq!(peer.sent_to_pull(), Some(REALMS_CHANGED));
+        let mut peer = Peer::parse(&peer.to_text()).expect("a text of ours");
+        assert!(!peer.is_ready());
+        assert!(peer.hear(&ready_with("other")));
+        assert_eq!(peer.sent_to_pull(), None, "where it reckons otherwise it is not sent for ever");
+        assert!(peer.hear(&ready_with(&hash_of_realms("alice"))));
+        assert_eq!((peer.sent_to_pull(), peer.is_ready()), (None, true));
+    }
+
+    #[test]
+    fn who_stands_at_no_position_of_ours_is_sent_to_pull() {
+        let mut peer = Peer::new("alice");
+        let rev = ready_with(&hash_of_realms("alice")).replace("0mwrnsa6yk3v9q2.57", "[1]");
+        assert!(peer.hear(&rev));
+        assert_eq!((peer.sent_to_pull(), peer.is_ready()), (Some(REALMS_CHANGED), false));
     }
 }

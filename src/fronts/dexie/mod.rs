@@ -11,13 +11,14 @@ mod derive;
 mod envelope;
 mod key;
 pub mod live;
+mod next_pull;
 mod op;
 mod propmod;
 pub mod pull;
 pub mod push;
+mod request;
 pub mod route;
 mod spec;
-mod standing;
 pub mod token;
 mod tson;
 
@@ -25,4 +26,4 @@ mod tson;
 mod tests;
 
 pub use envelope::LastPull;
-pub use standing::Standing;
+pub use next_pull::NextPull;

@@ -5,7 +5,7 @@ use crate::json::{members, text_of};
 
 /// What an operation does with the records of its keys. Lists are texts of arrays, in the order of the keys.
 #[derive(Debug)]
-pub(super) enum Op<'a> {
+pub(super) enum Operation<'a> {
     /// Writes values.
     Insert { values: &'a str },
     /// The same, and where a record is there and a change given, changes it.
@@ -34,7 +34,7 @@ impl Condition<'_> {
 
 /// The members of an operation that count.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(super) struct OpFields<'a> {
     kind: Option<&'a str>,
     /// The text of an array.
     pub(super) keys: Option<&'a str>,
@@ -49,7 +49,7 @@ pub(super) struct Fields<'a> {
     is_repeated: bool,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> OpFields<'a> {
     /// Those of any text: of what is no operation there are none.
     pub(super) fn of(text: &'a str) -> Self {
         let mut fields = Self::default();
@@ -78,14 +78,14 @@ impl<'a> Fields<'a> {
     }
 
     /// What it does; none if that is not understood.
-    pub(super) fn op(&self) -> Option<Op<'a>> {
+    pub(super) fn op(&self) -> Option<Operation<'a>> {
         let criteria = self.criteria.map(|text| Condition { text, is_repeated: self.is_repeated });
         Some(match &*text_of(self.kind?)? {
-            "insert" => Op::Insert { values: self.values? },
-            "upsert" => Op::Upsert { values: self.values?, specs: self.specs },
-            "update" => Op::Update { specs: self.specs? },
-            "modify" => Op::Modify { spec: self.spec?, criteria },
-            "delete" => Op::Delete { criteria },
+            "insert" => Operation::Insert { values: self.values? },
+            "upsert" => Operation::Upsert { values: self.values?, specs: self.specs },
+            "update" => Operation::Update { specs: self.specs? },
+            "modify" => Operation::Modify { spec: self.spec?, criteria },
+            "delete" => Operation::Delete { criteria },
             _ => return None,
         })
     }

@@ -16,7 +16,7 @@ pub(super) struct PropMod<'a> {
 
 /// What becomes of a property.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Modified {
     /// Nothing: its client could not have done it either.
     Unchanged,
     /// It has none any more.
@@ -41,19 +41,19 @@ impl<'a> PropMod<'a> {
     }
 
     /// What it makes of what stands there.
-    pub(super) fn execute(&self, there: Option<&str>) -> Outcome {
+    pub(super) fn execute(&self, there: Option<&str>) -> Modified {
         let value = there.map_or(Value::Undefined, Value::of);
         if let Some(term) = self.add {
             return match Value::of(term) {
                 Value::Array(more) => {
-                    Outcome::Now(sorted(elements_of(&value).chain(elements(more)).collect()))
+                    Modified::Now(sorted(elements_of(&value).chain(elements(more)).collect()))
                 }
                 Value::Number(term) => {
                     let number = value.to_number();
-                    Outcome::Now(encoded(if number.is_nan() { 0.0 } else { number } + term))
+                    Modified::Now(encoded(if number.is_nan() { 0.0 } else { number } + term))
                 }
                 Value::BigInt(term) => big(&value, term),
-                _ => Outcome::Unchanged,
+                _ => Modified::Unchanged,
             };
         }
         if let Some(term) = self.remove {
@@ -61,19 +61,19 @@ impl<'a> PropMod<'a> {
                 Value::Array(less) => {
                     let gone: BTreeSet<_> = elements(less).filter_map(same).collect();
                     let stays = |element: &&str| same(element).is_none_or(|element| !gone.contains(&element));
-                    Outcome::Now(sorted(elements_of(&value).filter(stays).collect()))
+                    Modified::Now(sorted(elements_of(&value).filter(stays).collect()))
                 }
-                Value::Number(term) => Outcome::Now(encoded(value.to_number() - term)),
+                Value::Number(term) => Modified::Now(encoded(value.to_number() - term)),
                 Value::BigInt(term) => {
-                    term.checked_neg().map_or(Outcome::Unchanged, |term| big(&value, term))
+                    term.checked_neg().map_or(Modified::Unchanged, |term| big(&value, term))
                 }
-                _ => Outcome::Unchanged,
+                _ => Modified::Unchanged,
             };
         }
         match (self.replaced(&value), there) {
-            (Some(text), _) => Outcome::Now(json_text(&text)),
-            (None, Some(there)) if value != Value::Undefined => Outcome::Now(there.to_owned()),
-            (None, _) => Outcome::Undefined,
+            (Some(text), _) => Modified::Now(json_text(&text)),
+            (None, Some(there)) if value != Value::Undefined => Modified::Now(there.to_owned()),
+            (None, _) => Modified::Undefined,
         }
     }
 
@@ -114,7 +114,7 @@ fn same(element: &str) -> Option<(u8, Vec<u8>)> {
 }
 
 /// As `BigInt()` takes a value, and 0 for what it does not take.
-fn big(value: &Value<'_>, term: i128) -> Outcome {
+fn big(value: &Value<'_>, term: i128) -> Modified {
     let number = match value {
         Value::BigInt(number) => *number,
         Value::Boolean(boolean) => i128::from(*boolean),
@@ -126,7 +126,7 @@ fn big(value: &Value<'_>, term: i128) -> Outcome {
         _ => 0,
     };
     match number.checked_add(term) {
-        Some(sum) => Outcome::Now(format!(r#"{{"$t":"bigint","v":"{sum}"}}"#)),
-        None => Outcome::Unchanged,
+        Some(sum) => Modified::Now(format!(r#"{{"$t":"bigint","v":"{sum}"}}"#)),
+        None => Modified::Unchanged,
     }
 }

@@ -5,7 +5,7 @@ use crate::{error::ApiError, ids::ClientId, limits, version::Position};
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
+pub enum SyncRequest {
     /// There is something to write in it, or it is so long that there must be: the space's object reads it.
     Push,
     /// What is new.
@@ -17,7 +17,7 @@ pub enum Asked {
     },
 }
 
-impl Asked {
+impl SyncRequest {
     /// Reads a body of a user.
     ///
     /// # Errors
@@ -51,8 +51,8 @@ impl Asked {
 mod tests {
     use super::*;
 
-    fn read(members: &str) -> Result<Asked, ApiError> {
-        Asked::read(format!(r#"{{"v":3,"clientIdentity":"abc",{members}}}"#).as_bytes(), "alice")
+    fn read(members: &str) -> Result<SyncRequest, ApiError> {
+        SyncRequest::read(format!(r#"{{"v":3,"clientIdentity":"abc",{members}}}"#).as_bytes(), "alice")
     }
 
     #[test]
@@ -62,7 +62,7 @@ mod tests {
         );
         let pull = pull.expect("a pull");
         assert_eq!(pull.since().map(Position::to_string).as_deref(), Some("0mwrnsa6yk3v9q2.57"));
-        let Asked::Pull { last_pull: Some(last), client } = pull else { panic!("{pull:?}") };
+        let SyncRequest::Pull { last_pull: Some(last), client } = pull else { panic!("{pull:?}") };
         assert!(last.has_own);
         assert_eq!(client.as_str(), "dx_ba7816bf8f01cfea414140de5dae2223");
     }
@@ -77,7 +77,7 @@ mod tests {
         ] {
             let pull = read(&format!(r#"{last},"changes":[]"#)).expect("a pull");
             assert_eq!(pull.since(), None);
-            let Asked::Pull { last_pull: None, client } = pull else { panic!("{pull:?}") };
+            let SyncRequest::Pull { last_pull: None, client } = pull else { panic!("{pull:?}") };
             assert_eq!(client.as_str(), "dx_first");
         }
     }
@@ -85,17 +85,17 @@ mod tests {
     #[test]
     fn a_revision_that_is_not_ours_is_told_from_none() {
         let pull = read(r#""lastPull":{"serverRevision":"[1,\"2823\"]","realms":[]},"changes":[]"#);
-        let Ok(Asked::Pull { last_pull: Some(last), .. }) = pull else { panic!("{pull:?}") };
+        let Ok(SyncRequest::Pull { last_pull: Some(last), .. }) = pull else { panic!("{pull:?}") };
         assert_eq!((last.position, last.has_own), (None, false));
     }
 
     #[test]
     fn what_has_something_to_write_is_a_push() {
         for members in [r#""changes":[{}]"#, r#""changes":[],"y":[{"type":"sv"},{"type":"u-c","k":"x"}]"#] {
-            assert_eq!(read(members).expect("a push"), Asked::Push, "{members}");
+            assert_eq!(read(members).expect("a push"), SyncRequest::Push, "{members}");
         }
         let long = vec![b' '; limits::DEXIE_PULL_BYTES_MAX + 1];
-        assert_eq!(Asked::read(&long, "alice").expect("a push"), Asked::Push, "unread");
+        assert_eq!(SyncRequest::read(&long, "alice").expect("a push"), SyncRequest::Push, "unread");
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
             r#"{"clientIdentity":7,"changes":[]}"#,
             r#"{"clientIdentity":"a","changes":{}}"#,
         ] {
-            assert!(Asked::read(body.as_bytes(), "alice").is_err(), "{body}");
+            assert!(SyncRequest::read(body.as_bytes(), "alice").is_err(), "{body}");
         }
     }
 }

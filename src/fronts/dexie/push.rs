@@ -10,88 +10,20 @@ use std::{
 
 use super::{
     LastPull,
-    answer::{self, Refused},
-    derive::{Deriving, Stop, key_of},
+    derive::key_of,
     envelope::Envelope,
-    op::Fields,
-    standing::Standing,
+    op::OpFields,
+    request::{KnownTransaction, OpPlace, Operations, Push, RefusedPlace},
 };
 use crate::{
     call::{Caller, Destination, PushRequest, ReadPush},
     error::ApiError,
     ids::{ClientId, Collection, Key, SpaceHash},
-    json::{array_body, element_at, elements, members, string_end, text_of, text_of_body},
+    json::{array_body, element_at, elements, members, text_of, text_of_body},
     limits,
-    mutation::{
-        Change, Intent, MutationDigest, Outcome, Rejection, Settled, Submitted, Token, Transaction, Unread,
-        View, Wording,
-    },
+    mutation::{Intent, MutationDigest, Submitted, Token, Wording},
     version::Version,
 };
-
-/// A request as it is kept until it is answered.
-pub(super) struct Push {
-    body: String,
-    pub(super) sub: String,
-    space: Option<SpaceHash>,
-    last_pull: Option<LastPull>,
-    primary_keys: BTreeMap<String, Vec<String>>,
-    /// In the order of their transactions, and of their numbers in them.
-    ops: Vec<Place>,
-    transactions: Vec<Known>,
-    touched: Vec<Key>,
-    refused: Vec<RefusedAt>,
-}
-
-impl std::fmt::Debug for Push {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Push")
-            .field("bytes", &self.body.len())
-            .field("ops", &self.ops.len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Where an operation stands in the body, and the name of its table.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    transaction: u32,
-    number: u32,
-    at: u32,
-    length: u32,
-    table: u32,
-}
-
-/// What is known of a transaction before its turn.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    token: Option<Token>,
-    /// Where its id stands in the body.
-    id: Option<u32>,
-    keys: u32,
-    bytes: u32,
-}
-
-/// Where the names stand of a record that cannot be.
-#[derive(Debug, Clone, Copy)]
-struct RefusedAt {
-    table: u32,
-    key: u32,
-    rule: &'static str,
-}
-
-impl Push {
-    /// The JSON string that begins there.
-    fn string_at(&self, at: u32) -> &str {
-        let at = at as usize;
-        self.body.get(at..string_end(self.body.as_bytes(), at)).unwrap_or_default()
-    }
-
-    /// The properties that are the primary key of a table; none if that is not known.
-    pub(super) fn primary_key_of(&self, table: &str) -> &[String] {
-        self.primary_keys.get(table).map_or(&[], Vec::as_slice)
-    }
-}
 
 /// A part of the body, of which the elements are read one after the other.
 #[derive(Debug, Clone, Copy)]
@@ -135,7 +67,7 @@ struct Table {
 
 /// A request that is being read.
 #[derive(Debug)]
-pub struct Reading {
+pub struct SyncReading {
     push: Push,
     client: ClientId,
     tables: Elements,
@@ -145,7 +77,7 @@ pub struct Reading {
     touched_bytes: usize,
 }
 
-impl Reading {
+impl SyncReading {
     /// Begins with the envelope of a body.
     ///
     /// # Errors
@@ -203,7 +135,7 @@ impl Reading {
     fn next_op(&mut self) -> Result<Option<usize>, ApiError> {
         let Some(table) = &mut self.table else { return Ok(None) };
         let Some(at) = table.ops.next(&self.push.body) else { return Ok(None) };
-        let fields = Fields::of(&self.push.body[at.clone()]);
+        let fields = OpFields::of(&self.push.body[at.clone()]);
         if !fields.has_effect() {
             return Ok(Some(at.len()));
         }
@@ -213,19 +145,25 @@ impl Reading {
             let found = table.collection.as_ref().map_err(|rule| *rule);
             let found = found.and_then(|of| key_of(of, key).ok_or(NO_ID));
             match found {
-                Ok(key) if self.touched.len() < limits::DEXIE_TOUCHED_MAX => {
+                Ok(key)
+                    if self.touched.len() < limits::DEXIE_TOUCHED_MAX
+                        && self.touched_bytes < limits::DEXIE_TOUCHED_BYTES_MAX =>
+                {
                     let bytes = key.collection.as_str().len() + key.id.as_str().len() + limits::NAME_BYTES;
                     self.touched_bytes += if self.touched.insert(key) { bytes } else { 0 };
                 }
                 Err(rule) if self.push.refused.len() < limits::DEXIE_TOUCHED_MAX => {
                     let key = place(key, &self.push.body) as u32;
-                    self.push.refused.push(RefusedAt { table: table.name, key, rule });
+                    self.push.refused.push(RefusedPlace { table: table.name, key, rule });
                 }
                 _ => {}
             }
         }
         if table.collection.is_err() {
             return Ok(Some(at.len()));
+        }
+        if self.push.ops.len() >= limits::DEXIE_OPS_MAX {
+            return Err(ApiError::TooLarge("A request has at most 100,000 operations."));
         }
         let (name, number) = (table.name, fields.number);
         let id = fields.txid.map(|id| (place(id, &self.push.body) as u32, text_of(id)));
@@ -235,7 +173,8 @@ impl Reading {
         let known = &mut self.push.transactions[transaction as usize];
         known.keys += keys;
         known.bytes += at.len() as u32;
-        let place = Place { transaction, number, at: at.start as u32, length: at.len() as u32, table: name };
+        let place =
+            OpPlace { transaction, number, at: at.start as u32, length: at.len() as u32, table: name };
         self.push.ops.push(place);
         Ok(Some(at.len()))
     }
@@ -252,7 +191,7 @@ impl Reading {
         if let Some(token) = token {
             self.known.insert(token, number);
         }
-        self.push.transactions.push(Known { token, id, keys: 0, bytes: 0 });
+        self.push.transactions.push(KnownTransaction { token, id, keys: 0, bytes: 0 });
         Ok(number)
     }
 
@@ -299,7 +238,7 @@ impl Reading {
 
 const NO_ID: &str = "a record id is 1 to 256 bytes of UTF-8 without control characters";
 
-impl ReadPush for Reading {
+impl ReadPush for SyncReading {
     fn go_on(&mut self, bytes_max: usize) -> Result<bool, ApiError> {
         let mut bytes = 0;
         loop {
@@ -321,82 +260,11 @@ impl ReadPush for Reading {
         push.body.len()
             + push.ops.len() * limits::DEXIE_OP_BYTES
             + push.transactions.len() * limits::DEXIE_TRANSACTION_BYTES
-            + push.refused.len() * size_of::<RefusedAt>()
+            + push.refused.len() * size_of::<RefusedPlace>()
             + touched_bytes
     }
 
     fn finish(self: Box<Self>) -> Result<PushRequest, ApiError> {
         Self::finish(*self)
-    }
-}
-
-/// The operations of one transaction.
-#[derive(Debug)]
-struct Operations {
-    push: Rc<Push>,
-    ops: Range<usize>,
-    known: Known,
-}
-
-impl Transaction for Operations {
-    fn token(&self) -> Option<Token> {
-        self.known.token
-    }
-
-    fn derive(&self, view: &mut dyn View) -> Result<Result<Vec<Change>, Rejection>, Unread> {
-        let mut deriving = Deriving::new(&self.push, view);
-        for op in &self.push.ops[self.ops.clone()] {
-            let Some(table) = text_of(self.push.string_at(op.table)) else { continue };
-            let Ok(of) = Collection::parse(&table) else { continue };
-            let at = op.at as usize;
-            match deriving.op(&of, &table, &self.push.body[at..at + op.length as usize]) {
-                Ok(()) => {}
-                Err(Stop::Rejected(_)) if planted!(RestOfRejectedDone) => {}
-                Err(Stop::Rejected(rejection)) => return Ok(Err(rejection)),
-                Err(Stop::Unread) => return Err(Unread),
-            }
-        }
-        Ok(Ok(deriving.changes()))
-    }
-
-    fn size(&self) -> usize {
-        self.known.keys as usize
-    }
-
-    fn bytes(&self) -> usize {
-        self.known.bytes as usize
-    }
-}
-
-impl Wording for Push {
-    fn touched(&self) -> &[Key] {
-        &self.touched
-    }
-
-    fn say(&self, outcome: &Outcome<'_>) -> String {
-        let standing = match (outcome.reached, &self.last_pull) {
-            (Some(at), last) => Standing::of(last.as_ref(), at, false),
-            (None, Some(last)) => Standing::unmoved(last),
-            (None, None) => panic!("BUG: a client that has nothing lacks everything"),
-        };
-        let changes = if standing.sends_changes { outcome.changes } else { "" };
-        let refused = self.refused.iter().map(|refused| Refused {
-            table: self.string_at(refused.table),
-            key: self.string_at(refused.key),
-            rule: refused.rule,
-        });
-        let rejected = outcome.results.iter().zip(&self.transactions).filter_map(|(result, known)| {
-            let Settled::Rejected(rejection) = &result.settled else { return None };
-            Some((rejection, known.id.map(|id| self.string_at(id))))
-        });
-        let rejections = answer::rejections(rejected, refused.clone());
-        let space = self.space.as_ref().map_or("", SpaceHash::as_str);
-        let changes = [
-            answer::muts(changes, &self.sub, true),
-            answer::muts(outcome.touched, &self.sub, true),
-            answer::corrections(refused),
-        ];
-        let changes: Vec<_> = changes.into_iter().filter(|muts| !muts.is_empty()).collect();
-        answer::head(&standing, &self.sub, space, &rejections) + &changes.join(",") + answer::END
     }
 }

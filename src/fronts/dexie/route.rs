@@ -79,6 +79,13 @@ impl DexieRoute {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        call::Usage,
+        fronts::{
+            credentials_of, credentials_of_call,
+            headwater::reply::{AllHeaders, Reply},
+        },
+    };
 
     fn route(space: Option<&str>, call: DexieCall) -> Result<DexieRoute, ApiError> {
         Ok(DexieRoute { space: space.map(str::to_owned), call })
@@ -139,5 +146,22 @@ mod tests {
         for path in ["/", "/sync/push", "/dexies/sync", "/DEXIE/sync", "/spaces/dexie", "/%64exie/sync"] {
             assert!(!is_below_dexie(path), "{path}");
         }
+    }
+
+    #[test]
+    fn an_object_answers_pages_that_send_credentials_as_the_edge_does() {
+        let told = |credentials| {
+            let reply = Reply::of_object(Err(ApiError::Overloaded), None, None, "r");
+            let origin = (Some("https://app.example"), credentials);
+            let AllHeaders::Named(headers) = reply.all_headers("r", origin, Usage::default()) else {
+                panic!("not a pull")
+            };
+            headers.contains("Access-Control-Allow-Credentials\ntrue\n")
+        };
+        assert!(told(credentials_of_call("dexie")) && told(credentials_of("//dexie/sync")));
+        for name in ["push", "resolve", "pull", "listen"] {
+            assert!(!told(credentials_of_call(name)), "{name}");
+        }
+        assert!(!told(credentials_of("/sync/push")));
     }
 }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    propmod::{Outcome, PropMod},
+    propmod::{Modified, PropMod},
     tson::{UNDEFINED, Value, escaped, is_own, number_of_text, unescaped},
 };
 use crate::{
@@ -34,9 +34,9 @@ pub(super) fn changed(
             let there = object.found(path, 0);
             spend(work, there.as_deref().map_or(0, str::len))?;
             match change.execute(there.as_deref()) {
-                Outcome::Unchanged => false,
-                Outcome::Undefined => object.set(path, None, 1, work)?,
-                Outcome::Now(now) => object.set(path, Some(&now), 1, work)?,
+                Modified::Unchanged => false,
+                Modified::Undefined => object.set(path, None, 1, work)?,
+                Modified::Now(now) => object.set(path, Some(&now), 1, work)?,
             };
         } else {
             let change = Some(change).filter(|change| Value::of(change) != Value::Undefined);

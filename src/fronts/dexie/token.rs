@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use crate::{
     access::session::{Account, CLOCK_MS, ClientKey},
     error::ApiError,
     fronts::headwater::reply::{Body, Reply},
-    json::{Fields, json_text},
+    json::{Fields, json_text, members},
     limits,
     time::Millis,
 };
@@ -160,16 +160,22 @@ pub fn tokens(account: &Account, session: Ending<'_>, refresh: Ending<'_>) -> Re
 #[must_use]
 pub fn refusal(error: &ApiError, id: &str) -> Reply {
     let mut reply = Reply::problem(error, id, "");
-    let mut body: Map<String, Value> = serde_json::from_str(&error.body(id)).unwrap_or_default();
+    let problem = error.body(id);
+    let mut detail = "";
+    let mut fields = String::new();
+    for (name, value) in members(&problem).filter(|(name, _)| *name != "\"type\"") {
+        if name == "\"detail\"" {
+            detail = value;
+        }
+        fields.push_str(&format!(",{name}:{value}"));
+    }
     let message = match error {
-        ApiError::Unauthenticated => "This server does not know the token. Sign in again.".into(),
-        ApiError::TokenExpired => "The token has ended. Sign in again.".into(),
-        _ => body.get("detail").cloned().unwrap_or_default(),
+        ApiError::Unauthenticated => "\"This server does not know the token. Sign in again.\"",
+        ApiError::TokenExpired => "\"The token has ended. Sign in again.\"",
+        _ => detail,
     };
-    body.insert("type".to_owned(), "error".into());
-    body.insert("messageCode".to_owned(), "GENERIC_ERROR".into());
-    body.insert("message".to_owned(), message);
-    body.insert("messageParams".to_owned(), Map::new().into());
-    reply.body = Body::Text(Value::Object(body).to_string());
+    reply.body = Body::Text(format!(
+        "{{\"type\":\"error\"{fields},\"messageCode\":\"GENERIC_ERROR\",\"message\":{message},\"messageParams\":{{}}}}"
+    ));
     reply
 }

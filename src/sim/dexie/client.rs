@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use base64ct::{Base64, Encoding};
 use serde_json::{Value, json};
+use sha1::{Digest, Sha1};
 
 use super::op::{Op, Row, Rows, Step};
 use crate::{
@@ -154,8 +156,11 @@ impl DexieClient {
     /// What it sends as the hash of its realms.
     #[must_use]
     pub fn realms_hash(&self) -> String {
-        let realms = self.last_pull.as_ref().map_or(&[][..], |last| &last.realms);
-        format!("hash:{}", realms.join("+"))
+        let mut realms = self.last_pull.as_ref().map_or_else(Vec::new, |last| last.realms.clone());
+        realms.sort_unstable();
+        let realms: Vec<_> =
+            realms.iter().map(|realm| format!(r#"{{"realmId":"{realm}","accepted":true}}"#)).collect();
+        Base64::encode_string(&Sha1::digest(format!("[{}]", realms.join(",")).as_bytes()))
     }
 
     /// Its app has done this in one transaction.

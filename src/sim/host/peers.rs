@@ -12,7 +12,7 @@ use crate::{
     },
     edge::live::{CatchUp, CatchUpStep},
     error::ApiError,
-    fronts::dexie::live::{Peer, TOKEN_EXPIRED},
+    fronts::dexie::live::{Peer, closing},
     sim::location::granter,
     time::Millis,
     version::Position,
@@ -68,14 +68,13 @@ impl Host {
             return;
         }
         let own = peer.at().cloned();
-        if own.is_none() {
-            let text = peer.sent_to_pull().to_owned();
-            self.say(socket, text);
-        }
+        let sent_to_pull = peer.sent_to_pull();
         let live = self.object.as_mut().expect("it runs").live();
         live.keep(socket, peer.to_text());
         let is_told = live.told() == own.as_ref();
-        if let Some(own) = own.filter(|_| !is_told) {
+        if let Some(text) = sent_to_pull {
+            self.say(socket, text.to_owned());
+        } else if let Some(own) = own.filter(|_| !is_told) {
             self.sockets.catching_up.insert(socket, own);
         }
         self.carry_out_live(now);
@@ -135,8 +134,8 @@ impl Host {
     /// Those whose tokens have ended hear so before their sockets are closed.
     pub(super) fn close_peers(&mut self, sockets: &[u32], why: &Closing) {
         for socket in sockets {
-            if *why == Closing::Expired {
-                self.say(*socket, TOKEN_EXPIRED.to_owned());
+            if let (Some(text), ..) = closing(why) {
+                self.say(*socket, text.to_owned());
             }
             self.sockets.open.remove(socket);
         }

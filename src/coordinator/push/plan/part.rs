@@ -15,6 +15,7 @@ use crate::{
     ids::{ClientId, UserHash},
     limits::{self, SliceMax},
     mutation::{Intent, MutationResult, Settled, Submitted},
+    role::Role,
     time::Millis,
     version::{ConflictId, Position},
 };
@@ -46,12 +47,15 @@ impl Plan {
         &mut self,
         ledger: &L,
         remembered: &Clients,
-        waiting: &Waiting,
+        (waiting, role): (&Waiting, Role),
         max: SliceMax,
         now: Millis,
     ) -> LedgerResult<Result<Part, ApiError>> {
         let (push, work_before) = (&waiting.push, self.work());
         if push.wording.is_some() {
+            if role < Role::Writer {
+                return Ok(Ok(Part::of_reader(push)));
+            }
             return self.part_of_transactions(ledger, remembered, waiting, max, now).map(Ok);
         }
         let anybody = planted!(ClientIdIsAnybodys).then(|| UserHash::new("", ""));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    call::PushRequest,
     coordinator::{
         ledger::{Client, Ledger, LedgerError, LedgerResult},
         metering::DailyUsage,
@@ -19,8 +20,8 @@ use crate::{
     ids::{Collection, Key, RecordId},
     limits::{self, SliceMax},
     mutation::{
-        Change, Intent, Mutation, MutationResult, Op, Scanned, Settled, Submitted, Token, Transaction,
-        Unread, View,
+        Change, Intent, Mutation, MutationResult, Op, RejectCode, Rejection, Scanned, Settled, Submitted,
+        Token, Transaction, Unread, View,
     },
     time::Millis,
 };
@@ -71,6 +72,21 @@ impl<L: Ledger> View for Planned<'_, L> {
             };
         }
         Ok(Scanned { records: records.into_iter().collect(), next })
+    }
+}
+
+impl Part {
+    /// Of somebody who may not write, and cannot be told so but by how the records stand.
+    pub(super) fn of_reader(push: &PushRequest) -> Self {
+        let rejected =
+            Settled::Rejected(Rejection::new(RejectCode::Forbidden, "you may only read this space"));
+        let result = |submitted: &Submitted| MutationResult {
+            id: submitted.id,
+            settled: rejected.clone(),
+            duplicate: false,
+        };
+        let results = push.mutations.iter().map(result).collect();
+        Self { progress: Progress { results, ..Progress::begin(0) }, is_whole: true }
     }
 }
 

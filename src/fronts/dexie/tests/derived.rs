@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
     call::{Caller, Destination, PushRequest, ReadPush, Usage},
-    fronts::dexie::push::Reading,
+    fronts::dexie::push::SyncReading,
     ids::{Collection, Key, RecordId, SpaceHash, UserHash},
     json::json_text,
     limits,
@@ -103,7 +103,7 @@ fn read(changes: &str) -> PushRequest {
 
 fn read_with(members: &str, changes: &str) -> PushRequest {
     let body = format!(r#"{{"v":3,"clientIdentity":"abc",{members}"changes":[{changes}]}}"#);
-    Reading::of(body.into_bytes(), &caller()).expect("an envelope").finish().expect("a push")
+    SyncReading::of(body.into_bytes(), &caller()).expect("an envelope").finish().expect("a push")
 }
 
 /// Operations on one table.
@@ -238,6 +238,10 @@ fn a_condition_on_more_records_than_are_looked_through_means_the_keys_of_its_cli
     let any = r#""criteria":{"index":{"$t":"undefined"},"range":{"type":3,"lower":{"$t":"number","v":"-Infinity"},"upper":[[]]}}"#;
     let push = on(&format!(r#"{{"type":"modify","keys":["r000007"],{any},"changeSpec":{{"a":2}}}}"#));
     assert_eq!(store.settle(&push), [Ok(1)]);
+    let chunks = on(&format!(
+        r#"{{"type":"modify","keys":["r000007"],{any},"changeSpec":{{"a":4}},"txid":"t"}},{{"type":"modify","keys":["r000008"],{any},"changeSpec":{{"a":4}},"isAdditionalChunk":true,"txid":"t"}}"#
+    ));
+    assert_eq!(store.settle(&chunks), [Ok(2)], "in all operations that its keys stand in");
     store.0.pop_last();
     let push = on(&format!(r#"{{"type":"modify","keys":["r000007"],{any},"changeSpec":{{"a":3}}}}"#));
     assert_eq!(store.settle(&push), [Ok(limits::DEXIE_SCANNED_MAX)]);
@@ -337,11 +341,11 @@ fn an_answer_says_what_is_new_and_how_what_was_named_stands() {
 #[test]
 fn only_an_envelope_fails_and_a_body_is_read_in_parts() {
     for body in ["", "[]", r#"{"clientIdentity":"a","changes":{}}"#, r#"{"changes":[]}"#] {
-        assert!(Reading::of(body.as_bytes().to_vec(), &caller()).is_err(), "{body}");
+        assert!(SyncReading::of(body.as_bytes().to_vec(), &caller()).is_err(), "{body}");
     }
     let one = r#"{"table":"todos","muts":[{"type":"insert","keys":["a"],"values":[{}]}]}"#;
     let body = format!(r#"{{"clientIdentity":"a","changes":[{}]}}"#, [one; 10].join(","));
-    let mut reading = Reading::of(body.clone().into_bytes(), &caller()).expect("an envelope");
+    let mut reading = SyncReading::of(body.clone().into_bytes(), &caller()).expect("an envelope");
     let mut parts = 1;
     while reading.go_on(100).expect("a part") {
         parts += 1;

@@ -6,7 +6,7 @@ use crate::version::Position;
 
 /// What an answer says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct NextPull {
     /// Whether its realms name that of the user: if not, the client forgets all records of it that are not in this answer.
     pub has_own: bool,
     /// The revision that the client keeps.
@@ -15,7 +15,7 @@ pub struct Standing {
     pub sends_changes: bool,
 }
 
-impl Standing {
+impl NextPull {
     /// Of an answer that brings whoever has this to a position. `is_reset` says that what was found is not what is new for the client
     /// but all there is.
     #[must_use]
@@ -56,7 +56,7 @@ mod tests {
 
     fn standing(last: Option<LastPull>, is_reset: bool) -> (bool, String, bool) {
         let at = Position::parse(HERE).expect("a position");
-        let Standing { has_own, revision, sends_changes } = Standing::of(last.as_ref(), &at, is_reset);
+        let NextPull { has_own, revision, sends_changes } = NextPull::of(last.as_ref(), &at, is_reset);
         (has_own, revision, sends_changes)
     }
 

@@ -1,9 +1,9 @@
-//! The answer to a push of another front: how what it names stands now, and what its client was missing.
+//! The answer to a push: its results, and what its client was missing. To one of another front, how what it names stands now.
 
 use super::{
     Coordinator,
     ledger::{Ledger, LedgerResult, Lines, deleted_line},
-    push::queue::Waiting,
+    push::queue::{Done, Progress, Waiting},
 };
 use crate::{
     call::PushAnswer,
@@ -14,7 +14,24 @@ use crate::{
 };
 
 impl<L: Ledger> Coordinator<L> {
-    pub(super) fn word(
+    /// The answer to a settled push: its results, and what the client was missing if that is little.
+    pub(super) fn answer(&mut self, waiting: &Waiting, progress: Progress) -> Done {
+        if let Some(wording) = &waiting.push.wording {
+            let worded = self.word(waiting, wording.as_ref(), progress.results);
+            let answer = worded.map_err(|error| self.storage_failed(error));
+            return Done { ticket: waiting.ticket, answer, work: progress.work, written: None };
+        }
+        let (position, since) = (self.position(), waiting.push.since);
+        let lines = since.map_or(Ok(None), |since| self.changes_since(since));
+        let answer = lines.map(|lines| {
+            let more = since.is_some() && lines.is_none();
+            let changes = lines.unwrap_or_default();
+            PushAnswer { position, results: progress.results, more, changes, grant: None, worded: None }
+        });
+        Done { ticket: waiting.ticket, answer, work: progress.work, written: None }
+    }
+
+    fn word(
         &self,
         waiting: &Waiting,
         wording: &dyn Wording,

@@ -1,0 +1,150 @@
+//! A request as it is kept until it is answered: the body as it came, and of each operation where it stands.
+
+use std::{collections::BTreeMap, ops::Range, rc::Rc};
+
+use super::{
+    LastPull,
+    answer::{self, RefusedKey},
+    derive::{Deriving, Stop},
+    next_pull::NextPull,
+};
+use crate::{
+    ids::{Collection, Key, SpaceHash},
+    json::{string_end, text_of},
+    mutation::{Change, Outcome, Rejection, Settled, Token, Transaction, Unread, View, Wording},
+};
+
+/// A request as it is kept until it is answered.
+pub(super) struct Push {
+    pub(super) body: String,
+    pub(super) sub: String,
+    pub(super) space: Option<SpaceHash>,
+    pub(super) last_pull: Option<LastPull>,
+    pub(super) primary_keys: BTreeMap<String, Vec<String>>,
+    /// In the order of their transactions, and of their numbers in them.
+    pub(super) ops: Vec<OpPlace>,
+    pub(super) transactions: Vec<KnownTransaction>,
+    pub(super) touched: Vec<Key>,
+    pub(super) refused: Vec<RefusedPlace>,
+}
+
+impl std::fmt::Debug for Push {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Push")
+            .field("bytes", &self.body.len())
+            .field("ops", &self.ops.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where an operation stands in the body, and the name of its table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OpPlace {
+    pub(super) transaction: u32,
+    pub(super) number: u32,
+    pub(super) at: u32,
+    pub(super) length: u32,
+    pub(super) table: u32,
+}
+
+/// What is known of a transaction before its turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownTransaction {
+    pub(super) token: Option<Token>,
+    /// Where its id stands in the body.
+    pub(super) id: Option<u32>,
+    pub(super) keys: u32,
+    pub(super) bytes: u32,
+}
+
+/// Where the names stand of a record that cannot be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RefusedPlace {
+    pub(super) table: u32,
+    pub(super) key: u32,
+    pub(super) rule: &'static str,
+}
+
+impl Push {
+    /// The JSON string that begins there.
+    fn string_at(&self, at: u32) -> &str {
+        let at = at as usize;
+        self.body.get(at..string_end(self.body.as_bytes(), at)).unwrap_or_default()
+    }
+
+    /// The properties that are the primary key of a table; none if that is not known.
+    pub(super) fn primary_key_of(&self, table: &str) -> &[String] {
+        self.primary_keys.get(table).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The operations of one transaction.
+#[derive(Debug)]
+pub(super) struct Operations {
+    pub(super) push: Rc<Push>,
+    pub(super) ops: Range<usize>,
+    pub(super) known: KnownTransaction,
+}
+
+impl Transaction for Operations {
+    fn token(&self) -> Option<Token> {
+        self.known.token
+    }
+
+    fn derive(&self, view: &mut dyn View) -> Result<Result<Vec<Change>, Rejection>, Unread> {
+        let mut deriving = Deriving::new(&self.push, view);
+        for op in &self.push.ops[self.ops.clone()] {
+            let Some(table) = text_of(self.push.string_at(op.table)) else { continue };
+            let Ok(of) = Collection::parse(&table) else { continue };
+            let at = op.at as usize;
+            match deriving.op(&of, &table, &self.push.body[at..at + op.length as usize]) {
+                Ok(()) => {}
+                Err(Stop::Rejected(_)) if planted!(RestOfRejectedDone) => {}
+                Err(Stop::Rejected(rejection)) => return Ok(Err(rejection)),
+                Err(Stop::Unread) => return Err(Unread),
+            }
+        }
+        Ok(Ok(deriving.changes()))
+    }
+
+    fn size(&self) -> usize {
+        self.known.keys as usize
+    }
+
+    fn bytes(&self) -> usize {
+        self.known.bytes as usize
+    }
+}
+
+impl Wording for Push {
+    fn touched(&self) -> &[Key] {
+        &self.touched
+    }
+
+    fn say(&self, outcome: &Outcome<'_>) -> String {
+        let standing = match (outcome.reached, &self.last_pull) {
+            (Some(at), last) => NextPull::of(last.as_ref(), at, false),
+            (None, Some(last)) => NextPull::unmoved(last),
+            (None, None) => panic!("BUG: a client that has nothing lacks everything"),
+        };
+        let changes = if standing.sends_changes { outcome.changes } else { "" };
+        let refused = self.refused.iter().map(|refused| RefusedKey {
+            table: self.string_at(refused.table),
+            key: self.string_at(refused.key),
+            rule: refused.rule,
+        });
+        let rejected = outcome.results.iter().zip(&self.transactions).filter_map(|(result, known)| {
+            let Settled::Rejected(rejection) = &result.settled else { return None };
+            Some((rejection, known.id.map(|id| self.string_at(id))))
+        });
+        let rejections = answer::rejections(rejected, refused.clone());
+        let space = self.space.as_ref().map_or("", SpaceHash::as_str);
+        let changes = [
+            answer::muts(changes, &self.sub),
+            answer::muts(outcome.touched, &self.sub),
+            answer::corrections(refused),
+        ];
+        let changes: Vec<_> = changes.into_iter().filter(|muts| !muts.is_empty()).collect();
+        answer::head(&standing, &self.sub, space, &rejections) + &changes.join(",") + answer::END
+    }
+}
