@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-use super::{FIRST_ADDON, requests::Through};
+use super::{FIRST_ADDON, client::DexieClient, requests::Through};
 use crate::sim::{World, location::session, network::Message, visits::Around};
 
 /// A socket, as its client knows it.
@@ -133,6 +133,10 @@ impl World {
                 let changes = message["changes"].as_array().expect("changes").clone();
                 let before = addon.position();
                 addon.take_news(revision, &changes);
+                // What an answer said of later, and left the client where it was, is behind this message: it comes again.
+                for name in DexieClient::names(&changes) {
+                    addon.ahead.remove(&name);
+                }
                 let (after, space) = (addon.position(), addon.space);
                 assert!(before <= after, "I3: news take a client back to {after:?}");
                 let epoch = after.expect("a revision of ours").epoch;
