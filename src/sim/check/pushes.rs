@@ -9,6 +9,7 @@ use crate::{
     error::ApiError,
     ids::{Collection, Key, RecordId},
     mutation::{MutationResult, Settled},
+    role::Role,
     sim::{
         client::{Name, Outcome},
         host::Host,
@@ -57,7 +58,7 @@ impl Oracle {
                 self.check_repeated(mark, result);
                 continue;
             }
-            self.check_pusher(user, &Ok::<_, ApiError>(()));
+            self.check_pusher((user, Role::Writer), &Ok::<_, ApiError>(()));
             let last = self.now.last.insert(writer.to_string(), result.id).unwrap_or(0);
             assert!(result.id == last + 1, "I2: {writer} numbers {} behind {last}", result.id);
             let first = self.now.settled.get(&mark);

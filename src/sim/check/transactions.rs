@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, rc::Rc};
 use super::{Intent, Oracle, Sent, pushes::mark_of};
 use crate::{
     call::PushRequest,
-    error::ApiError,
     mutation::{MutationResult, Settled},
+    role::Role,
     sim::{
         USERS,
         client::Name,
@@ -34,7 +34,7 @@ impl Oracle {
     }
 
     /// Takes in what a slice has made of transactions. I2: none is done twice, and none is said to have been done that was not. I1,
-    /// I10: it does to records what it says, by what they were at its turn. I11: what cannot be done is not done at all.
+    /// I10: it does to records what it says, by what they were at its turn. I11: what cannot be done is not done at all. I9: neither is what its user may not do.
     pub(super) fn learn_transactions(
         &mut self,
         user: usize,
@@ -50,8 +50,18 @@ impl Oracle {
                 assert!(first.is_some(), "I2: transaction {mark} was never done and is said to repeat one");
                 continue;
             }
+            if self.role(user) < Some(Role::Writer) {
+                // It is not remembered either: whoever may write by the time that it comes again has it done.
+                let is_rejected = matches!(result.settled, Settled::Rejected(_));
+                assert!(
+                    is_rejected,
+                    "I9: {} may not write, and {mark} was {:?}",
+                    USERS[user], result.settled
+                );
+                self.ever_settled.entry(mark).or_default().push(result.settled.clone());
+                continue;
+            }
             assert!(first.is_none(), "I2: transaction {mark} was done twice, first {first:?}");
-            self.check_pusher(user, &Ok::<_, ApiError>(()));
             let Intent::Transaction(operations) = self.intent(mark).clone() else {
                 panic!("BUG: {mark} is no transaction")
             };
