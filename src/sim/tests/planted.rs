@@ -328,16 +328,12 @@ pub(crate) enum Fault {
     TouchedNotAnswered,
     /// An answer that leaves its client where it is does not name its realm.
     RealmLeftOut,
-    /// Whoever was just reset, and has to be again, is sent everything without being wiped.
-    ResetAnsweredTwice,
     /// A load does not say what is gone.
     DeletionsLeftOutOfLoad,
     /// A sync pulls without saying where its client is.
     AnswerBelowLastPull,
     /// A socket is told more than what its client waits for.
     ChangesToUnready,
-    /// A socket is told changes that do not begin where its client is.
-    NewsBegunTooLate,
 
     // Clients.
     /// A client applies changes at or below its version.
@@ -497,11 +493,9 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::ForeignOwnerStripped, &["I10"], 100),
     (Fault::TouchedNotAnswered, &["I7"], 100),
     (Fault::RealmLeftOut, &["I7"], 300),
-    (Fault::ResetAnsweredTwice, &["I7"], 600),
     (Fault::DeletionsLeftOutOfLoad, &["I7"], 300),
     (Fault::AnswerBelowLastPull, &["I3", "I7"], 100),
     (Fault::ChangesToUnready, &["I8"], 100),
-    (Fault::NewsBegunTooLate, &["I7"], 300),
     (Fault::OldChangesApplied, &["I7"], 300),
     (Fault::FullLoadMerged, &["I7"], 2500),
     (Fault::LiveGapIgnored, &["I7"], 100),
