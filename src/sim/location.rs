@@ -4,7 +4,11 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::LazyLock};
 
 use super::{ISSUER, USERS, visits::Driven};
 use crate::{
-    access::{grant::Granter, invitation::Inviter},
+    access::{
+        grant::Granter,
+        invitation::Inviter,
+        session::{Account, SESSION_MS, Sessions},
+    },
     call::Usage,
     config::Config,
     edge::{
@@ -119,6 +123,13 @@ pub(super) fn authorization(user: usize) -> String {
         })
     });
     TOKENS[user].clone()
+}
+
+/// A session of a user for the routes of Dexie Cloud, which is good for an hour.
+pub(super) fn session(user: usize, now: Millis) -> String {
+    let account = Account { iss: ISSUER.to_owned(), sub: USERS[user].to_owned(), email: None, name: None };
+    let session = Sessions::new(Some(SECRET), None).sign(&account, now.plus(SESSION_MS));
+    session.expect("there is a key")
 }
 
 /// An isolate, which lives as long as a visit is under way in it.

@@ -9,6 +9,7 @@
 mod billing;
 pub mod check;
 pub mod client;
+pub mod dexie;
 pub mod directory;
 mod errands;
 pub mod history;
@@ -44,6 +45,7 @@ use crate::{
 };
 use check::Brand;
 use client::Client;
+use dexie::Addons;
 use directory::Directories;
 use kv::Kv;
 use location::Location;
@@ -133,6 +135,8 @@ pub struct World {
     pub locations: Vec<Location>,
     /// Local databases, each of one user and of one space.
     pub clients: Vec<Client>,
+    /// Local databases of `dexie-cloud-addon`.
+    pub addons: Addons,
     /// What is on its way between clients and locations.
     pub network: Network,
     /// What is said over sockets.
@@ -159,6 +163,7 @@ impl World {
             network: Network::new(Rng::new(rng.any())),
             connections: Connections::default(),
             directories: Directories::new(Rng::new(settings.seed ^ 0x6469_7265_6374_6f72)),
+            addons: Addons::new(Rng::new(settings.seed ^ 0x6164_646f_6e73)),
             trace: None,
             locations: (0..settings.locations)
                 .map(|_| Location::new(settings.plan.increments_from_kv))

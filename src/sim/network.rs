@@ -43,6 +43,14 @@ pub enum Message {
     Told(u64),
     /// A live message: where the space stands, from where, and the changes between if they are few.
     Live(usize, Version, Position, Option<Rc<str>>),
+    /// A sync of `dexie-cloud-addon`, on its way to a location.
+    Sync(Syncing),
+    /// Its answer, and where the space stood if it was a push.
+    Synced(Syncing, Rc<Result<String, ApiError>>, Option<Position>),
+    /// What such a client has said over its socket comes to the object.
+    AddonSays(usize),
+    /// What it is told over its socket comes to it.
+    AddonHears(usize),
 }
 
 /// A push as it was sent.
@@ -60,6 +68,23 @@ pub struct SentPush {
     pub call: Call,
     /// Its mutations.
     pub marks: Vec<Sent>,
+}
+
+/// A sync as it was sent.
+#[derive(Debug, Clone)]
+pub struct Syncing {
+    /// The client, by its place among those of `dexie-cloud-addon`.
+    pub client: usize,
+    /// The number of the request.
+    pub number: u64,
+    /// At which location.
+    pub location: usize,
+    /// The transactions in it.
+    pub marks: Rc<[u64]>,
+    /// The body of the request.
+    pub body: Rc<str>,
+    /// What of it is streamed breaks off behind so many objects or pages.
+    pub chunks: Option<usize>,
 }
 
 /// A pull as it was asked.

@@ -77,7 +77,7 @@ impl World {
     ) -> Result<u64, ApiError> {
         let Space { host, oracle, .. } = &mut self.spaces[space];
         let begun = host.begin_push(&sent.call, caller, sent.body.len(), self.now);
-        oracle.check_pusher(sent.user, &begun);
+        oracle.check_pusher((sent.user, sent.call.role_of_push()), &begun);
         begun
     }
 
@@ -99,7 +99,7 @@ impl World {
         // What it claims may have begun an epoch.
         let epoch = host.core(self.now).position().epoch;
         if epoch != before {
-            oracle.check_pusher(sent.user, &Ok::<_, ApiError>(()));
+            oracle.check_pusher((sent.user, sent.call.role_of_push()), &Ok::<_, ApiError>(()));
         }
         oracle.learn_epoch(&epoch);
         match arrived {
@@ -109,7 +109,7 @@ impl World {
                 Ok(ticket)
             }
             Err(error) => {
-                oracle.check_pusher(sent.user, &Err::<(), _>(error.clone()));
+                oracle.check_pusher((sent.user, sent.call.role_of_push()), &Err::<(), _>(error.clone()));
                 Err((error, waiting))
             }
         }
@@ -142,6 +142,12 @@ impl World {
                 self.network.send(Message::Pushed(sender, sent, Rc::new(answer)), self.now);
             }
             Waiting::Message(connection) => self.push_is_done(connection, answer),
+            Waiting::Sync { syncing, mut driven } => {
+                self.pass_push(&mut driven, answer.as_ref().err(), at);
+                let stood = answer.as_ref().ok().map(|answer| answer.position.clone());
+                let answer = answer.map(|answer| answer.to_json());
+                self.network.send(Message::Synced(syncing, Rc::new(answer), stood), self.now);
+            }
         }
     }
 
@@ -212,7 +218,7 @@ impl World {
         }
         for (ticket, answer) in &slice.answers {
             let Awaited { sent, push, .. } = &awaited[ticket];
-            oracle.check_pusher(sent.user, answer);
+            oracle.check_pusher((sent.user, sent.call.role_of_push()), answer);
             let _ = answer.as_ref().map(|answer| oracle.check_answer(sent.user, push, answer));
         }
         oracle.check_position(&here);

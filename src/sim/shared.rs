@@ -111,6 +111,7 @@ impl World {
         for client in self.clients.iter_mut().filter(|client| client.space == space) {
             client.throw_away();
         }
+        self.addons.throw_away(space);
         self.note(|| format!("space {space} begins again, of user {owner}"));
     }
 

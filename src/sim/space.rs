@@ -6,7 +6,7 @@ use super::{
     ISSUER, Rng, START, USERS,
     check::{Brand, Oracle},
     host::Host,
-    network::{Sender, SentPush},
+    network::{Sender, SentPush, Syncing},
     user_hash,
     visits::Driven,
 };
@@ -49,6 +49,8 @@ pub(super) enum Waiting {
     Request { sender: Sender, driven: Box<Driven> },
     /// Whoever has sent a message over this connection.
     Message(u64),
+    /// Whoever has sent a sync of `dexie-cloud-addon`, and the visit that the answer passes.
+    Sync { syncing: Syncing, driven: Box<Driven> },
 }
 
 /// A push that waits in the coordinator.

@@ -146,6 +146,10 @@ impl World {
                     self.pull_answer_arrives(&sender, &asked, (*body).clone());
                 }
             }
+            Message::Sync(syncing) => self.sync_comes(syncing),
+            Message::Synced(syncing, answer, stood) => self.sync_is_answered(&syncing, &answer, stood),
+            Message::AddonSays(client) => self.addon_says(client),
+            Message::AddonHears(client) => self.addon_hears(client),
             Message::Said(connection) => self.message_comes(connection),
             Message::Told(connection) => self.client_is_told(connection),
             Message::Live(client, from, at, lines) => {
@@ -256,6 +260,7 @@ impl World {
             };
             self.network.send(message, self.now);
         }
+        self.tell_addons(space);
     }
 
     /// A copy of a client's database. From now on the same mutations may stand in several outboxes.

@@ -15,6 +15,7 @@ use crate::{
         visit::{Called, Effect, Event, Outgoing, Passed, PassedBody, Request, Visit},
     },
     error::ApiError,
+    fronts::dexie::answer::further,
     fronts::headwater::{
         NDJSON,
         answer::{Format, Source},
@@ -52,6 +53,8 @@ pub(super) struct Around<'a> {
     pub(super) ended: Option<Ended>,
     /// What the clock of the object shows that a call begins, if not the true time.
     pub(super) clock: Option<Millis>,
+    /// The grant that the edge has asked for.
+    pub(super) grant: Option<String>,
     /// The stream that was opened.
     pub(super) stream: String,
     /// How the pulls of a request with several have ended.
@@ -148,8 +151,10 @@ impl World {
                 assert!(!is_garbled, "I6: a head was taken whose bytes had changed");
                 Event::Head(head)
             }
-            Effect::StreamObjects { start, objects, end, sub: _, lasts_ms: _, ttls_s } => {
-                Event::Opened(self.stream_objects(driven, start, &objects, &end, ttls_s, around))
+            Effect::StreamObjects { start, objects, end, sub, lasts_ms: _, ttls_s } => {
+                around.stream = start;
+                let opened = self.stream_objects(driven, sub.as_deref(), &objects, &end, ttls_s, around);
+                Event::Opened(opened)
             }
             Effect::Several(parts) => Event::Several(self.carry_parts(driven, parts, around)),
             Effect::Call(call) => {
@@ -183,13 +188,12 @@ impl World {
     fn stream_objects(
         &mut self,
         driven: &Driven,
-        start: String,
+        sub: Option<&str>,
         objects: &[(String, String)],
         end: &str,
         [ttl_s, again_s]: [u32; 2],
         around: &mut Around<'_>,
     ) -> Result<bool, ()> {
-        around.stream = start;
         for (index, (key, behind)) in objects.iter().enumerate() {
             if around.chunks.is_some_and(|chunks| index >= chunks.max(1)) {
                 return Ok(true);
@@ -199,7 +203,9 @@ impl World {
                 Ok(Some(entry)) => {
                     let scope = driven.visit.target().scope();
                     self.check_brand(driven, scope, &entry.value, "an object in KV");
-                    around.stream.push_str(&entry.value);
+                    // To a client of Dexie Cloud its lines are sent as operations.
+                    let text = sub.map(|sub| further(&entry.value, sub));
+                    around.stream.push_str(text.as_deref().unwrap_or(&entry.value));
                     around.stream.push_str(behind);
                 }
                 Ok(None) if index == 0 => return Ok(false),
@@ -222,6 +228,9 @@ impl World {
         let ended = self.call_object(driven.space, call, around.clock);
         let called = called(&ended);
         self.learn_refusal(driven, &call.object, called.result.as_ref().err());
+        if let (Call::Administer(Administration::Grant { .. }), Ok(body)) = (&call.call, &called.result) {
+            around.grant = Some(body.clone());
+        }
         if let Call::Pull(_) = call.call {
             match &called.result {
                 Err(error @ (ApiError::Forbidden(_) | ApiError::Gone | ApiError::GrantRequired)) => {
@@ -257,7 +266,7 @@ impl World {
 
     pub(super) fn response(
         &mut self,
-        mut driven: Driven,
+        driven: Driven,
         reply: Result<Reply, ApiError>,
         around: &mut Around<'_>,
     ) -> Response {
@@ -272,7 +281,14 @@ impl World {
             Headers::Pull(headers) => (headers.source, headers.tag, true),
             Headers::Named(headers) => (source_in(&headers), String::new(), false),
         };
-        let text = match body {
+        let text = self.text_of(driven, body, around);
+        let body = Ok(if is_json { Wire::Json(text) } else { Wire::Stream(text) });
+        Response { body, source, usage, tag }
+    }
+
+    /// The text of the answer to a pull, as far as it is read.
+    pub(super) fn text_of(&mut self, mut driven: Driven, body: Body, around: &mut Around<'_>) -> String {
+        match body {
             Body::Text(text) => text,
             Body::Stream => {
                 let waiter = driven.visit.take_writer().expect("BUG: nobody hears when the answer is sent");
@@ -285,9 +301,7 @@ impl World {
                 self.written_by(Driven { visit: writer, ..driven }, around)
             }
             other => panic!("BUG: a pull is answered with {other:?}"),
-        };
-        let body = Ok(if is_json { Wire::Json(text) } else { Wire::Stream(text) });
-        Response { body, source, usage, tag }
+        }
     }
 
     /// What an errand writes, as far as it is read.

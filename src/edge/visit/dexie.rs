@@ -151,6 +151,7 @@ impl Isolate {
             }
         }
         let own = last_pull(visit).and_then(|last| last.position.as_ref());
+        let own = own.filter(|_| !planted!(AnswerBelowLastPull));
         let request = PullRequest {
             epoch: own.map(|own| own.epoch.clone()),
             since: own.map(|own| own.version).unwrap_or_default(),
@@ -193,9 +194,7 @@ impl Isolate {
         let last = last_pull(visit);
         let standing = NextPull::of(last, answer.position(), is_reset);
         let head = answer::head(&standing, sub, space.as_str(), "");
-        // Whoever has nothing has nothing that is gone.
-        let has_something = last.and_then(|last| last.position.as_ref()).is_some() && !is_reset;
-        let whole = |lines: &str| head.clone() + &muts(lines, sub, has_something) + END;
+        let whole = |lines: &str| head.clone() + &muts(lines, sub) + END;
         let reply = |body| Reply { status: 200, headers: Headers::Named(JSON_HEADERS.to_owned()), body };
         let text = match answer {
             _ if !standing.sends_changes => whole(""),

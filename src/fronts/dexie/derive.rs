@@ -89,7 +89,10 @@ impl<'a> Deriving<'a> {
                 let first = elements(specs).next();
                 let mut specs = elements(specs);
                 for key in keys() {
-                    if let (Some(key), Some(spec)) = (key, specs.next().and_then(given).or(first)) {
+                    if let (Some(key), Some(spec)) = (
+                        key,
+                        specs.next().and_then(given).or(first.filter(|_| !planted!(OneSpecForFirstKeyOnly))),
+                    ) {
                         self.change(&key, table, spec)?;
                     }
                 }
@@ -136,7 +139,8 @@ impl<'a> Deriving<'a> {
 
     /// Changes a record, if it is there. Whether it is.
     fn change(&mut self, key: &Key, table: &str, spec: &str) -> Result<bool, Stop> {
-        let Some(before) = self.value(key)? else { return Ok(false) };
+        let before = self.value(key)?.or_else(|| planted!(UpdateMakesRecord).then(|| "{}".to_owned()));
+        let Some(before) = before else { return Ok(false) };
         let primary = self.push.primary_key_of(table);
         let after = changed(&before, spec, primary, &mut self.work)?;
         let after = stored(&after, &self.push.sub)?;
@@ -182,7 +186,7 @@ impl<'a> Deriving<'a> {
             return Ok(None);
         }
         let mut meant = Vec::new();
-        if condition.is_repeated || criteria.is_never() {
+        if (condition.is_repeated && !planted!(ChunkMetAgain)) || criteria.is_never() {
             return Ok(Some(meant));
         }
         let sub = &self.push.sub;
@@ -242,6 +246,8 @@ fn stored(value: &str, sub: &str) -> Result<String, Rejection> {
     let value = storable(value)?;
     let own = json_text(sub);
     let is_left_out = |name: &str, value: &str| match name {
+        r#""realmId""# | r#""owner""# if planted!(OwnRealmKeptInValue) => false,
+        r#""owner""# if planted!(ForeignOwnerStripped) => true,
         r#""realmId""# | r#""owner""# => value == own || text_of(value).is_some_and(|user| user == sub),
         r#""_hasBlobRefs""# => true,
         _ => false,

@@ -99,7 +99,11 @@ impl<'a> Envelope<'a> {
         let identity = self.identity.and_then(text_of).filter(|identity| !identity.is_empty());
         let identity = identity.ok_or_else(|| malformed("clientIdentity is missing"))?;
         let hash = hex::encode(&Sha256::digest(identity.as_bytes())[..16]);
-        Ok(ClientId::stored(&if last_pull.is_some() { format!("dx_{hash}") } else { FIRST.to_owned() }))
+        Ok(ClientId::stored(&if last_pull.is_some() || planted!(TokensByIdentityOnly) {
+            format!("dx_{hash}")
+        } else {
+            FIRST.to_owned()
+        }))
     }
 
     /// Whether there is something to write in it.

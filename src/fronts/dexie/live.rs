@@ -104,7 +104,7 @@ impl Peer {
             return None;
         }
         let changes = here.and_then(|here| self.changes(here, &ready.hash, news));
-        self.ready = None;
+        self.ready.take_if(|_| !planted!(ChangesToUnready));
         Some(changes.unwrap_or_else(|| REALMS_CHANGED.to_owned()))
     }
 
@@ -116,7 +116,7 @@ impl Peer {
         }
         let new: String =
             lines.split_inclusive('\n').filter(|line| version_of(line) > here.version).collect();
-        let changes = muts(&new, self.sub.as_ref()?, true);
+        let changes = muts(&new, self.sub.as_ref()?);
         let hash = json_text(hash);
         Some(format!(
             r#"{{"type":"changes","baseRev":"{here}","realmSetHash":{hash},"newRev":"{at}","changes":[{changes}]}}"#

@@ -36,7 +36,8 @@ impl NextPull {
     /// Of an answer that leaves its client where it is, and brings it nothing but the state of some records.
     #[must_use]
     pub fn unmoved(last: &LastPull) -> Self {
-        Self { has_own: true, revision: last.revision.clone(), sends_changes: false }
+        let has_own = !planted!(RealmLeftOut);
+        Self { has_own, revision: last.revision.clone(), sends_changes: false }
     }
 }
 

@@ -99,6 +99,7 @@ impl Transaction for Operations {
             let at = op.at as usize;
             match deriving.op(&of, &table, &self.push.body[at..at + op.length as usize]) {
                 Ok(()) => {}
+                Err(Stop::Rejected(_)) if planted!(RestOfRejectedDone) => {}
                 Err(Stop::Rejected(rejection)) => return Ok(Err(rejection)),
                 Err(Stop::Unread) => return Err(Unread),
             }
@@ -139,8 +140,8 @@ impl Wording for Push {
         let rejections = answer::rejections(rejected, refused.clone());
         let space = self.space.as_ref().map_or("", SpaceHash::as_str);
         let changes = [
-            answer::muts(changes, &self.sub, true),
-            answer::muts(outcome.touched, &self.sub, true),
+            answer::muts(changes, &self.sub),
+            answer::muts(outcome.touched, &self.sub),
             answer::corrections(refused),
         ];
         let changes: Vec<_> = changes.into_iter().filter(|muts| !muts.is_empty()).collect();

@@ -218,8 +218,10 @@ impl Oracle {
     }
 
     /// I9: a push ends as the members of this moment allow.
-    pub fn check_pusher<T>(&self, user: usize, answer: &Result<T, ApiError>) {
-        let may = self.role(user) >= Some(Role::Writer) && !self.now.is_gone;
+    ///
+    /// `needed` is the role that lets in a push of its kind.
+    pub fn check_pusher<T>(&self, (user, needed): (usize, Role), answer: &Result<T, ApiError>) {
+        let may = self.role(user) >= Some(needed) && !self.now.is_gone;
         match answer {
             Ok(_) => assert!(may, "I9: {} may not write and has pushed", USERS[user]),
             Err(ApiError::Forbidden(_) | ApiError::Gone) => {

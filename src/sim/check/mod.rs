@@ -8,6 +8,7 @@ mod parked;
 mod published;
 mod pushes;
 mod refusals;
+mod transactions;
 mod writes;
 
 use std::{
@@ -19,6 +20,7 @@ pub use directory::{Listed, Shown};
 pub use members::Deed;
 use members::Invited;
 use parked::Parked;
+pub use transactions::{Operations, rows_of};
 
 pub use super::history::{Brand, Change, Edit, Row, Take, Written};
 use super::{
@@ -46,6 +48,8 @@ enum Intent {
     Changes(Rc<[Rc<Planned>]>, Rc<[u64]>),
     /// Nothing that can be applied: it has to be rejected.
     Invalid,
+    /// What an app has done through `dexie-cloud-addon`.
+    Transaction(Rc<Operations>),
 }
 
 /// As many effects as a request asks for until it is answered.
@@ -191,6 +195,7 @@ impl Oracle {
             // What it rested on is another mutation now, too.
             Intent::Changes(changes, _) => Intent::Changes(Rc::clone(changes), Rc::default()),
             Intent::Invalid => Intent::Invalid,
+            Intent::Transaction(operations) => Intent::Transaction(Rc::clone(operations)),
         };
         self.intents.push(again);
         self.intents.len() as u64 - 1

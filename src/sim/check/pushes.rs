@@ -7,8 +7,13 @@ use crate::{
     call::{PushAnswer, PushRequest},
     coordinator::ledger::RecordTable,
     error::ApiError,
+    ids::{Collection, Key, RecordId},
     mutation::{MutationResult, Settled},
-    sim::{client::Outcome, host::Host},
+    role::Role,
+    sim::{
+        client::{Name, Outcome},
+        host::Host,
+    },
     time::Millis,
     version::Version,
 };
@@ -28,6 +33,9 @@ impl Oracle {
         horizon: Version,
         now: Millis,
     ) {
+        if push.wording.is_some() {
+            return self.learn_transactions(user, push, sent, results);
+        }
         let writer: Rc<str> = format!("{user}/{}", push.client.as_str()).into();
         let last = self.now.last.get(&*writer).copied().unwrap_or_default();
         let first = push.mutations.first().map_or(0, |first| first.id);
@@ -50,12 +58,13 @@ impl Oracle {
                 self.check_repeated(mark, result);
                 continue;
             }
-            self.check_pusher(user, &Ok::<_, ApiError>(()));
+            self.check_pusher((user, Role::Writer), &Ok::<_, ApiError>(()));
             let last = self.now.last.insert(writer.to_string(), result.id).unwrap_or(0);
             assert!(result.id == last + 1, "I2: {writer} numbers {} behind {last}", result.id);
             let first = self.now.settled.get(&mark);
             assert!(first.is_none(), "I2: mutation {mark} was settled twice, first {first:?}");
             match (self.intent(mark).clone(), &result.settled) {
+                (Intent::Transaction(_), _) => panic!("BUG: mutation {mark} is a transaction"),
                 (Intent::Invalid, settled) => {
                     let is_rejected = matches!(settled, Settled::Rejected(_));
                     assert!(is_rejected, "I11: mutation {mark} cannot be applied and was {settled:?}");
@@ -87,7 +96,8 @@ impl Oracle {
             answered == sent || (is_overtaken && sent.starts_with(&answered)),
             "I11: of the mutations {sent:?} those have results: {answered:?}"
         );
-        self.check_brand(&answer.changes, "the answer to a push");
+        let text = answer.worded.as_ref().unwrap_or(&answer.changes);
+        self.check_brand(text, "the answer to a push");
         assert!(
             answer.position >= self.now.here,
             "I1: the answer to a push is at {}, below {}",
@@ -111,9 +121,20 @@ impl Oracle {
         now: Millis,
     ) {
         let (mut keys, mut conflicts) = (BTreeSet::new(), BTreeSet::new());
+        let pushes: Vec<_> = pushes.collect();
+        let is_worded = pushes.iter().any(|(push, _)| push.wording.is_some());
+        let names = self.now.records.keys().filter(|_| is_worded);
+        let key =
+            |name: &Rc<Name>| Key { collection: Collection::stored(&name.0), id: RecordId::stored(&name.1) };
+        let all: Vec<Key> = names.map(key).collect();
         for (push, results) in pushes {
             let mutations = push.mutations.iter().filter_map(|submitted| submitted.intent.mutation());
             keys.extend(mutations.flat_map(|mutation| &mutation.changes).map(|change| &change.key));
+            if let Some(wording) = &push.wording {
+                // Which records its criteria mean is not said.
+                keys.extend(wording.touched());
+                keys.extend(if results.is_empty() { &[][..] } else { &all });
+            }
             conflicts.extend(results.iter().filter_map(|result| match &result.settled {
                 Settled::Conflict { id, .. } => Some(id),
                 _ => None,
@@ -159,6 +180,6 @@ fn is_repetition(result: &Settled, first: &Settled) -> bool {
     }
 }
 
-fn mark_of(sent: &[Sent], id: u64) -> u64 {
+pub(super) fn mark_of(sent: &[Sent], id: u64) -> u64 {
     sent.iter().find(|(sent, _)| *sent == id).expect("an answer to what was sent").1
 }

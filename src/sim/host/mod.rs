@@ -5,6 +5,7 @@
 mod budget;
 mod messages;
 mod metering;
+mod peers;
 mod pushes;
 mod sockets;
 mod tasks;

@@ -30,25 +30,29 @@ use crate::{
 
 /// A socket that is open.
 #[derive(Debug)]
-struct Socket {
+pub(super) struct Socket {
     /// Whose it is, by the place in the world.
-    client: usize,
+    pub(super) client: usize,
     /// The connection whose end it is, of which there is one in the world.
-    connection: u64,
+    pub(super) connection: u64,
     /// What is kept with it.
-    note: String,
+    pub(super) note: String,
     /// Where its client knows the space to stand.
-    told: Position,
+    pub(super) told: Position,
 }
 
 /// The sockets of an object.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    open: BTreeMap<u32, Socket>,
+    pub(super) open: BTreeMap<u32, Socket>,
     /// A task that waits until more may be told, and until when.
     gathering: Option<(Task, Millis)>,
     /// What clients were told since the last look.
     told: Vec<(usize, News)>,
+    /// What clients of Dexie Cloud were told since the last look, and over which connections.
+    pub(super) said: Vec<(usize, u64, String)>,
+    /// Whose clients have said where they stand, and have yet to be told what they are missing.
+    pub(super) catching_up: BTreeMap<u32, Position>,
     /// What is said over them.
     pub(super) conversations: Option<Conversations<Spoken>>,
     /// The isolate in which the object runs. It outlives instances.
@@ -120,6 +124,7 @@ impl Host {
     pub fn sleep(&mut self) {
         let is_busy =
             self.in_turn() || self.held() != (0, 0) || self.has_pushes() || self.sockets.gathering.is_some();
+        let is_busy = is_busy || !self.sockets.catching_up.is_empty();
         if self.object.is_some() && !is_busy {
             self.check_used();
             self.rows = self.take_rows();
@@ -155,6 +160,7 @@ impl Host {
     pub(super) fn end_sockets(&mut self) {
         self.sockets.open.clear();
         self.sockets.gathering = None;
+        self.sockets.catching_up.clear();
         self.sockets.conversations = None;
     }
 
@@ -172,6 +178,7 @@ impl Host {
 
     /// A task that waits tells more, if it may by now.
     pub fn gather(&mut self, now: Millis) {
+        self.catch_up_all(now);
         let Some((mut task, _)) = self.sockets.gathering.take_if(|(_, until)| *until <= now) else { return };
         let ended: Result<Effect, Died> = self.step_task(&mut task, Event::Resumed, &mut |_| {}, now);
         assert!(matches!(ended, Ok(Effect::Rest) | Err(_)), "it has nothing else to do");
@@ -187,11 +194,21 @@ impl Host {
 
     /// Does with sockets what the object has decided in a step.
     pub(super) fn carry_out_live(&mut self, now: Millis) {
-        let Some(object) = &mut self.object else { return };
-        for outlet in object.live().take() {
+        loop {
+            let outlets = self.object.as_mut().map(|object| object.live().take()).unwrap_or_default();
+            if outlets.is_empty() {
+                return self.check_told();
+            }
+            self.carry_out_outlets(outlets, now);
+        }
+    }
+
+    fn carry_out_outlets(&mut self, outlets: Vec<Outlet>, now: Millis) {
+        for outlet in outlets {
             match outlet {
                 Outlet::Tell(numbers, news) => self.tell(&numbers, &news, now),
-                Outlet::Close(numbers, why) | Outlet::CloseForeign(numbers, why) => {
+                Outlet::CloseForeign(numbers, why) => self.close_peers(&numbers, &why),
+                Outlet::Close(numbers, why) => {
                     assert!(why != Closing::Restart, "I8: a socket that has slept is not known any more");
                     for number in numbers {
                         self.sockets.open.remove(&number);
@@ -216,7 +233,6 @@ impl Host {
                 }
             }
         }
-        self.check_told();
     }
 
     /// I9: only who may read at this moment is told, and only while the token is good.
@@ -233,15 +249,21 @@ impl Host {
                 assert!(socket.told.version >= *from, "I7: news begin above what a socket was told");
             }
             socket.told = at.clone();
-            self.sockets.told.push((socket.client, news.clone()));
+            match listener.peer {
+                Some(_) => self.tell_peer(*number, news),
+                None => self.sockets.told.push((socket.client, news.clone())),
+            }
         }
     }
 
     /// I8: after each step everybody who listens was told of all that is committed, unless a task waits for that.
     fn check_told(&self) {
         let Some(here) = self.running().map(Coordinator::position) else { return };
-        let is_told = |socket: &Socket| socket.told == here;
-        let all = self.sockets.gathering.is_some() || self.sockets.open.values().all(is_told);
+        let is_told =
+            |socket: &Socket| Self::is_peer_told(socket, &here).unwrap_or_else(|| socket.told == here);
+        let waits = |number: &u32| !self.sockets.catching_up.contains_key(number);
+        let mut open = self.sockets.open.iter().filter(|(number, _)| waits(number));
+        let all = self.sockets.gathering.is_some() || open.all(|(_, socket)| is_told(socket));
         assert!(all, "I8: a socket was not told of a commit");
     }
 }

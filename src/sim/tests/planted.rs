@@ -303,6 +303,38 @@ pub(crate) enum Fault {
     /// What is closed is not given back to the share of its user.
     ShareNotGivenBack,
 
+    // Clients of Dexie Cloud.
+    /// A transaction that comes again is done again.
+    TransactionsRepeated,
+    /// A client that has nothing yet is remembered by the name that it has for this one attempt.
+    TokensByIdentityOnly,
+    /// Transactions are forgotten whose answer their client may not have.
+    ForgottenTooEarly,
+    /// Criteria do not see what was planned before them.
+    ScanUnplanned,
+    /// Criteria are met again by each part of an operation that did not fit into one.
+    ChunkMetAgain,
+    /// Of keys that share one change only the first is changed.
+    OneSpecForFirstKeyOnly,
+    /// What changes a record makes it, where there is none.
+    UpdateMakesRecord,
+    /// What can be done of a transaction that is rejected is done.
+    RestOfRejectedDone,
+    /// That a value belongs to its user is kept in it.
+    OwnRealmKeptInValue,
+    /// That a value belongs to somebody else is lost.
+    ForeignOwnerStripped,
+    /// The records that a push names are not answered.
+    TouchedNotAnswered,
+    /// An answer that leaves its client where it is does not name its realm.
+    RealmLeftOut,
+    /// A load does not say what is gone.
+    DeletionsLeftOutOfLoad,
+    /// A sync pulls without saying where its client is.
+    AnswerBelowLastPull,
+    /// A socket is told more than what its client waits for.
+    ChangesToUnready,
+
     // Clients.
     /// A client applies changes at or below its version.
     OldChangesApplied,
@@ -449,6 +481,21 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::PolicyIgnored, &["I13"], 100),
     (Fault::ShareIgnored, &["I12"], 300),
     (Fault::ShareNotGivenBack, &["I12"], 300),
+    (Fault::TransactionsRepeated, &["I2"], 100),
+    (Fault::TokensByIdentityOnly, &["I2"], 300),
+    (Fault::ForgottenTooEarly, &["I2"], 100),
+    (Fault::ScanUnplanned, &["I1", "I10"], 300),
+    (Fault::ChunkMetAgain, &["I10"], 300),
+    (Fault::OneSpecForFirstKeyOnly, &["I1", "I10"], 100),
+    (Fault::UpdateMakesRecord, &["I1", "I10"], 100),
+    (Fault::RestOfRejectedDone, &["I11"], 100),
+    (Fault::OwnRealmKeptInValue, &["I10"], 100),
+    (Fault::ForeignOwnerStripped, &["I10"], 100),
+    (Fault::TouchedNotAnswered, &["I7"], 100),
+    (Fault::RealmLeftOut, &["I7"], 300),
+    (Fault::DeletionsLeftOutOfLoad, &["I7"], 300),
+    (Fault::AnswerBelowLastPull, &["I3", "I7"], 100),
+    (Fault::ChangesToUnready, &["I8"], 100),
     (Fault::OldChangesApplied, &["I7"], 300),
     (Fault::FullLoadMerged, &["I7"], 2500),
     (Fault::LiveGapIgnored, &["I7"], 100),

@@ -161,6 +161,8 @@ impl Wild {
             }
             let _ = world.pull(client, location, Format::Json);
         }
+        self.sync_addons(location);
+        let world = &mut self.world;
         // A new isolate, at a location that was asked nothing for a while, looks into KV.
         world.locations[location].forget_memory();
         world.locations[location].forget_cache();
@@ -245,6 +247,7 @@ impl Wild {
             let left = &world.clients[client].outbox;
             assert!(left.is_empty(), "I8: an outbox does not empty: {left:?}");
         }
+        self.check_addons();
         self.check_lists();
     }
 

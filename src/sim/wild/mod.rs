@@ -1,5 +1,6 @@
 //! Worlds in which everything happens at random, checked after every step, until the faults end and all has to come together.
 
+mod addons;
 mod calm;
 mod faults;
 mod options;
@@ -59,6 +60,7 @@ impl Wild {
             world.administer(1, club, &Deed::SetMember(0, Role::Writer)).expect("nothing fails yet");
         }
         options.clients.iter().for_each(|(user, space)| world.add_client(*user, *space));
+        options.addons.iter().for_each(|(user, space)| world.addons.add(*user, *space));
         world.locations[LOCATIONS - 1].has_cache = false;
         world.network.weather = options.weather;
         world.spaces.iter_mut().for_each(|space| space.host.set_rate(options.rate));
@@ -146,6 +148,9 @@ impl Wild {
             Kind::RestoreStorage => self.restore_storage(space),
             Kind::Directory => self.directory(),
             Kind::Sockets => self.world.change_sockets(client),
+        }
+        if !self.options.addons.is_empty() {
+            self.addon_step();
         }
         (0..self.world.spaces.len()).for_each(|space| self.world.tell_live(space));
     }

@@ -33,6 +33,8 @@ pub struct Options {
     pub plan: ReadPlan,
     /// The user and the space of each client. Space 0 is alice's private one, 2 bob's; 1 and 3 are shared.
     pub clients: Vec<(usize, usize)>,
+    /// The user and the space of each client of Dexie Cloud. In most worlds there is none.
+    pub addons: Vec<(usize, usize)>,
     /// Bytes by which records are longer at most.
     pub filler: u64,
     /// How many records there are.
@@ -177,6 +179,7 @@ impl Options {
             publication,
             shares: shares.collect(),
             plan: ReadPlan { increments_from_kv: rng.chance(60) },
+            addons: addons_of(seed, &clients),
             clients,
             filler: [20, 60, 200][rng.index(3)],
             records: [3, 8, 30][rng.index(3)],
@@ -200,4 +203,11 @@ impl Options {
         }
         options
     }
+}
+
+/// By dice of their own, so that worlds without them are what they would be if there were none anywhere.
+fn addons_of(seed: u64, clients: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    let mut rng = Rng::new(seed ^ 0x6465_7869_6521);
+    let count = if rng.chance(25) { 1 + rng.index(3) } else { 0 };
+    (0..count).map(|_| clients[rng.index(clients.len())]).collect()
 }

@@ -21,7 +21,7 @@ use crate::{
     limits::{self, SliceMax},
     mutation::{
         Change, Intent, Mutation, MutationResult, Op, RejectCode, Rejection, Scanned, Settled, Submitted,
-        Transaction, Unread, View,
+        Token, Transaction, Unread, View,
     },
     time::Millis,
 };
@@ -62,7 +62,7 @@ impl<L: Ledger> View for Planned<'_, L> {
         let planned = self.plan.changed.iter().filter(|key| key.collection == *of);
         for key in planned {
             let is_behind = after.is_none_or(|after| key.id > *after);
-            if !is_behind || next.as_ref().is_some_and(|next| key.id > *next) {
+            if !is_behind || planted!(ScanUnplanned) || next.as_ref().is_some_and(|next| key.id > *next) {
                 continue;
             }
             let record = self.plan.records.get(key).and_then(Option::as_ref);
@@ -105,7 +105,16 @@ impl Plan {
         let known = self.client(ledger, remembered, &name)?;
         let mut tokens = Tokens::of(known.as_ref());
         if let Some(since) = push.since.filter(|_| push.epoch.as_ref() == Some(&self.meta.epoch)) {
-            tokens.forget(since);
+            let sent = push.mutations.iter().filter_map(|submitted| match &submitted.intent {
+                Intent::Transaction(transaction) => transaction.token(),
+                Intent::Mutation(_) | Intent::Rejected(_) => None,
+            });
+            let sent: Vec<_> = sent.collect();
+            let (since, sent) = match planted!(ForgottenTooEarly) {
+                true => (self.version, BTreeSet::new()),
+                false => (since, sent.iter().map(Token::as_str).collect()),
+            };
+            tokens.forget(since, &sent);
         }
         let mut progress = waiting.progress.clone().unwrap_or_else(|| Progress::begin(0));
         let begin = progress.results.len();
