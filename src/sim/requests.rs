@@ -86,6 +86,7 @@ impl World {
     ///
     /// # Errors
     /// When it is refused, with whoever waits.
+    #[expect(clippy::result_large_err, reason = "whoever waits is moved on, not copied")]
     pub(super) fn body_comes(
         &mut self,
         space: usize,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{coordinator::ledger::Client, mutation::Token, version::Version};
+use crate::{coordinator::ledger::Client, limits, mutation::Token, version::Version};
 
 /// Tokens that a row has at most, some 20 bytes each: far more than one request has transactions.
 const KEPT: usize = 20_000;
@@ -27,9 +27,15 @@ impl Tokens {
 
     /// Forgets what was done at or below the version up to which the client has what there is, unless the client has `sent` it again:
     /// it has heard of the changes, perhaps over a socket, and not that they were its own. What has changed nothing has no
-    /// version of its own, and nobody hears of it.
+    /// version of its own, and nobody hears of it. The latest are kept in any case: a request may arrive behind a later one that
+    /// was answered.
     pub(in crate::coordinator) fn forget(&mut self, up_to: Version, sent: &BTreeSet<&str>) {
-        self.0.retain(|(token, version)| *version > up_to || sent.contains(&**token));
+        let kept = if planted!(ForgottenTooEarly) { 0 } else { limits::DIGESTS_KEPT };
+        let mut left = self.0.len();
+        self.0.retain(|(token, version)| {
+            left -= 1;
+            left < kept || *version > up_to || sent.contains(&**token)
+        });
     }
 
     /// At which version a transaction was done.
@@ -82,11 +88,16 @@ mod tests {
     #[test]
     fn what_a_client_has_the_answer_of_is_forgotten_and_what_it_sends_again_or_cannot_have_heard_is_known() {
         let mut tokens = Tokens::default();
-        for number in 1..=4 {
+        let count = limits::DIGESTS_KEPT as u64 + 4;
+        for number in 1..=count {
             tokens.note(Token::of(&number.to_string()), version(number));
         }
-        tokens.forget(version(2), &[Token::of("2").as_str()].into());
+        tokens.forget(version(3), &[Token::of("2").as_str()].into());
         let known: Vec<_> = (1..=5).map(|number| tokens.get(Token::of(&number.to_string()))).collect();
-        assert_eq!(known, [None, Some(version(2)), Some(version(3)), Some(version(4)), None]);
+        assert_eq!(known, [None, Some(version(2)), None, Some(version(4)), Some(version(5))]);
+        tokens.forget(version(count), &BTreeSet::new());
+        let known: Vec<_> =
+            (4..=count).filter(|number| tokens.get(Token::of(&number.to_string())).is_some()).collect();
+        assert_eq!(known, (5..=count).collect::<Vec<_>>(), "a request may come late");
     }
 }

@@ -141,18 +141,6 @@ fn a_transaction_that_its_front_rejects_changes_nothing_and_stops_no_other() {
 }
 
 #[test]
-fn what_a_client_has_the_answer_of_is_forgotten_so_that_its_row_stays_short() {
-    let mut desk = Desk::new();
-    for (since, token) in [(0, "t1"), (1, "t2"), (2, "t3")] {
-        let since = (since > 0).then(|| desk.at(since)).flatten();
-        desk.transact(push(DX, since, vec![counts(Some(token), &[token])], &[]));
-    }
-    let row =
-        desk.core.ledger().client(&user("alice"), &ClientId::parse(DX).expect("an id")).expect("a read");
-    assert_eq!(row.expect("a row").history, format!("{}3", Token::of("t3").as_str()));
-}
-
-#[test]
 fn a_transaction_sees_what_those_before_it_have_made_and_taken_away() {
     let mut desk = Desk::new();
     for (number, id) in [(1, "a"), (2, "b"), (3, "d")] {

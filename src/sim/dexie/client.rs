@@ -210,7 +210,7 @@ impl DexieClient {
         let mut changes = Vec::new();
         for (at, pending) in self.pending.iter().enumerate() {
             for (number, (table, op)) in pending.ops.iter().enumerate() {
-                let moves = self.requests % 3 == 0 && number > 0;
+                let moves = self.requests.is_multiple_of(3) && number > 0;
                 for mut mutation in op.muts() {
                     mutation.insert("txid".to_owned(), pending.txid.clone().into());
                     mutation.insert("userId".to_owned(), self.sub().into());

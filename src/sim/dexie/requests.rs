@@ -50,12 +50,12 @@ impl World {
         if !addon.awaits(syncing.number) {
             return;
         }
-        if syncing.number % 3 == 0 {
+        if syncing.number.is_multiple_of(3) {
             self.locations[syncing.location].switch_isolate();
         }
         let (user, space, since) = (addon.user, addon.space, addon.position());
         // Some bodies come in pieces, and nobody can say how long they are.
-        let length = (syncing.number % 5 != 0).then_some(syncing.body.len());
+        let length = (!syncing.number.is_multiple_of(5)).then_some(syncing.body.len());
         let mut around = Around { body: &syncing.body, chunks: syncing.chunks, ..Around::default() };
         let request = self.dexie_request((user, space), ("POST", "sync"));
         let begun = self.begin_dexie(syncing.location, space, request, length);
