@@ -1,9 +1,11 @@
 //! Every bound, with its reason.
 
+mod blobs;
 mod dexie;
 mod invitations;
 mod sockets;
 
+pub use blobs::*;
 pub use dexie::*;
 pub use invitations::*;
 pub use sockets::*;

@@ -71,6 +71,11 @@ pub enum Administration {
         /// Which.
         number: u64,
     },
+    /// A file is about to be put beside the records: `PUT /dexie/blob/{id}`.
+    Upload {
+        /// How many bytes it has.
+        bytes: u64,
+    },
     /// `POST /invitations/{code}`, whose code the edge has signed.
     Accept {
         /// Who becomes a member.
@@ -107,6 +112,7 @@ impl Administration {
     /// Its name, the role that it needs, if it needs any, whether it is admitted whatever the space has left, and whether its answer has an aside.
     const fn row(&self) -> (&'static str, Option<Role>, bool, bool) {
         const READER: Option<Role> = Some(Role::Reader);
+        const WRITER: Option<Role> = Some(Role::Writer);
         const OWNER: Option<Role> = Some(Role::Owner);
         match self {
             // Where the space is there already: an owner asks again, whose answer was lost.
@@ -126,6 +132,7 @@ impl Administration {
             Self::Invite { .. } => ("invite", OWNER, false, false),
             Self::Invitations => ("invitations", OWNER, false, false),
             Self::Uninvite { .. } => ("uninvite", OWNER, true, false),
+            Self::Upload { .. } => ("upload", WRITER, false, false),
             // The invitation lets its bearer in.
             Self::Accept { .. } => ("accept", None, false, true),
         }
@@ -171,6 +178,7 @@ impl Administration {
             | Self::Invite { .. }
             | Self::Invitations
             | Self::Uninvite { .. }
+            | Self::Upload { .. }
             | Self::Accept { .. } => false,
         }
     }
@@ -205,6 +213,7 @@ impl Administration {
                 .and("uses", &uses.to_string())
                 .and("lasts", &lasts_ms.to_string()),
             Self::Uninvite { number } => nothing.and("number", &number.to_string()),
+            Self::Upload { bytes } => nothing.and("bytes", &bytes.to_string()),
             Self::Accept { person, incarnation, number } => {
                 about(person).and("incarnation", incarnation.as_str()).and("number", &number.to_string())
             }
@@ -247,6 +256,7 @@ impl Administration {
             },
             "invitations" => Self::Invitations,
             "uninvite" => Self::Uninvite { number: number("number")? },
+            "upload" => Self::Upload { bytes: number("bytes")? },
             "accept" => Self::Accept {
                 person: person()?,
                 incarnation: Epoch::parse(texts.get("incarnation")?)?,

@@ -230,6 +230,7 @@ mod tests {
             ),
             (Administration::Invitations, "invitations", "{}"),
             (Administration::Uninvite { number: 4711 }, "uninvite", r#"{"number":"4711"}"#),
+            (Administration::Upload { bytes: 4711 }, "upload", r#"{"bytes":"4711"}"#),
             (
                 Administration::Accept {
                     person: person(),

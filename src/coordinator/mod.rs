@@ -25,6 +25,7 @@ pub mod rate;
 pub mod sharing;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod worded;
 
 use std::{cell::RefCell, rc::Rc};

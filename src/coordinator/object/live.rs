@@ -142,6 +142,7 @@ impl<S: Storage> Object<S> {
             | Administration::Invite { .. }
             | Administration::Invitations
             | Administration::Uninvite { .. }
+            | Administration::Upload { .. }
             | Administration::ResetEpoch => {}
         }
     }

@@ -112,6 +112,7 @@ impl<L: Ledger> Coordinator<L> {
             }
             Administration::Invitations => self.invitations(now).map(Administered::from),
             Administration::Uninvite { number } => self.uninvite(*number).map(nothing),
+            Administration::Upload { bytes } => self.upload(*bytes, role, now),
             Administration::Accept { .. } => unreachable!("BUG: it was accepted above"),
             // Signed by the shell, which has the key.
             Administration::Grant { .. } => {
@@ -238,6 +239,7 @@ impl<L: Ledger> Coordinator<L> {
             }
             PublicationRow::delete(ledger)?;
             Self::forget_invitations(ledger)?;
+            Self::forget_uploads(ledger)?;
             ledger.put_meta(&meta)
         });
         ended.map_err(|error| self.storage_failed(error))?;
