@@ -4,7 +4,7 @@ use crate::{
     ids::{Collection, UserHash},
     json::{Texts, Written},
     role::Role,
-    version::{Epoch, Position},
+    version::{Epoch, Position, Version},
 };
 
 /// What is to be done.
@@ -76,6 +76,17 @@ pub enum Administration {
         /// How many bytes it has.
         bytes: u64,
     },
+    /// Whether files that no record names are to be looked for.
+    Collection,
+    /// Which of these files no record names.
+    Collect {
+        /// Their ids, with a space between each two.
+        ids: String,
+        /// The version up to which records have been looked through.
+        after: Version,
+        /// Behind which file the next look begins; empty for the first one.
+        behind: String,
+    },
     /// `POST /invitations/{code}`, whose code the edge has signed.
     Accept {
         /// Who becomes a member.
@@ -133,6 +144,8 @@ impl Administration {
             Self::Invitations => ("invitations", OWNER, false, false),
             Self::Uninvite { .. } => ("uninvite", OWNER, true, false),
             Self::Upload { .. } => ("upload", WRITER, false, false),
+            Self::Collection => ("collection", WRITER, false, false),
+            Self::Collect { .. } => ("collect", WRITER, false, false),
             // The invitation lets its bearer in.
             Self::Accept { .. } => ("accept", None, false, true),
         }
@@ -179,6 +192,8 @@ impl Administration {
             | Self::Invitations
             | Self::Uninvite { .. }
             | Self::Upload { .. }
+            | Self::Collection
+            | Self::Collect { .. }
             | Self::Accept { .. } => false,
         }
     }
@@ -214,6 +229,9 @@ impl Administration {
                 .and("lasts", &lasts_ms.to_string()),
             Self::Uninvite { number } => nothing.and("number", &number.to_string()),
             Self::Upload { bytes } => nothing.and("bytes", &bytes.to_string()),
+            Self::Collect { ids, after, behind } => {
+                nothing.and("ids", ids).and("after", &after.to_string()).and("behind", behind)
+            }
             Self::Accept { person, incarnation, number } => {
                 about(person).and("incarnation", incarnation.as_str()).and("number", &number.to_string())
             }
@@ -222,6 +240,7 @@ impl Administration {
             | Self::Policies
             | Self::Usage
             | Self::ResetEpoch
+            | Self::Collection
             | Self::Invitations => nothing,
         }
     }
@@ -257,6 +276,12 @@ impl Administration {
             "invitations" => Self::Invitations,
             "uninvite" => Self::Uninvite { number: number("number")? },
             "upload" => Self::Upload { bytes: number("bytes")? },
+            "collection" => Self::Collection,
+            "collect" => Self::Collect {
+                ids: texts.get("ids")?.to_owned(),
+                after: Version::parse(texts.get("after")?)?,
+                behind: texts.get("behind")?.to_owned(),
+            },
             "accept" => Self::Accept {
                 person: person()?,
                 incarnation: Epoch::parse(texts.get("incarnation")?)?,

@@ -1,5 +1,7 @@
 //! Files that are put beside the records of a space. The object never sees one: it says who may put one, and counts their bytes.
 
+mod collection;
+
 use super::{Coordinator, sharing::administration::Administered};
 use crate::{
     coordinator::ledger::{Ledger, LedgerResult},
@@ -33,7 +35,8 @@ impl<L: Ledger> Coordinator<L> {
 
     /// When the space ends.
     pub(super) fn forget_uploads(ledger: &mut L) -> LedgerResult<()> {
-        ledger.delete_private(KIND, "")
+        ledger.delete_private(KIND, "")?;
+        ledger.delete_private(collection::KIND, "")
     }
 }
 

@@ -17,6 +17,18 @@ pub enum BlobEffect {
         /// Where.
         key: String,
     },
+    /// List a thousand files at most: [`BlobEvent::Listed`].
+    List {
+        /// How their keys begin; the rest is what is listed.
+        prefix: String,
+        /// Behind what of it; empty for the first ones.
+        behind: String,
+    },
+    /// Delete a thousand files at most: [`BlobEvent::Deleted`], behind nothing.
+    DeleteEach {
+        /// Where they stand.
+        keys: Vec<String>,
+    },
     /// Delete a thousand files at most: [`BlobEvent::Deleted`].
     Delete {
         /// How their keys begin.
@@ -35,6 +47,9 @@ pub enum BlobEvent {
     Put(Result<(), ()>),
     /// The type of the file that is open, if it is there. An error if the bucket has failed.
     Opened(Result<Option<String>, ()>),
+    /// Files, with a space between each two, and behind what there are more; that is empty if there are no more. An error if the bucket
+    /// has failed.
+    Listed(Result<(String, String), ()>),
     /// Behind what more files stand; none if there are no more, or if the bucket has failed.
     Deleted(Option<String>),
 }

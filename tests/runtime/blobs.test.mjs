@@ -267,3 +267,38 @@ describe("without a bucket", () => {
     assert.equal((await user.put(id, Buffer.alloc(MIB))).status, 404);
   });
 });
+
+describe("a file that no record names any more", () => {
+  const DAY = 86_400_000;
+  let runtime;
+  before(async () => {
+    runtime = await startRuntime({ worker: BUCKET });
+  });
+  after(() => runtime.stop());
+
+  test("is deleted when a month has gone by, and one that a record names stays", async () => {
+    const sub = runtime.subject();
+    const bucket = await runtime.bucket();
+    const names = async () => {
+      const { objects } = await bucket.list({ prefix: `v1/${scopeOf(ISSUER, sub)}/b/` });
+      return objects.map(({ key }) => key.split("/b/")[1]).toSorted();
+    };
+    // Of one in 64, by its end, the edge asks whether it is time for a look.
+    const looks = () => `${newId().slice(0, -1)}0`;
+    await runtime.setClock("home", -40 * DAY);
+    let user = await signIn(runtime, sub);
+    const [named, lost, first, second] = [`a${newId().slice(1)}`, `b${newId().slice(1)}`, looks(), looks()];
+    for (const id of [named, lost]) await user.put(id, "x");
+    const value = { file: { _bt: "Blob", ref: named, size: 1, ct: "image/png" } };
+    await user.native("POST", "/sync/push", { client: "client-0000", mutations: [{ id: 1, changes: [{ op: "put", collection: "notes", id: "n", value }] }] });
+    await user.put(first, "x");
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    assert.deepEqual(await names(), [named, lost, first].toSorted(), "nothing is deleted at once");
+    await runtime.setClock("home", 0);
+    user = await signIn(runtime, sub);
+    await user.put(second, "x");
+    await eventually("what no record names is gone", async () => (await names()).length === 2);
+    assert.deepEqual(await names(), [named, second].toSorted());
+    assert.equal(await (await user.get(named)).text(), "x");
+  });
+});

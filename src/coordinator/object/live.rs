@@ -143,6 +143,8 @@ impl<S: Storage> Object<S> {
             | Administration::Invitations
             | Administration::Uninvite { .. }
             | Administration::Upload { .. }
+            | Administration::Collection
+            | Administration::Collect { .. }
             | Administration::ResetEpoch => {}
         }
     }

@@ -113,6 +113,10 @@ impl<L: Ledger> Coordinator<L> {
             Administration::Invitations => self.invitations(now).map(Administered::from),
             Administration::Uninvite { number } => self.uninvite(*number).map(nothing),
             Administration::Upload { bytes } => self.upload(*bytes, role, now),
+            Administration::Collection => self.collection(now).map(Administered::from),
+            Administration::Collect { ids, after, behind } => {
+                self.collect(ids, *after, behind, now).map(Administered::from)
+            }
             Administration::Accept { .. } => unreachable!("BUG: it was accepted above"),
             // Signed by the shell, which has the key.
             Administration::Grant { .. } => {

@@ -10,6 +10,8 @@ mod tests;
 use super::{
     Effect, State, Visit,
     call::{Called, Then},
+    collect::Collecting,
+    errand::Errand,
 };
 use crate::{
     call::{Administration, Call},
@@ -29,6 +31,8 @@ use crate::{
     time::Millis,
 };
 
+/// What an id ends in whose file has the edge ask whether files are to be collected: of 64 one.
+const COLLECTS: char = '0';
 const GONE: ApiError = ApiError::NotFound("There is no such file in this space.");
 
 impl Isolate {
@@ -89,12 +93,18 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         let reply = match event {
-            BlobEvent::Put(Ok(())) => Reply::json(200, blob::put_answer(id(visit))),
+            BlobEvent::Put(Ok(())) => {
+                // Ids end in chance.
+                if id(visit).as_str().ends_with(COLLECTS) {
+                    self.errands.push(visit.errand(Errand::Collect(Collecting::Asking)));
+                }
+                Reply::json(200, blob::put_answer(id(visit)))
+            }
             BlobEvent::Opened(Ok(stored)) => {
                 Reply { status: 200, headers: blob::headers(&stored.ok_or(GONE)?), body: Body::Stream }
             }
             BlobEvent::Put(Err(())) | BlobEvent::Opened(Err(())) => return Err(ApiError::Upstream),
-            BlobEvent::Deleted(_) => panic!("BUG: no request deletes files"),
+            BlobEvent::Listed(_) | BlobEvent::Deleted(_) => panic!("BUG: no request deletes files"),
         };
         Ok(self.answer(visit, Ok(reply), now))
     }

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+#[cfg(feature = "dexie")]
+use super::collect::Collecting;
 use super::{
     Called, Effect, Event, Outgoing, State, Visit,
     call::Then,
@@ -51,6 +53,9 @@ pub(super) enum Errand {
     AwaitStream(u64),
     /// Delete the files of a space that was deleted at this moment, in so many steps at most.
     DeleteBlobs { before: Millis, steps: usize },
+    /// Delete the files that no record names any more.
+    #[cfg(feature = "dexie")]
+    Collect(Collecting),
 }
 
 /// The pages of a pull: the coordinator answers each at once and sleeps again, and the edge waits for the client. `Server-Timing`
@@ -82,6 +87,8 @@ impl Isolate {
             Errand::Deliver(delivery) => self.deliver(visit, delivery, event, now),
             Errand::Hint(directory) => self.hint(visit, directory, &event, now),
             Errand::DeleteBlobs { before, steps } => delete_blobs(visit, (before, steps), event),
+            #[cfg(feature = "dexie")]
+            Errand::Collect(collecting) => self.collect(visit, collecting, event, now),
             Errand::CountRequests => self.count_requests(visit, event, now),
             Errand::WritePages(paging) => self.write_pages(visit, paging, event, now),
             Errand::AwaitStream(stream) => match event {
@@ -218,7 +225,7 @@ impl Isolate {
     }
 
     /// Nobody waits for this call, so it is not made at all while its object has told the caller to come back later.
-    fn send_unless_refused(
+    pub(super) fn send_unless_refused(
         &mut self,
         visit: &mut Visit,
         mut call: Box<Outgoing>,
@@ -238,7 +245,7 @@ pub(super) fn read_until(now: Millis) -> Millis {
     now.plus(u64::from(limits::STREAM_MS_MAX))
 }
 
-fn waits(visit: &mut Visit, errand: Errand, effect: Effect) -> Effect {
+pub(super) fn waits(visit: &mut Visit, errand: Errand, effect: Effect) -> Effect {
     visit.state = State::Errand(Box::new(errand));
     effect
 }

@@ -13,6 +13,8 @@ mod begin;
 mod blob;
 mod call;
 #[cfg(feature = "dexie")]
+mod collect;
+#[cfg(feature = "dexie")]
 mod dexie;
 mod errand;
 mod live;
@@ -409,7 +411,7 @@ impl Isolate {
             #[cfg(feature = "dexie")]
             (State::AskingForBlob, Event::Blob(event)) => self.blob_learns(visit, event, now),
             // The last that an errand had to do is done.
-            (State::Over, Event::Resumed) => Ok(Effect::Rest),
+            (State::Over, Event::Resumed | Event::Blob(_)) => Ok(Effect::Rest),
             (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
         }
     }

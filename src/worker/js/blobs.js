@@ -23,3 +23,15 @@ export async function deleteBlobs(env, prefix, behind, before) {
   if (old.length > 0) await env.BLOBS.delete(old);
   return truncated ? objects.at(-1).key : null;
 }
+
+// Resolves to [what stands behind `prefix` in a thousand keys at most, with a space between each two, the last of them if there are more].
+export async function listBlobs(env, prefix, behind) {
+  const after = behind === "" ? {} : { startAfter: prefix + behind };
+  const { objects, truncated } = await env.BLOBS.list({ prefix, limit: 1000, ...after });
+  const ids = objects.map(({ key }) => key.slice(prefix.length));
+  return [ids.join(" "), truncated ? ids.at(-1) : ""];
+}
+
+export function deleteEach(env, keys) {
+  return env.BLOBS.delete(keys.split("\n"));
+}

@@ -211,3 +211,70 @@ fn a_file_is_sent_as_something_that_no_browser_shows_and_what_is_not_there_is_40
     let effect = isolate.step(&mut visit, Event::Blob(BlobEvent::Put(Err(()))), START);
     assert_eq!(answered(&visit, effect), refused(503, "upstream"));
 }
+
+/// The errand that a file with this id leaves behind, begun.
+fn errand_of(id: &str) -> Option<(Isolate, Visit, Effect)> {
+    let mut isolate = isolate();
+    let (mut visit, _) = begin(&mut isolate, "PUT", &format!("/dexie/blob/{id}"), "5");
+    isolate.step(&mut visit, said(Ok(String::new())), START);
+    isolate.step(&mut visit, Event::Blob(BlobEvent::Put(Ok(()))), START);
+    let mut errand = isolate.take_errands().pop()?;
+    let effect = isolate.step(&mut errand, Event::Begun, START);
+    Some((isolate, errand, effect))
+}
+
+fn collect(ids: &str, after: &str) -> Call {
+    let after = crate::version::Version::parse(after).expect("a version");
+    Call::Administer(Administration::Collect { ids: ids.to_owned(), after, behind: "b".to_owned() })
+}
+
+#[test]
+fn of_64_files_one_has_files_collected_that_the_object_says_no_record_names() {
+    assert!(errand_of(ID).is_none());
+    let (mut isolate, mut errand, effect) = errand_of("0PTRl3kXXXXXXXXX|XXXXXX0").expect("it ends in 0");
+    assert_eq!(called(effect).0, Call::Administer(Administration::Collection));
+    let mut step = |event| isolate.step(&mut errand, event, START);
+    let effect = step(said(Ok(r#"{"behind":"a"}"#.to_owned())));
+    let own = Scope::private(&SpaceHash::private(ISSUER, "alice"));
+    let Effect::Blob(BlobEffect::List { prefix, behind }) = effect else { panic!("{effect:?}") };
+    assert_eq!((prefix, behind.as_str()), (own.blob_key(""), "a"));
+    let effect = step(Event::Blob(BlobEvent::Listed(Ok(("x y z".to_owned(), "b".to_owned())))));
+    assert_eq!(called(effect).0, collect("x y z", "0"));
+    let effect = step(said(Ok(r#"{"ids":"x z","after":"7"}"#.to_owned())));
+    assert_eq!(called(effect).0, collect("x z", "7"));
+    let effect = step(said(Ok(r#"{"deleted":"x z"}"#.to_owned())));
+    let Effect::Blob(BlobEffect::DeleteEach { keys }) = effect else { panic!("{effect:?}") };
+    assert_eq!(keys, [own.blob_key("x"), own.blob_key("z")]);
+    assert!(matches!(step(Event::Blob(BlobEvent::Deleted(None))), Effect::Rest));
+}
+
+#[test]
+fn a_look_that_breaks_off_anywhere_deletes_nothing() {
+    let events = || {
+        [
+            said(Ok(r#"{"behind":""}"#.to_owned())),
+            Event::Blob(BlobEvent::Listed(Ok(("x".to_owned(), String::new())))),
+            said(Ok(r#"{"ids":"x","after":"7"}"#.to_owned())),
+        ]
+    };
+    for broken in 0..=events().len() {
+        let ends = match broken {
+            1 => vec![Event::Blob(BlobEvent::Listed(Err(())))],
+            _ => vec![said(Err(ApiError::Upstream)), said(Ok("{}".to_owned()))],
+        };
+        for end in ends {
+            let (mut isolate, mut errand, _) = errand_of("0PTRl3kXXXXXXXXX|XXXXXX0").expect("it ends in 0");
+            for event in events().into_iter().take(broken) {
+                isolate.step(&mut errand, event, START);
+            }
+            assert!(matches!(isolate.step(&mut errand, end, START), Effect::Rest), "{broken}");
+        }
+    }
+    let (mut isolate, mut errand, _) = errand_of("0PTRl3kXXXXXXXXX|XXXXXX0").expect("it ends in 0");
+    for event in events() {
+        isolate.step(&mut errand, event, START);
+    }
+    let goes_on = || said(Ok(r#"{"ids":"x","after":"7"}"#.to_owned()));
+    let calls = (1..100).find(|_| matches!(isolate.step(&mut errand, goes_on(), START), Effect::Rest));
+    assert_eq!(calls, Some(limits::BLOB_SCANS_MAX - 1), "with the first one, which says where it goes on");
+}
