@@ -1,7 +1,7 @@
 //! What may be done about a space, beside pushing to it and pulling from it.
 
 use crate::{
-    ids::{Collection, UserHash},
+    ids::{Collection, UserHash, is_in_blob_id},
     json::{Texts, Written},
     role::Role,
     version::{Epoch, Position, Version},
@@ -278,9 +278,9 @@ impl Administration {
             "upload" => Self::Upload { bytes: number("bytes")? },
             "collection" => Self::Collection,
             "collect" => Self::Collect {
-                ids: texts.get("ids")?.to_owned(),
+                ids: blob_ids(texts.get("ids")?)?,
                 after: Version::parse(texts.get("after")?)?,
-                behind: texts.get("behind")?.to_owned(),
+                behind: blob_ids(texts.get("behind")?)?,
             },
             "accept" => Self::Accept {
                 person: person()?,
@@ -290,6 +290,11 @@ impl Administration {
             _ => return None,
         })
     }
+}
+
+/// Ids of files, with a space between each two.
+fn blob_ids(text: &str) -> Option<String> {
+    text.chars().all(|one| one == ' ' || is_in_blob_id(one)).then(|| text.to_owned())
 }
 
 impl OnConflict {

@@ -10,6 +10,7 @@ use crate::{
         ledger::{Ledger, LedgerResult},
     },
     error::ApiError,
+    ids::is_in_blob_id,
     json::Written,
     limits,
     time::Millis,
@@ -91,7 +92,7 @@ impl<L: Ledger> Coordinator<L> {
         let lines = self.ledger.lines_after(after, limits::BLOB_SCAN_BYTES)?;
         let mut looked = self.looked()?;
         let known = looked.unnamed.len();
-        for word in lines.text.split(|one: char| !is_in_id(one)) {
+        for word in lines.text.split(|one: char| !is_in_blob_id(one)) {
             if left.remove(word) {
                 looked.unnamed.remove(word);
             }
@@ -125,11 +126,6 @@ impl<L: Ledger> Coordinator<L> {
         let row = self.ledger.private(KIND, "")?;
         Ok(row.as_deref().and_then(Looked::parse).unwrap_or_default())
     }
-}
-
-/// Whether a character can be in an id. All others stand around one: a record has it between quotes.
-fn is_in_id(one: char) -> bool {
-    one.is_ascii_alphanumeric() || matches!(one, '_' | '|' | '-')
 }
 
 #[cfg(test)]

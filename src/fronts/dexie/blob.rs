@@ -6,6 +6,7 @@ use crate::{
         pull::{percent_decoded, query_pairs},
         reply::Headers,
     },
+    ids::is_in_blob_id,
     limits,
 };
 
@@ -23,9 +24,8 @@ impl BlobId {
     #[must_use]
     pub fn parse(piece: &str) -> Option<Self> {
         let text = percent_decoded(piece, false)?;
-        let is_in_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_|-".contains(&byte);
         let id = text.as_bytes().try_into().ok()?;
-        text.bytes().all(is_in_id).then_some(Self(id))
+        text.chars().all(is_in_blob_id).then_some(Self(id))
     }
 
     /// As text.
