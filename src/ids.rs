@@ -170,6 +170,12 @@ impl ContentHash {
     }
 }
 
+/// Whether a character can be in the id of a file. All others stand around one: a record has it between quotes.
+#[must_use]
+pub const fn is_in_blob_id(one: char) -> bool {
+    one.is_ascii_alphanumeric() || matches!(one, '_' | '|' | '-')
+}
+
 fn parse_hex64(text: &str) -> Result<String, InvalidName> {
     let valid = text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if valid { Ok(text.to_owned()) } else { Err(InvalidName("a SHA-256 is 64 lower-case hex digits")) }

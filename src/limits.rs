@@ -1,10 +1,12 @@
 //! Every bound, with its reason.
 
+mod blobs;
 mod dexie;
 mod invitations;
 mod sockets;
 mod tokens;
 
+pub use blobs::*;
 pub use dexie::*;
 pub use invitations::*;
 pub use sockets::*;

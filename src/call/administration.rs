@@ -1,10 +1,10 @@
 //! What may be done about a space, beside pushing to it and pulling from it.
 
 use crate::{
-    ids::{Collection, UserHash},
+    ids::{Collection, UserHash, is_in_blob_id},
     json::{Texts, Written},
     role::Role,
-    version::{Epoch, Position},
+    version::{Epoch, Position, Version},
 };
 
 /// What is to be done.
@@ -71,6 +71,22 @@ pub enum Administration {
         /// Which.
         number: u64,
     },
+    /// A file is about to be put beside the records: `PUT /dexie/blob/{id}`.
+    Upload {
+        /// How many bytes it has.
+        bytes: u64,
+    },
+    /// Whether files that no record names are to be looked for.
+    Collection,
+    /// Which of these files no record names.
+    Collect {
+        /// Their ids, with a space between each two.
+        ids: String,
+        /// The version up to which records have been looked through.
+        after: Version,
+        /// Behind which file the next look begins; empty for the first one.
+        behind: String,
+    },
     /// `POST /invitations/{code}`, whose code the edge has signed.
     Accept {
         /// Who becomes a member.
@@ -107,6 +123,7 @@ impl Administration {
     /// Its name, the role that it needs, if it needs any, whether it is admitted whatever the space has left, and whether its answer has an aside.
     const fn row(&self) -> (&'static str, Option<Role>, bool, bool) {
         const READER: Option<Role> = Some(Role::Reader);
+        const WRITER: Option<Role> = Some(Role::Writer);
         const OWNER: Option<Role> = Some(Role::Owner);
         match self {
             // Where the space is there already: an owner asks again, whose answer was lost.
@@ -126,6 +143,9 @@ impl Administration {
             Self::Invite { .. } => ("invite", OWNER, false, false),
             Self::Invitations => ("invitations", OWNER, false, false),
             Self::Uninvite { .. } => ("uninvite", OWNER, true, false),
+            Self::Upload { .. } => ("upload", WRITER, false, false),
+            Self::Collection => ("collection", WRITER, false, false),
+            Self::Collect { .. } => ("collect", WRITER, false, false),
             // The invitation lets its bearer in.
             Self::Accept { .. } => ("accept", None, false, true),
         }
@@ -171,6 +191,9 @@ impl Administration {
             | Self::Invite { .. }
             | Self::Invitations
             | Self::Uninvite { .. }
+            | Self::Upload { .. }
+            | Self::Collection
+            | Self::Collect { .. }
             | Self::Accept { .. } => false,
         }
     }
@@ -205,6 +228,10 @@ impl Administration {
                 .and("uses", &uses.to_string())
                 .and("lasts", &lasts_ms.to_string()),
             Self::Uninvite { number } => nothing.and("number", &number.to_string()),
+            Self::Upload { bytes } => nothing.and("bytes", &bytes.to_string()),
+            Self::Collect { ids, after, behind } => {
+                nothing.and("ids", ids).and("after", &after.to_string()).and("behind", behind)
+            }
             Self::Accept { person, incarnation, number } => {
                 about(person).and("incarnation", incarnation.as_str()).and("number", &number.to_string())
             }
@@ -213,6 +240,7 @@ impl Administration {
             | Self::Policies
             | Self::Usage
             | Self::ResetEpoch
+            | Self::Collection
             | Self::Invitations => nothing,
         }
     }
@@ -247,6 +275,13 @@ impl Administration {
             },
             "invitations" => Self::Invitations,
             "uninvite" => Self::Uninvite { number: number("number")? },
+            "upload" => Self::Upload { bytes: number("bytes")? },
+            "collection" => Self::Collection,
+            "collect" => Self::Collect {
+                ids: blob_ids(texts.get("ids")?)?,
+                after: Version::parse(texts.get("after")?)?,
+                behind: blob_ids(texts.get("behind")?)?,
+            },
             "accept" => Self::Accept {
                 person: person()?,
                 incarnation: Epoch::parse(texts.get("incarnation")?)?,
@@ -255,6 +290,11 @@ impl Administration {
             _ => return None,
         })
     }
+}
+
+/// Ids of files, with a space between each two.
+fn blob_ids(text: &str) -> Option<String> {
+    text.chars().all(|one| one == ' ' || is_in_blob_id(one)).then(|| text.to_owned())
 }
 
 impl OnConflict {

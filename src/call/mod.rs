@@ -230,6 +230,17 @@ mod tests {
             ),
             (Administration::Invitations, "invitations", "{}"),
             (Administration::Uninvite { number: 4711 }, "uninvite", r#"{"number":"4711"}"#),
+            (Administration::Upload { bytes: 4711 }, "upload", r#"{"bytes":"4711"}"#),
+            (Administration::Collection, "collection", "{}"),
+            (
+                Administration::Collect {
+                    ids: "a b|".to_owned(),
+                    after: version(7),
+                    behind: "b|".to_owned(),
+                },
+                "collect",
+                r#"{"ids":"a b|","after":"7","behind":"b|"}"#,
+            ),
             (
                 Administration::Accept {
                     person: person(),

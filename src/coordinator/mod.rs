@@ -26,6 +26,7 @@ pub mod rate;
 pub mod sharing;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
 use std::{cell::RefCell, rc::Rc};
 

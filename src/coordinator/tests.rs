@@ -17,6 +17,7 @@ mod spaces;
 mod storage;
 mod tasks;
 mod transactions;
+mod uploads;
 
 use std::collections::BTreeMap;
 

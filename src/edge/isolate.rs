@@ -52,6 +52,8 @@ pub struct Isolate {
     pub(super) errands: Vec<Visit>,
     /// Whether the platform's rate limiter is bound.
     pub(super) has_limiter: bool,
+    /// Whether there is a bucket for files.
+    pub(super) has_blobs: bool,
     pub(super) failures: FailureLines,
     refused_origins: RefusedOrigins,
     used_up: Hourly,
@@ -83,6 +85,7 @@ impl Isolate {
             directories: directory::KnownEntries::default(),
             errands: Vec::new(),
             has_limiter,
+            has_blobs: false,
             failures: FailureLines::default(),
             refused_origins: RefusedOrigins::default(),
             used_up: Hourly::default(),
@@ -95,6 +98,12 @@ impl Isolate {
             isolate.log(LogLevel::Info, "settings that nothing reads", json!({ "names": unknown }));
         }
         isolate
+    }
+
+    /// The same with a bucket for files, or without one.
+    #[must_use]
+    pub fn with_blobs(self, has_blobs: bool) -> Self {
+        Self { has_blobs, ..self }
     }
 
     /// Bytes that answers hold that are being read.

@@ -1,5 +1,6 @@
 //! Runs near the user, stateless but for what it remembers: verifies who is calling, passes pushes on, plans pulls.
 
+pub mod blobs;
 mod budget;
 pub mod config;
 pub mod directory;

@@ -83,6 +83,18 @@ impl Scope {
         format!("v1/{}/o/{}", self.in_keys(), hash.as_str())
     }
 
+    /// The key of a file, in a bucket of R2. Its `id` has no slash.
+    #[must_use]
+    pub fn blob_key(&self, id: &str) -> String {
+        format!("v1/{}/b/{id}", self.in_keys())
+    }
+
+    /// How the keys of all files of a space begin, of a shared one those of every incarnation.
+    #[must_use]
+    pub fn blobs_of(space: &SpaceHash, is_shared: bool) -> String {
+        format!("v1/{}{}", space.as_str(), if is_shared { "." } else { "/b/" })
+    }
+
     fn in_keys(&self) -> &str {
         if planted!(IncarnationLeftOut) { self.0.split('.').next().unwrap_or_default() } else { &self.0 }
     }
@@ -128,6 +140,13 @@ mod tests {
             format!("v1/{}.0mwrnsa6yk3v9q2/head", "ab".repeat(32)),
             "{consequence}"
         );
+        let lost = "no record's files would be found any more";
+        assert_eq!(private.blob_key("a|b"), format!("v1/{}/b/a|b", "ab".repeat(32)), "{lost}");
+        assert_eq!(shared.blob_key("a|b"), format!("v1/{}.0mwrnsa6yk3v9q2/b/a|b", "ab".repeat(32)), "{lost}");
+        for (scope, is_shared) in [(&private, false), (&shared, true)] {
+            assert!(scope.blob_key("a|b").starts_with(&Scope::blobs_of(&space, is_shared)), "{lost}");
+            assert!(!scope.blob_key("a|b").starts_with(&Scope::blobs_of(&space, !is_shared)));
+        }
         assert_eq!(Scope::parse(shared.as_str()), Some(shared));
     }
 }

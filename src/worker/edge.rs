@@ -21,7 +21,7 @@ use web_sys::{ReadableStream, Request, Response};
 use worker::{Env, worker_sys::Context};
 
 use crate::{
-    analytics, head, http, isolate, now, panic, several,
+    analytics, blobs, head, http, isolate, now, panic, several,
     tokens::{self, may_pass},
 };
 
@@ -288,6 +288,7 @@ impl Carrier {
                 let (ahead, sub) = (limits::OBJECTS_AHEAD, sub.as_deref());
                 stream_objects(env, start, &keys, &between, end, *lasts_ms, ttls_s, ahead, sub)
             }
+            Effect::Blob(effect) => blobs::ask(env, self.request.as_ref(), effect),
             Effect::Call(call) => {
                 let (name, caller, body) = (call.object.as_str(), call.caller.to_text(), call.call.body());
                 call_object(env, name, call.call.name(), &caller, &body, call.timeout_ms)
@@ -345,6 +346,7 @@ impl Carrier {
                 self.sent = Some(sent);
                 Ok(self.keep(opened.get(0)))
             })),
+            Effect::Blob(effect) => Event::Blob(blobs::found(&effect, done, |stream| self.keep(stream))),
             Effect::Call(_) => Event::Called(match done {
                 Ok(answer) => http::called(&answer.unchecked_into()),
                 Err(error) => Called::failed(unreached(&why_unreached(&error), now())),

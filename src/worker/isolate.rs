@@ -10,7 +10,7 @@ use headwater::{
 use wasm_bindgen::prelude::*;
 use worker::Env;
 
-use crate::{analytics, http, log, panic};
+use crate::{analytics, blobs::has_blobs, http, log, panic};
 
 #[wasm_bindgen(module = "/js/request.js")]
 extern "C" {
@@ -63,6 +63,6 @@ fn begin(env: &Env) -> Here {
     panic::end_what_waits();
     let names = settings(env);
     let unknown = Config::unknown(names.lines());
-    let isolate = Isolate::new(edge, &problems, &unknown, has_limiter(env));
+    let isolate = Isolate::new(edge, &problems, &unknown, has_limiter(env)).with_blobs(has_blobs(env));
     Here { isolate, object, common: Common::default() }
 }

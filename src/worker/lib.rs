@@ -4,6 +4,7 @@
 //! (`headwater::edge::visit`), and `object` once per space or directory (`headwater::coordinator::object`).
 
 mod analytics;
+mod blobs;
 mod edge;
 #[cfg_attr(not(feature = "dexie"), path = "foreign_none.rs")]
 mod foreign;

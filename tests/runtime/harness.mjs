@@ -36,6 +36,9 @@ export const VARIABLES = {
   ENVIRONMENT: "test",
 };
 
+/** A Worker with a bucket for files. */
+export const BUCKET = { r2Buckets: { BLOBS: "blobs" } };
+
 const compatibilityDate = /^compatibility_date\s*=\s*"(.+)"/m.exec(readFileSync(join(root, "wrangler.toml"), "utf8"))[1];
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -243,6 +246,11 @@ class Runtime {
 
   async namespace() {
     return this.#miniflare.getKVNamespace("SNAPSHOTS", "home");
+  }
+
+  /** The bucket of files, of a runtime that was started with one: `worker: BUCKET`. */
+  bucket() {
+    return this.#miniflare.getR2Bucket("BLOBS", "home");
   }
 
   /** The head that really stands in KV, whatever the locations believe, or null. */

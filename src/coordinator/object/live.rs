@@ -142,6 +142,9 @@ impl<S: Storage> Object<S> {
             | Administration::Invite { .. }
             | Administration::Invitations
             | Administration::Uninvite { .. }
+            | Administration::Upload { .. }
+            | Administration::Collection
+            | Administration::Collect { .. }
             | Administration::ResetEpoch => {}
         }
     }

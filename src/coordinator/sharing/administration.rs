@@ -112,6 +112,11 @@ impl<L: Ledger> Coordinator<L> {
             }
             Administration::Invitations => self.invitations(now).map(Administered::from),
             Administration::Uninvite { number } => self.uninvite(*number).map(nothing),
+            Administration::Upload { bytes } => self.upload(*bytes, role, now),
+            Administration::Collection => self.collection(now).map(Administered::from),
+            Administration::Collect { ids, after, behind } => {
+                self.collect(ids, *after, behind, now).map(Administered::from)
+            }
             Administration::Accept { .. } => unreachable!("BUG: it was accepted above"),
             // Signed by the shell, which has the key.
             Administration::Grant { .. } => {
@@ -238,6 +243,7 @@ impl<L: Ledger> Coordinator<L> {
             }
             PublicationRow::delete(ledger)?;
             Self::forget_invitations(ledger)?;
+            Self::forget_uploads(ledger)?;
             ledger.put_meta(&meta)
         });
         ended.map_err(|error| self.storage_failed(error))?;

@@ -112,7 +112,10 @@ impl Isolate {
             DexieCall::Sync => self.begin_sync(visit, &header("content-length"), now),
             DexieCall::Changes => self.begin_changes(visit, header, now),
             DexieCall::Token => self.read_token_request(visit),
-            DexieCall::Missing => Err(NOT_HERE),
+            DexieCall::PutBlob(_) | DexieCall::GetBlob(_) if self.has_blobs => {
+                self.begin_with_body(visit, &header("content-length"), now)
+            }
+            DexieCall::PutBlob(_) | DexieCall::GetBlob(_) | DexieCall::Missing => Err(NOT_HERE),
         }
     }
 

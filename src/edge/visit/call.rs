@@ -9,6 +9,7 @@ use crate::{
         body::{Coding, is_json},
         pull::query_pairs,
         reply::{Body, Headers, Reply},
+        route::{Route, SpaceRoute},
     },
     ids::SpaceHash,
     limits,
@@ -114,9 +115,12 @@ pub(super) enum Then {
     Create(Creating),
     /// The code of an invitation is signed.
     Invite,
-    /// It gives a grant to a sync of Dexie Cloud.
+    /// It gives a grant to a client of Dexie Cloud.
     #[cfg(feature = "dexie")]
     Grant,
+    /// It says whether a file may be put.
+    #[cfg(feature = "dexie")]
+    Upload,
     Errand(Box<Errand>),
     /// The whole is passed on.
     Pass(PassedBody),
@@ -227,7 +231,9 @@ impl Isolate {
             }
             Then::Invite => self.invited(visit, called, now),
             #[cfg(feature = "dexie")]
-            Then::Grant => self.sync_granted(visit, called, now),
+            Then::Grant => self.granted(visit, called, now),
+            #[cfg(feature = "dexie")]
+            Then::Upload => self.may_upload(visit, called, now),
             Then::Create(creating) => self.go_on_creating(visit, creating, called, now),
             Then::Errand(errand) => Ok(self.run_errand(visit, *errand, Event::Called(called), now)),
             Then::Pass(_) => Err(called.result.err().unwrap_or(ApiError::Internal)),
@@ -277,6 +283,11 @@ impl Isolate {
             self.note_written(visit, position, now);
         }
         self.take_up(visit, aside, now);
+        let is_deletion = matches!(visit.route(), Route::Space { route: SpaceRoute::Delete, .. });
+        if is_deletion && self.has_blobs && matches!(status, 200 | 204) {
+            let (before, steps) = (now, limits::BLOB_DELETIONS_MAX);
+            self.errands.push(visit.errand(Errand::DeleteBlobs { before, steps }));
+        }
         let reply = Reply { status, headers: Headers::Named(String::new()), body: Body::Passed };
         Ok(self.answer(visit, Ok(reply), now))
     }

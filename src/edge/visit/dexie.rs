@@ -28,6 +28,7 @@ use crate::{
             body::Coding,
             pull::{Consistency, PullRequest, query_pairs},
             reply::{Body, Headers, Reply},
+            route::Route,
         },
     },
     ids::SpaceHash,
@@ -38,12 +39,12 @@ use crate::{
 
 const JSON_HEADERS: &str = "Content-Type\napplication/json\n";
 
-/// A sync under way.
+/// A sync under way, or a file.
 #[derive(Debug, Default)]
 pub(super) struct Sync {
     /// Bytes of its body, if they are known.
-    length: Option<usize>,
-    /// What it pulls, once it has been read.
+    length: Option<u64>,
+    /// What a sync pulls, once it has been read.
     asked: Option<SyncRequest>,
 }
 
@@ -54,11 +55,21 @@ impl Isolate {
         length: &str,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        visit.sync = Some(Box::new(Sync { length: length.parse().ok(), asked: None }));
         if visit.request.authorization.is_empty() {
             let reply = Reply::json(200, answer::anonymous(&SpaceHash::private("", "rlm-public")));
             return Ok(self.answer(visit, Ok(reply), now));
         }
+        self.begin_with_body(visit, length, now)
+    }
+
+    /// Begins a call with a session whose body has so many bytes, as it says.
+    pub(super) fn begin_with_body(
+        &mut self,
+        visit: &mut Visit,
+        length: &str,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        visit.sync = Some(Box::new(Sync { length: length.parse().ok(), asked: None }));
         let session = visit.request.authorization.strip_prefix("Bearer ").unwrap_or_default();
         let caller = self.identify_session(session, visit.request.now)?;
         self.begin_as(visit, caller, now)
@@ -88,15 +99,15 @@ impl Isolate {
         match call {
             DexieCall::Sync => self.sync(visit, now),
             DexieCall::Changes => self.listen_to_changes(visit, now),
+            DexieCall::PutBlob(_) | DexieCall::GetBlob(_) => self.serve_blob(visit, call, now),
             DexieCall::Token | DexieCall::Missing => panic!("BUG: nobody has to call for this route"),
         }
     }
 
     /// What is longer than a pull can be is a push.
     fn sync(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
-        let length = visit.sync.as_ref().and_then(|sync| sync.length);
-        match length {
-            Some(length) if length <= limits::DEXIE_PULL_BYTES_MAX => {
+        match visit.length() {
+            Some(length) if length <= limits::DEXIE_PULL_BYTES_MAX as u64 => {
                 super::begin::read_body(visit, limits::DEXIE_PULL_BYTES_MAX)
             }
             _ => {
@@ -135,12 +146,13 @@ impl Isolate {
             }
             SyncRequest::Pull { .. } => {
                 visit.sync = Some(Box::new(Sync { length: None, asked: Some(asked) }));
-                self.sync_pull(visit, now)
+                self.with_grant(visit, now)
             }
         }
     }
 
-    fn sync_pull(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
+    /// Reads the space, for which a shared one has to be opened.
+    pub(super) fn with_grant(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         if visit.target().scope.is_none() {
             let grant = self.grants.get(visit.target(), now);
             let target = visit.target.as_mut().expect("BUG: nobody knows who is calling");
@@ -149,6 +161,13 @@ impl Isolate {
                 let call = visit.call(Call::Administer(Administration::Grant { claim: None }));
                 return Ok(self.make_call(visit, call, Then::Grant, now));
             }
+        }
+        self.read_space(visit, now)
+    }
+
+    fn read_space(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
+        if let Some(DexieCall::GetBlob(_)) = visit.dexie_call() {
+            return Ok(Self::get_blob(visit));
         }
         let own = last_pull(visit).and_then(|last| last.position.as_ref());
         let own = own.filter(|_| !planted!(AnswerBelowLastPull));
@@ -164,17 +183,27 @@ impl Isolate {
     }
 
     /// The object has given a grant for the space, or not.
-    pub(super) fn sync_granted(
+    pub(super) fn granted(
         &mut self,
         visit: &mut Visit,
         called: Called,
         now: Millis,
     ) -> Result<Effect, ApiError> {
+        self.take_grant(visit, called, now)?;
+        self.read_space(visit, now)
+    }
+
+    pub(super) fn take_grant(
+        &mut self,
+        visit: &mut Visit,
+        called: Called,
+        now: Millis,
+    ) -> Result<(), ApiError> {
         let grant = text_field(&called.result?, "grant").ok_or(ApiError::Upstream)?;
         let target = visit.target.as_mut().expect("BUG: nobody knows who is calling");
         self.open(target, &grant, now)?;
         self.grants.learn(visit.target(), grant, now);
-        self.sync_pull(visit, now)
+        Ok(())
     }
 
     /// A pull is answered.
@@ -227,6 +256,21 @@ impl Isolate {
         let peer = Peer::new(&visit.target().caller.person.sub).to_text();
         let call = visit.call(Call::Listen { expires, tells_usage: false, peer: Some(peer) });
         Ok(self.make_call(visit, call, Then::Pass(PassedBody::Upgrade), now))
+    }
+}
+
+impl Visit {
+    /// The call that it is, of this front.
+    pub(super) fn dexie_call(&self) -> Option<DexieCall> {
+        match self.route {
+            Some(Route::Dexie(ref route)) => Some(route.call),
+            _ => None,
+        }
+    }
+
+    /// Bytes of its body, if they are known.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.sync.as_ref()?.length
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+#[cfg(feature = "dexie")]
+use super::collect::Collecting;
 use super::{
     Called, Effect, Event, Outgoing, Request, State, Visit,
     call::Then,
@@ -13,6 +15,7 @@ use crate::{
         OrderedCursor, PullReply, Usage, decode_reply,
     },
     edge::{
+        blobs::{BlobEffect, BlobEvent},
         budget::COUNTED_AT_ONCE,
         directory::{Delivery, DeliveryStep},
         isolate::Isolate,
@@ -26,6 +29,7 @@ use crate::{
     },
     ids::SpaceHash,
     limits,
+    snapshot::keys::Scope,
     time::Millis,
     version::Position,
 };
@@ -47,6 +51,11 @@ pub(super) enum Errand {
     WritePages(Paging),
     /// Wait until a stream of objects is over.
     AwaitStream(u64),
+    /// Delete the files of a space that was deleted at this moment, in so many steps at most.
+    DeleteBlobs { before: Millis, steps: usize },
+    /// Delete the files that no record names any more.
+    #[cfg(feature = "dexie")]
+    Collect(Collecting),
 }
 
 /// The pages of a pull: the coordinator answers each at once and sleeps again, and the edge waits for the client. `Server-Timing`
@@ -101,6 +110,9 @@ impl Isolate {
             Errand::TellWritten { wait_ms } => self.tell_written(visit, wait_ms, event, now),
             Errand::Deliver(delivery) => self.deliver(visit, delivery, event, now),
             Errand::Hint(directory) => self.hint(visit, directory, &event, now),
+            Errand::DeleteBlobs { before, steps } => delete_blobs(visit, (before, steps), event),
+            #[cfg(feature = "dexie")]
+            Errand::Collect(collecting) => self.collect(visit, collecting, event, now),
             Errand::CountRequests => self.count_requests(visit, event, now),
             Errand::WritePages(paging) => self.write_pages(visit, paging, event, now),
             Errand::AwaitStream(stream) => match event {
@@ -237,7 +249,7 @@ impl Isolate {
     }
 
     /// Nobody waits for this call, so it is not made at all while its object has told the caller to come back later.
-    fn send_unless_refused(
+    pub(super) fn send_unless_refused(
         &mut self,
         visit: &mut Visit,
         mut call: Box<Outgoing>,
@@ -257,9 +269,22 @@ pub(super) fn read_until(now: Millis) -> Millis {
     now.plus(u64::from(limits::STREAM_MS_MAX))
 }
 
-fn waits(visit: &mut Visit, errand: Errand, effect: Effect) -> Effect {
+pub(super) fn waits(visit: &mut Visit, errand: Errand, effect: Effect) -> Effect {
     visit.state = State::Errand(Box::new(errand));
     effect
+}
+
+/// What has been put meanwhile belongs to records of a private space that is in use again.
+fn delete_blobs(visit: &mut Visit, (before, steps): (Millis, usize), event: Event) -> Effect {
+    let behind = match event {
+        Event::Begun => String::new(),
+        Event::Blob(BlobEvent::Deleted(Some(behind))) if steps > 0 => behind,
+        _ => return Effect::Rest,
+    };
+    let target = visit.target();
+    let prefix = Scope::blobs_of(&target.hash, target.id.is_some());
+    let then = Errand::DeleteBlobs { before, steps: steps.saturating_sub(1) };
+    waits(visit, then, Effect::Blob(BlobEffect::Delete { prefix, behind, before }))
 }
 
 /// A cache that fails costs a read of KV, nothing else.

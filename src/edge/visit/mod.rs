@@ -9,7 +9,11 @@
 
 mod answer;
 mod begin;
+#[cfg(feature = "dexie")]
+mod blob;
 mod call;
+#[cfg(feature = "dexie")]
+mod collect;
 #[cfg(feature = "dexie")]
 mod dexie;
 mod errand;
@@ -44,6 +48,7 @@ use crate::{
     access::{cors::Credentials, target::Target},
     call::Usage,
     edge::{
+        blobs::{BlobEffect, BlobEvent},
         identity::{Asked, TokenEffect, TokenEvent},
         known::{Known, KnownHead, Overlay, Wanted},
     },
@@ -104,6 +109,9 @@ enum State {
     Streaming(Box<Streaming>),
     ReadingHead(ForHead),
     OpeningObject,
+    /// For the bucket of files.
+    #[cfg(feature = "dexie")]
+    AskingForBlob,
     Over,
 }
 
@@ -132,6 +140,8 @@ pub enum Event {
     Passed(Result<Passed, (ApiError, bool)>),
     /// Whether the (first) object is there. An error if KV failed.
     Opened(Result<bool, ()>),
+    /// What the bucket of files has come to.
+    Blob(BlobEvent),
     /// How several pulls have ended, in their order.
     Several(Vec<PartDone>),
     /// Whether somebody has read what was written.
@@ -234,6 +244,8 @@ pub enum Effect {
         /// As above, of each object.
         ttls_s: [u32; 2],
     },
+    /// Ask the bucket of files: [`Event::Blob`].
+    Blob(BlobEffect),
     /// Bring each of these visits to its end, side by side: [`Event::Several`].
     Several(Vec<Part>),
     /// Call an object: [`Event::Called`].
@@ -374,8 +386,10 @@ impl Isolate {
                 self.head_is_known(visit, why, head.as_deref(), now)
             }
             (State::OpeningObject, Event::Opened(opened)) => self.object_opened(visit, opened, now),
+            #[cfg(feature = "dexie")]
+            (State::AskingForBlob, Event::Blob(event)) => self.blob_learns(visit, event, now),
             // The last that an errand had to do is done.
-            (State::Over, Event::Resumed) => Ok(Effect::Rest),
+            (State::Over, Event::Resumed | Event::Blob(_)) => Ok(Effect::Rest),
             (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
         }
     }

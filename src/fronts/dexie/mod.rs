@@ -6,6 +6,7 @@
 //! operation, `criteria` and `key` say which records it means, `spec` and `propmod` what becomes of a value.
 
 pub mod answer;
+pub mod blob;
 mod criteria;
 mod derive;
 mod envelope;

@@ -1,6 +1,7 @@
 //! Which call of `dexie-cloud-addon` a request is. The app gives the addon `https://host/dexie` for the user's private space, or
 //! `https://host/dexie/{space}` for a shared one, and the addon adds the name of a call.
 
+use super::blob::BlobId;
 use crate::{error::ApiError, fronts::headwater::pull::percent_decoded};
 
 /// A request below `/dexie`.
@@ -21,6 +22,10 @@ pub enum DexieCall {
     Changes,
     /// `POST …/token`
     Token,
+    /// `PUT …/blob/{id}`, a file.
+    PutBlob(BlobId),
+    /// `GET …/blob/{id}`
+    GetBlob(BlobId),
     /// Whatever else it may ask for. It goes on without what is answered 404.
     Missing,
 }
@@ -33,6 +38,8 @@ impl DexieCall {
             Self::Sync => "dexie-sync",
             Self::Changes => "dexie-changes",
             Self::Token => "dexie-token",
+            Self::PutBlob(_) => "dexie-put-blob",
+            Self::GetBlob(_) => "dexie-get-blob",
             Self::Missing => "dexie-missing",
         }
     }
@@ -56,18 +63,24 @@ impl DexieRoute {
     /// [`ApiError::MethodNotAllowed`]; [`ApiError::Malformed`] for a space that is not UTF-8.
     pub fn of(method: &str, path: &str) -> Result<Self, ApiError> {
         let pieces: Vec<_> = pieces(path).skip(1).collect();
-        let (space, call) = match pieces[..] {
-            [call] => (None, call),
-            [space, call] => (Some(space), call),
-            _ => (None, ""),
+        let missing = Ok(Self { space: None, call: DexieCall::Missing });
+        let (before, call, allowed) = match &pieces[..] {
+            [before @ .., "sync"] => (before, DexieCall::Sync, "POST"),
+            [before @ .., "changes"] => (before, DexieCall::Changes, "GET"),
+            [before @ .., "token"] => (before, DexieCall::Token, "POST"),
+            [before @ .., "blob", id] => match (BlobId::parse(id), method) {
+                (Some(id), "PUT") => (before, DexieCall::PutBlob(id), "PUT"),
+                (Some(id), _) => (before, DexieCall::GetBlob(id), "GET, PUT"),
+                (None, _) => return missing,
+            },
+            _ => return missing,
         };
-        let (call, allowed) = match call {
-            "sync" => (DexieCall::Sync, "POST"),
-            "changes" => (DexieCall::Changes, "GET"),
-            "token" => (DexieCall::Token, "POST"),
-            _ => return Ok(Self { space: None, call: DexieCall::Missing }),
+        let space = match before {
+            [] => None,
+            [space] => Some(*space),
+            _ => return missing,
         };
-        if method != allowed {
+        if !allowed.split(", ").any(|allowed| allowed == method) {
             return Err(ApiError::MethodNotAllowed(allowed));
         }
         let bad = || ApiError::Malformed("the path has an escape that is not UTF-8".to_owned());
@@ -93,6 +106,7 @@ mod tests {
 
     #[test]
     fn the_last_piece_is_the_call_and_one_before_it_the_space() {
+        let blob = BlobId::parse("0PTRl3kXXXXXXXX|XXXXXXXz").expect("a name");
         for (method, path, space, call) in [
             ("POST", "/dexie/sync", None, DexieCall::Sync),
             ("POST", "/dexie/team/sync", Some("team"), DexieCall::Sync),
@@ -100,6 +114,11 @@ mod tests {
             ("POST", "/dexie/~/token", Some("~"), DexieCall::Token),
             ("POST", "/dexie/a%2Fb/token", Some("a/b"), DexieCall::Token),
             ("GET", "/dexie/te%61m/changes", Some("team"), DexieCall::Changes),
+            ("PUT", "/dexie/blob/0PTRl3kXXXXXXXX%7CXXXXXXXz", None, DexieCall::PutBlob(blob)),
+            ("GET", "/dexie/blob/0PTRl3kXXXXXXXX|XXXXXXXz", None, DexieCall::GetBlob(blob)),
+            ("GET", "/dexie/team/blob/0PTRl3kXXXXXXXX|XXXXXXXz", Some("team"), DexieCall::GetBlob(blob)),
+            ("PUT", "/dexie/blob/blob/0PTRl3kXXXXXXXX|XXXXXXXz", Some("blob"), DexieCall::PutBlob(blob)),
+            ("POST", "/dexie/blob/sync", Some("blob"), DexieCall::Sync),
         ] {
             assert_eq!(DexieRoute::of(method, path), route(space, call), "{path}");
         }
@@ -131,6 +150,7 @@ mod tests {
             ("GET", "/dexie/sync", "POST"),
             ("POST", "/dexie/changes", "GET"),
             ("PUT", "/dexie/team/token", "POST"),
+            ("DELETE", "/dexie/blob/0PTRl3kXXXXXXXX|XXXXXXXz", "GET, PUT"),
         ] {
             assert_eq!(
                 DexieRoute::of(method, path),
