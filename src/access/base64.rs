@@ -6,7 +6,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 /// The text of bytes, with its padding.
 pub(crate) fn encoded(bytes: &[u8]) -> String {
     let mut text = translated(&Base64UrlUnpadded::encode_string(bytes), ['-', '_'], ['+', '/']);
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text
@@ -14,7 +14,7 @@ pub(crate) fn encoded(bytes: &[u8]) -> String {
 
 /// The bytes of a text; none of what is not base64.
 pub(crate) fn decoded(text: &str) -> Option<Vec<u8>> {
-    let is_whole = text.len() % 4 == 0 && !text.contains(['-', '_']);
+    let is_whole = text.len().is_multiple_of(4) && !text.contains(['-', '_']);
     let digits = text.strip_suffix("==").or(text.strip_suffix('=')).unwrap_or(text);
     let digits = translated(Some(digits).filter(|_| is_whole)?, ['+', '/'], ['-', '_']);
     Base64UrlUnpadded::decode_vec(&digits).ok()
