@@ -1,5 +1,7 @@
 //! Who is calling, for which space, and with what right.
 
+#[cfg(feature = "dexie")]
+pub(crate) mod base64;
 pub mod cors;
 pub mod grant;
 pub mod invitation;

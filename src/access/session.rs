@@ -6,10 +6,11 @@
 //! Both are texts under a signature of ours, with keys of their own made of the secret of grants. Whom they name is whom the
 //! issuer named, so that spaces and user are those of native clients.
 
-use base64ct::{Base64, Base64UrlUnpadded, Encoding};
+use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::{
     access::{
+        base64,
         signer::Signer,
         token::{Bearer, DEMO_ISSUER, Subject},
     },
@@ -124,7 +125,7 @@ impl ClientKey {
         let text =
             pem.strip_prefix("-----BEGIN PUBLIC KEY-----")?.strip_suffix("-----END PUBLIC KEY-----")?;
         let text: String = text.split_ascii_whitespace().collect();
-        let spki = Base64::decode_vec(&text).ok()?;
+        let spki = base64::decoded(&text)?;
         let modulus = spki.strip_prefix(&SPKI_START)?.strip_suffix(&SPKI_END)?;
         // Whose first bit is not set has fewer bits, and DER would have no zero before it.
         let is_whole = modulus.len() == RSA_BYTES && modulus[0] & 0x80 != 0;
@@ -140,7 +141,7 @@ impl ClientKey {
     /// A signature by such a key, out of base64; none of what has another length.
     #[must_use]
     pub fn signature(base64: &str) -> Option<Vec<u8>> {
-        Base64::decode_vec(base64).ok().filter(|signature| signature.len() == RSA_BYTES)
+        base64::decoded(base64).filter(|signature| signature.len() == RSA_BYTES)
     }
 }
 

@@ -154,7 +154,9 @@ impl Usage {
     #[inline(never)]
     pub fn to_log(&self) -> Map<String, Value> {
         let used = self.meters().into_iter().filter(|(_, _, number)| *number > 0);
-        used.map(|(_, name, number)| (name.to_owned(), number.into())).collect()
+        let mut log = Map::new();
+        log.extend(used.map(|(_, name, number)| (name.to_owned(), number.into())));
+        log
     }
 
     /// What was used as a JSON object: all meters, or those that are not 0.

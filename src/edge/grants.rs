@@ -23,7 +23,8 @@ impl Grants {
     /// Notes one that the object has just given.
     pub(super) fn learn(&mut self, target: &Target, grant: String, now: Millis) {
         if self.0.len() >= limits::GRANTS_REMEMBERED {
-            self.0.retain(|_, (_, ends)| now < *ends);
+            let known = std::mem::take(&mut self.0);
+            self.0.extend(known.into_iter().filter(|(_, (_, ends))| now < *ends));
         }
         // All are asked for once more, rather than every later one with each request.
         if self.0.len() >= limits::GRANTS_REMEMBERED {

@@ -36,7 +36,7 @@ pub trait View {
 /// Some records of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scanned {
-    /// With their values, by id.
+    /// With their values, in any order.
     pub records: Vec<(RecordId, String)>,
     /// Behind which id there may be more.
     pub next: Option<RecordId>,

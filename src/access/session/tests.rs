@@ -1,3 +1,4 @@
+use base64ct::Base64;
 use serde_json::json;
 
 use super::*;

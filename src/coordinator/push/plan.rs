@@ -179,7 +179,9 @@ impl Plan {
         let mutations = mutations.iter().filter_map(|submitted| submitted.intent.mutation());
         let keys = mutations.flat_map(|mutation| &mutation.changes).map(|change| &change.key);
         let unknown = keys.filter(|key| !self.records.contains_key(key) && !self.ahead.contains_key(key));
-        let unknown: Vec<_> = unknown.collect::<BTreeSet<_>>().into_iter().collect();
+        let mut named = BTreeSet::new();
+        named.extend(unknown);
+        let unknown: Vec<_> = named.into_iter().collect();
         if unknown.len() > 1 {
             let records = ledger.records(&unknown, limits::GROUP_WORK_MAX)?;
             self.ahead.extend(unknown.into_iter().cloned().zip(records));

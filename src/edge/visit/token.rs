@@ -23,12 +23,21 @@ use crate::{
 };
 
 /// What a request for tokens waits for.
-#[derive(Debug)]
 pub(super) enum Granting {
     /// Whose the issuer's token is.
     Identifying { asked: Asked, token: String, key: ClientKey },
     /// Whether the signature is the client's.
     Verifying { refresh: Refresh, token: String },
+}
+
+// In no message of a fault stands a token.
+impl std::fmt::Debug for Granting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Identifying { .. } => "Identifying",
+            Self::Verifying { .. } => "Verifying",
+        })
+    }
 }
 
 #[cfg(test)]

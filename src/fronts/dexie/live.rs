@@ -1,10 +1,10 @@
 //! `GET /dexie/changes`: the messages of sockets, and what is known of who is at the other end.
 
-use base64ct::{Base64, Encoding};
 use sha1::{Digest, Sha1};
 
 use super::answer::muts;
 use crate::{
+    access::base64,
     call::live::{Closing, News},
     json::{Texts, Written, json_text},
     limits,
@@ -37,7 +37,7 @@ fn hash_of_realms(sub: &str) -> String {
     let public = r#"{"realmId":"rlm-public","accepted":true}"#;
     let is_first = sub.encode_utf16().lt("rlm-public".encode_utf16());
     let list = if is_first { format!("[{own},{public}]") } else { format!("[{public},{own}]") };
-    Base64::encode_string(&Sha1::digest(list.as_bytes()))
+    base64::encoded(&Sha1::digest(list.as_bytes()))
 }
 
 /// Where a client says that it is.

@@ -1,7 +1,7 @@
 //! What is added to a property, or removed from it, whatever it is by then. Its client has done the same to its own row, so the
 //! result is that of its code, also where that is odd.
 
-use std::collections::BTreeSet;
+use std::collections::BinaryHeap;
 
 use super::tson::{Value, encoded};
 use crate::json::{elements, json_text, members, text_of};
@@ -59,8 +59,9 @@ impl<'a> PropMod<'a> {
         if let Some(term) = self.remove {
             return match Value::of(term) {
                 Value::Array(less) => {
-                    let gone: BTreeSet<_> = elements(less).filter_map(same).collect();
-                    let stays = |element: &&str| same(element).is_none_or(|element| !gone.contains(&element));
+                    let gone = in_order(elements(less).filter_map(same));
+                    let is_gone = |element| gone.binary_search_by(|(other, _)| other.cmp(&element)).is_ok();
+                    let stays = |element: &&str| !same(element).is_some_and(is_gone);
                     Modified::Now(sorted(elements_of(&value).filter(stays).collect()))
                 }
                 Value::Number(term) => Modified::Now(encoded(value.to_number() - term)),
@@ -92,25 +93,34 @@ fn elements_of<'a>(value: &Value<'a>) -> impl Iterator<Item = &'a str> {
 }
 
 /// In the order of `sort()`: by their texts, and what is undefined last.
-fn sorted(mut all: Vec<&str>) -> String {
-    all.sort_by_cached_key(|element| match Value::of(element) {
-        Value::Undefined => (true, Vec::new()),
-        value => (false, super::key::in_utf16_order(&value.to_text())),
+fn sorted(all: Vec<&str>) -> String {
+    let keys = all.iter().map(|element| match Value::of(element) {
+        Value::Undefined => vec![1],
+        value => [&[0], &*super::key::in_utf16_order(&value.to_text())].concat(),
     });
-    format!("[{}]", all.join(","))
+    let sorted: Vec<_> = in_order(keys).into_iter().map(|(_, at)| all[at]).collect();
+    format!("[{}]", sorted.join(","))
 }
 
-/// What is equal by `includes()` is equal here; none of what equals itself alone.
-fn same(element: &str) -> Option<(u8, Vec<u8>)> {
-    Some(match Value::of(element) {
-        Value::Undefined => (0, Vec::new()),
-        Value::Null => (1, Vec::new()),
-        Value::Boolean(boolean) => (2, vec![u8::from(boolean)]),
-        number @ Value::Number(_) => (3, number.to_text().into_owned()),
-        bigint @ Value::BigInt(_) => (4, bigint.to_text().into_owned()),
-        text @ Value::Text(_) => (5, text.to_text().into_owned()),
+/// Keys in their order, each with its place before that. A heap sorts with a tenth of the code that `sort` has.
+fn in_order(keys: impl Iterator<Item = Vec<u8>>) -> Vec<(Vec<u8>, usize)> {
+    let keys: Vec<_> = keys.enumerate().map(|(at, key)| (key, at)).collect();
+    BinaryHeap::from(keys).into_sorted_vec()
+}
+
+/// What is equal by `includes()` is equal here: its type and its text. None of what equals itself alone.
+fn same(element: &str) -> Option<Vec<u8>> {
+    let value = Value::of(element);
+    let kind = match value {
+        Value::Undefined => 0,
+        Value::Null => 1,
+        Value::Boolean(_) => 2,
+        Value::Number(_) => 3,
+        Value::BigInt(_) => 4,
+        Value::Text(_) => 5,
         _ => return None,
-    })
+    };
+    Some([&[kind], &*value.to_text()].concat())
 }
 
 /// As `BigInt()` takes a value, and 0 for what it does not take.

@@ -2,7 +2,7 @@
 //! copied before the turn of its transaction comes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     mem,
     ops::Range,
     rc::Rc,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A part of the body, of which the elements are read one after the other.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct Elements {
     at: usize,
     end: usize,
@@ -57,7 +57,6 @@ fn place(part: &str, body: &str) -> usize {
 }
 
 /// The operations on a table, as far as they are not read.
-#[derive(Debug)]
 struct Table {
     /// Where its name stands.
     name: u32,
@@ -66,7 +65,6 @@ struct Table {
 }
 
 /// A request that is being read.
-#[derive(Debug)]
 pub struct SyncReading {
     push: Push,
     client: ClientId,
@@ -75,6 +73,12 @@ pub struct SyncReading {
     known: BTreeMap<Token, u32>,
     touched: BTreeSet<Key>,
     touched_bytes: usize,
+}
+
+impl std::fmt::Debug for SyncReading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.push.fmt(f)
+    }
 }
 
 impl SyncReading {
@@ -92,7 +96,7 @@ impl SyncReading {
         let last_pull = envelope.last_pull(&caller.sub);
         let client = envelope.client(last_pull.as_ref())?;
         let tables = Elements::of(envelope.changes.unwrap_or_default(), &body);
-        let primary_keys = envelope.primary_keys().into_iter().collect();
+        let primary_keys = envelope.primary_keys();
         let space = match &caller.destination {
             Destination::Shared { id, .. } => Some(SpaceHash::shared(id)),
             destination => destination.scope().map(crate::snapshot::keys::Scope::space),
@@ -202,7 +206,8 @@ impl SyncReading {
     pub fn finish(mut self) -> Result<PushRequest, ApiError> {
         self.go_on(usize::MAX)?;
         let mut push = self.push;
-        push.ops.sort_by_key(|op| (op.transaction, op.number));
+        // A heap sorts with a tenth of the code that `sort` has.
+        push.ops = BinaryHeap::from(push.ops).into_sorted_vec();
         push.ops.shrink_to_fit();
         push.refused.shrink_to_fit();
         push.touched = mem::take(&mut self.touched).into_iter().collect();

@@ -1,6 +1,6 @@
 //! A request as it is kept until it is answered: the body as it came, and of each operation where it stands.
 
-use std::{collections::BTreeMap, ops::Range, rc::Rc};
+use std::{ops::Range, rc::Rc};
 
 use super::{
     LastPull,
@@ -20,7 +20,8 @@ pub(super) struct Push {
     pub(super) sub: String,
     pub(super) space: Option<SpaceHash>,
     pub(super) last_pull: Option<LastPull>,
-    pub(super) primary_keys: BTreeMap<String, Vec<String>>,
+    /// By table. Of two equal names the last one counts.
+    pub(super) primary_keys: Vec<(String, Vec<String>)>,
     /// In the order of their transactions, and of their numbers in them.
     pub(super) ops: Vec<OpPlace>,
     pub(super) transactions: Vec<KnownTransaction>,
@@ -37,8 +38,9 @@ impl std::fmt::Debug for Push {
     }
 }
 
-/// Where an operation stands in the body, and the name of its table.
-#[derive(Debug, Clone, Copy)]
+/// Where an operation stands in the body, and the name of its table. In the order of their transactions, of their numbers in them,
+/// and of the body.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct OpPlace {
     pub(super) transaction: u32,
     pub(super) number: u32,
@@ -48,7 +50,7 @@ pub(super) struct OpPlace {
 }
 
 /// What is known of a transaction before its turn.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct KnownTransaction {
     pub(super) token: Option<Token>,
     /// Where its id stands in the body.
@@ -58,7 +60,7 @@ pub(super) struct KnownTransaction {
 }
 
 /// Where the names stand of a record that cannot be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct RefusedPlace {
     pub(super) table: u32,
     pub(super) key: u32,
@@ -74,16 +76,22 @@ impl Push {
 
     /// The properties that are the primary key of a table; none if that is not known.
     pub(super) fn primary_key_of(&self, table: &str) -> &[String] {
-        self.primary_keys.get(table).map_or(&[], Vec::as_slice)
+        let found = self.primary_keys.iter().rev().find(|(name, _)| name == table);
+        found.map_or(&[], |(_, names)| names)
     }
 }
 
 /// The operations of one transaction.
-#[derive(Debug)]
 pub(super) struct Operations {
     pub(super) push: Rc<Push>,
     pub(super) ops: Range<usize>,
     pub(super) known: KnownTransaction,
+}
+
+impl std::fmt::Debug for Operations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.push.fmt(f)
+    }
 }
 
 impl Transaction for Operations {

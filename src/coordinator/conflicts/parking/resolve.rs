@@ -166,7 +166,8 @@ impl Resolved {
         max: ParkedMax,
     ) -> bool {
         let keys = changes.iter().map(|change| &change.key);
-        let new: BTreeSet<_> = keys.filter(|key| !self.touched.contains(*key)).collect();
+        let mut new = BTreeSet::new();
+        new.extend(keys.filter(|key| !self.touched.contains(*key)));
         self.parked + mutation.size() <= max.changes
             && self.bytes + submitted.changes.len() <= limits::CONFLICT_TEXT_MAX
             && self.touched.len() + new.len() <= max.changes

@@ -59,7 +59,9 @@ impl<S: Sql> ConflictTable for SqlLedger<S> {
 
     fn open_conflicts(&self) -> LedgerResult<OpenConflicts> {
         let counts = all(self.sql(), OPEN_CONFLICTS, &[], |row| Ok((row.parsed(user)?, row.size()?)))?;
-        Ok(counts.into_iter().collect())
+        let mut open = OpenConflicts::new();
+        open.extend(counts);
+        Ok(open)
     }
 
     fn put_conflict(&mut self, conflict: &Conflict) -> LedgerResult<()> {

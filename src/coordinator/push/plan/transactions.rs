@@ -1,6 +1,6 @@
 //! Pushes of other fronts: transactions, of which each becomes mutations when its turn comes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::{
     call::PushRequest,
@@ -58,20 +58,20 @@ impl<L: Ledger> View for Planned<'_, L> {
         let next = stored.last().map(|(id, _)| id.clone()).filter(|_| stored.len() >= count);
         self.plan.work.read += stored.iter().map(|(_, value)| value.len()).sum::<usize>();
         // What is planned takes the place of what is stored, as far as that reaches.
-        let mut records: BTreeMap<_, _> = stored.into_iter().collect();
-        let planned = self.plan.changed.iter().filter(|key| key.collection == *of);
-        for key in planned {
+        let Plan { changed, records: planned, .. } = &*self.plan;
+        let is_as_stored = |id: &RecordId| !changed.contains(&Key { collection: of.clone(), id: id.clone() });
+        let mut records: Vec<_> = stored.into_iter().filter(|(id, _)| is_as_stored(id)).collect();
+        for key in changed.iter().filter(|key| key.collection == *of) {
             let is_behind = after.is_none_or(|after| key.id > *after);
             if !is_behind || planted!(ScanUnplanned) || next.as_ref().is_some_and(|next| key.id > *next) {
                 continue;
             }
-            let record = self.plan.records.get(key).and_then(Option::as_ref);
-            match record.and_then(|record| record.value(key)) {
-                Some(value) => records.insert(key.id.clone(), value.to_owned()),
-                None => records.remove(&key.id),
-            };
+            let record = planned.get(key).and_then(Option::as_ref);
+            if let Some(value) = record.and_then(|record| record.value(key)) {
+                records.push((key.id.clone(), value.to_owned()));
+            }
         }
-        Ok(Scanned { records: records.into_iter().collect(), next })
+        Ok(Scanned { records, next })
     }
 }
 
@@ -222,7 +222,8 @@ impl Plan {
 
     fn has_room_for_all<L: Ledger>(&mut self, ledger: &L, changes: &[Change]) -> LedgerResult<bool> {
         let written = changes.iter().filter(|change| matches!(change.op, Op::Put(_)));
-        let names: BTreeSet<_> = written.map(|change| change.key.collection.as_str()).collect();
+        let mut names = BTreeSet::new();
+        names.extend(written.map(|change| change.key.collection.as_str()));
         self.has_room_for_collections(ledger, names)
     }
 }
