@@ -79,7 +79,7 @@ impl Host {
         }
         self.carry_out_live(now);
         // Others get their turn before whoever asks the object is answered.
-        if self.rng.chance(50) {
+        if self.rng.below(2) == 0 {
             self.catch_up_all(now);
         }
     }
