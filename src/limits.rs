@@ -146,6 +146,9 @@ pub const BODY_TOTAL_MS: u32 = 120_000;
 /// Bytes of record lines in the answer to a push of another front, and as many of records that it names: what is left comes with the
 /// next answer, because its client knows no pages.
 pub const WORDED_BYTES_MAX: usize = MIB;
+/// Bytes that a push of another front reads, or writes, after which it goes through no more records: its body can hold conditions by
+/// the thousand, each of which has a whole collection read.
+pub const SCANNED_BYTES_MAX: usize = 64 * MIB;
 /// Records that are read in one go for such an answer.
 pub const WORDED_KEYS_AT_ONCE: usize = 500;
 /// Bytes of changes that ride on the answer to a push.

@@ -25,6 +25,11 @@ pub trait View {
     /// When storage cannot be read.
     fn value(&mut self, key: &Key) -> Result<Option<String>, Unread>;
 
+    /// Whether the push may go through more records: where not, what it means by conditions has to be known otherwise.
+    fn may_scan(&self) -> bool {
+        true
+    }
+
     /// Records of a collection behind `after` by id, about `count` of them, of up to 256 KiB each: ask for few.
     ///
     /// # Errors

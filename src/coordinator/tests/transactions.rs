@@ -32,7 +32,7 @@ impl Transaction for Counts {
             return Ok(Err(Rejection::new(RejectCode::InvalidValue, "it writes nowhere")));
         }
         let (mut count, mut after) = (0, None);
-        loop {
+        while view.may_scan() {
             let some = view.records(&Collection::stored("c"), after.as_ref(), 2)?;
             count += some.records.len();
             match some.next {
@@ -203,4 +203,21 @@ fn a_position_of_another_history_is_no_reason_to_leave_its_edits_undone() {
     let answer = desk.transact(push(DX, elsewhere, vec![counts(Some("t1"), &["b"])], &["a", "b"]));
     assert_eq!(answer, r#"nowhere  {"version":1{"version":2 done"#);
     assert!(desk.value("b").is_some());
+}
+
+#[test]
+fn a_push_that_has_had_a_whole_collection_read_again_and_again_goes_through_no_more_records() {
+    let mut desk = Desk::new();
+    let long = Counts { token: None, into: vec!["long".to_owned()], padding: 250 * 1024 };
+    desk.transact(push(DX, None, vec![long], &[]));
+    let times = 2 * limits::SCANNED_BYTES_MAX / (250 * 1024);
+    let scans =
+        (0..times).map(|number| Counts { token: None, into: vec![format!("z/{number:04}")], padding: 0 });
+    desk.transact(push(DX, None, scans.collect(), &[]));
+    let mut counted = |number: usize| {
+        let key = key(&format!("z/{number:04}"));
+        let record = desk.core.ledger().record(&key).expect("a read").expect("a record");
+        record.value(&key).expect("a value").starts_with(r#"{"n":1,"#)
+    };
+    assert_eq!((counted(0), counted(times / 4), counted(times - 1)), (true, true, false));
 }

@@ -182,7 +182,7 @@ impl<'a> Deriving<'a> {
         let Some((condition, criteria)) = condition.and_then(|it| Some((it, it.read()?))) else {
             return Ok(None);
         };
-        if self.falls_back {
+        if self.falls_back || !self.view.may_scan() {
             return Ok(None);
         }
         let mut meant = Vec::new();

@@ -31,6 +31,8 @@ struct Planned<'a, L> {
     plan: &'a mut Plan,
     ledger: &'a L,
     failed: Option<LedgerError>,
+    /// Whether the push has not read more than it may yet.
+    may_scan: bool,
 }
 
 impl<L> Planned<'_, L> {
@@ -46,6 +48,10 @@ impl<L: Ledger> View for Planned<'_, L> {
             Ok(record) => Ok(record.and_then(|record| record.value(key)).map(str::to_owned)),
             Err(error) => Err(self.unread(error)),
         }
+    }
+
+    fn may_scan(&self) -> bool {
+        self.may_scan
     }
 
     fn records(
@@ -132,7 +138,10 @@ impl Plan {
             let Intent::Transaction(transaction) = &submitted.intent else {
                 panic!("BUG: a push that has a wording has a mutation that is no transaction")
             };
-            let result = self.once(ledger, submitted, transaction.as_ref(), &mut tokens, &by)?;
+            let work = progress.work + self.work() - work_before;
+            let may_scan = work <= limits::SCANNED_BYTES_MAX;
+            let transaction = (transaction.as_ref(), may_scan);
+            let result = self.once(ledger, submitted, transaction, &mut tokens, &by)?;
             progress.results.push(result);
         }
         // What was all done before leaves the row as it is.
@@ -151,7 +160,7 @@ impl Plan {
         &mut self,
         ledger: &L,
         submitted: &Submitted,
-        transaction: &dyn Transaction,
+        (transaction, may_scan): (&dyn Transaction, bool),
         tokens: &mut Tokens,
         by: &Author<'_>,
     ) -> LedgerResult<MutationResult> {
@@ -159,7 +168,7 @@ impl Plan {
         if let Some(version) = token.and_then(|token| tokens.get(token)) {
             return Ok(MutationResult { id, settled: Settled::Applied(version), duplicate: true });
         }
-        let settled = self.transaction(ledger, submitted, transaction, by)?;
+        let settled = self.transaction(ledger, submitted, (transaction, may_scan), by)?;
         if let Some(token) = token {
             tokens.note(token, self.version);
         }
@@ -171,10 +180,10 @@ impl Plan {
         &mut self,
         ledger: &L,
         submitted: &Submitted,
-        transaction: &dyn Transaction,
+        (transaction, may_scan): (&dyn Transaction, bool),
         by: &Author<'_>,
     ) -> LedgerResult<Settled> {
-        let mut view = Planned { plan: self, ledger, failed: None };
+        let mut view = Planned { plan: self, ledger, failed: None, may_scan };
         let derived = transaction.derive(&mut view);
         let failed = view.failed.take();
         let derived = derived.map_err(|Unread| failed.expect("BUG: a front could not read what was read"))?;
