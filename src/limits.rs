@@ -143,12 +143,14 @@ pub const BODY_IDLE_MS: u32 = 10_000;
 pub const BODY_BYTES_PER_S: u32 = 1_000;
 /// How long the edge waits for the whole of a body, in ms: 4 MiB at 35 KB/s.
 pub const BODY_TOTAL_MS: u32 = 120_000;
-/// Bytes of record lines in the answer to a push of another front, and as many of records that it names: what is left comes with the
-/// next answer, because its client knows no pages.
+/// Bytes of record lines in the answer to a push of another front, and as many of records that it names. Of what
+/// is new the rest comes with the next answer, because its client knows no pages; of what it names in vain, the rest stays untold.
 pub const WORDED_BYTES_MAX: usize = MIB;
 /// Bytes that a push of another front reads, or writes, after which it goes through no more records: its body can hold conditions by
 /// the thousand, each of which has a whole collection read.
 pub const SCANNED_BYTES_MAX: usize = 64 * MIB;
+/// Bytes of the records that one transaction of another front replaces or removes: all of them are in memory at once.
+pub const REPLACED_BYTES_MAX: usize = 32 * MIB;
 /// Records that are read in one go for such an answer.
 pub const WORDED_KEYS_AT_ONCE: usize = 500;
 /// Bytes of changes that ride on the answer to a push.

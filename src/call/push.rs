@@ -236,6 +236,12 @@ pub struct PushAnswer {
 }
 
 impl PushAnswer {
+    /// Bytes of the records that it brings.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.worded.as_ref().unwrap_or(&self.changes).len()
+    }
+
     /// The body.
     #[must_use]
     pub fn to_json(&self) -> String {

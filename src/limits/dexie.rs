@@ -40,3 +40,5 @@ pub const DEXIE_MESSAGE_MAX: usize = 4 * KIB;
 pub const DEXIE_OP_BYTES: usize = 20;
 /// … and a transaction.
 pub const DEXIE_TRANSACTION_BYTES: usize = 256;
+/// Bytes of a condition: a longer one is none that an index could be asked, and the keys count that the client has found.
+pub const DEXIE_CRITERIA_MAX: usize = 4 * KIB;

@@ -30,6 +30,9 @@ pub trait View {
         true
     }
 
+    /// So many bytes of texts were gone through to find out what it comes to, beside records: whoever waits for the push pays for it.
+    fn has_gone_through(&mut self, _bytes: usize) {}
+
     /// Records of a collection behind `after` by id, about `count` of them, of up to 256 KiB each: ask for few.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { usedBy } from "./device.mjs";
 import { startRuntime } from "./harness.mjs";
+import { Member, spaceId } from "./member.mjs";
 
 const EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
 const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -24,8 +25,8 @@ class Client {
     this.sub = sub;
   }
 
-  static async of(sub, runtime = shared) {
-    const client = Object.assign(new Client(sub), { runtime });
+  static async of(sub, runtime = shared, space = undefined) {
+    const client = Object.assign(new Client(sub), { runtime, path: space === undefined ? "/dexie" : `/dexie/${space}` });
     const body = JSON.stringify({ grant_type: EXCHANGE, subject_token: runtime.token(sub), public_key: PEM });
     const response = await runtime.fetch("home", "/dexie/token", { method: "POST", headers: { "content-type": "application/json" }, body });
     client.session = (await response.json()).accessToken;
@@ -36,7 +37,7 @@ class Client {
     const { identity: clientIdentity, lastPull } = this;
     const body = JSON.stringify({ v: 3, clientIdentity, schema: {}, lastPull, baseRevs: [], changes, y: [], dxcv: "4.4.14" });
     const headers = { authorization: `Bearer ${this.session}`, "content-type": "application/tson" };
-    const response = await this.runtime.fetch(at, "/dexie/sync", { method: "POST", headers, body });
+    const response = await this.runtime.fetch(at, `${this.path}/sync`, { method: "POST", headers, body });
     assert.equal(response.status, 200, await response.clone().text());
     const answer = await response.json();
     this.#takeIn(answer);
@@ -147,5 +148,49 @@ describe("an answer", () => {
       assert.equal(response.status, 400, body);
       assert.equal((await response.json()).code, "malformed");
     }
+  });
+});
+
+describe("a position where nobody has ever been", () => {
+  const LAST = "9007199254740991";
+
+  test("begins no new history where a reader of a shared space claims it", async () => {
+    const [owner, reader] = ["owner", "reader"].map((name) => new Member(shared, name));
+    const space = await owner.create(spaceId("claim"));
+    await owner.set(space, reader, "reader");
+    const client = await Client.of(reader.sub, shared, space);
+    const { serverRevision } = await client.sync();
+    const epoch = serverRevision.split(".")[0];
+    client.lastPull.serverRevision = `${epoch}.${LAST}`;
+    await client.sync(upsert({ id: "a" }));
+    const after = await (await Client.of(reader.sub, shared, space)).sync();
+    assert.equal(after.serverRevision.split(".")[0], epoch);
+    assert.equal(client.rows.size, 0, "a reader's row goes");
+  });
+
+  test("is answered with everything there is, and the realm comes back with the next answer", async () => {
+    const client = await Client.of(shared.subject());
+    await client.sync(upsert({ id: "a" }));
+    client.lastPull.serverRevision = `zzzzzzzzzzzz.${LAST}`;
+    const { realms } = await client.sync();
+    assert.deepEqual([realms, [...client.rows.keys()]], [["rlm-public"], ["c/a"]]);
+    assert.deepEqual((await client.sync()).realms, [client.sub, "rlm-public"]);
+  });
+
+  test("is told over a socket to pull, and nothing breaks", async () => {
+    const client = await Client.of(shared.subject());
+    await client.sync(upsert({ id: "a" }));
+    const url = `${(await shared.url("home")).replace("http", "ws")}/dexie/changes?v=3&rev=x&realmsHash=x&clientId=x&dxcv=4.4.14&token=${encodeURIComponent(client.session)}`;
+    const socket = new WebSocket(url);
+    await new Promise((resolve, reject) => {
+      socket.addEventListener("open", resolve);
+      socket.addEventListener("error", reject);
+    });
+    const heard = new Promise((resolve) => socket.addEventListener("message", ({ data }) => resolve(JSON.parse(data))));
+    for (let times = 0; times < 2; times += 1) socket.send(JSON.stringify({ type: "ready", rev: `zzzzzzzzzzzz.${LAST}`, realmSetHash: "x" }));
+    assert.equal((await heard).type, "realms-changed");
+    socket.close();
+    assert.equal((await client.sync()).realms.length, 2);
+    assert.ok(!shared.logs.join("").includes("BUG:"), "no panic");
   });
 });

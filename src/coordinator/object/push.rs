@@ -138,6 +138,9 @@ impl<S: Storage> Object<S> {
             task.state = State::Granting(Box::new(push), units);
             return Ok(Effect::Sign { user, scope, role });
         }
+        if role < Role::Writer {
+            return self.join_queue(task, push, units);
+        }
         self.claim_of_push(task, Box::new(push), units, at)
     }
 
@@ -218,7 +221,7 @@ impl<S: Storage> Object<S> {
         }
         for Done { ticket, answer, work, written } in done {
             let one = self.waiting.get_mut(&ticket).expect("BUG: nobody has pushed what was settled");
-            let bytes = work + answer.as_ref().map_or(0, |answer| answer.changes.len());
+            let bytes = work + answer.as_ref().map_or(0, PushAnswer::bytes);
             self.rate.charge(&one.user, one.units + rate::cost(bytes, 0), at.now);
             rows.add(std::mem::take(&mut one.rows));
             if answer.is_ok() {

@@ -44,6 +44,8 @@ const JSON_HEADERS: &str = "Content-Type\napplication/json\n";
 pub(super) struct Sync {
     /// Bytes of its body, if they are known.
     length: Option<u64>,
+    /// Whether its client stands where nobody has ever been: then it gets everything anew.
+    is_lost: bool,
     /// What a sync pulls, once it has been read.
     asked: Option<SyncRequest>,
 }
@@ -69,7 +71,7 @@ impl Isolate {
         length: &str,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        visit.sync = Some(Box::new(Sync { length: length.parse().ok(), asked: None }));
+        visit.sync = Some(Box::new(Sync { length: length.parse().ok(), ..Sync::default() }));
         let session = visit.request.authorization.strip_prefix("Bearer ").unwrap_or_default();
         let caller = self.identify_session(session, visit.request.now)?;
         self.begin_as(visit, caller, now)
@@ -145,7 +147,7 @@ impl Isolate {
                 self.pass_sync(visit, (Some(body), PassedBody::Call), now)
             }
             SyncRequest::Pull { .. } => {
-                visit.sync = Some(Box::new(Sync { length: None, asked: Some(asked) }));
+                visit.sync = Some(Box::new(Sync { asked: Some(asked), ..Sync::default() }));
                 self.with_grant(visit, now)
             }
         }
@@ -170,7 +172,7 @@ impl Isolate {
             return Ok(Self::get_blob(visit));
         }
         let own = last_pull(visit).and_then(|last| last.position.as_ref());
-        let own = own.filter(|_| !planted!(AnswerBelowLastPull));
+        let own = own.filter(|_| !is_lost(visit) && !planted!(AnswerBelowLastPull));
         let request = PullRequest {
             epoch: own.map(|own| own.epoch.clone()),
             since: own.map(|own| own.version).unwrap_or_default(),
@@ -180,6 +182,14 @@ impl Isolate {
         };
         let pulling = self.begin_pull(visit, request, Format::Ndjson, now);
         self.pull_on(visit, Box::new(pulling), now)
+    }
+
+    /// The space does not know the position that the client claims, and does not believe it either. A client of ours would be told
+    /// so; this one knows no such answer, and would ask the same for ever.
+    pub(super) fn sync_anew(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
+        let sync = visit.sync.as_mut().expect("BUG: a sync is lost that never began");
+        sync.is_lost = true;
+        self.read_space(visit, now)
     }
 
     /// The object has given a grant for the space, or not.
@@ -215,6 +225,7 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         let is_reset = match &answer {
+            _ if is_lost(visit) => true,
             PullAnswer::Nothing { .. } => false,
             PullAnswer::Changes { reset, .. } | PullAnswer::Page { reset, .. } => *reset,
             PullAnswer::Load(load) => load.reset,
@@ -272,6 +283,11 @@ impl Visit {
     pub(super) fn length(&self) -> Option<u64> {
         self.sync.as_ref()?.length
     }
+}
+
+/// Whether it is known that nobody has ever been where the client stands.
+pub(super) fn is_lost(visit: &Visit) -> bool {
+    visit.sync.as_ref().is_some_and(|sync| sync.is_lost)
 }
 
 /// What whoever pulls has; none if it has nothing of ours.

@@ -1,5 +1,7 @@
 //! A pull, from one layer to the next.
 
+#[cfg(feature = "dexie")]
+use super::dexie::is_lost;
 use super::{Called, Effect, Event, State, Visit, call::Then, errand::Errand};
 use crate::{
     access::target::Target,
@@ -113,6 +115,10 @@ impl Isolate {
                 let is_spare = pulling.pull.can_do_without();
                 call.timeout_ms = if is_spare { limits::PULL_TIMEOUT_MS } else { pulling.waits_ms };
                 return Ok(self.make_call(visit, call, Then::Pull(pulling), now));
+            }
+            #[cfg(feature = "dexie")]
+            Next::Fail(ApiError::PositionUnknown { .. }) if visit.sync.is_some() && !is_lost(visit) => {
+                return self.sync_anew(visit, now);
             }
             Next::Fail(error) => {
                 self.remember_pull(visit, &pulling);

@@ -4,7 +4,10 @@ use super::{
     key::IndexKey,
     tson::{Value, escaped, given},
 };
-use crate::json::{Members, decoded, elements, members, text_of};
+use crate::{
+    json::{Members, decoded, elements, members, text_of},
+    limits,
+};
 
 /// A condition, read once and asked of many records.
 #[derive(Debug)]
@@ -41,6 +44,9 @@ struct Bound {
 impl Criteria {
     /// Reads a condition; none if it is not understood.
     pub(super) fn parse(json: &str) -> Option<Self> {
+        if json.len() > limits::DEXIE_CRITERIA_MAX {
+            return None;
+        }
         let (mut index, mut range) = (None, None);
         for (name, value) in members(json) {
             match name {

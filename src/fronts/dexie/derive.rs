@@ -120,6 +120,11 @@ impl<'a> Deriving<'a> {
         Ok(())
     }
 
+    /// Tells whoever has given the view how much was gone through.
+    pub(super) fn end(&mut self) {
+        self.view.has_gone_through(limits::DEXIE_WORK_MAX - self.work);
+    }
+
     /// The changes.
     pub(super) fn changes(self) -> Vec<Change> {
         let op = |value: Option<String>| value.map_or(mutation::Op::Delete, mutation::Op::Put);
@@ -192,6 +197,9 @@ impl<'a> Deriving<'a> {
         let sub = &self.push.sub;
         let mut after: Option<RecordId> = None;
         loop {
+            if !self.view.may_scan() {
+                return Ok(None);
+            }
             let page = self.view.records(of, after.as_ref(), limits::DEXIE_SCANNED_AT_ONCE)?;
             for (id, value) in page.records {
                 if !self.may_look_at(value.len()) {

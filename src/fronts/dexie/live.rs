@@ -9,7 +9,7 @@ use crate::{
     json::{Texts, Written, json_text},
     limits,
     snapshot::lines::version_of,
-    version::Position,
+    version::{Position, Version},
 };
 
 /// That there is something to pull. Its client does so whatever it has.
@@ -64,7 +64,8 @@ impl Peer {
         }
         let texts = Texts::parse(message).filter(|texts| texts.get("type") == Some("ready"));
         let Some(texts) = texts else { return false };
-        let at = texts.get("rev").and_then(Position::parse);
+        // Nothing can come behind the last version that can be, so no space stands there.
+        let at = texts.get("rev").and_then(Position::parse).filter(|at| at.version < Version::MAX);
         let hash = texts.get("realmSetHash").unwrap_or_default();
         let (at, hash) = if hash.len() <= HASH_MAX { (at, hash) } else { (None, "") };
         self.ready = Some(Ready { at, hash: hash.to_owned() });
@@ -161,7 +162,6 @@ pub const fn closing(why: &Closing) -> (Option<&'static str>, u16, &'static str)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::version::Version;
 
     const LINES: &str = "{\"version\":57,\"collection\":\"todos\",\"id\":\"a\",\"value\":{}}\n{\"version\":58,\"collection\":\"todos\",\"id\":\"b\",\"deleted\":true}\n";
 
@@ -266,6 +266,14 @@ mod tests {
         assert_eq!(peer.sent_to_pull(), None, "where it reckons otherwise it is not sent for ever");
         assert!(peer.hear(&ready_with(&hash_of_realms("alice"))));
         assert_eq!((peer.sent_to_pull(), peer.is_ready()), (None, true));
+    }
+
+    #[test]
+    fn nobody_stands_at_the_last_version_that_can_be_behind_which_nothing_could_be_told() {
+        let mut peer = Peer::new("alice");
+        assert!(peer.hear(&ready("zzzzzzzzzzzz.9007199254740991")));
+        assert_eq!(peer.at(), None);
+        assert_eq!(peer.sent_to_pull(), Some(REALMS_CHANGED));
     }
 
     #[test]

@@ -108,10 +108,14 @@ impl Transaction for Operations {
             match deriving.op(&of, &table, &self.push.body[at..at + op.length as usize]) {
                 Ok(()) => {}
                 Err(Stop::Rejected(_)) if planted!(RestOfRejectedDone) => {}
-                Err(Stop::Rejected(rejection)) => return Ok(Err(rejection)),
+                Err(Stop::Rejected(rejection)) => {
+                    deriving.end();
+                    return Ok(Err(rejection));
+                }
                 Err(Stop::Unread) => return Err(Unread),
             }
         }
+        deriving.end();
         Ok(Ok(deriving.changes()))
     }
 

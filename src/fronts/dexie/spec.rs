@@ -23,6 +23,10 @@ pub(super) fn changed(
     primary: &[String],
     work: &mut usize,
 ) -> Result<String, Rejection> {
+    if spec.len() > limits::VALUE_BYTES_MAX {
+        return Err(Rejection::new(RejectCode::TooLarge, "what changes a record has at most 256 KiB"));
+    }
+    spend(work, spec.len())?;
     let mut object = Object::of(value, work)?;
     for (path, change) in members(spec) {
         let Some(path) = text_of(path) else { continue };

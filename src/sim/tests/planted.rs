@@ -446,7 +446,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::CacheKeyedByParameter, &["I9"], 100),
     (Fault::TailNotHashed, &["I6"], 300),
     (Fault::ClientIdIsAnybodys, &["I2", "I7", "I12"], 100),
-    (Fault::IncarnationLeftOut, &["I9"], 1000),
+    (Fault::IncarnationLeftOut, &["I9", "I4"], 1000),
     (Fault::AnybodyPushes, &["I9", "I2"], 600),
     (Fault::AnybodyPulls, &["I9"], 300),
     (Fault::OldGrantReachesNewSpace, &["I9"], 300),

@@ -31,8 +31,8 @@ struct Planned<'a, L> {
     plan: &'a mut Plan,
     ledger: &'a L,
     failed: Option<LedgerError>,
-    /// Whether the push has not read more than it may yet.
-    may_scan: bool,
+    /// How much the plan may have read, or written, when the push goes through no more records.
+    scans_until: usize,
 }
 
 impl<L> Planned<'_, L> {
@@ -51,7 +51,11 @@ impl<L: Ledger> View for Planned<'_, L> {
     }
 
     fn may_scan(&self) -> bool {
-        self.may_scan
+        self.plan.work() <= self.scans_until
+    }
+
+    fn has_gone_through(&mut self, bytes: usize) {
+        self.plan.work.read += bytes;
     }
 
     fn records(
@@ -60,7 +64,11 @@ impl<L: Ledger> View for Planned<'_, L> {
         after: Option<&RecordId>,
         count: usize,
     ) -> Result<Scanned, Unread> {
+        let rows = self.ledger.rows().read;
         let stored = self.ledger.records_of(of, after, count).map_err(|error| self.unread(error))?;
+        // Also deletions that are remembered are read.
+        let rows = self.ledger.rows().read.saturating_sub(rows).max(stored.len() as u32);
+        self.plan.work.read += rows as usize * limits::ROW_BYTES;
         let next = stored.last().map(|(id, _)| id.clone()).filter(|_| stored.len() >= count);
         self.plan.work.read += stored.iter().map(|(_, value)| value.len()).sum::<usize>();
         // What is planned takes the place of what is stored, as far as that reaches.
@@ -138,9 +146,8 @@ impl Plan {
             let Intent::Transaction(transaction) = &submitted.intent else {
                 panic!("BUG: a push that has a wording has a mutation that is no transaction")
             };
-            let work = progress.work + self.work() - work_before;
-            let may_scan = work <= limits::SCANNED_BYTES_MAX;
-            let transaction = (transaction.as_ref(), may_scan);
+            let scans_until = work_before + limits::SCANNED_BYTES_MAX.saturating_sub(progress.work);
+            let transaction = (transaction.as_ref(), scans_until);
             let result = self.once(ledger, submitted, transaction, &mut tokens, &by)?;
             progress.results.push(result);
         }
@@ -160,7 +167,7 @@ impl Plan {
         &mut self,
         ledger: &L,
         submitted: &Submitted,
-        (transaction, may_scan): (&dyn Transaction, bool),
+        (transaction, scans_until): (&dyn Transaction, usize),
         tokens: &mut Tokens,
         by: &Author<'_>,
     ) -> LedgerResult<MutationResult> {
@@ -168,7 +175,7 @@ impl Plan {
         if let Some(version) = token.and_then(|token| tokens.get(token)) {
             return Ok(MutationResult { id, settled: Settled::Applied(version), duplicate: true });
         }
-        let settled = self.transaction(ledger, submitted, (transaction, may_scan), by)?;
+        let settled = self.transaction(ledger, submitted, (transaction, scans_until), by)?;
         if let Some(token) = token {
             tokens.note(token, self.version);
         }
@@ -180,10 +187,10 @@ impl Plan {
         &mut self,
         ledger: &L,
         submitted: &Submitted,
-        (transaction, may_scan): (&dyn Transaction, bool),
+        (transaction, scans_until): (&dyn Transaction, usize),
         by: &Author<'_>,
     ) -> LedgerResult<Settled> {
-        let mut view = Planned { plan: self, ledger, failed: None, may_scan };
+        let mut view = Planned { plan: self, ledger, failed: None, scans_until };
         let derived = transaction.derive(&mut view);
         let failed = view.failed.take();
         let derived = derived.map_err(|Unread| failed.expect("BUG: a front could not read what was read"))?;
@@ -194,8 +201,12 @@ impl Plan {
         if !self.has_room_for_all(ledger, &changes)? {
             return Ok(Settled::Rejected(too_many_collections()));
         }
+        let Some(steps) = self.steps(ledger, changes)? else {
+            let rule = "the records that a transaction replaces or removes have at most 32 MiB";
+            return Ok(Settled::Rejected(Rejection::new(RejectCode::TooLarge, rule)));
+        };
         let mut settled = Settled::Applied(self.version);
-        for changes in self.steps(ledger, changes)? {
+        for changes in steps {
             let mutation =
                 Mutation { epoch: None, after: Vec::new(), changes, resolutions: Vec::new(), named: 0 };
             settled = self.mutation(ledger, submitted, &mutation, by)?;
@@ -207,13 +218,22 @@ impl Plan {
         Ok(settled)
     }
 
-    /// The changes, cut where they are as many as one mutation may have, or read and write as much.
-    fn steps<L: Ledger>(&mut self, ledger: &L, changes: Vec<Change>) -> LedgerResult<Vec<Vec<Change>>> {
-        let (mut steps, mut bytes) = (Vec::<Vec<Change>>::new(), 0);
+    /// The changes, cut where they are as many as one mutation may have, or read and write as much. None where what stands there is
+    /// more than fits into memory beside everything else.
+    fn steps<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        changes: Vec<Change>,
+    ) -> LedgerResult<Option<Vec<Vec<Change>>>> {
+        let (mut steps, mut bytes, mut all) = (Vec::<Vec<Change>>::new(), 0, 0);
         for change in changes {
             let before = self.record(ledger, &change.key)?.map_or(0, |record| record.line.len());
             let after = if let Op::Put(value) = &change.op { value.len() } else { 0 };
             bytes += before + after;
+            all += before;
+            if all > limits::REPLACED_BYTES_MAX {
+                return Ok(None);
+            }
             match steps.last_mut() {
                 Some(step)
                     if step.len() < limits::MUTATION_CHANGES_MAX && bytes <= limits::MUTATION_VALUES_MAX =>
@@ -226,7 +246,7 @@ impl Plan {
                 }
             }
         }
-        Ok(steps)
+        Ok(Some(steps))
     }
 
     fn has_room_for_all<L: Ledger>(&mut self, ledger: &L, changes: &[Change]) -> LedgerResult<bool> {
