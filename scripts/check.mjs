@@ -15,6 +15,9 @@ await main(() => {
   console.log("\n== lints of the Worker");
   const worker = clippy("--package", "headwater-worker", "--target", "wasm32-unknown-unknown");
   run("cargo", worker, "Repair what is named above.");
+  console.log("\n== the same without the other front");
+  const alone = ["clippy", "--locked", "--no-default-features"];
+  for (const target of [["--package", "headwater", "--lib"], worker.slice(2, -3)]) run("cargo", [...alone, ...target, "--", "-D", "warnings"], "Repair what is named above.");
   console.log("\n== types of the client and the app");
   // The app goes by the types that the client's build has made.
   run(tools.node, ["client/build.mjs"], "The message is above.");

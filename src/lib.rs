@@ -68,7 +68,8 @@ pub mod log;
 pub mod mutation;
 pub mod role;
 pub mod shares;
-#[cfg(not(target_arch = "wasm32"))]
+// Its worlds have clients of every front.
+#[cfg(all(not(target_arch = "wasm32"), feature = "dexie"))]
 pub mod sim;
 pub mod snapshot;
 pub mod time;

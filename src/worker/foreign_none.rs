@@ -1,6 +1,6 @@
 //! In the place of `foreign.rs` in a build whose only front is our own.
 
-use std::rc::Rc;
+use std::future::Ready;
 
 use headwater::call::live::{Closing, News};
 use wasm_bindgen::prelude::*;
@@ -18,7 +18,7 @@ impl Instance {
         numbers
     }
 
-    pub(crate) async fn hear_foreign(self: &Rc<Self>, _: u32, _: &JsValue) {
+    pub(crate) fn hear_foreign(&self, _: u32, _: &JsValue) -> Ready<()> {
         panic!("{NONE}")
     }
 }

@@ -26,6 +26,25 @@ use crate::{
 #[cfg(feature = "dexie")]
 const NOT_HERE: ApiError = ApiError::NotFound("This server does not have that.");
 
+impl Visit {
+    /// One of which nothing is known yet, and which has used nothing.
+    pub(super) fn of(request: Request, origin: Option<String>) -> Self {
+        Self {
+            request,
+            route: None,
+            target: None,
+            grant: String::new(),
+            origin,
+            usage: Usage::default(),
+            told: Usage::default(),
+            #[cfg(feature = "dexie")]
+            sync: None,
+            writer: None,
+            state: State::Over,
+        }
+    }
+}
+
 impl Isolate {
     /// A request begins; `header` gives those of its headers that only some requests need. Memory answers most of them at
     /// once.
@@ -33,21 +52,8 @@ impl Isolate {
         let origin = self.allowed_origin(&request.origin, &request.host);
         let now = request.now;
         let route = Route::of(&request.method, &request.path);
-        let (grant, target, state) = (String::new(), None, State::Over);
-        let (usage, told) = (Usage { worker: 1, ..Usage::default() }, Usage::default());
-        let mut visit = Visit {
-            request,
-            route: None,
-            target,
-            grant,
-            origin,
-            usage,
-            told,
-            #[cfg(feature = "dexie")]
-            sync: None,
-            writer: None,
-            state,
-        };
+        let usage = Usage { worker: 1, ..Usage::default() };
+        let mut visit = Visit { usage, ..Visit::of(request, origin) };
         let begun = route.and_then(|route| self.begin_route(&mut visit, route, header, now));
         let effect = begun.unwrap_or_else(|error| self.answer(&visit, Err(error), now));
         (visit, effect)

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     call::{
         Administration, Aside, Ask, BudgetAnswer, BudgetCall, Call, DirectoryAnswer, DirectoryCall,
-        OrderedCursor, PullReply, Usage, decode_reply,
+        OrderedCursor, PullReply, decode_reply,
     },
     edge::{
         blobs::{BlobEffect, BlobEvent},
@@ -77,22 +77,8 @@ impl Visit {
     pub(super) fn errand(&self, errand: Errand) -> Self {
         let Request { host, id, .. } = &self.request;
         let request = Request { host: host.clone(), id: id.clone(), ..Request::default() };
-        let (target, origin) = (self.target.clone(), self.origin.clone());
-        let (usage, state) = (Usage::default(), State::Errand(Box::new(errand)));
-        let (grant, told) = (String::new(), Usage::default());
-        Self {
-            request,
-            route: None,
-            target,
-            grant,
-            origin,
-            usage,
-            told,
-            #[cfg(feature = "dexie")]
-            sync: None,
-            writer: None,
-            state,
-        }
+        let (target, state) = (self.target.clone(), State::Errand(Box::new(errand)));
+        Self { target, state, ..Self::of(request, self.origin.clone()) }
     }
 }
 

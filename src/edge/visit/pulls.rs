@@ -3,7 +3,6 @@
 use super::{Effect, Request, State, Visit, pull::budget};
 use crate::{
     access::{target::Target, token::Bearer},
-    call::Usage,
     edge::isolate::Isolate,
     error::ApiError,
     fronts::headwater::{
@@ -52,19 +51,9 @@ impl Isolate {
     /// What is wrong with one of them is its own answer.
     fn begin_part(&mut self, several: &Visit, json: &str, now: Millis) -> Part {
         let Request { host, id, now: came, .. } = &several.request;
-        let mut visit = Visit {
-            request: Request { host: host.clone(), id: id.clone(), now: *came, ..Request::default() },
-            route: Some(Route::Pull { in_body: true }),
-            target: None,
-            grant: String::new(),
-            origin: several.origin.clone(),
-            usage: Usage::default(),
-            told: Usage::default(),
-            #[cfg(feature = "dexie")]
-            sync: None,
-            writer: None,
-            state: State::Over,
-        };
+        let request = Request { host: host.clone(), id: id.clone(), now: *came, ..Request::default() };
+        let route = Some(Route::Pull { in_body: true });
+        let mut visit = Visit { route, ..Visit::of(request, several.origin.clone()) };
         let begun = self.begin_as_part(&mut visit, several.target().caller.clone(), json, now);
         let effect = begun.unwrap_or_else(|error| self.answer(&visit, Err(error), now));
         Part { visit, effect }
