@@ -92,7 +92,7 @@ pub(crate) fn dexie(body: &[u8]) {
     let lines = "{\"version\":58,\"collection\":\"todos\",\"id\":\"a\",\"value\":{}}\n";
     let (reached, changes) = if is_known { (Some(&at), lines) } else { (None, "") };
     let said = wording.say(&Outcome { reached, changes, touched: lines, results: &ends.0 });
-    let said: Value = serde_json::from_str(&said).expect("an answer is JSON");
+    let said: Value = serde_json::from_str(&with_whole_characters(&said)).expect("an answer is JSON");
     for list in ["realms", "inviteRealms", "rejections", "changes"] {
         assert!(said[list].is_array(), "{list}");
     }
@@ -101,6 +101,12 @@ pub(crate) fn dexie(body: &[u8]) {
         "nothing is wiped"
     );
     assert!(said["serverRevision"].as_str().is_some_and(|revision| !revision.is_empty()));
+}
+
+/// What can be read here: a refusal names a table or a key as it was written, and half a character in it is fit for `JSON.parse` and not for
+/// serde_json.
+fn with_whole_characters(json: &str) -> String {
+    json.replace("\\ud", "\\u0d").replace("\\uD", "\\u0D")
 }
 
 /// How transactions end, and what they leave.
