@@ -16,13 +16,14 @@ function attempt(name, work) {
   }
 }
 
-function testOnRuntime(files, atOnce) {
+function testInNode(files, env) {
   // Most of the time they wait, for clocks of their own runtimes; by default there would be as many as cores but one.
-  const options = ["--test", `--test-concurrency=${atOnce}`, "--test-reporter=spec"];
-  // On the platform as it is; that takes no longer (tests/runtime/platform.mjs).
-  const platform = { PLATFORM: process.env.PLATFORM ?? "real" };
-  run(tools.node, [...options, files], "See the failed tests above.", platform);
+  const options = ["--test", "--test-concurrency=3", "--test-reporter=spec"];
+  run(tools.node, [...options, ...files], "See the failed tests above.", env);
 }
+
+/** On the platform as it is; that takes no longer (tests/runtime/platform.mjs). */
+const platform = { PLATFORM: process.env.PLATFORM ?? "real" };
 
 await main(() => {
   setup();
@@ -31,18 +32,16 @@ await main(() => {
     attempt("core: cargo test", () => run("cargo", ["test", "--locked"], "See the failed tests above.")),
     attempt("runtime: the built Worker in workerd", () => {
       build();
-      testOnRuntime("tests/runtime/*.test.mjs", 2);
+      testInNode(["tests/runtime/*.test.mjs"], platform);
     }),
     attempt("dexie-cloud: the addon as it is published, and the built Worker", () => {
       build();
-      // The addon waits longer than the server does.
-      testOnRuntime("tests/dexie-cloud/*.test.mjs", 3);
+      testInNode(["tests/dexie-cloud/*.test.mjs"], platform);
     }),
     attempt("client, app and costs: models, the built Worker, Chromium", () => {
       run(tools.node, ["scripts/pack.mjs"], "See above.");
       buildApps();
-      const files = ["client/core/tests/*.test.ts", "client/dexie/tests/*.test.ts", "tests/app/*.test.mjs", "costs/tests/*.test.mjs"];
-      run(tools.node, ["--test", "--test-concurrency=2", "--test-reporter=spec", ...files], "See the failed tests above.");
+      testInNode(["tests/app/*.test.mjs", "client/core/tests/*.test.ts", "client/dexie/tests/*.test.ts", "costs/tests/*.test.mjs"]);
     }),
   ].filter((name) => name !== null);
   if (failed.length > 0) throw new Stop(`failed: ${failed.join("; ")}`);

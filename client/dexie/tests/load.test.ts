@@ -111,6 +111,8 @@ describe("a device without room", () => {
     await until("the app is told", async () => (await device.status()).spaces.some(({ deviceFull }) => deviceFull));
     const had = await device.rows();
     assert.ok(had.length > 0 && had.length < 21, String(had.length));
+    // Whether a small row still fits depends on how full the last page has made it.
+    await room(device, 2_000_000);
     await device.add({ id: "a", title: "small" });
     await until("what the app writes is pushed", async () => (await runtime.truth(sub)).records.has("todos a"));
     await room(device);

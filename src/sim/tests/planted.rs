@@ -505,6 +505,40 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::AfterNotSaid, &["I12"], 100),
 ];
 
+/// The rare ones, each with the seed of the world in which it was noticed when that was last looked up. That world is lived first, which is
+/// most of what this test would take; where it is silent by now, all are lived from seed 0, and what was printed belongs here.
+const NOTICED: &[(Fault, u64)] = &[
+    (Fault::AnswerBelowLastPull, 52),
+    (Fault::AnyCodeInvites, 38),
+    (Fault::AnybodyPushes, 549),
+    (Fault::AnybodyResolves, 85),
+    (Fault::DeltaNotWhole, 57),
+    (Fault::DroppedAlarmAwaited, 24),
+    (Fault::EmptyEpochNotPublished, 54),
+    (Fault::FailedTurnGoesOn, 814),
+    (Fault::FloorNotRaised, 118),
+    (Fault::ForgottenBelowTheBase, 57),
+    (Fault::FullLoadMerged, 254),
+    (Fault::GrantForAnySpace, 61),
+    (Fault::HeadBelowHorizonContinued, 181),
+    (Fault::HintCreatesStorage, 184),
+    (Fault::InvitationNeverEnds, 24),
+    (Fault::LaterNotClaimed, 50),
+    (Fault::LaterWriteUntold, 307),
+    (Fault::LinkUndoes, 33),
+    (Fault::OldChangesApplied, 32),
+    (Fault::OldPartsNotPutAgain, 36),
+    (Fault::OtherBaseResumed, 217),
+    (Fault::PublishedBeforePut, 55),
+    (Fault::PushAnsweredBelowHorizon, 175),
+    (Fault::RemovedStillHears, 28),
+    (Fault::RestNotAdmitted, 622),
+    (Fault::SaidBeforeDurable, 227),
+    (Fault::ScanUnplanned, 108),
+    (Fault::ServedBelowHorizon, 35),
+    (Fault::TailNotHashed, 205),
+];
+
 /// Whether a fault is planted in this thread.
 pub(crate) fn is_on(fault: Fault) -> bool {
     PLANTED.get() == Some(fault)
@@ -535,7 +569,8 @@ fn silence_planted_panics() {
 /// The first of so many worlds in which somebody notices the fault.
 fn notice(fault: Fault, worlds: u64) -> Option<Violation> {
     PLANTED.set(Some(fault));
-    let noticed = (0..worlds).find_map(|seed| hunt::live(seed, STEPS));
+    let known = NOTICED.iter().filter(|(of, seed)| *of == fault && *seed < worlds).map(|(_, seed)| *seed);
+    let noticed = known.chain(0..worlds).find_map(|seed| hunt::live(seed, STEPS));
     PLANTED.set(None);
     noticed
 }
