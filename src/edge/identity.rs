@@ -1,6 +1,8 @@
 //! Whose a token is, whoever brings it: a request, or a message of a socket. What only the platform can find out about it is asked
 //! for in between.
 
+use strum::AsRefStr;
+
 use super::isolate::Isolate;
 use crate::{
     access::token::{Algorithm, Bearer, Claimed, Step},
@@ -30,7 +32,7 @@ pub enum TokenEffect {
 }
 
 /// What the platform has found out.
-#[derive(Debug)]
+#[derive(Debug, AsRefStr)]
 pub enum TokenEvent {
     /// Whether the signature is good; none where the platform does not know the key for one.
     Verified(Option<bool>),
@@ -39,7 +41,7 @@ pub enum TokenEvent {
 }
 
 /// A token of which the platform was asked something.
-#[derive(Debug)]
+#[derive(Debug, AsRefStr)]
 pub(super) enum Asked {
     Verifying(Box<Claimed>),
     /// The `Authorization`, once its issuer's keys are there.
@@ -74,7 +76,7 @@ impl Isolate {
                 self.learn_keys(document.as_deref(), &came, now);
                 self.find_out(&authorization, true, at)
             }
-            (asked, event) => panic!("BUG: {event:?} does not follow {asked:?}"),
+            (asked, event) => panic!("BUG: {} does not follow {}", event.as_ref(), asked.as_ref()),
         }
     }
 

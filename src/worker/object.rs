@@ -319,7 +319,7 @@ impl Instance {
                 let sign = |isolate: &mut Isolate| isolate.sign_grant(&user, &scope, role, now());
                 Event::Signed(isolate::with(&self.env, sign))
             }
-            other => panic!("BUG: {other:?} ends a task"),
+            other => panic!("BUG: {} ends a task", other.as_ref()),
         }
     }
 

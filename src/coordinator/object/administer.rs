@@ -1,6 +1,7 @@
 //! What is done about a space beside pushes and pulls.
 
 use serde_json::json;
+use strum::AsRefStr;
 
 use super::{Answer, Claimant, Effect, Event, Moment, Object, Said, State, Storage, Task};
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// What an administrative call waits for.
-#[derive(Debug)]
+#[derive(Debug, AsRefStr)]
 pub(super) enum Administering {
     /// For KV's head, with which storage is compared before an epoch begins.
     Comparing(Administration),
@@ -58,7 +59,7 @@ impl<S: Storage> Object<S> {
                 let here = self.space().position();
                 self.administered(task, &Administration::Grant { claim: None }, granted, &here, at)
             }
-            (step, event) => panic!("BUG: {event:?} does not follow {step:?}"),
+            (step, event) => panic!("BUG: {} does not follow {}", event.as_ref(), step.as_ref()),
         }
     }
 

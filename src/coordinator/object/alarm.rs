@@ -1,6 +1,7 @@
 //! A turn of the alarm, in which the publisher works.
 
 use serde_json::json;
+use strum::AsRefStr;
 
 use super::{Effect, Event, Expires, Moment, Object, State, Storage, Task};
 use crate::{
@@ -28,7 +29,7 @@ pub(super) struct Turn {
     watched_from: Millis,
 }
 
-#[derive(Debug)]
+#[derive(Debug, AsRefStr)]
 enum WaitsFor {
     /// The watchdog to be set: at the beginning, and before a head.
     Watchdog(Option<Head>),
@@ -134,7 +135,7 @@ impl<S: Storage> Object<S> {
                 turn.rows.add(self.take_rows());
                 self.log_publication(metadata, outcome, &turn);
             }
-            (waits_for, event) => panic!("BUG: {event:?} does not follow {waits_for:?}"),
+            (waits_for, event) => panic!("BUG: {} does not follow {}", event.as_ref(), waits_for.as_ref()),
         }
         Ok(self.next_of_turn(task, turn, now))
     }

@@ -104,7 +104,7 @@ impl<S: Storage> Object<S> {
     }
 
     pub(super) fn may_listen(&mut self, listener: Listener, event: Event) -> Result<Effect, ApiError> {
-        let Event::Signed(signed) = event else { panic!("BUG: {event:?} is no grant") };
+        let Event::Signed(signed) = event else { panic!("BUG: {} is no grant", event.as_ref()) };
         let membership = self.space().membership(&listener.user)?;
         let aside = membership.map(Aside::Membership);
         let said = Said::Listening(Box::new(Applicant { listener, grant: Some(signed?) }));

@@ -333,7 +333,7 @@ impl<S: Storage> Object<S> {
             (State::Listening(listener), event) => self.may_listen(listener, event),
             (State::Gathering, Event::Resumed) => Ok(self.news_are_due()),
             (State::Turn(turn), event) => self.turn_on(task, *turn, event, at),
-            (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
+            (state, event) => panic!("BUG: {} does not follow {}", event.as_ref(), state.as_ref()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! A task, what can happen to it, and what it asks for.
 
+use strum::AsRefStr;
+
 use super::{Administering, Answer, Claimant, Turn};
 use crate::{
     call::{Ask, BudgetAnswer, BudgetCall, Call, Caller, PushRequest, ReadPush, Usage},
@@ -55,7 +57,7 @@ pub(super) enum Purpose {
 }
 
 /// What a task waits for.
-#[derive(Debug)]
+#[derive(Debug, AsRefStr)]
 pub(super) enum State {
     Begun,
     /// For the alarm that is set, with what is asked for, unless it is an alarm itself.
@@ -93,7 +95,7 @@ pub(super) enum State {
 }
 
 /// What has happened.
-#[derive(Debug)]
+#[derive(Debug, AsRefStr)]
 pub enum Event {
     /// The task begins.
     Begun,
@@ -131,7 +133,7 @@ pub enum NoBody {
 }
 
 /// What a task asks for.
-#[derive(Debug)]
+#[derive(Debug, AsRefStr)]
 #[expect(
     clippy::large_enum_variant,
     reason = "each is moved once, and a box would be an allocation for each answer"

@@ -1,6 +1,7 @@
 //! One message, from its turn to its answer.
 
 use serde_json::Value;
+use strum::AsRefStr;
 
 use super::{Message, Refusal};
 use crate::{
@@ -60,7 +61,7 @@ pub struct Sender {
     pub tells_usage: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, AsRefStr)]
 enum State {
     /// For the object to say whether the user may have more of it, where it is not asked for anything else: then this is said, or a
     /// signature is verified.
@@ -77,7 +78,7 @@ enum State {
 }
 
 /// What has happened.
-#[derive(Debug)]
+#[derive(Debug, AsRefStr)]
 pub enum Event {
     /// Whether the object admits the message.
     Admitted(Result<(), ApiError>),
@@ -241,7 +242,7 @@ impl Isolate {
                 pull.learn_reply(reply, lines, now);
                 exchange.pull_on(own, pull, now)
             }
-            (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
+            (state, event) => panic!("BUG: {} does not follow {}", event.as_ref(), state.as_ref()),
         }
     }
 

@@ -31,6 +31,8 @@ mod token;
 
 use std::rc::Rc;
 
+use strum::AsRefStr;
+
 pub use self::begin::parts_of_url;
 pub use self::call::{Called, Outgoing, Passed, PassedBody, unreached};
 pub use self::pulls::{Part, PartDone};
@@ -86,7 +88,7 @@ pub struct Visit {
 }
 
 /// What a visit waits for.
-#[derive(Debug)]
+#[derive(Debug, AsRefStr)]
 enum State {
     /// For an errand to begin.
     Errand(Box<Errand>),
@@ -116,7 +118,7 @@ enum State {
 }
 
 /// What has happened.
-#[derive(Debug)]
+#[derive(Debug, AsRefStr)]
 pub enum Event {
     /// An errand begins.
     Begun,
@@ -390,7 +392,7 @@ impl Isolate {
             (State::AskingForBlob, Event::Blob(event)) => self.blob_learns(visit, event, now),
             // The last that an errand had to do is done.
             (State::Over, Event::Resumed | Event::Blob(_)) => Ok(Effect::Rest),
-            (state, event) => panic!("BUG: {event:?} does not follow {state:?}"),
+            (state, event) => panic!("BUG: {} does not follow {}", event.as_ref(), state.as_ref()),
         }
     }
 }

@@ -153,7 +153,7 @@ impl Isolate {
                 pulling.pull.learn_cached(known, written, now);
             }
             Event::Head(read) => pulling.pull.learn_kv(read),
-            event => panic!("BUG: a pull does not wait for {event:?}"),
+            event => panic!("BUG: a pull does not wait for {}", event.as_ref()),
         }
         self.pull_on(visit, pulling, now)
     }

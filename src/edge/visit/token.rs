@@ -120,7 +120,7 @@ impl Isolate {
                 self.answer_tokens(visit, &refresh, &token, now)
             }
             (Granting::Verifying { .. }, TokenEvent::Verified(_)) => Err(NOT_THE_KEYS),
-            (granting, event) => panic!("BUG: {event:?} does not follow {granting:?}"),
+            (granting, event) => panic!("BUG: {} does not follow {granting:?}", event.as_ref()),
         }
     }
 
