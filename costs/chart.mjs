@@ -11,7 +11,8 @@ const STYLE = `
     .chart { fill: #e6edf3 } .chart .quiet { fill: #9fb0c0 } .chart .grid { stroke: #33414f } .chart .ours { fill: #4fd1c5; stroke: #4fd1c5 }
     .chart .other { fill: #66788a; stroke: #66788a } .chart .back { fill: #0f1720 }
   }`;
-const COLOURS = ["#0b7a75", "#c2571a", "#6a55c9", "#3a7bd5", "#b03a6f", "#7a8b1f", "#5b6b7a"];
+// Each is seen on white and on the dark card.
+const COLOURS = ["#12958c", "#c2571a", "#7c68dd", "#3a7bd5", "#c2487f", "#8b9a2a", "#7b8794", "#a0703c"];
 
 const escape = (text) => String(text).replace(/[&<>"]/g, (char) => `&#${char.charCodeAt(0)};`);
 const round = (number) => Math.round(number * 10) / 10;

@@ -4,16 +4,19 @@
 const DAYS = 30;
 const SECONDS_PER_HOUR = 3600;
 const KIB_PER_GB = 1_000_000_000 / 1024;
-/** How long a browser remembers that a preflight was allowed, in hours: the protocol's `Access-Control-Max-Age`. */
-const PREFLIGHT_HOURS = 2;
-/** How long a grant is good, in seconds, and a token as sign-in services commonly give it. */
-const GRANT_S = 600;
-const TOKEN_S = 3600;
-/** The defaults of publication: `PUBLISH_AFTER_PULLS` and `PUBLISH_INTERVAL_MS`. */
-const PUBLISH_AFTER_PULLS = 50;
-const PUBLISH_INTERVAL_S = 30;
-/** How long a location shows a shared space without asking the coordinator whether KV has the newest. */
-const CONFIRM_S = 600;
+/** What the protocol, the defaults and sign-in services set, with what it is. */
+export const FIXED = {
+  preflight_hours: [2, "how long a browser remembers that a preflight was allowed, in hours (`Access-Control-Max-Age`)"],
+  grant_s: [600, "how long a grant for a shared space is good, in seconds"],
+  token_s: [3600, "how long a token is good, as sign-in services commonly give it"],
+  ping_s: [55, "how often a socket pings, in seconds"],
+  publish_after_pulls: [50, "a space is published early when the coordinator has answered so many pulls (`PUBLISH_AFTER_PULLS`) …"],
+  publish_interval_s: [30, "… and at most once in so many seconds (`PUBLISH_INTERVAL_MS`)"],
+  confirm_s: [600, "how often a location asks the coordinator of a shared space whether KV has the newest: in the bills such a look is a `pull.fallback.lag`"],
+};
+const fixed = (name) => FIXED[name][0];
+/** Sockets that a space has at most, as in the contract. */
+export const SOCKETS_MAX = 10_000;
 
 export const cents = (dollars) => Math.round(dollars * 100 + 1e-6) / 100;
 
@@ -88,15 +91,15 @@ export function traffic(profile) {
     told: Math.min(pulls, pushes * Math.max(0, devices - 1)),
     opens: devices * opens * days,
     loads: devices * loads,
-    preflights: cross_origin ? devices * days * Math.ceil(hours / PREFLIGHT_HOURS) : 0,
+    preflights: cross_origin ? devices * days * Math.ceil(hours / fixed("preflight_hours")) : 0,
   };
   return { open_s, ...Object.fromEntries(Object.entries(all).map(([name, count]) => [name, count * spaces])) };
 }
 
-/** Of so many polls, those that find their location's copy too old, if copies are good for so many seconds and polls come evenly. */
+/** Of so many polls, those that find their location's copy too old, if copies are good for so many seconds and devices poll independently. */
 function refreshed({ devices, poll_s, locations }, pulls, fresh_s) {
-  const spacing = (poll_s * locations) / devices;
-  return pulls / Math.max(1, Math.ceil(fresh_s / spacing));
+  const others = Math.max(0, devices / locations - 1);
+  return pulls / (1 + (others * fresh_s) / poll_s + Math.floor(fresh_s / poll_s));
 }
 
 const SIZES = [[20, "20_kib"], [1024, "1_mib"], [4096, "4_mib"]];
@@ -122,8 +125,8 @@ export const PUBLICATION = "push.and_publication - push";
 /** Publications in a month: of each space one in each window in which something was written. */
 function publications({ spaces, publish_s, hours, days }, { pushes, open_s }, asked) {
   const perSecond = asked / spaces / open_s;
-  const demanded = perSecond > 0 ? PUBLISH_AFTER_PULLS / perSecond : Infinity;
-  const window = Math.max(PUBLISH_INTERVAL_S, Math.min(publish_s, demanded));
+  const demanded = perSecond > 0 ? fixed("publish_after_pulls") / perSecond : Infinity;
+  const window = Math.max(fixed("publish_interval_s"), Math.min(publish_s, demanded));
   // A window that is longer than the day's work is over before the next day's.
   return Math.min(pushes, spaces * days * Math.max(1, (hours * SECONDS_PER_HOUR) / window));
 }
@@ -140,31 +143,32 @@ function kvFirst(profile, month, { fresh_s, lag_share }) {
     const parts = [["pull.nothing.coordinator", refreshes - changed], ["pull.change.coordinator", changed]];
     return [...parts, ["pull.change.after_write", written], ["pull.nothing.cache", known], [PUBLICATION, publications(profile, month, refreshes + written)], ...rest];
   }
-  const confirmed = Math.min(refreshes, (profile.spaces * profile.locations * month.open_s) / CONFIRM_S);
+  const confirmed = Math.min(refreshes, (profile.spaces * profile.locations * month.open_s) / fixed("confirm_s"));
   const lagging = confirmed + (refreshes - confirmed) * lag_share;
   return [
     ["pull.shared.kv", refreshes - lagging],
     ["pull.fallback.lag", lagging],
     ["pull.change.after_write", written],
     ["pull.shared.cache", known],
-    ["grant", (month.devices * month.open_s) / GRANT_S],
+    ["grant", (month.devices * month.open_s) / fixed("grant_s")],
     [PUBLICATION, publications(profile, month, written + lagging)],
     ...rest,
   ];
 }
 
-function sockets(profile, month) {
-  return [
-    ["socket.open", month.opens],
-    ["socket.pull", month.opens],
-    ["socket.token", (month.devices * month.open_s) / TOKEN_S],
-    ...times(month.pushes, push(profile.edits_per_push, "push.socket")),
-    ["socket_sends", (month.pushes * month.devices) / profile.spaces],
-    [PUBLICATION, publications(profile, month, 0)],
-    ...times(month.loads, load(profile.kib)),
-    ["preflight", profile.cross_origin ? month.loads : 0],
-  ];
-}
+/** Devices that hear of changes over sockets; first loads take the paths that begin so. */
+const listening = (loads) => (profile, month) => [
+  ["socket.open", month.opens],
+  ["socket.pull", month.opens],
+  ["socket.token", (month.devices * month.open_s) / fixed("token_s")],
+  ...times(month.pushes, push(profile.edits_per_push, "push.socket")),
+  ["socket_sends", (month.pushes * month.devices) / profile.spaces],
+  ["pings", (month.devices * month.open_s) / fixed("ping_s")],
+  ...times(month.loads, load(profile.kib, loads)),
+  ["preflight", profile.cross_origin ? month.loads : 0],
+];
+
+const sockets = (profile, month) => [...listening("")(profile, month), [PUBLICATION, publications(profile, month, 0)]];
 
 /** Designs that ask the same layer at every poll. */
 const plain = (name) => (profile, month) => [
@@ -191,9 +195,10 @@ function r2Cdn(profile, month, { fresh_s, cdn_hit_ratio }) {
 /** Where a design keeps a space's bytes. */
 export const DESIGNS = {
   kv_first: { title: "KV-first, polling", parts: kvFirst, stored: ["object_gb", "kv_gb"], ours: true },
-  sockets: { title: "KV-first with sockets", parts: sockets, stored: ["object_gb", "kv_gb"], ours: true },
+  sockets: { title: "KV-first with sockets", parts: sockets, stored: ["object_gb", "kv_gb"], ours: true, listens: true },
   kv_naive: { title: "KV-naive", parts: plain("kv_naive"), stored: ["kv_gb"] },
   object_only: { title: "Object only", parts: plain("object_only"), stored: ["object_gb"] },
+  object_sockets: { title: "Object with sockets", parts: listening("object_only."), stored: ["object_gb"], listens: true },
   object_cache: { title: "Object + cache", parts: objectCache, stored: ["object_gb"] },
   d1: { title: "D1", parts: plain("d1"), stored: ["d1_gb"] },
   r2_cdn: { title: "R2 behind a CDN", parts: r2Cdn, stored: ["r2_gb"] },
@@ -209,7 +214,7 @@ export function parts(design, profile, prices) {
 export function month(design, profile, { prices, counts }) {
   const operations = {};
   for (const [path, count] of parts(design, profile, prices)) {
-    if (path === "socket_sends") add(operations, { socket_sends: count });
+    if (path in prices.operations) add(operations, { [path]: count });
     else add(operations, each(path, counts), count);
   }
   const meters = metered(operations, prices);

@@ -1,7 +1,7 @@
 // The calculator: the model of the reports, run in the browser over the same prices, counts and profiles, with rates that can be moved.
 
 import { bars, lines, steps } from "../chart.mjs";
-import { DESIGNS } from "../model.mjs";
+import { DESIGNS, SOCKETS_MAX } from "../model.mjs";
 import { RATES, billBars, billsOf } from "../report/bills.mjs";
 import { money, percent, whole } from "../report/words.mjs";
 
@@ -15,6 +15,8 @@ const RANGES = {
   edits_per_push: [1, 50], opens: [1, 50], loads: [0.1, 30], kib: [20, 65_536], locations: [1, 300], publish_s: [30, 21_600],
 };
 const WHOLE = ["spaces", "users", "locations", "kib", "publish_s"];
+/** Rates that may be nothing. */
+const MAY_BE_ZERO = ["edits"];
 const STEPS = 1000;
 /** The least and the greatest width that a chart is drawn for, in pixels. */
 const WIDTHS = [330, 720];
@@ -22,6 +24,10 @@ const GROWTH = [0.1, 0.25, 0.5, 1, 1.5, 2];
 
 const form = document.querySelector("#rates");
 const byId = (id) => document.querySelector(`#${id}`);
+
+/** What a chart is called whose rates are no profile's. */
+const YOURS = "Your rates";
+const isRate = (rate, value) => Number.isFinite(value) && (value > 0 || (value === 0 && MAY_BE_ZERO.includes(rate)));
 
 /** The profile that the address names, and its rates with what the address changes of them. */
 function fromAddress() {
@@ -32,7 +38,8 @@ function fromAddress() {
     const given = query.get(rate);
     if (given === null) continue;
     if (typeof rates[rate] === "boolean") rates[rate] = given === "true";
-    else if (Number.isFinite(Number(given)) && Number(given) > 0) rates[rate] = Number(given);
+    else if (isRate(rate, Number(given))) rates[rate] = Number(given);
+    if (rates[rate] !== profiles[name][rate]) rates.title = YOURS;
   }
   return { name, rates };
 }
@@ -70,7 +77,7 @@ function control([rate, words]) {
   const exact = input("number", { id: rate, name: rate, value: rates[rate], min: 0, step: "any", inputMode: "decimal" });
   const slider = input("range", { min: 0, max: STEPS, value: toStep(RANGES[rate], rates[rate]), ariaLabel: words });
   exact.addEventListener("input", () => {
-    if (!(exact.valueAsNumber > 0)) return;
+    if (!isRate(rate, exact.valueAsNumber)) return;
     slider.value = toStep(RANGES[rate], exact.valueAsNumber);
     change(rate, exact.valueAsNumber);
   });
@@ -83,7 +90,7 @@ function control([rate, words]) {
 }
 
 function change(rate, value) {
-  rates = { ...rates, [rate]: value };
+  rates = { ...rates, [rate]: value, title: YOURS };
   toAddress();
   draw();
 }
@@ -118,7 +125,7 @@ function totals(bills) {
     const largest = all.reduce((one, other) => (other.dollars > one.dollars ? other : one));
     const most = prices.meters[free.shares[0].meter].title;
     row.append(
-      cell("th", title), cell("td", money(total), { className: "total" }),
+      cell("th", DESIGNS[design].listens && rates.users * rates.devices > SOCKETS_MAX ? `${title}: a space has ${whole(SOCKETS_MAX)} at most` : title), cell("td", money(total), { className: "total" }),
       cell("td", largest.dollars > 0 ? `${prices.meters[largest.meter].title}, $${money(largest.dollars)}` : "–"),
       cell("td", free.fits ? "fits" : "does not fit"), cell("td", `${most}, ${percent(free.shares[0].share)}`),
     );

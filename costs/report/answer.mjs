@@ -19,6 +19,13 @@ export function marginal(design, profile, { prices, counts }) {
   return Object.entries(meters).reduce((sum, [meter, used]) => sum + (used * prices.meters[meter].price) / prices.meters[meter].unit, 0);
 }
 
+/** What README says too: the most common case, of a size at which there is a bill. */
+export function thousandUsers(data) {
+  const bills = billsOf({ ...data.profiles.private_spaces, spaces: 1000 }, data);
+  const dollars = (design) => `$${money(totalOf(bills, design).total)}`;
+  return `- **1,000 users in private spaces**, two devices each: ${dollars("sockets")} a month with sockets, ${dollars("kv_first")} by polling. An object with sockets and no KV: ${dollars("object_sockets")}. D1, by polling: ${dollars("d1")}.`;
+}
+
 /** What somebody in a hurry takes away. */
 function answer(data) {
   const lines = all(data).map(({ profile, bills }) => {
@@ -28,7 +35,7 @@ function answer(data) {
     const [polling, sockets] = ["kv_first", "sockets"].map((design) => money(totalOf(bills, design).total));
     return `- **${profile.title}**: $${sockets} a month with sockets, $${polling} by polling. Cheapest: ${who}, $${money(cheapest)}.`;
   });
-  return ["The bills contain the plan's base of $5, which an account pays once.", "", ...lines];
+  return ["The bills contain the plan's base of $5, which an account pays once.", "", thousandUsers(data), ...lines];
 }
 
 /** A sentence for each reason not to poll KV-first that the figures give. */
@@ -51,16 +58,19 @@ function against(data) {
     return `${profile.title.toLowerCase()} would use ${percent(shares[0].share)} of a day's ${data.prices.meters[shares[0].meter].title}`;
   });
   const teams = data.profiles.teams;
+  const small = billsOf({ ...teams, users: 3 }, data);
+  const [listening, alone] = ["sockets", "object_sockets"].map((design) => money(totalOf(profiles.find(({ name }) => name === "teams").bills, design).total));
   const published = parts("sockets", teams, data.prices).find(([path]) => path === PUBLICATION)[1];
   const { byCache, byLoad, publication } = breakEven(data);
   const [read, object] = ["kv_reads", "object_requests"].map((meter) => data.prices.meters[meter].price);
   return [
     "- **If you only poll, and only the bill counts.** These are cheaper than polling KV-first:",
     ...dearer,
-    `- **If you only poll, and others have to see a change within a minute or so.** Polls of a shared space show what is published, which by default is up to ten minutes old. Published every ${SOON_S} s, ${dearest.title.toLowerCase()} cost $${money(dearest.then)} by polling instead of $${money(dearest.now)}. Over sockets changes are seen at once, however late they are published.`,
+    `  - 1,000 teams of three: $${money(totalOf(small, "kv_first").total)}, but ${listed(OTHERS.map((design) => totalOf(small, design)).map(({ title, total }) => `$${money(total)} with ${title}`))}`,
+    `- **If you only poll, and others have to see a change within a minute or so.** Polls of a shared space show what is published, which by default may be 15 minutes late, and a location looks for what is published every ten minutes only. Published every ${SOON_S} s, ${dearest.title.toLowerCase()} cost $${money(dearest.then)} by polling instead of $${money(dearest.now)}. Over sockets changes are seen at once, however late they are published.`,
     ...(free.length > 0 ? [`- **On the free plan, with many spaces that write.** ${listed(free)}; a design without KV would fit.`] : []),
     `- **Where hardly anybody reads what is written.** A publication costs $${money(publication)} per million, and pays if before the next change ${Math.ceil(byCache)} polls are answered from a cache because of it, or ${Math.ceil(byLoad)} new devices load a mebibyte. For that reason the defaults wait for 50 pulls, at most 15 minutes in a shared space and 6 hours in a private one.`,
-    `- **If you take sockets for a merit of KV.** They make the difference in all of these bills, and an object without KV can have them. Of what ${teams.title.toLowerCase()} use with sockets in a month, $${money(marginal("sockets", teams, data))} before anything is included, $${money((published * publication) / 1_000_000)} is for publications. An object alone would save that, and answer every first load itself.`,
+    `- **If you take sockets for a merit of KV.** An object without KV can have them: ${teams.title.toLowerCase()} cost $${alone} with it, and $${listening} with KV-first. Of what they use in a month with KV-first, $${money(marginal("sockets", teams, data))} before anything is included, $${money((published * publication) / 1_000_000)} is for publications. An object alone saves that, and answers every first load itself.`,
     `- **For the price of a read.** A KV read costs ${money(read / object)} times an object request. What KV buys is the bytes of first loads, reads close to the user, and reads that go on while an object is slow or down.`,
     "- **Where the content is public.** R2 behind a CDN answers polls for next to nothing, if anybody who knows the address may read.",
   ];
@@ -76,7 +86,7 @@ function published(path, edits, { counts, prices }) {
 }
 
 const TARGETS = [
-  ["a poll in the hot shared space, per million", 0.31, (data) => {
+  ["a poll in the hot shared space, per million, without grants, preflights and what is written", 0.31, (data) => {
     const { prices, counts, profiles } = data;
     const polls = parts("kv_first", profiles.hot_space, prices).filter(([path]) => path.startsWith("pull."));
     return polls.reduce((sum, [path, times]) => sum + times * perMillion(each(path, counts), prices, { time: false }), 0) / traffic(profiles.hot_space).pulls;
@@ -105,15 +115,15 @@ export function answerReport(data) {
     "",
     ...answer(data),
     "",
-    "![Bars: monthly bills of four profiles under seven designs](bills.svg)",
+    "![Bars: monthly bills of four profiles under eight designs](bills.svg)",
     "",
     ...overview(data),
     "",
-    "*KV-first* is Headwater. *KV-naive* keeps each space's snapshot in KV, *object only* has one Durable Object answer everything, *object + cache* has the location's cache",
+    "*KV-first* is Headwater. *KV-naive* keeps each space's snapshot in KV, *object only* has one Durable Object answer everything, *object with sockets* tells devices so, *object + cache* has the location's cache",
     "before it, and *D1* and *R2* hold the records in KV's place.",
     "",
-    "With sockets a device hears of changes for nothing, since what an object sends is not billed, and its pushes cost a twentieth of an object request. By polling, the Worker requests of the polls are most of any bill,",
-    "whatever stands behind them. What the profiles do is in [bills](bills.md), and what the other designs lack in [assumptions](assumptions.md#what-the-other-designs-lack).",
+    `With sockets a device hears of changes for nothing, since what an object sends is not billed, and a push costs $${money(cost("push.socket", data))} per million instead of $${money(cost("push", data))}. By polling, each poll is a Worker request,`,
+    "whatever stands behind it. The SDK uses sockets where an app does not switch them off. What the profiles do is in [bills](bills.md), and what the other designs lack in [assumptions](assumptions.md#what-the-other-designs-lack).",
     "",
     "## When not to use KV-first",
     "",
@@ -135,7 +145,7 @@ export function answerReport(data) {
       ["[peers](peers.md)", "list prices of hosted services"],
     ], { numbers: false }),
     "",
-    "`npm run costs` counts every operation anew on the local runtime and writes these pages; nothing in them is written by hand, and a second run writes the same bytes. A test in",
+    "`npm run costs` counts every operation anew on the local runtime and writes these pages; no bill in them is typed by hand, and a second run writes the same bytes. A test in",
     "`npm test` fails when a path uses more or less than [costs/counts.json](../../costs/counts.json) has, and says what that is in a year of the hot shared space. To try",
     "your own rates: `npm start`, then `/costs`.",
   ];

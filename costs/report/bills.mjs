@@ -74,7 +74,7 @@ export function billsReport(data) {
     "",
     "The base of the plan is in every bill, once: an account that has it already pays only what is above it.",
     "",
-    "![Bars: monthly bills of four profiles under seven designs](bills.svg)",
+    "![Bars: monthly bills of four profiles under eight designs](bills.svg)",
     "",
     "## The rates of the profiles",
     "",

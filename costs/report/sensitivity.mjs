@@ -2,11 +2,13 @@
 
 import { lines, steps } from "../chart.mjs";
 import { DESIGNS, PUBLICATION, each, load, perMillion, push } from "../model.mjs";
+import { billsOf } from "./bills.mjs";
 import { money, percent, table } from "./words.mjs";
 
 const HITS = [0, 0.25, 0.5, 0.75, 0.9, 0.99];
 const EDITS = [1, 2, 3, 5, 10, 20];
 const LAGS = [0, 0.01, 0.05, 0.1, 0.25, 0.5];
+const AWAKE_MS = [1, 5, 20, 100, 500];
 const KIB = [20, 256, 1024, 2048, 4096, 8192];
 
 const dollars = (words) => `$${money(words)}`;
@@ -95,8 +97,26 @@ function size(data) {
   });
 }
 
+/** The bills of teams, by how long an object is awake for each request and message. */
+function awake(data) {
+  const { assumptions } = data.prices;
+  const bills = AWAKE_MS.map((ms) => {
+    const object_ms = { ...assumptions.object_ms, value: { ...assumptions.object_ms.value, object_requests: ms, socket_messages: ms } };
+    return billsOf(data.profiles.teams, { ...data, prices: { ...data.prices, assumptions: { ...assumptions, object_ms } } });
+  });
+  const rows = Object.values(DESIGNS).map(({ title }, at) => [title, ...bills.map((all) => money(all[at].total))]);
+  return [
+    "## A month's bill, by how long an object is awake",
+    "",
+    `${data.profiles.teams.title}, in dollars a month. The bills assume ${assumptions.object_ms.value.object_requests} ms for each request and message, which nobody has measured on Cloudflare.`,
+    "By Cloudflare's page on the lifecycle of objects, an idle object that can hibernate is not billed.",
+    "",
+    ...table(["", ...AWAKE_MS.map((ms) => `${ms} ms`)], rows),
+  ];
+}
+
 export function sensitivityReport(data) {
   const all = [hitRatio, coalescing, lag, size].map((of) => of(data));
-  const page = ["# What moves the bill", "", "Dollars per million beyond what a plan includes, with CPU and duration as [assumed](assumptions.md).", "", ...all.flatMap((one) => one.page)];
+  const page = ["# What moves the bill", "", "Dollars per million beyond what a plan includes, with CPU and duration as [assumed](assumptions.md). Pushes of one and three edits and spaces of 20 KiB, 1 MiB and 4 MiB are counted; what lies between and beyond is drawn from those.", "", ...all.flatMap((one) => one.page), ...awake(data)];
   return Object.assign({ "sensitivity.md": page }, ...all.map(({ file }) => file));
 }

@@ -11,6 +11,7 @@ import { after, before, describe, test } from "node:test";
 import { copyCalculator } from "../../scripts/app.mjs";
 import { startChromium } from "../../tests/runtime/chromium.mjs";
 import { FOLDER, readData } from "../report.mjs";
+import { DESIGNS } from "../model.mjs";
 import { billsOf } from "../report/bills.mjs";
 import { money } from "../report/words.mjs";
 
@@ -56,8 +57,8 @@ const expected = (profile) => Object.fromEntries(billsOf(profile, data).map(({ d
 
 /** The table at the top of the report on bills: titles of designs, and their totals by profile. */
 function reported() {
-  const rows = readFileSync(join(FOLDER, "bills.md"), "utf8").split("\n").filter((line) => line.startsWith("|")).slice(0, 9);
-  return rows.slice(2).map((row) => row.split("|").slice(2, -1).map((cell) => cell.trim()));
+  const rows = readFileSync(join(FOLDER, "bills.md"), "utf8").split("\n").filter((line) => line.startsWith("|"));
+  return rows.slice(2, 2 + Object.keys(DESIGNS).length).map((row) => row.split("|").slice(2, -1).map((cell) => cell.trim()));
 }
 
 describe("the calculator", () => {
@@ -93,6 +94,16 @@ describe("the calculator", () => {
     assert.deepEqual(await totals(), expected({ ...data.profiles.private_spaces, spaces: 100_000 }));
     await page.selectOption("select", "hot_space");
     assert.deepEqual([await totals(), new URL(page.url()).search], [expected(data.profiles.hot_space), "?profile=hot_space"]);
+  });
+
+  test("nobody has to write, and a space with more devices than it has sockets is said to be none", async () => {
+    await open("?profile=hot_space");
+    assert.doesNotMatch(await page.innerText("#totals"), /at most/);
+    await page.fill("#edits", "0");
+    await page.fill("#users", "10001");
+    assert.deepEqual(await totals(), expected({ ...data.profiles.hot_space, edits: 0, users: 10_001 }));
+    assert.match(await page.innerText("#totals"), /sockets: a space has 10,000 at most/);
+    assert.match(await page.innerHTML("#bills"), /Your rates/);
   });
 
   test("nonsense in the address is passed over", async () => {
