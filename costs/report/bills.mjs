@@ -82,5 +82,5 @@ export function billsReport(data) {
     "",
     ...Object.entries(data.profiles).flatMap((entry) => detail(entry, data)),
   ];
-  return { "bills.md": page, "bills.svg": bars("A month's bill on the paid plan, in US dollars", billBars(data.profiles, data)) };
+  return { "bills.md": page, "bills.svg": bars("A month's bill on the paid plan, in US dollars (each group has its own scale)", billBars(data.profiles, data)) };
 }

@@ -99,7 +99,7 @@ function chart({ counts, prices }) {
     const value = perMillion(each(path, counts), prices);
     return { label, value, figure: `$${money(value)}`, isOurs };
   };
-  return bars("What a million cost, in US dollars", [
+  return bars("What a million cost, in US dollars (each group has its own scale)", [
     { title: "Pulls", bars: [
       bar("pull.nothing.memory", "memory"), bar("pull.nothing.cache", "location's cache"), bar("pull.nothing.coordinator", "coordinator"),
       bar("pull.shared.kv", "KV"), bar("pull.fallback.lag", "KV, then coordinator"), bar("load.1_mib", "first load, 1 MiB"),
@@ -127,7 +127,7 @@ export function pathsReport(data) {
   const page = [
     "# What each request uses, and what a million cost",
     "",
-    "Counted on the local runtime for one of each; *rows written* contain alarms that are set, and *with time* adds the CPU and the duration that",
+    "Counted on the local runtime, the mean of three to six of each; *rows written* contain alarms that are set, and *with time* adds the CPU and the duration that",
     "[assumptions](assumptions.md) have. Prices are those beyond what a plan includes, so this is what one more costs.",
     "",
     "![Bars: what a million pulls and pushes cost by the way they take](paths.svg)",
