@@ -127,7 +127,7 @@ export function pathsReport(data) {
   const page = [
     "# What each request uses, and what a million cost",
     "",
-    "Counted on the local runtime, the mean of three to six of each; *rows written* contain alarms that are set, and *with time* adds the CPU and the duration that",
+    "Counted on the local runtime, the mean of one to six of each; *rows written* contain alarms that are set, and *with time* adds the CPU and the duration that",
     "[assumptions](assumptions.md) have. Prices are those beyond what a plan includes, so this is what one more costs.",
     "",
     "![Bars: what a million pulls and pushes cost by the way they take](paths.svg)",
