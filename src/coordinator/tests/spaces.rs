@@ -384,7 +384,7 @@ fn who_asks_hears_of_their_own_membership_and_who_invites_that_somebody_is_new()
         match desk.core.aside(&user(caller), &asked, &done, invites).expect("a read") {
             Some(Aside::Membership(said)) => said.standing.as_str(),
             Some(Aside::Invited) => "invited",
-            Some(Aside::OfSpace) => "of-space",
+            Some(Aside::OfSpace | Aside::Rejected(_)) => "what a push is told",
             None => "nothing",
         }
     };

@@ -282,6 +282,9 @@ impl Isolate {
         if let Some(position) = position {
             self.note_written(visit, position, now);
         }
+        if let Some(Aside::Rejected(why)) = aside {
+            visit.rejected = Some(why);
+        }
         self.take_up(visit, aside, now);
         let is_deletion = matches!(visit.route(), Route::Space { route: SpaceRoute::Delete, .. });
         if is_deletion && self.has_blobs && matches!(status, 200 | 204) {

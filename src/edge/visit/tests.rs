@@ -398,6 +398,21 @@ fn what_only_owners_may_do_reaches_an_object_that_refuses_the_space_and_not_one_
 }
 
 #[test]
+fn the_line_of_a_push_says_how_much_of_it_was_rejected_and_why() {
+    let settings =
+        [("JWT_KEYS", json!({ "keys": [ec("here")] }).to_string()), ("LOG_LEVEL", "debug".to_owned())];
+    let mut isolate = isolate_of(&settings, false);
+    let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");
+    isolate.take_log();
+    let (aside, timing) = (Some(Aside::Rejected(RejectCode::TooLarge)), "rejected;desc=\"2\"".to_owned());
+    let passed = Passed { status: 200, retry_after_s: None, position: None, aside, timing };
+    isolate.step(&mut visit, Event::Passed(Ok(passed)), START);
+    let [(LogLevel::Debug, "request", fields)] = &isolate.take_log()[..] else { panic!("a line") };
+    let said = ["status", "rejectedMutations", "code"].map(|name| &fields[name]);
+    assert_eq!(said, [&json!(200), &json!(2), &json!("too_large")]);
+}
+
+#[test]
 fn an_errand_is_dropped_while_its_object_turns_the_user_away() {
     let mut isolate = isolate(false);
     let mut invite = || {
