@@ -220,6 +220,11 @@ impl<L: Ledger> Coordinator<L> {
             let rest = waiting.progress.as_ref().filter(|_| planted!(RestNotAdmitted));
             let needed = if waiting.push.wording.is_some() { Role::Reader } else { Role::Writer };
             let admitted = sharing::members::admit(&self.ledger, &self.meta, &waiting.user, needed)?;
+            // Where the front is shut out while its push waits.
+            let admitted = admitted.and_then(|role| {
+                let shut = waiting.push.wording.is_some() && self.publisher.row().shuts_dexie;
+                if shut { Err(sharing::administration::DEXIE_IS_SHUT) } else { Ok(role) }
+            });
             let role = match admitted {
                 Ok(role) => role,
                 Err(_) if rest.is_some() || planted!(AnybodyPushes) => Role::Writer,

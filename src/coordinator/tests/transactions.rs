@@ -109,6 +109,11 @@ fn push(client: &str, since: Option<Position>, transactions: Vec<Counts>, touche
     }
 }
 
+/// A push with one transaction that writes these.
+pub(super) fn transactions_of(client: &str, into: &[&str]) -> PushRequest {
+    push(client, None, vec![counts(None, into)], &[])
+}
+
 impl<L: Ledger> Desk<L> {
     fn transact(&mut self, push: PushRequest) -> String {
         let answer = self.core.push(&[(user("alice"), push)], self.now).remove(0).expect("an answer");

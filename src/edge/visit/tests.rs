@@ -107,6 +107,7 @@ pub(super) fn head_with_part(scope: &Scope, sha256: &str) -> KnownHead {
         published_at: START,
         expires: START.plus(1_000_000),
         horizon: version(0),
+        shuts_dexie: false,
         tail: Tail::of(version(1), ""),
         delta: None,
         base: Some(Run { from: version(0), to: version(1), parts: vec![part] }),
