@@ -46,6 +46,10 @@ pub enum Administration {
     },
     /// `DELETE /spaces/{id}/policies/{collection}`
     RemovePolicy(Collection),
+    /// `PUT /spaces/{id}/policies/$dexie`: the client of Dexie Cloud may neither write here nor read.
+    ShutDexie,
+    /// `DELETE /spaces/{id}/policies/$dexie`
+    AdmitDexie,
     /// `POST /spaces/{id}/grant`
     Grant {
         /// A position of the space that the caller's directory knows of, where the space seems to have gone back.
@@ -137,6 +141,8 @@ impl Administration {
             Self::Policies => ("policies", READER, false, false),
             Self::SetPolicy { .. } => ("set-policy", OWNER, true, false),
             Self::RemovePolicy(_) => ("remove-policy", OWNER, true, false),
+            Self::ShutDexie => ("shut-dexie", OWNER, true, false),
+            Self::AdmitDexie => ("admit-dexie", OWNER, true, false),
             Self::Grant { .. } => ("grant", READER, false, true),
             Self::Usage => ("usage", OWNER, false, false),
             Self::ResetEpoch => ("reset-epoch", OWNER, true, false),
@@ -186,6 +192,8 @@ impl Administration {
             | Self::Policies
             | Self::SetPolicy { .. }
             | Self::RemovePolicy(_)
+            | Self::ShutDexie
+            | Self::AdmitDexie
             | Self::Grant { .. }
             | Self::Usage
             | Self::Invite { .. }
@@ -238,6 +246,8 @@ impl Administration {
             Self::Show
             | Self::Delete
             | Self::Policies
+            | Self::ShutDexie
+            | Self::AdmitDexie
             | Self::Usage
             | Self::ResetEpoch
             | Self::Collection
@@ -265,6 +275,8 @@ impl Administration {
                 policy: OnConflict::parse(texts.get("policy")?)?,
             },
             "remove-policy" => Self::RemovePolicy(collection()?),
+            "shut-dexie" => Self::ShutDexie,
+            "admit-dexie" => Self::AdmitDexie,
             "grant" => Self::Grant { claim: texts.get("claim").and_then(Position::parse) },
             "usage" => Self::Usage,
             "reset-epoch" => Self::ResetEpoch,

@@ -18,7 +18,7 @@ pub struct Caller {
     pub request: String,
     /// The origin whose pages may read the answer, or empty.
     pub origin: String,
-    /// The subject, where a front's answers name it, or empty.
+    /// The subject of whoever calls through another front than our own, whose answers name it; or empty.
     pub sub: String,
     /// What the edge has used for the space since it called its object last: Worker requests, looks into the cache, reads of KV.
     pub spent: Usage,
@@ -81,6 +81,12 @@ impl Destination {
 }
 
 impl Caller {
+    /// Whether it calls through another front than our own.
+    #[must_use]
+    pub const fn is_foreign(&self) -> bool {
+        !self.sub.is_empty()
+    }
+
     /// As it travels.
     #[must_use]
     pub fn to_text(&self) -> String {

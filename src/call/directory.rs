@@ -4,6 +4,7 @@
 use crate::{
     ids::SpaceId,
     json::{Texts, Written, text_field},
+    mutation::RejectCode,
     role::Role,
     version::{Epoch, Position, Version},
 };
@@ -85,6 +86,8 @@ pub enum Aside {
     Invited,
     /// The caller is refused because of what all users of the space have taken together.
     OfSpace,
+    /// Something of the push was rejected, the first of it for this reason.
+    Rejected(RejectCode),
 }
 
 impl Aside {
@@ -97,6 +100,7 @@ impl Aside {
             }
             Self::Invited => "invited".to_owned(),
             Self::OfSpace => "of-space".to_owned(),
+            Self::Rejected(why) => format!("rejected {}", why.as_str()),
         }
     }
 
@@ -107,6 +111,9 @@ impl Aside {
             "invited" => return Some(Self::Invited),
             "of-space" => return Some(Self::OfSpace),
             _ => {}
+        }
+        if let Some(why) = text.strip_prefix("rejected ") {
+            return RejectCode::parse(why).map(Self::Rejected);
         }
         let mut words = text.split(' ');
         let mut word = || words.next();
@@ -283,7 +290,11 @@ mod tests {
         assert_eq!(Aside::parse(&Aside::Invited.to_text()), Some(Aside::Invited));
         assert_eq!(Aside::parse("of-space"), Some(Aside::OfSpace));
         assert_eq!(Aside::OfSpace.to_text(), "of-space");
-        for text in ["", "later", "owner", "owner 0mwrnsa6yk3v9q2 0mwrnsa6yk3v9q3.57 12 more"] {
+        let rejected = Aside::Rejected(RejectCode::TooLarge);
+        assert_eq!(Aside::parse(&rejected.to_text()), Some(rejected));
+        for text in
+            ["", "later", "rejected later", "owner", "owner 0mwrnsa6yk3v9q2 0mwrnsa6yk3v9q3.57 12 more"]
+        {
             assert_eq!(Aside::parse(text), None, "{text}");
         }
     }

@@ -146,6 +146,8 @@ impl Call {
             "remove-member",
             "set-policy",
             "remove-policy",
+            "shut-dexie",
+            "admit-dexie",
             "reset-epoch",
             "uninvite",
         ];
@@ -215,6 +217,8 @@ mod tests {
                 r#"{"collection":"todos","policy":"merge"}"#,
             ),
             (Administration::RemovePolicy(collection()), "remove-policy", r#"{"collection":"todos"}"#),
+            (Administration::ShutDexie, "shut-dexie", "{}"),
+            (Administration::AdmitDexie, "admit-dexie", "{}"),
             (Administration::Grant { claim: None }, "grant", "{}"),
             (
                 Administration::Grant { claim: Some(position("0mwrnsa6yk3v9q2.57")) },

@@ -8,7 +8,7 @@ use crate::{
     ids::ClientId,
     json::{Fields, text_of_body},
     limits,
-    mutation::{MutationResult, Submitted, Wording, joined_lines},
+    mutation::{MutationResult, RejectCode, Settled, Submitted, Wording, joined_lines},
     version::{Epoch, Position, Version},
 };
 
@@ -196,6 +196,21 @@ impl PushRequest {
         Self::read(body.to_vec())?.finish()
     }
 
+    /// How many of its mutations are rejected by these results of its first ones and were not before, and why the first one was. A
+    /// record whose name cannot be counts like a mutation.
+    #[must_use]
+    pub fn rejected(&self, results: &[MutationResult]) -> (u64, Option<RejectCode>) {
+        let codes =
+            results.iter().filter(|result| !result.duplicate).filter_map(|result| match &result.settled {
+                Settled::Rejected(rejection) => Some(rejection.code),
+                _ => None,
+            });
+        let names = self.wording.as_ref().map_or(0, |wording| wording.refused());
+        let mut codes = codes.chain(std::iter::repeat_n(RejectCode::InvalidValue, names));
+        let first = codes.next();
+        (u64::from(first.is_some()) + codes.count() as u64, first)
+    }
+
     /// How many changes it has, without those that its resolutions re-apply. Each mutation counts as one at least.
     #[must_use]
     pub fn changes(&self) -> usize {
@@ -225,6 +240,8 @@ pub struct PushAnswer {
     pub position: Position,
     /// One per mutation, in order.
     pub results: Vec<MutationResult>,
+    /// How many were rejected, and why the first one was.
+    pub rejected: (u64, Option<RejectCode>),
     /// Whether the client has to pull to get what is newer than its `since`.
     pub more: bool,
     /// Record lines between the client's `since` and `position`; empty with `more`.

@@ -28,10 +28,12 @@ pub struct Usage {
     pub alarms_set: u64,
     /// Milliseconds for which an object had something to do, as far as its clock shows.
     pub active_ms: u64,
+    /// Mutations that pushes have brought and that were rejected. They are not billed: somebody has lost an edit.
+    pub rejected: u64,
 }
 
 /// How many meters there are.
-const METERS: usize = 11;
+const METERS: usize = 12;
 
 impl Usage {
     /// The meters in the order in which rows hold them: one may be added at the end, and none may be moved. `Server-Timing` has them
@@ -49,6 +51,7 @@ impl Usage {
             ("rows_written", "rowsWritten", self.rows_written),
             ("alarms_set", "alarmsSet", self.alarms_set),
             ("active", "activeMs", self.active_ms),
+            ("rejected", "rejectedMutations", self.rejected),
         ]
     }
 
@@ -57,6 +60,30 @@ impl Usage {
     #[inline(never)]
     pub fn numbers(&self) -> [u64; METERS] {
         self.meters().map(|(_, _, number)| number)
+    }
+
+    /// The numbers of a point in Analytics Engine, with the milliseconds to the answer. Meters that came later stand behind those, so that
+    /// queries go on to mean what they meant.
+    #[must_use]
+    pub fn point(&self, ms: u64) -> [u64; METERS + 1] {
+        let [
+            worker,
+            cache,
+            kv,
+            kv_written,
+            kv_deleted,
+            object,
+            messages,
+            read,
+            written,
+            alarms,
+            active,
+            later,
+        ] = self.numbers();
+        [
+            worker, cache, kv, kv_written, kv_deleted, object, messages, read, written, alarms, active, ms,
+            later,
+        ]
     }
 
     /// Out of [`Self::numbers`], of which the last may be missing; what a newer build has added behind them is left out.
@@ -77,6 +104,7 @@ impl Usage {
             rows_written: next(),
             alarms_set: next(),
             active_ms: next(),
+            rejected: next(),
         }
     }
 
@@ -130,6 +158,9 @@ impl Usage {
         if self.active_ms > 0 {
             text.push_str(&format!(", active;dur={}", self.active_ms));
         }
+        if self.rejected > 0 {
+            text.push_str(&format!(", rejected;desc=\"{}\"", self.rejected));
+        }
         text
     }
 
@@ -142,6 +173,7 @@ impl Usage {
                 "rows_written" => &mut self.rows_written,
                 "alarms_set" => &mut self.alarms_set,
                 "active" => &mut self.active_ms,
+                "rejected" => &mut self.rejected,
                 _ => continue,
             };
             let digits = number.trim_start_matches(|one: char| !one.is_ascii_digit()).trim_end_matches('"');
@@ -174,13 +206,14 @@ mod tests {
     use super::*;
 
     fn all() -> Usage {
-        Usage::of_numbers(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+        Usage::of_numbers(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
     }
 
     #[test]
     fn the_objects_part_is_part_of_the_bill() {
         let object =
             Usage { rows_read: 12, rows_written: 3, alarms_set: 1, active_ms: 7, ..Usage::default() };
+        let object = Usage { rejected: 2, ..object };
         let mut usage = Usage { object: 1, ..Usage::default() };
         usage.add_object(&object.server_timing());
         assert_eq!(usage, Usage { object: 1, ..object });
@@ -192,8 +225,9 @@ mod tests {
             r#"cache;desc="0", kv;desc="1", object;desc="2", rows_read;desc="3", rows_written;desc="4""#;
         let usage = Usage { kv: 1, object: 2, rows_read: 3, rows_written: 4, ..Usage::default() };
         assert_eq!(usage.server_timing(), five, "apps and benches read it");
-        let usage = Usage { alarms_set: 5, active_ms: 6, ..usage };
-        assert_eq!(usage.server_timing(), format!("{five}, alarms_set;desc=\"5\", active;dur=6"));
+        let usage = Usage { alarms_set: 5, active_ms: 6, rejected: 7, ..usage };
+        let rest = r#"alarms_set;desc="5", active;dur=6, rejected;desc="7""#;
+        assert_eq!(usage.server_timing(), format!("{five}, {rest}"));
     }
 
     #[test]
@@ -210,13 +244,18 @@ mod tests {
     #[test]
     fn the_order_of_the_meters_is_that_of_the_rows_in_the_field() {
         let names = all().meters().map(|(name, ..)| name).join(" ");
-        let order =
-            "worker cache kv kv_written kv_deleted object messages rows_read rows_written alarms_set active";
+        let order = "worker cache kv kv_written kv_deleted object messages rows_read rows_written alarms_set active \
+                     rejected";
         assert_eq!(
             names, order,
             "days that were counted would be taken for something else: add at the end only"
         );
         assert_eq!(Usage::of_numbers(&all().numbers()), all());
+        assert_eq!(
+            all().point(99),
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 99, 12],
+            "queries would mean something else"
+        );
         assert_eq!(Usage::of_numbers(&[1, 2]), Usage { worker: 1, cache: 2, ..Usage::default() });
     }
 

@@ -26,7 +26,16 @@ impl<L: Ledger> Coordinator<L> {
         let answer = lines.map(|lines| {
             let more = since.is_some() && lines.is_none();
             let changes = lines.unwrap_or_default();
-            PushAnswer { position, results: progress.results, more, changes, grant: None, worded: None }
+            let rejected = waiting.push.rejected(&progress.results);
+            PushAnswer {
+                position,
+                results: progress.results,
+                rejected,
+                more,
+                changes,
+                grant: None,
+                worded: None,
+            }
         });
         Done { ticket: waiting.ticket, answer, work: progress.work, written: None }
     }
@@ -53,7 +62,8 @@ impl<L: Ledger> Coordinator<L> {
         let outcome =
             Outcome { reached: reached.as_ref(), changes: &lines.text, touched: &touched, results: &results };
         let worded = Some(wording.say(&outcome));
-        Ok(PushAnswer { position, results, more: false, changes: String::new(), grant: None, worded })
+        let (rejected, changes) = (waiting.push.rejected(&results), String::new());
+        Ok(PushAnswer { position, results, rejected, more: false, changes, grant: None, worded })
     }
 
     /// Above which version its client is missing what there is; none if that cannot be said by changes.

@@ -268,6 +268,12 @@ impl Live {
         self.close(self.listeners.keys().copied().collect(), why.clone());
     }
 
+    /// Nobody may over sockets of other fronts.
+    pub(super) fn close_foreign(&mut self, why: &Closing) {
+        let foreign = self.listeners.iter().filter(|(_, listener)| listener.peer.is_some());
+        self.close(foreign.map(|(socket, _)| *socket).collect(), why.clone());
+    }
+
     /// Closes sockets.
     pub fn close(&mut self, sockets: Vec<u32>, why: Closing) {
         let is_foreign = |socket: &u32| self.peer(*socket).is_some();

@@ -36,13 +36,13 @@ use ledger::{Ledger, LedgerError, LedgerResult, Meta};
 use metering::{Due, Meter};
 use publication::{Durable, PublicationConfig, Publisher};
 use push::{
-    plan::{Part, Plan},
+    plan::{Part, Plan, rejected_now},
     queue::{Done, MayBegin, Queue, Waiting},
 };
 pub use sharing::administration::Administered;
 
 use crate::{
-    call::Administration,
+    call::{Administration, Usage},
     error::ApiError,
     ids::{SpaceId, UserHash},
     limits,
@@ -220,6 +220,11 @@ impl<L: Ledger> Coordinator<L> {
             let rest = waiting.progress.as_ref().filter(|_| planted!(RestNotAdmitted));
             let needed = if waiting.push.wording.is_some() { Role::Reader } else { Role::Writer };
             let admitted = sharing::members::admit(&self.ledger, &self.meta, &waiting.user, needed)?;
+            // Where the front is shut out while its push waits.
+            let admitted = admitted.and_then(|role| {
+                let shut = waiting.push.wording.is_some() && self.publisher.row().shuts_dexie;
+                if shut { Err(sharing::administration::DEXIE_IS_SHUT) } else { Ok(role) }
+            });
             let role = match admitted {
                 Ok(role) => role,
                 Err(_) if rest.is_some() || planted!(AnybodyPushes) => Role::Writer,
@@ -236,10 +241,12 @@ impl<L: Ledger> Coordinator<L> {
                 break;
             }
         }
+        let rejected = rejected_now(slice, &parts);
         if !plan.is_empty() {
-            let written = self.write_plan(&mut plan, now);
+            let written = self.write_plan(&mut plan, &rejected, now);
             written.or_else(|error| if planted!(AcknowledgedUnwritten) { Ok(()) } else { Err(error) })?;
         }
+        self.count_used(&rejected, now);
         assert!(plan.version() >= self.version, "BUG: a push took the version back");
         let has_grown = plan.version() > self.version;
         if has_grown {
@@ -258,14 +265,16 @@ impl<L: Ledger> Coordinator<L> {
     }
 
     /// Writes a plan, with what the space has used in the row of a client that is written anyway.
-    fn write_plan(&mut self, plan: &mut Plan, now: Millis) -> LedgerResult<()> {
+    fn write_plan(&mut self, plan: &mut Plan, rejected: &Usage, now: Millis) -> LedgerResult<()> {
         let (meter, folded) = (&self.meter, self.publisher.row().folded);
         // The alarm will be set with the rows of the first change that is not published.
         let arms = plan.version() > self.version && self.alarm.is_none() && !self.publisher.in_turn();
         let mut due = Due::default();
         self.ledger.atomically(&mut |ledger| {
             plan.write(ledger, &mut |ledger, before| {
-                due = meter.due(ledger.rows(), arms, folded, now);
+                let mut counted = *rejected;
+                counted.add(&ledger.rows().used());
+                due = meter.due(counted, arms, folded, now);
                 due.with(before, folded)
             })
         })?;

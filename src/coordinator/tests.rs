@@ -13,6 +13,8 @@ mod parking;
 mod publication;
 mod pulls;
 mod pushes;
+#[cfg(feature = "dexie")]
+mod shut;
 mod spaces;
 mod storage;
 mod tasks;

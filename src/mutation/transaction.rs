@@ -100,6 +100,11 @@ pub trait Wording: Debug {
     /// The records that the push names. The answer says how they stand, whether or not the push has changed them.
     fn touched(&self) -> &[Key];
 
+    /// How many records the push names, by names that cannot be. Nothing is done to them.
+    fn refused(&self) -> usize {
+        0
+    }
+
     /// The body of the answer.
     fn say(&self, outcome: &Outcome<'_>) -> String;
 }

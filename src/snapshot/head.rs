@@ -30,6 +30,9 @@ pub struct Head {
     pub expires: Millis,
     /// The newest deletion that has been forgotten.
     pub horizon: Version,
+    /// Whether the client of Dexie Cloud is shut out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shuts_dexie: bool,
     /// The newest records, which follow the line.
     pub tail: Tail,
     /// Records between the base and the tail.
@@ -118,6 +121,9 @@ pub struct HeadMetadata {
     pub h: usize,
     /// Bytes of the tail.
     pub b: usize,
+    /// Whether the client of Dexie Cloud is shut out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub d: bool,
 }
 
 impl HeadMetadata {
@@ -169,6 +175,7 @@ impl Head {
             t: self.tail.from,
             h: value.len(),
             b: tail.len(),
+            d: self.shuts_dexie,
         };
         value.push_str(tail);
         Some((value, serde_json::to_string(&metadata).ok()?))
@@ -218,6 +225,7 @@ mod tests {
             published_at: Millis(1_795_341_182_362),
             expires: Millis(1_797_933_182_362),
             horizon: version(3),
+            shuts_dexie: false,
             tail: Tail::of(version(41), TAIL),
             delta: Some(Run { from: version(30), to: version(41), parts: vec![part("d", 1)] }),
             base: Some(Run { from: version(0), to: version(30), parts: vec![part("b1", 2), part("b2", 2)] }),
@@ -250,6 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn a_head_says_where_a_client_is_shut_out_and_one_of_an_earlier_build_shuts_out_nobody() {
+        let (value, metadata) = Head { shuts_dexie: true, ..head() }.encode(TAIL).expect("a head");
+        assert!(HeadMetadata::parse(&metadata).is_some_and(|metadata| metadata.d), "{metadata}");
+        assert!(Head::decode(&value, &head().scope).is_some_and(|(head, _)| head.shuts_dexie));
+        let (_, metadata) = head().encode(TAIL).expect("a head");
+        assert!(
+            !metadata.contains("\"d\"") && HeadMetadata::parse(&metadata).is_some_and(|metadata| !metadata.d)
+        );
+    }
+
+    #[test]
     fn metadata_fits_into_what_kv_takes() {
         let largest = HeadMetadata {
             f: FORMAT,
@@ -261,6 +280,7 @@ mod tests {
             t: Version::MAX,
             h: usize::MAX,
             b: usize::MAX,
+            d: true,
         };
         assert!(serde_json::to_string(&largest).expect("JSON").len() <= 1024);
     }

@@ -36,7 +36,6 @@ pub(crate) fn point(
     ms: u64,
     used: &Usage,
 ) {
-    let mut doubles = used.numbers().map(|number| number as f64).to_vec();
-    doubles.push(ms as f64);
+    let doubles = used.point(ms).map(|number| number as f64);
     write_point(env, space, &format!("{kind}\n{route}\n{status}"), &doubles);
 }

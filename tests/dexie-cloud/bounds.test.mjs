@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { assertSameRows } from "./addon.mjs";
+import { eventually } from "../runtime/harness.mjs";
 import { STORES, useCloud } from "./cloud.mjs";
 
 const cloud = useCloud();
@@ -28,6 +29,24 @@ describe("what cannot be kept", () => {
     assert.equal(await one.pending(), 0);
     const { rejections } = one.syncs.at(-1).answer;
     assert.equal(rejections.length, 1, JSON.stringify(rejections));
+  });
+
+  test("what was not kept is in the log, with the reason, and in what the space has used that day", async () => {
+    const user = cloud.user();
+    const one = await cloud.device(user);
+    await one.run((db, size) => db.notes.put({ id: "large", text: "x".repeat(size) }), VALUE_MAX);
+    await one.run((db) => db.notes.put({ id: "line\nend" }));
+    await one.sync();
+    const answer = await fetch(`${cloud.origin}/spaces/~/usage`, { headers: { authorization: `Bearer ${cloud.runtime.token(user)}` } });
+    const { days } = await answer.json();
+    assert.equal(days[0].rejectedMutations, 2);
+    const lines = await eventually("both are in the log", () => {
+      const found = cloud.runtime.logs.join("").split("\n").filter((line) => line.startsWith("{") && line.includes('"rejectedMutations"'));
+      return found.length > 1 && found.map((line) => JSON.parse(line));
+    });
+    assert.ok(lines.every(({ route, status }) => route === "dexie-sync" && status === 200), JSON.stringify(lines));
+    assert.ok(lines.some(({ code }) => code === "too_large") && lines.some(({ code }) => code === "invalid_value"), JSON.stringify(lines));
+    assert.ok(!lines.some((line) => JSON.stringify(line).includes("large\"")), "no key and no content");
   });
 
   test("a row that grows too large is again what it was", async () => {

@@ -42,6 +42,28 @@ describe("a shared space in the address", () => {
     assert.deepEqual([await ids(shared), await ids(own)], [[["shared", 1]], [["own", 1]]]);
   });
 
+  test("refuses everything while an owner shuts the addon out, also what KV could answer, and keeps what waits", async () => {
+    const { members: [owner, writer], devices: [one, two], space } = await team("owner", "writer");
+    const own = await cloud.device(owner.sub);
+    await one.run((db) => db.notes.put({ id: "a", n: 1 }));
+    await one.sync();
+    const policy = `/spaces/${space}/policies/$dexie`;
+    assert.equal((await writer.ask("PUT", policy, { body: { access: "none" } })).status, 403, "no owner");
+    assert.equal((await owner.ask("PUT", policy, { body: { access: "none" } })).status, 200);
+    assert.deepEqual((await writer.ask("GET", `/spaces/${space}/policies`)).body, { policies: {}, access: { $dexie: "none" } });
+    await two.run((db) => db.notes.put({ id: "b", n: 1 }));
+    await assert.rejects(two.sync(), /403/);
+    assert.equal(await two.pending(), 1);
+    await own.run((db) => db.notes.put({ id: "own", n: 1 }));
+    await own.sync();
+    assert.equal(await own.pending(), 0, "another space is another space");
+    assert.equal((await owner.put(space, "native")).status, 200, "our own clients go on");
+    assert.equal((await owner.ask("DELETE", policy)).status, 204);
+    await two.sync();
+    assert.equal(await two.pending(), 0);
+    assert.deepEqual(await ids(two), [["a", 1], ["b", 1]]);
+  });
+
   test("takes nothing of a reader, whose edits jump back, and goes on bringing what others write", async () => {
     const { devices: [owner, reader] } = await team("owner", "reader");
     await owner.run((db) => db.notes.bulkPut([{ id: "a", n: 1 }, { id: "b", n: 1 }]));

@@ -134,7 +134,7 @@ describe("usage", () => {
       return found.length > 0 && found;
     });
     assert.deepEqual(point.blobs, ["request", "push", "200"]);
-    assert.equal(point.doubles.length, 12);
+    assert.equal(point.doubles.length, 13);
     assert.deepEqual([point.doubles[0], point.doubles[5], point.doubles[8]], [1, 1, line.rowsWritten]);
   });
 });

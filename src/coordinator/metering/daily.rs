@@ -180,10 +180,10 @@ mod tests {
         assert_eq!(DailyUsage::parse(text), usage);
         assert_eq!(DailyUsage::parse(""), DailyUsage::default());
         assert_eq!(DailyUsage::parse("x:1;20788:1;7;8:x;20787:2,0,0,0,0,0,0,0,5").after(Day(9)), usage);
-        let newer = DailyUsage::parse("20787:1,2,3,4,5,6,7,8,9,10,11,12,13");
+        let newer = DailyUsage::parse("20787:1,2,3,4,5,6,7,8,9,10,11,12,13,14");
         assert_eq!(
             newer.total().numbers(),
-            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
             "a meter that newer code has added is left out"
         );
     }

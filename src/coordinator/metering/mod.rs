@@ -13,7 +13,7 @@ pub use daily::{DailyUsage, Day};
 
 use super::{
     Coordinator,
-    ledger::{Ledger, LedgerResult, Rows},
+    ledger::{Ledger, LedgerResult},
 };
 use crate::{call::Usage, error::ApiError, time::Millis};
 
@@ -88,10 +88,10 @@ impl Meter {
         (self.running, self.seen) = (before.running, before.seen);
     }
 
-    /// What a row may say that is about to be written: all that no row has, with what storage has counted since the last look, with
-    /// this row, and with the alarm if one will be set behind it.
-    pub(super) fn due(&self, counted: Rows, arms: bool, folded: Day, now: Millis) -> Due {
-        let mut ahead = counted.used();
+    /// What a row may say that is about to be written: all that no row has, with what storage has counted since the last look and
+    /// what else will be counted, with this row, and with the alarm if one will be set behind it.
+    pub(super) fn due(&self, counted: Usage, arms: bool, folded: Day, now: Millis) -> Due {
+        let mut ahead = counted;
         ahead.add(&Usage { rows_written: 1, alarms_set: arms.into(), ..Usage::default() });
         ahead.take_off(&self.ahead);
         let mut usage = self.unwritten.clone();
@@ -142,7 +142,7 @@ impl<L: Ledger> Coordinator<L> {
             }
             used.add(&of_clients.up_to(yesterday));
         }
-        let due = self.meter.due(self.ledger.rows(), false, folded, now);
+        let due = self.meter.due(self.ledger.rows().used(), false, folded, now);
         used.add(&due.usage);
         used.keep(DAYS_KEPT);
         self.meter.was_written(&due);

@@ -6,7 +6,10 @@ use crate::{
         Administration, Aside, Destination,
         live::{Closing, Granted, Greeting},
     },
-    coordinator::live::{Listener, Live},
+    coordinator::{
+        live::{Listener, Live},
+        sharing::administration::DEXIE_IS_SHUT,
+    },
     error::ApiError,
     ids::SpaceId,
     role::Role,
@@ -60,6 +63,9 @@ impl<S: Storage> Object<S> {
         // That may have changed while the alarm was set.
         let role = self.space().admit(&listener.user, Role::Reader).map_err(Closing::Lost)?;
         listener.role = role;
+        if listener.peer.is_some() {
+            self.space().admit_dexie(&listener.user).map_err(Closing::Lost)?;
+        }
         let (here, note, expires) = (self.space().position(), listener.to_text(), listener.expires);
         let is_foreign = listener.peer.is_some();
         let socket = self.live.join(listener, &here, at.now)?;
@@ -129,6 +135,7 @@ impl<S: Storage> Object<S> {
             Administration::Delete if self.space_id().is_some() => {
                 self.live.close_all(&Closing::Lost(ApiError::Gone));
             }
+            Administration::ShutDexie => self.live.close_foreign(&Closing::Lost(DEXIE_IS_SHUT)),
             Administration::Delete
             | Administration::Create { .. }
             | Administration::Show
@@ -137,6 +144,7 @@ impl<S: Storage> Object<S> {
             | Administration::Policies
             | Administration::SetPolicy { .. }
             | Administration::RemovePolicy(_)
+            | Administration::AdmitDexie
             | Administration::Grant { .. }
             | Administration::Usage
             | Administration::Invite { .. }

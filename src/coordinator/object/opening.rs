@@ -2,7 +2,7 @@
 
 use super::{Effect, Moment, Object, State, Storage, Task};
 use crate::{
-    call::{Administration, Call, Destination, Person},
+    call::{Administration, Call, Caller, Destination, Person},
     coordinator::{Coordinator, ledger::LedgerResult},
     error::ApiError,
     ids::SpaceId,
@@ -85,6 +85,9 @@ impl<S: Storage> Object<S> {
         call: Option<Call>,
         at: Moment,
     ) -> Result<Effect, ApiError> {
+        if task.caller().is_some_and(Caller::is_foreign) {
+            self.space().admit_dexie(task.user())?;
+        }
         match call {
             None => Ok(self.begin_turn(task, at)),
             Some(Call::Push | Call::Resolve | Call::Dexie) => self.let_in(task, at),

@@ -2,7 +2,7 @@
 
 use super::{Answer, Claimant, Effect, Moment, Object, Purpose, Said, State, Storage, Task};
 use crate::{
-    call::{Caller, PushAnswer, PushRequest, ReadPush},
+    call::{Aside, Caller, PushAnswer, PushRequest, ReadPush},
     coordinator::{
         ledger::Rows,
         places::Look,
@@ -236,8 +236,10 @@ impl<S: Storage> Object<S> {
         let waiting = is_settled.then(|| self.waiting.remove(&ticket))??;
         Some(match waiting.settled? {
             Ok(answer) => {
-                let at = Some(answer.position.clone());
-                Answer { at, ..Answer::said(Said::Pushed(answer), waiting.rows) }
+                let (at, (rejected, why)) = (Some(answer.position.clone()), answer.rejected);
+                let mut said = Answer::said(Said::Pushed(answer), waiting.rows);
+                said.used.rejected = rejected;
+                Answer { at, aside: why.map(Aside::Rejected), ..said }
             }
             Err((error, at)) => Answer { at, ..Answer::refused(error) },
         })

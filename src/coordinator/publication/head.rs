@@ -47,6 +47,7 @@ impl Publisher {
             published_at: now,
             expires: if planted!(HeadOutlivesParts) { now } else { lifetimes }.plus(LIFETIME_MS),
             horizon: durable.meta.horizon,
+            shuts_dexie: self.row.shuts_dexie,
             tail: Tail::of(self.row.tail_from(), &tail.text),
             delta: self.row.delta.as_ref().map(RunRow::named),
             base: self.row.base.as_ref().map(RunRow::named),

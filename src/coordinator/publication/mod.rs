@@ -134,6 +134,11 @@ impl Publisher {
         self.row.renew = true;
     }
 
+    /// Notes that a row stands in storage which says so, and wants to be published.
+    pub(in crate::coordinator) fn dexie_is_shut(&mut self, is_shut: bool) {
+        (self.row.shuts_dexie, self.row.renew) = (is_shut, true);
+    }
+
     /// Notes what the space has used, for whatever writes the row next.
     pub(in crate::coordinator) fn note_used(&mut self, used: DailyUsage, folded: Day) {
         (self.row.used, self.row.folded) = (used, folded);

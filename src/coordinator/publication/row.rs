@@ -7,6 +7,7 @@ use crate::{
         ledger::{Ledger, LedgerResult},
         metering::{DailyUsage, Day},
         publication::ReplacedPart,
+        sharing::administration::dexie_key,
     },
     limits::Sizes,
     snapshot::head::{ContentHashText, PartName, Run},
@@ -45,6 +46,9 @@ pub struct PublicationRow {
     /// The last day of which clients' rows say nothing any more that it does not.
     #[serde(skip_serializing_if = "Day::is_first")]
     pub folded: Day,
+    /// Whether an owner has shut out the client of Dexie Cloud. Edges hear of it with the head.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shuts_dexie: bool,
 }
 
 /// What a space notes of the last lease that it has asked the day's budget for.
@@ -119,7 +123,12 @@ impl PublicationRow {
     /// What was noted. A row that this build cannot read is taken for none: then everything is put again.
     pub(super) fn read<L: Ledger>(ledger: &L) -> LedgerResult<Self> {
         let text = ledger.private(KIND, "")?;
-        let mut row: Self = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let text = text.as_deref();
+        let mut row: Self = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        if text.is_some() && row == Self::default() {
+            // What an owner has shut stays shut.
+            row.shuts_dexie = ledger.record(&dexie_key())?.is_some_and(|record| record.deleted_at.is_none());
+        }
         // Of a build that says in another way where a run goes on: it is begun anew.
         row.building = row.building.filter(|run| run.behind.is_some() || run.run.parts.is_empty());
         Ok(row)
@@ -139,7 +148,7 @@ impl PublicationRow {
     /// was published is, and what is unsettled.
     #[must_use]
     pub fn without_records(&self, sizes: &Sizes) -> Self {
-        let mut row = Self { renew: false, ..self.clone() };
+        let mut row = Self { renew: false, shuts_dexie: false, ..self.clone() };
         let (base, delta, building) = (row.base.take(), row.delta.take(), row.building.take());
         let runs = base.into_iter().chain(delta).chain(building.map(|building| building.run));
         row.replace(runs.flat_map(|run| run.parts).collect(), sizes.replaced_min);
@@ -186,7 +195,7 @@ mod tests {
             r#","behind":[2,["todos","t1"]]},"attempts":1,"retry_at":9,"put_again_at":10,"renew":true,"#,
             r#""replaced":[{"part":"#,
             part,
-            r#","since":11,"deleted_at":12}],"used":"20787:1,0,2","folded":20786}"#,
+            r#","since":11,"deleted_at":12}],"used":"20787:1,0,2","folded":20786,"shuts_dexie":true}"#,
         ];
         let text = text.concat();
         let mut ledger = MemoryLedger::default();

@@ -11,7 +11,7 @@ mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(in crate::coordinator) use part::Part;
+pub(in crate::coordinator) use part::{Part, rejected_now};
 use trial::Trial;
 
 use crate::{

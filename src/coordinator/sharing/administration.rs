@@ -23,6 +23,13 @@ use crate::{
     version::{Epoch, Position, Version},
 };
 
+/// The value of the record that shuts out the client of Dexie Cloud.
+const DEXIE_SHUT: &str = r#"{"access":"none"}"#;
+/// Why the client of Dexie Cloud is refused where an owner has shut it out.
+pub(in crate::coordinator) const DEXIE_IS_SHUT: ApiError = ApiError::Forbidden(
+    "This space is shut to dexie-cloud-addon. Its owner can admit it again: DELETE /spaces/{id}/policies/$dexie.",
+);
+
 /// What an administrative call has come to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Administered {
@@ -105,6 +112,8 @@ impl<L: Ledger> Coordinator<L> {
                 self.set_policy(collection, *policy, now).map(Administered::from)
             }
             Administration::RemovePolicy(collection) => self.remove_policy(collection, now).map(nothing),
+            Administration::ShutDexie => self.shut_dexie(true, now).map(|()| DEXIE_SHUT.to_owned().into()),
+            Administration::AdmitDexie => self.shut_dexie(false, now).map(nothing),
             Administration::Delete if self.meta.space.is_some() => self.end(now, random).map(nothing),
             Administration::Delete => self.empty(now, random).map(nothing),
             Administration::Invite { role, uses, lasts_ms } => {
@@ -196,7 +205,33 @@ impl<L: Ledger> Coordinator<L> {
             Some(format!("{}:{}", json_text(collection.as_str()), json_text(&policy)))
         };
         let policies: Vec<_> = records.into_iter().filter_map(policy).collect();
-        Ok(format!(r#"{{"policies":{{{}}}}}"#, policies.join(",")))
+        let access = if self.publisher.row().shuts_dexie { r#","access":{"$dexie":"none"}"# } else { "" };
+        Ok(format!(r#"{{"policies":{{{}}}{access}}}"#, policies.join(",")))
+    }
+
+    /// Whether the client of Dexie Cloud may come in at all. Whoever may not read the space is told that first.
+    ///
+    /// # Errors
+    /// [`ApiError::Gone`], [`ApiError::Forbidden`], or storage failures.
+    pub fn admit_dexie(&mut self, user: &UserHash) -> Result<(), ApiError> {
+        if self.publisher.row().shuts_dexie {
+            self.admit(user, Role::Reader)?;
+            return Err(DEXIE_IS_SHUT);
+        }
+        Ok(())
+    }
+
+    /// Shuts the client of Dexie Cloud out, or admits it again. It is noted in the publication row, which is in memory, so nobody else
+    /// pays for it; and in a record, so that there is a version that says so, which is published at once.
+    fn shut_dexie(&mut self, is_shut: bool, now: Millis) -> Result<(), ApiError> {
+        let row = self.publisher.row();
+        if row.shuts_dexie != is_shut {
+            let row = PublicationRow { shuts_dexie: is_shut, renew: true, ..row.clone() };
+            let change = (dexie_key(), is_shut.then(|| DEXIE_SHUT.to_owned()));
+            self.step_with(&change, now, &mut |ledger| row.write(ledger))?;
+            self.publisher.dexie_is_shut(is_shut);
+        }
+        Ok(())
     }
 
     fn set_policy(
@@ -320,6 +355,11 @@ fn record_after(
 
 fn policies() -> Collection {
     Collection::stored("$policies")
+}
+
+/// The record that says that the client of Dexie Cloud is shut out.
+pub(in crate::coordinator) fn dexie_key() -> Key {
+    Key { collection: policies(), id: RecordId::stored("$dexie") }
 }
 
 fn policy_key(collection: &Collection) -> Key {

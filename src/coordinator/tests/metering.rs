@@ -5,12 +5,13 @@ use super::{
     *,
 };
 use crate::{
-    call::{Ask, Call, Caller, Destination, Usage},
+    call::{Aside, Ask, Call, Caller, Destination, Usage},
     coordinator::{
         cache::Common,
         metering::{DailyUsage, Day},
         object::{Answer, Effect, Event, Moment, Object, Task},
     },
+    mutation::RejectCode,
 };
 
 const HOUR_MS: u64 = 3_600_000;
@@ -157,6 +158,25 @@ fn i15_what_no_row_has_is_lost_with_the_instance_and_never_counted_twice() {
     let mut all = total;
     all.add(&pulls);
     assert_eq!(all, billed);
+}
+
+#[test]
+fn what_was_rejected_is_counted_once_in_the_row_that_the_push_writes_anyway_and_the_edge_is_told_why() {
+    let mut site = Site::new();
+    site.push();
+    let before = site.object.rows().written_ever();
+    let mutations =
+        [put(2, "a", "{}"), r#"{"id":3,"changes":[{"op":"grow","collection":"c","id":"a"}]}"#.to_owned()];
+    let text = body("client-0", &mutations);
+    let told = site.call(&Call::Push, &text, Usage::default());
+    assert_eq!((told.used.rejected, told.aside), (1, Some(Aside::Rejected(RejectCode::UnsupportedOp))));
+    assert_eq!(site.object.rows().written_ever() - before, 3, "record, index and client");
+    let told = site.call(&Call::Push, &text, Usage::default());
+    assert_eq!((told.used.rejected, told.aside), (0, None), "it was rejected before");
+    assert_eq!(site.used().total().rejected, 1);
+    let mut site = site.evicted();
+    site.pull();
+    assert_eq!(site.used().total().rejected, 1, "its client's row says so");
 }
 
 #[test]

@@ -149,6 +149,8 @@ fn every_role_may_do_what_the_table_says() {
         (remove("bob"), "owner"),
         (merge("todos"), "owner"),
         (no_policy("todos"), "owner"),
+        (Administration::ShutDexie, "owner"),
+        (Administration::AdmitDexie, "owner"),
         (Administration::ResetEpoch, "owner"),
         (Administration::Delete, "owner"),
         (Administration::Invite { role: Role::Reader, uses: 1, lasts_ms: 1 }, "owner"),
@@ -242,6 +244,14 @@ fn what_stands_already_takes_no_version() {
     desk.administer("alice", &no_policy("todos")).expect("an end");
     desk.administer("alice", &no_policy("todos")).expect("an end");
     assert_eq!(desk.version(), at + 2);
+    desk.administer("alice", &Administration::AdmitDexie).expect("nothing to do");
+    for _ in 0..2 {
+        let done = desk.administer("alice", &Administration::ShutDexie);
+        assert_eq!(done, Ok(json!({ "access": "none" })));
+    }
+    assert_eq!(desk.version(), at + 3);
+    let listed = desk.administer("rita", &Administration::Policies);
+    assert_eq!(listed, Ok(json!({ "policies": {}, "access": { "$dexie": "none" } })));
 }
 
 #[test]
@@ -384,7 +394,7 @@ fn who_asks_hears_of_their_own_membership_and_who_invites_that_somebody_is_new()
         match desk.core.aside(&user(caller), &asked, &done, invites).expect("a read") {
             Some(Aside::Membership(said)) => said.standing.as_str(),
             Some(Aside::Invited) => "invited",
-            Some(Aside::OfSpace) => "of-space",
+            Some(Aside::OfSpace | Aside::Rejected(_)) => "what a push is told",
             None => "nothing",
         }
     };

@@ -55,13 +55,17 @@ impl Transaction for Counts {
     }
 }
 
-/// Says all that there is to be said.
+/// Says all that there is to be said, and how many names cannot be.
 #[derive(Debug)]
-struct Plainly(Vec<Key>);
+struct Plainly(Vec<Key>, usize);
 
 impl Wording for Plainly {
     fn touched(&self) -> &[Key] {
         &self.0
+    }
+
+    fn refused(&self) -> usize {
+        self.1
     }
 
     fn say(&self, outcome: &Outcome<'_>) -> String {
@@ -100,9 +104,14 @@ fn push(client: &str, since: Option<Position>, transactions: Vec<Counts>, touche
         epoch: since.as_ref().map(|since| since.epoch.clone()),
         since: since.map(|since| since.version),
         mutations: mutations.collect(),
-        wording: Some(Rc::new(Plainly(touched.iter().map(|id| key(id)).collect()))),
+        wording: Some(Rc::new(Plainly(touched.iter().map(|id| key(id)).collect(), 0))),
         ..empty
     }
+}
+
+/// A push with one transaction that writes these.
+pub(super) fn transactions_of(client: &str, into: &[&str]) -> PushRequest {
+    push(client, None, vec![counts(None, into)], &[])
 }
 
 impl<L: Ledger> Desk<L> {
@@ -138,6 +147,23 @@ fn a_transaction_that_its_front_rejects_changes_nothing_and_stops_no_other() {
     let transactions = vec![counts(Some("t1"), &[]), counts(Some("t2"), &["a"])];
     let told = desk.transact(push(DX, None, transactions, &["b"]));
     assert_eq!(told, r#"1 {"version":1 {"version":0 rejected,done"#);
+}
+
+#[test]
+fn what_is_rejected_is_counted_with_names_that_cannot_be_and_the_first_reason_is_told() {
+    let mut desk = Desk::new();
+    let transactions = || vec![counts(Some("t1"), &["a"]), counts(Some("t2"), &[]), counts(None, &[])];
+    let rejected = |desk: &mut Desk, wording: Plainly| {
+        let push = PushRequest { wording: Some(Rc::new(wording)), ..push(DX, None, transactions(), &[]) };
+        desk.core.push(&[(user("alice"), push)], desk.now).remove(0).expect("an answer").rejected
+    };
+    assert_eq!(rejected(&mut desk, Plainly(Vec::new(), 3)), (5, Some(RejectCode::InvalidValue)));
+    assert_eq!(
+        rejected(&mut desk, Plainly(Vec::new(), 0)),
+        (1, Some(RejectCode::InvalidValue)),
+        "the others were done"
+    );
+    assert_eq!(desk.core.used().expect("a read").total().rejected, 6);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::{
     fronts::headwater::{reply::Reply, route::Route},
     ids::UserHash,
     log::LogLevel,
+    mutation::RejectCode,
     time::Millis,
 };
 
@@ -59,7 +60,7 @@ impl Isolate {
         for (meter, number) in visit.usage.to_log() {
             fields[&meter] = number;
         }
-        if let Some(code) = code {
+        if let Some(code) = code.or(visit.rejected.map(RejectCode::as_str)) {
             fields["code"] = code.into();
         }
         if let Some(untold @ 1..) = untold {

@@ -37,6 +37,7 @@ impl Visit {
             origin,
             usage: Usage::default(),
             told: Usage::default(),
+            rejected: None,
             #[cfg(feature = "dexie")]
             sync: None,
             writer: None,

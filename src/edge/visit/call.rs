@@ -130,7 +130,10 @@ impl Visit {
     /// A call by the caller.
     pub(super) fn call(&self, call: Call) -> Box<Outgoing> {
         let target = self.target();
-        let caller = target.as_caller(self.id(), self.origin());
+        let mut caller = target.as_caller(self.id(), self.origin());
+        if let Some(Route::Dexie(_)) = self.route {
+            target.caller.person.sub.clone_into(&mut caller.sub);
+        }
         let timeout_ms = limits::CALL_TIMEOUT_MS;
         Box::new(Outgoing { object: target.hash.clone(), call, caller, timeout_ms, body: None })
     }
@@ -281,6 +284,9 @@ impl Isolate {
         }
         if let Some(position) = position {
             self.note_written(visit, position, now);
+        }
+        if let Some(Aside::Rejected(why)) = aside {
+            visit.rejected = Some(why);
         }
         self.take_up(visit, aside, now);
         let is_deletion = matches!(visit.route(), Route::Space { route: SpaceRoute::Delete, .. });

@@ -37,6 +37,8 @@ use crate::{
     time::Millis,
 };
 
+/// What KV says where an owner has shut this client out; the object says how to admit it again.
+const SHUT: ApiError = ApiError::Forbidden("This space is shut to dexie-cloud-addon.");
 const JSON_HEADERS: &str = "Content-Type\napplication/json\n";
 
 /// A sync under way, or a file.
@@ -128,7 +130,6 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         let mut call = visit.call(Call::Dexie);
-        visit.target().caller.person.sub.clone_into(&mut call.caller.sub);
         call.body = body;
         Ok(self.make_call(visit, call, Then::Pass(source), now))
     }
@@ -224,6 +225,9 @@ impl Isolate {
         answer: PullAnswer,
         now: Millis,
     ) -> Result<Effect, ApiError> {
+        if pulling.pull.known().head.as_ref().is_some_and(|head| head.metadata.d) {
+            return Err(SHUT);
+        }
         let is_reset = match &answer {
             _ if is_lost(visit) => true,
             PullAnswer::Nothing { .. } => false,

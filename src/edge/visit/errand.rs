@@ -139,7 +139,7 @@ impl Isolate {
             match delivery.next {
                 DeliveryStep::AskAgain(_) => delivery.learn_answer(match aside {
                     Some(Aside::Membership(membership)) => Some(membership),
-                    Some(Aside::Invited | Aside::OfSpace) | None => None,
+                    Some(Aside::Invited | Aside::OfSpace | Aside::Rejected(_)) | None => None,
                 }),
                 _ => delivery.learn_noted(result.ok().map(DirectoryAnswer::of)),
             }

@@ -60,6 +60,7 @@ use crate::{
         headwater::{body::Coding, reply::Reply, route::Route},
     },
     ids::{SpaceHash, UserHash},
+    mutation::RejectCode,
     snapshot::keys::Scope,
     time::Millis,
     version::Position,
@@ -79,6 +80,8 @@ pub struct Visit {
     usage: Usage,
     /// What of it objects were told.
     told: Usage,
+    /// Why something of its push was rejected.
+    rejected: Option<RejectCode>,
     /// What a sync of Dexie Cloud knows of itself.
     #[cfg(feature = "dexie")]
     sync: Option<Box<dexie::Sync>>,

@@ -129,7 +129,7 @@ impl Isolate {
             (Aside::Invited, Route::Space { route: SpaceRoute::SetMember(sub), .. }) => {
                 Some(Errand::Hint(directory_of_invited(&target.caller, sub)))
             }
-            (Aside::Invited, _) | (Aside::OfSpace, _) => None,
+            (Aside::Invited | Aside::OfSpace | Aside::Rejected(_), _) => None,
         };
         self.errands.extend(errand.map(|errand| visit.errand(errand)));
     }

@@ -107,6 +107,7 @@ pub(super) fn head_with_part(scope: &Scope, sha256: &str) -> KnownHead {
         published_at: START,
         expires: START.plus(1_000_000),
         horizon: version(0),
+        shuts_dexie: false,
         tail: Tail::of(version(1), ""),
         delta: None,
         base: Some(Run { from: version(0), to: version(1), parts: vec![part] }),
@@ -395,6 +396,21 @@ fn what_only_owners_may_do_reaches_an_object_that_refuses_the_space_and_not_one_
         let (_, effect) = begin(&mut isolate, "GET", "/spaces/~");
         assert!(!matches!(effect, Effect::Pass(..) | Effect::Call(_)), "{effect:?}");
     }
+}
+
+#[test]
+fn the_line_of_a_push_says_how_much_of_it_was_rejected_and_why() {
+    let settings =
+        [("JWT_KEYS", json!({ "keys": [ec("here")] }).to_string()), ("LOG_LEVEL", "debug".to_owned())];
+    let mut isolate = isolate_of(&settings, false);
+    let (mut visit, _) = begin(&mut isolate, "POST", "/sync/push");
+    isolate.take_log();
+    let (aside, timing) = (Some(Aside::Rejected(RejectCode::TooLarge)), "rejected;desc=\"2\"".to_owned());
+    let passed = Passed { status: 200, retry_after_s: None, position: None, aside, timing };
+    isolate.step(&mut visit, Event::Passed(Ok(passed)), START);
+    let [(LogLevel::Debug, "request", fields)] = &isolate.take_log()[..] else { panic!("a line") };
+    let said = ["status", "rejectedMutations", "code"].map(|name| &fields[name]);
+    assert_eq!(said, [&json!(200), &json!(2), &json!("too_large")]);
 }
 
 #[test]

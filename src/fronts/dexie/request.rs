@@ -133,6 +133,10 @@ impl Wording for Push {
         &self.touched
     }
 
+    fn refused(&self) -> usize {
+        self.refused.len()
+    }
+
     fn say(&self, outcome: &Outcome<'_>) -> String {
         let standing = match (outcome.reached, &self.last_pull) {
             (Some(at), last) => NextPull::of(last.as_ref(), at, false),

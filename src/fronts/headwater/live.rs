@@ -271,6 +271,7 @@ mod tests {
                 let (position, results) = (at(), Vec::new());
                 let grant = Some(("a.b.c".to_owned(), 600_000));
                 let pushed = PushAnswer {
+                    rejected: (0, None),
                     position,
                     results,
                     more: false,

@@ -76,6 +76,10 @@ pub enum SpaceRoute {
     SetPolicy(Collection),
     /// `DELETE /spaces/{id}/policies/{collection}`
     RemovePolicy(Collection),
+    /// `PUT /spaces/{id}/policies/$dexie`
+    ShutDexie,
+    /// `DELETE /spaces/{id}/policies/$dexie`
+    AdmitDexie,
     /// `POST /spaces/{id}/grant`
     Grant,
     /// `GET /spaces/{id}/usage`
@@ -94,7 +98,7 @@ impl SpaceRoute {
     /// Whether its request has a body.
     #[must_use]
     pub const fn has_body(&self) -> bool {
-        matches!(self, Self::SetMember(_) | Self::SetPolicy(_) | Self::Invite)
+        matches!(self, Self::SetMember(_) | Self::SetPolicy(_) | Self::ShutDexie | Self::Invite)
     }
 
     const fn name(&self) -> &'static str {
@@ -109,6 +113,8 @@ impl SpaceRoute {
             Self::Policies => "policies",
             Self::SetPolicy(_) => "set-policy",
             Self::RemovePolicy(_) => "remove-policy",
+            Self::ShutDexie => "shut-dexie",
+            Self::AdmitDexie => "admit-dexie",
             Self::Grant => "grant",
             Self::Usage => "usage",
             Self::ResetEpoch => "reset-epoch",
@@ -199,6 +205,8 @@ impl Route {
                 return Err(ApiError::MethodNotAllowed("GET, HEAD, PUT, DELETE"));
             }
             (Some("policies"), None, "GET") => SpaceRoute::Policies,
+            (Some("policies"), Some(name), "PUT") if name == "$dexie" => SpaceRoute::ShutDexie,
+            (Some("policies"), Some(name), "DELETE") if name == "$dexie" => SpaceRoute::AdmitDexie,
             (Some("policies"), Some(name), "PUT") => SpaceRoute::SetPolicy(collection(&name)?),
             (Some("policies"), Some(name), "DELETE") => SpaceRoute::RemovePolicy(collection(&name)?),
             (Some("policies"), Some(_), _) => return Err(ApiError::MethodNotAllowed("PUT, DELETE")),
@@ -369,6 +377,8 @@ mod tests {
         assert_eq!(member, told("team", SpaceRoute::SetMember("auth0|x/y+z".to_owned())));
         let policy = space("DELETE", "/spaces/team/policies/a.b");
         assert_eq!(policy, told("team", SpaceRoute::RemovePolicy(Collection::stored("a.b"))));
+        assert_eq!(space("PUT", "/spaces/~/policies/$dexie"), told("~", SpaceRoute::ShutDexie));
+        assert_eq!(space("DELETE", "/spaces/~/policies/%24dexie"), told("~", SpaceRoute::AdmitDexie));
     }
 
     #[test]

@@ -66,6 +66,11 @@ pub fn administration_of(
             Administration::SetPolicy { collection, policy }
         }
         SpaceRoute::RemovePolicy(collection) => Administration::RemovePolicy(collection),
+        SpaceRoute::ShutDexie => match only_field(body, &["access"])?.as_deref() {
+            Some("none") => Administration::ShutDexie,
+            _ => return Err(malformed("access is none; DELETE takes that back")),
+        },
+        SpaceRoute::AdmitDexie => Administration::AdmitDexie,
         SpaceRoute::Grant => {
             of_shared()?;
             Administration::Grant { claim: None }
@@ -236,6 +241,10 @@ mod tests {
             r#"{"onConflict":"merge","of":"x"}"#,
         ] {
             assert!(matches!(asked(set_policy(), body), Err(ApiError::Malformed(_))), "{body}");
+        }
+        assert_eq!(asked(SpaceRoute::ShutDexie, r#"{"access":"none"}"#), Ok(Administration::ShutDexie));
+        for body in ["", "{}", r#"{"access":"all"}"#, r#"{"onConflict":"merge"}"#] {
+            assert!(matches!(asked(SpaceRoute::ShutDexie, body), Err(ApiError::Malformed(_))), "{body}");
         }
     }
 

@@ -16,7 +16,7 @@ impl Host {
         else {
             return;
         };
-        let said = Usage { rows_read: 0, active_ms: 0, ..used.total() };
+        let said = Usage { rows_read: 0, active_ms: 0, rejected: 0, ..used.total() };
         let mut beyond = said;
         beyond.take_off(&Usage { rows_written, ..self.billed });
         let billed = self.billed;

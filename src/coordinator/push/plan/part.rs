@@ -1,7 +1,7 @@
 //! As much of a push as one slice takes.
 
 use crate::{
-    call::{OnConflict, PushRequest},
+    call::{OnConflict, PushRequest, Usage},
     coordinator::{
         ledger::{Client, Ledger, LedgerResult},
         metering::DailyUsage,
@@ -170,4 +170,14 @@ impl Plan {
         self.meta.writers += 1;
         self.meta.writers
     }
+}
+
+/// What was rejected of pushes in a slice, without what earlier slices have rejected.
+pub(in crate::coordinator) fn rejected_now(slice: &[Waiting], parts: &[Result<Part, ApiError>]) -> Usage {
+    let rejected = slice.iter().zip(parts).filter_map(|(waiting, part)| {
+        let before =
+            waiting.progress.as_ref().map_or(0, |progress| waiting.push.rejected(&progress.results).0);
+        Some(waiting.push.rejected(&part.as_ref().ok()?.progress.results).0 - before)
+    });
+    Usage { rejected: rejected.sum(), ..Usage::default() }
 }

@@ -5,14 +5,17 @@ use crate::{
     access::session::Account,
     call::Caller,
     config::Config,
-    edge::visit::{
-        Event, Outgoing, Request,
-        tests::{answered, epoch, refused, request},
+    edge::{
+        known::{Known, KnownHead},
+        visit::{
+            Event, Outgoing, Request,
+            tests::{answered, epoch, head_with_part, refused, request},
+        },
     },
     ids::{SpaceHash, SpaceId, UserHash},
     role::Role,
     sim::START,
-    snapshot::keys::Scope,
+    snapshot::{head::HeadMetadata, keys::Scope},
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -74,6 +77,43 @@ fn key_of(effect: &Effect) -> &str {
         Effect::Blob(BlobEffect::Put { key, .. } | BlobEffect::Open { key }) => key,
         effect => panic!("{effect:?} is about no file"),
     }
+}
+
+#[test]
+fn a_pull_that_kv_answers_is_refused_where_the_head_says_that_the_addon_is_shut_out() {
+    for is_shut in [false, true] {
+        let mut isolate = isolate();
+        let request = asked(&isolate, "POST", "/dexie/sync");
+        let (mut visit, mut effect) = begin_with(&mut isolate, request, "2");
+        let reply = loop {
+            let event = match effect {
+                Effect::ReadBody { .. } => Event::Body(Ok(br#"{"clientIdentity":"c1"}"#.to_vec())),
+                Effect::LookIntoCache { .. } => Event::Cached(Known::default(), None),
+                Effect::ReadHead { .. } => {
+                    let head = head_with_part(visit.target().scope(), &"cd".repeat(32));
+                    let metadata = HeadMetadata { d: is_shut, ..head.metadata };
+                    Event::Head(Ok(Some(KnownHead { metadata, ..head })))
+                }
+                Effect::OpenObject { .. } => Event::Opened(Ok(true)),
+                Effect::Call(_) => said(Err(ApiError::Upstream)),
+                effect => break effect,
+            };
+            effect = isolate.step(&mut visit, event, START);
+        };
+        if is_shut {
+            assert_eq!(answered(&visit, reply), refused(403, "forbidden"));
+        } else {
+            assert!(matches!(reply, Effect::StreamObjects { .. }), "{reply:?}");
+        }
+    }
+}
+
+#[test]
+fn what_the_addon_asks_of_an_object_says_that_it_comes_from_there() {
+    let mut isolate = isolate();
+    let (_, effect) = begin(&mut isolate, "GET", &format!("/dexie/team/blob/{ID}"), "");
+    let (_, caller) = called(effect);
+    assert!(caller.is_foreign(), "an object that shuts it out would let it in");
 }
 
 #[test]
