@@ -6,11 +6,12 @@ import { startBrowser } from "../../client/dexie/tests/browser.ts";
 import { eventually } from "../runtime/harness.mjs";
 import { DEMO_USERS, startCloud } from "./cloud.mjs";
 import { Line } from "./line.mjs";
+import { plugins } from "./packages.mjs";
 
 let [browser, cloud] = [];
 const lines = [];
 before(async () => {
-  browser = await startBrowser("../../../tests/dexie-cloud/page.mjs");
+  browser = await startBrowser("../../../tests/dexie-cloud/page.mjs", { plugins });
   cloud = await startCloud({ variables: { ALLOWED_ORIGINS: browser.originOf() } });
 });
 after(async () => {
