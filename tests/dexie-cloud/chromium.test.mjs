@@ -8,10 +8,11 @@ import { DEMO_USERS, startCloud } from "./cloud.mjs";
 import { Line } from "./line.mjs";
 import { plugins } from "./packages.mjs";
 
+const FOLDER = "../../../tests/dexie-cloud";
 let [browser, cloud] = [];
 const lines = [];
 before(async () => {
-  browser = await startBrowser("../../../tests/dexie-cloud/page.mjs", { plugins });
+  browser = await startBrowser(`${FOLDER}/page.mjs`, { worker: `${FOLDER}/worker.mjs`, plugins });
   cloud = await startCloud({ variables: { ALLOWED_ORIGINS: browser.originOf() } });
 });
 after(async () => {
@@ -215,6 +216,45 @@ describe("a page of another origin", { concurrency: true }, () => {
     await tab.until(connected);
     await native.push(put("n", 2));
     await tab.until(...shows("n", 2));
+  });
+});
+
+describe("a page with a service worker", { concurrency: true }, () => {
+  /** What the worker has sent: {url, body}. */
+  const sentBy = (tab) => tab.page.context().serviceWorkers()[0].evaluate(() => self.sent);
+
+  /** A page whose worker is there before the database is opened: else the addon does without. */
+  async function served(device, settings) {
+    const tab = await device.tab({ open: false });
+    Object.assign(tab.settings, { tryUseServiceWorker: true, ...settings });
+    await tab.page.evaluate(async () => {
+      await navigator.serviceWorker.register("/worker.js");
+      await navigator.serviceWorker.ready;
+    });
+    await tab.open();
+    assert.equal(await tab.run((db) => db.cloud.usingServiceWorker), true);
+    return tab;
+  }
+
+  // With `requireAuth` the worker of addon 4.4.14 waits for ever for somebody to sign in, because it does not hear that somebody has.
+  test("that signs in by login sends by its worker, which renews the page's session, and hears by its own socket", async () => {
+    const device = await Device.of(cloud.user());
+    const tab = await served(device, { requireAuth: false });
+    await tab.run((db) => db.cloud.login());
+    await tab.until((db) => db.cloud.persistedSyncState.value.realms.includes(db.cloud.currentUserId));
+    // Nobody gets no socket, and after that refusal the addon waits until somebody does something.
+    await eventually("it has a socket", async () => {
+      await tab.page.mouse.click(1, 1);
+      return tab.run(connected);
+    });
+    await cloud.native(device.user).push(put("m", 2));
+    await tab.until(...shows("m", 2));
+    await tab.run((db) => db.table("$logins").update(db.cloud.currentUserId, { accessTokenExpiration: new Date(0) }));
+    await tab.run((db) => db.notes.put({ id: "n", n: 1 }));
+    await arrives(device.user, "the row");
+    const sent = await sentBy(tab);
+    assert.ok(sent.some(({ url, body }) => url.endsWith("/sync") && body.includes('"notes"')), "the worker sends the row");
+    assert.ok(sent.some(({ url, body }) => url.endsWith("/token") && body.includes('"refresh_token"')), "and renews the session before");
   });
 });
 

@@ -15,11 +15,18 @@ const { openCloud } = await import("./open.mjs");
 // For the functions that tests send here.
 Object.assign(globalThis, { Dexie, add, remove, replacePrefix });
 
+/** What a schema with documents needs besides; addons of before have none. */
+async function documentsOfYjs() {
+  const [{ default: yDexie, DexieYProvider }, Y] = [await import("y-dexie"), await import("yjs")];
+  Object.assign(globalThis, { DexieYProvider, Y });
+  return [yDexie];
+}
+
 let db = null;
 const calls = {
-  async open(settings) {
+  async open({ documents = false, ...settings }) {
     db?.close();
-    db = await openCloud(settings);
+    db = await openCloud({ ...settings, ...(documents && { addons: await documentsOfYjs() }) });
   },
   async sync() {
     // The addon takes for the end of this sync the first time of one that it has not heard of yet, so it has to know of all before.

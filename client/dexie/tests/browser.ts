@@ -16,8 +16,9 @@ export interface Served {
   stop(): void;
 }
 
-/** What pages may have besides: what helps esbuild to find modules. */
+/** What pages may have besides: a service worker, which is served as `/worker.js`, and what helps esbuild to find modules. */
 export interface Options {
+  worker?: string;
   plugins?: Plugin[];
 }
 
@@ -30,8 +31,9 @@ async function bundle(entry: string, plugins: Plugin[]): Promise<string> {
 }
 
 /** Bundles an entry of this folder, whose exports are `window.hw` in each page, and serves it. */
-export async function servePages(entry: string, { plugins = [] }: Options = {}): Promise<Served> {
+export async function servePages(entry: string, { worker, plugins = [] }: Options = {}): Promise<Served> {
   const scripts = new Map([["/hw.js", await bundle(entry, plugins)]]);
+  if (worker) scripts.set("/worker.js", await bundle(worker, plugins));
   const server: Server = createServer((request, answer) => {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
     const script = scripts.get(pathname);
