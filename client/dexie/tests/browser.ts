@@ -30,12 +30,14 @@ async function bundle(entry: string, plugins: Plugin[]): Promise<string> {
   return (outputFiles[0] as { text: string }).text;
 }
 
-/** Bundles an entry of this folder, whose exports are `window.hw` in each page, and serves it. */
+/** Bundles an entry of this folder, whose exports are `window.hw` in each page, and serves it, with the Content-Security-Policy of `?policy=…`. */
 export async function servePages(entry: string, { worker, plugins = [] }: Options = {}): Promise<Served> {
   const scripts = new Map([["/hw.js", await bundle(entry, plugins)]]);
   if (worker) scripts.set("/worker.js", await bundle(worker, plugins));
   const server: Server = createServer((request, answer) => {
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost");
+    const policy = searchParams.get("policy");
+    if (policy) answer.setHeader("content-security-policy", policy);
     const script = scripts.get(pathname);
     if (script !== undefined) answer.setHeader("content-type", "text/javascript; charset=utf-8").end(script);
     else answer.setHeader("content-type", "text/html").end('<!doctype html><meta charset="utf-8"><title>app</title><script src="/hw.js"></script>');
