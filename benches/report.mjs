@@ -1,4 +1,5 @@
 // Prints the result of a bench run as two aligned tables: how fast, and what it used.
+import { median } from "./client.mjs";
 import { clientNotes, clientTables, libraryTable } from "./report-client.mjs";
 import { mean, number, verdict } from "./report-numbers.mjs";
 
@@ -106,16 +107,19 @@ function durations(rows) {
 }
 
 // From the process of a runtime to its first answer.
-function starts({ nothing, hello, headwater, ratio, cpu_ratio }) {
+function starts({ nothing, hello, alone, headwater, ratio, cpu_ratio, to_alone, cpu_to_alone }) {
   const row = (name, { ms, cpu_ms, bytes, gzip }) => [name, number(ms), number(cpu_ms), String(bytes ?? ""), String(gzip ?? "")];
   const table = [
     ["start-up", "ms", "CPU ms", "wasm bytes", "gzip"],
     row("the runtime alone", nothing),
     row("workers-rs hello world with one object", hello),
+    row("Headwater without the other front", alone),
     row("Headwater", headwater),
   ];
+  const shown = (ratios) => `${median(ratios).toFixed(2)} (${ratios[0].toFixed(2)}–${ratios.at(-1).toFixed(2)})`;
+  const front = `against itself without the other front: ${shown(to_alone)}, CPU ${shown(cpu_to_alone)}`;
   const target = `target ≤ 1.5: ${verdict(ratio <= 1.5)}`;
-  return `${align(table)}\nbeyond the runtime, against the hello world: ${ratio.toFixed(2)} (${target}), CPU ${cpu_ratio.toFixed(2)}`;
+  return `${align(table)}\nbeyond the runtime, against the hello world: ${ratio.toFixed(2)} (${target}), CPU ${cpu_ratio.toFixed(2)}\n${front}`;
 }
 
 export function print(result) {

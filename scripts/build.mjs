@@ -50,11 +50,11 @@ export function build() {
   writeFileSync(STAMP, inputs);
 }
 
-/** Compiles a crate two folders deep into a folder. */
-export function compile(crate, folder) {
+/** Compiles a crate two folders deep into a folder. `options` are for cargo. */
+export function compile(crate, folder, options = []) {
   if (!existsSync(tools.workerBuild)) throw new Stop("The tools of the build are missing. Run `npm run build`.");
   // worker-build takes the output folder relative to the crate, not to the current folder.
-  const args = ["--release", crate, "--out-dir", `../../${folder}`];
+  const args = ["--release", crate, "--out-dir", `../../${folder}`, ...options];
   run(tools.workerBuild, args, "The compiler's message is above.", {
     WASM_BINDGEN_BIN: tools.wasmBindgen,
     ESBUILD_BIN: tools.esbuild,

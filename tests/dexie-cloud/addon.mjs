@@ -63,6 +63,12 @@ export class Addon {
     return this;
   }
 
+  /** Waits until it has synced as its user. Addons of before are open earlier, when they have synced as nobody. */
+  async signedIn() {
+    await this.until((db) => db.cloud.persistedSyncState.value?.realms?.includes(db.cloud.currentUserId));
+    return this;
+  }
+
   /** Calls a function there with the database and these arguments. It sees nothing of the test around it. */
   run(action, ...args) {
     return this.#ask("run", String(action), ...args);

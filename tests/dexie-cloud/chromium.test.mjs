@@ -6,11 +6,13 @@ import { startBrowser } from "../../client/dexie/tests/browser.ts";
 import { eventually } from "../runtime/harness.mjs";
 import { DEMO_USERS, startCloud } from "./cloud.mjs";
 import { Line } from "./line.mjs";
+import { plugins } from "./packages.mjs";
 
+const FOLDER = "../../../tests/dexie-cloud";
 let [browser, cloud] = [];
 const lines = [];
 before(async () => {
-  browser = await startBrowser("../../../tests/dexie-cloud/page.mjs");
+  browser = await startBrowser(`${FOLDER}/page.mjs`, { worker: `${FOLDER}/worker.mjs`, plugins });
   cloud = await startCloud({ variables: { ALLOWED_ORIGINS: browser.originOf() } });
 });
 after(async () => {
@@ -31,9 +33,14 @@ class Device {
   }
 
   /** A tab with the app in it, which is opened as the addon is when nobody configures it. */
-  async tab({ host, open = true, ...settings } = {}) {
+  async tab({ host, open = true, policy, ...settings } = {}) {
     const page = await this.context.newPage();
-    await page.goto(browser.originOf(host));
+    await page.addInitScript(() => {
+      globalThis.violations = [];
+      const note = ({ effectiveDirective, blockedURI }) => violations.push(`${effectiveDirective} ${blockedURI}`);
+      document.addEventListener("securitypolicyviolation", note);
+    });
+    await page.goto(`${browser.originOf(host)}/?${new URLSearchParams(policy && { policy })}`);
     const tab = new Tab(page, { url: `${this.line.origin}/dexie`, token: cloud.runtime.token(this.user), live: true, ...settings });
     if (open) await tab.open();
     return tab;
@@ -214,6 +221,78 @@ describe("a page of another origin", { concurrency: true }, () => {
     await tab.until(connected);
     await native.push(put("n", 2));
     await tab.until(...shows("n", 2));
+  });
+});
+
+/** What a page needs to be allowed: its own scripts, and the server by HTTP and by socket. */
+const strict = ({ line: { origin } }) => `default-src 'none'; script-src 'self'; connect-src ${origin} ${origin.replace("http", "ws")}`;
+
+describe("a page under a strict Content-Security-Policy", { concurrency: true }, () => {
+  const file = () => hw.db.notes.put({ id: "n", photo: new Blob([new Uint8Array(5_000).fill(7)], { type: "image/png" }) });
+
+  test("signs in, syncs and hears by its socket, if it may connect to the server", async () => {
+    const device = await Device.of(cloud.user());
+    const { page } = await device.tab({ policy: strict(device), customLoginGui: false });
+    await page.evaluate(() => hw.db.notes.put({ id: "n", n: 1 }));
+    await arrives(device.user, "the row");
+    await page.waitForFunction(() => hw.db.cloud.webSocketStatus.value === "connected");
+    await cloud.native(device.user).push(put("m", 2));
+    await eventually("the socket brings the row", () => page.evaluate(async () => (await hw.db.notes.get("m"))?.n === 2));
+    assert.deepEqual(await page.evaluate(() => violations), []);
+    // And the policy is one.
+    await page.evaluate((origin) => fetch(origin).catch(() => {}), cloud.origin);
+    assert.deepEqual(await page.evaluate(() => violations), [`connect-src ${cloud.origin}/`]);
+  });
+
+  test("needs blob: besides for a file, where there is no place for files", async () => {
+    const device = await Device.of(cloud.user());
+    const { page } = await device.tab({ policy: `${strict(device)} blob:` });
+    await page.evaluate(file);
+    await arrives(device.user, "the file");
+    assert.deepEqual(await page.evaluate(() => violations), []);
+    const without = await Device.of(cloud.user());
+    const { page: other } = await without.tab({ policy: strict(without) });
+    await other.evaluate(file);
+    await eventually("the file is not read", () => other.evaluate(() => violations.some((one) => one === "connect-src blob")));
+  });
+});
+
+describe("a page with a service worker", { concurrency: true }, () => {
+  /** What the worker has sent: {url, body}. */
+  const sentBy = (tab) => tab.page.context().serviceWorkers()[0].evaluate(() => self.sent);
+
+  /** A page whose worker is there before the database is opened: else the addon does without. */
+  async function served(device, settings) {
+    const tab = await device.tab({ open: false });
+    Object.assign(tab.settings, { tryUseServiceWorker: true, ...settings });
+    await tab.page.evaluate(async () => {
+      await navigator.serviceWorker.register("/worker.js");
+      await navigator.serviceWorker.ready;
+    });
+    await tab.open();
+    assert.equal(await tab.run((db) => db.cloud.usingServiceWorker), true);
+    return tab;
+  }
+
+  // With `requireAuth` the worker of addon 4.4.14 waits for ever for somebody to sign in, because it does not hear that somebody has.
+  test("that signs in by login sends by its worker, which renews the page's session, and hears by its own socket", async () => {
+    const device = await Device.of(cloud.user());
+    const tab = await served(device, { requireAuth: false });
+    await tab.run((db) => db.cloud.login());
+    await tab.until((db) => db.cloud.persistedSyncState.value.realms.includes(db.cloud.currentUserId));
+    // Nobody gets no socket, and after that refusal the addon waits until somebody does something.
+    await eventually("it has a socket", async () => {
+      await tab.page.mouse.click(1, 1);
+      return tab.run(connected);
+    });
+    await cloud.native(device.user).push(put("m", 2));
+    await tab.until(...shows("m", 2));
+    await tab.run((db) => db.table("$logins").update(db.cloud.currentUserId, { accessTokenExpiration: new Date(0) }));
+    await tab.run((db) => db.notes.put({ id: "n", n: 1 }));
+    await arrives(device.user, "the row");
+    const sent = await sentBy(tab);
+    assert.ok(sent.some(({ url, body }) => url.endsWith("/sync") && body.includes('"notes"')), "the worker sends the row");
+    assert.ok(sent.some(({ url, body }) => url.endsWith("/token") && body.includes('"refresh_token"')), "and renews the session before");
   });
 });
 

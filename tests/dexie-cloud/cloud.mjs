@@ -51,7 +51,9 @@ class Cloud {
 
   /** A device of a user, open, which has synced once. */
   async device(user, settings = {}) {
-    return (await this.closed(user, settings)).open();
+    const device = await this.closed(user, settings);
+    await device.open();
+    return user || settings.demo ? device.signedIn() : device;
   }
 
   /** So many devices of one user. */

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { assertSameRows } from "./addon.mjs";
 import { useCloud } from "./cloud.mjs";
+import { needs } from "./packages.mjs";
 
 const cloud = useCloud();
 
@@ -70,7 +71,7 @@ describe("where().modify()", () => {
     ]);
   });
 
-  test("over more rows than fit one operation happens once to each", async () => {
+  test("over more rows than fit one operation happens once to each", needs("propmods"), async () => {
     const rows = Array.from({ length: 450 }, (_, at) => ({ id: `r${String(at).padStart(3, "0")}`, kind: "open", n: at }));
     const both = await apart([{ id: "far", kind: "open", n: 0 }], rows);
     await both.two.run((db) => db.notes.where("kind").equals("open").modify({ n: add(1_000) }));

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { listen } from "../runtime/socket.mjs";
 import { useCloud } from "./cloud.mjs";
+import { needs } from "./packages.mjs";
 
 const cloud = useCloud();
 const put = (id, value) => ({ op: "put", collection: "notes", id, value });
@@ -80,7 +81,7 @@ describe("by sockets", () => {
     await one.until(async (db) => (await db.notes.count()) === 41 && (await db.notes.get("n")).n === 40);
   });
 
-  test("edits of two devices in the same row at the same time end alike on both", async () => {
+  test("edits of two devices in the same row at the same time end alike on both", needs("propmods"), async () => {
     const [one, two] = await connectedDevices(2);
     await one.run((db) => db.counters.put({ id: "c", n: 0, kind: "k" }));
     await two.until(async (db) => (await db.counters.get("c")) !== undefined);
@@ -112,7 +113,7 @@ describe("by sockets", () => {
     await one.until(...shows("n", 2));
   });
 
-  test("a history that begins anew is told, and the device has its realm again", async () => {
+  test("a history that begins anew is told, and the device has its realm again", needs("everyPull"), async () => {
     const user = cloud.user();
     const [one] = await connectedDevices(1, user);
     await one.run((db) => db.notes.put({ id: "n", n: 1 }));

@@ -4,12 +4,13 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { assertSameRows } from "./addon.mjs";
 import { useCloud } from "./cloud.mjs";
+import { needs } from "./packages.mjs";
 
 const cloud = useCloud();
 const isPush = ({ body }) => body.changes.length > 0;
 
 describe("propmods", () => {
-  test("of two devices add up, and both have the sum", async () => {
+  test("of two devices add up, and both have the sum", needs("propmods"), async () => {
     const [one, two] = await cloud.devices(2);
     await one.run((db) => db.counters.put({ id: "c", n: 10, tags: ["m"], path: "/a/b" }));
     await one.sync();
@@ -23,7 +24,7 @@ describe("propmods", () => {
     assert.deepEqual([n, tags, path, deep], [14, ["b", "z"], "/A/b", { count: 2 }]);
   });
 
-  test("have the result on the server that the device computed itself", async () => {
+  test("have the result on the server that the device computed itself", needs("propmods"), async () => {
     const [one, two] = await cloud.devices(2);
     const start = { n: "5", word: "x", list: ["b", "\uE000", "\u{1F40E}", 10, 9], none: null, date: new Date(0), path: "/a", other: 7 };
     await one.run((db, row) => db.counters.put({ id: "c", ...row }), start);
@@ -45,7 +46,7 @@ describe("propmods", () => {
     assert.deepEqual(await two.row("counters", "c"), second);
   });
 
-  test("in an upsert change the row that is there, and make the one that is not", async () => {
+  test("in an upsert change the row that is there, and make the one that is not", needs("propmods", "upsert"), async () => {
     const [one, two] = await cloud.devices(2);
     await one.run((db) => db.counters.put({ id: "there", n: 10, kind: "kept" }));
     await one.sync();
@@ -62,7 +63,7 @@ describe("propmods", () => {
 });
 
 describe("when an answer is lost", () => {
-  test("a propmod of a later sync counts once", async () => {
+  test("a propmod of a later sync counts once", needs("propmods"), async () => {
     const [one, two] = await cloud.devices(2);
     await one.run((db) => db.counters.put({ id: "c", n: 0 }));
     await one.sync();
@@ -77,7 +78,7 @@ describe("when an answer is lost", () => {
     assert.deepEqual(again, first, "the same transaction was sent twice");
   });
 
-  test("a propmod of the first sync of all counts once, though the device has another identity each time", async () => {
+  test("a propmod of the first sync of all counts once, though the device has another identity each time", needs("propmods", "userFirst"), async () => {
     const user = cloud.user();
     const other = await cloud.device(user);
     await other.run((db) => db.counters.put({ id: "c", kind: "k", n: 0 }));
@@ -97,6 +98,7 @@ describe("when an answer is lost", () => {
     const lost = late.line.loses("sync", { times: 2 });
     while (lost.hits < 2) await late.open().catch(() => {});
     await late.open();
+    await late.signedIn();
     await other.sync();
     const pushes = late.syncs.filter(isPush).slice(-3);
     assert.equal(new Set(pushes.map(({ body }) => body.clientIdentity)).size, pushes.length, "it is another identity each time");
@@ -104,7 +106,7 @@ describe("when an answer is lost", () => {
     assert.deepEqual([(await other.row("notes", "n")).n, (await other.row("counters", "c")).n], [1, 1]);
   });
 
-  test("what was edited since then goes along with the repetition, and each counts once", async () => {
+  test("what was edited since then goes along with the repetition, and each counts once", needs("propmods"), async () => {
     const [one, two] = await cloud.devices(2);
     await one.run((db) => db.counters.bulkPut([{ id: "c", n: 0 }, { id: "d", n: 0 }]));
     await one.sync();
@@ -142,7 +144,7 @@ describe("when an answer is lost", () => {
     assert.deepEqual((await two.rows("notes")).map(({ id }) => id), ["c"]);
   });
 
-  test("five hundred transactions in one lost request count once each", async () => {
+  test("five hundred transactions in one lost request count once each", needs("propmods"), async () => {
     const [one, two] = await cloud.devices(2);
     await one.run((db) => db.counters.put({ id: "c", n: 0 }));
     await one.sync();
@@ -159,7 +161,7 @@ describe("when an answer is lost", () => {
 
 describe("when the server refuses", () => {
   for (const status of [429, 503]) {
-    test(`${status} keeps the queue, and the next opening sends it, once`, async () => {
+    test(`${status} keeps the queue, and the next opening sends it, once`, needs("propmods"), async () => {
       const [one, two] = await cloud.devices(2);
       await one.run((db) => db.counters.put({ id: "c", n: 0 }));
       await one.sync();

@@ -22,8 +22,8 @@ async function exchange(url, token, publicKey) {
  * `token` of the app's issuer, or a `demo` user, or nobody. By default nothing is synced before somebody asks for it: the tests choose
  * the moment. `live` is how the addon is when nobody configures it.
  */
-export async function openCloud({ name = "app", url, stores = STORES, token, demo, live = false, ...options }) {
-  const db = new Dexie(name, { addons: [dexieCloud] });
+export async function openCloud({ name = "app", url, stores = STORES, token, demo, live = false, addons = [], ...options }) {
+  const db = new Dexie(name, { addons: [...addons, dexieCloud] });
   db.version(1).stores(stores);
   db.cloud.configure({
     databaseUrl: url,

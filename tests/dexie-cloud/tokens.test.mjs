@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { ISSUER } from "../runtime/harness.mjs";
 import { DEMO_USERS, useCloud } from "./cloud.mjs";
+import { needs } from "./packages.mjs";
 
 const cloud = useCloud();
 const OAUTH = "urn:ietf:params:oauth";
@@ -39,7 +40,7 @@ describe("signing in", () => {
     }
   });
 
-  test("as a demo user needs no issuer, and gives a space that others have not", async () => {
+  test("as a demo user needs no issuer, and gives a space that others have not", needs("demoUsers"), async () => {
     const [foo, again, bar] = await Promise.all([0, 0, 1].map((at) => cloud.device(null, { demo: DEMO_USERS[at] })));
     await foo.run((db) => db.notes.put({ id: "tokens", n: 1 }));
     for (const device of [foo, again, bar]) await device.sync();

@@ -3,7 +3,7 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
 import type { BrowserContext, Page } from "playwright-core";
 // @ts-expect-error: a script without types, shared with the tests of the server.
 import { startChromium } from "../../../tests/runtime/chromium.mjs";
@@ -16,15 +16,30 @@ export interface Served {
   stop(): void;
 }
 
-/** Bundles an entry of this folder, whose exports are `window.hw` in each page, and serves it. */
-export async function servePages(entry: string): Promise<Served> {
+/** What pages may have besides: a service worker, which is served as `/worker.js`, and what helps esbuild to find modules. */
+export interface Options {
+  worker?: string;
+  plugins?: Plugin[];
+}
+
+async function bundle(entry: string, plugins: Plugin[]): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [FOLDER + entry], bundle: true, write: false, format: "iife", globalName: "hw", target: "es2022", conditions: ["browser"],
-    sourcemap: "inline", logLevel: "error",
+    sourcemap: "inline", logLevel: "error", plugins,
   });
-  const script = (outputFiles[0] as { text: string }).text;
+  return (outputFiles[0] as { text: string }).text;
+}
+
+/** Bundles an entry of this folder, whose exports are `window.hw` in each page, and serves it, with the Content-Security-Policy of `?policy=…`. */
+export async function servePages(entry: string, { worker, plugins = [] }: Options = {}): Promise<Served> {
+  const scripts = new Map([["/hw.js", await bundle(entry, plugins)]]);
+  if (worker) scripts.set("/worker.js", await bundle(worker, plugins));
   const server: Server = createServer((request, answer) => {
-    if (request.url === "/hw.js") answer.setHeader("content-type", "text/javascript; charset=utf-8").end(script);
+    const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost");
+    const policy = searchParams.get("policy");
+    if (policy) answer.setHeader("content-security-policy", policy);
+    const script = scripts.get(pathname);
+    if (script !== undefined) answer.setHeader("content-type", "text/javascript; charset=utf-8").end(script);
     else answer.setHeader("content-type", "text/html").end('<!doctype html><meta charset="utf-8"><title>app</title><script src="/hw.js"></script>');
   });
   await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
@@ -42,8 +57,8 @@ export interface Browser {
   stop(): Promise<void>;
 }
 
-export async function startBrowser(entry: string): Promise<Browser> {
-  const { originOf, stop } = await servePages(entry);
+export async function startBrowser(entry: string, options?: Options): Promise<Browser> {
+  const { originOf, stop } = await servePages(entry, options);
   const chromium = await startChromium();
   const context = chromium.context as BrowserContext;
   return {
