@@ -99,7 +99,9 @@ export function traffic(profile) {
 /** Of so many polls, those that find their location's copy too old, if copies are good for so many seconds and devices poll independently. */
 function refreshed({ devices, poll_s, locations }, pulls, fresh_s) {
   const others = Math.max(0, devices / locations - 1);
-  return pulls / (1 + (others * fresh_s) / poll_s + Math.floor(fresh_s / poll_s));
+  // A location looks at most once in that time, however often one device polls.
+  const own = Math.max(0, fresh_s / poll_s - 1);
+  return pulls / (1 + (others * fresh_s) / poll_s + own);
 }
 
 const SIZES = [[20, "20_kib"], [1024, "1_mib"], [4096, "4_mib"]];

@@ -10,8 +10,10 @@ import { Stop, isMain, main, root, setup, tools, wranglerEnv } from "./setup.mjs
  * Stops if these arguments name an environment that the configuration does not have: wrangler warns, and deploys the top level, which is
  * mostly production.
  */
-export async function checkEnvironment(args, config = join(root, "wrangler.toml")) {
-  const { values } = parseArgs({ args, strict: false, options: { env: { type: "string", short: "e" } } });
+export async function checkEnvironment(args) {
+  const options = { env: { type: "string", short: "e" }, config: { type: "string", short: "c", default: join(root, "wrangler.toml") } };
+  const { values } = parseArgs({ args, strict: false, options });
+  const { config } = values;
   const name = values.env ?? process.env.CLOUDFLARE_ENV;
   if (!name) return;
   const { experimental_readRawConfig: read } = await import("wrangler");

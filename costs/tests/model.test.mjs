@@ -109,7 +109,7 @@ describe("the model", () => {
   test("more use never costs less: not more devices, not more frequent polls", () => {
     const of = (design, more) => bill(month(design, { ...profiles.private_spaces, spaces: 1000, ...more }, { prices, counts }), prices).total;
     for (const design of Object.keys(DESIGNS)) {
-      for (const [few, many] of [[{ devices: 2 }, { devices: 2.1 }], [{ poll_s: 61 }, { poll_s: 60 }], [{ poll_s: 60 }, { poll_s: 59 }]]) {
+      for (const [few, many] of [[{ devices: 2 }, { devices: 2.1 }], ...[61, 60, 31, 30, 29, 16, 15, 10, 5].map((poll_s, at, all) => [{ poll_s: all[at - 1] ?? 3600 }, { poll_s }])]) {
         assert.ok(of(design, few) <= of(design, many), `${design}: ${JSON.stringify(few)} costs ${of(design, few)}, ${JSON.stringify(many)} ${of(design, many)}`);
       }
     }

@@ -197,7 +197,7 @@ impl PushRequest {
     }
 
     /// How many of its mutations are rejected by these results of its first ones and were not before, and why the first one was. A
-    /// record whose name cannot be counts like a mutation.
+    /// record whose name cannot be counts like a mutation, and again when the push is repeated: nothing remembers it.
     #[must_use]
     pub fn rejected(&self, results: &[MutationResult]) -> (u64, Option<RejectCode>) {
         let codes =

@@ -19,7 +19,7 @@ describe("what cannot be kept", () => {
     const [one, two] = await cloud.devices(2);
     await one.run(async (db, size) => {
       await db.notes.put({ id: "before", n: 1 });
-      await db.notes.put({ id: "large", text: "x".repeat(size) });
+      await db.notes.put({ id: "secret", text: "x".repeat(size) });
       await db.notes.put({ id: "behind", n: 1 });
     }, VALUE_MAX);
     await one.sync();
@@ -46,7 +46,7 @@ describe("what cannot be kept", () => {
     });
     assert.ok(lines.every(({ route, status }) => route === "dexie-sync" && status === 200), JSON.stringify(lines));
     assert.ok(lines.some(({ code }) => code === "too_large") && lines.some(({ code }) => code === "invalid_value"), JSON.stringify(lines));
-    assert.ok(!lines.some((line) => JSON.stringify(line).includes("large\"")), "no key and no content");
+    assert.ok(!lines.some((line) => JSON.stringify(line).includes("secret") || JSON.stringify(line).includes("xxx")), "no key and no content");
   });
 
   test("a row that grows too large is again what it was", async () => {

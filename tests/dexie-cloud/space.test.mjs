@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { eventually } from "../runtime/harness.mjs";
 import { Member, spaceId } from "../runtime/member.mjs";
 import { useCloud } from "./cloud.mjs";
 
@@ -42,7 +43,7 @@ describe("a shared space in the address", () => {
     assert.deepEqual([await ids(shared), await ids(own)], [[["shared", 1]], [["own", 1]]]);
   });
 
-  test("refuses everything while an owner shuts the addon out, also what KV could answer, and keeps what waits", async () => {
+  test("refuses what is sent at once, and then what is asked, while an owner shuts the addon out, and keeps what waits", async () => {
     const { members: [owner, writer], devices: [one, two], space } = await team("owner", "writer");
     const own = await cloud.device(owner.sub);
     await one.run((db) => db.notes.put({ id: "a", n: 1 }));
@@ -54,6 +55,7 @@ describe("a shared space in the address", () => {
     await two.run((db) => db.notes.put({ id: "b", n: 1 }));
     await assert.rejects(two.sync(), /403/);
     assert.equal(await two.pending(), 1);
+    await eventually("a pull is refused too", () => one.sync().then(() => false, (error) => /403/.test(error.message)));
     await own.run((db) => db.notes.put({ id: "own", n: 1 }));
     await own.sync();
     assert.equal(await own.pending(), 0, "another space is another space");

@@ -16,12 +16,12 @@ writeFileSync(config, 'name = "app"\nmain = "index.js"\ncompatibility_date = "20
 
 for (const args of [["--env", "nowhere"], ["--env=nowhere"], ["-e", "nowhere"], ["--dry-run", "-e", "nowhere"]]) {
   test(`an environment that is not there is refused with those that are: ${args.join(" ")}`, async () => {
-    await assert.rejects(() => checkEnvironment(args, config), /no environment "nowhere"\. It has staging, production\./);
+    await assert.rejects(() => checkEnvironment([...args, "--config", config]), /no environment "nowhere"\. It has staging, production\./);
   });
 }
 
 test("an environment that is there, and none, are let through", async () => {
-  for (const args of [["--env", "staging"], ["-e", "production", "--dry-run"], ["--dry-run"], []]) await checkEnvironment(args, config);
+  for (const args of [["--env", "staging"], ["-e", "production", "--dry-run"], ["--dry-run"], []]) await checkEnvironment([...args, "--config", config]);
 });
 
 test("the command stops before it builds, and says so", () => {

@@ -47,7 +47,6 @@ pub struct PublicationRow {
     #[serde(skip_serializing_if = "Day::is_first")]
     pub folded: Day,
     /// Whether an owner has shut out the client of Dexie Cloud. Edges hear of it with the head.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shuts_dexie: bool,
 }
 
@@ -125,8 +124,8 @@ impl PublicationRow {
         let text = ledger.private(KIND, "")?;
         let text = text.as_deref();
         let mut row: Self = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        if text.is_some() && row == Self::default() {
-            // What an owner has shut stays shut.
+        if text.is_some_and(|text| row == Self::default() || !text.contains(r#""shuts_dexie":"#)) {
+            // A build that does not know of it has written the row meanwhile. What an owner has shut stays shut.
             row.shuts_dexie = ledger.record(&dexie_key())?.is_some_and(|record| record.deleted_at.is_none());
         }
         // Of a build that says in another way where a run goes on: it is begun anew.

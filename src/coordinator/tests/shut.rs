@@ -169,13 +169,19 @@ fn a_push_that_waits_while_it_is_shut_out_is_refused_when_its_turn_comes() {
 }
 
 #[test]
-fn a_publication_row_that_cannot_be_read_admits_nobody_who_was_shut_out() {
-    let mut desk = Desk::new();
-    desk.core.administer(&user("alice"), &Administration::ShutDexie, desk.now, 7).expect("its owner");
-    let mut rows = desk.core.ledger().clone();
-    rows.put_private("publication", "", "of another build").expect("a write");
-    let mut desk = Desk::on(rows);
-    assert_eq!(desk.core.admit_dexie(&user("alice")), Err(DEXIE_IS_SHUT));
-    desk.core.administer(&user("alice"), &Administration::Delete, desk.now, 7).expect("its owner");
-    assert_eq!(desk.core.admit_dexie(&user("alice")), Ok(()), "with all records its policies go, and this");
+fn a_publication_row_of_a_build_that_knows_nothing_of_it_admits_nobody_who_was_shut_out() {
+    for text in ["of another build", r#"{"attempts":1}"#, "{}"] {
+        let mut desk = Desk::new();
+        desk.core.administer(&user("alice"), &Administration::ShutDexie, desk.now, 7).expect("its owner");
+        let mut rows = desk.core.ledger().clone();
+        rows.put_private("publication", "", text).expect("a write");
+        let mut desk = Desk::on(rows);
+        assert_eq!(desk.core.admit_dexie(&user("alice")), Err(DEXIE_IS_SHUT), "{text}");
+        desk.core.administer(&user("alice"), &Administration::Delete, desk.now, 7).expect("its owner");
+        assert_eq!(
+            desk.core.admit_dexie(&user("alice")),
+            Ok(()),
+            "with all records its policies go, and this"
+        );
+    }
 }

@@ -159,11 +159,11 @@ fn what_is_rejected_is_counted_with_names_that_cannot_be_and_the_first_reason_is
     };
     assert_eq!(rejected(&mut desk, Plainly(Vec::new(), 3)), (5, Some(RejectCode::InvalidValue)));
     assert_eq!(
-        rejected(&mut desk, Plainly(Vec::new(), 0)),
-        (1, Some(RejectCode::InvalidValue)),
-        "the others were done"
+        rejected(&mut desk, Plainly(Vec::new(), 3)),
+        (4, Some(RejectCode::InvalidValue)),
+        "the others were done; nothing remembers names, nor what has no name itself"
     );
-    assert_eq!(desk.core.used().expect("a read").total().rejected, 6);
+    assert_eq!(desk.core.used().expect("a read").total().rejected, 9);
 }
 
 #[test]

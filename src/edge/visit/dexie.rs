@@ -24,7 +24,7 @@ use crate::{
             route::DexieCall,
         },
         headwater::{
-            answer::{Format, PullAnswer},
+            answer::{Format, PullAnswer, Source},
             body::Coding,
             pull::{Consistency, PullRequest, query_pairs},
             reply::{Body, Headers, Reply},
@@ -225,7 +225,9 @@ impl Isolate {
         answer: PullAnswer,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        if pulling.pull.known().head.as_ref().is_some_and(|head| head.metadata.d) {
+        // What the object has answered it has let in, whatever an older head says.
+        let is_asked = pulling.pull.source() == Source::Coordinator;
+        if !is_asked && pulling.pull.known().head.as_ref().is_some_and(|head| head.metadata.d) {
             return Err(SHUT);
         }
         let is_reset = match &answer {

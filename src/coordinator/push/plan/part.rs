@@ -54,7 +54,7 @@ impl Plan {
         let (push, work_before) = (&waiting.push, self.work());
         if push.wording.is_some() {
             if role < Role::Writer {
-                return Ok(Ok(Part::of_reader(push)));
+                return Ok(Ok(Part::of_reader(waiting)));
             }
             return self.part_of_transactions(ledger, remembered, waiting, max, now).map(Ok);
         }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    call::PushRequest,
     coordinator::{
         ledger::{Client, Ledger, LedgerError, LedgerResult},
         metering::DailyUsage,
@@ -90,8 +89,8 @@ impl<L: Ledger> View for Planned<'_, L> {
 }
 
 impl Part {
-    /// Of somebody who may not write, and cannot be told so but by how the records stand.
-    pub(super) fn of_reader(push: &PushRequest) -> Self {
+    /// Of somebody who may not write any more, and cannot be told so but by how the records stand. What was settled before is.
+    pub(super) fn of_reader(waiting: &Waiting) -> Self {
         let rejected =
             Settled::Rejected(Rejection::new(RejectCode::Forbidden, "you may only read this space"));
         let result = |submitted: &Submitted| MutationResult {
@@ -99,8 +98,10 @@ impl Part {
             settled: rejected.clone(),
             duplicate: false,
         };
-        let results = push.mutations.iter().map(result).collect();
-        Self { progress: Progress { results, ..Progress::begin(0) }, is_whole: true }
+        let mut progress = waiting.progress.clone().unwrap_or_else(|| Progress::begin(0));
+        let begin = progress.results.len();
+        progress.results.extend(waiting.push.mutations[begin..].iter().map(result));
+        Self { progress, is_whole: true }
     }
 }
 
