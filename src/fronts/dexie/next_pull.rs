@@ -28,6 +28,9 @@ impl NextPull {
         match (last.has_own, is_reset || last.position.is_none()) {
             (_, false) => Self { has_own: true, revision: at, sends_changes: true },
             (true, true) => Self { has_own: false, revision: at, sends_changes: true },
+            (false, true) if planted!(ResetAnsweredTwice) => {
+                Self { has_own: false, revision: at, sends_changes: true }
+            }
             // It has just been reset: what it got then would stay although it is gone.
             (false, true) => Self::unmoved(last),
         }

@@ -275,9 +275,7 @@ impl World {
     pub fn sync_to_the_end(&mut self, client: usize, location: usize) -> Result<(), String> {
         let space = self.addons.clients[client].space;
         for _ in 0..6 {
-            self.addons.clients[client].give_up();
-            self.send_sync(client, location, None);
-            self.settle_network(space);
+            self.sync_once(client, location);
             let addon = &self.addons.clients[client];
             let here = self.spaces[space].oracle.here();
             if addon.pending.is_empty() && addon.has_own() && addon.position().as_ref() == Some(here) {
@@ -286,6 +284,13 @@ impl World {
         }
         let addon = &self.addons.clients[client];
         Err(format!("addon {client} stands at {:?}, with {:?} to send", addon.last_pull, addon.pending))
+    }
+
+    /// Syncs, and waits for the answer.
+    pub fn sync_once(&mut self, client: usize, location: usize) {
+        self.addons.clients[client].give_up();
+        self.send_sync(client, location, None);
+        self.settle_network(self.addons.clients[client].space);
     }
 
     fn settle_network(&mut self, space: usize) {

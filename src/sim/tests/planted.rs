@@ -328,6 +328,8 @@ pub(crate) enum Fault {
     TouchedNotAnswered,
     /// An answer that leaves its client where it is does not name its realm.
     RealmLeftOut,
+    /// Whoever was just reset is reset again, and has nothing that this would wipe.
+    ResetAnsweredTwice,
     /// A load does not say what is gone.
     DeletionsLeftOutOfLoad,
     /// A sync pulls without saying where its client is.
@@ -493,6 +495,7 @@ const FAULTS: &[(Fault, &[&str], u64)] = &[
     (Fault::ForeignOwnerStripped, &["I10"], 100),
     (Fault::TouchedNotAnswered, &["I7"], 100),
     (Fault::RealmLeftOut, &["I7"], 300),
+    (Fault::ResetAnsweredTwice, &["I7"], 100),
     (Fault::DeletionsLeftOutOfLoad, &["I7"], 300),
     (Fault::AnswerBelowLastPull, &["I3", "I7"], 100),
     (Fault::ChangesToUnready, &["I8"], 100),

@@ -5,9 +5,9 @@ use serde_json::json;
 use super::{LOCATIONS, Wild};
 use crate::sim::{
     Rng,
-    check::{Brand, Operations},
+    check::{Brand, Deed, Operations},
     dexie::{
-        client::TABLES,
+        client::{DexieClient, TABLES},
         op::{Criteria, Op, Row, Rows, Step},
     },
 };
@@ -99,6 +99,25 @@ impl Wild {
         self.sync_addons(0);
         for client in 0..self.options.addons.len() {
             self.world.check_addon(client);
+        }
+    }
+
+    /// I7: a device is put away when an answer has just reset it, and meanwhile its user empties the space, so that nothing is left that
+    /// could tell the device what is gone. By chance that hardly comes to pass: whatever its app does in between is a push, and the answer
+    /// to one gives the realm back. It is the last that happens in a world, whose calm has looked at everything else.
+    pub(super) fn put_addons_away(&mut self) {
+        for client in 0..self.options.addons.len() {
+            let DexieClient { user, space, .. } = self.world.addons.clients[client];
+            if self.world.spaces[space].id.is_some() {
+                continue;
+            }
+            self.world.reset_epoch(space);
+            self.world.sync_once(client, 0);
+            // A body of unknown length is passed on like a push, and resets nobody yet.
+            if !self.world.addons.clients[client].has_own() {
+                let _ = self.world.administer(user, space, &Deed::Delete);
+                self.world.sync_once(client, 0);
+            }
         }
     }
 }

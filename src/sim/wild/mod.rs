@@ -89,6 +89,7 @@ impl Wild {
             }
         }
         self.calm_down();
+        self.put_addons_away();
     }
 
     fn kind(&mut self) -> Kind {
