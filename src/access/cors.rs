@@ -171,11 +171,12 @@ pub fn preflight(origin: Option<&str>, asked: &str, listed: Option<&[String]>) -
     )
 }
 
-/// The same where pages send credentials along: what that protocol has, by name, whatever is asked for.
+/// The same where pages send credentials along: what that protocol has, by name, whatever is asked for. `mode` is an option of `fetch`
+/// that its client sent as a header until 4.3.5, when a demo user signed in.
 #[must_use]
 pub fn preflight_with_credentials(origin: Option<&str>) -> String {
     let allowed = "Access-Control-Allow-Methods\nGET, POST, PUT, OPTIONS\nAccess-Control-Allow-Headers\n\
-                   authorization, content-type\nAccess-Control-Max-Age\n7200\n";
+                   authorization, content-type, mode\nAccess-Control-Max-Age\n7200\n";
     origin.map_or("", |_| allowed).to_owned()
 }
 
@@ -337,7 +338,7 @@ mod tests {
         let origin = Some("https://app.example");
         let told = headers(origin, Credentials::Included) + &preflight_with_credentials(origin);
         assert!(told.contains("Access-Control-Allow-Credentials\ntrue\n"));
-        assert!(told.contains("Access-Control-Allow-Headers\nauthorization, content-type\n"));
+        assert!(told.contains("Access-Control-Allow-Headers\nauthorization, content-type, mode\n"));
         assert!(told.contains("Access-Control-Allow-Methods\nGET, POST, PUT, OPTIONS\n"));
         assert!(told.contains("Vary, Ratelimit-Limit, Ratelimit-Remaining, Ratelimit-Reset\n"));
         assert!(!told.contains('*'), "which means a header of this name to them");

@@ -27,8 +27,8 @@ export const knows = {
   upsert: isSince("dexie", "4.3.0"),
   /** Before, a `Set` came back as one of pairs. */
   sets: isSince("dexie-cloud-addon", "4.4.7"),
-  /** Before, a pull that was asked for while another sync ended was forgotten. */
-  everyPull: isSince("dexie-cloud-addon", "4.4.7"),
+  /** In between, a pull that was asked for while another sync ended was forgotten. */
+  everyPull: !isSince("dexie-cloud-addon", "4.2.0") || isSince("dexie-cloud-addon", "4.4.7"),
 };
 
 /** The options of a test that needs these. */

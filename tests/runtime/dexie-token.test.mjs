@@ -147,7 +147,7 @@ test("pages of other origins may send credentials below /dexie, also where they 
         "access-control-allow-origin": "https://app.test",
         "access-control-allow-credentials": "true",
         "access-control-allow-methods": "GET, POST, PUT, OPTIONS",
-        "access-control-allow-headers": "authorization, content-type",
+        "access-control-allow-headers": "authorization, content-type, mode",
         "access-control-max-age": "7200",
       });
       assert.match(exposed, /Ratelimit-Limit, Ratelimit-Remaining, Ratelimit-Reset/);
