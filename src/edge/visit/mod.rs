@@ -31,8 +31,6 @@ mod token;
 
 use std::rc::Rc;
 
-use strum::AsRefStr;
-
 pub use self::begin::parts_of_url;
 pub use self::call::{Called, Outgoing, Passed, PassedBody, unreached};
 pub use self::pulls::{Part, PartDone};
@@ -91,7 +89,7 @@ pub struct Visit {
 }
 
 /// What a visit waits for.
-#[derive(Debug, AsRefStr)]
+#[derive(Debug, strum::AsRefStr)]
 enum State {
     /// For an errand to begin.
     Errand(Box<Errand>),
@@ -121,7 +119,7 @@ enum State {
 }
 
 /// What has happened.
-#[derive(Debug, AsRefStr)]
+#[derive(Debug, strum::AsRefStr)]
 pub enum Event {
     /// An errand begins.
     Begun,
