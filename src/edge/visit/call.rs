@@ -130,10 +130,12 @@ impl Visit {
     /// A call by the caller.
     pub(super) fn call(&self, call: Call) -> Box<Outgoing> {
         let target = self.target();
-        let mut caller = target.as_caller(self.id(), self.origin());
-        if let Some(Route::Dexie(_)) = self.route {
-            target.caller.person.sub.clone_into(&mut caller.sub);
-        }
+        let caller = target.as_caller(self.id(), self.origin());
+        #[cfg(feature = "dexie")]
+        let caller = match self.route {
+            Some(Route::Dexie(_)) => Caller { sub: target.caller.person.sub.clone(), ..caller },
+            _ => caller,
+        };
         let timeout_ms = limits::CALL_TIMEOUT_MS;
         Box::new(Outgoing { object: target.hash.clone(), call, caller, timeout_ms, body: None })
     }
