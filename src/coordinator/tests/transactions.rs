@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     limits,
     mutation::{
-        Change, Intent, MutationDigest, Op, Outcome, RejectCode, Rejection, Settled, Submitted, Token,
-        Transaction, Unread, View, Wording,
+        Change, Intent, MutationDigest, MutationResult, Op, Outcome, RejectCode, Rejection, Settled,
+        Submitted, Token, Transaction, Unread, View, Wording,
     },
 };
 
@@ -246,4 +246,25 @@ fn a_push_that_has_had_a_whole_collection_read_again_and_again_goes_through_no_m
         record.value(&key).expect("a value").starts_with(r#"{"n":1,"#)
     };
     assert_eq!((counted(0), counted(times / 4), counted(times - 1)), (true, true, false));
+}
+
+#[test]
+fn what_a_writer_did_before_it_became_a_reader_is_done_and_only_the_rest_is_rejected() {
+    let mut desk = Desk::staffed();
+    let long = || vec![counts(None, &["a"]); 300];
+    let mut queue = Queue::default();
+    queue.push(
+        user("bob"),
+        PushRequest { wording: Some(Rc::new(Plainly(Vec::new(), 0))), ..push(DX, None, long(), &[]) },
+    );
+    assert!(desk.core.settle(&mut queue, &mut |_| Ok(()), desk.now).is_empty(), "one slice does not hold it");
+    let begun = queue.begun().next().expect("it has begun").1.len();
+    assert!(begun > 0 && begun < 300, "{begun}");
+    let reader = Administration::SetMember { person: spaces::person("bob"), role: Role::Reader };
+    desk.administer("alice", &reader).expect("its owner");
+    let done = desk.core.settle(&mut queue, &mut |_| Ok(()), desk.now).remove(0);
+    let answer = done.answer.expect("an answer");
+    let is_rejected = |result: &MutationResult| matches!(result.settled, Settled::Rejected(_));
+    assert_eq!(answer.results.iter().position(is_rejected), Some(begun), "what is settled is settled");
+    assert_eq!(desk.core.used().expect("a read").total().rejected, 300 - begun as u64);
 }
