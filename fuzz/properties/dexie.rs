@@ -70,8 +70,10 @@ fn caller() -> Caller {
 /// A body is refused for its envelope or its length, or all that is in it is derived into what can be stored, and answered. The parts in
 /// which it is read say nothing.
 pub(crate) fn dexie(body: &[u8]) {
-    let read = SyncReading::of(body.to_vec(), &caller());
-    let asked = SyncRequest::read(body, "alice");
+    let read = SyncReading::of(body.to_vec(), &caller(), false);
+    let not_text = |_| ApiError::Malformed("the body is not UTF-8".to_owned());
+    let text = std::str::from_utf8(body).map_err(not_text);
+    let asked = text.and_then(|text| SyncRequest::read(text, "alice"));
     let mut reading = match read {
         Ok(reading) => reading,
         Err(ApiError::Malformed(_)) => return assert!(!matches!(asked, Ok(SyncRequest::Pull { .. }))),
@@ -81,7 +83,8 @@ pub(crate) fn dexie(body: &[u8]) {
     while reading.go_on(8).expect("nothing within the changes is an error") {}
     assert!(reading.weight() <= limits::push_weight(body.len()) + limits::DEXIE_TRANSACTION_BYTES);
     let parts = reading.finish().expect("a push");
-    let whole = SyncReading::of(body.to_vec(), &caller()).expect("an envelope").finish().expect("a push");
+    let whole =
+        SyncReading::of(body.to_vec(), &caller(), false).expect("an envelope").finish().expect("a push");
     let ends = settled(&parts);
     assert_eq!(ends, settled(&whole), "read in parts, or as a whole");
     let wording = parts.wording.as_ref().expect("a wording");

@@ -162,7 +162,7 @@ pub(crate) fn internal(bytes: &[u8]) {
                 let _ = small_space().administer(&user(), &asked, START.plus(1), 1);
             }
             Call::Conflicts { .. } | Call::Directory(_) | Call::Listen { .. } | Call::Budget(_) => {}
-            Call::Push | Call::Resolve | Call::Dexie => panic!("the body of a push is a user's"),
+            Call::Push | Call::Resolve | Call::Dexie { .. } => panic!("the body of a push is a user's"),
         }
     }
 }

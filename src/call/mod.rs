@@ -36,7 +36,10 @@ pub enum Call {
     /// `POST /sync/conflict`. Its body is the user's.
     Resolve,
     /// `POST /dexie/sync` with changes. Its body is the user's.
-    Dexie,
+    Dexie {
+        /// Whether it goes to several spaces, of which each takes what is its own and tells the edge what it has to say.
+        is_part: bool,
+    },
     /// `GET /sync/conflict`: a page of open conflicts.
     Conflicts {
         /// Opened after this version.
@@ -68,7 +71,8 @@ impl Call {
         match self {
             Self::Push => "push",
             Self::Resolve => "resolve",
-            Self::Dexie => "dexie",
+            Self::Dexie { is_part: false } => "dexie",
+            Self::Dexie { is_part: true } => "dexie-part",
             Self::Conflicts { .. } => "conflicts",
             Self::Pull(_) => "pull",
             Self::Listen { .. } => "listen",
@@ -82,7 +86,7 @@ impl Call {
     #[must_use]
     pub fn body(&self) -> String {
         match self {
-            Self::Push | Self::Resolve | Self::Dexie => Written::default(),
+            Self::Push | Self::Resolve | Self::Dexie { .. } => Written::default(),
             Self::Conflicts { after } => Written::default().and("after", &after.to_string()),
             Self::Pull(ask) => ask.written(),
             Self::Listen { expires, tells_usage, peer } => Written::default()
@@ -99,20 +103,21 @@ impl Call {
     /// The push that [`Self::name`] named. Its body is a user's, as long as those may be, and is let in only for whoever may push.
     #[must_use]
     pub fn push(name: &str) -> Option<Self> {
-        [Self::Push, Self::Resolve, Self::Dexie].into_iter().find(|push| push.name() == name)
+        let dexie = [false, true].map(|is_part| Self::Dexie { is_part });
+        [Self::Push, Self::Resolve].into_iter().chain(dexie).find(|push| push.name() == name)
     }
 
     /// The role that whoever makes a push has at least, so that it is let in. A front that cannot refuse one lets in readers too, whose
     /// transactions are rejected.
     #[must_use]
     pub const fn role_of_push(&self) -> Role {
-        if matches!(self, Self::Dexie) { Role::Reader } else { Role::Writer }
+        if matches!(self, Self::Dexie { .. }) { Role::Reader } else { Role::Writer }
     }
 
     /// Bytes that the body of a push has at most.
     #[must_use]
     pub const fn body_bytes_max(&self) -> usize {
-        if matches!(self, Self::Dexie) { limits::DEXIE_BODY_BYTES_MAX } else { limits::BODY_BYTES_MAX }
+        if matches!(self, Self::Dexie { .. }) { limits::DEXIE_BODY_BYTES_MAX } else { limits::BODY_BYTES_MAX }
     }
 
     /// The call of any other name. None for what [`Self::body`] does not write: an object that would overlook what a newer edge
@@ -161,7 +166,7 @@ impl Call {
             Self::Administer(administration) => administration.is_owners(),
             Self::Push
             | Self::Resolve
-            | Self::Dexie
+            | Self::Dexie { .. }
             | Self::Conflicts { .. }
             | Self::Pull(_)
             | Self::Listen { .. }
@@ -336,7 +341,12 @@ mod tests {
             assert_eq!(Call::parse(name, body.as_bytes()), Some(call), "{consequence}");
             assert_eq!((Call::push(name), Call::is_owners_by_name(name)), (None, call_is_owners));
         }
-        for (push, name) in [(Call::Push, "push"), (Call::Resolve, "resolve"), (Call::Dexie, "dexie")] {
+        for (push, name) in [
+            (Call::Push, "push"),
+            (Call::Resolve, "resolve"),
+            (Call::Dexie { is_part: false }, "dexie"),
+            (Call::Dexie { is_part: true }, "dexie-part"),
+        ] {
             assert_eq!(push.name(), name, "pushes would fail while a deployment is under way");
             assert_eq!((Call::push(name), Call::parse(name, b"{}")), (Some(push), None));
         }

@@ -41,6 +41,8 @@ pub struct Isolate {
     /// Of shared spaces that clients of Dexie Cloud read.
     #[cfg(feature = "dexie")]
     pub(super) grants: super::grants::Grants,
+    #[cfg(feature = "dexie")]
+    pub(super) realms: super::realms::Realms,
     pub(super) writes: Writes,
     pub(super) refusals: Refusals,
     pub(super) object_requests: ObjectRequests,
@@ -76,6 +78,8 @@ impl Isolate {
             memory: Memory::default(),
             #[cfg(feature = "dexie")]
             grants: Default::default(),
+            #[cfg(feature = "dexie")]
+            realms: Default::default(),
             writes: Writes::default(),
             refusals: Refusals::default(),
             object_requests: ObjectRequests::new(config.counts_object_requests),

@@ -12,6 +12,8 @@ pub mod isolate;
 pub mod known;
 pub mod live;
 pub mod pull;
+#[cfg(feature = "dexie")]
+mod realms;
 pub mod refusals;
 pub mod spent;
 pub mod streams;

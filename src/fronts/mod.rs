@@ -25,7 +25,7 @@ pub fn credentials_of(path: &str) -> Credentials {
 /// The same of requests that are passed on to an object as the call of this name.
 #[must_use]
 pub fn credentials_of_call(name: &str) -> Credentials {
-    if name == Call::Dexie.name() { Credentials::Included } else { Credentials::Omitted }
+    if name == (Call::Dexie { is_part: false }).name() { Credentials::Included } else { Credentials::Omitted }
 }
 
 /// Begins to read the body of a push, whichever front it is of.
@@ -37,9 +37,9 @@ pub fn credentials_of_call(name: &str) -> Credentials {
 pub fn read_push(push: &Call, body: Vec<u8>, caller: &Caller) -> Result<Box<dyn ReadPush>, ApiError> {
     Ok(match push {
         #[cfg(feature = "dexie")]
-        Call::Dexie => Box::new(dexie::push::SyncReading::of(body, caller)?),
+        Call::Dexie { is_part } => Box::new(dexie::push::SyncReading::of(body, caller, *is_part)?),
         #[cfg(not(feature = "dexie"))]
-        Call::Dexie => {
+        Call::Dexie { .. } => {
             return Err(ApiError::NotFound("this server was built without the front of that client"));
         }
         Call::Resolve => Box::new(PushRequest::read_resolutions(body)?),
@@ -54,7 +54,7 @@ pub const END_OF_CHANGES: &str = "]}";
 #[must_use]
 pub fn further_changes(lines: &str, sub: &str) -> String {
     #[cfg(feature = "dexie")]
-    return dexie::answer::further(lines, sub);
+    return dexie::answer::further(lines, &dexie::realm::Realm::own(sub));
     #[cfg(not(feature = "dexie"))]
     panic!("BUG: nobody has asked for an answer to {sub} with {} bytes", lines.len());
 }

@@ -42,3 +42,9 @@ pub const DEXIE_OP_BYTES: usize = 20;
 pub const DEXIE_TRANSACTION_BYTES: usize = 256;
 /// Bytes of a condition: a longer one is none that an index could be asked, and the keys count that the client has found.
 pub const DEXIE_CRITERIA_MAX: usize = 4 * KIB;
+/// Realms of one client that are synced beside its own. Each is a space, and a sync asks each: a request has 50 subrequests on the free
+/// plan (workers/platform/limits).
+pub const DEXIE_REALMS_MAX: usize = 32;
+/// How long a location believes what a user's directory has said of realms, in ms: so long it may take until a device hears of a realm
+/// that somebody else has let its user into.
+pub const DEXIE_REALMS_KNOWN_MS: u64 = 10 * 60_000;

@@ -15,7 +15,7 @@ use crate::{
         visit::{Called, Effect, Event, Outgoing, Passed, PassedBody, Request, Visit},
     },
     error::ApiError,
-    fronts::dexie::answer::further,
+    fronts::dexie::{answer::further, realm::Realm},
     fronts::headwater::{
         NDJSON,
         answer::{Format, Source},
@@ -204,7 +204,7 @@ impl World {
                     let scope = driven.visit.target().scope();
                     self.check_brand(driven, scope, &entry.value, "an object in KV");
                     // To a client of Dexie Cloud its lines are sent as operations.
-                    let text = sub.map(|sub| further(&entry.value, sub));
+                    let text = sub.map(|sub| further(&entry.value, &Realm::own(sub)));
                     around.stream.push_str(text.as_deref().unwrap_or(&entry.value));
                     around.stream.push_str(behind);
                 }

@@ -90,7 +90,7 @@ impl<S: Storage> Object<S> {
         }
         match call {
             None => Ok(self.begin_turn(task, at)),
-            Some(Call::Push | Call::Resolve | Call::Dexie) => self.let_in(task, at),
+            Some(Call::Push | Call::Resolve | Call::Dexie { .. }) => self.let_in(task, at),
             Some(Call::Pull(ask)) => self.pull(task, ask, at),
             Some(Call::Listen { expires, tells_usage, peer }) => {
                 self.listen(task, (expires, tells_usage, peer))

@@ -72,8 +72,11 @@ impl Hall {
         let grant = Call::Administer(Administration::Grant { claim: None });
         let upload = Call::Administer(Administration::Upload { bytes: 1 });
         let listen = self.listen();
-        let calls =
-            [(Call::Dexie, PUSH.to_owned()), (pull.clone(), pull.body()), (grant.clone(), grant.body())];
+        let calls = [
+            (Call::Dexie { is_part: false }, PUSH.to_owned()),
+            (pull.clone(), pull.body()),
+            (grant.clone(), grant.body()),
+        ];
         let more = [(upload.clone(), upload.body()), (listen.clone(), listen.body())];
         let calls = calls.into_iter().chain(more);
         calls.map(|(call, body)| self.run(self.foreign(name, &call), &body, AT).err()).collect()

@@ -118,6 +118,15 @@ pub(super) enum Then {
     /// It gives a grant to a client of Dexie Cloud.
     #[cfg(feature = "dexie")]
     Grant,
+    /// It says which realms there are.
+    #[cfg(feature = "dexie")]
+    ListRealms,
+    /// The space of a realm is made.
+    #[cfg(feature = "dexie")]
+    MakeRealm(Creating),
+    /// It has taken what is its own of a push to several spaces.
+    #[cfg(feature = "dexie")]
+    PushPart,
     /// It says whether a file may be put.
     #[cfg(feature = "dexie")]
     Upload,
@@ -237,6 +246,12 @@ impl Isolate {
             Then::Invite => self.invited(visit, called, now),
             #[cfg(feature = "dexie")]
             Then::Grant => self.granted(visit, called, now),
+            #[cfg(feature = "dexie")]
+            Then::ListRealms => self.realms_are_listed(visit, called, now),
+            #[cfg(feature = "dexie")]
+            Then::MakeRealm(creating) => self.make_realm(visit, creating, called, now),
+            #[cfg(feature = "dexie")]
+            Then::PushPart => self.part_is_pushed(visit, called, now),
             #[cfg(feature = "dexie")]
             Then::Upload => self.may_upload(visit, called, now),
             Then::Create(creating) => self.go_on_creating(visit, creating, called, now),

@@ -2,8 +2,14 @@
 //! by the same object.
 //!
 //! A sync with changes is a push and is passed on, unread where it is long. One without is a pull. A shared space is opened by a
-//! grant that the edge asks for itself, because this client cannot bring one.
+//! grant that the edge asks for itself, because this client cannot bring one. Of a client that shares realms, `realms` asks several
+//! spaces, each as a visit of its own (`part`), and `moving` brings records from one to another.
 
+mod moving;
+mod part;
+mod realms;
+
+use self::{part::PartOfSync, realms::Several};
 use super::{
     Effect, PassedBody, Visit,
     call::{Called, Then},
@@ -21,12 +27,13 @@ use crate::{
             answer::{self, END, NOTHING, further, muts},
             live::Peer,
             pull::SyncRequest,
+            realm::Realm,
             route::DexieCall,
         },
         headwater::{
-            answer::{Format, PullAnswer, Source},
+            answer::{Format, Load, PullAnswer, Source},
             body::Coding,
-            pull::{Consistency, PullRequest, query_pairs},
+            pull::{Consistency, Cursor, PullRequest, query_pairs},
             reply::{Body, Headers, Reply},
             route::Route,
         },
@@ -48,8 +55,14 @@ pub(super) struct Sync {
     length: Option<u64>,
     /// Whether its client stands where nobody has ever been: then it gets everything anew.
     is_lost: bool,
-    /// What a sync pulls, once it has been read.
-    asked: Option<SyncRequest>,
+    /// What its client has; none if it has nothing of ours.
+    last_pull: Option<LastPull>,
+    /// What of its body requests of the edge's own repeat.
+    envelope: String,
+    /// What it does with several spaces, …
+    several: Option<Box<Several>>,
+    /// … each of which is a visit of its own.
+    part: Option<PartOfSync>,
 }
 
 impl Isolate {
@@ -108,11 +121,19 @@ impl Isolate {
         }
     }
 
-    /// What is longer than a pull can be is a push.
+    /// What is longer than a pull can be is a push. It is read all the same where it may concern several spaces.
     fn sync(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         match visit.length() {
             Some(length) if length <= limits::DEXIE_PULL_BYTES_MAX as u64 => {
                 super::begin::read_body(visit, limits::DEXIE_PULL_BYTES_MAX)
+            }
+            length if visit.target().id.is_none() => {
+                let length = length.map_or(limits::DEXIE_BODY_BYTES_MAX, |length| length as usize);
+                let (user, until) =
+                    (visit.target().caller.user.clone(), now.plus(limits::CALL_TIMEOUT_MS.into()));
+                let bytes = 2 * length.min(limits::DEXIE_BODY_BYTES_MAX);
+                self.streams.begin(&user, bytes, until, now).ok_or(ApiError::Overloaded)?;
+                super::begin::read_body(visit, limits::DEXIE_BODY_BYTES_MAX)
             }
             _ => {
                 let coding = Coding::of(&visit.request.content_encoding)?;
@@ -129,32 +150,37 @@ impl Isolate {
         (body, source): (Option<String>, PassedBody),
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        let mut call = visit.call(Call::Dexie);
+        let mut call = visit.call(Call::Dexie { is_part: false });
         call.body = body;
         Ok(self.make_call(visit, call, Then::Pass(source), now))
     }
 
-    /// The body of a short sync has come.
+    /// The body of a sync has come.
     pub(super) fn sync_received(
         &mut self,
         visit: &mut Visit,
         body: Vec<u8>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        let asked = SyncRequest::read(&body, &visit.target().caller.person.sub)?;
-        match asked {
-            SyncRequest::Push => {
-                let body = text_of_body(body)?;
-                self.pass_sync(visit, (Some(body), PassedBody::Call), now)
+        let (is_long, body) = (body.len() > limits::DEXIE_PULL_BYTES_MAX, text_of_body(body)?);
+        if is_long && !SyncRequest::may_concern_realms(&body) {
+            return self.pass_sync(visit, (Some(body), PassedBody::Call), now);
+        }
+        let is_home = visit.target().id.is_none();
+        match SyncRequest::read(&body, &visit.target().caller.person.sub)? {
+            SyncRequest::Push { realms, last_pull } if is_home && !realms.is_empty() => {
+                self.push_to_several(visit, &body, (&realms, last_pull), now)
             }
-            SyncRequest::Pull { .. } => {
-                visit.sync = Some(Box::new(Sync { asked: Some(asked), ..Sync::default() }));
-                self.with_grant(visit, now)
+            SyncRequest::Push { .. } => self.pass_sync(visit, (Some(body), PassedBody::Call), now),
+            SyncRequest::Pull { last_pull, .. } => {
+                let envelope = SyncRequest::envelope_of(&body);
+                visit.sync = Some(Box::new(Sync { last_pull, envelope, ..Sync::default() }));
+                if is_home { self.pull_of_home(visit, now) } else { self.with_grant(visit, now) }
             }
         }
     }
 
-    /// Reads the space, for which a shared one has to be opened.
+    /// Reads a space, for which a shared one has to be opened.
     pub(super) fn with_grant(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         if visit.target().scope.is_none() {
             let grant = self.grants.get(visit.target(), now);
@@ -172,6 +198,11 @@ impl Isolate {
         if let Some(DexieCall::GetBlob(_)) = visit.dexie_call() {
             return Ok(Self::get_blob(visit));
         }
+        let pulling = self.begin_dexie_pull(visit, None, now);
+        self.pull_on(visit, Box::new(pulling), now)
+    }
+
+    pub(super) fn begin_dexie_pull(&mut self, visit: &Visit, cursor: Option<Cursor>, now: Millis) -> Pulling {
         let own = last_pull(visit).and_then(|last| last.position.as_ref());
         let own = own.filter(|_| !is_lost(visit) && !planted!(AnswerBelowLastPull));
         let request = PullRequest {
@@ -179,10 +210,9 @@ impl Isolate {
             since: own.map(|own| own.version).unwrap_or_default(),
             min: None,
             consistency: Consistency::Session,
-            cursor: None,
+            cursor,
         };
-        let pulling = self.begin_pull(visit, request, Format::Ndjson, now);
-        self.pull_on(visit, Box::new(pulling), now)
+        self.begin_pull(visit, request, Format::Ndjson, now)
     }
 
     /// The space does not know the position that the client claims, and does not believe it either. A client of ours would be told
@@ -210,6 +240,9 @@ impl Isolate {
         called: Called,
         now: Millis,
     ) -> Result<(), ApiError> {
+        if visit.sync.as_ref().is_some_and(|sync| sync.part.is_some()) {
+            self.take_up(visit, called.aside, now);
+        }
         let grant = text_field(&called.result?, "grant").ok_or(ApiError::Upstream)?;
         let target = visit.target.as_mut().expect("BUG: nobody knows who is calling");
         self.open(target, &grant, now)?;
@@ -221,7 +254,7 @@ impl Isolate {
     pub(super) fn sync_answer(
         &mut self,
         visit: &mut Visit,
-        mut pulling: Box<Pulling>,
+        pulling: Box<Pulling>,
         answer: PullAnswer,
         now: Millis,
     ) -> Result<Effect, ApiError> {
@@ -230,6 +263,9 @@ impl Isolate {
         if !is_asked && pulling.pull.known().head.as_ref().is_some_and(|head| head.metadata.d) {
             return Err(SHUT);
         }
+        if visit.sync.as_ref().is_some_and(|sync| sync.part.is_some()) {
+            return self.part_is_pulled(visit, pulling, answer, now);
+        }
         let is_reset = match &answer {
             _ if is_lost(visit) => true,
             PullAnswer::Nothing { .. } => false,
@@ -237,34 +273,46 @@ impl Isolate {
             PullAnswer::Load(load) => load.reset,
         };
         let (space, sub) = (&visit.target().hash, &visit.target().caller.person.sub);
-        let last = last_pull(visit);
-        let standing = NextPull::of(last, answer.position(), is_reset);
+        let standing = NextPull::of(last_pull(visit), answer.position(), is_reset);
+        if visit.sync.as_ref().is_some_and(|sync| sync.several.is_some()) {
+            return self.home_is_pulled(visit, pulling, (answer, standing), now);
+        }
         let head = answer::head(&standing, sub, space.as_str(), "");
-        let whole = |lines: &str| head.clone() + &muts(lines, sub) + END;
+        let realm = Realm::own(sub);
+        let whole = |lines: &str| head.clone() + &muts(lines, &realm) + END;
         let reply = |body| Reply { status: 200, headers: Headers::Named(JSON_HEADERS.to_owned()), body };
         let text = match answer {
             _ if !standing.sends_changes => whole(""),
             PullAnswer::Nothing { .. } => whole(""),
             PullAnswer::Changes { lines, .. } | PullAnswer::Page { lines, next: None, .. } => whole(&lines),
             PullAnswer::Page { position, lines, next, .. } => {
-                let (text, sub) = (head + NOTHING + &further(&lines, sub), Some(sub.clone()));
+                let (text, sub) = (head + NOTHING + &further(&lines, &realm), Some(sub.clone()));
                 self.begin_pages(visit, text, (position, next), sub, now)?;
                 return Ok(self.pull_is_done(visit, &pulling, reply(Body::Written), now));
             }
             PullAnswer::Load(load) if load.parts.is_empty() => whole(&load.lines),
             PullAnswer::Load(load) => {
-                pulling.pull.reads_objects();
-                let objects = Objects {
-                    start: head + NOTHING,
-                    between: vec![String::new(); load.parts.len()],
-                    end: further(&load.lines, sub) + END,
-                    sub: Some(sub.clone()),
-                };
-                let headers = JSON_HEADERS.to_owned();
-                return self.open_objects(visit, pulling, (&load.parts, objects), headers, now);
+                let end = further(&load.lines, &realm) + END;
+                return self.load(visit, pulling, &load, (head, end), now);
             }
         };
         Ok(self.pull_is_done(visit, &pulling, reply(Body::Text(text)), now))
+    }
+
+    /// An answer with published parts, between its head and its end.
+    pub(super) fn load(
+        &mut self,
+        visit: &mut Visit,
+        mut pulling: Box<Pulling>,
+        load: &Load,
+        (head, end): (String, String),
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        pulling.pull.reads_objects();
+        let sub = Some(visit.target().caller.person.sub.clone());
+        let (start, between) = (head + NOTHING, vec![String::new(); load.parts.len()]);
+        let objects = Objects { start, between, end, sub };
+        self.open_objects(visit, pulling, (&load.parts, objects), JSON_HEADERS.to_owned(), now)
     }
 
     /// `GET /dexie/changes`: the socket is the object's answer.
@@ -297,9 +345,10 @@ pub(super) fn is_lost(visit: &Visit) -> bool {
 }
 
 /// What whoever pulls has; none if it has nothing of ours.
-fn last_pull(visit: &Visit) -> Option<&LastPull> {
-    match visit.sync.as_ref()?.asked.as_ref()? {
-        SyncRequest::Pull { last_pull, .. } => last_pull.as_ref(),
-        SyncRequest::Push => None,
+pub(super) fn last_pull(visit: &Visit) -> Option<&LastPull> {
+    let sync = visit.sync.as_ref()?;
+    match &sync.part {
+        Some(part) => part.last_pull.as_ref(),
+        None => sync.last_pull.as_ref(),
     }
 }

@@ -380,7 +380,7 @@ impl Isolate {
             }
             (State::Passing, Event::Passed(passed)) => self.has_passed(visit, passed, now),
             (State::Pulling(pulling), event) => self.pull_learns(visit, pulling, event, now),
-            (State::PullingSeveral, Event::Several(done)) => Ok(self.pulls_are_done(visit, done, now)),
+            (State::PullingSeveral, Event::Several(done)) => self.pulls_are_done(visit, done, now),
             (State::Streaming(streaming), Event::Opened(opened)) => {
                 self.stream_opened(visit, *streaming, opened, now)
             }

@@ -79,7 +79,16 @@ impl Isolate {
         self.pull_on(visit, Box::new(pulling), now)
     }
 
-    pub(super) fn pulls_are_done(&mut self, visit: &mut Visit, done: Vec<PartDone>, now: Millis) -> Effect {
+    pub(super) fn pulls_are_done(
+        &mut self,
+        visit: &mut Visit,
+        done: Vec<PartDone>,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
+        #[cfg(feature = "dexie")]
+        if visit.sync.is_some() {
+            return self.parts_are_done(visit, done, now);
+        }
         let (usages, replies): (Vec<_>, Vec<_>) =
             done.into_iter().map(|part| (part.visit.usage(), part.answer)).unzip();
         for usage in usages {
@@ -92,6 +101,6 @@ impl Isolate {
             Some(budget) => reply.with(BUDGET_HEADER, &budget),
             None => reply,
         };
-        self.answer(visit, Ok(reply), now)
+        Ok(self.answer(visit, Ok(reply), now))
     }
 }

@@ -1,7 +1,7 @@
 //! What this client is answered: the present state of records, as operations on its tables. Lines are cut as text, and values are
 //! passed on as they are.
 
-use super::NextPull;
+use super::{NextPull, realm::Realm};
 use crate::{
     ids::SpaceHash,
     json::{json_text, string_end},
@@ -22,10 +22,22 @@ const REFUSED_TOLD: usize = 100;
 /// [`rejections`] makes them, or nothing.
 #[must_use]
 pub fn head(standing: &NextPull, sub: &str, space: &str, rejections: &str) -> String {
-    let own = if standing.has_own { json_text(sub) + "," } else { String::new() };
-    let revision = json_text(&standing.revision);
+    let realms = standing.has_own.then_some(sub);
+    head_of_several(realms.into_iter(), &standing.revision, space, rejections)
+}
+
+/// The same of an answer out of several spaces: its client has these realms, or forgets all records of others that are not in it.
+#[must_use]
+pub fn head_of_several<'a>(
+    realms: impl Iterator<Item = &'a str>,
+    revision: &str,
+    space: &str,
+    rejections: &str,
+) -> String {
+    let realms: String = realms.map(|realm| json_text(realm) + ",").collect();
+    let revision = json_text(revision);
     format!(
-        r#"{{"serverRevision":{revision},"dbId":"{space}","realms":[{own}{PUBLIC_REALM}],"inviteRealms":[],"schema":{{}},"rejections":[{rejections}],"changes":["#
+        r#"{{"serverRevision":{revision},"dbId":"{space}","realms":[{realms}{PUBLIC_REALM}],"inviteRealms":[],"schema":{{}},"rejections":[{rejections}],"changes":["#
     )
 }
 
@@ -34,8 +46,8 @@ pub const NOTHING: &str = r#"{"table":"members","muts":[]}"#;
 
 /// Record lines behind other operations of an answer.
 #[must_use]
-pub fn further(lines: &str, sub: &str) -> String {
-    let muts = muts(lines, sub);
+pub fn further(lines: &str, realm: &Realm) -> String {
+    let muts = muts(lines, realm);
     if muts.is_empty() { muts } else { format!(",{muts}") }
 }
 
@@ -46,34 +58,35 @@ pub fn anonymous(space: &SpaceHash) -> String {
     head(&standing, "", space.as_str(), "") + END
 }
 
-/// Record lines as operations, with commas between them: nothing for no lines. Values say that they belong to their user, unless
-/// they say something else. With deletions, also for whoever has nothing yet: lines of a load may bring a record and then its end.
+/// Record lines as operations, with commas between them: nothing for no lines. Values say of which realm they are, unless they say
+/// something else. With deletions, also for whoever has nothing yet: lines of a load may bring a record and then its end.
 #[must_use]
-pub fn muts(lines: &str, sub: &str) -> String {
-    let sub = json_text(sub);
-    let owned = format!(r#"{{"realmId":{sub},"owner":{sub}"#);
-    let mut muts = Muts { owned: &owned, text: String::new(), begun: None, values: String::new() };
-    for line in lines.split_terminator('\n').filter_map(Line::of) {
-        if !line.collection.starts_with('$') && (!planted!(DeletionsLeftOutOfLoad) || line.value.is_some()) {
-            muts.push(&line);
-        }
+pub fn muts(lines: &str, realm: &Realm) -> String {
+    let beginning = realm.beginning();
+    let mut muts = Muts::new(&beginning);
+    for line in lines.split_terminator('\n').filter_map(Line::of).filter(is_told) {
+        muts.push(&line);
     }
-    muts.end();
-    muts.text
+    muts.end_all()
+}
+
+/// Whether a client is told of a record: of what is reserved there is nothing that it could make of it.
+pub(super) fn is_told(line: &Line<'_>) -> bool {
+    !line.collection.starts_with('$') && (!planted!(DeletionsLeftOutOfLoad) || line.value.is_some())
 }
 
 /// A record line: the texts that are put together anew.
-struct Line<'a> {
-    collection: &'a str,
+pub(super) struct Line<'a> {
+    pub(super) collection: &'a str,
     /// With its quotes.
-    id: &'a str,
+    pub(super) id: &'a str,
     /// None of a deletion.
-    value: Option<&'a str>,
+    pub(super) value: Option<&'a str>,
 }
 
 impl<'a> Line<'a> {
     /// None of what is not a record line.
-    fn of(line: &'a str) -> Option<Self> {
+    pub(super) fn of(line: &'a str) -> Option<Self> {
         let (_, rest) = line.split_once(r#","collection":""#)?;
         let (collection, rest) = rest.split_once(r#"","id":"#)?;
         let (id, rest) = rest.split_at_checked(string_end(rest.as_bytes(), 0))?;
@@ -86,9 +99,9 @@ impl<'a> Line<'a> {
 }
 
 /// Operations being written: neighbouring lines of one collection and kind are one.
-struct Muts<'a> {
-    /// How an owned value begins.
-    owned: &'a str,
+pub(super) struct Muts<'a> {
+    /// How a value begins.
+    beginning: &'a str,
     text: String,
     begun: Option<Begun<'a>>,
     /// Of the operation that was begun.
@@ -103,7 +116,11 @@ struct Begun<'a> {
 }
 
 impl<'a> Muts<'a> {
-    fn push(&mut self, line: &Line<'a>) {
+    pub(super) fn new(beginning: &'a str) -> Self {
+        Self { beginning, text: String::new(), begun: None, values: String::new() }
+    }
+
+    pub(super) fn push(&mut self, line: &Line<'a>) {
         let is_deletion = line.value.is_none();
         let goes_on = self.begun.as_ref().is_some_and(|begun| {
             begun.collection == line.collection
@@ -127,9 +144,14 @@ impl<'a> Muts<'a> {
                 self.values.push(',');
             }
             let rest = value.strip_prefix('{').unwrap_or(value);
-            self.values.extend([self.owned, if rest == "}" { "" } else { "," }, rest]);
+            self.values.extend([self.beginning, if rest == "}" { "" } else { "," }, rest]);
         }
         begun.keys += 1;
+    }
+
+    pub(super) fn end_all(mut self) -> String {
+        self.end();
+        self.text
     }
 
     fn end(&mut self) {
@@ -212,7 +234,7 @@ mod tests {
     fn neighbours_of_one_kind_are_one_operation_of_so_many_keys() {
         let count = 2 * limits::DEXIE_KEYS_AT_ONCE + 1;
         let lines: String = (0..count).map(|id| line(id, r#""value":{"n":1}"#)).collect();
-        let sets = read(&muts(&(lines + &line(count, r#""deleted":true"#)), "alice"));
+        let sets = read(&muts(&(lines + &line(count, r#""deleted":true"#)), &Realm::own("alice")));
         let keys = sets.iter().map(|set| set["muts"][0]["keys"].as_array().expect("keys").len());
         assert_eq!(keys.collect::<Vec<_>>(), [500, 500, 1, 1]);
         assert_eq!(sets[2]["muts"][0]["values"].as_array().map(Vec::len), Some(1));
@@ -223,7 +245,7 @@ mod tests {
     fn a_value_is_its_users_unless_it_says_something_else() {
         let lines = [r#""value":{}"#, r#""value":{"a":"}"}"#, r#""value":{"owner":"bob","realmId":"rlm-x"}"#];
         let lines: String = lines.iter().enumerate().map(|(id, rest)| line(id, rest)).collect();
-        let sets = read(&muts(&lines, "al\"ice"));
+        let sets = read(&muts(&lines, &Realm::own("al\"ice")));
         let values = sets[0]["muts"][0]["values"].as_array().expect("values").clone();
         let own = |value: &Value| (value["realmId"].clone(), value["owner"].clone());
         assert_eq!(own(&values[0]), ("al\"ice".into(), "al\"ice".into()));
@@ -235,8 +257,8 @@ mod tests {
     fn what_is_reserved_is_not_told_nor_what_a_new_client_cannot_have() {
         let reserved = line(1, r#""value":{}"#).replace("todos", "$conflicts");
         let deleted = line(2, r#""deleted":true"#);
-        assert_eq!(read(&muts(&(reserved + &deleted), "alice")).len(), 1);
-        assert_eq!(muts("", "alice"), "");
+        assert_eq!(read(&muts(&(reserved + &deleted), &Realm::own("alice"))).len(), 1);
+        assert_eq!(muts("", &Realm::own("alice")), "");
     }
 
     #[test]

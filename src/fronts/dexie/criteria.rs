@@ -2,6 +2,7 @@
 
 use super::{
     key::IndexKey,
+    realm::Realm,
     tson::{Value, escaped, given},
 };
 use crate::{
@@ -73,13 +74,13 @@ impl Criteria {
         matches!(self.range, Range::Never)
     }
 
-    /// Whether it means a record of a user's.
-    pub(super) fn means(&self, id: &str, value: &str, sub: &str) -> bool {
+    /// Whether it means a record of a realm, for a user.
+    pub(super) fn means(&self, id: &str, value: &str, (realm, sub): (&Realm, &str)) -> bool {
         match &self.index {
             Index::Id => self.range.has(&IndexKey::of_id(id, sub)),
-            Index::Path(path) => found(value, path).is_some_and(|there| self.means_value(there)),
+            Index::Path(path) => found(value, path, realm).is_some_and(|there| self.means_value(there)),
             Index::Paths(paths) => {
-                let keys = paths.iter().map(|path| IndexKey::of(found(value, path)?));
+                let keys = paths.iter().map(|path| IndexKey::of(found(value, path, realm)?));
                 keys.collect::<Option<_>>().is_some_and(|keys| self.range.has(&IndexKey::Array(keys)))
             }
         }
@@ -154,7 +155,16 @@ fn is_last(keys: &[IndexKey]) -> bool {
 }
 
 /// What stands at a path in a value.
-fn found<'a>(value: &'a str, path: &[Vec<u8>]) -> Option<&'a str> {
+fn found<'a>(value: &'a str, path: &[Vec<u8>], realm: &'a Realm) -> Option<&'a str> {
+    if let [name] = path
+        && let Some(default) = std::str::from_utf8(name).ok().and_then(|name| realm.default_of(name))
+    {
+        return found_in(value, path).or(Some(default));
+    }
+    found_in(value, path)
+}
+
+fn found_in<'a>(value: &'a str, path: &[Vec<u8>]) -> Option<&'a str> {
     let mut there = value;
     for name in path {
         there = match Value::of(there) {
@@ -277,7 +287,7 @@ mod tests {
 
     fn means(index: &str, range: &str, id: &str, value: &str) -> bool {
         let criteria = Criteria::parse(&format!(r#"{{"index":{index},"range":{range}}}"#));
-        criteria.expect("a condition").means(id, value, "alice")
+        criteria.expect("a condition").means(id, value, (&Realm::own("alice"), "alice"))
     }
 
     proptest! {

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, mem};
 
 use super::{
     op::{Condition, OpFields, Operation},
+    realm::{Realm, realm_named},
     request::Push,
     spec::{changed, too_much},
     tson::given,
 };
 use crate::{
     ids::{Collection, Key, RecordId},
-    json::{Members, elements, json_text, text_of},
+    json::{Members, elements, text_of},
     limits,
     mutation::{self, Change, RejectCode, Rejection, Unread, View, storable},
 };
@@ -113,7 +114,9 @@ impl<'a> Deriving<'a> {
                 let meant = self.meant(of, criteria)?.unwrap_or_default();
                 let meant = meant.into_iter().map(|id| Key { collection: of.clone(), id });
                 for key in keys().flatten().chain(meant) {
-                    self.leave(key, None)?;
+                    if self.is_removed(&key, fields.moved_to)? {
+                        self.leave(key, None)?;
+                    }
                 }
             }
         }
@@ -131,10 +134,22 @@ impl<'a> Deriving<'a> {
         self.left.into_iter().map(|(key, value)| Change { key, base: None, op: op(value) }).collect()
     }
 
+    /// Of several spaces each takes what is its own: values of its realm, and whatever they become of its records. A record that is put
+    /// into another realm stays, with its new value, until that realm has it.
     fn put(&mut self, key: Option<Key>, value: &str) -> Result<(), Stop> {
         let Some(key) = key else { return Ok(()) };
-        let value = stored(value, &self.push.sub)?;
+        if self.push.is_part && !self.push.realm.takes(value) && self.value(&key)?.is_none() {
+            return Ok(());
+        }
+        let value = stored(value, &self.push.realm)?;
         self.leave(key, Some(value))
+    }
+
+    /// Whether a deletion means a record. What has moved is removed here only if it has not moved on, or come back.
+    fn is_removed(&mut self, key: &Key, moved_to: Option<&str>) -> Result<bool, Stop> {
+        let Some(to) = moved_to else { return Ok(true) };
+        let value = self.value(key)?;
+        Ok(value.is_some_and(|value| realm_named(&value).zip(text_of(to)).is_some_and(|(is, to)| is == to)))
     }
 
     fn change_or_put(&mut self, key: Option<Key>, table: &str, spec: &str, value: &str) -> Result<(), Stop> {
@@ -148,7 +163,7 @@ impl<'a> Deriving<'a> {
         let Some(before) = before else { return Ok(false) };
         let primary = self.push.primary_key_of(table);
         let after = changed(&before, spec, primary, &mut self.work)?;
-        let after = stored(&after, &self.push.sub)?;
+        let after = stored(&after, &self.push.realm)?;
         if after != before {
             self.leave(key.clone(), Some(after))?;
         }
@@ -194,7 +209,7 @@ impl<'a> Deriving<'a> {
         if (condition.is_repeated && !planted!(ChunkMetAgain)) || criteria.is_never() {
             return Ok(Some(meant));
         }
-        let sub = &self.push.sub;
+        let whose = (&self.push.realm, &*self.push.sub);
         let mut after: Option<RecordId> = None;
         loop {
             if !self.view.may_scan() {
@@ -206,7 +221,7 @@ impl<'a> Deriving<'a> {
                     return Ok(None);
                 }
                 let key = Key { collection: of.clone(), id };
-                if !self.left.contains_key(&key) && criteria.means(key.id.as_str(), &value, sub) {
+                if !self.left.contains_key(&key) && criteria.means(key.id.as_str(), &value, whose) {
                     meant.push(key.id);
                 }
             }
@@ -224,7 +239,7 @@ impl<'a> Deriving<'a> {
             if !is_whole {
                 break;
             }
-            if value.as_ref().is_some_and(|value| criteria.means(key.id.as_str(), value, sub)) {
+            if value.as_ref().is_some_and(|value| criteria.means(key.id.as_str(), value, whose)) {
                 meant.push(key.id.clone());
             }
         }
@@ -250,13 +265,12 @@ pub(super) fn key_of(of: &Collection, key: &str) -> Option<Key> {
 
 /// A value as it is stored: without what says that it belongs to its user, which is so of whatever says nothing else, and without
 /// the mark that the client puts on it again.
-fn stored(value: &str, sub: &str) -> Result<String, Rejection> {
+fn stored(value: &str, realm: &Realm) -> Result<String, Rejection> {
     let value = storable(value)?;
-    let own = json_text(sub);
     let is_left_out = |name: &str, value: &str| match name {
         r#""realmId""# | r#""owner""# if planted!(OwnRealmKeptInValue) => false,
         r#""owner""# if planted!(ForeignOwnerStripped) => true,
-        r#""realmId""# | r#""owner""# => value == own || text_of(value).is_some_and(|user| user == sub),
+        r#""realmId""# | r#""owner""# => realm.implies(value),
         r#""_hasBlobRefs""# => true,
         _ => false,
     };

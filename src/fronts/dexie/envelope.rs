@@ -1,9 +1,17 @@
 //! What surrounds the changes of a request: who sends it, and what its client has.
 
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
+
 use sha2::{Digest, Sha256};
 
 use super::{
     answer::ANONYMOUS_REVISION,
+    op::{OpFields, Operation},
+    realm::space_of,
+    revision::Revision,
     tson::{given, unescaped},
 };
 use crate::{
@@ -23,6 +31,27 @@ pub struct LastPull {
     pub position: Option<Position>,
     /// Whether it has records of the realm whose id is its user's.
     pub has_own: bool,
+    /// What it has of other realms, by their ids.
+    pub realms: BTreeMap<String, HeldRealm>,
+}
+
+/// What a client has of a realm that it shares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRealm {
+    /// Where it is in the space of that realm.
+    pub at: Position,
+    /// Whether it still has the realm's records: it was just told to forget them where not.
+    pub has_records: bool,
+}
+
+impl LastPull {
+    /// What it has of a realm that it shares, as that realm's space is asked for news; none if it has nothing.
+    #[must_use]
+    pub fn in_realm(&self, realm: &str) -> Option<Self> {
+        let HeldRealm { at, has_records } = self.realms.get(realm)?;
+        let (revision, position) = (at.to_string(), Some(at.clone()));
+        Some(Self { revision, position, has_own: *has_records, realms: BTreeMap::new() })
+    }
 }
 
 /// The members of a request that count, as texts.
@@ -85,9 +114,37 @@ impl<'a> Envelope<'a> {
             return None;
         }
         let realms = field(r#""realms""#).filter(|realms| realms.starts_with('['));
-        let has_own = realms
-            .is_none_or(|realms| elements(realms).any(|realm| text_of(realm).is_some_and(|id| id == sub)));
-        Some(LastPull { position: Position::parse(&revision), revision: revision.into_owned(), has_own })
+        let has = |wanted: &str| {
+            realms.is_none_or(|realms| {
+                elements(realms).any(|realm| text_of(realm).is_some_and(|id| id == wanted))
+            })
+        };
+        let Revision { home, realms: held } = Revision::parse(&revision).unwrap_or_default();
+        let held = held.into_iter().filter(|(realm, _)| space_of(realm).is_some()).map(|(realm, at)| {
+            let has_records = has(&realm);
+            (realm, HeldRealm { at, has_records })
+        });
+        let realms = held.take(limits::DEXIE_REALMS_MAX).collect();
+        Some(LastPull { position: home, revision: revision.into_owned(), has_own: has(sub), realms })
+    }
+
+    /// The realms that are made, or written anew, in it.
+    pub(super) fn made_realms(&self) -> BTreeSet<String> {
+        let mut made = BTreeSet::new();
+        for table in elements(self.changes.unwrap_or_default()) {
+            if !members(table).any(|(name, value)| name == r#""table""# && value == r#""realms""#) {
+                continue;
+            }
+            let ops = members(table).find(|(name, _)| *name == r#""muts""#).map_or("", |(_, ops)| ops);
+            for fields in elements(ops).map(OpFields::of) {
+                if matches!(fields.op(), Some(Operation::Insert { .. } | Operation::Upsert { .. })) {
+                    let keys = elements(fields.keys.unwrap_or_default()).filter_map(text_of);
+                    let keys = keys.filter(|realm| space_of(realm).is_some()).map(Cow::into_owned);
+                    made.extend(keys.take(limits::DEXIE_REALMS_MAX));
+                }
+            }
+        }
+        made
     }
 
     /// The client, whose name is made of what it calls itself. That is a new name with each attempt until the first has succeeded, so

@@ -2,7 +2,7 @@
 
 use sha1::{Digest, Sha1};
 
-use super::answer::muts;
+use super::{answer::muts, realm::Realm};
 use crate::{
     access::base64,
     call::live::{Closing, News},
@@ -117,7 +117,7 @@ impl Peer {
         }
         let new: String =
             lines.split_inclusive('\n').filter(|line| version_of(line) > here.version).collect();
-        let changes = muts(&new, self.sub.as_ref()?);
+        let changes = muts(&new, &Realm::own(self.sub.as_ref()?));
         let hash = json_text(hash);
         Some(format!(
             r#"{{"type":"changes","baseRev":"{here}","realmSetHash":{hash},"newRev":"{at}","changes":[{changes}]}}"#

@@ -46,12 +46,19 @@ impl NextPull {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const HERE: &str = "0mwrnsa6yk3v9q2.57";
 
     fn last(revision: &str, has_own: bool) -> LastPull {
-        LastPull { revision: revision.to_owned(), position: Position::parse(revision), has_own }
+        LastPull {
+            revision: revision.to_owned(),
+            position: Position::parse(revision),
+            has_own,
+            realms: BTreeMap::new(),
+        }
     }
 
     fn standing(last: Option<LastPull>, is_reset: bool) -> (bool, String, bool) {

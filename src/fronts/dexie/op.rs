@@ -3,6 +3,9 @@
 use super::{criteria::Criteria, tson::given};
 use crate::json::{members, text_of};
 
+/// The member of a deletion that is ours: it removes a record only if that names this realm.
+pub(super) const MOVED_TO: &str = r#""movedTo""#;
+
 /// What an operation does with the records of its keys. Lists are texts of arrays, in the order of the keys.
 #[derive(Debug)]
 pub(super) enum Operation<'a> {
@@ -47,6 +50,8 @@ pub(super) struct OpFields<'a> {
     spec: Option<&'a str>,
     criteria: Option<&'a str>,
     is_repeated: bool,
+    /// The text of a string: the realm into which the records were put that are removed here.
+    pub(super) moved_to: Option<&'a str>,
 }
 
 impl<'a> OpFields<'a> {
@@ -66,6 +71,7 @@ impl<'a> OpFields<'a> {
                 r#""changeSpec""# => fields.spec = object(),
                 r#""criteria""# => fields.criteria = object(),
                 r#""isAdditionalChunk""# => fields.is_repeated = value == "true",
+                MOVED_TO => fields.moved_to = Some(value),
                 _ => {}
             }
         }

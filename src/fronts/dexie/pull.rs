@@ -1,13 +1,23 @@
 //! `POST /dexie/sync`, as far as the edge reads it: whether it is a pull, and from where.
 
+use std::collections::BTreeMap;
+
 use super::{LastPull, envelope::Envelope};
-use crate::{error::ApiError, ids::ClientId, limits, version::Position};
+use crate::{error::ApiError, ids::ClientId, json::members, limits, version::Position};
+
+/// Whether a realm may have no space yet.
+pub type IsNew = bool;
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SyncRequest {
-    /// There is something to write in it, or it is so long that there must be: the space's object reads it.
-    Push,
+    /// There is something to write in it.
+    Push {
+        /// The realms that it concerns beside the own, which their client has, or makes.
+        realms: BTreeMap<String, IsNew>,
+        /// As below.
+        last_pull: Option<LastPull>,
+    },
     /// What is new.
     Pull {
         /// What its client has; none if it has nothing of ours.
@@ -22,19 +32,37 @@ impl SyncRequest {
     ///
     /// # Errors
     /// [`ApiError::Malformed`].
-    pub fn read(body: &[u8], sub: &str) -> Result<Self, ApiError> {
-        if body.len() > limits::DEXIE_PULL_BYTES_MAX {
-            return Ok(Self::Push);
-        }
-        let body =
-            std::str::from_utf8(body).map_err(|_| super::envelope::malformed("the body is not UTF-8"))?;
+    pub fn read(body: &str, sub: &str) -> Result<Self, ApiError> {
         let envelope = Envelope::of(body)?;
-        if envelope.has_changes() {
-            return Ok(Self::Push);
-        }
         let last_pull = envelope.last_pull(sub);
+        if envelope.has_changes() {
+            let held = last_pull.iter().flat_map(|last| last.realms.keys());
+            let mut realms: BTreeMap<_, _> = held.map(|realm| (realm.clone(), false)).collect();
+            for made in envelope.made_realms() {
+                if realms.len() < limits::DEXIE_REALMS_MAX {
+                    realms.entry(made).or_insert(true);
+                }
+            }
+            return Ok(Self::Push { realms, last_pull });
+        }
         let client = envelope.client(last_pull.as_ref())?;
         Ok(Self::Pull { last_pull, client })
+    }
+
+    /// Whether a long body may concern other realms than the own, as far as that is known at a glance. It is read if it may.
+    #[must_use]
+    pub fn may_concern_realms(body: &str) -> bool {
+        let mut before = members(body).take_while(|(name, _)| *name != r#""changes""#);
+        let last_pull = before.find(|(name, _)| *name == r#""lastPull""#);
+        last_pull.is_none_or(|(_, last)| last.contains(r#""serverRevision":"{"#))
+            || body.contains(r#""table":"realms""#)
+    }
+
+    /// What of the body a request of the edge's own repeats: whose client it is, and what that has.
+    #[must_use]
+    pub fn envelope_of(body: &str) -> String {
+        let kept = members(body).filter(|(name, _)| matches!(*name, r#""clientIdentity""# | r#""lastPull""#));
+        kept.map(|(name, value)| format!("{name}:{value}")).collect::<Vec<_>>().join(",")
     }
 
     /// From where it pulls: from the beginning without one.
@@ -52,7 +80,7 @@ mod tests {
     use super::*;
 
     fn read(members: &str) -> Result<SyncRequest, ApiError> {
-        SyncRequest::read(format!(r#"{{"v":3,"clientIdentity":"abc",{members}}}"#).as_bytes(), "alice")
+        SyncRequest::read(&format!(r#"{{"v":3,"clientIdentity":"abc",{members}}}"#), "alice")
     }
 
     #[test]
@@ -92,10 +120,43 @@ mod tests {
     #[test]
     fn what_has_something_to_write_is_a_push() {
         for members in [r#""changes":[{}]"#, r#""changes":[],"y":[{"type":"sv"},{"type":"u-c","k":"x"}]"#] {
-            assert_eq!(read(members).expect("a push"), SyncRequest::Push, "{members}");
+            let push = SyncRequest::Push { realms: BTreeMap::new(), last_pull: None };
+            assert_eq!(read(members).expect("a push"), push, "{members}");
         }
-        let long = vec![b' '; limits::DEXIE_PULL_BYTES_MAX + 1];
-        assert_eq!(SyncRequest::read(&long, "alice").expect("a push"), SyncRequest::Push, "unread");
+    }
+
+    #[test]
+    fn a_push_concerns_the_realms_that_its_client_has_and_those_that_it_makes() {
+        let push = read(
+            r#""lastPull":{"serverRevision":"{\"~\":\"0mwrnsa6yk3v9q2.57\",\"rlm1\":\"0mwrnsa6yk3v9q2.3\",\"rlm2\":\"0mwrnsa6yk3v9q2.4\"}","realms":["alice","rlm1"]},"changes":[{"table":"realms","muts":[{"type":"upsert","keys":["rlm0","rlm1","rlm-public"],"values":[{},{},{}]},{"type":"update","keys":["rlm8"],"changeSpecs":[{}]}]},{"table":"todos","muts":[{"type":"insert","keys":["rlm9"],"values":[{}]}]}]"#,
+        );
+        let Ok(SyncRequest::Push { realms, last_pull: Some(last) }) = push else { panic!("{push:?}") };
+        let concerned = [("rlm0", true), ("rlm1", false), ("rlm2", false)];
+        assert_eq!(realms, concerned.map(|(realm, is_new)| (realm.to_owned(), is_new)).into());
+        assert_eq!(last.position.as_ref().map(Position::to_string).as_deref(), Some("0mwrnsa6yk3v9q2.57"));
+        let held = |realm| last.in_realm(realm).map(|held| (held.revision, held.has_own));
+        assert_eq!(held("rlm1"), Some(("0mwrnsa6yk3v9q2.3".to_owned(), true)));
+        assert_eq!(
+            held("rlm2"),
+            Some(("0mwrnsa6yk3v9q2.4".to_owned(), false)),
+            "it was just told to forget it"
+        );
+        assert_eq!(held("rlm0"), None);
+    }
+
+    #[test]
+    fn of_a_long_body_it_is_known_at_a_glance_that_it_concerns_no_other_realm() {
+        let body = |revision: &str, table: &str| {
+            format!(
+                r#"{{"v":3,"lastPull":{{"serverRevision":"{revision}"}},"changes":[{{"table":"{table}","muts":[]}}]}}"#
+            )
+        };
+        assert!(!SyncRequest::may_concern_realms(&body("0mwrnsa6yk3v9q2.57", "todos")));
+        assert!(SyncRequest::may_concern_realms(&body("0mwrnsa6yk3v9q2.57", "realms")));
+        assert!(SyncRequest::may_concern_realms(&body("{\\\"~\\\"", "todos")));
+        assert!(SyncRequest::may_concern_realms("{}"));
+        let envelope = SyncRequest::envelope_of(&body("7", "todos").replace("\"v\"", "\"clientIdentity\""));
+        assert_eq!(envelope, r#""clientIdentity":3,"lastPull":{"serverRevision":"7"}"#);
     }
 
     #[test]
@@ -108,7 +169,7 @@ mod tests {
             r#"{"clientIdentity":7,"changes":[]}"#,
             r#"{"clientIdentity":"a","changes":{}}"#,
         ] {
-            assert!(SyncRequest::read(body.as_bytes(), "alice").is_err(), "{body}");
+            assert!(SyncRequest::read(body, "alice").is_err(), "{body}");
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     derive::key_of,
     envelope::Envelope,
     op::OpFields,
+    realm::{Realm, realm_of},
     request::{KnownTransaction, OpPlace, Operations, Push, RefusedPlace},
 };
 use crate::{
@@ -87,7 +88,7 @@ impl SyncReading {
     /// # Errors
     /// [`ApiError::Malformed`] or [`ApiError::TooLarge`]. Nothing that stands within `changes` is an error but that there is too much
     /// of it: its client would send it for ever.
-    pub fn of(body: Vec<u8>, caller: &Caller) -> Result<Self, ApiError> {
+    pub fn of(body: Vec<u8>, caller: &Caller, is_part: bool) -> Result<Self, ApiError> {
         if body.len() > limits::DEXIE_BODY_BYTES_MAX {
             return Err(ApiError::TooLarge("A body has at most 8 MiB."));
         }
@@ -95,6 +96,14 @@ impl SyncReading {
         let envelope = Envelope::of(&body)?;
         let last_pull = envelope.last_pull(&caller.sub);
         let client = envelope.client(last_pull.as_ref())?;
+        let (realm, last_pull) = match &caller.destination {
+            Destination::Shared { id, .. } if is_part => {
+                let realm = realm_of(id).ok_or(ApiError::NotFound("This space is not of a realm."))?;
+                let last_pull = last_pull.and_then(|last| last.in_realm(&realm));
+                (Realm::shared(&realm), last_pull)
+            }
+            _ => (Realm::own(&caller.sub), last_pull),
+        };
         let tables = Elements::of(envelope.changes.unwrap_or_default(), &body);
         let primary_keys = envelope.primary_keys();
         let space = match &caller.destination {
@@ -104,6 +113,8 @@ impl SyncReading {
         let push = Push {
             body,
             sub: caller.sub.clone(),
+            realm,
+            is_part,
             space,
             last_pull,
             primary_keys,

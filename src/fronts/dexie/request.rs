@@ -7,6 +7,8 @@ use super::{
     answer::{self, RefusedKey},
     derive::{Deriving, Stop},
     next_pull::NextPull,
+    part::Said,
+    realm::Realm,
 };
 use crate::{
     ids::{Collection, Key, SpaceHash},
@@ -18,6 +20,10 @@ use crate::{
 pub(super) struct Push {
     pub(super) body: String,
     pub(super) sub: String,
+    /// Of which realm the rows of the space are.
+    pub(super) realm: Realm,
+    /// Whether it was sent to several spaces, of which each takes what is its own.
+    pub(super) is_part: bool,
     pub(super) space: Option<SpaceHash>,
     pub(super) last_pull: Option<LastPull>,
     /// By table. Of two equal names the last one counts.
@@ -138,12 +144,6 @@ impl Wording for Push {
     }
 
     fn say(&self, outcome: &Outcome<'_>) -> String {
-        let standing = match (outcome.reached, &self.last_pull) {
-            (Some(at), last) => NextPull::of(last.as_ref(), at, false),
-            (None, Some(last)) => NextPull::unmoved(last),
-            (None, None) => panic!("BUG: a client that has nothing lacks everything"),
-        };
-        let changes = if standing.sends_changes { outcome.changes } else { "" };
         let refused = self.refused.iter().map(|refused| RefusedKey {
             table: self.string_at(refused.table),
             key: self.string_at(refused.key),
@@ -154,10 +154,20 @@ impl Wording for Push {
             Some((rejection, known.id.map(|id| self.string_at(id))))
         });
         let rejections = answer::rejections(rejected, refused.clone());
+        if self.is_part {
+            let corrections = answer::corrections(refused);
+            return Said::of(outcome, rejections, corrections).to_text();
+        }
+        let standing = match (outcome.reached, &self.last_pull) {
+            (Some(at), last) => NextPull::of(last.as_ref(), at, false),
+            (None, Some(last)) => NextPull::unmoved(last),
+            (None, None) => panic!("BUG: a client that has nothing lacks everything"),
+        };
+        let changes = if standing.sends_changes { outcome.changes } else { "" };
         let space = self.space.as_ref().map_or("", SpaceHash::as_str);
         let changes = [
-            answer::muts(changes, &self.sub),
-            answer::muts(outcome.touched, &self.sub),
+            answer::muts(changes, &self.realm),
+            answer::muts(outcome.touched, &self.realm),
             answer::corrections(refused),
         ];
         let changes: Vec<_> = changes.into_iter().filter(|muts| !muts.is_empty()).collect();

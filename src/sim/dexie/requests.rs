@@ -71,7 +71,7 @@ impl World {
             name: format!("addon {}", syncing.client),
             since,
             body: syncing.body.to_string(),
-            call: Call::Dexie,
+            call: Call::Dexie { is_part: false },
             marks: (1..).zip(syncing.marks.iter().copied()).collect(),
         };
         let (sent, waiting) = (Rc::new(sent), Waiting::Sync { syncing, driven });

@@ -103,7 +103,7 @@ fn read(changes: &str) -> PushRequest {
 
 fn read_with(members: &str, changes: &str) -> PushRequest {
     let body = format!(r#"{{"v":3,"clientIdentity":"abc",{members}"changes":[{changes}]}}"#);
-    SyncReading::of(body.into_bytes(), &caller()).expect("an envelope").finish().expect("a push")
+    SyncReading::of(body.into_bytes(), &caller(), false).expect("an envelope").finish().expect("a push")
 }
 
 /// Operations on one table.
@@ -341,11 +341,11 @@ fn an_answer_says_what_is_new_and_how_what_was_named_stands() {
 #[test]
 fn only_an_envelope_fails_and_a_body_is_read_in_parts() {
     for body in ["", "[]", r#"{"clientIdentity":"a","changes":{}}"#, r#"{"changes":[]}"#] {
-        assert!(SyncReading::of(body.as_bytes().to_vec(), &caller()).is_err(), "{body}");
+        assert!(SyncReading::of(body.as_bytes().to_vec(), &caller(), false).is_err(), "{body}");
     }
     let one = r#"{"table":"todos","muts":[{"type":"insert","keys":["a"],"values":[{}]}]}"#;
     let body = format!(r#"{{"clientIdentity":"a","changes":[{}]}}"#, [one; 10].join(","));
-    let mut reading = SyncReading::of(body.clone().into_bytes(), &caller()).expect("an envelope");
+    let mut reading = SyncReading::of(body.clone().into_bytes(), &caller(), false).expect("an envelope");
     let mut parts = 1;
     while reading.go_on(100).expect("a part") {
         parts += 1;

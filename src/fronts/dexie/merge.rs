@@ -1,0 +1,309 @@
+//! One answer out of several spaces. A record stands in one of them, but may move, and spaces have no common order: so where one has
+//! lost it the others are asked, and who has it is believed.
+
+use std::collections::BTreeSet;
+
+use super::{
+    NextPull,
+    answer::{END, Line, Muts, head_of_several, is_told},
+    realm::{Realm, realm_named},
+    revision::Revision,
+};
+use crate::{json::json_text, version::Position};
+
+/// A record: its table, and its id as JSON.
+pub type Name = (String, String);
+
+/// What a space has brought.
+#[derive(Debug)]
+pub struct Found {
+    /// Of which realm its rows are.
+    pub realm: Realm,
+    /// What the answer makes of what its client has of it.
+    pub standing: NextPull,
+    /// Record lines that the client has not.
+    pub changes: String,
+    /// Record lines of records that it was asked for: all that all spaces were asked for.
+    pub touched: String,
+}
+
+/// A record that names another realm than that in whose space it stands: it is on its way there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// The record.
+    pub name: Name,
+    /// Its value, which says whose it is.
+    pub value: String,
+    /// The realm in whose space it stands, …
+    pub from: String,
+    /// … and the one that it names.
+    pub to: String,
+}
+
+fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    text.split_terminator('\n').filter_map(Line::of).filter(is_told)
+}
+
+fn named<'a>(line: &Line<'a>) -> (&'a str, &'a str) {
+    (line.collection, line.id)
+}
+
+impl Found {
+    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        lines(&self.changes).chain(lines(&self.touched))
+    }
+
+    fn stands(&self, line: &Line<'_>) -> bool {
+        line.value.is_some_and(|value| self.realm.has(value))
+    }
+
+    fn standing(&self) -> Vec<(&str, &str)> {
+        self.lines().filter(|line| self.stands(line)).map(|line| named(&line)).collect()
+    }
+
+    /// Whether it has this record, by whatever it has brought last of each.
+    #[must_use]
+    pub fn has(&self, (collection, id): &Name) -> bool {
+        let last = self.lines().filter(|line| named(line) == (collection, id)).last();
+        last.is_some_and(|line| self.stands(&line))
+    }
+
+    /// The records in it that are on their way into other realms.
+    #[must_use]
+    pub fn strays(&self) -> Vec<Stray> {
+        let stray = |line: Line<'_>| {
+            let value = line.value.filter(|value| !self.realm.has(value))?;
+            let name = (line.collection.to_owned(), line.id.to_owned());
+            let to = realm_named(value)?;
+            Some(Stray { name, value: self.realm.explicit(value), from: self.realm.id.clone(), to })
+        };
+        self.lines().filter_map(stray).collect()
+    }
+}
+
+fn standing(found: &[Found]) -> BTreeSet<(&str, &str)> {
+    found.iter().flat_map(Found::standing).collect()
+}
+
+/// Records that a space has lost, that no other one has brought, and that not all were asked for: each may stand in another realm since
+/// long, of which its space has nothing new to say.
+#[must_use]
+pub fn missing(found: &[Found]) -> BTreeSet<Name> {
+    let standing = standing(found);
+    let asked: BTreeSet<_> =
+        found.iter().flat_map(|found| lines(&found.touched)).map(|line| named(&line)).collect();
+    let lost = found.iter().flat_map(|found| {
+        lines(&found.changes).filter(|line| !found.stands(line)).map(|line| named(&line)).collect::<Vec<_>>()
+    });
+    let missing = lost.filter(|name| !standing.contains(name) && !asked.contains(name));
+    missing.map(|(collection, id)| (collection.to_owned(), id.to_owned())).collect()
+}
+
+/// What spaces have brought as operations, with commas between them: where one has a record, no other one removes it.
+#[must_use]
+pub fn muts(found: &[Found]) -> String {
+    let standing = standing(found);
+    let mut texts = Vec::new();
+    for found in found {
+        let beginning = found.realm.beginning();
+        let mut muts = Muts::new(&beginning);
+        for line in found.lines() {
+            if found.stands(&line) {
+                muts.push(&line);
+            } else if !standing.contains(&named(&line)) {
+                muts.push(&Line { value: None, ..line });
+            }
+        }
+        texts.push(muts.end_all());
+    }
+    texts.retain(|text| !text.is_empty());
+    texts.join(",")
+}
+
+/// The beginning of the answer, up to its operations, behind which stands [`END`].
+#[must_use]
+pub fn head(found: &[Found], space: &str, rejections: &str) -> String {
+    let mut revision = Revision::default();
+    for Found { realm, standing, .. } in found {
+        let at = Position::parse(&standing.revision);
+        match at {
+            at if realm.is_own => revision.home = at,
+            Some(at) => _ = revision.realms.insert(realm.id.clone(), at),
+            None => {}
+        }
+    }
+    let realms = found.iter().filter(|found| found.standing.has_own).map(|found| &*found.realm.id);
+    head_of_several(realms, &revision.to_string(), space, rejections)
+}
+
+/// The whole answer.
+#[must_use]
+pub fn answer(found: &[Found], space: &str, rejections: &str, corrections: &str) -> String {
+    let mut texts = vec![muts(found), corrections.to_owned()];
+    texts.retain(|text| !text.is_empty());
+    head(found, space, rejections) + &texts.join(",") + END
+}
+
+/// A push of the edge's own, in the name of a client: what it needs to move records between spaces, and to ask where they stand.
+#[derive(Debug, Default)]
+pub struct Errands(Vec<String>);
+
+impl Errands {
+    fn add(&mut self, (table, key): &Name, kind: &str, rest: &str) {
+        self.0.push(format!(
+            r#"{{"table":{},"muts":[{{"type":"{kind}","keys":[{key}]{rest}}}]}}"#,
+            json_text(table)
+        ));
+    }
+
+    /// Puts a record.
+    pub fn put(&mut self, stray: &Stray) {
+        self.add(&stray.name, "upsert", &format!(r#","values":[{}]"#, stray.value));
+    }
+
+    /// Removes a record that stands in its new realm, if it still names that.
+    pub fn remove(&mut self, stray: &Stray) {
+        self.add(&stray.name, "delete", &format!(r#","movedTo":{}"#, json_text(&stray.to)));
+    }
+
+    /// Leaves a record in its realm, because it cannot be in the one that it names.
+    pub fn keep(&mut self, stray: &Stray) {
+        let realm = json_text(&stray.from);
+        self.add(&stray.name, "update", &format!(r#","changeSpecs":[{{"realmId":{realm}}}]"#));
+    }
+
+    /// Asks how a record stands.
+    pub fn ask(&mut self, name: &Name) {
+        self.add(name, "update", r#","changeSpecs":[{}]"#);
+    }
+
+    /// Whether there is something to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// As a request of the client that has sent this envelope.
+    #[must_use]
+    pub fn body(&self, envelope: &str) -> String {
+        format!(r#"{{{envelope},"changes":[{}]}}"#, self.0.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn found(realm: Realm, at: &str, changes: &str, touched: &str) -> Found {
+        let standing = NextPull { has_own: true, revision: at.to_owned(), sends_changes: true };
+        Found { realm, standing, changes: changes.to_owned(), touched: touched.to_owned() }
+    }
+
+    fn line(id: &str, value: &str) -> String {
+        let rest =
+            if value.is_empty() { r#""deleted":true"#.to_owned() } else { format!(r#""value":{value}"#) };
+        format!("{{\"version\":7,\"collection\":\"todos\",\"id\":\"{id}\",{rest}}}\n")
+    }
+
+    fn home(changes: &str, touched: &str) -> Found {
+        found(Realm::own("alice"), "0mwrnsa6yk3v9q2.57", changes, touched)
+    }
+
+    fn shared(id: &str, changes: &str, touched: &str) -> Found {
+        found(Realm::shared(id), "0mwrnsa6yk3v9q2.9", changes, touched)
+    }
+
+    fn names(ids: &[&str]) -> BTreeSet<Name> {
+        ids.iter().map(|id| ("todos".to_owned(), format!("\"{id}\""))).collect()
+    }
+
+    #[test]
+    fn one_answer_names_all_realms_and_says_of_each_row_where_it_belongs() {
+        let all = [
+            shared(
+                "rlm1",
+                &line("b", r#"{"realmId":"rlm1","owner":"bob","n":1}"#),
+                &line("native", r#"{"n":2}"#),
+            ),
+            home(&line("a", "{}"), ""),
+        ];
+        let answer: Value = serde_json::from_str(&answer(&all, "s", "", "")).expect("JSON");
+        assert_eq!(answer["realms"], json!(["rlm1", "alice", "rlm-public"]));
+        assert_eq!(answer["serverRevision"], r#"{"~":"0mwrnsa6yk3v9q2.57","rlm1":"0mwrnsa6yk3v9q2.9"}"#);
+        let values: Vec<_> = answer["changes"]
+            .as_array()
+            .expect("operations")
+            .iter()
+            .flat_map(|table| table["muts"][0]["values"].as_array().expect("values").clone())
+            .collect();
+        assert_eq!(
+            values,
+            [
+                json!({ "realmId": "rlm1", "owner": "bob", "n": 1 }),
+                json!({ "realmId": "rlm1", "n": 2 }),
+                json!({ "realmId": "alice", "owner": "alice" }),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_row_that_one_space_has_no_other_removes() {
+        for touched in [false, true] {
+            let (row, gone) = (line("a", r#"{"realmId":"rlm1"}"#), line("a", ""));
+            let all = match touched {
+                false => [shared("rlm1", &row, ""), home(&gone, "")],
+                true => [shared("rlm1", "", &row), home("", &gone)],
+            };
+            assert!(!muts(&all).contains("delete"), "{}", muts(&all));
+            assert!(missing(&all).is_empty());
+        }
+    }
+
+    #[test]
+    fn where_a_row_is_gone_from_one_space_all_are_asked_once() {
+        let all = [shared("rlm1", "", ""), home(&(line("a", "") + &line("b", r#"{"realmId":"rlm1"}"#)), "")];
+        assert_eq!(missing(&all), names(&["a", "b"]), "also one that is on its way");
+        let asked =
+            [shared("rlm1", "", &(line("a", "") + &line("b", ""))), home(&line("a", ""), &line("b", ""))];
+        assert!(missing(&asked).is_empty());
+        assert_eq!(muts(&asked).matches("delete").count(), 2);
+    }
+
+    #[test]
+    fn a_row_that_names_another_realm_than_its_space_has_is_not_there_and_is_brought_there() {
+        let all = home("", &line("a", r#"{"n":1,"realmId":"rlm1"}"#));
+        assert!(muts(std::slice::from_ref(&all)).contains(r#""type":"delete""#));
+        assert!(!all.has(&("todos".to_owned(), "\"a\"".to_owned())));
+        let strays = all.strays();
+        let [stray] = &strays[..] else { panic!("{strays:?}") };
+        assert_eq!((&*stray.from, &*stray.to), ("alice", "rlm1"));
+        assert_eq!(
+            stray.value, r#"{"owner":"alice","n":1,"realmId":"rlm1"}"#,
+            "whose it is was not written at home"
+        );
+        let mut errands = Errands::default();
+        errands.put(stray);
+        errands.remove(stray);
+        errands.keep(stray);
+        errands.ask(&stray.name);
+        let body: Value = serde_json::from_str(&errands.body(r#""clientIdentity":"x""#)).expect("JSON");
+        let kinds: Vec<_> = body["changes"]
+            .as_array()
+            .expect("tables")
+            .iter()
+            .map(|table| table["muts"][0]["type"].clone())
+            .collect();
+        assert_eq!(kinds, ["upsert", "delete", "update", "update"]);
+    }
+
+    #[test]
+    fn a_realm_that_is_to_be_forgotten_is_not_named_and_its_revision_is() {
+        let mut all = [shared("rlm1", "", ""), home("", "")];
+        all[0].standing.has_own = false;
+        let answer: Value = serde_json::from_str(&answer(&all, "s", "", "")).expect("JSON");
+        assert_eq!(answer["realms"], json!(["alice", "rlm-public"]));
+        assert!(answer["serverRevision"].as_str().expect("a text").contains("rlm1"));
+    }
+}

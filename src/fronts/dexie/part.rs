@@ -1,0 +1,99 @@
+//! What a space answers to a push that was sent to several. It is no answer for a client: the edge makes one of all of them.
+
+use crate::{
+    json::{Texts, Written},
+    mutation::Outcome,
+    version::Position,
+};
+
+/// What a space has said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Said {
+    /// Up to where `changes` brings the client; none if where it was says nothing about this space.
+    pub at: Option<Position>,
+    /// What was rejected, as JSON objects.
+    pub rejections: String,
+    /// Operations that undo what names that cannot be have made at the client.
+    pub corrections: String,
+    /// Record lines that the client has not.
+    pub changes: String,
+    /// Record lines of what the push names: all of them, whether or not they stand in this space.
+    pub touched: String,
+}
+
+impl Said {
+    /// Of what has become of a push.
+    #[must_use]
+    pub(super) fn of(outcome: &Outcome<'_>, rejections: String, corrections: String) -> Self {
+        let (at, changes, touched) = (outcome.reached.cloned(), outcome.changes, outcome.touched);
+        Self { at, rejections, corrections, changes: changes.to_owned(), touched: touched.to_owned() }
+    }
+
+    /// As it travels: what is known of it, on a line, and the records behind it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let Self { at, rejections, corrections, changes, touched } = self;
+        let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let known = Written::default()
+            .and_some("at", at.as_ref().map(Position::to_string))
+            .and_some("rejections", some(rejections))
+            .and_some("corrections", some(corrections))
+            .and("changes", &changes.len().to_string())
+            .end();
+        format!("{known}\n{changes}{touched}")
+    }
+
+    /// Out of [`Self::to_text`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (known, records) = text.split_once('\n')?;
+        let known = Texts::parse(known)?;
+        let (changes, touched) = records.split_at_checked(known.get("changes")?.parse().ok()?)?;
+        let at = match known.get("at") {
+            Some(at) => Some(Position::parse(at)?),
+            None => None,
+        };
+        let text = |name| known.get(name).unwrap_or_default().to_owned();
+        Some(Self {
+            at,
+            rejections: text("rejections"),
+            corrections: text("corrections"),
+            changes: changes.to_owned(),
+            touched: touched.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_space_says_is_pinned_because_worker_and_object_are_deployed_apart() {
+        let said = Said {
+            at: Position::parse("0mwrnsa6yk3v9q2.57"),
+            rejections: r#"{"name":"forbidden"}"#.to_owned(),
+            corrections: "x".to_owned(),
+            changes: "ä\n".to_owned(),
+            touched: "b\n".to_owned(),
+        };
+        let text = "{\"at\":\"0mwrnsa6yk3v9q2.57\",\"rejections\":\"{\\\"name\\\":\\\"forbidden\\\"}\",\"corrections\":\"x\",\"changes\":\"3\"}\nä\nb\n";
+        assert_eq!(
+            said.to_text(),
+            text,
+            "pushes to several spaces would fail while a deployment is under way"
+        );
+        for said in [said, Said::default()] {
+            assert_eq!(Said::parse(&said.to_text()), Some(said));
+        }
+        for text in [
+            "",
+            "{}\n",
+            "{\"changes\":\"1\"}\n",
+            "{\"changes\":\"1\"}\nä",
+            "{\"changes\":\"0\",\"at\":\"x\"}\n",
+        ] {
+            assert_eq!(Said::parse(text), None, "{text}");
+        }
+    }
+}
