@@ -52,14 +52,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_realms_of_a_user_are_those_that_the_directory_names_for_ten_minutes() {
+    fn the_realms_of_a_user_are_those_that_the_directory_names_for_a_minute() {
         let (mut realms, alice, now) = (Realms::default(), UserHash::new("i", "alice"), Millis(5_000_000));
         assert_eq!(realms.of(&alice, now), None);
         let page = r#"{"spaces":[{"space":"team","role":"owner"},{"space":"dx_cmxtMA","role":"writer"}],"invitations":[{"space":"dx_cmxtMQ"}],"cursor":null}"#;
         realms.learn(&alice, page, now);
         let both = ["rlm0".to_owned(), "rlm1".to_owned()];
-        assert_eq!(realms.of(&alice, now.plus(599_999)), Some(&both[..]));
-        assert_eq!(realms.of(&alice, now.plus(600_000)), None);
+        assert_eq!(realms.of(&alice, now.plus(59_999)), Some(&both[..]));
+        assert_eq!(realms.of(&alice, now.plus(60_000)), None);
         assert_eq!(realms.of(&alice, Millis(0)), None, "a clock that went back");
         realms.learn(&alice, "", now);
         assert_eq!(realms.of(&alice, now), Some(&[][..]), "a directory that nobody has used");

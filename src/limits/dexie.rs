@@ -47,4 +47,4 @@ pub const DEXIE_CRITERIA_MAX: usize = 4 * KIB;
 pub const DEXIE_REALMS_MAX: usize = 32;
 /// How long a location believes what a user's directory has said of realms, in ms: so long it may take until a device hears of a realm
 /// that somebody else has let its user into.
-pub const DEXIE_REALMS_KNOWN_MS: u64 = 10 * 60_000;
+pub const DEXIE_REALMS_KNOWN_MS: u64 = 60_000;

@@ -290,7 +290,7 @@ impl Carrier {
             }
             Effect::Blob(effect) => blobs::ask(env, self.request.as_ref(), effect),
             Effect::Call(call) => {
-                let (name, caller, body) = (call.object.as_str(), call.caller.to_text(), call.call.body());
+                let (name, caller, body) = (call.object.as_str(), call.caller.to_text(), call.body());
                 call_object(env, name, call.call.name(), &caller, &body, call.timeout_ms)
             }
             Effect::Pass(call, source) => self.pass(call, *source),
