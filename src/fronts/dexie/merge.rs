@@ -61,7 +61,35 @@ impl Found {
         self.lines().filter(|line| self.stands(line)).map(|line| named(&line)).collect()
     }
 
-    /// Whether it has this record, by whatever it has brought last of each.
+    /// The same space asked again: what it says now of records counts, and what it has said of others stays known.
+    #[must_use]
+    pub fn then(self, mut later: Self) -> Self {
+        let known = self.without_what_is_said_by(&later);
+        later.touched.insert_str(0, &known.touched);
+        later
+    }
+
+    /// The same space asked how records stand: that counts, and its client goes on from where it was.
+    #[must_use]
+    pub fn with(self, asked: Self) -> Self {
+        let mut known = self.without_what_is_said_by(&asked);
+        known.touched += &(asked.changes + &asked.touched);
+        known
+    }
+
+    fn without_what_is_said_by(self, later: &Self) -> Self {
+        let said: BTreeSet<_> = later.lines().map(|line| named(&line)).collect();
+        let rest = |text: &str| -> String {
+            let stays = |line: &&str| {
+                Line::of(line.trim_ascii_end()).is_some_and(|line| !said.contains(&named(&line)))
+            };
+            text.split_inclusive('\n').filter(stays).collect()
+        };
+        let (changes, touched) = (rest(&self.changes), rest(&self.touched));
+        Self { changes, touched, ..self }
+    }
+
+    /// Whether it has this record, by whatever it has brought last.
     #[must_use]
     pub fn has(&self, (collection, id): &Name) -> bool {
         let last = self.lines().filter(|line| named(line) == (collection, id)).last();
@@ -85,18 +113,28 @@ fn standing(found: &[Found]) -> BTreeSet<(&str, &str)> {
     found.iter().flat_map(Found::standing).collect()
 }
 
-/// Records that a space has lost, that no other one has brought, and that not all were asked for: each may stand in another realm since
-/// long, of which its space has nothing new to say.
+/// Records of which spaces say different things, and that not all were asked for: one has lost it and no other has brought it, which may
+/// have it since long; or two have it, of which one is behind.
 #[must_use]
-pub fn missing(found: &[Found]) -> BTreeSet<Name> {
-    let standing = standing(found);
+pub fn unsettled(found: &[Found]) -> BTreeSet<Name> {
+    let (mut standing, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    for found in found {
+        let names: BTreeSet<_> = found.standing().into_iter().collect();
+        twice.extend(names.intersection(&standing).copied().collect::<Vec<_>>());
+        standing.extend(names);
+    }
     let asked: BTreeSet<_> =
         found.iter().flat_map(|found| lines(&found.touched)).map(|line| named(&line)).collect();
-    let lost = found.iter().flat_map(|found| {
-        lines(&found.changes).filter(|line| !found.stands(line)).map(|line| named(&line)).collect::<Vec<_>>()
-    });
-    let missing = lost.filter(|name| !standing.contains(name) && !asked.contains(name));
-    missing.map(|(collection, id)| (collection.to_owned(), id.to_owned())).collect()
+    let lost = |found: &'_ Found| -> Vec<Name> {
+        let lost = lines(&found.changes).filter(|line| !found.stands(line)).map(|line| named(&line));
+        lost.filter(|name| !standing.contains(name) && !asked.contains(name)).map(owned).collect()
+    };
+    let twice = twice.iter().filter(|name| !asked.contains(*name)).copied().map(owned);
+    twice.chain(found.iter().flat_map(lost)).collect()
+}
+
+fn owned((collection, id): (&str, &str)) -> Name {
+    (collection.to_owned(), id.to_owned())
 }
 
 /// What spaces have brought as operations, with commas between them: where one has a record, no other one removes it.
@@ -257,17 +295,17 @@ mod tests {
                 true => [shared("rlm1", "", &row), home("", &gone)],
             };
             assert!(!muts(&all).contains("delete"), "{}", muts(&all));
-            assert!(missing(&all).is_empty());
+            assert!(unsettled(&all).is_empty());
         }
     }
 
     #[test]
     fn where_a_row_is_gone_from_one_space_all_are_asked_once() {
         let all = [shared("rlm1", "", ""), home(&(line("a", "") + &line("b", r#"{"realmId":"rlm1"}"#)), "")];
-        assert_eq!(missing(&all), names(&["a", "b"]), "also one that is on its way");
+        assert_eq!(unsettled(&all), names(&["a", "b"]), "also one that is on its way");
         let asked =
             [shared("rlm1", "", &(line("a", "") + &line("b", ""))), home(&line("a", ""), &line("b", ""))];
-        assert!(missing(&asked).is_empty());
+        assert!(unsettled(&asked).is_empty());
         assert_eq!(muts(&asked).matches("delete").count(), 2);
     }
 
@@ -296,6 +334,28 @@ mod tests {
             .map(|table| table["muts"][0]["type"].clone())
             .collect();
         assert_eq!(kinds, ["upsert", "delete", "update", "update"]);
+    }
+
+    #[test]
+    fn a_row_that_two_spaces_have_is_asked_for_because_one_of_them_is_behind() {
+        let (there, here) = (line("a", r#"{"realmId":"rlm1"}"#), line("a", r#"{"n":1}"#));
+        let all = [shared("rlm1", &there, ""), home(&here, "")];
+        assert_eq!(unsettled(&all), names(&["a"]));
+        let [one, own] = all;
+        let asked = [one.with(shared("rlm1", "", &there)), own.with(home("", &line("a", "")))];
+        assert!(unsettled(&asked).is_empty());
+        assert_eq!(muts(&asked), muts(&[shared("rlm1", &there, "")]));
+    }
+
+    #[test]
+    fn what_a_space_says_later_of_a_row_counts() {
+        let before = shared("rlm1", "", &(line("a", "") + &line("b", "{}")));
+        let after = before.then(shared("rlm1", &line("a", "{}"), ""));
+        for id in ["a", "b"] {
+            assert!(after.has(&("todos".to_owned(), format!("\"{id}\""))), "{id}");
+        }
+        let gone = after.then(shared("rlm1", &line("b", ""), ""));
+        assert!(!gone.has(&("todos".to_owned(), "\"b\"".to_owned())));
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Isolate {
             (&stray.from, if there.contains(&stray.name) { Errands::remove } else { Errands::keep })
         });
         if errands.is_empty() {
-            return self.ask_for_missing(visit, None, now);
+            return self.ask_for_unsettled(visit, None, now);
         }
         several.stage = Stage::Settling;
         Ok(self.push_errands(visit, errands, now))

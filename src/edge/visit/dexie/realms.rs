@@ -18,7 +18,7 @@ use crate::{
         dexie::{
             LastPull, NextPull,
             answer::{END, further},
-            merge::{self, Errands, Found, missing},
+            merge::{self, Errands, Found, unsettled},
             pull::{IsNew, SyncRequest},
             realm::Realm,
         },
@@ -36,7 +36,7 @@ use crate::{
 /// A sync over several spaces, under way.
 #[derive(Debug, Default)]
 pub(super) struct Several {
-    /// What has been brought so far; that of the user's own space is the last.
+    /// What has been brought so far.
     pub(super) found: Vec<Found>,
     /// Who syncs, and what that client has, as its requests say it.
     pub(super) envelope: Rc<str>,
@@ -63,7 +63,7 @@ pub(super) enum Stage {
     Moving(Vec<merge::Stray>),
     /// What was moved, or could not be.
     Settling,
-    /// How records stand that a space has lost. A pull waits for it.
+    /// How records stand of which that is not known. A pull waits for it.
     Asking(Option<Box<Pulling>>),
 }
 
@@ -220,7 +220,7 @@ impl Isolate {
             Stage::Pulling => self.with_grant(visit, now),
             Stage::Pushing => self.move_on(visit, now),
             Stage::Moving(strays) => self.settle_moves(visit, strays, now),
-            Stage::Settling => self.ask_for_missing(visit, None, now),
+            Stage::Settling => self.ask_for_unsettled(visit, None, now),
             Stage::Asking(pulling) => self.answer_several(visit, pulling, now),
         }
     }
@@ -251,14 +251,14 @@ impl Isolate {
             let last = several.last_pull.as_ref().expect("BUG: a client that has nothing has a realm");
             let (standing, text) = (NextPull::unmoved(last), String::new);
             several.found.push(Found { realm, standing, changes: text(), touched: text() });
-            return self.ask_for_missing(visit, Some(pulling), now);
+            return self.ask_for_unsettled(visit, Some(pulling), now);
         }
         let (at, _, changes) = brought_by(answer);
         let revision = if head.sends_changes { at.to_string() } else { head.revision.clone() };
         let changes = if head.sends_changes { changes } else { String::new() };
         let standing = NextPull { revision, ..head };
         several.found.push(Found { realm, standing, changes, touched: String::new() });
-        self.ask_for_missing(visit, Some(pulling), now)
+        self.ask_for_unsettled(visit, Some(pulling), now)
     }
 
     /// All that there is: published parts of the user's own space, and behind them what realms have.
@@ -282,23 +282,23 @@ impl Isolate {
         self.load(visit, pulling, &load, (head, end), now)
     }
 
-    /// Asks all spaces for the records that one has lost and no other has brought.
-    pub(super) fn ask_for_missing(
+    /// Asks all spaces for the records of which it is not known where they stand.
+    pub(super) fn ask_for_unsettled(
         &mut self,
         visit: &mut Visit,
         pulling: Option<Box<Pulling>>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
         let several = several(visit);
-        let missing = missing(&several.found);
-        if missing.is_empty() || several.found.len() < 2 {
+        let unsettled = unsettled(&several.found);
+        if unsettled.is_empty() || several.found.len() < 2 {
             return self.answer_several(visit, pulling, now);
         }
         several.stage = Stage::Asking(pulling);
         let realms: Vec<_> = several.found.iter().map(|found| found.realm.clone()).collect();
         let errands = realms.into_iter().map(|realm| {
             let mut errands = Errands::default();
-            missing.iter().for_each(|name| errands.ask(name));
+            unsettled.iter().for_each(|name| errands.ask(name));
             (realm, errands)
         });
         let errands = errands.collect();
@@ -346,15 +346,11 @@ impl Several {
                 Found { realm, standing, changes, touched: said.touched }
             }
         };
-        match self.found.iter_mut().find(|known| known.realm == found.realm) {
+        let known = self.found.iter().position(|known| known.realm == found.realm);
+        match known.map(|at| self.found.remove(at)) {
             // A pull goes on from where its client is, whatever a question was answered with.
-            Some(known) if matches!(self.stage, Stage::Asking(Some(_))) => {
-                known.touched += &(found.changes + &found.touched)
-            }
-            Some(known) => {
-                let touched = std::mem::take(&mut known.touched) + &found.touched;
-                *known = Found { touched, ..found };
-            }
+            Some(known) if matches!(self.stage, Stage::Asking(Some(_))) => self.found.push(known.with(found)),
+            Some(known) => self.found.push(known.then(found)),
             None => self.found.push(found),
         }
     }
