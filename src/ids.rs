@@ -70,6 +70,17 @@ name!(
     |c| !c.is_control()
 );
 
+impl SpaceId {
+    /// Whether only owners of this space change the records of a collection: those of a realm of Dexie Cloud say who its members are.
+    #[must_use]
+    pub fn governs(&self, collection: &Collection) -> bool {
+        self.0.starts_with(REALM_PREFIX) && matches!(collection.as_str(), "members" | "realms" | "roles")
+    }
+}
+
+/// How the ids of the spaces of realms begin.
+pub const REALM_PREFIX: &str = "dx_";
+
 /// A record's full name. Ordered by bytes, collection first, which is the order of runs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -128,6 +139,12 @@ impl SpaceHash {
     #[must_use]
     pub fn directory(iss: &str, sub: &str) -> Self {
         Self(digest(&["directory", iss, sub]))
+    }
+
+    /// The directory of a verified address, among those that its issuer vouches for: who has been invited by it may have no other name yet.
+    #[must_use]
+    pub fn directory_of_address(iss: &str, address: &str) -> Self {
+        Self(digest(&["directory of address", iss, address]))
     }
 
     /// The deployment's budget, of which there is one: no space either.
@@ -249,6 +266,22 @@ mod tests {
                 .concat()
             )),
             "every list of spaces would be empty, and nobody's made spaces counted"
+        );
+        let of_address = SpaceHash::directory_of_address("https://issuer.example", "a@b.example");
+        assert_eq!(
+            of_address.as_str(),
+            hex::encode(Sha256::digest(
+                [
+                    &20u64.to_be_bytes()[..],
+                    b"directory of address",
+                    &22u64.to_be_bytes(),
+                    b"https://issuer.example",
+                    &11u64.to_be_bytes(),
+                    b"a@b.example"
+                ]
+                .concat()
+            )),
+            "nobody would find the invitations that were sent to an address"
         );
     }
 }

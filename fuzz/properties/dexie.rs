@@ -9,6 +9,7 @@ use headwater::{
     ids::{Collection, Key, RecordId, UserHash},
     limits,
     mutation::{Change, Intent, MutationResult, Op, Outcome, Scanned, Settled, Unread, View},
+    role::Role,
     snapshot::keys::Scope,
     value::compact,
     version::{Position, Version},
@@ -38,6 +39,10 @@ impl Store {
 }
 
 impl View for Store {
+    fn role(&self) -> Role {
+        Role::Owner
+    }
+
     fn value(&mut self, key: &Key) -> Result<Option<String>, Unread> {
         Ok(self.0.get(key).cloned())
     }
@@ -63,6 +68,7 @@ fn caller() -> Caller {
         request: String::new(),
         origin: String::new(),
         sub: "alice".to_owned(),
+        iss: String::new(),
         spent: Usage::default(),
     }
 }

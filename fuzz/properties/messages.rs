@@ -72,6 +72,7 @@ impl Talk {
             request: String::new(),
             origin: String::new(),
             sub: String::new(),
+            iss: String::new(),
             spent: Usage::default(),
         };
         Self { isolate, conversations, host, twin, caller, scope }

@@ -80,6 +80,7 @@ impl Target {
             request: request.to_owned(),
             origin: origin.unwrap_or_default().to_owned(),
             sub: String::new(),
+            iss: String::new(),
             spent: call::Usage::default(),
         }
     }

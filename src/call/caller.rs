@@ -20,6 +20,8 @@ pub struct Caller {
     pub origin: String,
     /// The subject of whoever calls through another front than our own, whose answers name it; or empty.
     pub sub: String,
+    /// The issuer of that subject; empty where its tokens name none, or where `sub` is empty.
+    pub iss: String,
     /// What the edge has used for the space since it called its object last: Worker requests, looks into the cache, reads of KV.
     pub spent: Usage,
 }
@@ -90,7 +92,7 @@ impl Caller {
     /// As it travels.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let Self { user, destination, request, origin, sub, spent } = self;
+        let Self { user, destination, request, origin, sub, iss, spent } = self;
         let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         Written::default()
             .and("user", user.as_str())
@@ -100,6 +102,7 @@ impl Caller {
             .and_some("request", some(request))
             .and_some("origin", some(origin))
             .and_some("sub", some(sub))
+            .and_some("iss", some(iss))
             .and_some("spent", spent_text(spent))
             .end()
     }
@@ -120,6 +123,7 @@ impl Caller {
             request: text("request"),
             origin: text("origin"),
             sub: text("sub"),
+            iss: text("iss"),
             spent: texts.get("spent").map_or_else(Usage::default, spent_of),
         })
     }
@@ -153,6 +157,7 @@ mod tests {
             request: "r1".to_owned(),
             origin: "https://a.example".to_owned(),
             sub: "alice".to_owned(),
+            iss: "https://i.example".to_owned(),
             spent: Usage { worker: 2, cache: 3, kv: 1, ..Usage::default() },
         };
         let (hash, epoch) = ("cd".repeat(32), "0mwrnsa6yk3v9q2");
@@ -168,7 +173,7 @@ mod tests {
             (Destination::Directory, r#","for":"directory""#.to_owned()),
             (Destination::Budget, r#","for":"budget""#.to_owned()),
         ] {
-            let rest = r#""request":"r1","origin":"https://a.example","sub":"alice","spent":"2.3.1"}"#;
+            let rest = r#""request":"r1","origin":"https://a.example","sub":"alice","iss":"https://i.example","spent":"2.3.1"}"#;
             let text = format!(r#"{{"user":"{}"{fields},{rest}"#, user.as_str());
             let consequence = "every request would fail while a deployment is under way";
             assert_eq!(caller(destination.clone()).to_text(), text, "{consequence}");

@@ -79,8 +79,8 @@ impl Listener {
     #[must_use]
     pub fn as_caller(&self) -> Caller {
         let (user, destination) = (self.user.clone(), self.destination.clone());
-        let (request, origin, sub) = (String::new(), String::new(), String::new());
-        Caller { user, destination, request, origin, sub, spent: Usage::default() }
+        let (request, origin, sub, iss) = (String::new(), String::new(), String::new(), String::new());
+        Caller { user, destination, request, origin, sub, iss, spent: Usage::default() }
     }
 }
 

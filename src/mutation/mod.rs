@@ -1,6 +1,7 @@
 //! What clients ask to be done to records, and what becomes of it: the same for every front.
 
 mod canonical;
+pub mod member_row;
 mod resolve;
 mod result;
 mod text;

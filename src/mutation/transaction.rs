@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Change, MutationResult, Rejection};
 use crate::{
-    ids::{Collection, Key, RecordId},
+    ids::{Collection, Key, RecordId, UserHash},
+    role::Role,
     version::Position,
 };
 
@@ -29,6 +30,12 @@ pub trait View {
     fn may_scan(&self) -> bool {
         true
     }
+
+    /// What whoever pushes may do. A reader's transaction does nothing but end that membership.
+    fn role(&self) -> Role;
+
+    /// Makes somebody a member with this role, or none, in the same step as what the transaction comes to. Nothing happens to an owner.
+    fn set_member(&mut self, _user: UserHash, _sub: &str, _role: Option<Role>) {}
 
     /// So many bytes of texts were gone through to find out what it comes to, beside records: whoever waits for the push pays for it.
     fn has_gone_through(&mut self, _bytes: usize) {}
@@ -99,6 +106,11 @@ pub trait Transaction: Debug {
 pub trait Wording: Debug {
     /// The records that the push names. The answer says how they stand, whether or not the push has changed them.
     fn touched(&self) -> &[Key];
+
+    /// Whether it may change who the members are: then a reader's transactions are asked what they come to.
+    fn concerns_members(&self) -> bool {
+        false
+    }
 
     /// How many records the push names, by names that cannot be. Nothing is done to them.
     fn refused(&self) -> usize {

@@ -102,6 +102,7 @@ impl<S: Storage> Object<S> {
             request,
             origin,
             sub: String::new(),
+            iss: String::new(),
             spent: Usage::default(),
         };
         Effect::AskBudget(Box::new(caller), BudgetCall::Lease(ask))

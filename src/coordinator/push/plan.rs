@@ -19,6 +19,7 @@ use crate::{
         conflicts::parking::Parking,
         ledger::{Client, Ledger, LedgerResult, Meta, OpenConflicts, Record},
         metering::DailyUsage,
+        sharing::{invitations, members},
     },
     ids::{ClientId, Key, UserHash},
     limits,
@@ -140,6 +141,9 @@ impl Plan {
         let changed: Vec<_> = changed.collect();
         if !changed.is_empty() {
             ledger.put_records(&changed)?;
+        }
+        for key in self.changed.iter().filter(|key| key.collection == members::collection()) {
+            invitations::note_set_by_hand(ledger, key.id.as_str(), self.version)?;
         }
         self.parking.write(ledger)?;
         if self.meta.writers != self.writers_before && !planted!(WritersNotCounted) {

@@ -228,7 +228,7 @@ impl<L: Ledger> Coordinator<L> {
         if row.shuts_dexie != is_shut {
             let row = PublicationRow { shuts_dexie: is_shut, renew: true, ..row.clone() };
             let change = (dexie_key(), is_shut.then(|| DEXIE_SHUT.to_owned()));
-            self.step_with(&change, now, &mut |ledger| row.write(ledger))?;
+            self.step_with(&[change], now, &mut |ledger| row.write(ledger))?;
             self.publisher.dexie_is_shut(is_shut);
         }
         Ok(())
@@ -313,21 +313,24 @@ impl<L: Ledger> Coordinator<L> {
 
     /// Changes one record at the next version; without a value it is deleted.
     fn step(&mut self, change: &(Key, Option<String>), now: Millis) -> Result<(), ApiError> {
-        self.step_with(change, now, &mut |_| Ok(()))
+        self.step_with(std::slice::from_ref(change), now, &mut |_| Ok(()))
     }
 
-    /// The same, with what else is written in the same transaction.
+    /// Changes records in one version, with what else is written in the same transaction.
     pub(super) fn step_with(
         &mut self,
-        (key, value): &(Key, Option<String>),
+        changes: &[(Key, Option<String>)],
         now: Millis,
         also: &mut dyn FnMut(&mut L) -> LedgerResult<()>,
     ) -> Result<(), ApiError> {
         let (version, mut bytes) = (self.version.next(), 0);
         let written = self.ledger.atomically(&mut |ledger| {
-            let record = record_after(ledger.record(key)?, key, value.as_deref(), version, now);
-            bytes = record.published_line().len();
-            ledger.put_record(key, &record)?;
+            bytes = 0;
+            for (key, value) in changes {
+                let record = record_after(ledger.record(key)?, key, value.as_deref(), version, now);
+                bytes += record.published_line().len();
+                ledger.put_record(key, &record)?;
+            }
             also(ledger)
         });
         written.map_err(|error| self.storage_failed(error))?;

@@ -19,7 +19,7 @@ use crate::{
     limits,
     role::Role,
     time::Millis,
-    version::Epoch,
+    version::{Epoch, Version},
 };
 
 const KIND: &str = "invitation";
@@ -124,7 +124,7 @@ impl<L: Ledger> Coordinator<L> {
         if let Some(row) = row.filter(|_| before != Some(role)) {
             self.has_room_for(before)?;
             let change = (members::key_of(&person.user), Some(Member::value(&person.sub, role)));
-            self.step_with(&change, now, &mut |ledger| match row.uses {
+            self.step_with(&[change], now, &mut |ledger| match row.uses {
                 0..=1 => ledger.delete_private(KIND, &number),
                 uses => {
                     let row = Row { uses: uses - 1, ..row.clone() };
@@ -142,12 +142,9 @@ impl<L: Ledger> Coordinator<L> {
         value: Option<String>,
         now: Millis,
     ) -> Result<(), ApiError> {
-        let invites = self.ledger.private_rows(KIND, "", 1).map_err(|error| self.storage_failed(error))?;
-        let version = self.version.next().to_string();
-        self.step_with(&(members::key_of(user), value), now, &mut |ledger| match invites.is_empty() {
-            true => Ok(()),
-            false => ledger.put_private(SET, user.as_str(), &version),
-        })
+        let version = self.version.next();
+        let mut note = |ledger: &mut L| note_set_by_hand(ledger, user.as_str(), version);
+        self.step_with(&[(members::key_of(user), value)], now, &mut note)
     }
 
     /// Forgets all of them, with the space.
@@ -164,6 +161,18 @@ impl<L: Ledger> Coordinator<L> {
         let rows = self.ledger.private_rows(KIND, "", usize::MAX)?;
         Ok(rows.into_iter().filter_map(|(number, text)| Some((number, read(&text)?))).collect())
     }
+}
+
+/// Notes that what somebody is in the space has changed by no invitation, if one stands.
+pub(in crate::coordinator) fn note_set_by_hand(
+    ledger: &mut impl Ledger,
+    user: &str,
+    version: Version,
+) -> LedgerResult<()> {
+    if ledger.private_rows(KIND, "", 1)?.is_empty() {
+        return Ok(());
+    }
+    ledger.put_private(SET, user, &version.to_string())
 }
 
 fn forget_rows(ledger: &mut impl Ledger, kind: &str, at_once: usize) -> LedgerResult<()> {

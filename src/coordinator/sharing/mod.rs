@@ -2,5 +2,5 @@
 
 pub(super) mod administration;
 pub mod directory;
-mod invitations;
+pub(super) mod invitations;
 pub(super) mod members;

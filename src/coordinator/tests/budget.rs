@@ -46,7 +46,15 @@ fn space_of(number: u64) -> SpaceHash {
 
 fn caller(user: UserHash) -> Caller {
     let (request, origin, spent) = (String::new(), String::new(), Usage::default());
-    Caller { user, destination: Destination::Budget, request, origin, sub: String::new(), spent }
+    Caller {
+        user,
+        destination: Destination::Budget,
+        request,
+        origin,
+        sub: String::new(),
+        iss: String::new(),
+        spent,
+    }
 }
 
 fn lease(host: &mut Host, space: u64, ask: LeaseAsk, now: Millis) -> Option<BudgetAnswer> {

@@ -313,6 +313,7 @@ fn a_call_for_a_socket_of_a_private_space_opens_it_and_brings_no_grant() {
         request: String::new(),
         origin: String::new(),
         sub: String::new(),
+        iss: String::new(),
         spent: Usage::default(),
     };
     let mut task = Task::call(call.name(), caller, || 0);

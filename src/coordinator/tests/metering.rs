@@ -70,7 +70,15 @@ impl Site {
         self.billed.add(&spent);
         let (request, origin) = (String::new(), String::new());
         let destination = Destination::Private(scope());
-        let caller = Caller { user: user("alice"), destination, request, origin, sub: String::new(), spent };
+        let caller = Caller {
+            user: user("alice"),
+            destination,
+            request,
+            origin,
+            sub: String::new(),
+            iss: String::new(),
+            spent,
+        };
         self.run(&mut Task::call(call.name(), caller, || text.len()), text).expect("an answer")
     }
 

@@ -36,8 +36,8 @@ impl Hall {
         let destination =
             Destination::Shared { id: SpaceId::stored("team"), scope: Some(self.scope.clone()) };
         let (request, origin) = (String::new(), String::new());
-        let (sub, spent) = (name.to_owned(), Usage::default());
-        let caller = Caller { user: user(name), destination, request, origin, sub, spent };
+        let (sub, iss, spent) = (name.to_owned(), String::new(), Usage::default());
+        let caller = Caller { user: user(name), destination, request, origin, sub, iss, spent };
         Task::call(call.name(), caller, || 2)
     }
 

@@ -43,6 +43,7 @@ pub(super) fn task(user_name: &str, scope: Scope, call: &Call) -> Task {
         request: String::new(),
         origin: String::new(),
         sub: String::new(),
+        iss: String::new(),
         spent: Usage::default(),
     };
     Task::call(call.name(), caller, || 2)
@@ -136,7 +137,15 @@ fn pushed_by_http(envelope: &str, scope: Option<&Scope>) -> (Answer, bool) {
     let destination = Destination::Shared { id: team(), scope: scope.cloned() };
     let caller = {
         let (request, origin, spent) = (String::new(), String::new(), Usage::default());
-        Caller { user: user("alice"), destination, request, origin, sub: String::new(), spent }
+        Caller {
+            user: user("alice"),
+            destination,
+            request,
+            origin,
+            sub: String::new(),
+            iss: String::new(),
+            spent,
+        }
     };
     if scope.is_none() {
         task = Task::call(Call::Push.name(), caller, || 2);
@@ -225,6 +234,7 @@ fn why_the_storage_of_a_directory_fails_is_for_the_log_and_not_for_its_user() {
         request,
         origin,
         sub: String::new(),
+        iss: String::new(),
         spent: Usage::default(),
     };
     let mut task = Task::call(call.name(), caller, || 2);
@@ -319,6 +329,7 @@ fn pushing(common: &Common, length: usize, now: Millis) -> (Object<MemoryLedger>
         request,
         origin,
         sub: String::new(),
+        iss: String::new(),
         spent: Usage::default(),
     };
     let mut task = Task::call(Call::Push.name(), caller, || length);

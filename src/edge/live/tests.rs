@@ -186,6 +186,7 @@ fn alice() -> Sender {
         request: String::new(),
         origin: String::new(),
         sub: String::new(),
+        iss: String::new(),
         spent: Usage::default(),
     };
     Sender { caller, role: Role::Owner, tells_usage: false }
@@ -201,6 +202,7 @@ fn bob_of_team() -> Sender {
         request: String::new(),
         origin: String::new(),
         sub: String::new(),
+        iss: String::new(),
         spent: Usage::default(),
     };
     Sender { caller, role: Role::Writer, tells_usage: false }

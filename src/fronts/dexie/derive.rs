@@ -36,10 +36,10 @@ impl From<Rejection> for Stop {
 
 /// A transaction that is being derived.
 pub(super) struct Deriving<'a> {
-    push: &'a Push,
-    view: &'a mut dyn View,
+    pub(super) push: &'a Push,
+    pub(super) view: &'a mut dyn View,
     /// What its operations have left so far: values, and none of what they have removed.
-    left: BTreeMap<Key, Option<String>>,
+    pub(super) left: BTreeMap<Key, Option<String>>,
     /// Bytes of those values.
     bytes: usize,
     /// Bytes that it may still go through.
@@ -128,6 +128,15 @@ impl<'a> Deriving<'a> {
         self.view.has_gone_through(limits::DEXIE_WORK_MAX - self.work);
     }
 
+    /// Nothing of it is done.
+    pub(super) fn stopped(&mut self, stop: Stop) -> Result<Result<Vec<Change>, Rejection>, Unread> {
+        self.end();
+        match stop {
+            Stop::Rejected(rejection) => Ok(Err(rejection)),
+            Stop::Unread => Err(Unread),
+        }
+    }
+
     /// The changes.
     pub(super) fn changes(self) -> Vec<Change> {
         let op = |value: Option<String>| value.map_or(mutation::Op::Delete, mutation::Op::Put);
@@ -170,7 +179,7 @@ impl<'a> Deriving<'a> {
         Ok(true)
     }
 
-    fn value(&mut self, key: &Key) -> Result<Option<String>, Stop> {
+    pub(super) fn value(&mut self, key: &Key) -> Result<Option<String>, Stop> {
         let value = match self.left.get(key) {
             Some(left) => left.clone(),
             None => self.view.value(key)?,
@@ -248,7 +257,7 @@ impl<'a> Deriving<'a> {
     }
 
     /// Whether one more record of so many bytes may be compared with a condition.
-    fn may_look_at(&mut self, bytes: usize) -> bool {
+    pub(super) fn may_look_at(&mut self, bytes: usize) -> bool {
         match self.records.checked_sub(1).zip(self.record_bytes.checked_sub(bytes)) {
             Some((records, bytes)) => (self.records, self.record_bytes) = (records, bytes),
             None => self.falls_back = true,

@@ -12,6 +12,7 @@ mod derive;
 mod envelope;
 mod key;
 pub mod live;
+mod members;
 pub mod merge;
 mod next_pull;
 mod op;

@@ -110,9 +110,15 @@ impl SyncReading {
             Destination::Shared { id, .. } => Some(SpaceHash::shared(id)),
             destination => destination.scope().map(crate::snapshot::keys::Scope::space),
         };
+        let governed = match &caller.destination {
+            Destination::Shared { id, .. } => realm_of(id),
+            _ => None,
+        };
         let push = Push {
             body,
             sub: caller.sub.clone(),
+            iss: caller.iss.clone(),
+            governed,
             realm,
             is_part,
             space,

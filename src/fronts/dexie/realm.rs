@@ -3,7 +3,7 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::{
-    ids::SpaceId,
+    ids::{REALM_PREFIX, SpaceId},
     json::{json_text, members, text_of},
 };
 
@@ -92,7 +92,6 @@ pub fn realm_named(value: &str) -> Option<String> {
     named(value).and_then(text_of).map(std::borrow::Cow::into_owned)
 }
 
-const PREFIX: &str = "dx_";
 /// Bytes of a realm's id: as many as a space's id has room for. Those that the addon makes have 30, and 34 where they are tied to a row.
 pub const REALM_BYTES_MAX: usize = 45;
 
@@ -100,14 +99,15 @@ pub const REALM_BYTES_MAX: usize = 45;
 #[must_use]
 pub fn space_of(realm: &str) -> Option<SpaceId> {
     let can_be = (1..=REALM_BYTES_MAX).contains(&realm.len()) && realm != "rlm-public";
-    can_be
-        .then(|| SpaceId::stored(&format!("{PREFIX}{}", Base64UrlUnpadded::encode_string(realm.as_bytes()))))
+    can_be.then(|| {
+        SpaceId::stored(&format!("{REALM_PREFIX}{}", Base64UrlUnpadded::encode_string(realm.as_bytes())))
+    })
 }
 
 /// The realm of a space; none of what is not one's.
 #[must_use]
 pub fn realm_of(space: &SpaceId) -> Option<String> {
-    let encoded = space.as_str().strip_prefix(PREFIX)?;
+    let encoded = space.as_str().strip_prefix(REALM_PREFIX)?;
     let realm = String::from_utf8(Base64UrlUnpadded::decode_vec(encoded).ok()?).ok()?;
     (space_of(&realm).as_ref() == Some(space)).then_some(realm)
 }

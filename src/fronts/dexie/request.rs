@@ -6,6 +6,7 @@ use super::{
     LastPull,
     answer::{self, RefusedKey},
     derive::{Deriving, Stop},
+    members::only_reads,
     next_pull::NextPull,
     part::Said,
     realm::Realm,
@@ -13,13 +14,21 @@ use super::{
 use crate::{
     ids::{Collection, Key, SpaceHash},
     json::{string_end, text_of},
-    mutation::{Change, Outcome, Rejection, Settled, Token, Transaction, Unread, View, Wording},
+    mutation::{
+        Change, Outcome, Rejection, Settled, Token, Transaction, Unread, View, Wording,
+        member_row::member_rows,
+    },
+    role::Role,
 };
 
 /// A request as it is kept until it is answered.
 pub(super) struct Push {
     pub(super) body: String,
     pub(super) sub: String,
+    /// The issuer of that subject.
+    pub(super) iss: String,
+    /// The realm whose space it is for, if it is for one's: there rows say who the members are.
+    pub(super) governed: Option<String>,
     /// Of which realm the rows of the space are.
     pub(super) realm: Realm,
     /// Whether it was sent to several spaces, of which each takes what is its own.
@@ -106,20 +115,24 @@ impl Transaction for Operations {
     }
 
     fn derive(&self, view: &mut dyn View) -> Result<Result<Vec<Change>, Rejection>, Unread> {
+        let may_write = view.role() >= Role::Writer;
         let mut deriving = Deriving::new(&self.push, view);
         for op in &self.push.ops[self.ops.clone()] {
             let Some(table) = text_of(self.push.string_at(op.table)) else { continue };
             let Ok(of) = Collection::parse(&table) else { continue };
             let at = op.at as usize;
-            match deriving.op(&of, &table, &self.push.body[at..at + op.length as usize]) {
+            let done = match may_write || of == member_rows() {
+                true => deriving.op(&of, &table, &self.push.body[at..at + op.length as usize]),
+                false => Err(only_reads()),
+            };
+            match done {
                 Ok(()) => {}
                 Err(Stop::Rejected(_)) if planted!(RestOfRejectedDone) => {}
-                Err(Stop::Rejected(rejection)) => {
-                    deriving.end();
-                    return Ok(Err(rejection));
-                }
-                Err(Stop::Unread) => return Err(Unread),
+                Err(stop) => return deriving.stopped(stop),
             }
+        }
+        if let Err(stop) = deriving.set_members() {
+            return deriving.stopped(stop);
         }
         deriving.end();
         Ok(Ok(deriving.changes()))
@@ -137,6 +150,10 @@ impl Transaction for Operations {
 impl Wording for Push {
     fn touched(&self) -> &[Key] {
         &self.touched
+    }
+
+    fn concerns_members(&self) -> bool {
+        self.governed.is_some() && self.touched.iter().any(|key| key.collection == member_rows())
     }
 
     fn refused(&self) -> usize {

@@ -1,4 +1,5 @@
 //! Requests of the client, as a space takes and answers them.
 
 mod derived;
+mod members;
 mod vectors;

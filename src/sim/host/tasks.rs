@@ -104,6 +104,7 @@ impl Host {
             request: String::new(),
             origin: String::new(),
             sub: String::new(),
+            iss: String::new(),
             spent: Usage::default(),
         }
     }

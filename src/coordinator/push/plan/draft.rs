@@ -131,8 +131,9 @@ impl Plan {
     pub(super) fn has_room_for_collections<L: Ledger>(
         &mut self,
         ledger: &L,
-        names: BTreeSet<&str>,
+        mut names: BTreeSet<&str>,
     ) -> LedgerResult<bool> {
+        names.retain(|name| !name.starts_with('$'));
         if names.is_empty() {
             return Ok(true);
         }

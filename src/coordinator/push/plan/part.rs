@@ -14,11 +14,14 @@ use crate::{
     error::ApiError,
     ids::{ClientId, UserHash},
     limits::{self, SliceMax},
-    mutation::{Intent, MutationResult, Settled, Submitted},
+    mutation::{Change, Intent, Mutation, MutationResult, RejectCode, Rejection, Settled, Submitted},
     role::Role,
     time::Millis,
     version::{ConflictId, Position},
 };
+
+/// Why a mutation is rejected that changes who the members of a realm are.
+pub(super) const GOVERNED: &str = "only owners change who the members of a realm are";
 
 /// How far a push gets with a plan.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(in crate::coordinator) struct Part {
 pub(in crate::coordinator) struct Author<'a> {
     pub(in crate::coordinator) user: &'a UserHash,
     pub(in crate::coordinator) client: &'a ClientId,
+    /// What that user may do.
+    pub(in crate::coordinator) role: Role,
     pub(in crate::coordinator) writer: u64,
     pub(in crate::coordinator) on_conflict: Option<OnConflict>,
     /// Conflicts of which the client did not know when it made the mutation.
@@ -52,11 +57,11 @@ impl Plan {
         now: Millis,
     ) -> LedgerResult<Result<Part, ApiError>> {
         let (push, work_before) = (&waiting.push, self.work());
-        if push.wording.is_some() {
-            if role < Role::Writer {
+        if let Some(wording) = &push.wording {
+            if role < Role::Writer && !wording.concerns_members() {
                 return Ok(Ok(Part::of_reader(waiting)));
             }
-            return self.part_of_transactions(ledger, remembered, waiting, max, now).map(Ok);
+            return self.part_of_transactions(ledger, remembered, (waiting, role), max, now).map(Ok);
         }
         let anybody = planted!(ClientIdIsAnybodys).then(|| UserHash::new("", ""));
         let user = anybody.as_ref().unwrap_or(&waiting.user);
@@ -89,6 +94,7 @@ impl Plan {
         let mut by = Author {
             user,
             client: &push.client,
+            role,
             writer,
             on_conflict: push.on_conflict,
             unacknowledged: history.conflicts_above(progress.acked),
@@ -148,6 +154,9 @@ impl Plan {
                 break;
             }
             let settled = match &submitted.intent {
+                Intent::Mutation(mutation) if !self.may_make(mutation, by.role) => {
+                    Settled::Rejected(Rejection::new(RejectCode::Forbidden, GOVERNED))
+                }
                 Intent::Mutation(mutation) => self.mutation(ledger, submitted, mutation, by)?,
                 Intent::Rejected(rejection) => Settled::Rejected(rejection.clone()),
                 Intent::Transaction(_) => panic!("BUG: a transaction has come in a push of mutations"),
@@ -163,6 +172,13 @@ impl Plan {
             progress.results.push(MutationResult { id: submitted.id, settled, duplicate: false });
         }
         Ok(())
+    }
+
+    /// Whether somebody of this role may make a mutation: what says who the members of a realm are its owners write.
+    fn may_make(&self, mutation: &Mutation, role: Role) -> bool {
+        let space = self.meta.space.as_ref().filter(|_| role < Role::Owner);
+        let governs = |change: &Change| space.is_some_and(|space| space.governs(&change.key.collection));
+        !mutation.changes.iter().any(governs)
     }
 
     pub(super) fn newcomer(&mut self, user: &UserHash) -> u64 {

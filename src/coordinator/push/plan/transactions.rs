@@ -10,20 +10,24 @@ use crate::{
             plan::{
                 Clients, Plan,
                 draft::too_many_collections,
-                part::{Author, Part},
+                part::{Author, GOVERNED, Part},
             },
             queue::{self, Progress, Waiting},
             tokens::Tokens,
         },
+        sharing::members::{self, Member},
     },
-    ids::{Collection, Key, RecordId},
+    ids::{Collection, Key, RecordId, UserHash},
     limits::{self, SliceMax},
     mutation::{
         Change, Intent, Mutation, MutationResult, Op, RejectCode, Rejection, Scanned, Settled, Submitted,
         Token, Transaction, Unread, View,
     },
+    role::Role,
     time::Millis,
 };
+
+const READS_ONLY: &str = "you may only read this space";
 
 /// A plan as a front sees it.
 struct Planned<'a, L> {
@@ -32,6 +36,10 @@ struct Planned<'a, L> {
     failed: Option<LedgerError>,
     /// How much the plan may have read, or written, when the push goes through no more records.
     scans_until: usize,
+    /// What whoever pushes may do.
+    role: Role,
+    /// Who becomes a member, or is none any more.
+    members: Vec<(UserHash, Option<Member>)>,
 }
 
 impl<L> Planned<'_, L> {
@@ -47,6 +55,14 @@ impl<L: Ledger> View for Planned<'_, L> {
             Ok(record) => Ok(record.and_then(|record| record.value(key)).map(str::to_owned)),
             Err(error) => Err(self.unread(error)),
         }
+    }
+
+    fn role(&self) -> Role {
+        self.role
+    }
+
+    fn set_member(&mut self, user: UserHash, sub: &str, role: Option<Role>) {
+        self.members.push((user, role.map(|role| Member { sub: sub.to_owned(), role })));
     }
 
     fn may_scan(&self) -> bool {
@@ -91,8 +107,7 @@ impl<L: Ledger> View for Planned<'_, L> {
 impl Part {
     /// Of somebody who may not write any more, and cannot be told so but by how the records stand. What was settled before is.
     pub(super) fn of_reader(waiting: &Waiting) -> Self {
-        let rejected =
-            Settled::Rejected(Rejection::new(RejectCode::Forbidden, "you may only read this space"));
+        let rejected = Settled::Rejected(Rejection::new(RejectCode::Forbidden, READS_ONLY));
         let result = |submitted: &Submitted| MutationResult {
             id: submitted.id,
             settled: rejected.clone(),
@@ -111,7 +126,7 @@ impl Plan {
         &mut self,
         ledger: &L,
         remembered: &Clients,
-        waiting: &Waiting,
+        (waiting, role): (&Waiting, Role),
         max: SliceMax,
         now: Millis,
     ) -> LedgerResult<Part> {
@@ -138,8 +153,8 @@ impl Plan {
             return Ok(Part { progress, is_whole: true });
         }
         let writer = known.as_ref().map_or_else(|| self.newcomer(user), |client| client.writer);
-        let by =
-            Author { user, client: &push.client, writer, on_conflict: None, unacknowledged: Vec::new(), now };
+        let (client, unacknowledged) = (&push.client, Vec::new());
+        let by = Author { user, client, role, writer, on_conflict: None, unacknowledged, now };
         for (at, submitted) in rest[..queue::fitting(rest, max)].iter().enumerate() {
             if self.work() > limits::GROUP_WORK_MAX && at > 0 {
                 break;
@@ -191,11 +206,16 @@ impl Plan {
         (transaction, scans_until): (&dyn Transaction, usize),
         by: &Author<'_>,
     ) -> LedgerResult<Settled> {
-        let mut view = Planned { plan: self, ledger, failed: None, scans_until };
+        let (role, members) = (by.role, Vec::new());
+        let mut view = Planned { plan: self, ledger, failed: None, scans_until, role, members };
         let derived = transaction.derive(&mut view);
-        let failed = view.failed.take();
+        let Planned { failed, members, .. } = view;
         let derived = derived.map_err(|Unread| failed.expect("BUG: a front could not read what was read"))?;
         let changes = match derived {
+            Ok(changes) => self.with_members(ledger, (changes, members), by)?,
+            Err(rejection) => Err(rejection),
+        };
+        let changes = match changes {
             Ok(changes) => changes,
             Err(rejection) => return Ok(Settled::Rejected(rejection)),
         };
@@ -217,6 +237,50 @@ impl Plan {
             );
         }
         Ok(settled)
+    }
+
+    /// The changes of a transaction, with those of members. Whoever is no owner changes no membership but their own, and a reader
+    /// nothing but that it ends; what an owner is stays.
+    fn with_members<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        (mut changes, members): (Vec<Change>, Vec<(UserHash, Option<Member>)>),
+        by: &Author<'_>,
+    ) -> LedgerResult<Result<Vec<Change>, Rejection>> {
+        let forbidden = |rule| Ok(Err(Rejection::new(RejectCode::Forbidden, rule)));
+        let ends = members.iter().any(|(user, member)| user == by.user && member.is_none());
+        if by.role < Role::Writer && !ends && !changes.is_empty() {
+            return forbidden(READS_ONLY);
+        }
+        if changes.iter().any(|change| change.key.collection.as_str().starts_with('$')) {
+            return forbidden(GOVERNED);
+        }
+        if by.role < Role::Owner && members.iter().any(|(user, _)| user != by.user) {
+            return forbidden(GOVERNED);
+        }
+        let mut newcomers = 0;
+        for (user, member) in members {
+            let key = members::key_of(&user);
+            let before = self.record(ledger, &key)?.and_then(|record| Member::parse(record.value(&key)?));
+            match (before, member) {
+                (Some(Member { role: Role::Owner, .. }), _) if !planted!(LastOwnerLeaves) => {}
+                (before, Some(member)) if before.as_ref() != Some(&member) => {
+                    newcomers += usize::from(before.is_none());
+                    let value = Member::value(&member.sub, member.role);
+                    changes.push(Change { key, base: None, op: Op::Put(value) });
+                }
+                (Some(_), None) => changes.push(Change { key, base: None, op: Op::Delete }),
+                _ => {}
+            }
+        }
+        let of = members::collection();
+        // Those that are planned are counted too, also where they were members before.
+        let planned = || self.changed.iter().filter(|key| key.collection == of).count();
+        if newcomers > 0 && ledger.count_of(&of)? + planned() + newcomers > limits::MEMBERS_MAX {
+            let rule = "a space has at most 10,000 members";
+            return Ok(Err(Rejection::new(RejectCode::QuotaExceeded, rule)));
+        }
+        Ok(Ok(changes))
     }
 
     /// The changes, cut where they are as many as one mutation may have, or read and write as much. None where what stands there is

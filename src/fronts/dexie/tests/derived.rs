@@ -11,6 +11,7 @@ use crate::{
     mutation::{
         Change, Intent, MutationResult, Op, Outcome, RejectCode, Rejection, Scanned, Settled, Unread, View,
     },
+    role::Role,
     snapshot::keys::Scope,
     version::{Position, Version},
 };
@@ -22,6 +23,10 @@ const EPOCH: &str = "0mwrnsa6yk3v9q2";
 struct Store(BTreeMap<Key, String>);
 
 impl View for Store {
+    fn role(&self) -> Role {
+        Role::Owner
+    }
+
     fn value(&mut self, key: &Key) -> Result<Option<String>, Unread> {
         Ok(self.0.get(key).cloned())
     }
@@ -89,6 +94,7 @@ fn caller() -> Caller {
         request: String::new(),
         origin: String::new(),
         sub: "alice".to_owned(),
+        iss: String::new(),
         spent: Usage::default(),
     }
 }

@@ -222,6 +222,7 @@ impl Deployment {
                     request,
                     origin,
                     sub: String::new(),
+                    iss: String::new(),
                     spent: Usage::default(),
                 };
                 let call =
