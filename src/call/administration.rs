@@ -100,6 +100,30 @@ pub enum Administration {
         /// Which.
         number: u64,
     },
+    /// Whether somebody is invited to the realm of Dexie Cloud whose space this is: the rows that say so.
+    Invited(Guest),
+    /// Somebody answers an invitation to that realm.
+    Respond {
+        /// Who.
+        guest: Guest,
+        /// The row of `members` that invites.
+        row: String,
+        /// Whether it is accepted.
+        accepts: bool,
+        /// When, as the row will say it.
+        at: String,
+    },
+}
+
+/// Somebody who may be invited to a realm of Dexie Cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guest {
+    /// Who.
+    pub person: Person,
+    /// The person's address, if the issuer says that it is theirs.
+    pub email: Option<String>,
+    /// The realm.
+    pub realm: String,
 }
 
 /// A user, by both names.
@@ -154,6 +178,9 @@ impl Administration {
             Self::Collect { .. } => ("collect", WRITER, false, false),
             // The invitation lets its bearer in.
             Self::Accept { .. } => ("accept", None, false, true),
+            // So does the row that invites.
+            Self::Invited(_) => ("invited", None, false, false),
+            Self::Respond { .. } => ("respond", None, false, true),
         }
     }
 
@@ -202,7 +229,9 @@ impl Administration {
             | Self::Upload { .. }
             | Self::Collection
             | Self::Collect { .. }
-            | Self::Accept { .. } => false,
+            | Self::Accept { .. }
+            | Self::Invited(_)
+            | Self::Respond { .. } => false,
         }
     }
 
@@ -218,6 +247,9 @@ impl Administration {
         let nothing = Written::default();
         let about =
             |person: &Person| Written::default().and("user", person.user.as_str()).and("sub", &person.sub);
+        let of_guest = |Guest { person, email, realm }: &Guest| {
+            about(person).and_some("email", email.clone()).and("realm", realm)
+        };
         match self {
             Self::Create { owner: person } | Self::Member(person) | Self::RemoveMember(person) => {
                 about(person)
@@ -243,6 +275,11 @@ impl Administration {
             Self::Accept { person, incarnation, number } => {
                 about(person).and("incarnation", incarnation.as_str()).and("number", &number.to_string())
             }
+            Self::Invited(guest) => of_guest(guest),
+            Self::Respond { guest, row, accepts, at } => {
+                let answer = if *accepts { "accepted" } else { "rejected" };
+                of_guest(guest).and("row", row).and("answer", answer).and("at", at)
+            }
             Self::Show
             | Self::Delete
             | Self::Policies
@@ -261,6 +298,10 @@ impl Administration {
         let person = || Some(Person { user: user("user")?, sub: texts.get("sub")?.to_owned() });
         let collection = || Collection::parse(texts.get("collection")?).ok();
         let number = |name| texts.get(name)?.parse().ok();
+        let guest = || {
+            let (email, realm) = (texts.get("email").map(str::to_owned), texts.get("realm")?.to_owned());
+            Some(Guest { person: person()?, email, realm })
+        };
         Some(match name {
             "create" => Self::Create { owner: person()? },
             "show" => Self::Show,
@@ -298,6 +339,17 @@ impl Administration {
                 person: person()?,
                 incarnation: Epoch::parse(texts.get("incarnation")?)?,
                 number: number("number")?,
+            },
+            "invited" => Self::Invited(guest()?),
+            "respond" => Self::Respond {
+                guest: guest()?,
+                row: texts.get("row")?.to_owned(),
+                accepts: match texts.get("answer")? {
+                    "accepted" => true,
+                    "rejected" => false,
+                    _ => return None,
+                },
+                at: texts.get("at")?.to_owned(),
             },
             _ => return None,
         })

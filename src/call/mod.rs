@@ -12,7 +12,7 @@ mod pull;
 mod push;
 mod usage;
 
-pub use administration::{Administration, OnConflict, Person};
+pub use administration::{Administration, Guest, OnConflict, Person};
 pub use budget::{BUDGET_TIMEOUT_MS, BudgetAnswer, BudgetCall, LeaseAsk, Left};
 pub use caller::{Caller, Destination};
 pub use directory::{ASIDE_HEADER, Aside, DirectoryAnswer, DirectoryCall, Entry, Membership, Standing};
@@ -197,6 +197,11 @@ mod tests {
         let user = || UserHash::parse(&"ab".repeat(32)).expect("a hash");
         let person = || Person { user: user(), sub: "a\"l\nice é".to_owned() };
         let collection = || Collection::stored("todos");
+        let guest = |email: Option<&str>| Guest {
+            person: person(),
+            email: email.map(str::to_owned),
+            realm: "rlm1".to_owned(),
+        };
         let about = |rest: &str| &*format!("{{{PERSON}{rest}}}").leak();
         vec![
             (Administration::Create { owner: person() }, "create", about("")),
@@ -258,6 +263,17 @@ mod tests {
                 },
                 "accept",
                 about(r#","incarnation":"0mwrnsa6yk3v9q2","number":"4711""#),
+            ),
+            (Administration::Invited(guest(None)), "invited", about(r#","realm":"rlm1""#)),
+            (
+                Administration::Respond {
+                    guest: guest(Some("a@b.example")),
+                    row: "m1".to_owned(),
+                    accepts: true,
+                    at: "2026".to_owned(),
+                },
+                "respond",
+                about(r#","email":"a@b.example","realm":"rlm1","row":"m1","answer":"accepted","at":"2026""#),
             ),
         ]
     }

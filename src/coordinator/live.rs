@@ -119,6 +119,12 @@ pub struct Live {
 }
 
 impl Live {
+    /// Whoever listens.
+    #[must_use]
+    pub fn users(&self) -> Vec<UserHash> {
+        self.of_user.keys().cloned().collect()
+    }
+
     /// Sockets that are there when an instance begins, each with the text that was kept with it. One whose text cannot be read is
     /// closed, and its client comes back.
     pub fn remain<'a>(&mut self, sockets: impl Iterator<Item = (u32, &'a str)>) {

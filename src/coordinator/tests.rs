@@ -4,6 +4,7 @@ mod budget;
 mod caches;
 mod conflicts;
 mod directory;
+mod guests;
 mod invitations;
 mod live;
 mod metering;

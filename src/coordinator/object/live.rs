@@ -3,7 +3,7 @@
 use super::{Answer, Coordinator, Effect, Event, Moment, Object, Said, State, Storage, Task};
 use crate::{
     call::{
-        Administration, Aside, Destination,
+        Administration, Aside, Destination, Guest,
         live::{Closing, Granted, Greeting},
     },
     coordinator::{
@@ -126,7 +126,8 @@ impl<S: Storage> Object<S> {
             }
             Administration::SetMember { person, role } => self.live.set_role(&person.user, *role),
             // Whoever accepts an invitation may be a member already, and more from now on.
-            Administration::Accept { person, .. } => {
+            Administration::Accept { person, .. }
+            | Administration::Respond { guest: Guest { person, .. }, .. } => {
                 if let Ok(role) = self.space().admit(&person.user, Role::Reader) {
                     self.live.set_role(&person.user, role);
                 }
@@ -153,7 +154,18 @@ impl<S: Storage> Object<S> {
             | Administration::Upload { .. }
             | Administration::Collection
             | Administration::Collect { .. }
+            | Administration::Invited(_)
             | Administration::ResetEpoch => {}
+        }
+    }
+
+    /// A push may have changed who the members are: whoever listens is what they are now.
+    pub(super) fn members_may_have_changed(&mut self) {
+        for user in self.live.users() {
+            match self.space().admit(&user, Role::Reader) {
+                Ok(role) => self.live.set_role(&user, role),
+                Err(why) => self.live.close_user(&user, &Closing::Lost(why)),
+            }
         }
     }
 

@@ -198,9 +198,14 @@ impl<S: Storage> Object<S> {
         self.slices += 1;
         self.take_rows();
         let rate = &mut self.rate;
+        let concerns = |push: &PushRequest| push.wording.as_ref().is_some_and(|it| it.concerns_members());
+        let concerns_members = self.queue.pushes().any(|(_, push)| concerns(push));
         let core = self.core.as_mut().expect("BUG: the space was not opened");
         let done = core.settle(&mut self.queue, &mut |user| rate.admit_again(user, at.now), at.now);
         self.last_slice = done.iter().map(|done| done.ticket).collect();
+        if concerns_members {
+            self.members_may_have_changed();
+        }
         let rows = self.take_rows();
         self.note_settled(done, rows, at);
         match self.poll_alarm(at) {

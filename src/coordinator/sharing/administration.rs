@@ -95,8 +95,15 @@ impl<L: Ledger> Coordinator<L> {
         now: Millis,
         random: u64,
     ) -> Result<Administered, ApiError> {
-        if let Administration::Accept { person, incarnation, number } = administration {
-            return self.accept(person, incarnation, *number, now);
+        match administration {
+            Administration::Accept { person, incarnation, number } => {
+                return self.accept(person, incarnation, *number, now);
+            }
+            Administration::Invited(guest) => return self.invited(guest),
+            Administration::Respond { guest, row, accepts, at } => {
+                return self.respond(guest, (row, *accepts, at), now);
+            }
+            _ => {}
         }
         let needed = administration.needs(caller).expect("BUG: it says by itself why its caller may");
         let role = self.admit(caller, needed)?;
@@ -126,7 +133,9 @@ impl<L: Ledger> Coordinator<L> {
             Administration::Collect { ids, after, behind } => {
                 self.collect(ids, *after, behind, now).map(Administered::from)
             }
-            Administration::Accept { .. } => unreachable!("BUG: it was accepted above"),
+            Administration::Accept { .. } | Administration::Invited(_) | Administration::Respond { .. } => {
+                unreachable!("BUG: it was done above")
+            }
             // Signed by the shell, which has the key.
             Administration::Grant { .. } => {
                 Ok(Administered { grants: Some(role), ..Administered::default() })

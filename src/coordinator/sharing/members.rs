@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Members that are read at a time: 10,000 subjects do not fit into memory beside everything else.
-const SLICE: usize = 64;
+pub(super) const SLICE: usize = 64;
 
 /// The value of a record of `$members`, whose id is the member's [`UserHash`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,5 +2,6 @@
 
 pub(super) mod administration;
 pub mod directory;
+mod guests;
 pub(super) mod invitations;
 pub(super) mod members;
