@@ -6,6 +6,8 @@
 //! Both are texts under a signature of ours, with keys of their own made of the secret of grants. Whom they name is whom the
 //! issuer named, so that spaces and user are those of native clients.
 
+use std::rc::Rc;
+
 use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::{
@@ -214,7 +216,8 @@ impl Sessions {
         if ends.since(now) > SESSION_MS + CLOCK_MS {
             return Err(ApiError::Unauthenticated);
         }
-        Ok(Bearer::of(&account.iss, &account.sub, expires))
+        let email = account.email.as_deref().map(Rc::from);
+        Ok(Bearer { email, ..Bearer::of(&account.iss, &account.sub, expires) })
     }
 
     /// What a refresh token says.

@@ -32,6 +32,11 @@ impl Grants {
         }
         self.0.insert(name_of(target), (grant, now.plus(limits::GRANT_MS)));
     }
+
+    /// What somebody may do has changed.
+    pub(super) fn forget(&mut self, target: &Target) {
+        self.0.remove(&name_of(target));
+    }
 }
 
 fn name_of(target: &Target) -> (UserHash, SpaceHash) {

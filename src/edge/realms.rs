@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     fronts::dexie::realm::realm_of,
-    ids::{SpaceId, UserHash},
+    ids::{SpaceHash, SpaceId},
     json::{elements, members, text_of},
     limits,
     time::Millis,
@@ -13,27 +13,34 @@ use crate::{
 
 /// What is known of users.
 #[derive(Debug, Default)]
-pub(super) struct Realms(BTreeMap<UserHash, (Vec<String>, Millis)>);
+pub(super) struct Realms(BTreeMap<SpaceHash, (Vec<String>, Millis)>);
 
 impl Realms {
-    /// The realms of a user; none if the directory has to be asked.
-    pub(super) fn of(&self, user: &UserHash, now: Millis) -> Option<&[String]> {
-        let (realms, asked_at) = self.0.get(user)?;
+    /// The realms in a directory; none if it has to be asked.
+    pub(super) fn of(&self, directory: &SpaceHash, now: Millis) -> Option<&[String]> {
+        let (realms, asked_at) = self.0.get(directory)?;
         let is_fresh = *asked_at <= now && now.since(*asked_at) < limits::DEXIE_REALMS_KNOWN_MS;
         is_fresh.then_some(realms)
     }
 
     /// Takes in what a directory has answered.
-    pub(super) fn learn(&mut self, user: &UserHash, page: &str, now: Millis) {
+    pub(super) fn learn(&mut self, directory: &SpaceHash, page: &str, now: Millis) {
         if self.0.len() >= limits::GRANTS_REMEMBERED {
             self.0.clear();
         }
-        self.0.insert(user.clone(), (listed(page), now));
+        self.0.insert(directory.clone(), (listed(page), now));
     }
 
     /// What was known is not so any more: one has been made, or was left.
-    pub(super) fn forget(&mut self, user: &UserHash) {
-        self.0.remove(user);
+    pub(super) fn forget(&mut self, directory: &SpaceHash) {
+        self.0.remove(directory);
+    }
+
+    /// A realm that a directory names lets its user in no more, and invites nobody: it is asked again when the directory is.
+    pub(super) fn leave_out(&mut self, directory: &SpaceHash, realm: &str) {
+        if let Some((realms, _)) = self.0.get_mut(directory) {
+            realms.retain(|known| known != realm);
+        }
     }
 }
 
@@ -53,7 +60,8 @@ mod tests {
 
     #[test]
     fn the_realms_of_a_user_are_those_that_the_directory_names_for_a_minute() {
-        let (mut realms, alice, now) = (Realms::default(), UserHash::new("i", "alice"), Millis(5_000_000));
+        let (mut realms, alice, now) =
+            (Realms::default(), SpaceHash::directory("i", "alice"), Millis(5_000_000));
         assert_eq!(realms.of(&alice, now), None);
         let page = r#"{"spaces":[{"space":"team","role":"owner"},{"space":"dx_cmxtMA","role":"writer"}],"invitations":[{"space":"dx_cmxtMQ"}],"cursor":null}"#;
         realms.learn(&alice, page, now);
@@ -61,6 +69,8 @@ mod tests {
         assert_eq!(realms.of(&alice, now.plus(59_999)), Some(&both[..]));
         assert_eq!(realms.of(&alice, now.plus(60_000)), None);
         assert_eq!(realms.of(&alice, Millis(0)), None, "a clock that went back");
+        realms.leave_out(&alice, "rlm0");
+        assert_eq!(realms.of(&alice, now), Some(&both[1..]));
         realms.learn(&alice, "", now);
         assert_eq!(realms.of(&alice, now), Some(&[][..]), "a directory that nobody has used");
         realms.forget(&alice);

@@ -48,7 +48,6 @@ pub const DEXIE_REALMS_MAX: usize = 32;
 /// How long a location believes what a user's directory has said of realms, in ms: so long it may take until a device hears of a realm
 /// that somebody else has let its user into.
 pub const DEXIE_REALMS_KNOWN_MS: u64 = 60_000;
-pub const DEXIE_REALMS_KNOWN_MS: u64 = 10 * 60_000;
 /// Bytes of the rows that tell somebody of an invitation.
 pub const INVITED_BYTES_MAX: usize = 64 * KIB;
 /// Invitations of one push that people are given a hint of.

@@ -32,6 +32,8 @@ pub struct Bearer {
     pub person: Rc<Subject>,
     /// Until when the token is good, with the leeway.
     pub expires: Millis,
+    /// The person's address, where a session says that the issuer has verified it.
+    pub email: Option<Rc<str>>,
 }
 
 impl Bearer {
@@ -43,6 +45,7 @@ impl Bearer {
             private_space: SpaceHash::private(iss, sub),
             person: Rc::new(Subject { iss: iss.to_owned(), sub: sub.to_owned() }),
             expires,
+            email: None,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Calls to objects: made for an answer that is read here, or passed on with a request whose answer is passed on too.
 
 use super::{Effect, Errand, Event, State, Visit, pull::Pulling, spaces::Creating};
+#[cfg(feature = "dexie")]
+use crate::access::token::Subject;
 use crate::{
     call::{Aside, BUDGET_TIMEOUT_MS, BudgetCall, Call, Caller, Destination, DirectoryCall, conflict},
     edge::{isolate::Isolate, spent::of_edge},
@@ -118,9 +120,15 @@ pub(super) enum Then {
     /// It gives a grant to a client of Dexie Cloud.
     #[cfg(feature = "dexie")]
     Grant,
-    /// It says which realms there are.
+    /// It says which realms there are: that of these directories.
     #[cfg(feature = "dexie")]
-    ListRealms,
+    ListRealms(usize),
+    /// It takes an answer to an invitation.
+    #[cfg(feature = "dexie")]
+    Respond,
+    /// It says whether the caller is invited, who is no member: that is told behind it, unless they are.
+    #[cfg(feature = "dexie")]
+    AskGuest(Option<Aside>),
     /// The space of a realm is made.
     #[cfg(feature = "dexie")]
     MakeRealm(Creating),
@@ -142,7 +150,10 @@ impl Visit {
         let caller = target.as_caller(self.id(), self.origin());
         #[cfg(feature = "dexie")]
         let caller = match self.route {
-            Some(Route::Dexie(_)) => Caller { sub: target.caller.person.sub.clone(), ..caller },
+            Some(Route::Dexie(_)) => {
+                let Subject { iss, sub } = (*target.caller.person).clone();
+                Caller { sub, iss, ..caller }
+            }
             _ => caller,
         };
         let timeout_ms = limits::CALL_TIMEOUT_MS;
@@ -247,7 +258,11 @@ impl Isolate {
             #[cfg(feature = "dexie")]
             Then::Grant => self.granted(visit, called, now),
             #[cfg(feature = "dexie")]
-            Then::ListRealms => self.realms_are_listed(visit, called, now),
+            Then::ListRealms(at) => self.realms_are_listed(visit, at, called, now),
+            #[cfg(feature = "dexie")]
+            Then::Respond => self.responded(visit, called, now),
+            #[cfg(feature = "dexie")]
+            Then::AskGuest(aside) => self.guest_is_known(visit, aside, called, now),
             #[cfg(feature = "dexie")]
             Then::MakeRealm(creating) => self.make_realm(visit, creating, called, now),
             #[cfg(feature = "dexie")]

@@ -5,6 +5,7 @@
 //! grant that the edge asks for itself, because this client cannot bring one. Of a client that shares realms, `realms` asks several
 //! spaces, each as a visit of its own (`part`), and `moving` brings records from one to another.
 
+mod guests;
 mod moving;
 mod part;
 mod realms;
@@ -168,8 +169,12 @@ impl Isolate {
         }
         let is_home = visit.target().id.is_none();
         match SyncRequest::read(&body, &visit.target().caller.person.sub)? {
-            SyncRequest::Push { realms, last_pull } if is_home && !realms.is_empty() => {
-                self.push_to_several(visit, &body, (&realms, last_pull), now)
+            SyncRequest::Push { realms, last_pull, answers }
+                if is_home
+                    && (!realms.is_empty()
+                        || last_pull.as_ref().is_some_and(|last| !last.invites.is_empty())) =>
+            {
+                self.push_to_several(visit, &body, (&realms, last_pull, &answers), now)
             }
             SyncRequest::Push { .. } => self.pass_sync(visit, (Some(body), PassedBody::Call), now),
             SyncRequest::Pull { last_pull, .. } => {
@@ -230,6 +235,11 @@ impl Isolate {
         called: Called,
         now: Millis,
     ) -> Result<Effect, ApiError> {
+        let part = visit.sync.as_ref().and_then(|sync| sync.part.as_ref());
+        if matches!(called.result, Err(ApiError::Forbidden(_))) && part.is_some_and(|part| !part.is_members())
+        {
+            return Ok(self.ask_guest(visit, called.aside, now));
+        }
         self.take_grant(visit, called, now)?;
         self.read_space(visit, now)
     }

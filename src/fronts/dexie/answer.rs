@@ -23,21 +23,23 @@ const REFUSED_TOLD: usize = 100;
 #[must_use]
 pub fn head(standing: &NextPull, sub: &str, space: &str, rejections: &str) -> String {
     let realms = standing.has_own.then_some(sub);
-    head_of_several(realms.into_iter(), &standing.revision, space, rejections)
+    head_of_several((realms.into_iter(), std::iter::empty()), &standing.revision, space, rejections)
 }
 
-/// The same of an answer out of several spaces: its client has these realms, or forgets all records of others that are not in it.
+/// The same of an answer out of several spaces: its client has these realms, or forgets all records of others that are not in it; and
+/// its user is invited to these.
 #[must_use]
 pub fn head_of_several<'a>(
-    realms: impl Iterator<Item = &'a str>,
+    (realms, invites): (impl Iterator<Item = &'a str>, impl Iterator<Item = &'a str>),
     revision: &str,
     space: &str,
     rejections: &str,
 ) -> String {
     let realms: String = realms.map(|realm| json_text(realm) + ",").collect();
+    let invites = invites.map(json_text).collect::<Vec<_>>().join(",");
     let revision = json_text(revision);
     format!(
-        r#"{{"serverRevision":{revision},"dbId":"{space}","realms":[{realms}{PUBLIC_REALM}],"inviteRealms":[],"schema":{{}},"rejections":[{rejections}],"changes":["#
+        r#"{{"serverRevision":{revision},"dbId":"{space}","realms":[{realms}{PUBLIC_REALM}],"inviteRealms":[{invites}],"schema":{{}},"rejections":[{rejections}],"changes":["#
     )
 }
 

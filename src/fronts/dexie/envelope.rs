@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::ApiError,
     ids::ClientId,
-    json::{elements, members, text_of},
+    json::{elements, members, text_field, text_of},
     limits,
     version::Position,
 };
@@ -33,6 +33,19 @@ pub struct LastPull {
     pub has_own: bool,
     /// What it has of other realms, by their ids.
     pub realms: BTreeMap<String, HeldRealm>,
+    /// Realms that its user is invited to, as far as it knows.
+    pub invites: BTreeSet<String>,
+}
+
+/// How somebody answers an invitation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvitationAnswer {
+    /// The row of `members` that invites.
+    pub row: String,
+    /// Whether it is accepted.
+    pub accepts: bool,
+    /// When, as a date's text.
+    pub at: String,
 }
 
 /// What a client has of a realm that it shares.
@@ -50,7 +63,8 @@ impl LastPull {
     pub fn in_realm(&self, realm: &str) -> Option<Self> {
         let HeldRealm { at, has_records } = self.realms.get(realm)?;
         let (revision, position) = (at.to_string(), Some(at.clone()));
-        Some(Self { revision, position, has_own: *has_records, realms: BTreeMap::new() })
+        let (realms, invites) = (BTreeMap::new(), BTreeSet::new());
+        Some(Self { revision, position, has_own: *has_records, realms, invites })
     }
 }
 
@@ -124,8 +138,12 @@ impl<'a> Envelope<'a> {
             let has_records = has(&realm);
             (realm, HeldRealm { at, has_records })
         });
-        let realms = held.take(limits::DEXIE_REALMS_MAX).collect();
-        Some(LastPull { position: home, revision: revision.into_owned(), has_own: has(sub), realms })
+        let held: BTreeMap<_, _> = held.take(limits::DEXIE_REALMS_MAX).collect();
+        let invites = elements(field(r#""inviteRealms""#).unwrap_or_default()).filter_map(text_of);
+        let invites = invites.filter(|realm| space_of(realm).is_some() && !held.contains_key(&**realm));
+        let invites = invites.map(Cow::into_owned).take(limits::DEXIE_REALMS_MAX - held.len()).collect();
+        let (has_own, revision) = (has(sub), revision.into_owned());
+        Some(LastPull { position: home, revision, has_own, realms: held, invites })
     }
 
     /// The realms that are made, or written anew, in it.
@@ -145,6 +163,32 @@ impl<'a> Envelope<'a> {
             }
         }
         made
+    }
+
+    /// The answers to invitations in it.
+    pub(super) fn invitation_answers(&self) -> Vec<InvitationAnswer> {
+        let mut answers = Vec::new();
+        for table in elements(self.changes.unwrap_or_default()) {
+            if !members(table).any(|(name, value)| name == r#""table""# && value == r#""members""#) {
+                continue;
+            }
+            let ops = members(table).find(|(name, _)| *name == r#""muts""#).map_or("", |(_, ops)| ops);
+            for fields in elements(ops).map(OpFields::of) {
+                let Some(Operation::Update { specs }) = fields.op() else { continue };
+                let first = elements(specs).next();
+                let mut specs = elements(specs);
+                for row in elements(fields.keys.unwrap_or_default()).filter_map(text_of) {
+                    let answer = specs.next().or(first).and_then(answer_of);
+                    answers.extend(answer.map(|(accepts, at)| InvitationAnswer {
+                        row: row.into_owned(),
+                        accepts,
+                        at,
+                    }));
+                }
+            }
+        }
+        answers.truncate(limits::DEXIE_REALMS_MAX);
+        answers
     }
 
     /// The client, whose name is made of what it calls itself. That is a new name with each attempt until the first has succeeded, so
@@ -182,6 +226,20 @@ impl<'a> Envelope<'a> {
         });
         tables.take(limits::DEXIE_TABLES_MAX).collect()
     }
+}
+
+/// Whether a change accepts an invitation, or rejects it, and when; none of one that does neither, or both.
+fn answer_of(spec: &str) -> Option<(bool, String)> {
+    let mut dates = members(spec).filter_map(|(name, date)| {
+        let accepts = match name {
+            r#""accepted""# => true,
+            r#""rejected""# => false,
+            _ => return None,
+        };
+        let is_date = text_field(date, "$t").is_some_and(|kind| kind == "Date");
+        Some((accepts, text_field(date, "v").filter(|_| is_date)?))
+    });
+    dates.next().filter(|_| dates.next().is_none())
 }
 
 /// The client that all are who have nothing of ours.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{
     NextPull,
-    answer::{END, Line, Muts, head_of_several, is_told},
+    answer::{self, END, Line, Muts, head_of_several, is_told},
     realm::{Realm, realm_named},
     revision::Revision,
 };
@@ -25,6 +25,15 @@ pub struct Found {
     pub changes: String,
     /// Record lines of records that it was asked for: all that all spaces were asked for.
     pub touched: String,
+}
+
+/// A realm that somebody is invited to.
+#[derive(Debug)]
+pub struct Invited {
+    /// The realm.
+    pub realm: Realm,
+    /// The record lines that say so.
+    pub lines: String,
 }
 
 /// A record that names another realm than that in whose space it stands: it is on its way there.
@@ -160,7 +169,7 @@ pub fn muts(found: &[Found]) -> String {
 
 /// The beginning of the answer, up to its operations, behind which stands [`END`].
 #[must_use]
-pub fn head(found: &[Found], space: &str, rejections: &str) -> String {
+pub fn head((found, invited): (&[Found], &[Invited]), space: &str, rejections: &str) -> String {
     let mut revision = Revision::default();
     for Found { realm, standing, .. } in found {
         let at = Position::parse(&standing.revision);
@@ -171,15 +180,30 @@ pub fn head(found: &[Found], space: &str, rejections: &str) -> String {
         }
     }
     let realms = found.iter().filter(|found| found.standing.has_own).map(|found| &*found.realm.id);
-    head_of_several(realms, &revision.to_string(), space, rejections)
+    let invites = invited.iter().map(|invited| &*invited.realm.id);
+    head_of_several((realms, invites), &revision.to_string(), space, rejections)
 }
 
 /// The whole answer.
 #[must_use]
-pub fn answer(found: &[Found], space: &str, rejections: &str, corrections: &str) -> String {
-    let mut texts = vec![muts(found), corrections.to_owned()];
+pub fn answer(
+    (found, invited): (&[Found], &[Invited]),
+    space: &str,
+    rejections: &str,
+    corrections: &str,
+) -> String {
+    let mut texts = vec![muts(found), corrections.to_owned(), muts_of_invited(invited)];
     texts.retain(|text| !text.is_empty());
-    head(found, space, rejections) + &texts.join(",") + END
+    head((found, invited), space, rejections) + &texts.join(",") + END
+}
+
+/// The rows that tell of invitations, as operations with commas between them.
+#[must_use]
+pub fn muts_of_invited(invited: &[Invited]) -> String {
+    let mut texts: Vec<_> =
+        invited.iter().map(|Invited { realm, lines }| answer::muts(lines, realm)).collect();
+    texts.retain(|text| !text.is_empty());
+    texts.join(",")
 }
 
 /// A push of the edge's own, in the name of a client: what it needs to move records between spaces, and to ask where they stand.
@@ -267,7 +291,7 @@ mod tests {
             ),
             home(&line("a", "{}"), ""),
         ];
-        let answer: Value = serde_json::from_str(&answer(&all, "s", "", "")).expect("JSON");
+        let answer: Value = serde_json::from_str(&answer((&all, &[]), "s", "", "")).expect("JSON");
         assert_eq!(answer["realms"], json!(["rlm1", "alice", "rlm-public"]));
         assert_eq!(answer["serverRevision"], r#"{"~":"0mwrnsa6yk3v9q2.57","rlm1":"0mwrnsa6yk3v9q2.9"}"#);
         let values: Vec<_> = answer["changes"]
@@ -359,10 +383,25 @@ mod tests {
     }
 
     #[test]
+    fn an_invitation_comes_with_its_rows_and_has_no_revision() {
+        let row = r#"{"version":7,"collection":"members","id":"m1","value":{"email":"a@b.example"}}"#;
+        let invited = Invited { realm: Realm::shared("rlm1"), lines: format!("{row}\n") };
+        let answer: Value =
+            serde_json::from_str(&answer((&[home("", "")], &[invited]), "s", "", "")).expect("JSON");
+        assert_eq!(
+            (&answer["realms"], &answer["inviteRealms"]),
+            (&json!(["alice", "rlm-public"]), &json!(["rlm1"]))
+        );
+        assert_eq!(answer["serverRevision"], "0mwrnsa6yk3v9q2.57");
+        let value = &answer["changes"][0]["muts"][0]["values"][0];
+        assert_eq!(*value, json!({ "realmId": "rlm1", "email": "a@b.example" }));
+    }
+
+    #[test]
     fn a_realm_that_is_to_be_forgotten_is_not_named_and_its_revision_is() {
         let mut all = [shared("rlm1", "", ""), home("", "")];
         all[0].standing.has_own = false;
-        let answer: Value = serde_json::from_str(&answer(&all, "s", "", "")).expect("JSON");
+        let answer: Value = serde_json::from_str(&answer((&all, &[]), "s", "", "")).expect("JSON");
         assert_eq!(answer["realms"], json!(["alice", "rlm-public"]));
         assert!(answer["serverRevision"].as_str().expect("a text").contains("rlm1"));
     }

@@ -31,5 +31,5 @@ mod tson;
 #[cfg(test)]
 mod tests;
 
-pub use envelope::LastPull;
+pub use envelope::{InvitationAnswer, LastPull};
 pub use next_pull::NextPull;

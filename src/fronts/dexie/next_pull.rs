@@ -46,7 +46,7 @@ impl NextPull {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -58,6 +58,7 @@ mod tests {
             position: Position::parse(revision),
             has_own,
             realms: BTreeMap::new(),
+            invites: BTreeSet::new(),
         }
     }
 

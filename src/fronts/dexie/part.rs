@@ -1,5 +1,6 @@
 //! What a space answers to a push that was sent to several. It is no answer for a client: the edge makes one of all of them.
 
+use super::answer::Line;
 use crate::{
     json::{Texts, Written},
     mutation::Outcome,
@@ -41,6 +42,13 @@ impl Said {
             .and("changes", &changes.len().to_string())
             .end();
         format!("{known}\n{changes}{touched}")
+    }
+
+    /// The rows of `members` in it: ids as JSON, and values of those that are there.
+    pub fn member_rows(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let lines = self.changes.split_terminator('\n').chain(self.touched.split_terminator('\n'));
+        let rows = lines.filter_map(Line::of).filter(|line| line.collection == "members");
+        rows.map(|line| (line.id, line.value))
     }
 
     /// Out of [`Self::to_text`].

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LastPull, envelope::Envelope};
+use super::{InvitationAnswer, LastPull, envelope::Envelope};
 use crate::{error::ApiError, ids::ClientId, json::members, limits, version::Position};
 
 /// Whether a realm may have no space yet.
@@ -17,6 +17,8 @@ pub enum SyncRequest {
         realms: BTreeMap<String, IsNew>,
         /// As below.
         last_pull: Option<LastPull>,
+        /// How its user answers invitations.
+        answers: Vec<InvitationAnswer>,
     },
     /// What is new.
     Pull {
@@ -43,7 +45,8 @@ impl SyncRequest {
                     realms.entry(made).or_insert(true);
                 }
             }
-            return Ok(Self::Push { realms, last_pull });
+            let answers = envelope.invitation_answers();
+            return Ok(Self::Push { realms, last_pull, answers });
         }
         let client = envelope.client(last_pull.as_ref())?;
         Ok(Self::Pull { last_pull, client })
@@ -54,8 +57,10 @@ impl SyncRequest {
     pub fn may_concern_realms(body: &str) -> bool {
         let mut before = members(body).take_while(|(name, _)| *name != r#""changes""#);
         let last_pull = before.find(|(name, _)| *name == r#""lastPull""#);
-        last_pull.is_none_or(|(_, last)| last.contains(r#""serverRevision":"{"#))
-            || body.contains(r#""table":"realms""#)
+        let may = |last: &str| {
+            [r#""serverRevision":"{"#, r#""inviteRealms":[""#].iter().any(|it| last.contains(it))
+        };
+        last_pull.is_none_or(|(_, last)| may(last)) || body.contains(r#""table":"realms""#)
     }
 
     /// What of the body a request of the edge's own repeats: whose client it is, and what that has.
@@ -120,7 +125,7 @@ mod tests {
     #[test]
     fn what_has_something_to_write_is_a_push() {
         for members in [r#""changes":[{}]"#, r#""changes":[],"y":[{"type":"sv"},{"type":"u-c","k":"x"}]"#] {
-            let push = SyncRequest::Push { realms: BTreeMap::new(), last_pull: None };
+            let push = SyncRequest::Push { realms: BTreeMap::new(), last_pull: None, answers: Vec::new() };
             assert_eq!(read(members).expect("a push"), push, "{members}");
         }
     }
@@ -130,7 +135,7 @@ mod tests {
         let push = read(
             r#""lastPull":{"serverRevision":"{\"~\":\"0mwrnsa6yk3v9q2.57\",\"rlm1\":\"0mwrnsa6yk3v9q2.3\",\"rlm2\":\"0mwrnsa6yk3v9q2.4\"}","realms":["alice","rlm1"]},"changes":[{"table":"realms","muts":[{"type":"upsert","keys":["rlm0","rlm1","rlm-public"],"values":[{},{},{}]},{"type":"update","keys":["rlm8"],"changeSpecs":[{}]}]},{"table":"todos","muts":[{"type":"insert","keys":["rlm9"],"values":[{}]}]}]"#,
         );
-        let Ok(SyncRequest::Push { realms, last_pull: Some(last) }) = push else { panic!("{push:?}") };
+        let Ok(SyncRequest::Push { realms, last_pull: Some(last), .. }) = push else { panic!("{push:?}") };
         let concerned = [("rlm0", true), ("rlm1", false), ("rlm2", false)];
         assert_eq!(realms, concerned.map(|(realm, is_new)| (realm.to_owned(), is_new)).into());
         assert_eq!(last.position.as_ref().map(Position::to_string).as_deref(), Some("0mwrnsa6yk3v9q2.57"));
@@ -142,6 +147,22 @@ mod tests {
             "it was just told to forget it"
         );
         assert_eq!(held("rlm0"), None);
+    }
+
+    #[test]
+    fn a_push_says_to_which_realms_its_user_is_invited_and_how_invitations_are_answered() {
+        let date = r#"{"$t":"Date","v":"2026"}"#;
+        let push = read(&format!(
+            r#""lastPull":{{"serverRevision":"0mwrnsa6yk3v9q2.57","realms":["alice"],"inviteRealms":["rlm1","rlm-public"]}},"changes":[{{"table":"members","muts":[{{"type":"update","keys":["m1","m2","m3"],"changeSpecs":[{{"accepted":{date}}},{{"rejected":{date}}},{{"name":"x"}}]}},{{"type":"update","keys":["m4"],"changeSpecs":[{{"accepted":true}}]}},{{"type":"delete","keys":["m5"]}}]}},{{"table":"todos","muts":[{{"type":"update","keys":["m6"],"changeSpecs":[{{"accepted":{date}}}]}}]}}]"#
+        ));
+        let Ok(SyncRequest::Push { last_pull: Some(last), answers, .. }) = push else { panic!("{push:?}") };
+        assert_eq!(last.invites, ["rlm1".to_owned()].into());
+        let answers: Vec<_> =
+            answers.iter().map(|answer| (&*answer.row, answer.accepts, &*answer.at)).collect();
+        assert_eq!(answers, [("m1", true, "2026"), ("m2", false, "2026")]);
+        assert!(SyncRequest::may_concern_realms(
+            r#"{"lastPull":{"serverRevision":"7","inviteRealms":["rlm1"]},"changes":[]}"#
+        ));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     error::ApiError,
     fronts::{
         dexie::{
-            LastPull, NextPull,
+            InvitationAnswer, LastPull, NextPull,
             merge::Found,
             part::Said,
             realm::{Realm, space_of},
@@ -40,14 +40,30 @@ pub(super) struct PartOfSync {
     pub(super) last_pull: Option<LastPull>,
     /// What it pushes; none of a pull.
     pub(super) body: Option<Rc<str>>,
+    /// How its user answers invitations, of which one may be this realm's.
+    pub(super) answers: Vec<InvitationAnswer>,
     /// What its space has said in the end.
     pub(super) brought: Option<Brought>,
+}
+
+impl PartOfSync {
+    /// A pull of whoever has nothing of a realm.
+    pub(super) const fn of(realm: Realm) -> Self {
+        Self { realm, last_pull: None, body: None, answers: Vec::new(), brought: None }
+    }
+
+    /// Whether it is known that its user is a member.
+    pub(super) const fn is_members(&self) -> bool {
+        self.realm.is_own || self.body.is_some() || self.last_pull.is_some()
+    }
 }
 
 #[derive(Debug)]
 pub(super) enum Brought {
     Pulled(Found),
     Said(Said),
+    /// Record lines of an invitation.
+    Invited(String),
 }
 
 impl Isolate {
@@ -70,7 +86,7 @@ impl Isolate {
         let begun = Target::of(caller, space.as_ref().map(|space| space.as_str())).and_then(|target| {
             visit.target = Some(target);
             match (is_push, is_new) {
-                (false, _) => self.with_grant(&mut visit, now),
+                (false, _) => self.answer_invitations(&mut visit, now),
                 (true, false) => Ok(self.push_part(&mut visit, now)),
                 (true, true) => {
                     let caller = &visit.target().caller;
@@ -120,7 +136,7 @@ impl Isolate {
             Creating::Making => {
                 self.take_up(visit, called.aside, now);
                 called.result?;
-                self.realms.forget(&visit.target().caller.user);
+                self.realms_have_changed(visit);
                 return Ok(self.push_part(visit, now));
             }
         };
@@ -136,6 +152,9 @@ impl Isolate {
     ) -> Result<Effect, ApiError> {
         self.take_up(visit, called.aside, now);
         let said = Said::parse(&called.result?).ok_or(ApiError::Upstream)?;
+        if !part(visit).realm.is_own {
+            self.hint_members(visit, &said);
+        }
         part(visit).brought = Some(Brought::Said(said));
         Ok(self.answer(visit, Ok(Reply::json(200, String::new())), now))
     }
@@ -175,7 +194,7 @@ impl Isolate {
     }
 }
 
-fn part(visit: &mut Visit) -> &mut PartOfSync {
+pub(super) fn part(visit: &mut Visit) -> &mut PartOfSync {
     let part = visit.sync.as_mut().and_then(|sync| sync.part.as_mut());
     part.expect("BUG: a sync was taken for a part of one")
 }

@@ -6,26 +6,26 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
-    super::{Called, Effect, PartDone, State, Visit, call::Then, pull::Pulling},
-    Sync, last_pull,
+    super::{Effect, PartDone, State, Visit, pull::Pulling},
+    Sync,
+    guests::directories_of,
+    last_pull,
     part::{Brought, PartOfSync},
 };
 use crate::{
-    call::DirectoryCall,
     edge::isolate::Isolate,
     error::ApiError,
     fronts::{
         dexie::{
-            LastPull, NextPull,
+            InvitationAnswer, LastPull, NextPull,
             answer::{END, further},
-            merge::{self, Errands, Found, unsettled},
+            merge::{self, Errands, Found, Invited, unsettled},
             pull::{IsNew, SyncRequest},
             realm::Realm,
         },
         headwater::{
             answer::PullAnswer,
             reply::{Body, Headers, Reply},
-            spaces::directory_of,
         },
     },
     limits,
@@ -38,6 +38,8 @@ use crate::{
 pub(super) struct Several {
     /// What has been brought so far.
     pub(super) found: Vec<Found>,
+    /// Realms that the user is invited to.
+    invited: Vec<Invited>,
     /// Who syncs, and what that client has, as its requests say it.
     pub(super) envelope: Rc<str>,
     /// What the client has; none if it has nothing of ours.
@@ -68,41 +70,22 @@ pub(super) enum Stage {
 }
 
 impl Isolate {
-    /// A pull of whoever has a space of their own: the directory knows which others there are.
-    pub(in crate::edge::visit) fn pull_of_home(
-        &mut self,
-        visit: &mut Visit,
-        now: Millis,
-    ) -> Result<Effect, ApiError> {
-        if self.realms.of(&visit.target().caller.user, now).is_some() {
-            return self.pull_realms(visit, false, now);
-        }
-        let directory = directory_of(&visit.target().caller);
-        let call = visit.directory_call(directory, DirectoryCall::List { cursor: None });
-        Ok(self.make_call(visit, call, Then::ListRealms, now))
-    }
-
-    /// The directory has said which realms there are. Without an answer it is those that the client has.
-    pub(in crate::edge::visit) fn realms_are_listed(
-        &mut self,
-        visit: &mut Visit,
-        called: Called,
-        now: Millis,
-    ) -> Result<Effect, ApiError> {
-        if let Ok(page) = called.result {
-            self.realms.learn(&visit.target().caller.user, &page, now);
-        }
-        self.pull_realms(visit, false, now)
-    }
-
     /// Begins to pull realms, if there are any: what is new in each, or all that there is.
-    fn pull_realms(&mut self, visit: &mut Visit, is_whole: bool, now: Millis) -> Result<Effect, ApiError> {
+    pub(super) fn pull_realms(
+        &mut self,
+        visit: &mut Visit,
+        is_whole: bool,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
         let last = last_pull(visit).cloned();
         let held = last.iter().flat_map(|last| last.realms.keys());
         let mut realms: Vec<_> = held.cloned().collect();
-        let user = &visit.target().caller.user;
-        for realm in self.realms.of(user, now).unwrap_or_default() {
-            if realms.len() < limits::DEXIE_REALMS_MAX && !realms.contains(realm) {
+        // Whether there is something in each of the others takes a further call to find out.
+        let most = realms.len() + (limits::DEXIE_REALMS_MAX - realms.len()).div_ceil(2);
+        let directories = directories_of(&visit.target().caller);
+        let listed = directories.iter().filter_map(|directory| self.realms.of(directory, now)).flatten();
+        for realm in last.iter().flat_map(|last| &last.invites).chain(listed) {
+            if realms.len() < most && !realms.contains(realm) {
                 realms.push(realm.clone());
             }
         }
@@ -112,7 +95,7 @@ impl Isolate {
         let parts = realms.iter().map(|realm| {
             let held = last.as_ref().and_then(|last| last.in_realm(realm));
             let held = held.map(|held| if is_whole { LastPull { position: None, ..held } } else { held });
-            let part = PartOfSync { realm: Realm::shared(realm), last_pull: held, body: None, brought: None };
+            let part = PartOfSync { last_pull: held, ..PartOfSync::of(Realm::shared(realm)) };
             self.begin_part_of_sync(visit, part, false, now)
         });
         let parts: Vec<_> = parts.collect();
@@ -134,7 +117,7 @@ impl Isolate {
         &mut self,
         visit: &mut Visit,
         body: &str,
-        (realms, last_pull): (&BTreeMap<String, IsNew>, Option<LastPull>),
+        (realms, last_pull, answers): (&BTreeMap<String, IsNew>, Option<LastPull>, &[InvitationAnswer]),
         now: Millis,
     ) -> Result<Effect, ApiError> {
         let sub = visit.target().caller.person.sub.clone();
@@ -142,7 +125,11 @@ impl Isolate {
         let shared = realms.iter().map(|(realm, is_new)| (Realm::shared(realm), held(realm), *is_new));
         let spaces: Vec<_> = shared.chain([(Realm::own(&sub), last_pull.clone(), false)]).collect();
         let envelope = Rc::from(SyncRequest::envelope_of(body));
-        let asked = spaces.iter().map(|(realm, ..)| realm.clone()).collect();
+        let room = limits::DEXIE_REALMS_MAX.saturating_sub(realms.len()).div_ceil(2);
+        let guests =
+            last_pull.iter().flat_map(|last| &last.invites).filter(|realm| !realms.contains_key(*realm));
+        let guests: Vec<_> = guests.take(room).map(|realm| Realm::shared(realm)).collect();
+        let asked = spaces.iter().map(|(realm, ..)| realm).chain(&guests).cloned().collect();
         let several = Several {
             envelope,
             last_pull: last_pull.clone(),
@@ -152,10 +139,14 @@ impl Isolate {
         };
         let body: Rc<str> = Rc::from(body);
         let parts = spaces.into_iter().map(|(realm, last_pull, is_new)| {
-            let part = PartOfSync { realm, last_pull, body: Some(body.clone()), brought: None };
+            let part = PartOfSync { last_pull, body: Some(body.clone()), ..PartOfSync::of(realm) };
             self.begin_part_of_sync(visit, part, is_new, now)
         });
-        let parts = parts.collect();
+        let mut parts: Vec<_> = parts.collect();
+        parts.extend(guests.into_iter().map(|realm| {
+            let part = PartOfSync { answers: answers.to_vec(), ..PartOfSync::of(realm) };
+            self.begin_part_of_sync(visit, part, false, now)
+        }));
         visit.sync = Some(Box::new(Sync { several: Some(Box::new(several)), ..Sync::default() }));
         visit.state = State::PullingSeveral;
         Ok(Effect::Several(parts))
@@ -179,7 +170,7 @@ impl Isolate {
             let body = Some(Rc::from(errands.body(&envelope)));
             self.begin_part_of_sync(
                 visit,
-                PartOfSync { realm, last_pull: held, body, brought: None },
+                PartOfSync { last_pull: held, body, ..PartOfSync::of(realm) },
                 false,
                 now,
             )
@@ -272,13 +263,16 @@ impl Isolate {
         let PullAnswer::Load(load) = answer else { panic!("BUG: what has no parts is taken for a load") };
         let realm = Realm::own(&visit.target().caller.person.sub);
         let (space, lines) = (visit.target().hash.clone(), further(&load.lines, &realm));
-        let found = &mut several(visit).found;
-        let end = match merge::muts(found) {
-            muts if muts.is_empty() => lines + END,
-            muts => lines + "," + &muts + END,
-        };
+        let Several { found, invited, .. } = several(visit);
+        let mut end = lines;
+        for muts in [merge::muts(found), merge::muts_of_invited(invited)] {
+            if !muts.is_empty() {
+                end += &format!(",{muts}");
+            }
+        }
+        end += END;
         found.push(Found { realm, standing, changes: String::new(), touched: String::new() });
-        let head = merge::head(found, space.as_str(), "");
+        let head = merge::head((found, invited), space.as_str(), "");
         self.load(visit, pulling, &load, (head, end), now)
     }
 
@@ -312,8 +306,8 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         let space = visit.target().hash.clone();
-        let Several { found, rejections, corrections, .. } = several(visit);
-        let text = merge::answer(found, space.as_str(), &rejections.join(","), corrections);
+        let Several { found, invited, rejections, corrections, .. } = several(visit);
+        let text = merge::answer((found, invited), space.as_str(), &rejections.join(","), corrections);
         let headers = Headers::Named("Content-Type\napplication/json\n".to_owned());
         let reply = Reply { status: 200, headers, body: Body::Text(text) };
         Ok(match pulling {
@@ -328,6 +322,7 @@ impl Several {
     fn take_in(&mut self, realm: Realm, brought: Brought) {
         let found = match brought {
             Brought::Pulled(found) => found,
+            Brought::Invited(lines) => return self.invited.push(Invited { realm, lines }),
             Brought::Said(said) => {
                 let held = match (&self.last_pull, realm.is_own) {
                     (Some(last), false) => last.in_realm(&realm.id),
