@@ -229,7 +229,11 @@ impl Isolate {
 
     fn hint(&mut self, visit: &mut Visit, directory: SpaceHash, event: &Event, now: Millis) -> Effect {
         let id = visit.target().id.clone();
-        let (Event::Begun, Some(space)) = (event, id) else { return Effect::Rest };
+        let (Event::Begun, Some(space)) = (event, id) else {
+            #[cfg(feature = "dexie")]
+            self.realms.forget(&directory);
+            return Effect::Rest;
+        };
         let call = visit.directory_call(directory.clone(), DirectoryCall::Hint { space });
         self.send_unless_refused(visit, call, Errand::Hint(directory), now)
     }

@@ -162,7 +162,6 @@ impl Isolate {
             self.grants.forget(visit.target());
         }
         for directory in directories {
-            self.realms.forget(&directory);
             self.errands.push(visit.errand(Errand::Hint(directory)));
         }
     }
