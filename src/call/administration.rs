@@ -120,6 +120,8 @@ pub enum Administration {
 pub struct Guest {
     /// Who.
     pub person: Person,
+    /// The issuer of the person's subject.
+    pub iss: String,
     /// The person's address, if the issuer says that it is theirs.
     pub email: Option<String>,
     /// The realm.
@@ -247,8 +249,8 @@ impl Administration {
         let nothing = Written::default();
         let about =
             |person: &Person| Written::default().and("user", person.user.as_str()).and("sub", &person.sub);
-        let of_guest = |Guest { person, email, realm }: &Guest| {
-            about(person).and_some("email", email.clone()).and("realm", realm)
+        let of_guest = |Guest { person, iss, email, realm }: &Guest| {
+            about(person).and("iss", iss).and_some("email", email.clone()).and("realm", realm)
         };
         match self {
             Self::Create { owner: person } | Self::Member(person) | Self::RemoveMember(person) => {
@@ -299,8 +301,8 @@ impl Administration {
         let collection = || Collection::parse(texts.get("collection")?).ok();
         let number = |name| texts.get(name)?.parse().ok();
         let guest = || {
-            let (email, realm) = (texts.get("email").map(str::to_owned), texts.get("realm")?.to_owned());
-            Some(Guest { person: person()?, email, realm })
+            let (iss, realm) = (texts.get("iss")?.to_owned(), texts.get("realm")?.to_owned());
+            Some(Guest { person: person()?, iss, email: texts.get("email").map(str::to_owned), realm })
         };
         Some(match name {
             "create" => Self::Create { owner: person()? },

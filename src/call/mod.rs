@@ -199,6 +199,7 @@ mod tests {
         let collection = || Collection::stored("todos");
         let guest = |email: Option<&str>| Guest {
             person: person(),
+            iss: "i".to_owned(),
             email: email.map(str::to_owned),
             realm: "rlm1".to_owned(),
         };
@@ -264,7 +265,7 @@ mod tests {
                 "accept",
                 about(r#","incarnation":"0mwrnsa6yk3v9q2","number":"4711""#),
             ),
-            (Administration::Invited(guest(None)), "invited", about(r#","realm":"rlm1""#)),
+            (Administration::Invited(guest(None)), "invited", about(r#","iss":"i","realm":"rlm1""#)),
             (
                 Administration::Respond {
                     guest: guest(Some("a@b.example")),
@@ -273,7 +274,9 @@ mod tests {
                     at: "2026".to_owned(),
                 },
                 "respond",
-                about(r#","email":"a@b.example","realm":"rlm1","row":"m1","answer":"accepted","at":"2026""#),
+                about(
+                    r#","iss":"i","email":"a@b.example","realm":"rlm1","row":"m1","answer":"accepted","at":"2026""#,
+                ),
             ),
         ]
     }

@@ -25,7 +25,7 @@ const MOMENT_MAX: usize = 40;
 impl<L: Ledger> Coordinator<L> {
     /// The record lines of the realm's row, and of the rows that invite somebody: nobody else learns anything.
     pub(super) fn invited(&mut self, guest: &Guest) -> Result<Administered, ApiError> {
-        self.has_guests()?;
+        self.may_be_guest(guest)?;
         let mut keys: Vec<_> = realm_row_key(&guest.realm).into_iter().collect();
         let (realms, mut after, mut seen) = (keys.len(), None, 0);
         while seen < limits::MEMBERS_MAX {
@@ -64,7 +64,7 @@ impl<L: Ledger> Coordinator<L> {
         (row, accepts, at): (&str, bool, &str),
         now: Millis,
     ) -> Result<Administered, ApiError> {
-        self.has_guests()?;
+        self.may_be_guest(guest)?;
         let is_moment = |one: u8| one.is_ascii_alphanumeric() || matches!(one, b':' | b'.' | b'+' | b'-');
         if at.len() > MOMENT_MAX || !at.bytes().all(is_moment) {
             return Err(ApiError::Malformed("the moment of an answer is no date".to_owned()));
@@ -104,8 +104,8 @@ impl<L: Ledger> Coordinator<L> {
         Ok(self.shown(role).into())
     }
 
-    /// Whether the space is a realm's, and lets in its client at all.
-    fn has_guests(&mut self) -> Result<(), ApiError> {
+    /// Whether the space is a realm's, lets in its client at all, and knows the issuer who says who somebody is.
+    fn may_be_guest(&mut self, guest: &Guest) -> Result<(), ApiError> {
         if self.is_gone() {
             return Err(ApiError::Gone);
         }
@@ -113,6 +113,9 @@ impl<L: Ledger> Coordinator<L> {
         if !self.meta.space.as_ref().is_some_and(governs) {
             return Err(NOT_INVITED);
         }
-        if self.publisher.row().shuts_dexie { Err(DEXIE_IS_SHUT) } else { Ok(()) }
+        if self.publisher.row().shuts_dexie {
+            return Err(DEXIE_IS_SHUT);
+        }
+        if self.has_owner_of(&guest.iss)? { Ok(()) } else { Err(NOT_INVITED) }
     }
 }

@@ -155,6 +155,18 @@ impl<L: Ledger> Coordinator<L> {
         (owners > 1 || planted!(LastOwnerLeaves)).then_some(()).ok_or(last)
     }
 
+    /// Whether an owner's subject is of this issuer: what a space says of subjects and addresses, it says of those of its owners' issuer.
+    pub(super) fn has_owner_of(&mut self, iss: &str) -> Result<bool, ApiError> {
+        let mut is_found = false;
+        self.each_member(None, &mut |user, member| {
+            let is_one =
+                member.role == Role::Owner && UserHash::new(iss, &member.sub).as_str() == user.as_str();
+            is_found |= is_one;
+            !is_one
+        })?;
+        Ok(is_found)
+    }
+
     /// Shows `each` the members behind `after` until it has seen enough and returns false.
     fn each_member(
         &mut self,

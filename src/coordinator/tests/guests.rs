@@ -74,7 +74,8 @@ fn key(id: &str) -> Key {
 }
 
 fn guest(name: &str, email: Option<&str>) -> Guest {
-    Guest { person: person(name), email: email.map(str::to_owned), realm: "rlm1".to_owned() }
+    let iss = "https://issuer.example".to_owned();
+    Guest { person: person(name), iss, email: email.map(str::to_owned), realm: "rlm1".to_owned() }
 }
 
 impl Desk {
@@ -253,6 +254,9 @@ fn whoever_is_invited_sees_the_row_and_the_realms_and_nobody_else_sees_anything(
         assert!(desk.respond(stranger, true).is_err());
     }
     assert_eq!(desk.role("mallory"), None);
+    let of_another_issuer =
+        Guest { iss: "https://other.example".to_owned(), ..guest("robert", Some("bob@example.com")) };
+    assert!(desk.asked(of_another_issuer.clone()).is_err() && desk.respond(of_another_issuer, true).is_err());
 }
 
 #[test]

@@ -9,6 +9,8 @@ use super::{
     call::Then,
     pull::{cache_base, cached_writes},
 };
+#[cfg(feature = "dexie")]
+use crate::call::Entry;
 use crate::{
     call::{
         Administration, Aside, Ask, BudgetAnswer, BudgetCall, Call, DirectoryAnswer, DirectoryCall,
@@ -45,6 +47,9 @@ pub(super) enum Errand {
     Deliver(Box<Delivery>),
     /// Leave a hint of the space in this directory.
     Hint(SpaceHash),
+    /// Tell the directory of an address what its user is in the space: nothing, so that it drops a hint of it.
+    #[cfg(feature = "dexie")]
+    EndHint(SpaceHash, Box<Entry>),
     /// Tell the budget of requests that objects have had.
     CountRequests,
     /// Write the pages of a pull one after the other.
@@ -96,6 +101,8 @@ impl Isolate {
             Errand::TellWritten { wait_ms } => self.tell_written(visit, wait_ms, event, now),
             Errand::Deliver(delivery) => self.deliver(visit, delivery, event, now),
             Errand::Hint(directory) => self.hint(visit, directory, &event, now),
+            #[cfg(feature = "dexie")]
+            Errand::EndHint(directory, entry) => self.end_hint_of(visit, directory, entry, &event, now),
             Errand::DeleteBlobs { before, steps } => delete_blobs(visit, (before, steps), event),
             #[cfg(feature = "dexie")]
             Errand::Collect(collecting) => self.collect(visit, collecting, event, now),
@@ -236,6 +243,22 @@ impl Isolate {
         };
         let call = visit.directory_call(directory.clone(), DirectoryCall::Hint { space });
         self.send_unless_refused(visit, call, Errand::Hint(directory), now)
+    }
+
+    /// In the name of the address, which alone may do so.
+    #[cfg(feature = "dexie")]
+    fn end_hint_of(
+        &mut self,
+        visit: &mut Visit,
+        directory: SpaceHash,
+        entry: Box<Entry>,
+        event: &Event,
+        now: Millis,
+    ) -> Effect {
+        let Event::Begun = event else { return Effect::Rest };
+        let mut call = visit.directory_call(directory.clone(), DirectoryCall::Note(*entry.clone()));
+        call.caller.user = directory.clone().into();
+        self.send_unless_refused(visit, call, Errand::EndHint(directory, entry), now)
     }
 
     /// Nobody waits for this call, so it is not made at all while its object has told the caller to come back later.

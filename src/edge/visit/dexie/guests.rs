@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     access::token::Bearer,
-    call::{Administration, Aside, Call, DirectoryCall, Guest, Person},
+    call::{Administration, Aside, Call, DirectoryCall, Entry, Guest, Person},
     edge::isolate::Isolate,
     error::ApiError,
     fronts::{
@@ -125,6 +125,7 @@ impl Isolate {
                 Ok(self.answer(visit, Ok(Reply::json(200, String::new())), now))
             }
             Err(error) => {
+                self.end_hint(visit, aside.as_ref());
                 self.take_up(visit, aside, now);
                 let realm = part(visit).realm.id.clone();
                 for directory in directories_of(&visit.target().caller) {
@@ -132,6 +133,18 @@ impl Isolate {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// The directory of the user's address drops the hint of a realm that does not invite its user: the user's own one is told that they
+    /// are no member.
+    fn end_hint(&mut self, visit: &Visit, aside: Option<&Aside>) {
+        let of_address = directories_of(&visit.target().caller).into_iter().nth(1);
+        if let (Some(directory), Some(space), Some(Aside::Membership(membership))) =
+            (of_address, &visit.target().id, aside)
+        {
+            let entry = Entry::of(space, membership);
+            self.errands.push(visit.errand(Errand::EndHint(directory, Box::new(entry))));
         }
     }
 
@@ -171,5 +184,5 @@ fn guest(visit: &mut Visit) -> Guest {
     let realm = part(visit).realm.id.clone();
     let caller = &visit.target().caller;
     let person = Person { user: caller.user.clone(), sub: caller.person.sub.clone() };
-    Guest { person, email: caller.email.as_deref().map(str::to_owned), realm }
+    Guest { person, iss: caller.person.iss.clone(), email: caller.email.as_deref().map(str::to_owned), realm }
 }
