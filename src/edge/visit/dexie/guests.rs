@@ -186,3 +186,6 @@ fn guest(visit: &mut Visit) -> Guest {
     let person = Person { user: caller.user.clone(), sub: caller.person.sub.clone() };
     Guest { person, iss: caller.person.iss.clone(), email: caller.email.as_deref().map(str::to_owned), realm }
 }
+
+#[cfg(test)]
+mod tests;

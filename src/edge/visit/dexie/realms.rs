@@ -39,7 +39,7 @@ pub(super) struct Several {
     /// What has been brought so far.
     pub(super) found: Vec<Found>,
     /// Realms that the user is invited to.
-    invited: Vec<Invited>,
+    pub(super) invited: Vec<Invited>,
     /// Who syncs, and what that client has, as its requests say it.
     pub(super) envelope: Rc<str>,
     /// What the client has; none if it has nothing of ours.
