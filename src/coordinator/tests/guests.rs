@@ -237,6 +237,32 @@ fn a_native_push_of_a_writer_changes_no_row_that_says_who_the_members_are() {
 }
 
 #[test]
+fn a_writer_does_not_bring_such_a_row_in_by_ending_a_conflict_either() {
+    let mut desk = Desk::realm();
+    let mut push = |name: &str, client: &str, number: u64, change: &str| {
+        let body = body(client, &[format!(r#"{{"id":{number},"changes":[{change}]}}"#)]);
+        desk.push_as(&user(name), &body).expect("no refusal").results[0].settled.clone()
+    };
+    let put =
+        |n: u64, base: &str| format!(r#"{{"op":"put","collection":"c","id":"a","value":{{"n":{n}}}{base}}}"#);
+    push("alice", "c_alice_001", 1, &put(1, ""));
+    let parked = push("bob", "c_bob_00001", 1, &put(2, r#","base":0"#));
+    let Settled::Conflict { id, .. } = parked else { panic!("{parked:?}") };
+    let resolve = |collection: &str| {
+        format!(
+            r#"{{"op":"resolve","conflict":"{id}","records":[{{"collection":"{collection}","id":"m1","value":{{}}}}]}}"#
+        )
+    };
+    let settled = push("bob", "c_bob_00001", 2, &resolve("members"));
+    assert!(
+        matches!(settled, Settled::Rejected(Rejection { code: RejectCode::Forbidden, .. })),
+        "{settled:?}"
+    );
+    let settled = push("bob", "c_bob_00001", 3, &resolve("c"));
+    assert!(matches!(settled, Settled::Applied(_)), "{settled:?}");
+}
+
+#[test]
 fn whoever_is_invited_sees_the_row_and_the_realms_and_nobody_else_sees_anything() {
     let mut desk = Desk::realm();
     let other = r#"{"realmId":"rlm1","email":"eve@example.com","invite":true}"#;

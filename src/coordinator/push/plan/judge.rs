@@ -12,7 +12,7 @@ use crate::{
             plan::{
                 OWN_WRITER, Plan,
                 draft::{Draft, DraftValue, too_much_work},
-                part::Author,
+                part::{Author, GOVERNED},
                 standing_of,
             },
         },
@@ -20,6 +20,7 @@ use crate::{
     ids::{Collection, Key, RecordId},
     json, limits,
     mutation::{Change, Mutation, Obstacle, RejectCode, Rejection, Settled, Submitted, There},
+    role::Role,
     version::{ConflictId, Version},
 };
 
@@ -54,6 +55,9 @@ impl Plan {
             Some(resolved) => (&resolved.changes, &resolved.seen[..]),
             None => (&mutation.changes, &[][..]),
         };
+        if by.role < Role::Owner && self.governs(submitted, changes) {
+            return Ok(Settled::Rejected(Rejection::new(RejectCode::Forbidden, GOVERNED)));
+        }
         let present_epoch = mutation.epoch.as_ref().is_none_or(|epoch| *epoch == self.meta.epoch);
         let checked = changes.iter().chain(seen);
         for change in checked.clone() {
@@ -83,6 +87,13 @@ impl Plan {
             return self.park(ledger, submitted, touched, standing, by);
         }
         self.apply(ledger, mutation, resolved.as_ref(), by)
+    }
+
+    /// Whether changes of a mutation, or what its resolutions come to, concern who the members of a realm are. What a front has derived
+    /// it has answered for.
+    fn governs(&self, submitted: &Submitted, changes: &[Change]) -> bool {
+        let space = self.meta.space.as_ref().filter(|_| submitted.intent.mutation().is_some());
+        space.is_some_and(|space| changes.iter().any(|change| space.governs(&change.key.collection)))
     }
 
     /// Applies a mutation with nothing in its way, or what its resolutions have come to, and closes what those resolve.

@@ -14,7 +14,7 @@ use crate::{
     error::ApiError,
     ids::{ClientId, UserHash},
     limits::{self, SliceMax},
-    mutation::{Change, Intent, Mutation, MutationResult, RejectCode, Rejection, Settled, Submitted},
+    mutation::{Intent, MutationResult, Settled, Submitted},
     role::Role,
     time::Millis,
     version::{ConflictId, Position},
@@ -154,9 +154,6 @@ impl Plan {
                 break;
             }
             let settled = match &submitted.intent {
-                Intent::Mutation(mutation) if !self.may_make(mutation, by.role) => {
-                    Settled::Rejected(Rejection::new(RejectCode::Forbidden, GOVERNED))
-                }
                 Intent::Mutation(mutation) => self.mutation(ledger, submitted, mutation, by)?,
                 Intent::Rejected(rejection) => Settled::Rejected(rejection.clone()),
                 Intent::Transaction(_) => panic!("BUG: a transaction has come in a push of mutations"),
@@ -172,13 +169,6 @@ impl Plan {
             progress.results.push(MutationResult { id: submitted.id, settled, duplicate: false });
         }
         Ok(())
-    }
-
-    /// Whether somebody of this role may make a mutation: what says who the members of a realm are its owners write.
-    fn may_make(&self, mutation: &Mutation, role: Role) -> bool {
-        let space = self.meta.space.as_ref().filter(|_| role < Role::Owner);
-        let governs = |change: &Change| space.is_some_and(|space| space.governs(&change.key.collection));
-        !mutation.changes.iter().any(governs)
     }
 
     pub(super) fn newcomer(&mut self, user: &UserHash) -> u64 {

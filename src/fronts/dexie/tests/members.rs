@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     call::{Caller, Destination, PushRequest, Usage},
+    error::ApiError,
     fronts::dexie::{push::SyncReading, realm::space_of},
     ids::{Collection, Key, RecordId, SpaceId, UserHash},
     mutation::{Change, Intent, Op, RejectCode, Scanned, Unread, View},
@@ -217,6 +218,23 @@ fn an_open_invitation_raises_a_member_who_accepts_it_and_an_old_row_does_not() {
     );
     let taken_back = update("members", "m1", r#"{"accepted":{"$t":"undefined"}}"#);
     assert_eq!(space.push("bob", Role::Writer, &taken_back), Err(RejectCode::Forbidden));
+}
+
+#[test]
+fn an_edge_that_does_not_say_whose_subject_somebody_is_is_refused_a_realm() {
+    let caller = Caller {
+        user: UserHash::new(ISSUER, "alice"),
+        destination: Destination::Shared { id: space_of("rlm1").expect("a space"), scope: None },
+        request: String::new(),
+        origin: String::new(),
+        sub: "alice".to_owned(),
+        iss: String::new(),
+        spent: Usage::default(),
+    };
+    let read =
+        |caller: &Caller| SyncReading::of(br#"{"clientIdentity":"abc"}"#.to_vec(), caller, true).map(|_| ());
+    assert_eq!(read(&caller), Err(ApiError::Upstream), "members of no issuer would be made");
+    assert_eq!(read(&Caller { iss: ISSUER.to_owned(), ..caller }), Ok(()));
 }
 
 #[test]
