@@ -62,6 +62,7 @@ describe("an invitation by e-mail", () => {
     assert.deepEqual((await bob.device.syncState()).inviteRealms, [realmId], "it waits");
 
     await answer(bob.device, "accept");
+    await bob.device.run((db, realmId) => db.notes.put({ id: `b-${realmId}`, n: 5, realmId }), realmId);
     await bob.device.sync();
     assert.equal(await has(bob.device, note), true);
     const joined = await bob.device.syncState();
@@ -70,6 +71,7 @@ describe("an invitation by e-mail", () => {
     await bob.device.sync();
     await alice.device.sync();
     assert.equal((await alice.device.row("notes", note)).n, 2);
+    assert.equal((await alice.device.row("notes", `b-${realmId}`)).n, 5, "written before its writer was let in");
     const { userId, accepted } = await alice.device.row("members", row);
     assert.deepEqual([userId, accepted instanceof Date], [bob.sub, true]);
 

@@ -75,11 +75,14 @@ impl Isolate {
         }
     }
 
-    /// Brings a realm's space the answers to invitations that the client sends, and reads the space then. Which realm each is about the
-    /// client does not say.
+    /// Brings a realm's space the answers to invitations that the client sends; which realm each is about it does not say. Then whoever
+    /// is let in pushes there too, because the same push may have rows of the realm; and everybody else reads the space, if they may.
     pub(super) fn answer_invitations(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         let Some(InvitationAnswer { row, accepts, at }) = part(visit).answers.pop() else {
-            return self.with_grant(visit, now);
+            return match part(visit).body {
+                Some(_) => Ok(self.push_part(visit, now)),
+                None => self.with_grant(visit, now),
+            };
         };
         let respond = Administration::Respond { guest: guest(visit), row, accepts, at };
         let call = visit.call(Call::Administer(respond));
@@ -94,9 +97,14 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         match called.result {
-            Ok(_) => {
+            Ok(role) => {
                 self.take_up(visit, called.aside, now);
                 self.realms_have_changed(visit);
+                // Of a rejection there is nothing to say.
+                if !role.is_empty() {
+                    let part = part(visit);
+                    part.body = part.body.take().or(part.joins_with.take());
+                }
             }
             Err(ApiError::Forbidden(_) | ApiError::NotFound(_) | ApiError::Gone) => {}
             Err(error) => return Err(error),

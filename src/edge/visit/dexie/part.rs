@@ -40,8 +40,10 @@ pub(super) struct PartOfSync {
     pub(super) last_pull: Option<LastPull>,
     /// What it pushes; none of a pull.
     pub(super) body: Option<Rc<str>>,
-    /// How its user answers invitations, of which one may be this realm's.
+    /// How its user answers invitations, of which one may be this realm's, …
     pub(super) answers: Vec<InvitationAnswer>,
+    /// … and what they push there once they are let in.
+    pub(super) joins_with: Option<Rc<str>>,
     /// What its space has said in the end.
     pub(super) brought: Option<Brought>,
 }
@@ -49,7 +51,7 @@ pub(super) struct PartOfSync {
 impl PartOfSync {
     /// A pull of whoever has nothing of a realm.
     pub(super) const fn of(realm: Realm) -> Self {
-        Self { realm, last_pull: None, body: None, answers: Vec::new(), brought: None }
+        Self { realm, last_pull: None, body: None, answers: Vec::new(), joins_with: None, brought: None }
     }
 
     /// Whether it is known that its user is a member.
@@ -102,7 +104,7 @@ impl Isolate {
         Part { visit, effect }
     }
 
-    fn push_part(&mut self, visit: &mut Visit, now: Millis) -> Effect {
+    pub(super) fn push_part(&mut self, visit: &mut Visit, now: Millis) -> Effect {
         let mut call = visit.call(Call::Dexie { is_part: true });
         call.body = part(visit).body.as_deref().map(str::to_owned);
         self.make_call(visit, call, Then::PushPart, now)

@@ -144,7 +144,8 @@ impl Isolate {
         });
         let mut parts: Vec<_> = parts.collect();
         parts.extend(guests.into_iter().map(|realm| {
-            let part = PartOfSync { answers: answers.to_vec(), ..PartOfSync::of(realm) };
+            let (answers, joins_with) = (answers.to_vec(), Some(body.clone()));
+            let part = PartOfSync { answers, joins_with, ..PartOfSync::of(realm) };
             self.begin_part_of_sync(visit, part, false, now)
         }));
         visit.sync = Some(Box::new(Sync { several: Some(Box::new(several)), ..Sync::default() }));

@@ -157,7 +157,7 @@ fn a_hint_of_a_realm_that_invites_nobody_ends_in_both_directories() {
 }
 
 #[test]
-fn an_answer_goes_to_the_space_of_each_invitation_and_who_is_let_in_reads_the_realm() {
+fn an_answer_goes_to_the_space_of_each_invitation_and_who_is_let_in_pushes_there_too() {
     let body = r#"{"clientIdentity":"abc","lastPull":{"serverRevision":"0mwrnsa6yk3v9q2.57","realms":["alice"],"inviteRealms":["rlm1"]},"changes":[{"table":"members","muts":[{"type":"update","keys":["m1"],"changeSpecs":[{"accepted":{"$t":"Date","v":"2026"}}]}]}]}"#;
     let mut isolate = isolate();
     let (_, effect) = sync(&mut isolate, None, body);
@@ -168,8 +168,20 @@ fn an_answer_goes_to_the_space_of_each_invitation_and_who_is_let_in_reads_the_re
     };
     assert_eq!((&*row, accepts, &*at), ("m1", true, "2026"));
     let effect = isolate.step(&mut guest.visit, says(r#"{"role":"writer"}"#), START);
+    let Effect::Call(call) = effect else { panic!("{effect:?}") };
+    assert_eq!(
+        (&call.call, &*call.body()),
+        (&Call::Dexie { is_part: true }, body),
+        "it may have rows of the realm"
+    );
+    assert_eq!(parts.len(), 1, "the own space");
+
+    let body = body.replace("accepted", "rejected");
+    let (_, effect) = sync(&mut isolate, None, &body);
+    let Effect::Several(mut parts) = effect else { panic!("{effect:?}") };
+    let mut guest = parts.pop().expect("that of the realm");
+    let effect = isolate.step(&mut guest.visit, says(""), START);
     assert_eq!(called(effect).1, Call::Administer(Administration::Grant { claim: None }));
-    assert_eq!(parts.len(), 1, "the push itself goes to the spaces that its user has");
 }
 
 #[test]
