@@ -20,6 +20,12 @@ impl Grants {
         (now < *ends).then(|| grant.clone())
     }
 
+    /// The space has said that there is none for this caller any more.
+    #[cfg(feature = "dexie")]
+    pub(super) fn forget(&mut self, target: &Target) {
+        self.0.remove(&name_of(target));
+    }
+
     /// Notes one that the object has just given.
     pub(super) fn learn(&mut self, target: &Target, grant: String, now: Millis) {
         if self.0.len() >= limits::GRANTS_REMEMBERED {

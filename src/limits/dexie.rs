@@ -48,3 +48,5 @@ pub const DEXIE_REALMS_MAX: usize = 32;
 /// How long a location believes what a user's directory has said of realms, in ms: so long it may take until a device hears of a realm
 /// that somebody else has let its user into.
 pub const DEXIE_REALMS_KNOWN_MS: u64 = 60_000;
+/// Bytes of record lines of which an answer out of several spaces is made. What is more comes with the next sync.
+pub const DEXIE_SEVERAL_BYTES_MAX: usize = 4 * MIB;

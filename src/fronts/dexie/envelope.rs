@@ -25,7 +25,7 @@ use crate::{
 /// What a client says of the last answer that it has taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastPull {
-    /// The revision of that answer.
+    /// The revision of that answer: of what is ours, as far as it is about the user's own space.
     pub revision: String,
     /// What we mean by it, if it is one of ours.
     pub position: Option<Position>,
@@ -125,7 +125,8 @@ impl<'a> Envelope<'a> {
             (realm, HeldRealm { at, has_records })
         });
         let realms = held.take(limits::DEXIE_REALMS_MAX).collect();
-        Some(LastPull { position: home, revision: revision.into_owned(), has_own: has(sub), realms })
+        let revision = home.as_ref().map_or_else(|| revision.into_owned(), Position::to_string);
+        Some(LastPull { position: home, revision, has_own: has(sub), realms })
     }
 
     /// The realms that are made, or written anew, in it.

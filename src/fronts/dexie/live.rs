@@ -2,7 +2,7 @@
 
 use sha1::{Digest, Sha1};
 
-use super::{answer::muts, realm::Realm};
+use super::{answer::muts, realm::Realm, revision::Revision};
 use crate::{
     access::base64,
     call::live::{Closing, News},
@@ -47,6 +47,8 @@ struct Ready {
     at: Option<Position>,
     /// Of its realms, by its own reckoning.
     hash: String,
+    /// Whether its revision is about other realms too: then it is told that there is news, and not which.
+    shares_realms: bool,
 }
 
 impl Peer {
@@ -65,10 +67,12 @@ impl Peer {
         let texts = Texts::parse(message).filter(|texts| texts.get("type") == Some("ready"));
         let Some(texts) = texts else { return false };
         // Nothing can come behind the last version that can be, so no space stands there.
-        let at = texts.get("rev").and_then(Position::parse).filter(|at| at.version < Version::MAX);
+        let revision = texts.get("rev").and_then(Revision::parse).unwrap_or_default();
+        let at = revision.home.filter(|at| at.version < Version::MAX);
+        let shares_realms = !revision.realms.is_empty();
         let hash = texts.get("realmSetHash").unwrap_or_default();
         let (at, hash) = if hash.len() <= HASH_MAX { (at, hash) } else { (None, "") };
-        self.ready = Some(Ready { at, hash: hash.to_owned() });
+        self.ready = Some(Ready { at, hash: hash.to_owned(), shares_realms });
         true
     }
 
@@ -76,7 +80,9 @@ impl Peer {
     /// of ours. Then it waits for nothing until it is ready again.
     pub fn sent_to_pull(&mut self) -> Option<&'static str> {
         let (ready, sub) = (self.ready.as_ref()?, self.sub.as_ref()?);
-        let is_right = ready.hash == hash_of_realms(sub) || self.sent_for.as_ref() == Some(&ready.hash);
+        let is_right = ready.shares_realms
+            || ready.hash == hash_of_realms(sub)
+            || self.sent_for.as_ref() == Some(&ready.hash);
         if is_right && ready.at.is_some() {
             return None;
         }
@@ -104,6 +110,7 @@ impl Peer {
         if here.is_some_and(|here| here.version >= at.version) {
             return None;
         }
+        let here = here.filter(|_| !ready.shares_realms);
         let changes = here.and_then(|here| self.changes(here, &ready.hash, news));
         self.ready.take_if(|_| !planted!(ChangesToUnready));
         Some(changes.unwrap_or_else(|| REALMS_CHANGED.to_owned()))
@@ -133,6 +140,7 @@ impl Peer {
             .and_some("hash", ready.map(|ready| ready.hash.clone()))
             .and_some("rev", ready.and_then(|ready| ready.at.as_ref()).map(Position::to_string))
             .and_some("sent", self.sent_for.clone())
+            .and_some("shares", ready.filter(|ready| ready.shares_realms).map(|_| "yes".to_owned()))
             .end()
     }
 
@@ -141,7 +149,8 @@ impl Peer {
     pub fn parse(text: &str) -> Option<Self> {
         let texts = Texts::parse(text)?;
         let at = texts.get("rev").and_then(Position::parse);
-        let ready = texts.get("hash").map(|hash| Ready { at, hash: hash.to_owned() });
+        let shares_realms = texts.get("shares") == Some("yes");
+        let ready = texts.get("hash").map(|hash| Ready { at, hash: hash.to_owned(), shares_realms });
         let text = |name| texts.get(name).map(str::to_owned);
         Some(Self { sub: text("sub"), ready, sent_for: text("sent") })
     }
@@ -266,6 +275,16 @@ mod tests {
         assert_eq!(peer.sent_to_pull(), None, "where it reckons otherwise it is not sent for ever");
         assert!(peer.hear(&ready_with(&hash_of_realms("alice"))));
         assert_eq!((peer.sent_to_pull(), peer.is_ready()), (None, true));
+    }
+
+    #[test]
+    fn who_shares_realms_is_told_once_that_there_is_news_of_the_own_and_sent_to_pull_for_nothing_else() {
+        let rev = r#"{\"~\":\"0mwrnsa6yk3v9q2.57\",\"rlm1\":\"0mwrnsa6yk3v9q2.3\"}"#;
+        let mut peer = peer(rev);
+        assert_eq!(peer.sent_to_pull(), None);
+        let mut peer = Peer::parse(&peer.to_text()).expect("a text of ours");
+        assert_eq!(peer.news(&changes(50, LINES)).as_deref(), Some(REALMS_CHANGED));
+        assert_eq!(peer.news(&changes(50, LINES)), None, "until it is ready again");
     }
 
     #[test]
