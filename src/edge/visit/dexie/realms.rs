@@ -156,7 +156,8 @@ impl Isolate {
             self.begin_part_of_sync(visit, part, is_new, now)
         });
         let parts = parts.collect();
-        visit.sync = Some(Box::new(Sync { several: Some(Box::new(several)), ..Sync::default() }));
+        let room = visit.sync.as_ref().and_then(|sync| sync.room);
+        visit.sync = Some(Box::new(Sync { several: Some(Box::new(several)), room, ..Sync::default() }));
         visit.state = State::PullingSeveral;
         Ok(Effect::Several(parts))
     }
@@ -197,6 +198,7 @@ impl Isolate {
         done: Vec<PartDone>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
+        self.gives_room_back(visit);
         let asked = std::mem::take(&mut several(visit).asked);
         let mut all = Vec::new();
         for (PartDone { visit: mut one, answer }, realm) in done.into_iter().zip(asked) {
