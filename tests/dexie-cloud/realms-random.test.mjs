@@ -21,9 +21,10 @@ const spaceOf = (realm) => `dx_${Buffer.from(realm).toString("base64url")}`;
 /** What a device may do; each takes an id that it has, one that only it makes, a realm that its user has, a kind, and a number. */
 const EDITS = {
   add: (db, { made, realmId, kind, n }) => db.notes.put({ id: made, realmId, kind, n }),
-  put: async (db, { id, realmId, n }) => {
+  // A row that others may take out of sight is not put as a whole: it would be made anew beside itself.
+  put: async (db, { id, realmId, shared, n }) => {
     const row = await db.notes.get(id);
-    if (row) await db.notes.put({ ...row, realmId, n });
+    if (row && row.realmId !== shared) await db.notes.put({ ...row, realmId, n });
   },
   update: (db, { id, n }) => db.notes.update(id, { n }),
   move: (db, { id, realmId }) => db.notes.update(id, { realmId }),
@@ -58,7 +59,7 @@ class World {
     const ids = (await device.rows("notes")).map(({ id }) => id);
     const given = {
       id: ids.length ? this.pick(ids) : "none", made: `m${(this.made += 1)}`,
-      realmId: this.pick([user.member.sub, ...user.realms]), kind: this.pick(KINDS), n: this.below(100),
+      shared: user.realms[0], realmId: this.pick([user.member.sub, ...user.realms]), kind: this.pick(KINDS), n: this.below(100),
     };
     this.log.push(`${at} ${name} ${JSON.stringify(given)}`);
     await device.run(EDITS[name], given);
