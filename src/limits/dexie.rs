@@ -36,6 +36,16 @@ pub const DEXIE_KEYS_AT_ONCE: usize = 500;
 pub const DEXIE_NEWS_MAX: usize = 64 * KIB;
 /// Bytes of a message over a socket that is listened to: a short text, but for those of documents, which have no answer here.
 pub const DEXIE_MESSAGE_MAX: usize = 4 * KIB;
+/// Realms of one client that are live; the others come with its next sync. A request on the free plan makes 50 subrequests at most
+/// (workers/platform/limits, "Subrequests"), of which each realm's socket is one, the client's own space another, and what the
+/// location is told of their news is what is left.
+pub const DEXIE_REALMS_MAX: usize = 32;
+/// Bytes of a message of a client that has several spaces: it says where it is in each. It has said the same in a URL, of which the
+/// platform takes 16 KiB, and quotes are escaped here.
+pub const DEXIE_READY_MAX: usize = 32 * KIB;
+/// How often a client is told to pull what it still does not have: at once, then with its pings, which come every 30 s. By then no
+/// location answers from before.
+pub const DEXIE_TOLD_MAX: u8 = 3;
 /// Bytes that an operation of a request takes in memory beside its text, …
 pub const DEXIE_OP_BYTES: usize = 20;
 /// … and a transaction.

@@ -4,6 +4,10 @@
 //! A sync with changes is a push and is passed on, unread where it is long. One without is a pull. A shared space is opened by a
 //! grant that the edge asks for itself, because this client cannot bring one.
 
+mod relay;
+
+pub use relay::Relaying;
+
 use super::{
     Effect, PassedBody, Visit,
     call::{Called, Then},
@@ -267,12 +271,16 @@ impl Isolate {
         Ok(self.pull_is_done(visit, &pulling, reply(Body::Text(text)), now))
     }
 
-    /// `GET /dexie/changes`: the socket is the object's answer.
+    /// `GET /dexie/changes`: the socket is the object's answer, or one of several that the Worker holds.
     fn listen_to_changes(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         let expires = visit.target().caller.expires;
         let peer = Peer::new(&visit.target().caller.person.sub).to_text();
         let call = visit.call(Call::Listen { expires, tells_usage: false, peer: Some(peer) });
-        Ok(self.make_call(visit, call, Then::Pass(PassedBody::Upgrade), now))
+        let source = match self.begin_relay(visit, &call, now)? {
+            Some(relaying) => PassedBody::Relay(relaying),
+            None => PassedBody::Upgrade,
+        };
+        Ok(self.make_call(visit, call, Then::Pass(source), now))
     }
 }
 

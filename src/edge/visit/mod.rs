@@ -33,6 +33,8 @@ use std::rc::Rc;
 
 pub use self::begin::parts_of_url;
 pub use self::call::{Called, Outgoing, Passed, PassedBody, unreached};
+#[cfg(feature = "dexie")]
+pub use self::dexie::Relaying;
 pub use self::pulls::{Part, PartDone};
 pub use self::request::Request;
 #[cfg(feature = "dexie")]
