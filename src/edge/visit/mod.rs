@@ -15,7 +15,7 @@ mod call;
 #[cfg(feature = "dexie")]
 mod collect;
 #[cfg(feature = "dexie")]
-mod dexie;
+pub mod dexie;
 mod errand;
 mod live;
 mod pull;
@@ -33,8 +33,6 @@ use std::rc::Rc;
 
 pub use self::begin::parts_of_url;
 pub use self::call::{Called, Outgoing, Passed, PassedBody, unreached};
-#[cfg(feature = "dexie")]
-pub use self::dexie::Relaying;
 pub use self::pulls::{Part, PartDone};
 pub use self::request::Request;
 #[cfg(feature = "dexie")]

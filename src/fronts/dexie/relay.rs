@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, iter};
+use std::{collections::BTreeMap, iter, mem};
 
 use super::{
     live::{REALMS_CHANGED, TOKEN_EXPIRED, hash_of_realms},
@@ -51,11 +51,12 @@ pub enum Relayed {
 pub struct Relay {
     sub: String,
     spaces: Vec<Space>,
-    /// Realms that are not live, for good: the client hears of them with its syncs.
-    left_out: BTreeSet<String>,
+    /// Realms that are not live, for good: the client hears of them with its syncs. Whether it has to pull because it is in one that is
+    /// lost.
+    left_out: BTreeMap<String, bool>,
     /// Where the client is, if it waits for news: it hears of them once after each time that it says so.
     ready: Option<Ready>,
-    /// Whether it has to pull because a space is lost, or does not say what it has.
+    /// Whether it has to pull because a space does not say what it has.
     is_due: bool,
     /// The hash of its realms for which it was sent to pull last: that helps once, or never.
     sent_for: Option<String>,
@@ -98,7 +99,7 @@ impl Relay {
         let mut relay = Self {
             sub: sub.to_owned(),
             spaces: vec![Space { is_open: true, ..Space::default() }],
-            left_out: BTreeSet::new(),
+            left_out: BTreeMap::new(),
             ready: None,
             is_due: false,
             sent_for: None,
@@ -109,7 +110,7 @@ impl Relay {
             if relay.spaces.len() <= limits::DEXIE_REALMS_MAX && space_of(realm).is_some() {
                 relay.spaces.push(Space { realm: Some(realm.clone()), is_open: true, ..Space::default() });
             } else {
-                relay.left_out.insert(realm.clone());
+                relay.left_out.insert(realm.clone(), false);
             }
         }
         relay
@@ -123,7 +124,7 @@ impl Relay {
 
     /// What is to be done since the last look.
     pub fn take(&mut self) -> Vec<Relayed> {
-        std::mem::take(&mut self.out)
+        mem::take(&mut self.out)
     }
 
     /// The client has sent a text.
@@ -183,7 +184,7 @@ impl Relay {
 
     fn client_is_ready(&mut self, rev: &str, hash: &str) {
         let is_held = |realm: &String| {
-            self.left_out.contains(realm)
+            self.left_out.contains_key(realm)
                 || self.spaces.iter().any(|space| space.realm.as_ref() == Some(realm))
         };
         // It comes back with what it has now.
@@ -258,7 +259,12 @@ impl Relay {
     /// again only when the client `has_spoken`: it would answer the same for ever.
     fn settle(&mut self, has_spoken: bool) {
         let Some(ready) = self.ready.take_if(|_| !self.is_over) else { return };
-        let mut pulls = std::mem::take(&mut self.is_due);
+        let mut pulls = mem::take(&mut self.is_due);
+        for (_, is_lost) in
+            self.left_out.iter_mut().filter(|(realm, _)| ready.revision.realms.contains_key(*realm))
+        {
+            pulls |= mem::take(is_lost);
+        }
         for space in &mut self.spaces {
             if space.is_due && space.own(&ready.revision).is_some_and(|own| space.is_ahead_of(own)) {
                 (space.is_due, pulls) = (false, true);
@@ -288,8 +294,7 @@ impl Relay {
     fn leave_out(&mut self, number: usize, is_lost: bool) {
         let Some(realm) = self.spaces[number].realm.take() else { return };
         self.spaces[number].is_open = false;
-        self.left_out.insert(realm);
-        self.is_due |= is_lost;
+        self.left_out.insert(realm, is_lost);
         self.settle(false);
     }
 

@@ -281,7 +281,11 @@ fn who_loses_a_realm_is_sent_to_pull_once() {
     let mut relay = self::relay();
     relay.space(B, &changes(9, 10));
     assert_eq!(relay.closed(A, LOST), [], "it is pulling");
-    assert_eq!(relay.ready(5, &[7, 10]), [pull()]);
+    let mut without = revision(5, &[7, 10]);
+    let mut later = relay.clone();
+    assert_eq!(relay.client(&ready(&without)), [pull()], "it is still there");
+    without.realms.remove("rlm-a");
+    assert_eq!(later.client(&ready(&without)), [say(B, 10)], "the pull has left it out");
 }
 
 #[test]
