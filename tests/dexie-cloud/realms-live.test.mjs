@@ -6,6 +6,7 @@ import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { eventually, startRuntime } from "../runtime/harness.mjs";
 import { Member } from "../runtime/member.mjs";
+import { sharedHash } from "../runtime/published.mjs";
 
 const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const PEM = publicKey.export({ type: "spki", format: "pem" });
@@ -234,6 +235,42 @@ describe("a client with several spaces", () => {
     await line.ended(1012);
   });
 
+  test("whose object of a realm is lost comes back", async () => {
+    const { user, shared, line } = await connected();
+    await runtime.object({ scope: sharedHash(shared.space) }, { abort: true });
+    await line.ended(1012);
+    const again = await Line.open(user, line.positions);
+    await again.ready();
+    await shared.put("a");
+    await again.hears("realms-changed");
+    again.close();
+  });
+
+  test("costs an object a message each time that it is somewhere else, and nothing while it pings", async () => {
+    const { shared, line } = await connected();
+    const messages = async () => (await runtime.object({ scope: sharedHash(shared.space) })).messages;
+    assert.equal(await messages(), 1);
+    await line.ready();
+    await line.ping();
+    const position = await shared.put("a");
+    await line.hears("realms-changed");
+    await line.ready({ [shared.id]: position });
+    assert.equal(await messages(), 2);
+    line.close();
+  });
+
+  test("lets the objects sleep", async () => {
+    const { shared, line } = await connected();
+    const object = () => runtime.object({ scope: sharedHash(shared.space) });
+    const { begun } = await object();
+    // The platform lets one sleep that was not needed for 10 s.
+    await new Promise((resolve) => setTimeout(resolve, 12_000));
+    await shared.put("a");
+    await line.hears("realms-changed");
+    assert.equal((await object()).begun, begun + 1);
+    line.close();
+  });
+
   test("whose token has ended hears so instead of what is written then", async (t) => {
     const { other, shared, line } = await connected();
     t.after(() => runtime.setClock("home", 0));
@@ -271,5 +308,35 @@ describe("a client with several spaces", () => {
     await shared.put("a");
     await last.hears("realms-changed");
     last.close();
+  });
+});
+
+describe("where the module breaks off", () => {
+  const usual = {};
+  before(async () => {
+    usual.runtime = runtime;
+    runtime = await startRuntime();
+  });
+  after(async () => {
+    await runtime.stop({ mayPanic: true });
+    runtime = usual.runtime;
+  });
+
+  test("a client's socket is closed with the next word, and it comes back", async () => {
+    const { user, shared, line } = await connected();
+    const damaged = runtime.device(runtime.subject("damaged"));
+    const patch = { op: "patch", collection: "c", id: "x", set: { n: 2 } };
+    await damaged.push([{ op: "put", collection: "c", id: "x", value: { n: 1 } }]);
+    await damaged.push([{ op: "put", collection: "c", id: "y", value: {} }]);
+    await runtime.object(damaged.sub, { sql: [["UPDATE records SET line = 'damaged' WHERE id = 'x'"]] });
+    assert.equal((await damaged.pushMutations([{ changes: [patch] }])).status, 503);
+    await eventually("the module has broken off", () => runtime.logs.some((text) => text.includes("BUG: a stored line")));
+    line.socket.send('{"type":"ping"}');
+    await line.ended(1011);
+    const again = await Line.open(user, line.positions);
+    await again.ready();
+    await shared.put("a");
+    await again.hears("realms-changed");
+    again.close();
   });
 });

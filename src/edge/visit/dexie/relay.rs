@@ -1,5 +1,8 @@
 //! The sockets of a client that has several spaces, which one of the Worker's stands for.
 
+#[cfg(test)]
+mod tests;
+
 use super::super::{Outgoing, Request, Visit};
 use crate::{
     access::target::Target,
