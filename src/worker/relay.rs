@@ -2,7 +2,7 @@
 
 use headwater::{
     edge::visit::{Outgoing, dexie::Relaying},
-    fronts::dexie::relay::{HOME, Relayed},
+    fronts::dexie::relay::{FAILED, HOME, Relayed},
 };
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
@@ -12,7 +12,7 @@ use crate::{edge::Carrier, isolate, now};
 #[wasm_bindgen(module = "/js/relay.js")]
 extern "C" {
     #[wasm_bindgen(js_name = relay)]
-    fn relay(env: &JsValue, calls: &Array, hear: &JsValue) -> Promise;
+    fn relay(env: &JsValue, calls: &Array, hear: &JsValue, failed: u16) -> Promise;
 }
 
 /// Asks for the sockets. What comes over them is heard by a closure that lives as long as they do: it is called in the turn of the
@@ -25,7 +25,7 @@ pub(crate) fn open(carrier: Carrier, home: &Outgoing, relaying: &Relaying) -> Pr
     let env: JsValue = carrier.env.clone().into();
     let mut relaying = relaying.clone();
     let hear = move |socket: i32, said: JsValue| hear(&carrier, &mut relaying, socket, &said);
-    relay(&env, &calls, &Closure::<dyn FnMut(i32, JsValue) -> Array>::new(hear).into_js_value())
+    relay(&env, &calls, &Closure::<dyn FnMut(i32, JsValue) -> Array>::new(hear).into_js_value(), FAILED)
 }
 
 fn as_array(number: usize, Outgoing { object, call, caller, timeout_ms, .. }: &Outgoing) -> JsValue {

@@ -25,7 +25,9 @@ use crate::{
 pub const HOME: usize = 0;
 /// What the addon's ping is answered.
 const PONG: &str = r#"{"type":"pong"}"#;
-/// Codes of ends: of an orderly one (RFC 6455, 7.4.1), of rights that were lost, for a client that is to come back at once, and for one
+/// The code of the end where something of ours has failed (RFC 6455, 7.4.1), …
+pub const FAILED: u16 = 1011;
+/// … and others: of an orderly one, of rights that were lost, for a client that is to come back at once, and for one
 /// that is not (IANA's registry of WebSocket close codes).
 const NORMAL: u16 = 1000;
 const LOST: u16 = 1008;

@@ -5,12 +5,13 @@ import { askForSocket, passed } from "./calls.js";
 
 // The numbers of the client's socket, and of that to its own space.
 const [CLIENT, HOME] = [-1, 0];
-// Codes of ends: of one that says nothing, of a connection that was lost, and of a failure of ours (RFC 6455, 7.4.1).
-const [NORMAL, LOST, FAILED] = [1_000, 1_006, 1_011];
+// The code of an end that says nothing (RFC 6455, 7.4.1).
+const NORMAL = 1_000;
 
 // Resolves to what `passOn` does. Each call is [number of the space, object, name, caller, body, timeout]. `hear` is told a text of a
-// socket, the code of its end, or for want of one the status of the answer, if there was any; it returns what is to be done.
-export async function relay(env, [[, ...home], ...realms], hear) {
+// socket, the code of its end, or for want of one the status of the answer, if there was any. It returns what is to be done: each time
+// [socket, text], or [code] with which all is closed. `failed` is the code where the module does not say.
+export async function relay(env, [[, ...home], ...realms], hear, failed) {
   const answer = await askForSocket(env, ...home);
   if (answer.webSocket === null) return passed(answer);
   const asked = realms.map(async ([number, ...call]) => {
@@ -32,7 +33,7 @@ export async function relay(env, [[, ...home], ...realms], hear) {
       }
     } catch {
       // The module has broken off, or what it said.
-      closeAll(sockets, FAILED);
+      closeAll(sockets, failed);
     }
   };
   for (const [number, webSocket, status] of await Promise.all(asked)) {
@@ -51,7 +52,7 @@ function begin(number, socket, heard) {
     close(socket, NORMAL);
     heard(number, Math.max(code, NORMAL));
   });
-  socket.addEventListener("error", () => heard(number, LOST));
+  socket.addEventListener("error", () => heard(number, NORMAL));
   socket.accept();
 }
 
