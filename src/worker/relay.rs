@@ -1,7 +1,10 @@
 //! Sockets of a client that has several spaces: carries out what `headwater::fronts::dexie::relay` says.
 
 use headwater::{
-    edge::visit::{Outgoing, dexie::Relaying},
+    edge::visit::{
+        Outgoing,
+        dexie::{Holder, Relaying},
+    },
     fronts::dexie::relay::{FAILED, HOME, Relayed},
 };
 use js_sys::{Array, Promise};
@@ -23,8 +26,8 @@ pub(crate) fn open(carrier: Carrier, home: &Outgoing, relaying: &Relaying) -> Pr
         .map(|(number, call)| as_array(number, call))
         .collect();
     let env: JsValue = carrier.env.clone().into();
-    let mut relaying = relaying.clone();
-    let hear = move |socket: i32, said: JsValue| hear(&carrier, &mut relaying, socket, &said);
+    let mut holder = relaying.holder.clone();
+    let hear = move |socket: i32, said: JsValue| hear(&carrier, &mut holder, socket, &said);
     relay(&env, &calls, &Closure::<dyn FnMut(i32, JsValue) -> Array>::new(hear).into_js_value(), FAILED)
 }
 
@@ -37,8 +40,8 @@ fn as_array(number: usize, Outgoing { object, call, caller, timeout_ms, .. }: &O
 }
 
 /// What a socket has said, the client's (-1) or that to a space: a text, the code of its end, or why there is none.
-fn hear(carrier: &Carrier, relaying: &mut Relaying, socket: i32, said: &JsValue) -> Array {
-    let relay = &mut relaying.relay;
+fn hear(carrier: &Carrier, holder: &mut Holder, socket: i32, said: &JsValue) -> Array {
+    let relay = &mut holder.relay;
     let code = said.as_f64().map(|code| code as u16);
     match (usize::try_from(socket), said.as_string()) {
         (Err(_), Some(text)) => relay.client_says(&text),
@@ -53,18 +56,18 @@ fn hear(carrier: &Carrier, relaying: &mut Relaying, socket: i32, said: &JsValue)
         (Err(_), None) => {}
     }
     let told = relay.take();
-    told.into_iter().filter_map(|what| carry_out(carrier, relaying, what)).collect()
+    told.into_iter().filter_map(|what| carry_out(carrier, holder, what)).collect()
 }
 
 /// What is left to JavaScript: `[socket, text]`, or `[code]` with which all is closed.
-fn carry_out(carrier: &Carrier, relaying: &Relaying, what: Relayed) -> Option<JsValue> {
+fn carry_out(carrier: &Carrier, holder: &Holder, what: Relayed) -> Option<JsValue> {
     let say = |socket: i32, text: &str| Array::of2(&JsValue::from(socket), &JsValue::from_str(text)).into();
     match what {
         Relayed::Tell(text) => Some(say(-1, &text)),
         Relayed::Say(number, text) => Some(say(number as i32, &text)),
         Relayed::Close(code) => Some(Array::of1(&JsValue::from(code)).into()),
         Relayed::Stands(number, position) => {
-            isolate::with(&carrier.env, |isolate| isolate.relay_hears(relaying, number, position, now()));
+            isolate::with(&carrier.env, |isolate| isolate.relay_hears(holder, number, position, now()));
             carrier.run_errands();
             None
         }

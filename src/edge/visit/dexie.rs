@@ -6,7 +6,7 @@
 
 mod relay;
 
-pub use relay::Relaying;
+pub use relay::{Holder, Relaying};
 
 use super::{
     Effect, PassedBody, Visit,
@@ -275,8 +275,9 @@ impl Isolate {
     fn listen_to_changes(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         let expires = visit.target().caller.expires;
         let peer = Peer::new(&visit.target().caller.person.sub).to_text();
-        let call = visit.call(Call::Listen { expires, tells_usage: false, peer: Some(peer) });
-        let source = match self.begin_relay(visit, &call, now)? {
+        let listen = || Call::Listen { expires, tells_usage: false, peer: Some(peer.clone()) };
+        let call = visit.call(listen());
+        let source = match self.begin_relay(visit, listen, now)? {
             Some(relaying) => PassedBody::Relay(relaying),
             None => PassedBody::Upgrade,
         };

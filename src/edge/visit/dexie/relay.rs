@@ -6,7 +6,7 @@ mod tests;
 use super::super::{Outgoing, Request, Visit};
 use crate::{
     access::target::Target,
-    call::Caller,
+    call::{Call, Caller},
     edge::isolate::Isolate,
     error::ApiError,
     fronts::{
@@ -18,13 +18,20 @@ use crate::{
     version::Position,
 };
 
-/// What there is to hold such sockets: what goes from one to the others, and how the objects are asked for theirs.
-#[derive(Debug, Clone)]
+/// How the objects of realms are asked for such sockets, and what holds them then.
+#[derive(Debug)]
 pub struct Relaying {
-    /// What goes where.
-    pub relay: Relay,
-    /// The calls of the objects of realms, by the numbers of their spaces.
+    /// What holds them.
+    pub holder: Holder,
+    /// The calls, by the numbers of their spaces.
     pub realms: Vec<(usize, Outgoing)>,
+}
+
+/// What holds such sockets.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// What goes from one to the others.
+    pub relay: Relay,
     /// Of each space.
     targets: Vec<Target>,
     host: String,
@@ -32,11 +39,11 @@ pub struct Relaying {
 }
 
 impl Isolate {
-    /// Begins to hold the sockets of a client that has said where it is in several spaces, for whose own `home` is called.
+    /// Begins to hold the sockets of a client that has said where it is in several spaces, each of which is asked to `listen`.
     pub(super) fn begin_relay(
         &mut self,
         visit: &mut Visit,
-        home: &Outgoing,
+        listen: impl Fn() -> Call,
         now: Millis,
     ) -> Result<Option<Box<Relaying>>, ApiError> {
         let query = query_pairs(&visit.request.query)?;
@@ -51,12 +58,13 @@ impl Isolate {
         let spaces: Vec<_> = relay.realms().collect();
         for (number, space) in spaces {
             let target = Target::of(caller.clone(), Some(space.as_str()))?;
-            let caller = target.as_caller(visit.id(), visit.origin());
+            let sub = caller.person.sub.clone();
             let call = Outgoing {
                 object: target.hash.clone(),
-                caller: Caller { sub: home.caller.sub.clone(), ..caller },
+                call: listen(),
+                caller: Caller { sub, ..target.as_caller(visit.id(), visit.origin()) },
                 timeout_ms: limits::PULL_TIMEOUT_MS,
-                ..home.clone()
+                body: None,
             };
             targets.push(target);
             if self.check_refusal(&call, now).is_err() {
@@ -68,13 +76,13 @@ impl Isolate {
             realms.push((number, call));
         }
         let (host, id) = (visit.request.host.clone(), visit.request.id.clone());
-        Ok(Some(Box::new(Relaying { relay, realms, targets, host, id })))
+        Ok(Some(Box::new(Relaying { holder: Holder { relay, targets, host, id }, realms })))
     }
 
     /// The object of a space has said where that stands. What has passed its socket counts as what is written here, so that the
     /// client's pull, whoever of this location answers it, brings what it was told of.
-    pub fn relay_hears(&mut self, relaying: &Relaying, number: usize, position: Position, now: Millis) {
-        let Relaying { host, id, targets, .. } = relaying;
+    pub fn relay_hears(&mut self, holder: &Holder, number: usize, position: Position, now: Millis) {
+        let Holder { host, id, targets, .. } = holder;
         let request = Request { host: host.clone(), id: id.clone(), ..Request::default() };
         let target = Some(targets[number].clone());
         self.note_written(&Visit { target, ..Visit::of(request, None) }, position, now);

@@ -3,7 +3,6 @@
 use super::*;
 use crate::{
     access::session::Account,
-    call::Call,
     config::Config,
     edge::visit::{Effect, PassedBody, tests::request},
     fronts::dexie::{live::Peer, realm::space_of},
@@ -87,7 +86,7 @@ fn a_realm_that_has_told_its_user_to_come_back_later_is_not_asked() {
     let (_, _, body) = begin(&mut isolate, "/dexie/changes", REV);
     let relaying = relaying(body);
     assert_eq!(relaying.realms.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2]);
-    assert_eq!(relaying.relay.realms().count(), 1);
+    assert_eq!(relaying.holder.relay.realms().count(), 1);
 }
 
 #[test]
@@ -96,7 +95,7 @@ fn what_a_realm_says_of_itself_counts_as_written_here_and_the_location_is_told()
     let (_, _, body) = begin(&mut isolate, "/dexie/changes", REV);
     let relaying = relaying(body);
     let at = Position::parse("0mwrnsa6yk3v9q2.10").expect("a position");
-    isolate.relay_hears(&relaying, 2, at.clone(), START);
+    isolate.relay_hears(&relaying.holder, 2, at.clone(), START);
     assert_eq!(isolate.writes.last(&space("rlm-b"), START), Some(at));
     assert_eq!(isolate.writes.last(&space("rlm-a"), START), None);
     let errands = isolate.take_errands();
