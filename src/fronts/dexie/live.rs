@@ -36,8 +36,12 @@ pub struct Peer {
 /// As what this client reckons its realms, its own, these and the one that everybody sees: the SHA-1 of their list, in base64
 /// (`computeRealmSetHash` of the addon).
 pub(super) fn hash_of_realms<'a>(sub: &'a str, others: impl Iterator<Item = &'a str>) -> String {
-    let mut realms: Vec<_> = others.chain([sub, "rlm-public"]).collect();
-    realms.sort_by(|one, other| one.encode_utf16().cmp(other.encode_utf16()));
+    // One by one into their places: they are few, and a sort is 6 KB of the module.
+    let mut realms: Vec<&str> = Vec::new();
+    for realm in others.chain([sub, "rlm-public"]) {
+        let place = realms.iter().take_while(|before| before.encode_utf16().lt(realm.encode_utf16())).count();
+        realms.insert(place, realm);
+    }
     let each = |realm: &&str| format!(r#"{{"realmId":{},"accepted":true}}"#, json_text(realm));
     let list: Vec<_> = realms.iter().map(each).collect();
     base64::encoded(&Sha1::digest(format!("[{}]", list.join(",")).as_bytes()))

@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, iter, mem};
+use std::{iter, mem};
 
 use super::{
     live::{REALMS_CHANGED, TOKEN_EXPIRED, hash_of_realms},
@@ -55,7 +55,7 @@ pub struct Relay {
     spaces: Vec<Space>,
     /// Realms that are not live, for good: the client hears of them with its syncs. Whether it has to pull because it is in one that is
     /// lost.
-    left_out: BTreeMap<String, bool>,
+    left_out: Vec<(String, bool)>,
     /// Where the client is, if it waits for news: it hears of them once after each time that it says so.
     ready: Option<Ready>,
     /// Whether it has to pull because a space does not say what it has.
@@ -101,7 +101,7 @@ impl Relay {
         let mut relay = Self {
             sub: sub.to_owned(),
             spaces: vec![Space { is_open: true, ..Space::default() }],
-            left_out: BTreeMap::new(),
+            left_out: Vec::new(),
             ready: None,
             is_due: false,
             sent_for: None,
@@ -112,7 +112,7 @@ impl Relay {
             if relay.spaces.len() <= limits::DEXIE_REALMS_MAX && space_of(realm).is_some() {
                 relay.spaces.push(Space { realm: Some(realm.clone()), is_open: true, ..Space::default() });
             } else {
-                relay.left_out.insert(realm.clone(), false);
+                relay.left_out.push((realm.clone(), false));
             }
         }
         relay
@@ -186,7 +186,7 @@ impl Relay {
 
     fn client_is_ready(&mut self, rev: &str, hash: &str) {
         let is_held = |realm: &String| {
-            self.left_out.contains_key(realm)
+            self.left_out.iter().any(|(left_out, _)| left_out == realm)
                 || self.spaces.iter().any(|space| space.realm.as_ref() == Some(realm))
         };
         // It comes back with what it has now.
@@ -262,10 +262,8 @@ impl Relay {
     fn settle(&mut self, has_spoken: bool) {
         let Some(ready) = self.ready.take_if(|_| !self.is_over) else { return };
         let mut pulls = mem::take(&mut self.is_due);
-        for (_, is_lost) in
-            self.left_out.iter_mut().filter(|(realm, _)| ready.revision.realms.contains_key(*realm))
-        {
-            pulls |= mem::take(is_lost);
+        for (realm, is_lost) in &mut self.left_out {
+            pulls |= ready.revision.realms.contains_key(realm) && mem::take(is_lost);
         }
         for space in &mut self.spaces {
             if space.is_due && space.own(&ready.revision).is_some_and(|own| space.is_ahead_of(own)) {
@@ -296,7 +294,7 @@ impl Relay {
     fn leave_out(&mut self, number: usize, is_lost: bool) {
         let Some(realm) = self.spaces[number].realm.take() else { return };
         self.spaces[number].is_open = false;
-        self.left_out.insert(realm, is_lost);
+        self.left_out.push((realm, is_lost));
         self.settle(false);
     }
 
