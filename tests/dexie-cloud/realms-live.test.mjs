@@ -38,8 +38,7 @@ async function realm(owner, ...others) {
 }
 
 /** A row in the user's own space; resolves to where that stands then. */
-async function putHome(user, id = "h") {
-  const change = { op: "put", collection: "notes", id, value: { n: 1 } };
+async function putHome(user, id = "h", change = { op: "put", collection: "notes", id, value: { n: 1 } }) {
   const body = JSON.stringify({ client: user.client, mutations: [{ id: (user.home = (user.home ?? 0) + 1), changes: [change] }] });
   const answer = await user.ask("POST", "/sync/push", { body, headers: JSON_TYPE });
   assert.equal(answer.status, 200, answer.text);
@@ -159,6 +158,16 @@ describe("a client with several spaces", () => {
     assert.deepEqual(changes.map(({ table, muts }) => [table, muts.map(({ keys }) => keys)]), [["notes", [["n"]]]]);
     await line.ready({ "~": position });
     await putHome(user, "m");
+    await line.hears("changes");
+    line.close();
+  });
+
+  test("is told to pull what its own space has lost, because a realm may have it", async () => {
+    const { user, line } = await connected();
+    const position = await putHome(user, "h", { op: "delete", collection: "notes", id: "h" });
+    await line.hears("realms-changed");
+    await line.ready({ "~": position });
+    await putHome(user, "n");
     await line.hears("changes");
     line.close();
   });

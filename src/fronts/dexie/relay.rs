@@ -1,7 +1,7 @@
 //! `GET /dexie/changes` for a client that has several spaces. It has one socket, which the Worker holds together with one to the object
 //! of each space: this says what goes from one to the others.
 //!
-//! Its own space tells it what has changed. What a realm tells goes no further: the client would put it into the wrong realm. So it is
+//! Its own space tells it what has been written. What a realm tells goes no further: the client would put it into the wrong realm. So it is
 //! told that there is something, and pulls. Each object believes that its client has this one space.
 
 #[cfg(test)]
@@ -25,6 +25,9 @@ use crate::{
 pub const HOME: usize = 0;
 /// What the addon's ping is answered.
 const PONG: &str = r#"{"type":"pong"}"#;
+/// What changes have in them that delete. The record may have moved into a realm whose client has it already: only a pull, which asks all
+/// spaces, does not take it away again.
+const DELETES: &str = r#""type":"delete""#;
 /// The code of the end where something of ours has failed (RFC 6455, 7.4.1), …
 pub const FAILED: u16 = 1011;
 /// … and others: of an orderly one, of rights that were lost, for a client that is to come back at once, and for one
@@ -223,6 +226,9 @@ impl Relay {
             return;
         }
         home.waits = false;
+        if text.contains(DELETES) {
+            return self.space_has_news(HOME, Some(at));
+        }
         let Some(ready) = self.ready.take_if(|ready| ready.revision.home == base) else {
             // Whoever is not ready is told again from where it is by then.
             return if self.ready.is_some() {

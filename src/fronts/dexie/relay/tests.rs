@@ -118,6 +118,15 @@ fn what_its_own_space_tells_is_passed_on_from_exactly_where_it_is_with_the_hash_
 }
 
 #[test]
+fn what_its_own_space_has_lost_it_pulls_because_a_realm_may_have_it() {
+    let deletes = changes(5, 6).replace(r#""muts":[]"#, r#""muts":[{"type":"delete","keys":["a"]}]"#);
+    assert!(deletes.contains("keys"));
+    let mut relay = relay();
+    assert_eq!(relay.space(HOME, &deletes), [stands(HOME, 6), pull()]);
+    assert_eq!(relay.ready(6, &[7, 9]), [say(HOME, 6)]);
+}
+
+#[test]
 fn who_was_told_something_hears_nothing_until_it_is_ready_again() {
     let mut relay = relay();
     assert_eq!(relay.space(HOME, &changes(5, 6)).len(), 1);
