@@ -8,7 +8,9 @@
 mod moving;
 mod part;
 mod realms;
+mod relay;
 
+pub use self::relay::{Holder, Relaying};
 use self::{part::PartOfSync, realms::Several};
 use super::{
     Effect, PassedBody, State, Visit,
@@ -328,12 +330,17 @@ impl Isolate {
         self.open_objects(visit, pulling, (&load.parts, objects), JSON_HEADERS.to_owned(), now)
     }
 
-    /// `GET /dexie/changes`: the socket is the object's answer.
+    /// `GET /dexie/changes`: the socket is the object's answer, or one of several that the Worker holds.
     fn listen_to_changes(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         let expires = visit.target().caller.expires;
         let peer = Peer::new(&visit.target().caller.person.sub).to_text();
-        let call = visit.call(Call::Listen { expires, tells_usage: false, peer: Some(peer) });
-        Ok(self.make_call(visit, call, Then::Pass(PassedBody::Upgrade), now))
+        let listen = || Call::Listen { expires, tells_usage: false, peer: Some(peer.clone()) };
+        let call = visit.call(listen());
+        let source = match self.begin_relay(visit, listen, now)? {
+            Some(relaying) => PassedBody::Relay(relaying),
+            None => PassedBody::Upgrade,
+        };
+        Ok(self.make_call(visit, call, Then::Pass(source), now))
     }
 }
 
