@@ -20,6 +20,12 @@ impl Grants {
         (now < *ends).then(|| grant.clone())
     }
 
+    /// The space has said that there is none for this caller any more, or may say so.
+    #[cfg(feature = "dexie")]
+    pub(super) fn forget(&mut self, target: &Target) {
+        self.0.remove(&name_of(target));
+    }
+
     /// Notes one that the object has just given.
     pub(super) fn learn(&mut self, target: &Target, grant: String, now: Millis) {
         if self.0.len() >= limits::GRANTS_REMEMBERED {
@@ -31,11 +37,6 @@ impl Grants {
             self.0.clear();
         }
         self.0.insert(name_of(target), (grant, now.plus(limits::GRANT_MS)));
-    }
-
-    /// What somebody may do has changed.
-    pub(super) fn forget(&mut self, target: &Target) {
-        self.0.remove(&name_of(target));
     }
 }
 

@@ -36,14 +36,21 @@ pub const DEXIE_KEYS_AT_ONCE: usize = 500;
 pub const DEXIE_NEWS_MAX: usize = 64 * KIB;
 /// Bytes of a message over a socket that is listened to: a short text, but for those of documents, which have no answer here.
 pub const DEXIE_MESSAGE_MAX: usize = 4 * KIB;
+/// Bytes of a message of a client that has several spaces: it says where it is in each. It has said the same in a URL, of which the
+/// platform takes 16 KiB, and quotes are escaped here.
+pub const DEXIE_READY_MAX: usize = 32 * KIB;
+/// How often a client is told to pull what it still does not have: at once, then with its pings, which come every 30 s. By then no
+/// location answers from before.
+pub const DEXIE_TOLD_MAX: u8 = 3;
 /// Bytes that an operation of a request takes in memory beside its text, …
 pub const DEXIE_OP_BYTES: usize = 20;
 /// … and a transaction.
 pub const DEXIE_TRANSACTION_BYTES: usize = 256;
 /// Bytes of a condition: a longer one is none that an index could be asked, and the keys count that the client has found.
 pub const DEXIE_CRITERIA_MAX: usize = 4 * KIB;
-/// Realms of one client that are synced beside its own. Each is a space, and a sync asks each: a request has 50 subrequests on the free
-/// plan (workers/platform/limits).
+/// Realms of one client that are synced, and are live, beside its own: those that come first in its revision. Each is a space, of which a
+/// sync makes up to three looks into the cache, a read of KV and three calls of objects. A request has 1,000 subrequests to internal
+/// services, but on the free plan 50 looks into the cache: what is more fails, and KV is read instead (workers/platform/limits).
 pub const DEXIE_REALMS_MAX: usize = 32;
 /// How long a location believes what a user's directory has said of realms, in ms: so long it may take until a device hears of a realm
 /// that somebody else has let its user into.
@@ -52,3 +59,5 @@ pub const DEXIE_REALMS_KNOWN_MS: u64 = 60_000;
 pub const INVITED_BYTES_MAX: usize = 64 * KIB;
 /// Invitations of one push that people are given a hint of.
 pub const INVITATIONS_HINTED_MAX: usize = 32;
+/// Bytes of record lines of which an answer out of several spaces is made. What is more comes with the next sync.
+pub const DEXIE_SEVERAL_BYTES_MAX: usize = 4 * MIB;

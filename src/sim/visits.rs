@@ -173,6 +173,7 @@ impl World {
                 around.ended = Some(ended);
                 Event::Passed(Ok(passed))
             }
+            // Clients here have one space each, so that none has a relay; their sockets are opened at the object itself.
             effect => match self.locations[driven.location].carry_out(effect, self.now) {
                 Ok(event) => event,
                 Err(effect) => panic!("BUG: nobody carries out {effect:?} here"),

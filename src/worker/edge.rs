@@ -134,7 +134,7 @@ pub(crate) fn answer(request: Request, env: Env, context: Context) -> Result<JsV
 
 /// What carries a visit out.
 pub(crate) struct Carrier {
-    env: Env,
+    pub(crate) env: Env,
     context: Context,
     /// None of an errand.
     request: Option<Request>,
@@ -197,10 +197,14 @@ impl Carrier {
 
     fn step(&self, visit: &mut Visit, event: Event) -> Effect {
         let effect = isolate::with(&self.env, |isolate| isolate.step(visit, event, now()));
+        self.run_errands();
+        effect
+    }
+
+    pub(crate) fn run_errands(&self) {
         for errand in isolate::with(&self.env, |isolate| isolate.take_errands()) {
             self.run_errand(errand, None, None);
         }
-        effect
     }
 
     fn run_errand(&self, mut errand: Visit, pipe: Option<TextPipe>, sent: Option<Promise>) {
@@ -293,7 +297,7 @@ impl Carrier {
                 let (name, caller, body) = (call.object.as_str(), call.caller.to_text(), call.body());
                 call_object(env, name, call.call.name(), &caller, &body, call.timeout_ms)
             }
-            Effect::Pass(call, source) => self.pass(call, *source),
+            Effect::Pass(call, source) => self.pass(call, source),
             Effect::AwaitStream => self.sent.clone().expect("BUG: no stream of objects was opened"),
             Effect::Write(text) => {
                 self.pipe().write(text, limits::STREAM_SLICE_BYTES, limits::STREAM_IDLE_MS)
@@ -304,17 +308,20 @@ impl Carrier {
         }
     }
 
-    fn pass(&self, call: &Outgoing, source: PassedBody) -> Promise {
-        let body = call.body();
-        let Outgoing { object, call, caller, timeout_ms, .. } = call;
+    fn pass(&self, outgoing: &Outgoing, source: &PassedBody) -> Promise {
+        let body = outgoing.body();
+        let Outgoing { object, call, caller, timeout_ms, .. } = outgoing;
         let (env, object, name, text) = (&self.env, object.as_str(), call.name(), caller.to_text());
         match source {
             PassedBody::Call => pass_on(env, object, name, &text, &body, *timeout_ms, "call"),
             PassedBody::Upgrade => pass_on(env, object, name, &text, &body, *timeout_ms, "upgrade"),
+            #[cfg(feature = "dexie")]
+            PassedBody::Relay(relaying) => crate::relay::open(self.beside(), outgoing, relaying),
             PassedBody::Request { coding, limit, expires } => {
-                let (request, user, is_gzip) = (self.request(), caller.user.as_str(), coding == Coding::Gzip);
+                let (request, user, is_gzip) =
+                    (self.request(), caller.user.as_str(), *coding == Coding::Gzip);
                 let expires = expires.0 as f64;
-                pass_body_on(env, object, name, &text, request, user, is_gzip, limit, expires, *timeout_ms)
+                pass_body_on(env, object, name, &text, request, user, is_gzip, *limit, expires, *timeout_ms)
             }
         }
     }

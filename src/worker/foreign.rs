@@ -4,7 +4,10 @@ use std::rc::Rc;
 
 use headwater::{
     call::live::News,
-    coordinator::object::{Answer, Said, Task},
+    coordinator::{
+        live::Listener,
+        object::{Answer, Said, Task},
+    },
     edge::live::{CatchUp, CatchUpStep},
     fronts::dexie::live::Peer,
     limits,
@@ -31,15 +34,15 @@ impl Instance {
         let is_foreign = |number: &u32| self.object.borrow_mut().live().peer(*number).is_some();
         let (foreign, ours) = numbers.into_iter().partition::<Vec<_>, _>(is_foreign);
         for number in foreign {
-            self.tell_peer(number, news);
+            self.tell_peer(number, |peer| peer.news(news));
         }
         ours
     }
 
-    fn tell_peer(&self, number: u32, news: &News) {
+    fn tell_peer(&self, number: u32, news: impl FnOnce(&mut Peer) -> Option<String>) {
         let peer = self.peer(number);
         let Some(mut peer) = peer else { return };
-        if let Some(text) = peer.news(news) {
+        if let Some(text) = news(&mut peer) {
             self.object.borrow_mut().live().keep(number, peer.to_text());
             self.sockets.send(&[number], &text);
         }
@@ -69,19 +72,24 @@ impl Instance {
             return;
         }
         let Some(own) = own.filter(|_| !is_told) else { return };
-        if let Some(news) = self.catch_up(number, &own).await {
-            self.tell_peer(number, &news);
-            self.carry_out_live();
+        match self.catch_up(number, &own).await {
+            Ok(None) => return,
+            Ok(Some(news)) => self.tell_peer(number, |peer| peer.news(&news)),
+            Err(()) => self.tell_peer(number, Peer::something),
         }
+        self.carry_out_live();
     }
 
-    async fn catch_up(self: &Rc<Self>, number: u32, own: &Position) -> Option<News> {
+    /// What a client is missing; an error if nobody can say.
+    async fn catch_up(self: &Rc<Self>, number: u32, own: &Position) -> Result<Option<News>, ()> {
         let mut step = CatchUp::begin(own, now());
         loop {
             match step {
-                CatchUpStep::Done(news) => return news,
+                CatchUpStep::Done(news) => return Ok(news),
+                CatchUpStep::Failed => return Err(()),
                 CatchUpStep::Ask(looks, call) => {
-                    let caller = self.object.borrow_mut().live().listener(number)?.as_caller();
+                    let caller = self.object.borrow_mut().live().listener(number).map(Listener::as_caller);
+                    let Some(caller) = caller else { return Ok(None) };
                     let body = call.body();
                     let task = Task::message(call.name(), caller, || body.len());
                     let answer = self.run(task, Body::Text(body.clone())).await;

@@ -15,6 +15,8 @@ mod live;
 mod log;
 mod object;
 mod panic;
+#[cfg(feature = "dexie")]
+mod relay;
 mod several;
 mod sql;
 mod tokens;

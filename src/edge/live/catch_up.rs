@@ -30,6 +30,8 @@ pub enum CatchUpStep {
     Ask(CatchUp, Call),
     /// This is news to the client, if anything is.
     Done(Option<News>),
+    /// Nobody can say now what is: whoever pulls hears what is wrong.
+    Failed,
 }
 
 impl CatchUp {
@@ -54,7 +56,7 @@ impl CatchUp {
         let body = body.map(Option::unwrap_or_default);
         match body.as_deref().ok().and_then(decode_reply) {
             Some((reply, lines)) => self.pull.learn_reply(reply, lines, now),
-            None => return CatchUpStep::Done(Some(self.something())),
+            None => return CatchUpStep::Failed,
         }
         self.go_on(now)
     }
@@ -67,16 +69,9 @@ impl CatchUp {
                 Some(News::Changes { from: self.own.version, at: position, lines })
             }
             Next::Answer(answer) => Some(News::Version(answer.position().clone())),
-            // Nobody can say now what it is: whoever pulls is told what is wrong.
-            Next::Fail(_) => Some(self.something()),
+            Next::Fail(_) => return CatchUpStep::Failed,
             Next::Cache | Next::Kv => panic!("BUG: a strong pull asks the coordinator"),
         };
         CatchUpStep::Done(news)
-    }
-
-    /// That there is something.
-    fn something(&self) -> News {
-        let Position { epoch, version } = &self.own;
-        News::Version(Position { epoch: epoch.clone(), version: version.next() })
     }
 }

@@ -43,12 +43,15 @@ impl Outgoing {
 }
 
 /// What is passed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum PassedBody {
     /// The body of the call.
     Call,
     /// The same, with a request for a socket.
     Upgrade,
+    /// The same, and if it is given, one to each of other objects too. The client gets one that stands for them all.
+    #[cfg(feature = "dexie")]
+    Relay(Box<super::dexie::Relaying>),
     /// The body of the request, once it is there, unpacked: an object that waited for a slow body would be billed for it.
     Request {
         /// How it is coded.
@@ -303,6 +306,8 @@ impl Isolate {
         passed: Result<Passed, (ApiError, bool)>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
+        #[cfg(feature = "dexie")]
+        self.gives_room_back(visit);
         visit.usage.object += u64::from(!matches!(passed, Err((_, false))));
         if let Err((ApiError::UsedUp { .. }, _)) = passed {
             self.tell_used_up(now);
@@ -339,9 +344,8 @@ impl Isolate {
         then: Then,
         now: Millis,
     ) -> Effect {
-        let chance = visit.request.id.bytes().fold(now.0, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
-        if !matches!(call.call, Call::Budget(_)) && self.object_requests.count(chance) {
-            self.errands.push(visit.errand(Errand::CountRequests));
+        if !matches!(call.call, Call::Budget(_)) {
+            self.count_object_request(visit, now);
         }
         if visit.target.as_ref().is_some_and(|target| call.object == target.hash) {
             let mut spent = of_edge(&visit.usage);
@@ -359,8 +363,16 @@ impl Isolate {
         Effect::Call(call)
     }
 
+    /// Counts a request of an object.
+    pub(super) fn count_object_request(&mut self, visit: &Visit, now: Millis) {
+        let chance = visit.request.id.bytes().fold(now.0, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+        if self.object_requests.count(chance) {
+            self.errands.push(visit.errand(Errand::CountRequests));
+        }
+    }
+
     /// Notes where the space stands after a write whose answer is about to leave, and tells the location after it has left.
-    fn note_written(&mut self, visit: &Visit, position: Position, now: Millis) {
+    pub(super) fn note_written(&mut self, visit: &Visit, position: Position, now: Millis) {
         let space = &visit.target().hash;
         if let Some(wait_ms) = self.writes.note(space, position, now) {
             self.errands.push(visit.errand(Errand::TellWritten { wait_ms }));

@@ -9,10 +9,12 @@ mod guests;
 mod moving;
 mod part;
 mod realms;
+mod relay;
 
+pub use self::relay::{Holder, Relaying};
 use self::{part::PartOfSync, realms::Several};
 use super::{
-    Effect, PassedBody, Visit,
+    Effect, PassedBody, State, Visit,
     call::{Called, Then},
     live,
     pull::Pulling,
@@ -56,6 +58,8 @@ pub(super) struct Sync {
     length: Option<u64>,
     /// Whether its client stands where nobody has ever been: then it gets everything anew.
     is_lost: bool,
+    /// What a long body holds of the isolate until it is passed on.
+    room: Option<u64>,
     /// What its client has; none if it has nothing of ours.
     last_pull: Option<LastPull>,
     /// What of its body requests of the edge's own repeat.
@@ -132,8 +136,12 @@ impl Isolate {
                 let length = length.map_or(limits::DEXIE_BODY_BYTES_MAX, |length| length as usize);
                 let (user, until) =
                     (visit.target().caller.user.clone(), now.plus(limits::CALL_TIMEOUT_MS.into()));
-                let bytes = 2 * length.min(limits::DEXIE_BODY_BYTES_MAX);
-                self.streams.begin(&user, bytes, until, now).ok_or(ApiError::Overloaded)?;
+                let bytes = length.min(limits::DEXIE_BODY_BYTES_MAX);
+                let Some(room) = self.streams.begin(&user, bytes, until, now) else {
+                    visit.state = State::Draining(ApiError::Overloaded);
+                    return Ok(Effect::Drain);
+                };
+                visit.sync = Some(Box::new(Sync { room: Some(room), ..Sync::default() }));
                 super::begin::read_body(visit, limits::DEXIE_BODY_BYTES_MAX)
             }
             _ => {
@@ -142,6 +150,13 @@ impl Isolate {
                 let limit = limits::DEXIE_BODY_BYTES_MAX;
                 self.pass_sync(visit, (None, PassedBody::Request { coding, limit, expires }), now)
             }
+        }
+    }
+
+    /// A body has been passed on.
+    pub(super) fn gives_room_back(&mut self, visit: &mut Visit) {
+        if let Some(room) = visit.sync.as_mut().and_then(|sync| sync.room.take()) {
+            self.streams.end(room);
         }
     }
 
@@ -325,12 +340,17 @@ impl Isolate {
         self.open_objects(visit, pulling, (&load.parts, objects), JSON_HEADERS.to_owned(), now)
     }
 
-    /// `GET /dexie/changes`: the socket is the object's answer.
+    /// `GET /dexie/changes`: the socket is the object's answer, or one of several that the Worker holds.
     fn listen_to_changes(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         let expires = visit.target().caller.expires;
         let peer = Peer::new(&visit.target().caller.person.sub).to_text();
-        let call = visit.call(Call::Listen { expires, tells_usage: false, peer: Some(peer) });
-        Ok(self.make_call(visit, call, Then::Pass(PassedBody::Upgrade), now))
+        let listen = || Call::Listen { expires, tells_usage: false, peer: Some(peer.clone()) };
+        let call = visit.call(listen());
+        let source = match self.begin_relay(visit, listen, now)? {
+            Some(relaying) => PassedBody::Relay(relaying),
+            None => PassedBody::Upgrade,
+        };
+        Ok(self.make_call(visit, call, Then::Pass(source), now))
     }
 }
 

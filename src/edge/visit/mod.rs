@@ -15,7 +15,7 @@ mod call;
 #[cfg(feature = "dexie")]
 mod collect;
 #[cfg(feature = "dexie")]
-mod dexie;
+pub mod dexie;
 mod errand;
 mod live;
 mod pull;

@@ -25,7 +25,7 @@ use crate::{
 /// What a client says of the last answer that it has taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastPull {
-    /// The revision of that answer.
+    /// The revision of that answer: of what is ours, as far as it is about the user's own space.
     pub revision: String,
     /// What we mean by it, if it is one of ours.
     pub position: Option<Position>,
@@ -142,7 +142,8 @@ impl<'a> Envelope<'a> {
         let invites = elements(field(r#""inviteRealms""#).unwrap_or_default()).filter_map(text_of);
         let invites = invites.filter(|realm| space_of(realm).is_some() && !held.contains_key(&**realm));
         let invites = invites.map(Cow::into_owned).take(limits::DEXIE_REALMS_MAX - held.len()).collect();
-        let (has_own, revision) = (has(sub), revision.into_owned());
+        let revision = home.as_ref().map_or_else(|| revision.into_owned(), Position::to_string);
+        let has_own = has(sub);
         Some(LastPull { position: home, revision, has_own, realms: held, invites })
     }
 

@@ -1,8 +1,10 @@
 //! `GET /dexie/changes`: the messages of sockets, and what is known of who is at the other end.
 
+use std::iter;
+
 use sha1::{Digest, Sha1};
 
-use super::{answer::muts, realm::Realm};
+use super::{answer::muts, realm::Realm, revision::Revision};
 use crate::{
     access::base64,
     call::live::{Closing, News},
@@ -31,13 +33,18 @@ pub struct Peer {
     sent_for: Option<String>,
 }
 
-/// As what this client reckons its realms: the SHA-1 of their list, in base64 (`computeRealmSetHash` of the addon).
-fn hash_of_realms(sub: &str) -> String {
-    let own = format!(r#"{{"realmId":{},"accepted":true}}"#, json_text(sub));
-    let public = r#"{"realmId":"rlm-public","accepted":true}"#;
-    let is_first = sub.encode_utf16().lt("rlm-public".encode_utf16());
-    let list = if is_first { format!("[{own},{public}]") } else { format!("[{public},{own}]") };
-    base64::encoded(&Sha1::digest(list.as_bytes()))
+/// As what this client reckons its realms, its own, these and the one that everybody sees: the SHA-1 of their list, in base64
+/// (`computeRealmSetHash` of the addon).
+pub(super) fn hash_of_realms<'a>(sub: &'a str, others: impl Iterator<Item = &'a str>) -> String {
+    // One by one into their places: they are few, and a sort is 6 KB of the module.
+    let mut realms: Vec<&str> = Vec::new();
+    for realm in others.chain([sub, "rlm-public"]) {
+        let place = realms.iter().take_while(|before| before.encode_utf16().lt(realm.encode_utf16())).count();
+        realms.insert(place, realm);
+    }
+    let each = |realm: &&str| format!(r#"{{"realmId":{},"accepted":true}}"#, json_text(realm));
+    let list: Vec<_> = realms.iter().map(each).collect();
+    base64::encoded(&Sha1::digest(format!("[{}]", list.join(",")).as_bytes()))
 }
 
 /// Where a client says that it is.
@@ -47,6 +54,8 @@ struct Ready {
     at: Option<Position>,
     /// Of its realms, by its own reckoning.
     hash: String,
+    /// Whether its revision is about other realms too: then it is told that there is news, and not which.
+    shares_realms: bool,
 }
 
 impl Peer {
@@ -65,10 +74,12 @@ impl Peer {
         let texts = Texts::parse(message).filter(|texts| texts.get("type") == Some("ready"));
         let Some(texts) = texts else { return false };
         // Nothing can come behind the last version that can be, so no space stands there.
-        let at = texts.get("rev").and_then(Position::parse).filter(|at| at.version < Version::MAX);
+        let revision = texts.get("rev").and_then(Revision::parse).unwrap_or_default();
+        let at = revision.home.filter(|at| at.version < Version::MAX);
+        let shares_realms = !revision.realms.is_empty();
         let hash = texts.get("realmSetHash").unwrap_or_default();
         let (at, hash) = if hash.len() <= HASH_MAX { (at, hash) } else { (None, "") };
-        self.ready = Some(Ready { at, hash: hash.to_owned() });
+        self.ready = Some(Ready { at, hash: hash.to_owned(), shares_realms });
         true
     }
 
@@ -76,7 +87,9 @@ impl Peer {
     /// of ours. Then it waits for nothing until it is ready again.
     pub fn sent_to_pull(&mut self) -> Option<&'static str> {
         let (ready, sub) = (self.ready.as_ref()?, self.sub.as_ref()?);
-        let is_right = ready.hash == hash_of_realms(sub) || self.sent_for.as_ref() == Some(&ready.hash);
+        let is_right = ready.shares_realms
+            || ready.hash == hash_of_realms(sub, iter::empty())
+            || self.sent_for.as_ref() == Some(&ready.hash);
         if is_right && ready.at.is_some() {
             return None;
         }
@@ -104,9 +117,15 @@ impl Peer {
         if here.is_some_and(|here| here.version >= at.version) {
             return None;
         }
+        let here = here.filter(|_| !ready.shares_realms);
         let changes = here.and_then(|here| self.changes(here, &ready.hash, news));
         self.ready.take_if(|_| !planted!(ChangesToUnready));
-        Some(changes.unwrap_or_else(|| REALMS_CHANGED.to_owned()))
+        Some(changes.unwrap_or_else(|| realms_changed(at)))
+    }
+
+    /// What it is told where nobody can say now what it does not have: whoever pulls hears what is wrong.
+    pub fn something(&mut self) -> Option<String> {
+        self.ready.take().map(|_| REALMS_CHANGED.to_owned())
     }
 
     /// The changes, if those are all that it has not.
@@ -133,6 +152,7 @@ impl Peer {
             .and_some("hash", ready.map(|ready| ready.hash.clone()))
             .and_some("rev", ready.and_then(|ready| ready.at.as_ref()).map(Position::to_string))
             .and_some("sent", self.sent_for.clone())
+            .and_some("shares", ready.filter(|ready| ready.shares_realms).map(|_| "yes".to_owned()))
             .end()
     }
 
@@ -141,10 +161,16 @@ impl Peer {
     pub fn parse(text: &str) -> Option<Self> {
         let texts = Texts::parse(text)?;
         let at = texts.get("rev").and_then(Position::parse);
-        let ready = texts.get("hash").map(|hash| Ready { at, hash: hash.to_owned() });
+        let shares_realms = texts.get("shares") == Some("yes");
+        let ready = texts.get("hash").map(|hash| Ready { at, hash: hash.to_owned(), shares_realms });
         let text = |name| texts.get(name).map(str::to_owned);
         Some(Self { sub: text("sub"), ready, sent_for: text("sent") })
     }
+}
+
+/// That there is something to pull, and where the space stands, which only a relay reads.
+fn realms_changed(at: &Position) -> String {
+    format!(r#"{{"type":"realms-changed","realmsHash":"","newRev":"{at}"}}"#)
 }
 
 /// What a socket that is closed is told before, and the code of its end and why.
@@ -209,11 +235,14 @@ mod tests {
             ("0mwrnsa6yk3v9q2.57", changes(50, &long)),
             ("0mwrnsa6yk3v9q2.57", News::Version(at(58))),
         ] {
-            assert_eq!(peer(revision).news(&news).as_deref(), Some(REALMS_CHANGED), "{revision}");
+            assert_eq!(peer(revision).news(&news), Some(realms_changed(&at(58))), "{revision}");
         }
         let mut long = Peer::new(&"x".repeat(1024));
         long.hear(&ready("0mwrnsa6yk3v9q2.57"));
-        assert_eq!(long.news(&changes(50, LINES)).as_deref(), Some(REALMS_CHANGED));
+        assert_eq!(long.news(&changes(50, LINES)), Some(realms_changed(&at(58))));
+        let mut peer = peer("0mwrnsa6yk3v9q2.57");
+        assert_eq!(peer.something().as_deref(), Some(REALMS_CHANGED));
+        assert_eq!((peer.something(), peer.is_ready()), (None, false));
     }
 
     #[test]
@@ -251,8 +280,9 @@ mod tests {
 
     #[test]
     fn the_hash_of_realms_is_the_addons() {
-        assert_eq!(hash_of_realms("alice"), "D9NBTUYzfhwc4HUh62Q/mncSDOI=");
-        assert_eq!(hash_of_realms("zoë \"z\""), "tuB5MJCuHMuqZBgSQmBJ/TPBS2k=");
+        assert_eq!(hash_of_realms("alice", iter::empty()), "D9NBTUYzfhwc4HUh62Q/mncSDOI=");
+        assert_eq!(hash_of_realms("zoë \"z\"", iter::empty()), "tuB5MJCuHMuqZBgSQmBJ/TPBS2k=");
+        assert_eq!(hash_of_realms("alice", ["rlm0", "Z"].into_iter()), "K1lE5nZMWl3bAaWsxzb42k3cF0M=");
     }
 
     #[test]
@@ -264,8 +294,18 @@ mod tests {
         assert!(!peer.is_ready());
         assert!(peer.hear(&ready_with("other")));
         assert_eq!(peer.sent_to_pull(), None, "where it reckons otherwise it is not sent for ever");
-        assert!(peer.hear(&ready_with(&hash_of_realms("alice"))));
+        assert!(peer.hear(&ready_with(&hash_of_realms("alice", iter::empty()))));
         assert_eq!((peer.sent_to_pull(), peer.is_ready()), (None, true));
+    }
+
+    #[test]
+    fn who_shares_realms_is_told_once_that_there_is_news_of_the_own_and_sent_to_pull_for_nothing_else() {
+        let rev = r#"{\"~\":\"0mwrnsa6yk3v9q2.57\",\"rlm1\":\"0mwrnsa6yk3v9q2.3\"}"#;
+        let mut peer = peer(rev);
+        assert_eq!(peer.sent_to_pull(), None);
+        let mut peer = Peer::parse(&peer.to_text()).expect("a text of ours");
+        assert_eq!(peer.news(&changes(50, LINES)).as_deref(), Some(REALMS_CHANGED));
+        assert_eq!(peer.news(&changes(50, LINES)), None, "until it is ready again");
     }
 
     #[test]
@@ -279,7 +319,7 @@ mod tests {
     #[test]
     fn who_stands_at_no_position_of_ours_is_sent_to_pull() {
         let mut peer = Peer::new("alice");
-        let rev = ready_with(&hash_of_realms("alice")).replace("0mwrnsa6yk3v9q2.57", "[1]");
+        let rev = ready_with(&hash_of_realms("alice", iter::empty())).replace("0mwrnsa6yk3v9q2.57", "[1]");
         assert!(peer.hear(&rev));
         assert_eq!((peer.sent_to_pull(), peer.is_ready()), (Some(REALMS_CHANGED), false));
     }

@@ -21,6 +21,7 @@ mod propmod;
 pub mod pull;
 pub mod push;
 pub mod realm;
+pub mod relay;
 mod request;
 pub mod revision;
 pub mod route;

@@ -8,7 +8,7 @@ use crate::{
     },
     coordinator::{
         live::Listener,
-        object::{Moment, Said},
+        object::{Moment, Object, Said},
     },
     edge::live::{CatchUp, CatchUpStep},
     error::ApiError,
@@ -90,21 +90,25 @@ impl Host {
             let (socket, own) = (*socket, own.clone());
             let news = self.catch_up(socket, &own, now);
             self.sockets.catching_up.remove(&socket);
-            if let Some(news) = news {
-                self.tell_peer(socket, &news);
+            match news {
+                Ok(None) => {}
+                Ok(Some(news)) => self.tell_peer(socket, |peer| peer.news(&news)),
+                Err(()) => self.tell_peer(socket, Peer::something),
             }
             self.carry_out_live(now);
         }
     }
 
-    fn catch_up(&mut self, socket: u32, own: &Position, now: Millis) -> Option<News> {
+    fn catch_up(&mut self, socket: u32, own: &Position, now: Millis) -> Result<Option<News>, ()> {
         let mut step = CatchUp::begin(own, now);
         loop {
             match step {
-                CatchUpStep::Done(news) => return news,
+                CatchUpStep::Done(news) => return Ok(news),
+                CatchUpStep::Failed => return Err(()),
                 CatchUpStep::Ask(looks, call) => {
-                    let object = self.object.as_mut()?;
-                    let caller = object.live().listener(socket)?.as_caller();
+                    let live = self.object.as_mut().map(Object::live);
+                    let caller = live.and_then(|live| live.listener(socket)).map(Listener::as_caller);
+                    let Some(caller) = caller else { return Ok(None) };
                     let told = self.call_as(&call, &caller, Means::announced(0), now).told();
                     step = looks.answered(told.map(Said::into_text), now);
                 }
@@ -117,9 +121,9 @@ impl Host {
     }
 
     /// Tells a client what it waits for, if this is news to it.
-    pub(super) fn tell_peer(&mut self, socket: u32, news: &News) {
+    pub(super) fn tell_peer(&mut self, socket: u32, news: impl FnOnce(&mut Peer) -> Option<String>) {
         let Some(mut peer) = self.peer(socket) else { return };
-        if let Some(text) = peer.news(news) {
+        if let Some(text) = news(&mut peer) {
             self.object.as_mut().expect("it runs").live().keep(socket, peer.to_text());
             self.say(socket, text);
         }

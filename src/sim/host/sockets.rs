@@ -250,7 +250,7 @@ impl Host {
             }
             socket.told = at.clone();
             match listener.peer {
-                Some(_) => self.tell_peer(*number, news),
+                Some(_) => self.tell_peer(*number, |peer| peer.news(news)),
                 None => self.sockets.told.push((socket.client, news.clone())),
             }
         }

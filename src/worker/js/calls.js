@@ -32,7 +32,7 @@ export async function callObject(env, name, call, caller, body, timeoutMs) {
 }
 
 // The same as a request for a socket, whose call is a header: such a request has no body. A signal would end the socket too.
-async function askForSocket(env, name, call, caller, body, timeoutMs) {
+export async function askForSocket(env, name, call, caller, body, timeoutMs) {
   const objects = objectsIn(env);
   const stub = objects.get(objects.idFromName(name));
   const headers = { upgrade: "websocket", "headwater-caller": caller, "headwater-body": body };
@@ -47,7 +47,10 @@ async function askForSocket(env, name, call, caller, body, timeoutMs) {
 // Passes a text on and resolves to [response, retry-after of a refusal, position after a write, what is not for the client,
 // server-timing]. The response is without what is not for the client. What is asked is a "call", or an "upgrade".
 export async function passOn(env, name, call, caller, body, timeoutMs, how = "call") {
-  const response = await (how === "upgrade" ? askForSocket : ask)(env, name, call, caller, body, timeoutMs);
+  return passed(await (how === "upgrade" ? askForSocket : ask)(env, name, call, caller, body, timeoutMs));
+}
+
+export function passed(response) {
   const { headers } = response;
   const aside = headers.get("headwater-aside") ?? "";
   const refusal = response.status === 429 ? Number(headers.get("retry-after")) : 0;

@@ -152,6 +152,10 @@ impl Isolate {
         called: Called,
         now: Millis,
     ) -> Result<Effect, ApiError> {
+        if let Err(ApiError::Forbidden(_) | ApiError::Gone) = called.result {
+            // The next pull asks anew, and the directory hears of it.
+            self.grants.forget(visit.target());
+        }
         self.take_up(visit, called.aside, now);
         let said = Said::parse(&called.result?).ok_or(ApiError::Upstream)?;
         if !part(visit).realm.is_own {

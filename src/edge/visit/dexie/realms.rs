@@ -148,7 +148,8 @@ impl Isolate {
             let part = PartOfSync { answers, joins_with, ..PartOfSync::of(realm) };
             self.begin_part_of_sync(visit, part, false, now)
         }));
-        visit.sync = Some(Box::new(Sync { several: Some(Box::new(several)), ..Sync::default() }));
+        let room = visit.sync.as_ref().and_then(|sync| sync.room);
+        visit.sync = Some(Box::new(Sync { several: Some(Box::new(several)), room, ..Sync::default() }));
         visit.state = State::PullingSeveral;
         Ok(Effect::Several(parts))
     }
@@ -189,6 +190,7 @@ impl Isolate {
         done: Vec<PartDone>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
+        self.gives_room_back(visit);
         let asked = std::mem::take(&mut several(visit).asked);
         let mut all = Vec::new();
         for (PartDone { visit: mut one, answer }, realm) in done.into_iter().zip(asked) {
@@ -319,6 +321,21 @@ impl Isolate {
 }
 
 impl Several {
+    /// What has no room beside the others is brought by the next sync: a realm of which the client has nothing is not there yet.
+    fn keeps_room(&self, found: Found) -> Option<Found> {
+        let bytes = |found: &Found| found.changes.len() + found.touched.len();
+        let all: usize = self.found.iter().map(bytes).sum();
+        if found.changes.is_empty() || all + found.changes.len() <= limits::DEXIE_SEVERAL_BYTES_MAX {
+            return Some(found);
+        }
+        let held = self.last_pull.as_ref().and_then(|last| match found.realm.is_own {
+            true => Some(last.clone()),
+            false => last.in_realm(&found.realm.id),
+        })?;
+        let standing = NextPull::unmoved(&held);
+        Some(Found { standing, changes: String::new(), ..found })
+    }
+
     /// What is known of a space is replaced by what it has said last; how records stand that it was asked for is added.
     fn take_in(&mut self, realm: Realm, brought: Brought) {
         let found = match brought {
@@ -342,6 +359,7 @@ impl Several {
                 Found { realm, standing, changes, touched: said.touched }
             }
         };
+        let Some(found) = self.keeps_room(found) else { return };
         let known = self.found.iter().position(|known| known.realm == found.realm);
         match known.map(|at| self.found.remove(at)) {
             // A pull goes on from where its client is, whatever a question was answered with.
