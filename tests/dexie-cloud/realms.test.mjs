@@ -220,3 +220,39 @@ describe("several realms", () => {
     assert.deepEqual(await ids(one), [["a", 1]]);
   });
 });
+
+describe("members who are there at once", () => {
+  const connected = (db) => db.cloud.webSocketStatus.value === "connected";
+  const shows = (id, n) => [async (db, id, n) => (await db.notes.get(id))?.n === n, id, n];
+
+  test("see in their realm what each of them writes, moves and removes, without asking, and go quiet", async () => {
+    const { realm, devices: [one, two], members } = await sharing("owner", "writer");
+    await one.run((db, realmId) => db.notes.put({ id: "a", n: 1, realmId }), realm);
+    await syncAll(one, two);
+    for (const device of [one, two]) {
+      await device.open({ live: true });
+      await device.until(connected);
+    }
+    await two.until(...shows("a", 1));
+    await one.run((db) => db.notes.update("a", { n: 2 }));
+    await two.until(...shows("a", 2));
+    await two.run((db, realmId) => db.notes.put({ id: "b", n: 3, realmId }), realm);
+    await one.until(...shows("b", 3));
+    await one.run((db) => db.notes.put({ id: "c", n: 4 }));
+    await one.run((db, realmId) => db.notes.update("c", { realmId }), realm);
+    await two.until(...shows("c", 4));
+    await one.run((db, own) => db.notes.update("c", { realmId: own }), members[0].sub);
+    await two.until(async (db) => (await db.notes.get("c")) === undefined);
+    await two.run((db) => db.notes.delete("a"));
+    await one.until(async (db) => (await db.notes.get("a")) === undefined);
+    assert.deepEqual([await ids(one), await ids(two)], [[["b", 3], ["c", 4]], [["b", 3]]]);
+    const asked = () => one.syncs.length + two.syncs.length;
+    let before = -1;
+    await eventually("nobody asks any more", async () => {
+      const [was, now] = [before, asked()];
+      before = now;
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      return was === now && asked() === now;
+    });
+  });
+});

@@ -304,7 +304,7 @@ mod tests {
         let mut peer = peer(rev);
         assert_eq!(peer.sent_to_pull(), None);
         let mut peer = Peer::parse(&peer.to_text()).expect("a text of ours");
-        assert_eq!(peer.news(&changes(50, LINES)).as_deref(), Some(REALMS_CHANGED));
+        assert_eq!(peer.news(&changes(50, LINES)), Some(realms_changed(&at(58))));
         assert_eq!(peer.news(&changes(50, LINES)), None, "until it is ready again");
     }
 
