@@ -9,7 +9,7 @@ use crate::{
 
 /// What a space has said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Said {
+pub struct PartAnswer {
     /// Up to where `changes` brings the client; none if where it was says nothing about this space.
     pub at: Option<Position>,
     /// What was rejected, as JSON objects.
@@ -22,7 +22,7 @@ pub struct Said {
     pub touched: String,
 }
 
-impl Said {
+impl PartAnswer {
     /// Of what has become of a push.
     #[must_use]
     pub(super) fn of(outcome: &Outcome<'_>, rejections: String, corrections: String) -> Self {
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_a_space_says_is_pinned_because_worker_and_object_are_deployed_apart() {
-        let said = Said {
+        let said = PartAnswer {
             at: Position::parse("0mwrnsa6yk3v9q2.57"),
             rejections: r#"{"name":"forbidden"}"#.to_owned(),
             corrections: "x".to_owned(),
@@ -91,8 +91,8 @@ mod tests {
             text,
             "pushes to several spaces would fail while a deployment is under way"
         );
-        for said in [said, Said::default()] {
-            assert_eq!(Said::parse(&said.to_text()), Some(said));
+        for said in [said, PartAnswer::default()] {
+            assert_eq!(PartAnswer::parse(&said.to_text()), Some(said));
         }
         for text in [
             "",
@@ -101,7 +101,7 @@ mod tests {
             "{\"changes\":\"1\"}\nä",
             "{\"changes\":\"0\",\"at\":\"x\"}\n",
         ] {
-            assert_eq!(Said::parse(text), None, "{text}");
+            assert_eq!(PartAnswer::parse(text), None, "{text}");
         }
     }
 }

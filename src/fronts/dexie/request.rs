@@ -8,7 +8,7 @@ use super::{
     derive::{Deriving, Stop},
     members::only_reads,
     next_pull::NextPull,
-    part::Said,
+    part::PartAnswer,
     realm::Realm,
 };
 use crate::{
@@ -173,7 +173,7 @@ impl Wording for Push {
         let rejections = answer::rejections(rejected, refused.clone());
         if self.is_part {
             let corrections = answer::corrections(refused);
-            return Said::of(outcome, rejections, corrections).to_text();
+            return PartAnswer::of(outcome, rejections, corrections).to_text();
         }
         let standing = match (outcome.reached, &self.last_pull) {
             (Some(at), last) => NextPull::of(last.as_ref(), at, false),

@@ -11,7 +11,7 @@ use crate::{
     edge::isolate::Isolate,
     error::ApiError,
     fronts::{
-        dexie::{InvitationAnswer, part::Said},
+        dexie::{InvitationAnswer, part::PartAnswer},
         headwater::{
             reply::Reply,
             spaces::{directory_of, directory_of_invited},
@@ -157,7 +157,7 @@ impl Isolate {
     }
 
     /// What a push has made of the members of a realm concerns people whose directories do not know the realm.
-    pub(super) fn hint_members(&mut self, visit: &mut Visit, said: &Said) {
+    pub(super) fn hint_members(&mut self, visit: &mut Visit, said: &PartAnswer) {
         let body = part(visit).body.clone().unwrap_or_default();
         let caller = visit.target().caller.clone();
         let mut directories = Vec::new();

@@ -16,7 +16,7 @@ use crate::{
         dexie::{
             InvitationAnswer, LastPull, NextPull,
             merge::Found,
-            part::Said,
+            part::PartAnswer,
             realm::{Realm, space_of},
             route::{DexieCall, DexieRoute},
         },
@@ -63,7 +63,7 @@ impl PartOfSync {
 #[derive(Debug)]
 pub(super) enum Brought {
     Pulled(Found),
-    Said(Said),
+    PartAnswer(PartAnswer),
     /// Record lines of an invitation.
     Invited(String),
 }
@@ -157,11 +157,11 @@ impl Isolate {
             self.grants.forget(visit.target());
         }
         self.take_up(visit, called.aside, now);
-        let said = Said::parse(&called.result?).ok_or(ApiError::Upstream)?;
+        let said = PartAnswer::parse(&called.result?).ok_or(ApiError::Upstream)?;
         if !part(visit).realm.is_own {
             self.hint_members(visit, &said);
         }
-        part(visit).brought = Some(Brought::Said(said));
+        part(visit).brought = Some(Brought::PartAnswer(said));
         Ok(self.answer(visit, Ok(Reply::json(200, String::new())), now))
     }
 

@@ -341,7 +341,7 @@ impl Several {
         let found = match brought {
             Brought::Pulled(found) => found,
             Brought::Invited(lines) => return self.invited.push(Invited { realm, lines }),
-            Brought::Said(said) => {
+            Brought::PartAnswer(said) => {
                 let held = match (&self.last_pull, realm.is_own) {
                     (Some(last), false) => last.in_realm(&realm.id),
                     (last, _) => last.clone(),

@@ -202,7 +202,7 @@ fn whom_a_push_invites_is_told_by_subject_or_by_address_and_nobody_else_is() {
         format!("{{\"version\":7,\"collection\":\"members\",\"id\":\"{id}\",\"value\":{row}}}\n")
     })
     .concat();
-    let said = Said { at: None, touched: rows, ..Said::default() };
+    let said = PartAnswer { at: None, touched: rows, ..PartAnswer::default() };
     isolate.step(&mut part, says(&said.to_text()), START);
     let hinted = isolate.take_errands().into_iter().map(|mut errand| {
         let (object, call, _) = called(isolate.step(&mut errand, Event::Begun, START));
