@@ -57,8 +57,9 @@ impl<L: Ledger> Coordinator<L> {
             Position { epoch: position.epoch.clone(), version }
         });
         let told = from.zip(reached.as_ref()).map(|(from, reached)| (from, reached.version));
-        let keys = if planted!(TouchedNotAnswered) { &[] } else { wording.touched() };
-        let touched = self.standing_of_all(keys, told)?;
+        let told = told.filter(|_| !wording.tells_all_touched());
+        let keys = if planted!(TouchedNotAnswered) { Vec::new() } else { wording.touched() };
+        let touched = self.standing_of_all(&keys, told)?;
         let outcome =
             Outcome { reached: reached.as_ref(), changes: &lines.text, touched: &touched, results: &results };
         let worded = Some(wording.say(&outcome));

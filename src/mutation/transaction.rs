@@ -105,7 +105,12 @@ pub trait Transaction: Debug {
 /// How a push of a front is answered.
 pub trait Wording: Debug {
     /// The records that the push names. The answer says how they stand, whether or not the push has changed them.
-    fn touched(&self) -> &[Key];
+    fn touched(&self) -> Vec<Key>;
+
+    /// Whether it says so of all of them, also of those that are among what its client was missing.
+    fn tells_all_touched(&self) -> bool {
+        false
+    }
 
     /// Whether it may change who the members are: then a reader's transactions are asked what they come to.
     fn concerns_members(&self) -> bool {

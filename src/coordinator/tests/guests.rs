@@ -55,8 +55,8 @@ impl Transaction for Sets {
 struct Silent;
 
 impl Wording for Silent {
-    fn touched(&self) -> &[Key] {
-        &[]
+    fn touched(&self) -> Vec<Key> {
+        Vec::new()
     }
 
     fn concerns_members(&self) -> bool {

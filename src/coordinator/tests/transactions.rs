@@ -60,8 +60,8 @@ impl Transaction for Counts {
 struct Plainly(Vec<Key>, usize);
 
 impl Wording for Plainly {
-    fn touched(&self) -> &[Key] {
-        &self.0
+    fn touched(&self) -> Vec<Key> {
+        self.0.clone()
     }
 
     fn refused(&self) -> usize {

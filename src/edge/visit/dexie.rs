@@ -10,9 +10,10 @@ mod moving;
 mod part;
 mod realms;
 mod relay;
+mod several;
 
 pub use self::relay::{Holder, Relaying};
-use self::{part::PartOfSync, realms::Several};
+use self::{part::PartOfSync, several::Several};
 use super::{
     Effect, PassedBody, State, Visit,
     call::{Called, Then},

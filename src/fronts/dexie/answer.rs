@@ -218,6 +218,15 @@ pub(super) fn rejections<'a>(
     of_transactions.chain(of_names).collect::<Vec<_>>().join(",")
 }
 
+/// That the space of a realm takes nothing of its client.
+#[must_use]
+pub fn realm_rejection(realm: &Realm) -> String {
+    let realm = json_text(&realm.id);
+    format!(
+        r#"{{"name":"forbidden","message":"the realm is not there, or not open to its user","realm":{realm}}}"#
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ids::{Collection, Key, RecordId},
-    json::{Members, elements, text_of},
+    json::{Members, elements, json_text, text_of},
     limits,
     mutation::{self, Change, RejectCode, Rejection, Unread, View, storable},
 };
@@ -74,7 +74,7 @@ impl<'a> Deriving<'a> {
         match op {
             Operation::Insert { values } => {
                 for (key, value) in keys().zip(elements(values)) {
-                    self.put(key, value)?;
+                    self.put(key, value, false)?;
                 }
             }
             Operation::Upsert { values, specs } => {
@@ -82,7 +82,7 @@ impl<'a> Deriving<'a> {
                 for (key, value) in keys().zip(elements(values)) {
                     match specs.next().and_then(given) {
                         Some(spec) => self.change_or_put(key, table, spec, value)?,
-                        None => self.put(key, value)?,
+                        None => self.put(key, value, fields.is_moved)?,
                     }
                 }
             }
@@ -143,15 +143,26 @@ impl<'a> Deriving<'a> {
         self.left.into_iter().map(|(key, value)| Change { key, base: None, op: op(value) }).collect()
     }
 
-    /// Of several spaces each takes what is its own: values of its realm, and whatever they become of its records. A record that is put
-    /// into another realm stays, with its new value, until that realm has it.
-    fn put(&mut self, key: Option<Key>, value: &str) -> Result<(), Stop> {
+    /// Of several spaces each takes what is its own: values of its realm, and what becomes of its records. What is moved here takes the
+    /// place of nothing.
+    fn put(&mut self, key: Option<Key>, value: &str, is_moved: bool) -> Result<(), Stop> {
         let Some(key) = key else { return Ok(()) };
-        if self.push.is_part && !self.push.realm.takes(value) && self.value(&key)?.is_none() {
+        if self.push.is_part && !self.push.realm.takes(value) {
+            return self.send_on(&key, value);
+        }
+        if self.push.is_part && is_moved && self.value(&key)?.is_some() {
             return Ok(());
         }
         let value = stored(value, &self.push.realm)?;
         self.leave(key, Some(value))
+    }
+
+    /// A record that stands here is put into another realm: here it names that, and nothing of its new value is kept, which is not for
+    /// those who have this realm.
+    fn send_on(&mut self, key: &Key, value: &str) -> Result<(), Stop> {
+        let realm = realm_named(value).unwrap_or_else(|| self.push.sub.clone());
+        self.change(key, "", &format!(r#"{{"realmId":{}}}"#, json_text(&realm)))?;
+        Ok(())
     }
 
     /// Whether a deletion means a record. What has moved is removed here only if it has not moved on, or come back.
@@ -163,7 +174,7 @@ impl<'a> Deriving<'a> {
 
     fn change_or_put(&mut self, key: Option<Key>, table: &str, spec: &str, value: &str) -> Result<(), Stop> {
         let Some(key) = key else { return Ok(()) };
-        if self.change(&key, table, spec)? { Ok(()) } else { self.put(Some(key), value) }
+        if self.change(&key, table, spec)? { Ok(()) } else { self.put(Some(key), value, false) }
     }
 
     /// Changes a record, if it is there. Whether it is.
@@ -190,6 +201,11 @@ impl<'a> Deriving<'a> {
     }
 
     fn leave(&mut self, key: Key, value: Option<String>) -> Result<(), Stop> {
+        if self.push.is_part {
+            let is_stray = value.as_ref().is_some_and(|value| !self.push.realm.has(value));
+            let mut strays = self.push.strays.borrow_mut();
+            _ = if is_stray { strays.insert(key.clone()) } else { strays.remove(&key) };
+        }
         self.bytes += value.as_ref().map_or(0, String::len);
         if let Some(Some(before)) = self.left.insert(key, value) {
             self.bytes -= before.len();

@@ -134,13 +134,14 @@ impl<'a> Envelope<'a> {
             })
         };
         let Revision { home, realms: held } = Revision::parse(&revision).unwrap_or_default();
-        let held = held.into_iter().filter(|(realm, _)| space_of(realm).is_some()).map(|(realm, at)| {
+        let is_shared = |realm: &str| space_of(realm).is_some() && realm != sub;
+        let held = held.into_iter().filter(|(realm, _)| is_shared(realm)).map(|(realm, at)| {
             let has_records = has(&realm);
             (realm, HeldRealm { at, has_records })
         });
         let held: BTreeMap<_, _> = held.take(limits::DEXIE_REALMS_MAX).collect();
         let invites = elements(field(r#""inviteRealms""#).unwrap_or_default()).filter_map(text_of);
-        let invites = invites.filter(|realm| space_of(realm).is_some() && !held.contains_key(&**realm));
+        let invites = invites.filter(|realm| is_shared(realm) && !held.contains_key(&**realm));
         let invites = invites.map(Cow::into_owned).take(limits::DEXIE_REALMS_MAX - held.len()).collect();
         let revision = home.as_ref().map_or_else(|| revision.into_owned(), Position::to_string);
         let has_own = has(sub);

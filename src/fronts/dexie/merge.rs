@@ -1,7 +1,8 @@
 //! One answer out of several spaces. A record stands in one of them, but may move, and spaces have no common order: so where one has
-//! lost it the others are asked, and who has it is believed.
+//! lost it the others are asked, and who has it is believed. One that names another realm is on its way there; until it is there it is
+//! told as one of the realm in whose space it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     NextPull,
@@ -62,12 +63,17 @@ impl Found {
         lines(&self.changes).chain(lines(&self.touched))
     }
 
-    fn stands(&self, line: &Line<'_>) -> bool {
-        line.value.is_some_and(|value| self.realm.has(value))
+    /// What a line says of its record.
+    fn says(&self, line: &Line<'_>) -> Says {
+        match line.value {
+            None => Says::Gone,
+            Some(value) if self.realm.has(value) => Says::Stands,
+            Some(_) => Says::OnItsWay,
+        }
     }
 
-    fn standing(&self) -> Vec<(&str, &str)> {
-        self.lines().filter(|line| self.stands(line)).map(|line| named(&line)).collect()
+    fn that(&self, says: Says) -> BTreeSet<(&str, &str)> {
+        self.lines().filter(|line| self.says(line) == says).map(|line| named(&line)).collect()
     }
 
     /// The same space asked again: what it says now of records counts, and what it has said of others stays known.
@@ -102,63 +108,91 @@ impl Found {
     #[must_use]
     pub fn has(&self, (collection, id): &Name) -> bool {
         let last = self.lines().filter(|line| named(line) == (collection, id)).last();
-        last.is_some_and(|line| self.stands(&line))
+        last.is_some_and(|line| self.says(&line) == Says::Stands)
     }
 
-    /// The records in it that are on their way into other realms.
+    /// The records that it was asked for and that are on their way into other realms.
     #[must_use]
     pub fn strays(&self) -> Vec<Stray> {
         let stray = |line: Line<'_>| {
             let value = line.value.filter(|value| !self.realm.has(value))?;
-            let name = (line.collection.to_owned(), line.id.to_owned());
             let to = realm_named(value)?;
-            Some(Stray { name, value: self.realm.explicit(value), from: self.realm.id.clone(), to })
+            let (name, from) = (owned(named(&line)), self.realm.id.clone());
+            Some(Stray { name, value: self.realm.explicit(value), from, to })
         };
-        self.lines().filter_map(stray).collect()
+        lines(&self.touched).filter_map(stray).collect()
     }
 }
 
-fn standing(found: &[Found]) -> BTreeSet<(&str, &str)> {
-    found.iter().flat_map(Found::standing).collect()
+/// What is said of a record by a space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    Stands,
+    OnItsWay,
+    Gone,
 }
 
-/// Records of which spaces say different things, and that not all were asked for: one has lost it and no other has brought it, which may
-/// have it since long; or two have it, of which one is behind.
+fn that(found: &[Found], says: Says) -> BTreeSet<(&str, &str)> {
+    found.iter().flat_map(|found| found.that(says)).collect()
+}
+
+/// The records that these lines name.
+#[must_use]
+pub fn names(text: &str) -> BTreeSet<Name> {
+    lines(text).map(|line| owned(named(&line))).collect()
+}
+
+/// Records of which spaces say different things, and that not all have answered for: one has lost it and no other has brought it, which
+/// may have it since long; or two have it, of which one is behind.
 #[must_use]
 pub fn unsettled(found: &[Found]) -> BTreeSet<Name> {
-    let (mut standing, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    let standing = that(found, Says::Stands);
+    let mut answered: BTreeMap<_, usize> = BTreeMap::new();
     for found in found {
-        let names: BTreeSet<_> = found.standing().into_iter().collect();
-        twice.extend(names.intersection(&standing).copied().collect::<Vec<_>>());
-        standing.extend(names);
+        let names: BTreeSet<_> = lines(&found.touched).map(|line| named(&line)).collect();
+        names.into_iter().for_each(|name| *answered.entry(name).or_default() += 1);
     }
-    let asked: BTreeSet<_> =
-        found.iter().flat_map(|found| lines(&found.touched)).map(|line| named(&line)).collect();
-    let lost = |found: &'_ Found| -> Vec<Name> {
-        let lost = lines(&found.changes).filter(|line| !found.stands(line)).map(|line| named(&line));
-        lost.filter(|name| !standing.contains(name) && !asked.contains(name)).map(owned).collect()
-    };
-    let twice = twice.iter().filter(|name| !asked.contains(*name)).copied().map(owned);
-    twice.chain(found.iter().flat_map(lost)).collect()
+    let is_settled = |name: &(&str, &str)| answered.get(name) == Some(&found.len());
+    let (mut once, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    for found in found {
+        for name in found.that(Says::Stands) {
+            _ = if once.contains(&name) { twice.insert(name) } else { once.insert(name) };
+        }
+    }
+    let gone = [Says::Gone, Says::OnItsWay].into_iter().flat_map(|says| that(found, says));
+    let gone = gone.filter(|name| !standing.contains(name));
+    gone.chain(twice).filter(|name| !is_settled(name)).map(owned).collect()
 }
 
 fn owned((collection, id): (&str, &str)) -> Name {
     (collection.to_owned(), id.to_owned())
 }
 
-/// What spaces have brought as operations, with commas between them: where one has a record, no other one removes it.
+/// What spaces have brought as operations, with commas between them: where one has a record, no other one removes it. `removes`: whether
+/// their client may have what is gone.
 #[must_use]
-pub fn muts(found: &[Found]) -> String {
-    let standing = standing(found);
+pub fn muts(found: &[Found], removes: bool) -> String {
+    let (standing, on_its_way) = (that(found, Says::Stands), that(found, Says::OnItsWay));
     let mut texts = Vec::new();
     for found in found {
         let beginning = found.realm.beginning();
+        // Of two equal names the last one counts.
+        let here = |value: &str| {
+            format!("{},\"realmId\":{}}}", &value[..value.len() - 1], json_text(&found.realm.id))
+        };
+        let values: Vec<_> = found.lines().map(|line| line.value.map(here).unwrap_or_default()).collect();
         let mut muts = Muts::new(&beginning);
-        for line in found.lines() {
-            if found.stands(&line) {
-                muts.push(&line);
-            } else if !standing.contains(&named(&line)) {
-                muts.push(&Line { value: None, ..line });
+        for (line, value) in found.lines().zip(&values) {
+            let name = named(&line);
+            match found.says(&line) {
+                Says::Stands => muts.push(&line),
+                Says::OnItsWay if !standing.contains(&name) => {
+                    muts.push(&Line { value: Some(value), ..line })
+                }
+                Says::Gone if removes && !standing.contains(&name) && !on_its_way.contains(&name) => {
+                    muts.push(&line)
+                }
+                Says::OnItsWay | Says::Gone => {}
             }
         }
         texts.push(muts.end_all());
@@ -192,7 +226,7 @@ pub fn answer(
     rejections: &str,
     corrections: &str,
 ) -> String {
-    let mut texts = vec![muts(found), corrections.to_owned(), muts_of_invited(invited)];
+    let mut texts = vec![muts(found, true), corrections.to_owned(), muts_of_invited(invited)];
     texts.retain(|text| !text.is_empty());
     head((found, invited), space, rejections) + &texts.join(",") + END
 }
@@ -218,9 +252,9 @@ impl Errands {
         ));
     }
 
-    /// Puts a record.
+    /// Puts a record, unless there is one.
     pub fn put(&mut self, stray: &Stray) {
-        self.add(&stray.name, "upsert", &format!(r#","values":[{}]"#, stray.value));
+        self.add(&stray.name, "upsert", &format!(r#","isMoved":true,"values":[{}]"#, stray.value));
     }
 
     /// Removes a record that stands in its new realm, if it still names that.
@@ -234,9 +268,18 @@ impl Errands {
         self.add(&stray.name, "update", &format!(r#","changeSpecs":[{{"realmId":{realm}}}]"#));
     }
 
-    /// Asks how a record stands.
-    pub fn ask(&mut self, name: &Name) {
-        self.add(name, "update", r#","changeSpecs":[{}]"#);
+    /// Asks how records stand.
+    pub fn ask(&mut self, names: &BTreeSet<Name>) {
+        let mut tables: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (table, key) in names {
+            tables.entry(table).or_default().push(key);
+        }
+        for (table, keys) in tables {
+            let (table, keys) = (json_text(table), keys.join(","));
+            self.0.push(format!(
+                r#"{{"table":{table},"muts":[{{"type":"update","keys":[{keys}],"changeSpecs":[{{}}]}}]}}"#
+            ));
+        }
     }
 
     /// Whether there is something to do.
@@ -318,7 +361,7 @@ mod tests {
                 false => [shared("rlm1", &row, ""), home(&gone, "")],
                 true => [shared("rlm1", "", &row), home("", &gone)],
             };
-            assert!(!muts(&all).contains("delete"), "{}", muts(&all));
+            assert!(!muts(&all, true).contains("delete"), "{}", muts(&all, true));
             assert!(unsettled(&all).is_empty());
         }
     }
@@ -327,16 +370,21 @@ mod tests {
     fn where_a_row_is_gone_from_one_space_all_are_asked_once() {
         let all = [shared("rlm1", "", ""), home(&(line("a", "") + &line("b", r#"{"realmId":"rlm1"}"#)), "")];
         assert_eq!(unsettled(&all), names(&["a", "b"]), "also one that is on its way");
-        let asked =
-            [shared("rlm1", "", &(line("a", "") + &line("b", ""))), home(&line("a", ""), &line("b", ""))];
+        let both = line("a", "") + &line("b", "");
+        let cut = [shared("rlm1", "", &both), home("", &line("b", ""))];
+        assert_eq!(unsettled(&cut), names(&["a"]), "an answer that has no room for all of them");
+        let asked = [shared("rlm1", "", &both), home("", &both)];
         assert!(unsettled(&asked).is_empty());
-        assert_eq!(muts(&asked).matches("delete").count(), 2);
+        assert!(muts(&asked, true).contains(r#""type":"delete","keys":["a","b"]"#));
     }
 
     #[test]
-    fn a_row_that_names_another_realm_than_its_space_has_is_not_there_and_is_brought_there() {
+    fn a_row_that_is_on_its_way_is_told_where_it_is_until_it_is_there() {
         let all = home("", &line("a", r#"{"n":1,"realmId":"rlm1"}"#));
-        assert!(muts(std::slice::from_ref(&all)).contains(r#""type":"delete""#));
+        assert_eq!(
+            muts(std::slice::from_ref(&all), true),
+            r#"{"table":"todos","muts":[{"type":"upsert","keys":["a"],"values":[{"realmId":"alice","owner":"alice","n":1,"realmId":"rlm1","realmId":"alice"}]}]}"#
+        );
         assert!(!all.has(&("todos".to_owned(), "\"a\"".to_owned())));
         let strays = all.strays();
         let [stray] = &strays[..] else { panic!("{strays:?}") };
@@ -349,7 +397,7 @@ mod tests {
         errands.put(stray);
         errands.remove(stray);
         errands.keep(stray);
-        errands.ask(&stray.name);
+        errands.ask(&names(&["a"]));
         let body: Value = serde_json::from_str(&errands.body(r#""clientIdentity":"x""#)).expect("JSON");
         let kinds: Vec<_> = body["changes"]
             .as_array()
@@ -368,7 +416,48 @@ mod tests {
         let [one, own] = all;
         let asked = [one.with(shared("rlm1", "", &there)), own.with(home("", &line("a", "")))];
         assert!(unsettled(&asked).is_empty());
-        assert_eq!(muts(&asked), muts(&[shared("rlm1", &there, "")]));
+        assert!(muts(&asked, true).contains(r#""type":"delete","keys":["a","b"]"#));
+    }
+
+    #[test]
+    fn a_row_that_is_on_its_way_is_told_where_it_is_until_it_is_there() {
+        let all = home("", &line("a", r#"{"n":1,"realmId":"rlm1"}"#));
+        assert_eq!(
+            muts(std::slice::from_ref(&all), true),
+            r#"{"table":"todos","muts":[{"type":"upsert","keys":["a"],"values":[{"realmId":"alice","owner":"alice","n":1,"realmId":"rlm1","realmId":"alice"}]}]}"#
+        );
+        assert!(!all.has(&("todos".to_owned(), "\"a\"".to_owned())));
+        let strays = all.strays();
+        let [stray] = &strays[..] else { panic!("{strays:?}") };
+        assert_eq!((&*stray.from, &*stray.to), ("alice", "rlm1"));
+        assert_eq!(
+            stray.value, r#"{"owner":"alice","n":1,"realmId":"rlm1"}"#,
+            "whose it is was not written at home"
+        );
+        let mut errands = Errands::default();
+        errands.put(stray);
+        errands.remove(stray);
+        errands.keep(stray);
+        errands.ask(&names(&["a"]));
+        let body: Value = serde_json::from_str(&errands.body(r#""clientIdentity":"x""#)).expect("JSON");
+        let kinds: Vec<_> = body["changes"]
+            .as_array()
+            .expect("tables")
+            .iter()
+            .map(|table| table["muts"][0]["type"].clone())
+            .collect();
+        assert_eq!(kinds, ["upsert", "delete", "update", "update"]);
+    }
+
+    #[test]
+    fn a_row_that_two_spaces_have_is_asked_for_because_one_of_them_is_behind() {
+        let (there, here) = (line("a", r#"{"realmId":"rlm1"}"#), line("a", r#"{"n":1}"#));
+        let all = [shared("rlm1", &there, ""), home(&here, "")];
+        assert_eq!(unsettled(&all), names(&["a"]));
+        let [one, own] = all;
+        let asked = [one.with(shared("rlm1", "", &there)), own.with(home("", &line("a", "")))];
+        assert!(unsettled(&asked).is_empty());
+        assert_eq!(muts(&asked, true), muts(&[shared("rlm1", &there, "")], true));
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub(super) struct OpFields<'a> {
     is_repeated: bool,
     /// The text of a string: the realm into which the records were put that are removed here.
     pub(super) moved_to: Option<&'a str>,
+    /// Whether records are put here because they come from another realm. It is ours too.
+    pub(super) is_moved: bool,
 }
 
 impl<'a> OpFields<'a> {
@@ -72,6 +74,7 @@ impl<'a> OpFields<'a> {
                 r#""criteria""# => fields.criteria = object(),
                 r#""isAdditionalChunk""# => fields.is_repeated = value == "true",
                 MOVED_TO => fields.moved_to = Some(value),
+                r#""isMoved""# => fields.is_moved = value == "true",
                 _ => {}
             }
         }

@@ -41,7 +41,7 @@ impl SyncRequest {
             let held = last_pull.iter().flat_map(|last| last.realms.keys());
             let mut realms: BTreeMap<_, _> = held.map(|realm| (realm.clone(), false)).collect();
             for made in envelope.made_realms() {
-                if realms.len() < limits::DEXIE_REALMS_MAX {
+                if realms.len() < limits::DEXIE_REALMS_MAX && made != sub {
                     realms.entry(made).or_insert(true);
                 }
             }

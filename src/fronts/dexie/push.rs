@@ -131,6 +131,7 @@ impl SyncReading {
             ops: Vec::new(),
             transactions: Vec::new(),
             touched: Vec::new(),
+            strays: Default::default(),
             refused: Vec::new(),
         };
         let (known, touched) = (BTreeMap::new(), BTreeSet::new());

@@ -95,10 +95,10 @@ pub fn realm_named(value: &str) -> Option<String> {
 /// Bytes of a realm's id: as many as a space's id has room for. Those that the addon makes have 30, and 34 where they are tied to a row.
 pub const REALM_BYTES_MAX: usize = 45;
 
-/// The space of a realm. None of what cannot have one, as the realm that everybody sees.
+/// The space of a realm. None of what cannot have one: the realm that everybody sees, and what is no realm's id, as that of a user.
 #[must_use]
 pub fn space_of(realm: &str) -> Option<SpaceId> {
-    let can_be = (1..=REALM_BYTES_MAX).contains(&realm.len()) && realm != "rlm-public";
+    let can_be = realm.starts_with("rlm") && realm.len() <= REALM_BYTES_MAX && realm != "rlm-public";
     can_be.then(|| {
         SpaceId::stored(&format!("{REALM_PREFIX}{}", Base64UrlUnpadded::encode_string(realm.as_bytes())))
     })
@@ -126,16 +126,18 @@ mod tests {
 
     #[test]
     fn each_realm_has_a_space_of_its_own_and_no_other_space_is_one_s() {
-        let longest = "r".repeat(REALM_BYTES_MAX);
-        for realm in ["r", "rlm-ü|~", &longest] {
+        let longest = format!("rlm{}", "r".repeat(REALM_BYTES_MAX - 3));
+        for realm in ["rlm", "rlm-ü|~", &longest] {
             let space = space_of(realm).expect("a space");
             assert!(SpaceId::parse(space.as_str()).is_ok());
             assert_eq!(realm_of(&space).as_deref(), Some(realm));
         }
-        for realm in ["", "rlm-public", &"r".repeat(REALM_BYTES_MAX + 1)] {
+        for realm in ["", "~", "alice@example.com", "rlm-public", &format!("{longest}r")] {
             assert_eq!(space_of(realm), None, "{realm}");
         }
-        for space in ["team", "dx_", "dx_!", "dx_cmx", "dx_cmx=", "dx__w", "dx_cmxtLXB1YmxpYw"] {
+        for space in
+            ["team", "dx_", "dx_!", "dx_cmx", "dx_cmx=", "dx__w", "dx_cmxtLXB1YmxpYw", "dx_fg", "dx_YWxpY2U"]
+        {
             assert_eq!(realm_of(&SpaceId::stored(space)), None, "{space}");
         }
     }

@@ -1,6 +1,6 @@
 //! A request as it is kept until it is answered: the body as it came, and of each operation where it stands.
 
-use std::{ops::Range, rc::Rc};
+use std::{cell::RefCell, collections::BTreeSet, ops::Range, rc::Rc};
 
 use super::{
     LastPull,
@@ -41,6 +41,8 @@ pub(super) struct Push {
     pub(super) ops: Vec<OpPlace>,
     pub(super) transactions: Vec<KnownTransaction>,
     pub(super) touched: Vec<Key>,
+    /// Records that it has left naming another realm than that of the space.
+    pub(super) strays: RefCell<BTreeSet<Key>>,
     pub(super) refused: Vec<RefusedPlace>,
 }
 
@@ -148,8 +150,15 @@ impl Transaction for Operations {
 }
 
 impl Wording for Push {
-    fn touched(&self) -> &[Key] {
-        &self.touched
+    fn touched(&self) -> Vec<Key> {
+        // Those are to be told first, because they have to be moved.
+        let strays = self.strays.borrow();
+        let others = self.touched.iter().filter(|key| !strays.contains(*key));
+        strays.iter().chain(others).cloned().collect()
+    }
+
+    fn tells_all_touched(&self) -> bool {
+        self.is_part
     }
 
     fn concerns_members(&self) -> bool {
@@ -173,7 +182,7 @@ impl Wording for Push {
         let rejections = answer::rejections(rejected, refused.clone());
         if self.is_part {
             let corrections = answer::corrections(refused);
-            return PartAnswer::of(outcome, rejections, corrections).to_text();
+            return PartAnswer::of(outcome, (rejections, corrections), &self.strays.borrow()).to_text();
         }
         let standing = match (outcome.reached, &self.last_pull) {
             (Some(at), last) => NextPull::of(last.as_ref(), at, false),

@@ -127,12 +127,14 @@ impl Oracle {
         let key =
             |name: &Rc<Name>| Key { collection: Collection::stored(&name.0), id: RecordId::stored(&name.1) };
         let all: Vec<Key> = names.map(key).collect();
+        let worded = pushes.iter().filter_map(|(push, _)| push.wording.as_ref());
+        let touched: Vec<Key> = worded.flat_map(|wording| wording.touched()).collect();
+        keys.extend(&touched);
         for (push, results) in pushes {
             let mutations = push.mutations.iter().filter_map(|submitted| submitted.intent.mutation());
             keys.extend(mutations.flat_map(|mutation| &mutation.changes).map(|change| &change.key));
-            if let Some(wording) = &push.wording {
+            if push.wording.is_some() {
                 // Which records its criteria mean is not said.
-                keys.extend(wording.touched());
                 keys.extend(if results.is_empty() { &[][..] } else { &all });
             }
             conflicts.extend(results.iter().filter_map(|result| match &result.settled {

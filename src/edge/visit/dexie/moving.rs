@@ -1,11 +1,13 @@
 //! What a push has put into another realm than the one in whose space it stands: the edge puts it there, and removes it where it was
-//! once it is there. A break between the two leaves it with those who had it, until its client sends the push again.
+//! once it is there. Until then those who had it see it where it was. Nothing is moved that the push of its client has not named or
+//! written: what others have left on its way is theirs to move.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::{Effect, Visit},
-    realms::{Several, Stage, several},
+    realms::{NAMES_AT_ONCE, QUESTIONS_MAX},
+    several::{Several, Stage, several},
 };
 use crate::{
     edge::isolate::Isolate,
@@ -18,16 +20,16 @@ use crate::{
 };
 
 impl Isolate {
-    /// Puts what is on its way into the realms that it names.
+    /// Puts what is on its way into the realms that it names, as far as it is known; asks for the rest of it behind that.
     pub(super) fn move_on(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
         let several = several(visit);
-        let strays: BTreeMap<Name, Stray> = several
-            .found
-            .iter()
-            .flat_map(|found| found.strays())
-            .map(|stray| (stray.name.clone(), stray))
-            .collect();
-        let strays: Vec<_> = strays.into_values().collect();
+        let strays = several.found.iter().flat_map(|found| found.strays());
+        let strays: BTreeMap<Name, Stray> = strays.map(|stray| (stray.name.clone(), stray)).collect();
+        let strays: Vec<_> =
+            strays.into_values().filter(|stray| several.moved.insert(stray.name.clone())).collect();
+        if strays.is_empty() {
+            return self.fetch_strays(visit, now);
+        }
         // Whoever has put a record there by the same push has put it there already.
         let to_put = strays.iter().filter(|stray| several.has(&stray.to, &stray.name) == Some(false));
         let errands = by_realm(several, to_put, |stray| (&stray.to, Errands::put));
@@ -35,6 +37,34 @@ impl Isolate {
             return self.settle_moves(visit, strays, now);
         }
         several.stage = Stage::Moving(strays);
+        Ok(self.push_errands(visit, errands, now))
+    }
+
+    fn fetch_strays(&mut self, visit: &mut Visit, now: Millis) -> Result<Effect, ApiError> {
+        let several = several(visit);
+        let mut errands = Vec::new();
+        for found in &several.found {
+            let left = several.left.remove(&found.realm.id).unwrap_or_default();
+            let mut left = left.difference(&several.moved).cloned();
+            let some: BTreeSet<_> = left.by_ref().take(NAMES_AT_ONCE).collect();
+            if some.is_empty() {
+                continue;
+            }
+            let mut questions = Errands::default();
+            questions.ask(&some);
+            errands.push((found.realm.clone(), questions));
+            // What the answer has no room for is asked for again, but not without end.
+            let again = some.into_iter().chain(left).collect();
+            several.questions += 1;
+            if several.questions < QUESTIONS_MAX {
+                several.left.insert(found.realm.id.clone(), again);
+            }
+        }
+        if errands.is_empty() {
+            several.questions = 0;
+            return self.ask_for_unsettled(visit, None, now);
+        }
+        several.stage = Stage::Fetching;
         Ok(self.push_errands(visit, errands, now))
     }
 
@@ -46,17 +76,11 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         let several = several(visit);
-        let there: BTreeSet<_> = strays
-            .iter()
-            .filter(|stray| several.has(&stray.to, &stray.name) == Some(true))
-            .map(|stray| &stray.name)
-            .collect();
+        let is_there = |stray: &&Stray| several.has(&stray.to, &stray.name) == Some(true);
+        let there: BTreeSet<_> = strays.iter().filter(is_there).map(|stray| &stray.name).collect();
         let errands = by_realm(several, strays.iter(), |stray| {
             (&stray.from, if there.contains(&stray.name) { Errands::remove } else { Errands::keep })
         });
-        if errands.is_empty() {
-            return self.ask_for_unsettled(visit, None, now);
-        }
         several.stage = Stage::Settling;
         Ok(self.push_errands(visit, errands, now))
     }

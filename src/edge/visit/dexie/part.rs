@@ -28,6 +28,8 @@ use crate::{
             spaces::{directory_of, not_reserved},
         },
     },
+    json::text_field,
+    role::Role,
     time::Millis,
     version::{Position, Version},
 };
@@ -127,7 +129,10 @@ impl Isolate {
                     (call, Creating::Reserving(creation))
                 }
                 there => {
-                    there?;
+                    // Somebody else may have made a space of that name, to have what is put into the realm.
+                    if text_field(&there?, "role").as_deref() != Some(Role::Owner.as_str()) {
+                        return Err(ApiError::Forbidden("The realm is there, and is not its user's."));
+                    }
                     return Ok(self.push_part(visit, now));
                 }
             },

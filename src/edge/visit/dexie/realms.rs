@@ -10,7 +10,8 @@ use super::{
     Sync,
     guests::directories_of,
     last_pull,
-    part::{Brought, PartOfSync},
+    part::PartOfSync,
+    several::{Several, Stage, several},
 };
 use crate::{
     edge::isolate::Isolate,
@@ -18,8 +19,8 @@ use crate::{
     fronts::{
         dexie::{
             InvitationAnswer, LastPull, NextPull,
-            answer::{END, further},
-            merge::{self, Errands, Found, Invited, unsettled},
+            answer::{self, END, further},
+            merge::{self, Errands, Found, unsettled},
             pull::{IsNew, SyncRequest},
             realm::Realm,
         },
@@ -29,45 +30,17 @@ use crate::{
         },
     },
     limits,
+    mutation::RejectCode,
     time::Millis,
     version::Position,
 };
 
-/// A sync over several spaces, under way.
-#[derive(Debug, Default)]
-pub(super) struct Several {
-    /// What has been brought so far.
-    pub(super) found: Vec<Found>,
-    /// Realms that the user is invited to.
-    pub(super) invited: Vec<Invited>,
-    /// Who syncs, and what that client has, as its requests say it.
-    pub(super) envelope: Rc<str>,
-    /// What the client has; none if it has nothing of ours.
-    pub(super) last_pull: Option<LastPull>,
-    /// Whether the client gets all there is of each realm.
-    is_whole: bool,
-    pub(super) rejections: Vec<String>,
-    pub(super) corrections: String,
-    pub(super) stage: Stage,
-    /// Of which realms requests are under way, in their order.
-    pub(super) asked: Vec<Realm>,
-}
-
-/// What its visits are for.
-#[derive(Debug, Default)]
-pub(super) enum Stage {
-    /// News of realms.
-    #[default]
-    Pulling,
-    /// The push of the client.
-    Pushing,
-    /// What is on its way into a realm.
-    Moving(Vec<merge::Stray>),
-    /// What was moved, or could not be.
-    Settling,
-    /// How records stand of which that is not known. A pull waits for it.
-    Asking(Option<Box<Pulling>>),
-}
+/// Spaces that are asked at once.
+const SPACES_AT_ONCE: usize = 6;
+/// Records that spaces are asked for at once, …
+pub(super) const NAMES_AT_ONCE: usize = 2_000;
+/// … and how often: more names than these together have no room in an answer.
+pub(super) const QUESTIONS_MAX: usize = 40;
 
 impl Isolate {
     /// Begins to pull realms, if there are any: what is new in each, or all that there is.
@@ -92,24 +65,35 @@ impl Isolate {
         if realms.is_empty() {
             return self.with_grant(visit, now);
         }
-        let parts = realms.iter().map(|realm| {
+        let queue = realms.iter().map(|realm| {
             let held = last.as_ref().and_then(|last| last.in_realm(realm));
             let held = held.map(|held| if is_whole { LastPull { position: None, ..held } } else { held });
-            let part = PartOfSync { last_pull: held, ..PartOfSync::of(Realm::shared(realm)) };
-            self.begin_part_of_sync(visit, part, false, now)
+            (PartOfSync { last_pull: held, ..PartOfSync::of(Realm::shared(realm)) }, false)
         });
-        let parts: Vec<_> = parts.collect();
+        let queue = queue.collect();
         let sync = visit.sync.as_mut().expect("BUG: a sync pulls realms that never began");
         // Those are all that there is of each, unless the client has something of one.
         let is_whole = is_whole || last.as_ref().is_none_or(|last| last.realms.is_empty());
         let envelope = Rc::from(sync.envelope.as_str());
-        let several = Several { envelope, last_pull: last, is_whole, ..Several::default() };
-        sync.several = Some(Box::new(Several {
-            asked: realms.iter().map(|realm| Realm::shared(realm)).collect(),
-            ..several
-        }));
+        sync.several =
+            Some(Box::new(Several { envelope, last_pull: last, is_whole, queue, ..Several::default() }));
+        Ok(self.begin_wave(visit, now))
+    }
+
+    /// Asks as many spaces at once as there is memory for: each may answer with a version that has 16 MiB. A long push goes to one after
+    /// the other.
+    fn begin_wave(&mut self, visit: &mut Visit, now: Millis) -> Effect {
+        let several = several(visit);
+        let is_long = |part: &PartOfSync| {
+            part.body.as_ref().is_some_and(|body| body.len() > limits::DEXIE_PULL_BYTES_MAX)
+        };
+        let most = if several.queue.iter().any(|(part, _)| is_long(part)) { 1 } else { SPACES_AT_ONCE };
+        let wave: Vec<_> = several.queue.drain(..most.min(several.queue.len())).collect();
+        several.asked = wave.iter().map(|(part, _)| part.realm.clone()).collect();
+        let parts = wave.into_iter().map(|(part, is_new)| self.begin_part_of_sync(visit, part, is_new, now));
+        let parts = parts.collect();
         visit.state = State::PullingSeveral;
-        Ok(Effect::Several(parts))
+        Effect::Several(parts)
     }
 
     /// A push that concerns more than one space goes to each.
@@ -128,30 +112,21 @@ impl Isolate {
         let room = limits::DEXIE_REALMS_MAX.saturating_sub(realms.len()).div_ceil(2);
         let guests =
             last_pull.iter().flat_map(|last| &last.invites).filter(|realm| !realms.contains_key(*realm));
-        let guests: Vec<_> = guests.take(room).map(|realm| Realm::shared(realm)).collect();
-        let asked = spaces.iter().map(|(realm, ..)| realm).chain(&guests).cloned().collect();
-        let several = Several {
-            envelope,
-            last_pull: last_pull.clone(),
-            asked,
-            stage: Stage::Pushing,
-            ..Several::default()
-        };
+        let guests = guests.take(room).map(|realm| Realm::shared(realm));
         let body: Rc<str> = Rc::from(body);
         let parts = spaces.into_iter().map(|(realm, last_pull, is_new)| {
-            let part = PartOfSync { last_pull, body: Some(body.clone()), ..PartOfSync::of(realm) };
-            self.begin_part_of_sync(visit, part, is_new, now)
+            (PartOfSync { last_pull, body: Some(body.clone()), ..PartOfSync::of(realm) }, is_new)
         });
-        let mut parts: Vec<_> = parts.collect();
-        parts.extend(guests.into_iter().map(|realm| {
+        let guests = guests.map(|realm| {
             let (answers, joins_with) = (answers.to_vec(), Some(body.clone()));
-            let part = PartOfSync { answers, joins_with, ..PartOfSync::of(realm) };
-            self.begin_part_of_sync(visit, part, false, now)
-        }));
+            (PartOfSync { answers, joins_with, ..PartOfSync::of(realm) }, false)
+        });
+        let queue = parts.chain(guests).collect();
+        let stage = Stage::Pushing;
+        let several = Several { envelope, last_pull: last_pull.clone(), stage, queue, ..Several::default() };
         let room = visit.sync.as_ref().and_then(|sync| sync.room);
         visit.sync = Some(Box::new(Sync { several: Some(Box::new(several)), room, ..Sync::default() }));
-        visit.state = State::PullingSeveral;
-        Ok(Effect::Several(parts))
+        Ok(self.begin_wave(visit, now))
     }
 
     /// Pushes of the edge's own to the spaces of some realms.
@@ -163,59 +138,58 @@ impl Isolate {
     ) -> Effect {
         let several = several(visit);
         let (envelope, last_pull) = (several.envelope.clone(), several.last_pull.clone());
-        several.asked = errands.iter().map(|(realm, _)| realm.clone()).collect();
-        let parts = errands.into_iter().map(|(realm, errands)| {
+        let queue = errands.into_iter().map(|(realm, errands)| {
             let held = match realm.is_own {
                 true => last_pull.clone(),
                 false => last_pull.as_ref().and_then(|last| last.in_realm(&realm.id)),
             };
             let body = Some(Rc::from(errands.body(&envelope)));
-            self.begin_part_of_sync(
-                visit,
-                PartOfSync { last_pull: held, body, ..PartOfSync::of(realm) },
-                false,
-                now,
-            )
+            (PartOfSync { last_pull: held, body, ..PartOfSync::of(realm) }, false)
         });
-        let parts = parts.collect();
-        visit.state = State::PullingSeveral;
-        Effect::Several(parts)
+        several.queue = queue.collect();
+        self.begin_wave(visit, now)
     }
 
-    /// Visits of several spaces have ended. One that its user may not see, or that is not there, is left out, and its client forgets it;
-    /// if one fails otherwise, all do.
+    /// Visits of several spaces have ended. One that its user may not see, or that is not there, is left out, and its client forgets it.
+    /// A pull goes on without a realm that cannot be asked now; a push ends with it, and is sent again.
     pub(in crate::edge::visit) fn parts_are_done(
         &mut self,
         visit: &mut Visit,
         done: Vec<PartDone>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        self.gives_room_back(visit);
         let asked = std::mem::take(&mut several(visit).asked);
-        let mut all = Vec::new();
         for (PartDone { visit: mut one, answer }, realm) in done.into_iter().zip(asked) {
             let usage = one.usage();
             visit.usage.add(&usage);
             visit.told.add(&usage);
             visit.rejected = visit.rejected.or(one.rejected);
             let part = one.sync.as_mut().and_then(|sync| sync.part.as_mut());
-            match (answer, part.and_then(|part| part.brought.take())) {
-                (Ok(_), brought) => all.push((realm, brought.expect("BUG: a space has answered nothing"))),
-                (Err(ApiError::Forbidden(_) | ApiError::NotFound(_) | ApiError::Gone), _)
-                    if !realm.is_own => {}
-                (Err(error), _) => return Err(error),
+            let brought = part.and_then(|part| part.brought.take());
+            let several = several(visit);
+            let (is_pull, is_push) =
+                (matches!(several.stage, Stage::Pulling), matches!(several.stage, Stage::Pushing));
+            match answer {
+                Ok(_) => several.take_in(realm, brought.expect("BUG: a space has answered nothing")),
+                Err(ApiError::Forbidden(_) | ApiError::NotFound(_) | ApiError::Gone) if !realm.is_own => {
+                    if is_push && !several.is_invited_to(&realm) {
+                        several.rejections.push(answer::realm_rejection(&realm));
+                        visit.rejected = Some(RejectCode::Forbidden);
+                    }
+                }
+                Err(_) if is_pull => several.stays(realm),
+                Err(error) => return Err(error),
             }
         }
-        let several = several(visit);
-        for (realm, brought) in all {
-            several.take_in(realm, brought);
+        if !several(visit).queue.is_empty() {
+            return Ok(self.begin_wave(visit, now));
         }
-        match std::mem::take(&mut several.stage) {
+        self.gives_room_back(visit);
+        match std::mem::take(&mut several(visit).stage) {
             Stage::Pulling => self.with_grant(visit, now),
-            Stage::Pushing => self.move_on(visit, now),
+            Stage::Pushing | Stage::Fetching | Stage::Settling => self.move_on(visit, now),
             Stage::Moving(strays) => self.settle_moves(visit, strays, now),
-            Stage::Settling => self.ask_for_unsettled(visit, None, now),
-            Stage::Asking(pulling) => self.answer_several(visit, pulling, now),
+            Stage::Asking(pulling) => self.ask_for_unsettled(visit, pulling, now),
         }
     }
 
@@ -229,14 +203,15 @@ impl Isolate {
     ) -> Result<Effect, ApiError> {
         let realm = Realm::own(&visit.target().caller.person.sub);
         let several = several(visit);
+        several.trim();
         if let PullAnswer::Load(load) = &answer
             && !load.parts.is_empty()
         {
             // Published parts may hold what has moved into a realm since, so all of each realm comes behind them.
             let held = several.last_pull.iter().flat_map(|last| last.realms.values());
-            match several.is_whole {
+            match several.is_whole && (!several.is_cut || several.last_pull.is_none()) {
                 true => return self.load_several(visit, pulling, (answer, head), now),
-                false if held.clone().all(|held| held.has_records) => {
+                false if !several.is_whole && held.clone().all(|held| held.has_records) => {
                     return self.pull_realms(visit, true, now);
                 }
                 // It is about to get back what it was told to forget. This comes with its next sync.
@@ -268,7 +243,7 @@ impl Isolate {
         let (space, lines) = (visit.target().hash.clone(), further(&load.lines, &realm));
         let Several { found, invited, .. } = several(visit);
         let mut end = lines;
-        for muts in [merge::muts(found), merge::muts_of_invited(invited)] {
+        for muts in [merge::muts(found, false), merge::muts_of_invited(invited)] {
             if !muts.is_empty() {
                 end += &format!(",{muts}");
             }
@@ -287,16 +262,21 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         let several = several(visit);
+        several.trim();
         let unsettled = unsettled(&several.found);
         if unsettled.is_empty() || several.found.len() < 2 {
             return self.answer_several(visit, pulling, now);
         }
+        several.questions += 1;
+        if several.questions > QUESTIONS_MAX {
+            return Err(ApiError::Overloaded);
+        }
+        let some = unsettled.into_iter().take(NAMES_AT_ONCE).collect();
         several.stage = Stage::Asking(pulling);
-        let realms: Vec<_> = several.found.iter().map(|found| found.realm.clone()).collect();
-        let errands = realms.into_iter().map(|realm| {
+        let errands = several.found.iter().map(|found| {
             let mut errands = Errands::default();
-            unsettled.iter().for_each(|name| errands.ask(name));
-            (realm, errands)
+            errands.ask(&some);
+            (found.realm.clone(), errands)
         });
         let errands = errands.collect();
         Ok(self.push_errands(visit, errands, now))
@@ -320,56 +300,6 @@ impl Isolate {
     }
 }
 
-impl Several {
-    /// What has no room beside the others is brought by the next sync: a realm of which the client has nothing is not there yet.
-    fn keeps_room(&self, found: Found) -> Option<Found> {
-        let bytes = |found: &Found| found.changes.len() + found.touched.len();
-        let all: usize = self.found.iter().map(bytes).sum();
-        if found.changes.is_empty() || all + found.changes.len() <= limits::DEXIE_SEVERAL_BYTES_MAX {
-            return Some(found);
-        }
-        let held = self.last_pull.as_ref().and_then(|last| match found.realm.is_own {
-            true => Some(last.clone()),
-            false => last.in_realm(&found.realm.id),
-        })?;
-        let standing = NextPull::unmoved(&held);
-        Some(Found { standing, changes: String::new(), ..found })
-    }
-
-    /// What is known of a space is replaced by what it has said last; how records stand that it was asked for is added.
-    fn take_in(&mut self, realm: Realm, brought: Brought) {
-        let found = match brought {
-            Brought::Pulled(found) => found,
-            Brought::Invited(lines) => return self.invited.push(Invited { realm, lines }),
-            Brought::PartAnswer(said) => {
-                let held = match (&self.last_pull, realm.is_own) {
-                    (Some(last), false) => last.in_realm(&realm.id),
-                    (last, _) => last.clone(),
-                };
-                let standing = match (&said.at, &held) {
-                    (Some(at), held) => NextPull::of(held.as_ref(), at, false),
-                    (None, Some(held)) => NextPull::unmoved(held),
-                    (None, None) => panic!("BUG: a client that has nothing lacks everything"),
-                };
-                self.rejections.extend(Some(said.rejections).filter(|rejections| !rejections.is_empty()));
-                if realm.is_own {
-                    self.corrections += &said.corrections;
-                }
-                let changes = if standing.sends_changes { said.changes } else { String::new() };
-                Found { realm, standing, changes, touched: said.touched }
-            }
-        };
-        let Some(found) = self.keeps_room(found) else { return };
-        let known = self.found.iter().position(|known| known.realm == found.realm);
-        match known.map(|at| self.found.remove(at)) {
-            // A pull goes on from where its client is, whatever a question was answered with.
-            Some(known) if matches!(self.stage, Stage::Asking(Some(_))) => self.found.push(known.with(found)),
-            Some(known) => self.found.push(known.then(found)),
-            None => self.found.push(found),
-        }
-    }
-}
-
 /// Up to where an answer brings its client, whether it is all there is, and its lines.
 pub(super) fn brought_by(answer: PullAnswer) -> (Position, bool, String) {
     match answer {
@@ -381,9 +311,4 @@ pub(super) fn brought_by(answer: PullAnswer) -> (Position, bool, String) {
         }
         PullAnswer::Load(load) => (load.position, load.reset, load.lines),
     }
-}
-
-pub(super) fn several(visit: &mut Visit) -> &mut Several {
-    let several = visit.sync.as_mut().and_then(|sync| sync.several.as_mut());
-    several.expect("BUG: a sync of one space was taken for one of several")
 }

@@ -284,7 +284,7 @@ fn what_is_not_understood_is_passed_over_and_its_records_are_told() {
     let mut store = Store::of(&[("c", "{}"), ("d", "{}")]);
     assert_eq!(store.settle(&push), [Ok(0), Ok(0), Ok(0), Ok(0)]);
     let wording = push.wording.expect("a wording");
-    let touched: Vec<_> = wording.touched().iter().map(|key| key.id.as_str()).collect();
+    let touched: Vec<_> = wording.touched().into_iter().map(|key| key.id.to_string()).collect();
     assert_eq!(touched, ["a", "b", "c", "d"]);
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     super::super::{Event, Outgoing, PartDone, Request, tests::request},
-    super::realms::several,
+    super::several::several,
     *,
 };
 use crate::{
