@@ -416,47 +416,6 @@ mod tests {
         let [one, own] = all;
         let asked = [one.with(shared("rlm1", "", &there)), own.with(home("", &line("a", "")))];
         assert!(unsettled(&asked).is_empty());
-        assert!(muts(&asked, true).contains(r#""type":"delete","keys":["a","b"]"#));
-    }
-
-    #[test]
-    fn a_row_that_is_on_its_way_is_told_where_it_is_until_it_is_there() {
-        let all = home("", &line("a", r#"{"n":1,"realmId":"rlm1"}"#));
-        assert_eq!(
-            muts(std::slice::from_ref(&all), true),
-            r#"{"table":"todos","muts":[{"type":"upsert","keys":["a"],"values":[{"realmId":"alice","owner":"alice","n":1,"realmId":"rlm1","realmId":"alice"}]}]}"#
-        );
-        assert!(!all.has(&("todos".to_owned(), "\"a\"".to_owned())));
-        let strays = all.strays();
-        let [stray] = &strays[..] else { panic!("{strays:?}") };
-        assert_eq!((&*stray.from, &*stray.to), ("alice", "rlm1"));
-        assert_eq!(
-            stray.value, r#"{"owner":"alice","n":1,"realmId":"rlm1"}"#,
-            "whose it is was not written at home"
-        );
-        let mut errands = Errands::default();
-        errands.put(stray);
-        errands.remove(stray);
-        errands.keep(stray);
-        errands.ask(&names(&["a"]));
-        let body: Value = serde_json::from_str(&errands.body(r#""clientIdentity":"x""#)).expect("JSON");
-        let kinds: Vec<_> = body["changes"]
-            .as_array()
-            .expect("tables")
-            .iter()
-            .map(|table| table["muts"][0]["type"].clone())
-            .collect();
-        assert_eq!(kinds, ["upsert", "delete", "update", "update"]);
-    }
-
-    #[test]
-    fn a_row_that_two_spaces_have_is_asked_for_because_one_of_them_is_behind() {
-        let (there, here) = (line("a", r#"{"realmId":"rlm1"}"#), line("a", r#"{"n":1}"#));
-        let all = [shared("rlm1", &there, ""), home(&here, "")];
-        assert_eq!(unsettled(&all), names(&["a"]));
-        let [one, own] = all;
-        let asked = [one.with(shared("rlm1", "", &there)), own.with(home("", &line("a", "")))];
-        assert!(unsettled(&asked).is_empty());
         assert_eq!(muts(&asked, true), muts(&[shared("rlm1", &there, "")], true));
     }
 
