@@ -162,6 +162,11 @@ pub enum DirectoryCall {
         /// The space.
         space: SpaceId,
     },
+    /// The caller has invited whoever has the address that the directory is of to this space.
+    Invite {
+        /// The space.
+        space: SpaceId,
+    },
     /// Its user is about to make this space.
     Reserve {
         /// The space.
@@ -175,16 +180,16 @@ impl DirectoryCall {
     pub const fn is_users_own(&self) -> bool {
         match self {
             Self::List { .. } | Self::Note(_) | Self::Reserve { .. } => true,
-            Self::Hint { .. } => false,
+            Self::Hint { .. } | Self::Invite { .. } => false,
         }
     }
 
     /// Whether a directory that was never used begins with it. Strangers do not bring one into being, and neither does its
-    /// user by asking for spaces of others.
+    /// user by asking for spaces of others. But that of an address begins with the first invitation: whoever has it may come later.
     #[must_use]
     pub fn begins(&self) -> bool {
         match self {
-            Self::List { .. } | Self::Reserve { .. } => true,
+            Self::List { .. } | Self::Reserve { .. } | Self::Invite { .. } => true,
             Self::Note(entry) => entry.standing.role().is_some(),
             Self::Hint { .. } => planted!(HintCreatesStorage),
         }
@@ -196,6 +201,7 @@ impl DirectoryCall {
         match self {
             Self::List { cursor } => call("list").and_some("cursor", cursor.as_ref().map(SpaceId::to_string)),
             Self::Hint { space } => call("hint").and("space", space.as_str()),
+            Self::Invite { space } => call("invite").and("space", space.as_str()),
             Self::Reserve { space } => call("reserve").and("space", space.as_str()),
             Self::Note(Entry { space, incarnation, standing, at }) => call("note")
                 .and("space", space.as_str())
@@ -217,6 +223,7 @@ impl DirectoryCall {
                 at: Position::parse(texts.get("at")?)?,
             }),
             "hint" => Self::Hint { space: space("space")? },
+            "invite" => Self::Invite { space: space("space")? },
             "reserve" => Self::Reserve { space: space("space")? },
             _ => return None,
         })
@@ -329,5 +336,6 @@ mod tests {
         assert!(note(Standing::Member(Role::Reader)).begins());
         assert!(!note(Standing::None).begins() && !note(Standing::Gone).begins());
         assert!(!DirectoryCall::Hint { space: space() }.begins());
+        assert!(DirectoryCall::Invite { space: space() }.begins());
     }
 }

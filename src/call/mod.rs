@@ -328,6 +328,7 @@ mod tests {
             directory(DirectoryCall::List { cursor: None }, r#"{"call":"list"}"#),
             directory(DirectoryCall::List { cursor: Some(space()) }, r#"{"call":"list","cursor":"team"}"#),
             directory(DirectoryCall::Hint { space: space() }, r#"{"call":"hint","space":"team"}"#),
+            directory(DirectoryCall::Invite { space: space() }, r#"{"call":"invite","space":"team"}"#),
             directory(DirectoryCall::Reserve { space: space() }, r#"{"call":"reserve","space":"team"}"#),
             directory(
                 DirectoryCall::Note(entry),

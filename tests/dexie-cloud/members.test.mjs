@@ -50,6 +50,15 @@ const answer = (device, how) => device.run((_, how) => globalThis.invites[0][how
 const has = async (device, note) => (await device.row("notes", note)) !== undefined;
 
 describe("an invitation by e-mail", () => {
+  test("waits for whoever has the address and has never been here", async () => {
+    const alice = await person("alice");
+    const sub = cloud.user("new");
+    const { realmId } = await share(alice, { email: `${sub}@example.com`, invite: true, permissions: WRITES });
+    const address = { email: `${sub}@example.com`, email_verified: true };
+    const device = await cloud.device(sub, { token: cloud.runtime.token(sub, address) });
+    await eventually("the invitation is there", async () => (await device.sync(), (await device.syncState()).inviteRealms.includes(realmId)), 70_000);
+  });
+
   test("is shown to whoever has the address, gives nothing before it is accepted, and everything then", async () => {
     const [alice, bob, eve] = [await person("alice"), await person("bob"), await person("eve")];
     const { realmId, row, note } = await share(alice, { email: bob.email, invite: true, permissions: WRITES });

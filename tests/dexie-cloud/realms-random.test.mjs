@@ -12,7 +12,7 @@ import { needs } from "./packages.mjs";
 
 const ROUNDS = Number(process.env.ROUNDS ?? 60);
 const FIRST_SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
-const WORLDS = process.env.SEED ? 1 : Number(process.env.WORLDS ?? 2);
+const WORLDS = process.env.SEED ? 1 : Number(process.env.WORLDS ?? 1);
 const KINDS = ["x", "y"];
 
 const cloud = useCloud({ locations: ["far"] });

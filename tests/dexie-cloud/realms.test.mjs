@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually } from "../runtime/harness.mjs";
 import { Member } from "../runtime/member.mjs";
+import { listen } from "../runtime/socket.mjs";
 import { useCloud } from "./cloud.mjs";
 
 const cloud = useCloud({ locations: ["far"] });
@@ -161,6 +162,58 @@ describe("a row that moves into a realm", () => {
   });
 });
 
+describe("who shares a realm with somebody", () => {
+  const put = (member, space, id, value) => member.push(space, [{ op: "put", collection: "notes", id, value }]);
+
+  test("puts nothing into their own space, and over none of their rows", async () => {
+    const { devices: [one, two], members, realm, space } = await sharing("owner", "writer");
+    await two.run((db) => db.notes.put({ id: "mine", n: 1 }));
+    await syncAll(two, one);
+    const own = members[1].sub;
+    for (const id of ["mine", "planted"]) assert.equal((await put(members[0], space, id, { n: 6, realmId: own, owner: own })).status, 200);
+    await two.run((db, realmId) => db.notes.put({ id: "other", n: 2, realmId }), realm);
+    await syncAll(two, two);
+    assert.deepEqual((await two.rows("notes")).map(({ id, n, realmId }) => [id, n, realmId]), [["mine", 1, own], ["other", 2, realm], ["planted", 6, realm]]);
+    const { records } = await cloud.runtime.truth(own);
+    assert.deepEqual([...records.keys()].filter((key) => key.startsWith("notes")), ["notes mine"]);
+  });
+
+  test("gets nothing of a row that is put out of the realm", async () => {
+    const { devices: [one, two], members, realm, space } = await sharing("owner", "writer");
+    await one.run((db, realmId) => db.notes.put({ id: "a", n: 1, realmId }), realm);
+    await syncAll(one, two);
+    const socket = await listen(cloud.runtime, members[1].token, { space });
+    await one.run((db, own) => db.notes.put({ id: "a", n: 1, secret: "not theirs", realmId: own, owner: own }), members[0].sub);
+    await syncAll(one, two);
+    assert.deepEqual(await ids(two), []);
+    assert.equal((await one.row("notes", "a")).secret, "not theirs");
+    const { text } = await members[1].read(space, "/sync/pull?consistency=strong");
+    assert.ok(socket.told.some(({ changes }) => JSON.stringify(changes ?? "").includes('"a"')), "it was told that the row has gone");
+    assert.ok(!text.includes("not theirs") && !JSON.stringify(socket.told).includes("not theirs"));
+    socket.stream.destroy();
+  });
+
+  test("cannot take a realm before it is made, to have what is put into it", async () => {
+    const [mallory, alice] = ["mallory", "alice"].map((name) => new Member(cloud.runtime, name));
+    const one = await cloud.device(alice.sub);
+    const realm = await one.run(async (db) => {
+      const list = await db.items.add({ title: "list" });
+      return `rlm~${list}`;
+    });
+    await one.sync();
+    const space = await mallory.create(spaceOf(realm));
+    assert.equal((await mallory.set(space, alice, "writer")).status, 200);
+    await one.run(async (db, realmId) => {
+      await db.realms.put({ realmId, name: "shared" });
+      await db.notes.put({ id: "secret", n: 1, realmId });
+    }, realm);
+    await one.sync();
+    assert.ok(!(await mallory.records(space, { query: "consistency=strong" })).some((name) => name.startsWith("notes/")));
+    const rejections = one.syncs.flatMap(({ answer }) => answer?.rejections ?? []);
+    assert.ok(rejections.some((rejection) => rejection.name === "forbidden" && rejection.realm === realm), JSON.stringify(rejections));
+  });
+});
+
 describe("several realms", () => {
   test("of one user come and go in one sync each", async () => {
     const [one, two] = await cloud.devices(2);
@@ -200,6 +253,18 @@ describe("several realms", () => {
         return (await device.rows("notes")).length === (sub === members[0].sub ? 360 : 300);
       });
     }
+  });
+
+  test("take as many rows at once as an answer has no room for", async () => {
+    const { devices: [one, two], realm, members } = await sharing("owner", "writer");
+    await one.run((db) => db.notes.bulkPut(Array.from({ length: 300 }, (_, n) => ({ id: `n${n}`, n, kind: "x", text: "x".repeat(10_000) }))));
+    await one.sync();
+    await one.run((db, realmId) => db.notes.where("kind").equals("x").modify({ realmId }), realm);
+    await one.sync();
+    const { records } = await cloud.runtime.truth(members[0].sub);
+    assert.deepEqual([...records.keys()].filter((key) => key.startsWith("notes")), []);
+    await eventually("all is there", async () => (await two.sync(), (await two.rows("notes")).length === 300));
+    for (const device of [one, two]) assert.ok((await device.rows("notes")).every(({ realmId }) => realmId === realm));
   });
 
   test("that their user is not in any more are forgotten, and nothing else is", async () => {

@@ -325,12 +325,26 @@ fn a_list_that_is_full_takes_no_more_but_what_its_user_makes() {
 }
 
 #[test]
+fn that_of_an_address_keeps_invitations_until_somebody_comes_who_has_it() {
+    let mut shelf = Shelf::of(DirectoryMax::DEPLOYED);
+    let invite = DirectoryCall::Invite { space: space("new") };
+    assert_eq!(shelf.ask("bob", &invite), Ok(DirectoryAnswer::Done));
+    let list = DirectoryCall::List { cursor: None };
+    for who in ["alice", "alice"] {
+        let Ok(DirectoryAnswer::Page(page)) = shelf.ask(who, &list) else { panic!("no page") };
+        assert!(page.contains(r#""invitations":[{"space":"new"}]"#), "{page}");
+    }
+    assert_eq!(shelf.ask("bob", &list), Err(ApiError::Internal), "whoever has invited has nothing of it");
+}
+
+#[test]
 fn whichever_write_of_a_call_fails_nothing_of_it_remains() {
     let calls = [
         ("alice", DirectoryCall::Note(entry("made", "gone", &format!("{EARLY}.9")))),
         ("alice", DirectoryCall::Note(entry("new", "reader", &format!("{EARLY}.9")))),
         ("alice", DirectoryCall::Reserve { space: space("new") }),
         ("bob", DirectoryCall::Hint { space: space("other") }),
+        ("bob", DirectoryCall::Invite { space: space("other") }),
     ];
     for (caller, call) in calls {
         for write in 1.. {

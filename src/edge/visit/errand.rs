@@ -47,6 +47,9 @@ pub(super) enum Errand {
     Deliver(Box<Delivery>),
     /// Leave a hint of the space in this directory.
     Hint(SpaceHash),
+    /// The same in that of an address, whose user may not have come yet.
+    #[cfg(feature = "dexie")]
+    Invite(SpaceHash),
     /// Tell the directory of an address what its user is in the space: nothing, so that it drops a hint of it.
     #[cfg(feature = "dexie")]
     EndHint(SpaceHash, Box<Entry>),
@@ -100,7 +103,9 @@ impl Isolate {
             Errand::TellLocation { head, overlay } => tell_location(visit, head, overlay),
             Errand::TellWritten { wait_ms } => self.tell_written(visit, wait_ms, event, now),
             Errand::Deliver(delivery) => self.deliver(visit, delivery, event, now),
-            Errand::Hint(directory) => self.hint(visit, directory, &event, now),
+            Errand::Hint(directory) => self.hint(visit, (directory, false), &event, now),
+            #[cfg(feature = "dexie")]
+            Errand::Invite(directory) => self.hint(visit, (directory, true), &event, now),
             #[cfg(feature = "dexie")]
             Errand::EndHint(directory, entry) => self.end_hint_of(visit, directory, entry, &event, now),
             Errand::DeleteBlobs { before, steps } => delete_blobs(visit, (before, steps), event),
@@ -234,14 +239,24 @@ impl Isolate {
         waits(visit, Errand::WritePages(paging), Effect::Write(text))
     }
 
-    fn hint(&mut self, visit: &mut Visit, directory: SpaceHash, event: &Event, now: Millis) -> Effect {
+    fn hint(
+        &mut self,
+        visit: &mut Visit,
+        (directory, is_of_address): (SpaceHash, bool),
+        event: &Event,
+        now: Millis,
+    ) -> Effect {
         let id = visit.target().id.clone();
         let (Event::Begun, Some(space)) = (event, id) else {
             #[cfg(feature = "dexie")]
             self.realms.forget(&directory);
             return Effect::Rest;
         };
-        let call = visit.directory_call(directory.clone(), DirectoryCall::Hint { space });
+        let call = match is_of_address {
+            false => DirectoryCall::Hint { space },
+            true => DirectoryCall::Invite { space },
+        };
+        let call = visit.directory_call(directory.clone(), call);
         self.send_unless_refused(visit, call, Errand::Hint(directory), now)
     }
 

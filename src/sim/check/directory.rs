@@ -62,6 +62,7 @@ impl Listed {
                 self.hint(space.as_str(), answer.is_ok());
                 false
             }
+            DirectoryCall::Invite { .. } => panic!("BUG: nobody in a world is invited by an address"),
             DirectoryCall::Reserve { space } => {
                 self.reserve(name, space.as_str(), answer, now);
                 true

@@ -167,14 +167,14 @@ impl Isolate {
             let row = value.map(MemberRow::of).unwrap_or_default();
             let directory = match (row.user_id(), row.email()) {
                 (Some(sub), _) if row.member().is_some() || row.is_open() => {
-                    directory_of_invited(&caller, sub)
+                    (directory_of_invited(&caller, sub), false)
                 }
                 (None, Some(email)) if row.is_open() => {
-                    SpaceHash::directory_of_address(&caller.person.iss, email)
+                    (SpaceHash::directory_of_address(&caller.person.iss, email), true)
                 }
                 _ => continue,
             };
-            let is_known = directories.contains(&directory) || directory == directory_of(&caller);
+            let is_known = directories.contains(&directory) || directory.0 == directory_of(&caller);
             if !is_known && directories.len() < limits::INVITATIONS_HINTED_MAX {
                 directories.push(directory);
             }
@@ -182,8 +182,9 @@ impl Isolate {
         if concerns_members {
             self.grants.forget(visit.target());
         }
-        for directory in directories {
-            self.errands.push(visit.errand(Errand::Hint(directory)));
+        for (directory, is_of_address) in directories {
+            let errand = if is_of_address { Errand::Invite(directory) } else { Errand::Hint(directory) };
+            self.errands.push(visit.errand(errand));
         }
     }
 }

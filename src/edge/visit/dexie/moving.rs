@@ -16,6 +16,7 @@ use crate::{
         merge::{Errands, Name, Stray},
         realm::Realm,
     },
+    limits,
     time::Millis,
 };
 
@@ -25,8 +26,16 @@ impl Isolate {
         let several = several(visit);
         let strays = several.found.iter().flat_map(|found| found.strays());
         let strays: BTreeMap<Name, Stray> = strays.map(|stray| (stray.name.clone(), stray)).collect();
-        let strays: Vec<_> =
-            strays.into_values().filter(|stray| several.moved.insert(stray.name.clone())).collect();
+        // No more than there is room for in the answer of the space into which they go.
+        let mut room = limits::WORDED_BYTES_MAX / 2;
+        let mut fits = |stray: &Stray| {
+            let has_room = room > 0;
+            room = room.saturating_sub(stray.value.len() + limits::NAME_BYTES * 4);
+            has_room
+        };
+        let strays = strays.into_values().filter(|stray| !several.moved.contains(&stray.name));
+        let strays: Vec<_> = strays.take_while(|stray| fits(stray)).collect();
+        several.moved.extend(strays.iter().map(|stray| stray.name.clone()));
         if strays.is_empty() {
             return self.fetch_strays(visit, now);
         }

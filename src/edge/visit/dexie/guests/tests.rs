@@ -206,9 +206,9 @@ fn whom_a_push_invites_is_told_by_subject_or_by_address_and_nobody_else_is() {
     isolate.step(&mut part, says(&said.to_text()), START);
     let hinted = isolate.take_errands().into_iter().map(|mut errand| {
         let (object, call, _) = called(isolate.step(&mut errand, Event::Begun, START));
-        assert!(matches!(call, Call::Directory(DirectoryCall::Hint { .. })), "{call:?}");
-        object
+        let Call::Directory(call) = call else { panic!("{call:?}") };
+        (object, matches!(call, DirectoryCall::Invite { .. }))
     });
     let carol = SpaceHash::directory_of_address(ISSUER, "carol@example.com");
-    assert_eq!(hinted.collect::<Vec<_>>(), [SpaceHash::directory(ISSUER, "bob"), carol]);
+    assert_eq!(hinted.collect::<Vec<_>>(), [(SpaceHash::directory(ISSUER, "bob"), false), (carol, true)]);
 }
