@@ -48,7 +48,9 @@ fn told(claims: &serde_json::Value) -> (Option<String>, Option<String>) {
 fn a_session_is_whom_the_issuer_named_until_it_ends_and_ten_minutes_more() {
     let ends = NOW.plus(SESSION_MS);
     let bearer = sessions().bearer(&session(), NOW).expect("a bearer");
-    assert_eq!(bearer, Bearer::of(&account().iss, &account().sub, ends.plus(CLOCK_MS)));
+    let of_token = Bearer::of(&account().iss, &account().sub, ends.plus(CLOCK_MS));
+    assert_eq!(bearer, Bearer { email: bearer.email.clone(), ..of_token });
+    assert_eq!(bearer.email.as_deref(), account().email.as_deref());
     assert!(sessions().bearer(&session(), Millis(ends.plus(CLOCK_MS).0 - 1)).is_ok());
     assert_eq!(sessions().bearer(&session(), ends.plus(CLOCK_MS)), Err(ApiError::TokenExpired));
 }

@@ -242,7 +242,10 @@ impl Isolate {
     ) -> Result<Effect, ApiError> {
         #[cfg(feature = "dexie")]
         if visit.sync.is_some() {
-            self.check_again(visit, now)?;
+            let body = self.check_again(visit, now).and(body);
+            if body.is_err() {
+                self.gives_room_back(visit);
+            }
             return self.sync_received(visit, body?, now);
         }
         let is_pull = matches!(visit.route(), Route::Pull { .. });

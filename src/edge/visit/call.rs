@@ -306,8 +306,6 @@ impl Isolate {
         passed: Result<Passed, (ApiError, bool)>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
-        #[cfg(feature = "dexie")]
-        self.gives_room_back(visit);
         visit.usage.object += u64::from(!matches!(passed, Err((_, false))));
         if let Err((ApiError::UsedUp { .. }, _)) = passed {
             self.tell_used_up(now);

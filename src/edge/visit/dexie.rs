@@ -179,6 +179,23 @@ impl Isolate {
         body: Vec<u8>,
         now: Millis,
     ) -> Result<Effect, ApiError> {
+        let room = visit.sync.as_mut().and_then(|sync| sync.room.take());
+        let asked = self.read_sync(visit, body, room, now);
+        // What goes to one space leaves at once.
+        let keeps_room = visit.sync.as_ref().is_some_and(|sync| sync.room.is_some());
+        if let Some(room) = room.filter(|_| !keeps_room) {
+            self.streams.end(room);
+        }
+        asked
+    }
+
+    fn read_sync(
+        &mut self,
+        visit: &mut Visit,
+        body: Vec<u8>,
+        room: Option<u64>,
+        now: Millis,
+    ) -> Result<Effect, ApiError> {
         let (is_long, body) = (body.len() > limits::DEXIE_PULL_BYTES_MAX, text_of_body(body)?);
         if is_long && !SyncRequest::may_concern_realms(&body) {
             return self.pass_sync(visit, (Some(body), PassedBody::Call), now);
@@ -190,7 +207,9 @@ impl Isolate {
                     && (!realms.is_empty()
                         || last_pull.as_ref().is_some_and(|last| !last.invites.is_empty())) =>
             {
-                self.push_to_several(visit, &body, (&realms, last_pull, &answers), now)
+                let pushed = self.push_to_several(visit, &body, (&realms, last_pull, &answers), now);
+                visit.sync.as_mut().expect("BUG: a push to several spaces is no sync").room = room;
+                pushed
             }
             SyncRequest::Push { .. } => self.pass_sync(visit, (Some(body), PassedBody::Call), now),
             SyncRequest::Pull { last_pull, .. } => {

@@ -281,6 +281,8 @@ impl World {
             if addon.pending.is_empty() && addon.has_own() && addon.position().as_ref() == Some(here) {
                 return Ok(());
             }
+            // A location may answer for ten minutes with what it knew.
+            self.pass(20 * 60_000);
         }
         let addon = &self.addons.clients[client];
         Err(format!("addon {client} stands at {:?}, with {:?} to send", addon.last_pull, addon.pending))

@@ -124,8 +124,7 @@ impl Isolate {
         let queue = parts.chain(guests).collect();
         let stage = Stage::Pushing;
         let several = Several { envelope, last_pull: last_pull.clone(), stage, queue, ..Several::default() };
-        let room = visit.sync.as_ref().and_then(|sync| sync.room);
-        visit.sync = Some(Box::new(Sync { several: Some(Box::new(several)), room, ..Sync::default() }));
+        visit.sync = Some(Box::new(Sync { several: Some(Box::new(several)), ..Sync::default() }));
         Ok(self.begin_wave(visit, now))
     }
 
@@ -178,7 +177,10 @@ impl Isolate {
                     }
                 }
                 Err(_) if is_pull => several.stays(realm),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.gives_room_back(visit);
+                    return Err(error);
+                }
             }
         }
         if !several(visit).queue.is_empty() {
