@@ -154,13 +154,6 @@ impl Isolate {
         }
     }
 
-    /// A body has been passed on.
-    pub(super) fn gives_room_back(&mut self, visit: &mut Visit) {
-        if let Some(room) = visit.sync.as_mut().and_then(|sync| sync.room.take()) {
-            self.streams.end(room);
-        }
-    }
-
     fn pass_sync(
         &mut self,
         visit: &mut Visit,
@@ -182,8 +175,7 @@ impl Isolate {
         let room = visit.sync.as_mut().and_then(|sync| sync.room.take());
         let asked = self.read_sync(visit, body, room, now);
         // What goes to one space leaves at once.
-        let keeps_room = visit.sync.as_ref().is_some_and(|sync| sync.room.is_some());
-        if let Some(room) = room.filter(|_| !keeps_room) {
+        if let Some(room) = room.filter(|_| visit.sync.as_ref().is_none_or(|sync| sync.room.is_none())) {
             self.streams.end(room);
         }
         asked
@@ -355,8 +347,8 @@ impl Isolate {
     ) -> Result<Effect, ApiError> {
         pulling.pull.reads_objects();
         let sub = Some(visit.target().caller.person.sub.clone());
-        let (start, between) = (head + NOTHING, vec![String::new(); load.parts.len()]);
-        let objects = Objects { start, between, end, sub };
+        let objects =
+            Objects { start: head + NOTHING, between: vec![String::new(); load.parts.len()], end, sub };
         self.open_objects(visit, pulling, (&load.parts, objects), JSON_HEADERS.to_owned(), now)
     }
 

@@ -195,6 +195,13 @@ impl Isolate {
         }
     }
 
+    /// A long body is held no more.
+    pub(in crate::edge::visit) fn gives_room_back(&mut self, visit: &mut Visit) {
+        if let Some(room) = visit.sync.as_mut().and_then(|sync| sync.room.take()) {
+            self.streams.end(room);
+        }
+    }
+
     /// The user's own space has answered a pull, as the last.
     pub(super) fn home_is_pulled(
         &mut self,
