@@ -5,7 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use headwater::{
     call::{Caller, Destination, PushRequest, ReadPush, Usage, live::News},
     error::ApiError,
-    fronts::dexie::{live::Peer, pull::SyncRequest, push::SyncReading},
+    fronts::dexie::{
+        NextPull,
+        live::Peer,
+        merge::{self, Errands, Found},
+        part::PartAnswer,
+        pull::SyncRequest,
+        push::SyncReading,
+        realm::{Realm, space_of},
+    },
     ids::{Collection, Key, RecordId, UserHash},
     limits,
     mutation::{Change, Intent, MutationResult, Op, Outcome, Scanned, Settled, Unread, View},
@@ -68,7 +76,7 @@ fn caller() -> Caller {
         request: String::new(),
         origin: String::new(),
         sub: "alice".to_owned(),
-        iss: String::new(),
+        iss: "https://issuer.example".to_owned(),
         spent: Usage::default(),
     }
 }
@@ -110,6 +118,42 @@ pub(crate) fn dexie(body: &[u8]) {
         "nothing is wiped"
     );
     assert!(said["serverRevision"].as_str().is_some_and(|revision| !revision.is_empty()));
+    sent_to_several(body);
+}
+
+/// The same body as the spaces of its client are sent it: what each makes of it is read again as it was said, and one answer is made of
+/// all. Of what is on its way another request can be made.
+fn sent_to_several(body: &[u8]) {
+    let at = Position::parse("0mwrnsa6yk3v9q2.60").expect("a position");
+    let lines = "{\"version\":58,\"collection\":\"todos\",\"id\":\"a\",\"value\":{\"realmId\":\"rlm2\"}}\n";
+    let realms = [Realm::own("alice"), Realm::shared("rlm1")];
+    let mut found = Vec::new();
+    for realm in realms {
+        let destination = match space_of(&realm.id) {
+            None => caller().destination,
+            Some(id) => Destination::Shared { id, scope: None },
+        };
+        let caller = Caller { destination, ..caller() };
+        let Ok(reading) = SyncReading::of(body.to_vec(), &caller, true) else { return };
+        let push = reading.finish().expect("a push");
+        let (results, _) = settled(&push);
+        let wording = push.wording.as_ref().expect("a wording");
+        let said =
+            wording.say(&Outcome { reached: Some(&at), changes: lines, touched: lines, results: &results });
+        let said = PartAnswer::parse(&said).expect("what a space says is read");
+        assert_eq!((&*said.changes, &*said.touched, said.at.as_ref()), (lines, lines, Some(&at)));
+        let standing = NextPull { has_own: true, revision: at.to_string(), sends_changes: true };
+        found.push(Found { realm, standing, changes: said.changes, touched: said.touched });
+    }
+    let answer = merge::answer((&found, &[]), "space", "", "");
+    let answer: Value = serde_json::from_str(&answer).expect("an answer is JSON");
+    assert_eq!(answer["realms"].as_array().map(Vec::len), Some(3), "nothing is wiped");
+    assert!(merge::unsettled(&found).is_empty(), "all have answered");
+    let mut errands = Errands::default();
+    found.iter().flat_map(Found::strays).for_each(|stray| errands.put(&stray));
+    let text = std::str::from_utf8(body).expect("it was read");
+    let request = errands.body(&SyncRequest::envelope_of(text));
+    assert!(SyncReading::of(request.into_bytes(), &caller(), true).is_ok(), "an errand is a request");
 }
 
 /// What can be read here: a refusal names a table or a key as it was written, and half a character in it is fit for `JSON.parse` and not for
