@@ -61,3 +61,9 @@ pub const INVITED_BYTES_MAX: usize = 64 * KIB;
 pub const INVITATIONS_HINTED_MAX: usize = 32;
 /// Bytes of record lines of which an answer out of several spaces is made. What is more comes with the next sync.
 pub const DEXIE_SEVERAL_BYTES_MAX: usize = 4 * MIB;
+/// Spaces of a client's realms that are asked at once: an answer may hold a version, which has 16 MiB.
+pub const DEXIE_SPACES_AT_ONCE: usize = 6;
+/// Records that spaces are asked for at once, because they say different things of them, or because they are on their way, …
+pub const DEXIE_ASKED_AT_ONCE: usize = 2_000;
+/// … and how often in one sync: more names than these together have no room in an answer.
+pub const DEXIE_QUESTIONS_MAX: usize = 40;

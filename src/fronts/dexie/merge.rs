@@ -87,8 +87,9 @@ impl Found {
     /// The same space asked how records stand: that counts, and its client goes on from where it was.
     #[must_use]
     pub fn with(self, asked: Self) -> Self {
+        let asked = Self { changes: String::new(), ..asked };
         let mut known = self.without_what_is_said_by(&asked);
-        known.touched += &(asked.changes + &asked.touched);
+        known.touched += &asked.touched;
         known
     }
 
@@ -104,11 +105,10 @@ impl Found {
         Self { changes, touched, ..self }
     }
 
-    /// Whether it has this record, by whatever it has brought last.
+    /// The records that it has.
     #[must_use]
-    pub fn has(&self, (collection, id): &Name) -> bool {
-        let last = self.lines().filter(|line| named(line) == (collection, id)).last();
-        last.is_some_and(|line| self.says(&line) == Says::Stands)
+    pub fn standing(&self) -> BTreeSet<(&str, &str)> {
+        self.that(Says::Stands)
     }
 
     /// The records that it was asked for and that are on their way into other realms.
@@ -155,7 +155,7 @@ pub fn unsettled(found: &[Found]) -> BTreeSet<Name> {
     let is_settled = |name: &(&str, &str)| answered.get(name) == Some(&found.len());
     let (mut once, mut twice) = (BTreeSet::new(), BTreeSet::new());
     for found in found {
-        for name in found.that(Says::Stands) {
+        for name in found.standing() {
             _ = if once.contains(&name) { twice.insert(name) } else { once.insert(name) };
         }
     }
@@ -180,14 +180,16 @@ pub fn muts(found: &[Found], removes: bool) -> String {
         let here = |value: &str| {
             format!("{},\"realmId\":{}}}", &value[..value.len() - 1], json_text(&found.realm.id))
         };
-        let values: Vec<_> = found.lines().map(|line| line.value.map(here).unwrap_or_default()).collect();
+        let is_stray = |line: &Line<'_>| found.says(line) == Says::OnItsWay;
+        let values: Vec<_> =
+            found.lines().map(|line| line.value.filter(|_| is_stray(&line)).map(here)).collect();
         let mut muts = Muts::new(&beginning);
         for (line, value) in found.lines().zip(&values) {
             let name = named(&line);
             match found.says(&line) {
                 Says::Stands => muts.push(&line),
                 Says::OnItsWay if !standing.contains(&name) => {
-                    muts.push(&Line { value: Some(value), ..line })
+                    muts.push(&Line { value: value.as_deref(), ..line })
                 }
                 Says::Gone if removes && !standing.contains(&name) && !on_its_way.contains(&name) => {
                     muts.push(&line)
@@ -385,7 +387,7 @@ mod tests {
             muts(std::slice::from_ref(&all), true),
             r#"{"table":"todos","muts":[{"type":"upsert","keys":["a"],"values":[{"realmId":"alice","owner":"alice","n":1,"realmId":"rlm1","realmId":"alice"}]}]}"#
         );
-        assert!(!all.has(&("todos".to_owned(), "\"a\"".to_owned())));
+        assert!(all.standing().is_empty());
         let strays = all.strays();
         let [stray] = &strays[..] else { panic!("{strays:?}") };
         assert_eq!((&*stray.from, &*stray.to), ("alice", "rlm1"));
@@ -420,14 +422,23 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_a_question_brings_nothing_that_was_not_asked() {
+        let news = line("new", "{}");
+        let asked = home("", "").with(home(&(line("a", "{}") + &news), &line("a", "{}")));
+        assert_eq!((asked.changes.as_str(), &*asked.touched), ("", &*line("a", "{}")), "its position stays");
+        let kept = home(&news, "").with(home(&line("new", ""), &line("a", "")));
+        assert!(kept.standing().contains(&("todos", "\"new\"")));
+    }
+
+    #[test]
     fn what_a_space_says_later_of_a_row_counts() {
         let before = shared("rlm1", "", &(line("a", "") + &line("b", "{}")));
         let after = before.then(shared("rlm1", &line("a", "{}"), ""));
         for id in ["a", "b"] {
-            assert!(after.has(&("todos".to_owned(), format!("\"{id}\""))), "{id}");
+            assert!(after.standing().contains(&("todos", &*format!("\"{id}\""))), "{id}");
         }
         let gone = after.then(shared("rlm1", &line("b", ""), ""));
-        assert!(!gone.has(&("todos".to_owned(), "\"b\"".to_owned())));
+        assert!(!gone.standing().contains(&("todos", "\"b\"")));
     }
 
     #[test]

@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::{Effect, Visit},
-    realms::{NAMES_AT_ONCE, QUESTIONS_MAX},
     several::{Several, Stage, several},
 };
 use crate::{
     edge::isolate::Isolate,
     error::ApiError,
     fronts::dexie::{
-        merge::{Errands, Name, Stray},
+        merge::{Errands, Name, Stray, names},
         realm::Realm,
     },
     limits,
@@ -39,8 +38,11 @@ impl Isolate {
         if strays.is_empty() {
             return self.fetch_strays(visit, now);
         }
-        // Whoever has put a record there by the same push has put it there already.
-        let to_put = strays.iter().filter(|stray| several.has(&stray.to, &stray.name) == Some(false));
+        // Whoever has put a record there by the same push has put it there already; a realm that was not asked, or may not be, gets none.
+        let standing = several.standing();
+        let to_put = strays
+            .iter()
+            .filter(|stray| standing.get(&*stray.to).is_some_and(|there| !there.contains(&named(stray))));
         let errands = by_realm(several, to_put, |stray| (&stray.to, Errands::put));
         if errands.is_empty() {
             return self.settle_moves(visit, strays, now);
@@ -53,20 +55,20 @@ impl Isolate {
         let several = several(visit);
         let mut errands = Vec::new();
         for found in &several.found {
+            // What has been told is moved, or is not on its way any more.
+            let told = names(&found.touched);
             let left = several.left.remove(&found.realm.id).unwrap_or_default();
-            let mut left = left.difference(&several.moved).cloned();
-            let some: BTreeSet<_> = left.by_ref().take(NAMES_AT_ONCE).collect();
-            if some.is_empty() {
+            let left: BTreeSet<_> = left.difference(&told).cloned().collect();
+            if left.is_empty() {
                 continue;
             }
             let mut questions = Errands::default();
-            questions.ask(&some);
+            questions.ask(&left.iter().take(limits::DEXIE_ASKED_AT_ONCE).cloned().collect());
             errands.push((found.realm.clone(), questions));
             // What the answer has no room for is asked for again, but not without end.
-            let again = some.into_iter().chain(left).collect();
             several.questions += 1;
-            if several.questions < QUESTIONS_MAX {
-                several.left.insert(found.realm.id.clone(), again);
+            if several.questions < limits::DEXIE_QUESTIONS_MAX {
+                several.left.insert(found.realm.id.clone(), left);
             }
         }
         if errands.is_empty() {
@@ -85,10 +87,10 @@ impl Isolate {
         now: Millis,
     ) -> Result<Effect, ApiError> {
         let several = several(visit);
-        let is_there = |stray: &&Stray| several.has(&stray.to, &stray.name) == Some(true);
-        let there: BTreeSet<_> = strays.iter().filter(is_there).map(|stray| &stray.name).collect();
+        let standing = several.standing();
         let errands = by_realm(several, strays.iter(), |stray| {
-            (&stray.from, if there.contains(&stray.name) { Errands::remove } else { Errands::keep })
+            let is_there = standing.get(&*stray.to).is_some_and(|there| there.contains(&named(stray)));
+            (&stray.from, if is_there { Errands::remove } else { Errands::keep })
         });
         several.stage = Stage::Settling;
         Ok(self.push_errands(visit, errands, now))
@@ -96,10 +98,14 @@ impl Isolate {
 }
 
 impl Several {
-    /// Whether the space of a realm has a record; none if that was not asked, or may not be.
-    fn has(&self, realm: &str, name: &Name) -> Option<bool> {
-        self.found.iter().find(|found| found.realm.id == realm).map(|found| found.has(name))
+    /// The records that each realm has whose space was asked.
+    fn standing(&self) -> BTreeMap<&str, BTreeSet<(&str, &str)>> {
+        self.found.iter().map(|found| (&*found.realm.id, found.standing())).collect()
     }
+}
+
+fn named(stray: &Stray) -> (&str, &str) {
+    (&stray.name.0, &stray.name.1)
 }
 
 /// What is to be done about records, for each realm in which something is.

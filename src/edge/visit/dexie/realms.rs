@@ -35,13 +35,6 @@ use crate::{
     version::Position,
 };
 
-/// Spaces that are asked at once.
-const SPACES_AT_ONCE: usize = 6;
-/// Records that spaces are asked for at once, …
-pub(super) const NAMES_AT_ONCE: usize = 2_000;
-/// … and how often: more names than these together have no room in an answer.
-pub(super) const QUESTIONS_MAX: usize = 40;
-
 impl Isolate {
     /// Begins to pull realms, if there are any: what is new in each, or all that there is.
     pub(super) fn pull_realms(
@@ -87,7 +80,11 @@ impl Isolate {
         let is_long = |part: &PartOfSync| {
             part.body.as_ref().is_some_and(|body| body.len() > limits::DEXIE_PULL_BYTES_MAX)
         };
-        let most = if several.queue.iter().any(|(part, _)| is_long(part)) { 1 } else { SPACES_AT_ONCE };
+        let most = if several.queue.iter().any(|(part, _)| is_long(part)) {
+            1
+        } else {
+            limits::DEXIE_SPACES_AT_ONCE
+        };
         let wave: Vec<_> = several.queue.drain(..most.min(several.queue.len())).collect();
         several.asked = wave.iter().map(|(part, _)| part.realm.clone()).collect();
         let parts = wave.into_iter().map(|(part, is_new)| self.begin_part_of_sync(visit, part, is_new, now));
@@ -277,10 +274,10 @@ impl Isolate {
             return self.answer_several(visit, pulling, now);
         }
         several.questions += 1;
-        if several.questions > QUESTIONS_MAX {
+        if several.questions > limits::DEXIE_QUESTIONS_MAX {
             return Err(ApiError::Overloaded);
         }
-        let some = unsettled.into_iter().take(NAMES_AT_ONCE).collect();
+        let some = unsettled.into_iter().take(limits::DEXIE_ASKED_AT_ONCE).collect();
         several.stage = Stage::Asking(pulling);
         let errands = several.found.iter().map(|found| {
             let mut errands = Errands::default();
