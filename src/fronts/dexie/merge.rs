@@ -54,6 +54,15 @@ fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     text.split_terminator('\n').filter_map(Line::of).filter(is_told)
 }
 
+/// Record lines as they are, each with what it names.
+fn texts(text: &str) -> impl Iterator<Item = ((&str, &str), &str)> {
+    text.split_inclusive('\n').filter_map(|text| Some((named_by(text)?, text)))
+}
+
+fn named_by(text: &str) -> Option<(&str, &str)> {
+    Line::of(text.trim_ascii_end()).filter(is_told).map(|line| (line.collection, line.id))
+}
+
 fn named<'a>(line: &Line<'a>) -> (&'a str, &'a str) {
     (line.collection, line.id)
 }
@@ -76,32 +85,25 @@ impl Found {
         self.lines().filter(|line| self.says(line) == says).map(|line| named(&line)).collect()
     }
 
-    /// The same space asked again: what it says now of records counts, and what it has said of others stays known.
+    /// The same space asked again: what it says now of records counts, and of all that it was ever asked for it is known how they stand.
     #[must_use]
     pub fn then(self, mut later: Self) -> Self {
-        let known = self.without_what_is_said_by(&later);
-        later.touched.insert_str(0, &known.touched);
+        let answered: BTreeSet<_> = lines(&later.touched).map(|line| named(&line)).collect();
+        let newer: BTreeMap<_, _> = texts(&later.changes).collect();
+        let known = texts(&self.touched).filter(|(name, _)| !answered.contains(name));
+        let known: String = known.map(|(name, text)| *newer.get(&name).unwrap_or(&text)).collect();
+        later.touched.insert_str(0, &known);
         later
     }
 
     /// The same space asked how records stand: that counts, and its client goes on from where it was.
     #[must_use]
-    pub fn with(self, asked: Self) -> Self {
-        let asked = Self { changes: String::new(), ..asked };
-        let mut known = self.without_what_is_said_by(&asked);
-        known.touched += &asked.touched;
-        known
-    }
-
-    fn without_what_is_said_by(self, later: &Self) -> Self {
-        let said: BTreeSet<_> = later.lines().map(|line| named(&line)).collect();
+    pub fn with(self, asked: &Self) -> Self {
+        let answered: BTreeSet<_> = lines(&asked.touched).map(|line| named(&line)).collect();
         let rest = |text: &str| -> String {
-            let stays = |line: &&str| {
-                Line::of(line.trim_ascii_end()).is_some_and(|line| !said.contains(&named(&line)))
-            };
-            text.split_inclusive('\n').filter(stays).collect()
+            texts(text).filter(|(name, _)| !answered.contains(name)).map(|(_, text)| text).collect()
         };
-        let (changes, touched) = (rest(&self.changes), rest(&self.touched));
+        let (changes, touched) = (rest(&self.changes), rest(&self.touched) + &asked.touched);
         Self { changes, touched, ..self }
     }
 
@@ -416,7 +418,7 @@ mod tests {
         let all = [shared("rlm1", &there, ""), home(&here, "")];
         assert_eq!(unsettled(&all), names(&["a"]));
         let [one, own] = all;
-        let asked = [one.with(shared("rlm1", "", &there)), own.with(home("", &line("a", "")))];
+        let asked = [one.with(&shared("rlm1", "", &there)), own.with(&home("", &line("a", "")))];
         assert!(unsettled(&asked).is_empty());
         assert_eq!(muts(&asked, true), muts(&[shared("rlm1", &there, "")], true));
     }
@@ -424,9 +426,9 @@ mod tests {
     #[test]
     fn an_answer_to_a_question_brings_nothing_that_was_not_asked() {
         let news = line("new", "{}");
-        let asked = home("", "").with(home(&(line("a", "{}") + &news), &line("a", "{}")));
+        let asked = home("", "").with(&home(&(line("a", "{}") + &news), &line("a", "{}")));
         assert_eq!((asked.changes.as_str(), &*asked.touched), ("", &*line("a", "{}")), "its position stays");
-        let kept = home(&news, "").with(home(&line("new", ""), &line("a", "")));
+        let kept = home(&news, "").with(&home(&line("new", ""), &line("a", "")));
         assert!(kept.standing().contains(&("todos", "\"new\"")));
     }
 
@@ -454,6 +456,14 @@ mod tests {
         assert_eq!(answer["serverRevision"], "0mwrnsa6yk3v9q2.57");
         let value = &answer["changes"][0]["muts"][0]["values"][0];
         assert_eq!(*value, json!({ "realmId": "rlm1", "email": "a@b.example" }));
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_not_forgotten_while_other_rows_are_moved() {
+        let stray = line("a", r#"{"realmId":"rlm1"}"#);
+        let told = home("", &stray).then(home(&(stray + &line("b", "")), &line("b", "")));
+        let strays: Vec<_> = told.strays().into_iter().map(|stray| stray.name.1).collect();
+        assert_eq!(strays, ["\"a\""], "the answer to what was moved says it among what is new");
     }
 
     #[test]

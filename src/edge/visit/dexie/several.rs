@@ -120,7 +120,7 @@ impl Several {
         match known.map(|at| self.found.remove(at)) {
             // The answer goes on from where it was, whatever a question was answered with.
             Some(known) if matches!(self.stage, Stage::Asking(_) | Stage::Fetching) => {
-                self.found.push(known.with(found));
+                self.found.push(known.with(&found));
             }
             Some(known) => self.found.push(known.then(found)),
             None => self.found.push(found),
